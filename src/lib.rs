@@ -1,0 +1,15 @@
+//! The image registry operator of OKD/OpenShift.
+//!
+//! One reconcile, six steps:
+//!
+//! ```text
+//! gather  ->  resolve  ->  storage  ->  plan  ->  apply  ->  judge + write status
+//! stores      pure         cloud I/O    pure      cluster    pure, then one write
+//! ```
+//!
+//! Imports point one way: `main -> cli -> controllers -> {observe, apply, status::write, storage} -> {plan, status} ->
+//! config -> {api, names}`; `runtime` is used by controllers and cli only and itself uses names only. `storage` may use
+//! config and api, never plan. `tests/house.rs` enforces it. docs/architecture.md draws it.
+
+pub mod names;
+pub mod runtime;

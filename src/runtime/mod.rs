@@ -1,0 +1,1 @@
+//! What a long-running process needs; it knows no Kubernetes object of ours.
