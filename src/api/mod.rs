@@ -1,0 +1,14 @@
+//! Wire types only: what the API server stores, as it may really be stored.
+//!
+//! Reading is tolerant: everything optional is an `Option`, text that a newer release may extend stays text, members
+//! that we pass through stay JSON. Nothing here decides; `config` does. This room may use `names` only.
+
+pub mod duration;
+pub mod image_pruner;
+pub mod openshift;
+pub mod registry_config;
+pub mod sensitive;
+
+pub use image_pruner::{ImagePruner, ImagePrunerSpec, ImagePrunerStatus};
+pub use registry_config::{Condition, Config, ConfigSpec, ConfigStatus, Generation, Storage};
+pub use sensitive::Sensitive;
