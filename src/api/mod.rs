@@ -5,10 +5,12 @@
 
 pub mod duration;
 pub mod image_pruner;
+pub mod kind;
 pub mod openshift;
 pub mod registry_config;
 pub mod sensitive;
 
+pub use kind::{Kind, ObjectRef};
 pub use image_pruner::{ImagePruner, ImagePrunerSpec, ImagePrunerStatus};
 pub use registry_config::{Condition, Config, ConfigSpec, ConfigStatus, Generation, Storage};
 pub use sensitive::Sensitive;
