@@ -12,5 +12,9 @@
 //! config and api, never plan. `tests/house.rs` enforces it. docs/architecture.md draws it.
 
 pub mod api;
+pub mod config;
 pub mod names;
+pub mod plan;
 pub mod runtime;
+pub mod status;
+pub mod storage;
