@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::api::ObjectRef;
+use crate::config::notice::Notice;
 
 /// How a live object is held against the desired one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,17 +48,6 @@ pub struct Failure {
     pub reference: ObjectRef,
     /// Names the cause and the remedy.
     pub message: String,
-}
-
-/// Something to tell in an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// Warning, or normal.
-    pub warning: bool,
-    /// Reason of the event.
-    pub reason: &'static str,
-    /// Text of the event.
-    pub note: String,
 }
 
 /// What a pass wants of the cluster. Order is the order of application.
