@@ -14,6 +14,7 @@
 pub mod api;
 pub mod config;
 pub mod names;
+pub mod observe;
 pub mod plan;
 pub mod runtime;
 pub mod status;

@@ -55,9 +55,9 @@ impl Objects {
         self.objects.remove(reference);
     }
 
-    /// Notes that the API server does not serve a kind.
-    pub fn set_absent_kind(&mut self, kind: Kind) {
-        self.absent_kinds.insert(kind);
+    /// Notes which kinds the API server does not serve.
+    pub fn set_absent_kinds(&mut self, kinds: BTreeSet<Kind>) {
+        self.absent_kinds = kinds;
     }
 
     /// Whether the API server serves the kind.
