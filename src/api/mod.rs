@@ -3,11 +3,14 @@
 //! Reading is tolerant: everything optional is an `Option`, text that a newer release may extend stays text, members
 //! that we pass through stay JSON. Nothing here decides; `config` does. This room may use `names` only.
 
+pub mod crd;
 pub mod duration;
 pub mod image_pruner;
 pub mod kind;
 pub mod openshift;
 pub mod registry_config;
+pub mod registry_storage;
+mod schema;
 pub mod sensitive;
 
 pub use kind::{Kind, ObjectRef};
