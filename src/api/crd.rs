@@ -91,6 +91,7 @@ fn envelope(root: &mut JSONSchemaProps) {
     properties.insert("apiVersion".to_owned(), of_type("string", Some("Group and version of this object's form.")));
     properties.insert("kind".to_owned(), of_type("string", Some("Name of this object's form.")));
     properties.insert("metadata".to_owned(), of_type("object", None));
+    root.title = None;
     root.required = Some(vec!["metadata".to_owned(), "spec".to_owned()]);
 }
 

@@ -106,6 +106,7 @@ pub struct CloudFront {
     #[schemars(schema_with = "schema::secret_key_selector")]
     pub private_key: Value,
     /// Id of the key pair.
+    #[serde(rename = "keypairID")]
     pub keypair_id: String,
     /// How long a signed URL lasts, as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
