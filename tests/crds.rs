@@ -3,6 +3,12 @@
 //! `UPDATE_GOLDEN=1` rewrites the generated files. `PLATFORM_CRDS=<directory>` compares with the CRDs of a real release
 //! there, beside the copy (without descriptions) in `tests/data`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a helper that stops is the report of its test"
+)]
+
 #[path = "crds/platform.rs"]
 mod platform;
 #[path = "crds/wire.rs"]
@@ -13,7 +19,10 @@ use std::path::{Path, PathBuf};
 use image_registry_operator::api::crd;
 use serde_json::Value;
 
-const NAMES: [(&str, &str); 2] = [("00_configs", "published_configs"), ("01_imagepruners", "published_imagepruners")];
+const NAMES: [(&str, &str); 2] = [
+    ("00_configs", "published_configs"),
+    ("01_imagepruners", "published_imagepruners"),
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -29,8 +38,16 @@ fn golden(path: &Path, generated: &str) -> Result<(), String> {
     if committed == generated {
         return Ok(());
     }
-    let line = committed.lines().zip(generated.lines()).take_while(|(left, right)| left == right).count() + 1;
-    Err(format!("{}:{line} is not what the types generate; run with UPDATE_GOLDEN=1", path.display()))
+    let line = committed
+        .lines()
+        .zip(generated.lines())
+        .take_while(|(left, right)| left == right)
+        .count()
+        + 1;
+    Err(format!(
+        "{}:{line} is not what the types generate; run with UPDATE_GOLDEN=1",
+        path.display()
+    ))
 }
 
 #[test]
@@ -66,7 +83,9 @@ fn the_crds_equal_the_published_ones_but_for_descriptions() {
 
 #[test]
 fn the_crds_equal_those_of_the_release_under_test() {
-    let Some(directory) = std::env::var_os("PLATFORM_CRDS").map(PathBuf::from) else { return };
+    let Some(directory) = std::env::var_os("PLATFORM_CRDS").map(PathBuf::from) else {
+        return;
+    };
     for (file, _) in NAMES {
         let path = directory.join(format!("{file}.crd.yaml"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -92,7 +111,9 @@ fn undescribed(path: &str, schema: &Value, leave_out: &[&str], missing: &mut Vec
     if schema["description"].as_str().is_none_or(str::is_empty) {
         missing.push(path.to_owned());
     }
-    let members = schema["properties"].as_object().or_else(|| schema["items"]["properties"].as_object());
+    let members = schema["properties"]
+        .as_object()
+        .or_else(|| schema["items"]["properties"].as_object());
     for (name, member) in members.into_iter().flatten() {
         if !leave_out.contains(&name.as_str()) {
             undescribed(&format!("{path}.{name}"), member, leave_out, missing);
@@ -105,8 +126,18 @@ fn assert_equal(file: &str, published: &Value) {
     let printed = crd::files().unwrap();
     let (_, text) = printed.iter().find(|(name, _)| name.starts_with(file)).unwrap();
     let mut found = Vec::new();
-    differences("", &normalised(&serde_saphyr::from_str(text).unwrap()), &normalised(published), &mut found);
-    assert!(found.is_empty(), "{file}: {} differences (ours, published):\n{}", found.len(), found.join("\n"));
+    differences(
+        "",
+        &normalised(&serde_saphyr::from_str(text).unwrap()),
+        &normalised(published),
+        &mut found,
+    );
+    assert!(
+        found.is_empty(),
+        "{file}: {} differences (ours, published):\n{}",
+        found.len(),
+        found.join("\n")
+    );
 }
 
 /// Without descriptions, without the CRD's own status, with sorted `required`.
@@ -148,7 +179,10 @@ fn differences(path: &str, ours: &Value, theirs: &Value, found: &mut Vec<String>
                 let path = format!("{path}/{name}");
                 match (left.get(name), right.get(name)) {
                     (Some(left), Some(right)) => differences(&path, left, right, found),
-                    (left, _) => found.push(format!("{path}: {}", if left.is_some() { "ours only" } else { "missing" })),
+                    (left, _) => found.push(format!(
+                        "{path}: {}",
+                        if left.is_some() { "ours only" } else { "missing" }
+                    )),
                 }
             }
         }

@@ -31,10 +31,19 @@ pub fn config_crd() -> CustomResourceDefinition {
     if let Some(encryption) = member(&mut crd, &["spec", "storage", "oss", "encryption"]) {
         encryption.any_of = Some(vec![
             JSONSchemaProps {
-                not: Some(Box::new(JSONSchemaProps { required: Some(vec!["kms".to_owned()]), ..Default::default() })),
-                ..with_method(JSONSchemaProps { not: Some(Box::new(kms())), ..Default::default() })
+                not: Some(Box::new(JSONSchemaProps {
+                    required: Some(vec!["kms".to_owned()]),
+                    ..Default::default()
+                })),
+                ..with_method(JSONSchemaProps {
+                    not: Some(Box::new(kms())),
+                    ..Default::default()
+                })
             },
-            JSONSchemaProps { required: Some(vec!["kms".to_owned()]), ..with_method(kms()) },
+            JSONSchemaProps {
+                required: Some(vec!["kms".to_owned()]),
+                ..with_method(kms())
+            },
         ]);
     }
     crd
@@ -47,12 +56,16 @@ pub fn image_pruner_crd() -> CustomResourceDefinition {
 
 /// File name, as in the release payload, and YAML of each CRD, in the order in which the payload applies them.
 pub fn files() -> Result<Vec<(&'static str, String)>, PrintError> {
-    Ok(vec![("00_configs.crd.yaml", yaml(&config_crd())?), ("01_imagepruners.crd.yaml", yaml(&image_pruner_crd())?)])
+    Ok(vec![
+        ("00_configs.crd.yaml", yaml(&config_crd())?),
+        ("01_imagepruners.crd.yaml", yaml(&image_pruner_crd())?),
+    ])
 }
 
 /// All CRDs as one YAML stream, for `kubectl apply -f -`.
 pub fn print_all() -> Result<String, PrintError> {
-    Ok(files()?.into_iter().map(|(_, text)| format!("---\n{text}")).collect())
+    let documents: Vec<_> = files()?.into_iter().map(|(_, text)| text).collect();
+    Ok(documents.join("---\n"))
 }
 
 /// A CRD as YAML: members sorted, whole numbers without a fraction, one trailing newline.
@@ -71,7 +84,11 @@ fn finish(mut crd: CustomResourceDefinition, approved: &str) -> CustomResourceDe
         ("include.release.openshift.io/ibm-cloud-managed", "true"),
         ("include.release.openshift.io/self-managed-high-availability", "true"),
     ];
-    crd.metadata.annotations = Some(annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    crd.metadata.annotations = Some(
+        annotations
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+    );
     crd.spec.names.list_kind = Some(format!("{}List", crd.spec.names.kind));
     if let Some(root) = root(&mut crd) {
         clean(root);
@@ -88,8 +105,14 @@ fn envelope(root: &mut JSONSchemaProps) {
         ..Default::default()
     };
     let properties = root.properties.get_or_insert_default();
-    properties.insert("apiVersion".to_owned(), of_type("string", Some("Group and version of this object's form.")));
-    properties.insert("kind".to_owned(), of_type("string", Some("Name of this object's form.")));
+    properties.insert(
+        "apiVersion".to_owned(),
+        of_type("string", Some("Group and version of this object's form.")),
+    );
+    properties.insert(
+        "kind".to_owned(),
+        of_type("string", Some("Name of this object's form.")),
+    );
     properties.insert("metadata".to_owned(), of_type("object", None));
     root.title = None;
     root.required = Some(vec!["metadata".to_owned(), "spec".to_owned()]);
@@ -103,16 +126,27 @@ fn clean(schema: &mut JSONSchemaProps) {
     }
     // kube's rewriter takes the types out of an `anyOf`.
     if schema.x_kubernetes_int_or_string == Some(true) {
-        let of_type = |name: &str| JSONSchemaProps { type_: Some(name.to_owned()), ..Default::default() };
+        let of_type = |name: &str| JSONSchemaProps {
+            type_: Some(name.to_owned()),
+            ..Default::default()
+        };
         schema.any_of = Some(vec![of_type("integer"), of_type("string")]);
     }
     // serde's defaults make old objects readable; for writers a required member is required.
     for name in schema.required.iter().flatten() {
-        if let Some(member) = schema.properties.as_mut().and_then(|properties| properties.get_mut(name)) {
+        if let Some(member) = schema
+            .properties
+            .as_mut()
+            .and_then(|properties| properties.get_mut(name))
+        {
             member.default = None;
         }
     }
-    schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(clean);
+    schema
+        .properties
+        .iter_mut()
+        .flat_map(|properties| properties.values_mut())
+        .for_each(clean);
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
         clean(items);
     }
@@ -122,19 +156,32 @@ fn clean(schema: &mut JSONSchemaProps) {
 }
 
 fn root(crd: &mut CustomResourceDefinition) -> Option<&mut JSONSchemaProps> {
-    crd.spec.versions.first_mut()?.schema.as_mut()?.open_api_v3_schema.as_mut()
+    crd.spec
+        .versions
+        .first_mut()?
+        .schema
+        .as_mut()?
+        .open_api_v3_schema
+        .as_mut()
 }
 
 fn member<'a>(crd: &'a mut CustomResourceDefinition, path: &[&str]) -> Option<&'a mut JSONSchemaProps> {
-    path.iter().try_fold(root(crd)?, |schema, name| schema.properties.as_mut()?.get_mut(*name))
+    path.iter()
+        .try_fold(root(crd)?, |schema, name| schema.properties.as_mut()?.get_mut(*name))
 }
 
 fn with_method(method: JSONSchemaProps) -> JSONSchemaProps {
-    JSONSchemaProps { properties: Some([("method".to_owned(), method)].into()), ..Default::default() }
+    JSONSchemaProps {
+        properties: Some([("method".to_owned(), method)].into()),
+        ..Default::default()
+    }
 }
 
 fn kms() -> JSONSchemaProps {
-    JSONSchemaProps { enum_: Some(vec![JSON(json!("KMS"))]), ..Default::default() }
+    JSONSchemaProps {
+        enum_: Some(vec![JSON(json!("KMS"))]),
+        ..Default::default()
+    }
 }
 
 /// The generated type holds every bound as a float; the API's files say `5`, not `5.0`.

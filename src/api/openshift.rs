@@ -174,7 +174,11 @@ pub struct ImageSpec {
 impl ImageSpec {
     /// Name of the ConfigMap with additional CAs; an empty name is none.
     pub fn additional_ca_map(&self) -> Option<&str> {
-        self.additional_trusted_ca.as_ref()?.name.as_deref().filter(|name| !name.is_empty())
+        self.additional_trusted_ca
+            .as_ref()?
+            .name
+            .as_deref()
+            .filter(|name| !name.is_empty())
     }
 }
 

@@ -91,7 +91,10 @@ pub struct S3Storage {
 pub struct TrustedCa {
     /// Name of the ConfigMap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253), regex(pattern = r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"))]
+    #[schemars(
+        length(max = 253),
+        regex(pattern = r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub name: Option<String>,
 }
 
@@ -204,19 +207,31 @@ pub struct AzureNetworkAccess {
 pub struct AzureInternal {
     /// Resource group of the virtual network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 90), regex(pattern = r"^[0-9A-Za-z_.-](?:[0-9A-Za-z_.-]*[0-9A-Za-z_-])?$"))]
+    #[schemars(
+        length(min = 1, max = 90),
+        regex(pattern = r"^[0-9A-Za-z_.-](?:[0-9A-Za-z_.-]*[0-9A-Za-z_-])?$")
+    )]
     pub network_resource_group_name: Option<String>,
     /// Virtual network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 2, max = 64), regex(pattern = r"^[0-9A-Za-z][0-9A-Za-z_.-]*[0-9A-Za-z_]$"))]
+    #[schemars(
+        length(min = 2, max = 64),
+        regex(pattern = r"^[0-9A-Za-z][0-9A-Za-z_.-]*[0-9A-Za-z_]$")
+    )]
     pub vnet_name: Option<String>,
     /// Subnet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 80), regex(pattern = r"^[0-9A-Za-z](?:[0-9A-Za-z_.-]*[0-9A-Za-z_])?$"))]
+    #[schemars(
+        length(min = 1, max = 80),
+        regex(pattern = r"^[0-9A-Za-z](?:[0-9A-Za-z_.-]*[0-9A-Za-z_])?$")
+    )]
     pub subnet_name: Option<String>,
     /// Private endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 2, max = 64), regex(pattern = r"^[0-9A-Za-z][0-9A-Za-z_.-]*[0-9A-Za-z_]$"))]
+    #[schemars(
+        length(min = 2, max = 64),
+        regex(pattern = r"^[0-9A-Za-z][0-9A-Za-z_.-]*[0-9A-Za-z_]$")
+    )]
     pub private_endpoint_name: Option<String>,
 }
 

@@ -98,7 +98,10 @@ pub(super) fn topology_spread_constraints(_: &mut SchemaGenerator) -> Schema {
         "whenUnsatisfiable": text(),
     });
     let mut list = json_schema!({ "type": "array", "x-kubernetes-list-type": "atomic" });
-    list.insert("items".to_owned(), object(&constraint, &["maxSkew", "topologyKey", "whenUnsatisfiable"]));
+    list.insert(
+        "items".to_owned(),
+        object(&constraint, &["maxSkew", "topologyKey", "whenUnsatisfiable"]),
+    );
     list
 }
 
@@ -151,7 +154,10 @@ fn label_selector() -> Value {
 }
 
 fn requirement() -> Value {
-    object(&json!({ "key": text(), "operator": text(), "values": texts() }), &["key", "operator"])
+    object(
+        &json!({ "key": text(), "operator": text(), "values": texts() }),
+        &["key", "operator"],
+    )
 }
 
 fn object(properties: &Value, required: &[&str]) -> Value {
