@@ -61,7 +61,7 @@ deny: $(CARGO_DENY)
 audit: $(CARGO_DENY) ## Known vulnerabilities in dependencies (fetches the advisory database)
 	$(CARGO_DENY) --workspace check advisories
 
-# 3.5 minutes of CPU time, once a machine.
+# About 4 minutes on a busy 2-core machine (3.5 of CPU time), once.
 $(CARGO_DENY):
 	@echo 'Building cargo-deny $(CARGO_DENY_VERSION); this takes some minutes, once.'
 	cargo install --quiet --locked cargo-deny --version $(CARGO_DENY_VERSION) \

@@ -797,6 +797,43 @@ fn each_rule_says_why() {
 
 // ---- the objects themselves ----
 
+/// Fails when an object has a field that its type does not know, or one of another type: what is read and written back must
+/// be what was there.
+fn assert_round_trip<T: serde::de::DeserializeOwned + serde::Serialize>(m: &Manifest) {
+    let typed: T = serde_json::from_value(m.object.clone()).unwrap_or_else(|error| panic!("{}: {error}", m.file));
+    let mut back = serde_json::to_value(typed).unwrap();
+    // The types leave these out where they are fixed by the type.
+    for key in ["apiVersion", "kind"] {
+        back[key] = m.object[key].clone();
+    }
+    assert_eq!(back, m.object, "{}", m.file);
+}
+
+#[test]
+fn no_object_has_a_field_that_kubernetes_does_not_know() {
+    use k8s_openapi::api::{apps::v1 as apps, core::v1 as core, networking::v1 as networking, rbac::v1 as rbac};
+    let mut checked = 0;
+    for m in &install_set() {
+        let check = match m.kind() {
+            "Namespace" => assert_round_trip::<core::Namespace>,
+            "ConfigMap" => assert_round_trip::<core::ConfigMap>,
+            "Service" => assert_round_trip::<core::Service>,
+            "ServiceAccount" => assert_round_trip::<core::ServiceAccount>,
+            "Deployment" => assert_round_trip::<apps::Deployment>,
+            "ClusterRole" => assert_round_trip::<rbac::ClusterRole>,
+            "ClusterRoleBinding" => assert_round_trip::<rbac::ClusterRoleBinding>,
+            "Role" => assert_round_trip::<rbac::Role>,
+            "RoleBinding" => assert_round_trip::<rbac::RoleBinding>,
+            "NetworkPolicy" => assert_round_trip::<networking::NetworkPolicy>,
+            "CredentialsRequest" | "ClusterOperator" | "PrometheusRule" | "ServiceMonitor" => continue,
+            kind => panic!("{}: {kind} is new here", m.file),
+        };
+        check(m);
+        checked += 1;
+    }
+    assert!(checked > 20, "{checked}");
+}
+
 // deploy 15
 #[test]
 fn the_namespace_lets_node_ca_run_everywhere_and_is_scraped() {
