@@ -93,4 +93,4 @@ generate: ## Files made of others: crds/ of src/api, variant B of the Deployment
 		/^  name: imagepruners\./ { file = "crds/01_imagepruners.crd.yaml" } \
 		{ text = text $$0 "\n" } \
 		END { flush() }'
-	UPDATE_GENERATED=1 cargo test --locked --quiet --test manifests -- --exact variant_b_is_the_generated_one
+	UPDATE_GOLDEN=1 cargo test --locked --quiet --test manifests -- --exact variant_b_is_the_generated_one

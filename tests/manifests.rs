@@ -1,7 +1,7 @@
 //! What `deploy/` must be, as far as that can be told without a cluster: which objects, in which order, for which profiles,
 //! with which rights.
 //!
-//! Variant B of the operator's Deployment is made of variant A: `UPDATE_GENERATED=1 cargo test --test manifests` writes it.
+//! Variant B of the operator's Deployment is made of variant A: `UPDATE_GOLDEN=1 cargo test --test manifests` writes it.
 
 #![allow(
     clippy::unwrap_used,
@@ -978,7 +978,7 @@ fn generate_variant_b(variant_a: &str) -> String {
 #[test]
 fn variant_b_is_the_generated_one() {
     let wanted = generate_variant_b(&read("deploy", VARIANT_A));
-    if std::env::var_os("UPDATE_GENERATED").is_some() {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(folder("deploy").join(VARIANT_B), &wanted).unwrap();
     }
     assert!(
