@@ -11,5 +11,6 @@
 //! config -> {api, names}`; `runtime` is used by controllers and cli only and itself uses names only. `storage` may use
 //! config and api, never plan. `tests/house.rs` enforces it. docs/architecture.md draws it.
 
+pub mod cli;
 pub mod names;
 pub mod runtime;
