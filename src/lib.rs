@@ -12,6 +12,7 @@
 //! config and api, never plan. `tests/house.rs` enforces it. docs/architecture.md draws it.
 
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod names;
 pub mod observe;
