@@ -104,6 +104,16 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// A cluster of which nothing is known.
+    pub fn empty() -> Self {
+        Self {
+            objects: Objects::default(),
+            environment: Environment::default(),
+            security_api: false,
+            now: Timestamp::UNIX_EPOCH,
+        }
+    }
+
     /// The Config.
     pub fn config(&self) -> Result<Option<Config>, Undecodable> {
         self.decode(Kind::Config, names::CLUSTER)

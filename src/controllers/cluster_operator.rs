@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{Backoff, Context, RESYNC};
 use crate::api::{ImagePruner, Kind, ObjectRef};
@@ -15,7 +16,12 @@ use crate::status::cluster_operator;
 pub async fn run(context: Context) {
     let mut backoff = Backoff::default();
     loop {
-        let wait = match pass(&context).await {
+        let permit = context.begin().await;
+        let began = Instant::now();
+        let result = pass(&context).await;
+        context.reconciled("clusteroperator", result.is_ok(), began.elapsed());
+        drop(permit);
+        let wait = match result {
             Ok(()) => {
                 backoff.reset();
                 RESYNC

@@ -17,7 +17,7 @@ use crate::observe::Controller;
 use crate::plan::{self, Inputs, Plan, certificates, settle};
 use crate::status::judge::Failing;
 use crate::storage::fault::{Class, Fault};
-use crate::storage::{self, Claims, Created};
+use crate::storage::{self, Claims, Creation};
 
 impl Registry {
     pub(super) async fn manage(&mut self, config: Config, snapshot: Snapshot) -> Result<Ended, Interrupted> {
@@ -28,7 +28,7 @@ impl Registry {
             Ok(resolved) => resolved,
             Err(rejection) => {
                 outcome.failing = Some(permanent(rejection));
-                return self.report(&config, &snapshot, outcome).await;
+                return self.report(&snapshot, outcome).await;
             }
         };
         let claims = ClaimWriter { writer: &self.context.writer };
@@ -39,7 +39,7 @@ impl Registry {
         outcome.take_storage(&mut stored);
         let again = stored.wait.as_ref().map(|(after, _)| *after);
         let Some(facts) = stored.facts.take().filter(|_| outcome.failing.is_none()) else {
-            return self.report(&config, &snapshot, outcome).await;
+            return self.report(&snapshot, outcome).await;
         };
         if self.context.board.set_storage_ca(facts.ca_bundle.clone()) {
             self.context.world.trigger(Controller::Certificates);
@@ -60,7 +60,7 @@ impl Registry {
         if !report.failures.is_empty() {
             outcome.failing = Some(Failing::Transient { message: report.failures.join("; ") });
         }
-        let mut ended = self.report(&config, &snapshot, outcome).await?;
+        let mut ended = self.report(&snapshot, outcome).await?;
         for at_most in again.into_iter().chain(waiting.map(|(_, ends)| ends)) {
             ended.again = ended.again.min(at_most);
         }
@@ -95,6 +95,7 @@ impl Outcome {
     /// Takes over what the storage step found.
     fn take_storage(&mut self, stored: &mut storage::Outcome) {
         self.storage = stored.status_storage.take();
+        self.storage_managed = Some(stored.storage_managed);
         self.verdicts.append(&mut stored.verdicts);
         self.own_conditions = Some(stored.own_conditions);
         self.notices.append(&mut stored.notices);

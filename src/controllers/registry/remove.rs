@@ -66,7 +66,7 @@ impl Registry {
             self.context.tell(report.notices);
             if !report.failures.is_empty() {
                 outcome.removal = Removal::Failed(report.failures.join("; "));
-                return self.report(&config, &snapshot, outcome).await.map(|ended| (ended, false));
+                return self.report(&snapshot, outcome).await.map(|ended| (ended, false));
             }
         }
         let mut done = stage.delete.is_empty() && stage.objects_gone && stage.pods_gone;
@@ -94,7 +94,7 @@ impl Registry {
                 (None, None) => Removal::Waiting("storage is being removed".to_owned()),
             };
         }
-        let mut ended = self.report(&config, &snapshot, outcome).await?;
+        let mut ended = self.report(&snapshot, outcome).await?;
         if !done {
             ended.again = ended.again.min(if stage.delete.is_empty() { LOOK_AGAIN } else { Duration::from_millis(50) });
         }
