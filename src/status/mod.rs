@@ -1,3 +1,5 @@
 //! What is told: conditions and the ClusterOperator. All PURE but `write`, the one writer of `Config.status`.
 
 pub mod conditions;
+pub mod deployment;
+pub mod judge;
