@@ -33,7 +33,9 @@ impl<'a> Deployment<'a> {
 
     /// Whether the Deployment is being deleted.
     pub fn deleting(&self) -> bool {
-        self.0.pointer("/metadata/deletionTimestamp").is_some_and(|t| !t.is_null())
+        self.0
+            .pointer("/metadata/deletionTimestamp")
+            .is_some_and(|t| !t.is_null())
     }
 
     /// Whether its controller has looked at the newest spec; what `status` says is of an older one until then.
@@ -50,13 +52,17 @@ impl<'a> Deployment<'a> {
 
     /// What the Deployment's controller said when it gave up waiting for the rollout.
     pub fn timed_out(&self) -> Option<&'a str> {
-        let condition = self.progressing().filter(|c| text(c, "reason") == "ProgressDeadlineExceeded")?;
+        let condition = self
+            .progressing()
+            .filter(|c| text(c, "reason") == "ProgressDeadlineExceeded")?;
         Some(text(condition, "message"))
     }
 
     /// The annotation of that name; empty where there is none.
     pub fn annotation(&self, name: &str) -> &'a str {
-        self.0.pointer("/metadata/annotations").map_or("", |annotations| text(annotations, name))
+        self.0
+            .pointer("/metadata/annotations")
+            .map_or("", |annotations| text(annotations, name))
     }
 
     fn progressing(&self) -> Option<&'a Value> {

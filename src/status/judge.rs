@@ -37,7 +37,10 @@ pub enum Failing {
 
 impl From<Rejection> for Failing {
     fn from(rejection: Rejection) -> Self {
-        Self::Permanent { reason: rejection.reason, message: rejection.message }
+        Self::Permanent {
+            reason: rejection.reason,
+            message: rejection.message,
+        }
     }
 }
 
@@ -103,7 +106,10 @@ pub fn judge(findings: &Findings<'_>) -> Judgement {
     let recheck_after = if degraded.status == Status::True {
         None
     } else {
-        due(unavailable_since).into_iter().chain(due(case.failing_since())).min()
+        due(unavailable_since)
+            .into_iter()
+            .chain(due(case.failing_since()))
+            .min()
     };
     Judgement {
         verdicts: vec![available, case.progressing(), degraded, case.removed()],
@@ -164,7 +170,9 @@ impl Case<'_> {
     }
 
     fn failing_since(&self) -> Option<Timestamp> {
-        self.transient().map(|_| self.findings.failing_since.unwrap_or(self.findings.now)).filter(|_| !self.unmanaged())
+        self.transient()
+            .map(|_| self.findings.failing_since.unwrap_or(self.findings.now))
+            .filter(|_| !self.unmanaged())
     }
 
     fn available(&self) -> Verdict {
@@ -174,14 +182,21 @@ impl Case<'_> {
         }
         let Some(deployment) = self.deployment else {
             // A claim that does not fit keeps the first Deployment away; a Route of somebody else does not.
-            let unfit = self.problems().into_iter().find(|(reason, _)| *reason == Reason::PvcIncompatible);
+            let unfit = self
+                .problems()
+                .into_iter()
+                .find(|(reason, _)| *reason == Reason::PvcIncompatible);
             if let Some((reason, message)) = self.permanent().or(unfit) {
                 return verdict(Status::False, reason.text(), message.to_owned());
             }
             if self.leaving() {
                 return verdict(Status::True, "Removed", removed());
             }
-            return verdict(Status::False, "DeploymentNotFound", format!("{} does not exist", name()));
+            return verdict(
+                Status::False,
+                "DeploymentNotFound",
+                format!("{} does not exist", name()),
+            );
         };
         if deployment.deleting() {
             let message = format!("{} is being deleted, its pods go with it", name());
@@ -204,28 +219,53 @@ impl Case<'_> {
             return verdict(Status::False, "Unmanaged", unmanaged());
         }
         if self.leaving() {
-            let removing =
-                |what: String| verdict(Status::True, "Removing", format!("The registry is being removed, {what}"));
+            let removing = |what: String| {
+                verdict(
+                    Status::True,
+                    "Removing",
+                    format!("The registry is being removed, {what}"),
+                )
+            };
             let again = |cause: &str| removing(format!("trying again: {cause}"));
             return match (self.deployment, &self.findings.removal, self.transient()) {
-                (Some(_), ..) => verdict(Status::True, "DeletingDeployment", format!("{} is being removed", name())),
+                (Some(_), ..) => verdict(
+                    Status::True,
+                    "DeletingDeployment",
+                    format!("{} is being removed", name()),
+                ),
                 (None, Removal::Waiting(what), _) => removing(format!("waiting for {what}")),
                 (None, Removal::Failed(cause), _) => again(cause),
                 (None, _, Some(cause)) => again(cause),
-                (None, ..) => verdict(Status::False, "Removed", "All objects of the registry are removed".to_owned()),
+                (None, ..) => verdict(
+                    Status::False,
+                    "Removed",
+                    "All objects of the registry are removed".to_owned(),
+                ),
             };
         }
         if let Some((_, message)) = self.permanent() {
-            return verdict(Status::False, "Error", format!("Cannot apply the configuration: {message}"));
+            return verdict(
+                Status::False,
+                "Error",
+                format!("Cannot apply the configuration: {message}"),
+            );
         }
         if let Some(message) = self.transient() {
-            return verdict(Status::True, "Error", format!("Cannot apply the configuration, trying again: {message}"));
+            return verdict(
+                Status::True,
+                "Error",
+                format!("Cannot apply the configuration, trying again: {message}"),
+            );
         }
         let Some(deployment) = self.deployment else {
             return verdict(Status::True, "WaitingForDeployment", self.waiting());
         };
         if deployment.deleting() {
-            return verdict(Status::True, "FinalizingDeployment", format!("{} is being deleted", name()));
+            return verdict(
+                Status::True,
+                "FinalizingDeployment",
+                format!("{} is being deleted", name()),
+            );
         }
         if !deployment.complete() {
             let message = format!("{} is rolling out, not all of its pods are new and available", name());
@@ -238,7 +278,11 @@ impl Case<'_> {
         if let Some(what) = &self.findings.waiting_for {
             return format!("{} is created as soon as this is there: {what}", name());
         }
-        match self.problems().into_iter().find(|(reason, _)| *reason == Reason::PvcIncompatible) {
+        match self
+            .problems()
+            .into_iter()
+            .find(|(reason, _)| *reason == Reason::PvcIncompatible)
+        {
             Some((_, message)) => message.to_owned(),
             None => format!("Objects are applied, {} is not seen yet", name()),
         }
@@ -258,7 +302,11 @@ impl Case<'_> {
             return verdict(Status::True, reason.text(), messages.join("; "));
         }
         if let Removal::Failed(cause) = &self.findings.removal {
-            return verdict(Status::True, "RemoveFailed", format!("Cannot remove the registry: {cause}"));
+            return verdict(
+                Status::True,
+                "RemoveFailed",
+                format!("Cannot remove the registry: {cause}"),
+            );
         }
         let sync_error = self.transient().filter(|_| over(self.failing_since())).map(|message| {
             let message = format!("Applying the configuration has failed for more than 5 minutes: {message}");
@@ -287,7 +335,11 @@ impl Case<'_> {
             return verdict(Status::True, "ProgressDeadlineExceeded", message);
         }
         let refused = refused_routes(&self.findings.routes);
-        if refused.is_empty() { fine() } else { verdict(Status::True, "RouteDegraded", refused.join(", ")) }
+        if refused.is_empty() {
+            fine()
+        } else {
+            verdict(Status::True, "RouteDegraded", refused.join(", "))
+        }
     }
 
     fn removed(&self) -> Verdict {
@@ -311,7 +363,9 @@ impl Case<'_> {
         }
         let stored = self.findings.stored.iter().find(|c| c.type_ == "Available");
         let stayed = stored.filter(|c| c.status == available.status.text());
-        let since = stayed.and_then(|c| c.last_transition_time.as_deref()).and_then(|time| time.parse().ok());
+        let since = stayed
+            .and_then(|c| c.last_transition_time.as_deref())
+            .and_then(|time| time.parse().ok());
         Some(since.unwrap_or(self.findings.now))
     }
 }
@@ -323,11 +377,19 @@ const fn goes_on(reason: Reason) -> bool {
 
 /// What routers say of the Routes that they do not admit. A Route that no router has looked at yet is no problem.
 fn refused_routes(routes: &[&Value]) -> Vec<String> {
-    let list =
-        |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_array).cloned().unwrap_or_default();
+    let list = |object: &Value, pointer: &str| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
     let mut refused = Vec::new();
     for route in routes {
-        let name = route.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let name = route
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         for ingress in list(route, "/status/ingress") {
             let conditions = list(&ingress, "/conditions");
             let admitted = conditions.iter().find(|c| text(c, "type") == "Admitted");
@@ -336,10 +398,14 @@ fn refused_routes(routes: &[&Value]) -> Vec<String> {
                     "route {name} (host {}, router {}) is not admitted: {}",
                     text(&ingress, "host"),
                     text(&ingress, "routerName"),
-                    [text(admitted, "message"), text(admitted, "reason"), "the router gave no cause"]
-                        .into_iter()
-                        .find(|said| !said.is_empty())
-                        .unwrap_or_default(),
+                    [
+                        text(admitted, "message"),
+                        text(admitted, "reason"),
+                        "the router gave no cause"
+                    ]
+                    .into_iter()
+                    .find(|said| !said.is_empty())
+                    .unwrap_or_default(),
                 ));
             }
         }

@@ -29,7 +29,11 @@ fn findings<'a>() -> Findings<'a> {
 
 /// A Deployment of generation 3 that its controller has seen; `reason` is that of its condition `Progressing`.
 fn deployment(available: i64, replicas: i64, reason: &str) -> Value {
-    let status = if reason == "ProgressDeadlineExceeded" { "False" } else { "True" };
+    let status = if reason == "ProgressDeadlineExceeded" {
+        "False"
+    } else {
+        "True"
+    };
     json!({
         "metadata": {"name": "image-registry", "generation": 3},
         "status": {
@@ -47,11 +51,16 @@ fn ready() -> Value {
 }
 
 fn permanent(reason: Reason) -> Option<Failing> {
-    Some(Failing::Permanent { reason, message: "spec.x is wrong".to_owned() })
+    Some(Failing::Permanent {
+        reason,
+        message: "spec.x is wrong".to_owned(),
+    })
 }
 
 fn transient() -> Option<Failing> {
-    Some(Failing::Transient { message: "Secret a/b is missing".to_owned() })
+    Some(Failing::Transient {
+        message: "Secret a/b is missing".to_owned(),
+    })
 }
 
 fn condition(type_: &str, status: &str, since: i64) -> Condition {
@@ -75,7 +84,12 @@ fn row(findings: &Findings<'_>) -> [String; 4] {
         verdicts.iter().map(|v| v.type_).collect::<Vec<_>>(),
         ["Available", "Progressing", "Degraded", "Removed"]
     );
-    [shown(&verdicts[0]), shown(&verdicts[1]), shown(&verdicts[2]), shown(&verdicts[3])]
+    [
+        shown(&verdicts[0]),
+        shown(&verdicts[1]),
+        shown(&verdicts[2]),
+        shown(&verdicts[3]),
+    ]
 }
 
 #[test]
@@ -84,8 +98,16 @@ fn unmanaged_tells_fixed_values_whatever_there_is() {
     for deployment in [None, Some(&gone)] {
         for failing in [None, transient(), permanent(Reason::StorageConflict)] {
             let state = ManagementState::Unmanaged;
-            let unmanaged = Findings { state, deployment, failing, ..findings() };
-            assert_eq!(row(&unmanaged), ["True/Unmanaged", "False/Unmanaged", "False/Unmanaged", "False/"]);
+            let unmanaged = Findings {
+                state,
+                deployment,
+                failing,
+                ..findings()
+            };
+            assert_eq!(
+                row(&unmanaged),
+                ["True/Unmanaged", "False/Unmanaged", "False/Unmanaged", "False/"]
+            );
             assert_eq!(judge(&unmanaged).recheck_after, None);
         }
     }
@@ -95,8 +117,14 @@ fn unmanaged_tells_fixed_values_whatever_there_is() {
 #[test]
 fn minimum_availability_is_available_and_not_progressing_once_rolled_out() {
     let some = deployment(2, 3, "NewReplicaSetAvailable");
-    let judged = Findings { deployment: Some(&some), ..findings() };
-    assert_eq!(row(&judged), ["True/MinimumAvailability", "False/Ready", "False/", "False/"]);
+    let judged = Findings {
+        deployment: Some(&some),
+        ..findings()
+    };
+    assert_eq!(
+        row(&judged),
+        ["True/MinimumAvailability", "False/Ready", "False/", "False/"]
+    );
     assert_eq!(judge(&judged).ready_replicas, 2);
 }
 
@@ -104,7 +132,10 @@ fn minimum_availability_is_available_and_not_progressing_once_rolled_out() {
 fn all_pods_available_is_ready() {
     let ready = ready();
     assert_eq!(
-        row(&Findings { deployment: Some(&ready), ..findings() }),
+        row(&Findings {
+            deployment: Some(&ready),
+            ..findings()
+        }),
         ["True/Ready", "False/Ready", "False/", "False/"]
     );
 }
@@ -113,18 +144,36 @@ fn all_pods_available_is_ready() {
 #[test]
 fn a_rollout_under_way_is_progressing() {
     let rolling = deployment(1, 2, "ReplicaSetUpdated");
-    let judged = Findings { deployment: Some(&rolling), ..findings() };
-    assert_eq!(row(&judged), ["True/MinimumAvailability", "True/DeploymentNotCompleted", "False/", "False/"]);
+    let judged = Findings {
+        deployment: Some(&rolling),
+        ..findings()
+    };
+    assert_eq!(
+        row(&judged),
+        [
+            "True/MinimumAvailability",
+            "True/DeploymentNotCompleted",
+            "False/",
+            "False/"
+        ]
+    );
 }
 
 // lifecycle 75
 #[test]
 fn a_rollout_that_timed_out_is_degraded_while_a_pod_serves() {
     let stuck = deployment(1, 2, "ProgressDeadlineExceeded");
-    let judged = Findings { deployment: Some(&stuck), ..findings() };
+    let judged = Findings {
+        deployment: Some(&stuck),
+        ..findings()
+    };
     assert_eq!(row(&judged)[PROGRESSING], "True/DeploymentNotCompleted");
     assert_eq!(row(&judged)[DEGRADED], "True/ProgressDeadlineExceeded");
-    assert!(judge(&judged).verdicts[DEGRADED].message.contains("ReplicaSet has timed out"));
+    assert!(
+        judge(&judged).verdicts[DEGRADED]
+            .message
+            .contains("ReplicaSet has timed out")
+    );
 }
 
 // lifecycle 76
@@ -134,7 +183,11 @@ fn unavailable_for_more_than_five_minutes_is_degraded() {
     let none = deployment(0, 1, "ReplicaSetUpdated");
     for (since, expected) in [(-299, "False/"), (-300, "False/"), (-301, "True/Unavailable")] {
         let stored = [condition("Other", "True", -900), condition("Available", "False", since)];
-        let judged = Findings { deployment: Some(&none), stored: &stored, ..findings() };
+        let judged = Findings {
+            deployment: Some(&none),
+            stored: &stored,
+            ..findings()
+        };
         assert_eq!(row(&judged)[AVAILABLE], "False/NoReplicasAvailable");
         assert_eq!(row(&judged)[DEGRADED], expected, "{since}");
     }
@@ -147,10 +200,23 @@ fn the_clock_starts_anew_when_it_was_available_or_nothing_usable_is_stored() {
     timeless.last_transition_time = None;
     let mut garbled = condition("Available", "False", 0);
     garbled.last_transition_time = Some("yesterday".to_owned());
-    for stored in [vec![], vec![condition("Available", "True", -900)], vec![timeless], vec![garbled]] {
-        let judged = Findings { deployment: Some(&none), stored: &stored, ..findings() };
+    for stored in [
+        vec![],
+        vec![condition("Available", "True", -900)],
+        vec![timeless],
+        vec![garbled],
+    ] {
+        let judged = Findings {
+            deployment: Some(&none),
+            stored: &stored,
+            ..findings()
+        };
         assert_eq!(row(&judged)[DEGRADED], "False/", "{stored:?}");
-        assert_eq!(judge(&judged).recheck_after, Some(Duration::from_secs(301)), "{stored:?}");
+        assert_eq!(
+            judge(&judged).recheck_after,
+            Some(Duration::from_secs(301)),
+            "{stored:?}"
+        );
     }
 }
 
@@ -158,7 +224,10 @@ fn the_clock_starts_anew_when_it_was_available_or_nothing_usable_is_stored() {
 #[test]
 fn the_mark_of_five_minutes_asks_for_a_pass() {
     let stored = [condition("Available", "False", -240)];
-    let waiting = Findings { stored: &stored, ..findings() };
+    let waiting = Findings {
+        stored: &stored,
+        ..findings()
+    };
     let after = judge(&waiting).recheck_after.unwrap();
     assert_eq!(after, Duration::from_secs(61));
     let later = Findings { now: at(61), ..waiting };
@@ -171,24 +240,60 @@ fn the_mark_of_five_minutes_asks_for_a_pass() {
 fn a_deployment_that_is_being_deleted_is_neither_available_nor_done() {
     let mut deleted = ready();
     deleted["metadata"]["deletionTimestamp"] = json!("2027-01-15T08:00:00Z");
-    let judged = Findings { deployment: Some(&deleted), ..findings() };
-    assert_eq!(row(&judged), ["False/DeploymentDeleted", "True/FinalizingDeployment", "False/", "False/"]);
+    let judged = Findings {
+        deployment: Some(&deleted),
+        ..findings()
+    };
+    assert_eq!(
+        row(&judged),
+        [
+            "False/DeploymentDeleted",
+            "True/FinalizingDeployment",
+            "False/",
+            "False/"
+        ]
+    );
 }
 
 // lifecycle 81
 #[test]
 fn a_transient_error_without_deployment_is_progressing() {
-    let judged = Findings { failing: transient(), ..findings() };
-    assert_eq!(row(&judged), ["False/DeploymentNotFound", "True/Error", "False/", "False/"]);
-    assert!(judge(&judged).verdicts[PROGRESSING].message.contains("Secret a/b is missing"));
+    let judged = Findings {
+        failing: transient(),
+        ..findings()
+    };
+    assert_eq!(
+        row(&judged),
+        ["False/DeploymentNotFound", "True/Error", "False/", "False/"]
+    );
+    assert!(
+        judge(&judged).verdicts[PROGRESSING]
+            .message
+            .contains("Secret a/b is missing")
+    );
 }
 
 #[test]
 fn nothing_yet_waits_for_the_deployment_and_says_for_what() {
     let waiting_for = Some("Secret openshift-image-registry/image-registry-tls".to_owned());
-    let judged = Findings { waiting_for, ..findings() };
-    assert_eq!(row(&judged), ["False/DeploymentNotFound", "True/WaitingForDeployment", "False/", "False/"]);
-    assert!(judge(&judged).verdicts[PROGRESSING].message.contains("image-registry-tls"));
+    let judged = Findings {
+        waiting_for,
+        ..findings()
+    };
+    assert_eq!(
+        row(&judged),
+        [
+            "False/DeploymentNotFound",
+            "True/WaitingForDeployment",
+            "False/",
+            "False/"
+        ]
+    );
+    assert!(
+        judge(&judged).verdicts[PROGRESSING]
+            .message
+            .contains("image-registry-tls")
+    );
 }
 
 // lifecycle 40: the conditions of a rejected Config
@@ -205,15 +310,26 @@ fn permanent_errors_are_degraded_at_once_and_do_not_progress() {
         Reason::InvalidConfig,
     ] {
         let failing = permanent(reason);
-        let bad = Findings { failing: failing.clone(), ..findings() };
-        let expected = [format!("False/{}", reason.text()), "False/Error".into(), format!("True/{}", reason.text())];
+        let bad = Findings {
+            failing: failing.clone(),
+            ..findings()
+        };
+        let expected = [
+            format!("False/{}", reason.text()),
+            "False/Error".into(),
+            format!("True/{}", reason.text()),
+        ];
         assert_eq!(row(&bad)[..3], expected);
         assert_eq!(judge(&bad).recheck_after, None);
         for verdict in &judge(&bad).verdicts[..3] {
             assert!(verdict.message.contains("spec.x is wrong"), "{verdict:?}");
         }
         let ready = ready();
-        let serving = Findings { deployment: Some(&ready), failing, ..findings() };
+        let serving = Findings {
+            deployment: Some(&ready),
+            failing,
+            ..findings()
+        };
         assert_eq!(row(&serving)[..2], ["True/Ready", "False/Error"]);
         assert_eq!(row(&serving)[DEGRADED], format!("True/{}", reason.text()));
     }
@@ -224,8 +340,24 @@ fn permanent_errors_are_degraded_at_once_and_do_not_progress() {
 fn storage_not_configured_recovers_with_the_edit() {
     let failing = permanent(Reason::StorageNotConfigured);
     let bad = row(&Findings { failing, ..findings() });
-    assert_eq!(bad, ["False/StorageNotConfigured", "False/Error", "True/StorageNotConfigured", "False/"]);
-    assert_eq!(row(&findings()), ["False/DeploymentNotFound", "True/WaitingForDeployment", "False/", "False/"]);
+    assert_eq!(
+        bad,
+        [
+            "False/StorageNotConfigured",
+            "False/Error",
+            "True/StorageNotConfigured",
+            "False/"
+        ]
+    );
+    assert_eq!(
+        row(&findings()),
+        [
+            "False/DeploymentNotFound",
+            "True/WaitingForDeployment",
+            "False/",
+            "False/"
+        ]
+    );
 }
 
 // workload 69: the condition that reports a conflicting Route
@@ -238,14 +370,35 @@ fn with_a_fault_that_did_not_stop_the_pass_progressing_follows_the_deployment() 
         let problems = vec![Rejection::new(reason, "spec.x is wrong")];
         // Told as a problem or as the pass's error: the same.
         for (problems, failing) in [(problems, None), (Vec::new(), permanent(reason))] {
-            let done = Findings { deployment: Some(&ready), problems, failing, ..findings() };
-            assert_eq!(row(&done), ["True/Ready", "False/Ready", &format!("True/{text}"), "False/"]);
-            let going = Findings { deployment: Some(&rolling), ..done.clone() };
+            let done = Findings {
+                deployment: Some(&ready),
+                problems,
+                failing,
+                ..findings()
+            };
+            assert_eq!(
+                row(&done),
+                ["True/Ready", "False/Ready", &format!("True/{text}"), "False/"]
+            );
+            let going = Findings {
+                deployment: Some(&rolling),
+                ..done.clone()
+            };
             assert_eq!(row(&going)[PROGRESSING], "True/DeploymentNotCompleted");
-            let absent = row(&Findings { deployment: None, ..done });
+            let absent = row(&Findings {
+                deployment: None,
+                ..done
+            });
             assert_eq!(absent[PROGRESSING], "True/WaitingForDeployment");
             let unfit = reason == Reason::PvcIncompatible;
-            assert_eq!(absent[AVAILABLE], if unfit { "False/PVCIncompatible" } else { "False/DeploymentNotFound" });
+            assert_eq!(
+                absent[AVAILABLE],
+                if unfit {
+                    "False/PVCIncompatible"
+                } else {
+                    "False/DeploymentNotFound"
+                }
+            );
         }
     }
 }
@@ -253,7 +406,11 @@ fn with_a_fault_that_did_not_stop_the_pass_progressing_follows_the_deployment() 
 #[test]
 fn several_faults_are_all_named_and_the_one_that_stopped_the_pass_comes_first() {
     let problems = vec![Rejection::new(Reason::RouteConflict, "Route x is taken")];
-    let judged = Findings { failing: permanent(Reason::StorageConflict), problems, ..findings() };
+    let judged = Findings {
+        failing: permanent(Reason::StorageConflict),
+        problems,
+        ..findings()
+    };
     let degraded = &judge(&judged).verdicts[DEGRADED];
     assert_eq!(degraded.reason, "StorageConflict");
     assert_eq!(degraded.message, "spec.x is wrong; Route x is taken");
@@ -262,24 +419,55 @@ fn several_faults_are_all_named_and_the_one_that_stopped_the_pass_comes_first() 
 #[test]
 fn transient_errors_of_more_than_five_minutes_are_degraded_although_the_registry_serves() {
     let ready = ready();
-    for (since, expected, recheck) in
-        [(0, "False/", Some(301)), (-299, "False/", Some(2)), (-300, "False/", Some(1)), (-301, "True/SyncError", None)]
-    {
+    for (since, expected, recheck) in [
+        (0, "False/", Some(301)),
+        (-299, "False/", Some(2)),
+        (-300, "False/", Some(1)),
+        (-301, "True/SyncError", None),
+    ] {
         let failing_since = Some(at(since));
-        let judged = Findings { deployment: Some(&ready), failing: transient(), failing_since, ..findings() };
+        let judged = Findings {
+            deployment: Some(&ready),
+            failing: transient(),
+            failing_since,
+            ..findings()
+        };
         assert_eq!(row(&judged), ["True/Ready", "True/Error", expected, "False/"]);
         assert_eq!(judge(&judged).recheck_after, recheck.map(Duration::from_secs));
         // A time that was left over does not count once a pass succeeded.
-        assert_eq!(row(&Findings { failing: None, ..judged })[DEGRADED], "False/");
+        assert_eq!(
+            row(&Findings {
+                failing: None,
+                ..judged
+            })[DEGRADED],
+            "False/"
+        );
     }
     let none = deployment(0, 1, "ReplicaSetUpdated");
     let failing_since = Some(at(-400));
-    let lost = Findings { deployment: Some(&none), failing: transient(), failing_since, ..findings() };
-    assert_eq!(row(&lost)[DEGRADED], "True/SyncError", "a pod that goes away does not hide it");
+    let lost = Findings {
+        deployment: Some(&none),
+        failing: transient(),
+        failing_since,
+        ..findings()
+    };
+    assert_eq!(
+        row(&lost)[DEGRADED],
+        "True/SyncError",
+        "a pod that goes away does not hide it"
+    );
     let stored = [condition("Available", "False", -400)];
-    let both = Findings { stored: &stored, ..lost };
+    let both = Findings {
+        stored: &stored,
+        ..lost
+    };
     assert_eq!(row(&both)[DEGRADED], "True/Unavailable");
-    assert!(judge(&both).verdicts[DEGRADED].message.contains("Secret a/b is missing"), "the cause is told");
+    assert!(
+        judge(&both).verdicts[DEGRADED]
+            .message
+            .contains("Secret a/b is missing"),
+        "the cause is told"
+    );
 }
 
 fn route(name: &str, ingress: &[(&str, &str)]) -> Value {
@@ -298,13 +486,19 @@ fn route(name: &str, ingress: &[(&str, &str)]) -> Value {
 // lifecycle 82
 #[test]
 fn a_route_that_is_not_admitted_is_degraded_once_the_registry_is_rolled_out() {
-    let refused = route("public", &[("sharded", "False"), ("default", "True"), ("blue", "Unknown")]);
+    let refused = route(
+        "public",
+        &[("sharded", "False"), ("default", "True"), ("blue", "Unknown")],
+    );
     let admitted = route("good", &[("default", "True")]);
     let fresh = json!({"metadata": {"name": "fresh"}});
     let unseen = json!({"metadata": {"name": "unseen"}, "status": {"ingress": [{"host": "h", "routerName": "r"}]}});
     let ready = ready();
-    let judged =
-        Findings { deployment: Some(&ready), routes: vec![&admitted, &refused, &fresh, &unseen], ..findings() };
+    let judged = Findings {
+        deployment: Some(&ready),
+        routes: vec![&admitted, &refused, &fresh, &unseen],
+        ..findings()
+    };
     let degraded = &judge(&judged).verdicts[DEGRADED];
     assert_eq!(shown(degraded), "True/RouteDegraded");
     assert_eq!(
@@ -313,8 +507,20 @@ fn a_route_that_is_not_admitted_is_degraded_once_the_registry_is_rolled_out() {
          route public (host public.example.com, router sharded) is not admitted: claimed by x"
     );
     let rolling = deployment(1, 2, "ReplicaSetUpdated");
-    assert_eq!(row(&Findings { deployment: Some(&rolling), ..judged.clone() })[DEGRADED], "False/");
-    assert_eq!(row(&Findings { routes: vec![&admitted, &fresh, &unseen], ..judged })[DEGRADED], "False/");
+    assert_eq!(
+        row(&Findings {
+            deployment: Some(&rolling),
+            ..judged.clone()
+        })[DEGRADED],
+        "False/"
+    );
+    assert_eq!(
+        row(&Findings {
+            routes: vec![&admitted, &fresh, &unseen],
+            ..judged
+        })[DEGRADED],
+        "False/"
+    );
 }
 
 // lifecycle 83
@@ -322,7 +528,10 @@ fn a_route_that_is_not_admitted_is_degraded_once_the_registry_is_rolled_out() {
 fn pods_that_move_are_no_rollout() {
     for (available, replicas, expected) in [(1, 2, "True/MinimumAvailability"), (0, 2, "False/NoReplicasAvailable")] {
         let moving = deployment(available, replicas, "NewReplicaSetAvailable");
-        let judged = row(&Findings { deployment: Some(&moving), ..findings() });
+        let judged = row(&Findings {
+            deployment: Some(&moving),
+            ..findings()
+        });
         assert_eq!(judged[AVAILABLE], expected);
         assert_eq!(judged[PROGRESSING], "False/Ready");
     }
@@ -332,7 +541,13 @@ fn pods_that_move_are_no_rollout() {
 #[test]
 fn no_replicas_wanted_is_not_available() {
     let none = deployment(0, 0, "NewReplicaSetAvailable");
-    assert_eq!(row(&Findings { deployment: Some(&none), ..findings() })[AVAILABLE], "False/NoReplicasAvailable");
+    assert_eq!(
+        row(&Findings {
+            deployment: Some(&none),
+            ..findings()
+        })[AVAILABLE],
+        "False/NoReplicasAvailable"
+    );
 }
 
 // lifecycle 86
@@ -340,8 +555,14 @@ fn no_replicas_wanted_is_not_available() {
 fn a_spec_that_its_controller_has_not_seen_is_not_complete() {
     let mut updated = ready();
     updated["metadata"]["generation"] = json!(4);
-    let judged = row(&Findings { deployment: Some(&updated), ..findings() });
-    assert_eq!(judged, ["True/Ready", "True/DeploymentNotCompleted", "False/", "False/"]);
+    let judged = row(&Findings {
+        deployment: Some(&updated),
+        ..findings()
+    });
+    assert_eq!(
+        judged,
+        ["True/Ready", "True/DeploymentNotCompleted", "False/", "False/"]
+    );
 }
 
 // lifecycle 46
@@ -349,26 +570,68 @@ fn a_spec_that_its_controller_has_not_seen_is_not_complete() {
 #[test]
 fn removal_is_told_step_by_step() {
     let ready = ready();
-    let removed = Findings { state: ManagementState::Removed, removal: Removal::Done, ..findings() };
-    assert_eq!(row(&removed), ["True/Removed", "False/Removed", "False/Removed", "True/Removed"]);
-    let there = Findings { deployment: Some(&ready), removal: Removal::Waiting("pods".into()), ..removed.clone() };
-    assert_eq!(row(&there), ["True/Ready", "True/DeletingDeployment", "False/Removed", "True/Removed"]);
-    let waiting = Findings { removal: Removal::Waiting("pods of Deployment x".into()), ..removed.clone() };
-    assert_eq!(row(&waiting), ["True/Removed", "True/Removing", "False/Removed", "True/Removed"]);
-    assert!(judge(&waiting).verdicts[PROGRESSING].message.contains("pods of Deployment x"));
+    let removed = Findings {
+        state: ManagementState::Removed,
+        removal: Removal::Done,
+        ..findings()
+    };
+    assert_eq!(
+        row(&removed),
+        ["True/Removed", "False/Removed", "False/Removed", "True/Removed"]
+    );
+    let there = Findings {
+        deployment: Some(&ready),
+        removal: Removal::Waiting("pods".into()),
+        ..removed.clone()
+    };
+    assert_eq!(
+        row(&there),
+        ["True/Ready", "True/DeletingDeployment", "False/Removed", "True/Removed"]
+    );
+    let waiting = Findings {
+        removal: Removal::Waiting("pods of Deployment x".into()),
+        ..removed.clone()
+    };
+    assert_eq!(
+        row(&waiting),
+        ["True/Removed", "True/Removing", "False/Removed", "True/Removed"]
+    );
+    assert!(
+        judge(&waiting).verdicts[PROGRESSING]
+            .message
+            .contains("pods of Deployment x")
+    );
     assert_eq!(judge(&waiting).recheck_after, None);
-    let unreachable = Findings { failing: transient(), failing_since: Some(at(-301)), ..removed };
-    assert_eq!(row(&unreachable), ["True/Removed", "True/Removing", "True/SyncError", "True/Removed"]);
+    let unreachable = Findings {
+        failing: transient(),
+        failing_since: Some(at(-301)),
+        ..removed
+    };
+    assert_eq!(
+        row(&unreachable),
+        ["True/Removed", "True/Removing", "True/SyncError", "True/Removed"]
+    );
 }
 
 // lifecycle 51
 #[test]
 fn a_removal_that_failed_is_degraded_and_goes_on() {
     let removal = Removal::Failed("bucket b: access denied".into());
-    let failed = Findings { state: ManagementState::Removed, removal, ..findings() };
-    assert_eq!(row(&failed), ["True/Removed", "True/Removing", "True/RemoveFailed", "True/Removed"]);
+    let failed = Findings {
+        state: ManagementState::Removed,
+        removal,
+        ..findings()
+    };
+    assert_eq!(
+        row(&failed),
+        ["True/Removed", "True/Removing", "True/RemoveFailed", "True/Removed"]
+    );
     for index in [PROGRESSING, DEGRADED] {
-        assert!(judge(&failed).verdicts[index].message.contains("bucket b: access denied"));
+        assert!(
+            judge(&failed).verdicts[index]
+                .message
+                .contains("bucket b: access denied")
+        );
     }
 }
 
@@ -377,8 +640,16 @@ fn a_removal_that_failed_is_degraded_and_goes_on() {
 fn a_deletion_that_failed_is_told_in_every_state() {
     for state in [ManagementState::Managed, ManagementState::Unmanaged] {
         let removal = Removal::Failed("Service x: conflict".into());
-        let judged = row(&Findings { state, removal, ..findings() });
-        assert_eq!(judged, ["True/Removed", "True/Removing", "True/RemoveFailed", "False/"], "{state:?}");
+        let judged = row(&Findings {
+            state,
+            removal,
+            ..findings()
+        });
+        assert_eq!(
+            judged,
+            ["True/Removed", "True/Removing", "True/RemoveFailed", "False/"],
+            "{state:?}"
+        );
     }
 }
 
@@ -421,8 +692,18 @@ fn while_a_registry_comes_up_no_condition_goes_back() {
     for (number, (deployment, failing, waiting_for)) in passes.into_iter().enumerate() {
         let now = at(i64::try_from(number).unwrap() * 20);
         let ready = deployment.map_or(0, |d| Deployment(d).ready());
-        let judged = judge(&Findings { deployment, failing, waiting_for, stored: &stored, now, ..findings() });
-        assert!(judged.verdicts[AVAILABLE].status == Status::False || ready > 0, "available without a ready pod");
+        let judged = judge(&Findings {
+            deployment,
+            failing,
+            waiting_for,
+            stored: &stored,
+            now,
+            ..findings()
+        });
+        assert!(
+            judged.verdicts[AVAILABLE].status == Status::False || ready > 0,
+            "available without a ready pod"
+        );
         assert_eq!(judged.ready_replicas, ready);
         stored = merge(&stored, &judged.verdicts, now);
         for (seen, verdict) in history.iter_mut().zip(&judged.verdicts) {
@@ -432,8 +713,19 @@ fn while_a_registry_comes_up_no_condition_goes_back() {
     for seen in &mut history {
         seen.dedup();
     }
-    assert_eq!(history, [vec!["False", "True"], vec!["True", "False"], vec!["False"], vec!["False"]]);
-    assert_eq!(stored[REMOVED].last_transition_time.as_deref(), Some(at(0).to_string().as_str()));
+    assert_eq!(
+        history,
+        [
+            vec!["False", "True"],
+            vec!["True", "False"],
+            vec!["False"],
+            vec!["False"]
+        ]
+    );
+    assert_eq!(
+        stored[REMOVED].last_transition_time.as_deref(),
+        Some(at(0).to_string().as_str())
+    );
 }
 
 // lifecycle 54
