@@ -145,6 +145,9 @@ pub(crate) fn start_controllers(start: &Start<'_>) -> Result<()> {
             "--leader-elect=false".into(),
             "--use-service-account-credentials=true".into(),
             "--controllers=*".into(),
+            // The default of 20 requests a second is what a start would otherwise wait for.
+            "--kube-api-qps=500".into(),
+            "--kube-api-burst=1000".into(),
             // A paused kwok, or a machine with too much to do, must not cost pods their node.
             "--node-monitor-grace-period=10m".into(),
             "--bind-address=127.0.0.1".into(),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 /// A real Kubernetes cluster on this machine: no Docker, several side by side.
 #[derive(Parser)]
@@ -82,7 +83,7 @@ struct Up {
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).without_time().init();
+    log_to_stderr();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
@@ -91,6 +92,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
+}
+
+/// Own messages only: the client library calls every refused connection of a server that is still starting an error.
+fn log_to_stderr() {
+    let own = tracing_subscriber::filter::Targets::new().with_target("devcluster", tracing::Level::INFO);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).without_time();
+    tracing_subscriber::registry().with(layer.with_filter(own)).init();
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
