@@ -37,6 +37,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub struct Cluster {
     record: Record,
     layout: Layout,
+    kubeconfig: PathBuf,
+    audit_log: PathBuf,
+    ports: Ports,
     programs: Programs,
     processes: Processes,
     companion: Option<Companion>,
@@ -81,11 +84,20 @@ impl Cluster {
         }
         let slot = slots.take(&Holder { directory: layout.root().to_owned(), owner, real })?;
         drop(slots);
-        let port = slot.free_ports(1)?[0];
-        let record = Record::new(options, &layout, slot, port);
-        let processes = Processes::new(&layout);
-        let cluster =
-            Self { record, layout, programs, processes, companion: None, complete: false, released: false };
+        let mut cluster = Self {
+            record: Record::new(options, &layout, slot),
+            kubeconfig: layout.kubeconfig("admin"),
+            audit_log: layout.audit_log(),
+            ports: Ports::default(),
+            programs,
+            processes: Processes::new(&layout),
+            layout,
+            companion: None,
+            complete: false,
+            released: false,
+        };
+        cluster.ports = Ports::take(slot)?;
+        cluster.record.listen(cluster.ports.api);
         for directory in [cluster.layout.pids(), cluster.layout.logs(), cluster.layout.volumes()] {
             files::create_dir(&directory)?;
         }
@@ -98,10 +110,13 @@ impl Cluster {
     /// Starts the processes; a client once the API answers.
     async fn start(&self, options: &Options) -> Result<Client> {
         let record = &self.record;
-        let free = record.slot.free_ports(6)?;
-        let [api, etcd, etcd_peer, controller_manager, scheduler, kwok] = free[..] else { bail!("no free ports") };
-        let ports = Ports { api, etcd, etcd_peer, controller_manager, scheduler, kwok };
-        let start = Start { record, layout: &self.layout, programs: &self.programs, processes: &self.processes, ports: &ports };
+        let start = Start {
+            record,
+            layout: &self.layout,
+            programs: &self.programs,
+            processes: &self.processes,
+            ports: &self.ports,
+        };
         let pki = control_plane::certificates(record, &self.layout)?;
         if !record.nodes.is_empty() {
             network::create(record.slot)?;
@@ -230,8 +245,8 @@ impl Cluster {
     }
 
     /// Kubeconfig of the administrator.
-    pub fn kubeconfig(&self) -> PathBuf {
-        self.record.kubeconfig()
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
     }
 
     /// The log of one of the cluster's processes, such as `kube-apiserver` or `node1.kubelet`.
@@ -241,22 +256,22 @@ impl Cluster {
 
     /// A client as the administrator.
     pub async fn client(&self) -> Result<Client> {
-        client::from(&self.kubeconfig()).await
+        client::from(&self.kubeconfig).await
     }
 
     /// File of the API server's audit log: one JSON event a line.
-    pub fn audit_log(&self) -> PathBuf {
-        self.layout.audit_log()
+    pub fn audit_log(&self) -> &Path {
+        &self.audit_log
     }
 
     /// The requests so far. A request is logged before it is answered.
     pub fn audit(&self) -> Result<audit::Log> {
-        audit::Log::read(&self.audit_log())
+        audit::Log::read(&self.audit_log)
     }
 
     /// The end of the audit log as it is now, for [`audit::Log::since`].
     pub fn mark(&self) -> Result<audit::Mark> {
-        audit::mark(&self.audit_log())
+        audit::mark(&self.audit_log)
     }
 
     /// A kubeconfig with a token of a ServiceAccount, good for a day: it has exactly the rights that `deploy/` gives.

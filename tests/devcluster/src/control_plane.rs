@@ -7,11 +7,13 @@ use crate::{
     process::{self, Processes},
     programs::Programs,
     record::Record,
+    slot::Slot,
 };
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::process::Command;
 
 /// Ports of the control plane on this machine.
+#[derive(Debug, Default)]
 pub(crate) struct Ports {
     pub api: u16,
     pub etcd: u16,
@@ -19,6 +21,15 @@ pub(crate) struct Ports {
     pub controller_manager: u16,
     pub scheduler: u16,
     pub kwok: u16,
+}
+
+impl Ports {
+    /// Free ones of a slot.
+    pub fn take(slot: Slot) -> Result<Self> {
+        let free = slot.free_ports(6)?;
+        let [api, etcd, etcd_peer, controller_manager, scheduler, kwok] = free[..] else { bail!("no free ports") };
+        Ok(Self { api, etcd, etcd_peer, controller_manager, scheduler, kwok })
+    }
 }
 
 /// Every request with its user, verb, object and answer, but without bodies.
@@ -89,7 +100,7 @@ pub(crate) fn start_api(start: &Start<'_>) -> Result<()> {
 fn api_server(start: &Start<'_>, etcd: &str) -> Vec<String> {
     let pki = |file: &str| start.layout.pki().join(file).display().to_string();
     let record = start.record;
-    let address = if record.nodes.is_empty() { "127.0.0.1".to_owned() } else { record.slot.host().to_string() };
+    let address = record.address();
     let mut arguments = vec![
         format!("--etcd-servers={etcd}"),
         format!("--secure-port={}", start.ports.api),

@@ -88,7 +88,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
     };
-    match runtime.block_on(act(Arguments::parse().action)) {
+    let result = runtime.block_on(act(Arguments::parse().action));
+    // Do not wait for a build that was interrupted.
+    runtime.shutdown_background();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }

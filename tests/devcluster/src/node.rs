@@ -214,6 +214,9 @@ fn start_kubelet(start: &Start<'_>, node: &NodeRecord) -> Result<()> {
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
         "evictionHard": { "nodefs.available": "0%", "imagefs.available": "0%", "nodefs.inodesFree": "0%" },
+        // There is no cluster DNS. An address where nobody answers, at once, spares pods the kubelet's warning event.
+        "clusterDNS": ["127.0.0.1"],
+        "clusterDomain": "cluster.local",
         "resolvConf": directory.join("resolv.conf"),
         "podLogsDir": directory.join("podlogs"),
         "volumePluginDir": directory.join("volume-plugins"),

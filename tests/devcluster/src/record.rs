@@ -32,9 +32,7 @@ pub struct NodeRecord {
 }
 
 impl Record {
-    pub(crate) fn new(options: &Options, layout: &Layout, slot: Slot, port: u16) -> Self {
-        // With real nodes the API server listens where they reach it, on the bridge; else on nothing but loopback.
-        let address = if options.real_nodes > 0 { slot.host() } else { Ipv4Addr::LOCALHOST };
+    pub(crate) fn new(options: &Options, layout: &Layout, slot: Slot) -> Self {
         let nodes = (0..options.real_nodes)
             .map(|index| NodeRecord {
                 name: format!("node{}", index + 1),
@@ -45,10 +43,20 @@ impl Record {
         Self {
             name: options.name.clone(),
             directory: layout.root().to_owned(),
-            server: format!("https://{address}:{port}"),
+            server: String::new(),
             nodes,
             slot,
         }
+    }
+
+    /// Where the API server listens: with real nodes where they reach it, on the bridge; else on nothing but loopback.
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        if self.nodes.is_empty() { Ipv4Addr::LOCALHOST } else { self.slot.host() }
+    }
+
+    /// Sets the API server's port.
+    pub(crate) fn listen(&mut self, port: u16) {
+        self.server = format!("https://{}:{port}", self.address());
     }
 
     pub(crate) fn layout(&self) -> Layout {

@@ -3,7 +3,7 @@
 use crate::{
     layout::Layout,
     network, node, process,
-    slot::{Slot, Slots},
+    slot::Slots,
 };
 use anyhow::{Context as _, Result};
 use std::io::Write as _;
@@ -12,6 +12,28 @@ use std::time::{Duration, Instant};
 
 /// Ends every process of the cluster in `directory` and removes all of it. Blocks, because it also runs in a destructor.
 pub(crate) fn remove(directory: &Path, keep_logs: bool) -> Result<()> {
+    clear(directory, keep_logs)?;
+    release(&Slots::lock()?, directory)
+}
+
+/// Removes what clusters left behind whose owners are gone; one that cannot be removed is told of and left. The slots
+/// stay locked, so that nobody takes the place of a leftover while it is being removed.
+pub(crate) fn remove_leftovers() -> Result<()> {
+    let slots = Slots::lock()?;
+    for (_, holder) in slots.taken() {
+        let orphan = holder.owner.is_some_and(|owner| !owner.alive());
+        // One without an owner was left running; unless somebody has removed its directory by hand.
+        if orphan || holder.owner.is_none() && !holder.directory.exists() {
+            tell(&format!("removing what is left of a cluster in {}", holder.directory.display()));
+            if let Err(error) = clear(&holder.directory, false).and_then(|()| release(&slots, &holder.directory)) {
+                tell(&format!("{error:#}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn clear(directory: &Path, keep_logs: bool) -> Result<()> {
     let layout = Layout::at(directory);
     process::kill_all(&layout, Duration::from_secs(20))?;
     remove_cgroups(directory);
@@ -20,37 +42,19 @@ pub(crate) fn remove(directory: &Path, keep_logs: bool) -> Result<()> {
     }
     match std::fs::remove_dir_all(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot remove {}", directory.display()));
+            Err(error).with_context(|| format!("cannot remove {}", directory.display()))
         }
-        _ => {}
+        _ => Ok(()),
     }
-    let slots = Slots::lock()?;
-    if let Some((slot, holder)) = slots.find(directory) {
-        if holder.real {
-            network::remove(slot, !others_are_real(&slots, slot));
-        }
-        slots.free(slot)?;
-    }
-    Ok(())
 }
 
-fn others_are_real(slots: &Slots, slot: Slot) -> bool {
-    slots.taken().iter().any(|(other, holder)| *other != slot && holder.real)
-}
-
-/// Removes what clusters left behind whose owners are gone; one that cannot be removed is told of and left.
-pub(crate) fn remove_leftovers() -> Result<()> {
-    let taken = Slots::lock()?.taken();
-    for (_, holder) in taken {
-        let orphan = holder.owner.is_some_and(|owner| !owner.alive());
-        if orphan || !holder.directory.exists() && holder.owner.is_none() {
-            tell(&format!("removing what is left of a cluster in {}", holder.directory.display()));
-            if let Err(error) = remove(&holder.directory, false) {
-                tell(&format!("{error:#}"));
-            }
-        }
+fn release(slots: &Slots, directory: &Path) -> Result<()> {
+    let Some((slot, holder)) = slots.find(directory) else { return Ok(()) };
+    if holder.real {
+        let last = !slots.taken().iter().any(|(other, holder)| *other != slot && holder.real);
+        network::remove(slot, last);
     }
-    Ok(())
+    slots.free(slot)
 }
 
 /// Copies the logs to where they stay.
