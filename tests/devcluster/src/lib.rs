@@ -1,1 +1,4 @@
-//! x
+//! A real Kubernetes cluster on this machine, for the demo and the tests.
+
+pub mod image;
+pub mod standin;
