@@ -16,13 +16,15 @@
 //!
 //! Where things are: `programs` finds or builds the binaries; `slot` hands out addresses and ports; `process` starts
 //! and stops; `control_plane`, `simulated`, `node` and `network` are the parts of a cluster; `platform` and `apply` fill
-//! it; `teardown` removes one, also a dead one; `cluster` puts it all together.
+//! it; `image` packs what runs on real nodes; `standin` plays the platform's controllers, started by `companion`; `teardown` removes one, also a dead one; `cluster` puts it all together.
 
 pub mod apply;
 pub mod audit;
 pub mod cluster;
 pub mod hosts;
+pub mod image;
 pub mod programs;
+pub mod standin;
 
 mod client;
 mod companion;
@@ -31,7 +33,6 @@ mod files;
 mod layout;
 mod network;
 mod node;
-mod pack;
 mod pki;
 mod platform;
 mod process;

@@ -2,9 +2,9 @@
 
 use crate::{
     control_plane::Start,
-    files,
+    files, image,
     layout::Layout,
-    network, pack,
+    network,
     pki::Pki,
     process,
     record::{NodeRecord, Record},
@@ -73,7 +73,7 @@ pub(crate) async fn prepare(start: &Start<'_>, pki: &Pki) -> Result<()> {
     }
     crate::hosts::write_node_hosts(start.layout.root(), &[])?;
     let pause = start.layout.root().join("pause.tar");
-    pack::pause(&pause, PAUSE)?;
+    image::pause_image(PAUSE, start.programs.path("pause")?).write(&pause)?;
     for node in &start.record.nodes {
         wait::until(&format!("containerd of {}", node.name), Duration::from_secs(30), || async {
             start.processes.check()?;
