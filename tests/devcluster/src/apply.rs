@@ -23,7 +23,11 @@ pub struct Applier {
 impl Applier {
     /// Applies as `manager`; two managers share an object without taking back each other's fields.
     pub fn new(client: Client, manager: &'static str) -> Self {
-        Self { client, manager, known: Mutex::default() }
+        Self {
+            client,
+            manager,
+            known: Mutex::default(),
+        }
     }
 
     /// Makes the kinds of CRDs known, which discovery tells of only a moment after they are established.
@@ -38,7 +42,10 @@ impl Applier {
 
     fn remember(&self, resource: ApiResource, namespaced: bool) {
         let key = (resource.api_version.clone(), resource.kind.clone());
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (resource, namespaced));
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, (resource, namespaced));
     }
 
     fn recall(&self, api_version: &str, kind: &str) -> Option<Served> {
@@ -69,7 +76,10 @@ impl Applier {
         };
         for resource in listed.resources.iter().filter(|resource| !resource.name.contains('/')) {
             let gvk = GroupVersionKind::gvk(group, version, &resource.kind);
-            self.remember(ApiResource::from_gvk_with_plural(&gvk, &resource.name), resource.namespaced);
+            self.remember(
+                ApiResource::from_gvk_with_plural(&gvk, &resource.name),
+                resource.namespaced,
+            );
         }
         Ok(self.recall(api_version, kind))
     }
@@ -80,9 +90,15 @@ impl Applier {
         let (Some(api_version), Some(kind)) = (text("/apiVersion"), text("/kind")) else {
             bail!("an object without apiVersion or kind: {object}");
         };
-        let Some((resource, namespaced)) = self.served(api_version, kind).await? else { return Ok(None) };
+        let Some((resource, namespaced)) = self.served(api_version, kind).await? else {
+            return Ok(None);
+        };
         Ok(Some(if namespaced {
-            Api::namespaced_with(self.client.clone(), text("/metadata/namespace").unwrap_or("default"), &resource)
+            Api::namespaced_with(
+                self.client.clone(),
+                text("/metadata/namespace").unwrap_or("default"),
+                &resource,
+            )
         } else {
             Api::all_with(self.client.clone(), &resource)
         }))
@@ -90,7 +106,9 @@ impl Applier {
 
     /// Applies one object; none when the API does not serve its kind. A `status` that the API keeps apart is ignored.
     pub async fn apply(&self, object: &Value) -> Result<Option<DynamicObject>> {
-        let Some(api) = self.api(object).await? else { return Ok(None) };
+        let Some(api) = self.api(object).await? else {
+            return Ok(None);
+        };
         let name = object.pointer("/metadata/name").and_then(Value::as_str);
         let name = name.with_context(|| format!("an object without a name: {object}"))?;
         let parameters = PatchParams::apply(self.manager).force().validation_strict();
@@ -125,7 +143,9 @@ impl Applier {
     /// Applies an object and then its status, as a whole: null stays null.
     pub async fn apply_with_status(&self, object: &Value) -> Result<()> {
         let mut applied = self.require(object).await?;
-        let (Some(status), Some(api)) = (object.get("status"), self.api(object).await?) else { return Ok(()) };
+        let (Some(status), Some(api)) = (object.get("status"), self.api(object).await?) else {
+            return Ok(());
+        };
         applied.data["status"] = status.clone();
         let name = applied.name_any();
         let result = api.replace_status(&name, &PostParams::default(), &applied).await;

@@ -46,7 +46,10 @@ pub struct Event {
 impl Event {
     /// Whether the request can have changed something.
     pub fn is_write(&self) -> bool {
-        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+        matches!(
+            self.verb.as_str(),
+            "create" | "update" | "patch" | "delete" | "deletecollection"
+        )
     }
 
     /// Whether the server refused it for lack of rights.
@@ -57,7 +60,11 @@ impl Event {
 
 impl std::fmt::Display for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} {} {} {}", self.time, self.code, self.user, self.verb, self.uri)
+        write!(
+            f,
+            "{} {} {} {} {}",
+            self.time, self.code, self.user, self.verb, self.uri
+        )
     }
 }
 
@@ -93,12 +100,14 @@ impl Log {
             let event = raw.into_event(mark)?;
             mark.0 += line.len() as u64;
             // Long requests are told of twice, when they begin and when they end: one event, where it first stood.
-            match known.get(&event.id) {
-                Some(index) => events[*index] = Event { mark: events[*index].mark, ..event },
-                None => {
-                    known.insert(event.id.clone(), events.len());
-                    events.push(event);
-                }
+            if let Some(index) = known.get(&event.id) {
+                events[*index] = Event {
+                    mark: events[*index].mark,
+                    ..event
+                };
+            } else {
+                known.insert(event.id.clone(), events.len());
+                events.push(event);
             }
         }
         Ok(Self { events })
@@ -122,7 +131,9 @@ impl Log {
     /// Those that satisfy a condition.
     #[must_use]
     pub fn filter(&self, condition: impl Fn(&Event) -> bool) -> Self {
-        Self { events: self.events.iter().filter(|event| condition(event)).cloned().collect() }
+        Self {
+            events: self.events.iter().filter(|event| condition(event)).cloned().collect(),
+        }
     }
 
     /// Those of one user.
@@ -170,7 +181,9 @@ impl std::fmt::Display for Log {
 
 /// The end of the log as it is now.
 pub(crate) fn mark(path: &Path) -> Result<Mark> {
-    let length = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
+    let length = std::fs::metadata(path)
+        .with_context(|| format!("cannot read {}", path.display()))?
+        .len();
     Ok(Mark(length))
 }
 
@@ -268,9 +281,15 @@ mod tests {
     fn only_what_ends_after_a_mark_is_since_it() -> Result<()> {
         let first = line("a", "ResponseComplete", "get", "u", 200);
         let mark = Mark(first.len() as u64);
-        let log = Log::parse((first + &line("b", "ResponseComplete", "get", "u", 200)).as_bytes(), Mark::default())?;
+        let log = Log::parse(
+            (first + &line("b", "ResponseComplete", "get", "u", 200)).as_bytes(),
+            Mark::default(),
+        )?;
         let since = log.since(mark);
-        assert_eq!(since.events().iter().map(|event| event.id.as_str()).collect::<Vec<_>>(), ["b"]);
+        assert_eq!(
+            since.events().iter().map(|event| event.id.as_str()).collect::<Vec<_>>(),
+            ["b"]
+        );
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::path::Path;
 
 /// A client that talks to the cluster and to nothing in between: proxies of this machine's environment do not count.
-pub(crate) async fn from(kubeconfig: &Path) -> Result<kube::Client> {
+pub async fn from(kubeconfig: &Path) -> Result<kube::Client> {
     // Fails when one is installed already, which is all that is needed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let read = Kubeconfig::read_from(kubeconfig);

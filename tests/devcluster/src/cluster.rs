@@ -1,7 +1,9 @@
 //! A cluster as its user sees it.
 
 use crate::{
-    Options, apply::Applier, audit, client,
+    Options,
+    apply::Applier,
+    audit, client,
     companion::Companion,
     control_plane::{self, Ports, Start},
     files, hosts,
@@ -29,7 +31,7 @@ use std::time::Duration;
 pub use crate::record::NodeRecord as RealNode;
 
 /// How long each step of the start may take; generous, for machines with too much to do.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// A running cluster. Dropping it ends every process and removes everything, also after a failed test; the logs of a
 /// cluster dropped by a panic are kept.
@@ -80,9 +82,16 @@ impl Cluster {
         let slots = Slots::lock()?;
         if layout.root().exists() || slots.find(layout.root()).is_some() {
             let name = &options.name;
-            bail!("a cluster {name:?} exists already in {} (`devcluster down --name {name}`)", layout.root().display());
+            bail!(
+                "a cluster {name:?} exists already in {} (`devcluster down --name {name}`)",
+                layout.root().display()
+            );
         }
-        let slot = slots.take(&Holder { directory: layout.root().to_owned(), owner, real })?;
+        let slot = slots.take(&Holder {
+            directory: layout.root().to_owned(),
+            owner,
+            real,
+        })?;
         drop(slots);
         let mut cluster = Self {
             record: Record::new(options, &layout, slot),
@@ -177,7 +186,10 @@ impl Cluster {
         wait::until("nodes are Ready", LIMIT, || async {
             self.processes.check()?;
             let nodes = api.list(&ListParams::default()).await?;
-            let ready = nodes.iter().filter(|node| names.contains(&node.name_any()) && is_ready(node)).count();
+            let ready = nodes
+                .iter()
+                .filter(|node| names.contains(&node.name_any()) && is_ready(node))
+                .count();
             Ok((ready == names.len()).then_some(()))
         })
         .await?;
@@ -277,11 +289,20 @@ impl Cluster {
     /// A kubeconfig with a token of a ServiceAccount, good for a day: it has exactly the rights that `deploy/` gives.
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let api: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
-        let spec = TokenRequestSpec { expiration_seconds: Some(24 * 60 * 60), ..Default::default() };
-        let request = TokenRequest { spec, ..Default::default() };
+        let spec = TokenRequestSpec {
+            expiration_seconds: Some(24 * 60 * 60),
+            ..Default::default()
+        };
+        let request = TokenRequest {
+            spec,
+            ..Default::default()
+        };
         let answer = api.create_token_request(name, &PostParams::default(), &request).await;
         let answer = answer.with_context(|| format!("no token for ServiceAccount {namespace}/{name}"))?;
-        let token = answer.status.with_context(|| format!("no token for ServiceAccount {namespace}/{name}"))?.token;
+        let token = answer
+            .status
+            .with_context(|| format!("no token for ServiceAccount {namespace}/{name}"))?
+            .token;
         let path = self.layout.kubeconfig(&format!("{namespace}.{name}"));
         let authority = files::read(&self.layout.pki().join("ca.crt"))?;
         pki::write_kubeconfig(&path, self.server(), &authority, name, &json!({ "token": token }))?;
@@ -308,13 +329,17 @@ impl Cluster {
     }
 
     fn signal_kwok(&self, signal: Signal) -> Result<()> {
-        process::named(&self.layout, "kwok").context("kwok does not run: there are no simulated nodes")?.signal(signal);
+        process::named(&self.layout, "kwok")
+            .context("kwok does not run: there are no simulated nodes")?
+            .signal(signal);
         Ok(())
     }
 
     /// Applies YAML server-side, in order; a field that the API does not know is an error.
     pub async fn apply(&self, yaml: &str) -> Result<()> {
-        Applier::new(self.client().await?, "devcluster-user").apply_yaml(yaml).await?;
+        Applier::new(self.client().await?, "devcluster-user")
+            .apply_yaml(yaml)
+            .await?;
         Ok(())
     }
 
@@ -364,7 +389,9 @@ impl Cluster {
             },
         }))?;
         let api: Api<PersistentVolume> = Api::all(self.client().await?);
-        api.create(&PostParams::default(), &volume).await.with_context(|| format!("cannot create volume {name}"))?;
+        api.create(&PostParams::default(), &volume)
+            .await
+            .with_context(|| format!("cannot create volume {name}"))?;
         Ok(directory)
     }
 }
@@ -380,7 +407,9 @@ impl Drop for Cluster {
 
 fn is_ready(node: &Node) -> bool {
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Stops a cluster that `devcluster up` left running and removes all of it.
@@ -395,7 +424,11 @@ pub fn down(name: &str) -> Result<()> {
 
 /// The directories of all clusters on this machine.
 pub fn list() -> Result<Vec<PathBuf>> {
-    Ok(Slots::lock()?.taken().into_iter().map(|(_, holder)| holder.directory).collect())
+    Ok(Slots::lock()?
+        .taken()
+        .into_iter()
+        .map(|(_, holder)| holder.directory)
+        .collect())
 }
 
 /// Loads an image archive into the real nodes of a cluster that runs in other processes.

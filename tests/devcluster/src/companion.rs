@@ -36,7 +36,10 @@ impl Companion {
                 }
             });
         });
-        Ok(Self { stop: Some(stop), thread: Some(thread.context("cannot start a thread")?) })
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread.context("cannot start a thread")?),
+        })
     }
 }
 

@@ -27,14 +27,22 @@ impl Ports {
     /// Free ones of a slot.
     pub fn take(slot: Slot) -> Result<Self> {
         let free = slot.free_ports(6)?;
-        let [api, etcd, etcd_peer, controller_manager, scheduler, kwok] = free[..] else { bail!("no free ports") };
-        Ok(Self { api, etcd, etcd_peer, controller_manager, scheduler, kwok })
+        let [api, etcd, etcd_peer, controller_manager, scheduler, kwok] = free[..] else {
+            bail!("no free ports")
+        };
+        Ok(Self {
+            api,
+            etcd,
+            etcd_peer,
+            controller_manager,
+            scheduler,
+            kwok,
+        })
     }
 }
 
 /// Every request with its user, verb, object and answer, but without bodies.
-const AUDIT_POLICY: &str =
-    r#"{"apiVersion":"audit.k8s.io/v1","kind":"Policy","omitStages":["RequestReceived"],"rules":[{"level":"Metadata"}]}"#;
+const AUDIT_POLICY: &str = r#"{"apiVersion":"audit.k8s.io/v1","kind":"Policy","omitStages":["RequestReceived"],"rules":[{"level":"Metadata"}]}"#;
 
 /// Everything that the parts of a cluster need to start.
 pub(crate) struct Start<'a> {
@@ -57,18 +65,28 @@ impl Start<'_> {
 /// Issues what the control plane and its users identify themselves with.
 pub(crate) fn certificates(record: &Record, layout: &Layout) -> Result<Pki> {
     let pki = Pki::create(layout)?;
-    let mut names: Vec<String> = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
-        .into_iter()
-        .chain(["kubernetes.default.svc.cluster.local", "127.0.0.1"])
-        .map(ToOwned::to_owned)
-        .collect();
+    let mut names: Vec<String> = [
+        "localhost",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+    ]
+    .into_iter()
+    .chain(["kubernetes.default.svc.cluster.local", "127.0.0.1"])
+    .map(ToOwned::to_owned)
+    .collect();
     names.extend([record.slot.api_service().to_string(), record.slot.host().to_string()]);
     pki.issue("apiserver", None, "kube-apiserver", &names)?;
     pki.issue("kubelet-client", Some("system:masters"), "kubelet-client", &[])?;
     pki.issue("front-proxy", None, "front-proxy-client", &[])?;
     pki.user("admin", Some("system:masters"), "admin", &record.server)?;
     // A name of its own keeps the stand-ins' requests apart in the audit log.
-    pki.user("standins", Some("system:masters"), "devcluster:standins", &record.server)?;
+    pki.user(
+        "standins",
+        Some("system:masters"),
+        "devcluster:standins",
+        &record.server,
+    )?;
     pki.user("kwok", Some("system:masters"), "devcluster:kwok", &record.server)?;
     for component in ["kube-controller-manager", "kube-scheduler", "kube-proxy"] {
         pki.user(component, None, &format!("system:{component}"), &record.server)?;
@@ -128,7 +146,10 @@ fn api_server(start: &Start<'_>, etcd: &str) -> Vec<String> {
         "--requestheader-extra-headers-prefix=X-Remote-Extra-".into(),
         format!("--proxy-client-cert-file={}", pki("front-proxy.crt")),
         format!("--proxy-client-key-file={}", pki("front-proxy.key")),
-        format!("--audit-policy-file={}", start.layout.root().join("audit-policy.json").display()),
+        format!(
+            "--audit-policy-file={}",
+            start.layout.root().join("audit-policy.json").display()
+        ),
         format!("--audit-log-path={}", start.layout.audit_log().display()),
         // A request is in the log before it is answered, and the log (in MB) is never rotated: tests count on both.
         "--audit-log-mode=blocking".into(),
@@ -159,6 +180,8 @@ pub(crate) fn start_controllers(start: &Start<'_>) -> Result<()> {
             // The default of 20 requests a second is what a start would otherwise wait for.
             "--kube-api-qps=500".into(),
             "--kube-api-burst=1000".into(),
+            // A volume made a moment before its claim is otherwise found by the next look at all of them, after 15 s.
+            "--pvclaimbinder-sync-period=1s".into(),
             // A paused kwok, or a machine with too much to do, must not cost pods their node.
             "--node-monitor-grace-period=10m".into(),
             "--bind-address=127.0.0.1".into(),

@@ -31,7 +31,9 @@ pub(crate) fn list(directory: &Path, extension: &str) -> Result<Vec<std::path::P
     };
     let mut paths = Vec::new();
     for entry in entries {
-        let path = entry.with_context(|| format!("cannot list {}", directory.display()))?.path();
+        let path = entry
+            .with_context(|| format!("cannot list {}", directory.display()))?
+            .path();
         if path.is_file() && path.extension().is_some_and(|e| e == extension) {
             paths.push(path);
         }

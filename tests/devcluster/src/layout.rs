@@ -11,12 +11,16 @@ pub(crate) struct Layout {
 impl Layout {
     /// The directory of the cluster of that name: `${TMPDIR:-/tmp}/devcluster-NAME`.
     pub fn named(name: &str) -> Self {
-        Self { root: std::env::temp_dir().join(format!("devcluster-{name}")) }
+        Self {
+            root: std::env::temp_dir().join(format!("devcluster-{name}")),
+        }
     }
 
     /// The paths below `directory`.
     pub fn at(directory: &Path) -> Self {
-        Self { root: directory.to_owned() }
+        Self {
+            root: directory.to_owned(),
+        }
     }
 
     pub fn root(&self) -> &Path {

@@ -42,20 +42,22 @@ mod slot;
 mod teardown;
 mod wait;
 
+pub use client::from as client_from;
 pub use cluster::{Cluster, RealNode};
 pub use companion::run as run_standins;
 pub use platform::RELEASE_VERSION;
-pub use record::{find as find_cluster, Record};
+pub use record::{Record, find as find_cluster};
 
 /// What kind of cluster to bring up.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // each switch stands for itself
 pub struct Options {
     /// Unique among the clusters on this machine, short (it becomes part of socket paths): `[a-z0-9-]`, at most 24.
     pub name: String,
     /// Number of nodes that kwok simulates. With real nodes beside them they are tainted `kwok.x-k8s.io/node`, so that
     /// a pod only lands there when it asks to.
     pub simulated_nodes: usize,
-    /// Number of real nodes, at most [`slot::MAX_REAL_NODES`]; needs root.
+    /// Number of real nodes, at most seven; needs root.
     pub real_nodes: usize,
     /// `status.platformStatus.type` of the Infrastructure object, such as `None`, `Libvirt`, `oVirt` or `OpenStack`.
     pub platform: String,

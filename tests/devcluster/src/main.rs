@@ -100,7 +100,9 @@ fn main() -> ExitCode {
 /// Own messages only: the client library calls every refused connection of a server that is still starting an error.
 fn log_to_stderr() {
     let own = tracing_subscriber::filter::Targets::new().with_target("devcluster", tracing::Level::INFO);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).without_time();
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .without_time();
     tracing_subscriber::registry().with(layer.with_filter(own)).init();
 }
 
@@ -118,7 +120,9 @@ async fn act(action: Action) -> Result<()> {
         Action::Programs => {
             let names = programs::all();
             let found = programs::ensure(&names).await?;
-            names.iter().try_for_each(|name| say(&format!("{name:24} {}", found.path(name)?.display())))
+            names
+                .iter()
+                .try_for_each(|name| say(&format!("{name:24} {}", found.path(name)?.display())))
         }
         Action::Standins { directory } => devcluster::run_standins(&directory).await,
     }
@@ -128,7 +132,9 @@ async fn up(arguments: Up) -> Result<()> {
     let begin = Instant::now();
     let options = Options {
         name: arguments.name.name,
-        simulated_nodes: arguments.simulated_nodes.unwrap_or(usize::from(arguments.real_nodes == 0)),
+        simulated_nodes: arguments
+            .simulated_nodes
+            .unwrap_or(usize::from(arguments.real_nodes == 0)),
         real_nodes: arguments.real_nodes,
         platform: arguments.platform,
         security_api: arguments.security_api,
@@ -143,7 +149,10 @@ async fn up(arguments: Up) -> Result<()> {
         () = interrupted() => bail!("interrupted"),
     };
     let record = cluster.leave_running(&std::env::current_exe().context("this program's path")?)?;
-    say(&format!("# up in {:.1} s; `devcluster down --name {name}` stops it", begin.elapsed().as_secs_f32()))?;
+    say(&format!(
+        "# up in {:.1} s; `devcluster down --name {name}` stops it",
+        begin.elapsed().as_secs_f32()
+    ))?;
     say(&format!("export KUBECONFIG={}", record.kubeconfig().display()))
 }
 
@@ -161,15 +170,26 @@ async fn interrupted() {
 fn status(name: Option<String>) -> Result<()> {
     let records = match name {
         Some(name) => vec![devcluster::find_cluster(&name)?],
-        None => cluster::list()?.iter().filter_map(|directory| Record::read(directory).ok()).collect(),
+        None => cluster::list()?
+            .iter()
+            .filter_map(|directory| Record::read(directory).ok())
+            .collect(),
     };
     if records.is_empty() {
         return say("no cluster runs; `devcluster up` makes one");
     }
     for record in records {
-        say(&format!("{} in {}, {}", record.name, record.directory.display(), record.server))?;
+        say(&format!(
+            "{} in {}, {}",
+            record.name,
+            record.directory.display(),
+            record.server
+        ))?;
         for (process, pid) in record.processes() {
-            say(&format!("  {process:28} {}", pid.map_or("STOPPED".into(), |pid| format!("running, pid {pid}"))))?;
+            say(&format!(
+                "  {process:28} {}",
+                pid.map_or("STOPPED".into(), |pid| format!("running, pid {pid}"))
+            ))?;
         }
         for node in &record.nodes {
             say(&format!("  {:28} {}, pods {}", node.name, node.address, node.pods))?;

@@ -7,6 +7,7 @@ use crate::{
     slot::{NETWORK, Slot},
 };
 use anyhow::{Context as _, Result};
+use std::fmt::Write as _;
 use std::process::Command;
 
 /// Anything for an address of a cluster that is gone ends here instead of on the way to the internet.
@@ -36,17 +37,25 @@ pub(crate) fn connect(record: &Record, layout: &Layout, index: usize) -> Result<
     let holder = holder(layout, &node.name)?;
     let cable = slot.cable(index);
     let pid = holder.to_string();
-    ip(&["link", "add", &cable, "type", "veth", "peer", "name", "eth0", "netns", &pid])?;
+    ip(&[
+        "link", "add", &cable, "type", "veth", "peer", "name", "eth0", "netns", &pid,
+    ])?;
     ip(&["link", "set", &cable, "master", &slot.bridge(), "up"])?;
-    let mut lines = format!("addr add {}/24 dev eth0\nlink set lo up\nlink set eth0 up\n", node.address);
+    let mut lines = String::new();
+    writeln!(lines, "addr add {}/24 dev eth0", node.address)?;
+    writeln!(lines, "link set lo up\nlink set eth0 up")?;
     // Never sent: the node's own kube-proxy translates before. But without a route the sender is told "unreachable".
-    lines.push_str(&format!("route add {} dev eth0\n", slot.services()));
+    writeln!(lines, "route add {} dev eth0", slot.services())?;
     for other in record.nodes.iter().filter(|other| other.name != node.name) {
-        lines.push_str(&format!("route add {} via {}\n", other.pods, other.address));
+        writeln!(lines, "route add {} via {}", other.pods, other.address)?;
     }
     let batch = layout.node(&node.name).join("ip.batch");
     crate::files::write(&batch, lines)?;
-    process::run(process::command("nsenter").args(["-t", &pid, "-n", "ip", "-batch"]).arg(&batch))?;
+    process::run(
+        process::command("nsenter")
+            .args(["-t", &pid, "-n", "ip", "-batch"])
+            .arg(&batch),
+    )?;
     ip(&["route", "add", &node.pods, "via", &node.address.to_string()])?;
     if index == 0 {
         // This machine reaches Services through the first node, whose kube-proxy translates.

@@ -25,20 +25,36 @@ const HOLDER: &str = include_str!("node-holder.sh");
 const PAUSE: &str = "localhost/pause:dev";
 
 /// Programs of the machine that real nodes use, and the Debian packages that bring them.
-const TOOLS: [(&str, &str); 5] =
-    [("ip", "iproute2"), ("nsenter", "util-linux"), ("unshare", "util-linux"), ("iptables", "iptables"), ("runc", "runc")];
+const TOOLS: [(&str, &str); 5] = [
+    ("ip", "iproute2"),
+    ("nsenter", "util-linux"),
+    ("unshare", "util-linux"),
+    ("iptables", "iptables"),
+    ("runc", "runc"),
+];
 
 /// Fails with what to do when this machine cannot have real nodes.
 pub(crate) fn check(layout: &Layout) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!("real nodes need root (namespaces, mounts): run as root, or use simulated nodes only (--real-nodes 0)");
     }
-    let missing: Vec<&str> = TOOLS.iter().filter(|(tool, _)| find(tool).is_none()).map(|(_, package)| *package).collect();
+    let missing: Vec<&str> = TOOLS
+        .iter()
+        .filter(|(tool, _)| find(tool).is_none())
+        .map(|(_, package)| *package)
+        .collect();
     if !missing.is_empty() {
-        bail!("real nodes need the Debian packages {}: run tests/devcluster/install-prerequisites", missing.join(", "));
+        bail!(
+            "real nodes need the Debian packages {}: run tests/devcluster/install-prerequisites",
+            missing.join(", ")
+        );
     }
     let root = layout.root().to_string_lossy();
-    if ["/etc/", "/run/", "/var/lib/", "/var/log/"].iter().any(|hidden| root.starts_with(hidden)) || root.len() > 60 {
+    if ["/etc/", "/run/", "/var/lib/", "/var/log/"]
+        .iter()
+        .any(|hidden| root.starts_with(hidden))
+        || root.len() > 60
+    {
         bail!("{root} cannot hold real nodes (hidden inside a node, or too long for sockets): set TMPDIR=/tmp");
     }
     Ok(())
@@ -48,7 +64,9 @@ pub(crate) fn check(layout: &Layout) -> Result<()> {
 fn find(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    directories.map(|directory| directory.join(program)).find(|path| path.is_file())
+    directories
+        .map(|directory| directory.join(program))
+        .find(|path| path.is_file())
 }
 
 /// Opens the namespaces of all nodes, connects them and starts their containerds; needs no API server yet.
@@ -59,14 +77,23 @@ pub(crate) async fn prepare(start: &Start<'_>, pki: &Pki) -> Result<()> {
     for node in &start.record.nodes {
         hold(start, node)?;
         let names = [node.name.clone(), node.address.to_string()];
-        pki.issue(&node.name, Some("system:nodes"), &format!("system:node:{}", node.name), &names)?;
+        pki.issue(
+            &node.name,
+            Some("system:nodes"),
+            &format!("system:node:{}", node.name),
+            &names,
+        )?;
         pki.kubeconfig(&node.name, &start.record.server)?;
     }
     for (index, node) in start.record.nodes.iter().enumerate() {
-        wait::until(&format!("namespaces of {}", node.name), Duration::from_secs(20), || async {
-            start.processes.check()?;
-            Ok(network::holder(start.layout, &node.name).ok())
-        })
+        wait::until(
+            &format!("namespaces of {}", node.name),
+            Duration::from_secs(20),
+            || async {
+                start.processes.check()?;
+                Ok(network::holder(start.layout, &node.name).ok())
+            },
+        )
         .await?;
         network::connect(start.record, start.layout, index)?;
         start_containerd(start, node)?;
@@ -75,10 +102,14 @@ pub(crate) async fn prepare(start: &Start<'_>, pki: &Pki) -> Result<()> {
     let pause = start.layout.root().join("pause.tar");
     image::pause_image(PAUSE, start.programs.path("pause")?).write(&pause)?;
     for node in &start.record.nodes {
-        wait::until(&format!("containerd of {}", node.name), Duration::from_secs(30), || async {
-            start.processes.check()?;
-            Ok(UnixStream::connect(start.layout.containerd_socket(&node.name)).ok())
-        })
+        wait::until(
+            &format!("containerd of {}", node.name),
+            Duration::from_secs(30),
+            || async {
+                start.processes.check()?;
+                Ok(UnixStream::connect(start.layout.containerd_socket(&node.name)).ok())
+            },
+        )
         .await?;
     }
     load(start.record, start.programs.path("ctr")?, &pause).await
@@ -93,7 +124,16 @@ fn hold(start: &Start<'_>, node: &NodeRecord) -> Result<()> {
     files::write(&script, HOLDER)?;
     let mut command = process::command("unshare");
     // The holder ends with `unshare`, and everything in the node with the holder.
-    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private", "sh"]);
+    command.args([
+        "--net",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--propagation",
+        "private",
+        "sh",
+    ]);
     command.arg(script).arg(&directory);
     start.processes.spawn(&format!("{}.holder", node.name), command)?;
     Ok(())
@@ -135,7 +175,10 @@ fn start_containerd(start: &Start<'_>, node: &NodeRecord) -> Result<()> {
             { "type": "portmap", "capabilities": { "portMappings": true } },
         ],
     });
-    files::write(&directory.join("cni/10-devcluster.conflist"), serde_json::to_vec_pretty(&network)?)?;
+    files::write(
+        &directory.join("cni/10-devcluster.conflist"),
+        serde_json::to_vec_pretty(&network)?,
+    )?;
     let runc = find("runc").context("runc is gone")?;
     let config = format!(
         r#"version = 3
@@ -164,7 +207,12 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt"]
         runc = runc.display(),
     );
     files::write(&directory.join("containerd.toml"), config)?;
-    spawn(start, node, "containerd", &["-c".into(), format!("{d}/containerd.toml")])
+    spawn(
+        start,
+        node,
+        "containerd",
+        &["-c".into(), format!("{d}/containerd.toml")],
+    )
 }
 
 /// Starts the kubelets and kube-proxies; they want an API server that answers.
@@ -253,7 +301,9 @@ pub(crate) async fn label(client: &Client, node: &str) -> Result<()> {
         "node-role.kubernetes.io/control-plane": "",
         "node-role.kubernetes.io/worker": "",
     } } });
-    api.patch(node, &PatchParams::default(), &Patch::Merge(&roles)).await.context("cannot label a node")?;
+    api.patch(node, &PatchParams::default(), &Patch::Merge(&roles))
+        .await
+        .context("cannot label a node")?;
     Ok(())
 }
 
@@ -266,7 +316,9 @@ pub(crate) async fn load(record: &Record, ctr: &Path, tar: &Path) -> Result<()> 
     try_join_all(record.nodes.iter().map(|node| {
         let mut command = process::command(ctr);
         command.arg("-a").arg(layout.containerd_socket(&node.name));
-        command.args(["-n", "k8s.io", "images", "import", "--digests=false"]).arg(tar);
+        command
+            .args(["-n", "k8s.io", "images", "import", "--digests=false"])
+            .arg(tar);
         async move {
             let output = tokio::task::spawn_blocking(move || process::run(&mut command)).await?;
             output.with_context(|| format!("cannot load an image into {}", node.name))

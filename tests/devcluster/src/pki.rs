@@ -23,8 +23,11 @@ impl Pki {
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name.push(DnType::CommonName, "devcluster");
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        parameters.key_usages =
-            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        parameters.key_usages = vec![
+            KeyUsagePurpose::KeyCertSign,
+            KeyUsagePurpose::CrlSign,
+            KeyUsagePurpose::DigitalSignature,
+        ];
         let certificate = parameters.self_signed(&key)?.pem();
         files::write(&layout.pki().join("ca.crt"), &certificate)?;
         write_key(layout, "ca.key", &key)?;
@@ -32,7 +35,11 @@ impl Pki {
         let tokens = KeyPair::generate()?;
         write_key(layout, "service-account.key", &tokens)?;
         files::write(&layout.pki().join("service-account.pub"), tokens.public_key_pem())?;
-        Ok(Self { layout: layout.clone(), issuer: Issuer::new(parameters, key), certificate })
+        Ok(Self {
+            layout: layout.clone(),
+            issuer: Issuer::new(parameters, key),
+            certificate,
+        })
     }
 
     pub fn certificate(name: &str, layout: &Layout) -> PathBuf {
@@ -48,7 +55,9 @@ impl Pki {
         let key = KeyPair::generate()?;
         let mut parameters = CertificateParams::new(names)?;
         if let Some(organization) = organization {
-            parameters.distinguished_name.push(DnType::OrganizationName, organization);
+            parameters
+                .distinguished_name
+                .push(DnType::OrganizationName, organization);
         }
         parameters.distinguished_name.push(DnType::CommonName, common_name);
         parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -1,6 +1,12 @@
 //! What a plain Kubernetes lacks of the platform and is no process: CRDs, config objects, namespaces, `deploy/`.
 
-use crate::{Options, apply::{self, Applier}, files, record::Record, wait};
+use crate::{
+    Options,
+    apply::{self, Applier},
+    files,
+    record::Record,
+    wait,
+};
 use anyhow::{Context as _, Result};
 use futures::future::try_join_all;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -22,7 +28,10 @@ const SECURITY: &str = include_str!("../optional-crds/securitycontextconstraints
 /// Installs the CRDs, the namespaces and the config objects.
 pub(crate) async fn install(client: &Client, options: &Options, record: &Record) -> Result<()> {
     let applier = Applier::new(client.clone(), PLATFORM);
-    let (crds, namespaces) = futures::join!(install_crds(client, &applier, options), apply_all(&applier, namespaces()));
+    let (crds, namespaces) = futures::join!(
+        install_crds(client, &applier, options),
+        apply_all(&applier, namespaces())
+    );
     crds?;
     namespaces?;
     let mut objects = config_objects(options, record);
@@ -70,7 +79,10 @@ async fn install_crds(client: &Client, applier: &Applier, options: &Options) -> 
 fn crd_directories() -> Vec<PathBuf> {
     match std::env::var_os("PLATFORM_CRDS").filter(|value| !value.is_empty()) {
         Some(directory) => vec![directory.into()],
-        None => vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("crds"), repository().join("crds")],
+        None => vec![
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("crds"),
+            repository().join("crds"),
+        ],
     }
 }
 
@@ -81,17 +93,21 @@ fn repository() -> PathBuf {
 
 async fn established(client: &Client, applier: &Applier, names: &[String]) -> Result<()> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    wait::until("every CRD Established", Duration::from_secs(60), || async {
+    wait::until("every CRD Established", Duration::from_mins(1), || async {
         let crds = api.list(&ListParams::default()).await?.items;
         let is_established = |crd: &CustomResourceDefinition| {
             let conditions = crd.status.iter().flat_map(|status| status.conditions.iter().flatten());
-            conditions.into_iter().any(|condition| condition.type_ == "Established" && condition.status == "True")
+            conditions
+                .into_iter()
+                .any(|condition| condition.type_ == "Established" && condition.status == "True")
         };
         let ours = crds.iter().filter(|crd| names.contains(&crd.name_any()));
         if ours.filter(|crd| is_established(crd)).count() < names.len() {
             return Ok(None);
         }
-        crds.iter().for_each(|crd| applier.learn(crd));
+        for crd in &crds {
+            applier.learn(crd);
+        }
         Ok(Some(()))
     })
     .await
@@ -99,7 +115,12 @@ async fn established(client: &Client, applier: &Applier, names: &[String]) -> Re
 
 fn namespaces() -> Vec<Value> {
     // Each with ranges of its own; the registry's is the one that its tests expect.
-    let names = ["openshift-config", "openshift-config-managed", "openshift-monitoring", "openshift-image-registry"];
+    let names = [
+        "openshift-config",
+        "openshift-config-managed",
+        "openshift-monitoring",
+        "openshift-image-registry",
+    ];
     let start = [1_000_310_000, 1_000_320_000, 1_000_330_000, 1_000_290_000];
     names
         .iter()
@@ -170,7 +191,12 @@ fn config_objects(options: &Options, record: &Record) -> Vec<Value> {
         object("APIServer", "cluster", json!({}), None),
         object("FeatureGate", "cluster", json!({}), Some(gates)),
         object("Network", "cluster", network, None),
-        object("ClusterVersion", "version", json!({ "clusterID": CLUSTER_ID }), Some(cluster_version())),
+        object(
+            "ClusterVersion",
+            "version",
+            json!({ "clusterID": CLUSTER_ID }),
+            Some(cluster_version()),
+        ),
     ]
 }
 

@@ -46,7 +46,10 @@ impl ProcessId {
         if matches!(*fields.first()?, "Z" | "X") {
             return None;
         }
-        Some(Self { pid, start: fields.get(19)?.parse().ok()? })
+        Some(Self {
+            pid,
+            start: fields.get(19)?.parse().ok()?,
+        })
     }
 
     pub fn current() -> Result<Self> {
@@ -69,7 +72,10 @@ impl ProcessId {
     fn read(path: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(path).ok()?;
         let (pid, start) = text.trim().split_once(' ')?;
-        Some(Self { pid: pid.parse().ok()?, start: start.parse().ok()? })
+        Some(Self {
+            pid: pid.parse().ok()?,
+            start: start.parse().ok()?,
+        })
     }
 }
 
@@ -88,7 +94,9 @@ pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
 
 /// Runs a command to its end; its standard output, or an error with what it wrote.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run {}", command.get_program().display()))?;
     if !output.status.success() {
         let arguments: Vec<_> = command.get_args().map(std::ffi::OsStr::to_string_lossy).collect();
         bail!(
@@ -113,14 +121,21 @@ pub(crate) struct Processes {
 
 impl Processes {
     pub fn new(layout: &Layout) -> Self {
-        Self { layout: layout.clone(), children: Mutex::new(Vec::new()), watchdog: Mutex::new(None) }
+        Self {
+            layout: layout.clone(),
+            children: Mutex::new(Vec::new()),
+            watchdog: Mutex::new(None),
+        }
     }
 
     /// Lets a small process wait for the death of this one and then end the cluster's: a killed test leaves no load
     /// behind. What else remains is removed by the next `up`.
     pub fn watch_over(&self) -> Result<()> {
         let mut command = command("sh");
-        command.args(["-c", WATCHDOG, "devcluster-watchdog"]).arg(self.layout.pids()).stdin(Stdio::piped());
+        command
+            .args(["-c", WATCHDOG, "devcluster-watchdog"])
+            .arg(self.layout.pids())
+            .stdin(Stdio::piped());
         command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let child = command.spawn().context("cannot start sh")?;
         *lock(&self.watchdog) = Some(child);
@@ -132,13 +147,18 @@ impl Processes {
         let path = self.layout.logs().join(format!("{name}.log"));
         let log = OpenOptions::new().create(true).append(true).open(&path);
         let log = log.with_context(|| format!("cannot write {}", path.display()))?;
-        command.env(MARKER, self.layout.root()).stdout(log.try_clone()?).stderr(log);
+        command
+            .env(MARKER, self.layout.root())
+            .stdout(log.try_clone()?)
+            .stderr(log);
         // A group of its own: Ctrl-C in the terminal is for us, we stop it in order.
         let child = command.process_group(0).spawn();
         let child = child.with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let id = ProcessId::of(i32::try_from(child.id())?);
         lock(&self.children).push((name.to_owned(), child));
-        let Some(id) = id else { bail!("{name} ended at once, see {}", path.display()) };
+        let Some(id) = id else {
+            bail!("{name} ended at once, see {}", path.display())
+        };
         files::replace(&self.layout.pids().join(name), format!("{} {}\n", id.pid, id.start))?;
         Ok(id)
     }
@@ -148,7 +168,11 @@ impl Processes {
         for (name, child) in lock(&self.children).iter_mut() {
             if let Some(status) = child.try_wait()? {
                 let log = self.layout.logs().join(format!("{name}.log"));
-                bail!("{name} ended early ({status}); its last words ({}):\n{}", log.display(), last_lines(&log, 5));
+                bail!(
+                    "{name} ended early ({status}); its last words ({}):\n{}",
+                    log.display(),
+                    last_lines(&log, 5)
+                );
             }
         }
         Ok(())
@@ -183,17 +207,26 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn last_lines(path: &Path, count: usize) -> String {
-    let text = std::fs::read(path).map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default();
+    let text = std::fs::read(path)
+        .map(|b| String::from_utf8_lossy(&b).into_owned())
+        .unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
 /// The recorded processes of a cluster with their names; `None` where one no longer runs.
 pub(crate) fn recorded(layout: &Layout) -> Vec<(String, Option<ProcessId>)> {
-    let Ok(entries) = std::fs::read_dir(layout.pids()) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(layout.pids()) else {
+        return Vec::new();
+    };
     let mut found: Vec<_> = entries
         .filter_map(Result::ok)
-        .map(|e| (e.file_name().to_string_lossy().into_owned(), ProcessId::read(&e.path()).filter(|p| p.alive())))
+        .map(|e| {
+            (
+                e.file_name().to_string_lossy().into_owned(),
+                ProcessId::read(&e.path()).filter(|p| p.alive()),
+            )
+        })
         .collect();
     found.sort_by(|a, b| a.0.cmp(&b.0));
     found
@@ -208,7 +241,9 @@ pub(crate) fn named(layout: &Layout, name: &str) -> Option<ProcessId> {
 fn marked(layout: &Layout) -> Vec<ProcessId> {
     let mut mark = format!("{MARKER}=").into_bytes();
     mark.extend_from_slice(std::os::unix::ffi::OsStrExt::as_bytes(layout.root().as_os_str()));
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     entries
         .filter_map(Result::ok)
         .filter_map(|e| e.file_name().to_str()?.parse().ok())
@@ -224,7 +259,10 @@ fn marked(layout: &Layout) -> Vec<ProcessId> {
 /// Whatever runs on a real node ends with the holder, the first process of the node's process namespace.
 pub(crate) fn kill_all(layout: &Layout, limit: Duration) -> Result<()> {
     let end = Instant::now() + limit;
-    let mut own: Vec<ProcessId> = recorded(layout).into_iter().filter_map(|(_, process)| process).collect();
+    let mut own: Vec<ProcessId> = recorded(layout)
+        .into_iter()
+        .filter_map(|(_, process)| process)
+        .collect();
     let myself = ProcessId::current()?;
     loop {
         own.extend(marked(layout));

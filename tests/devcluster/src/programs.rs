@@ -31,19 +31,29 @@ const GROUPS: &[Group] = &[
         programs: &[
             ("etcd", "go.etcd.io/etcd/server/v3"),
             ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-            ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+            (
+                "kube-controller-manager",
+                "k8s.io/kubernetes/cmd/kube-controller-manager",
+            ),
             ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
             ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
             ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
         ],
         tags: "",
     },
-    Group { name: "kwok", programs: &[("kwok", "sigs.k8s.io/kwok/cmd/kwok")], tags: "" },
+    Group {
+        name: "kwok",
+        programs: &[("kwok", "sigs.k8s.io/kwok/cmd/kwok")],
+        tags: "",
+    },
     Group {
         name: "containerd",
         programs: &[
             ("containerd", "github.com/containerd/containerd/v2/cmd/containerd"),
-            ("containerd-shim-runc-v2", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2"),
+            (
+                "containerd-shim-runc-v2",
+                "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+            ),
             ("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
         ],
         // Snapshotters that nobody uses here and that want C libraries.
@@ -53,19 +63,43 @@ const GROUPS: &[Group] = &[
         name: "cni",
         programs: &[
             ("ptp", "github.com/containernetworking/plugins/plugins/main/ptp"),
-            ("loopback", "github.com/containernetworking/plugins/plugins/main/loopback"),
-            ("host-local", "github.com/containernetworking/plugins/plugins/ipam/host-local"),
+            (
+                "loopback",
+                "github.com/containernetworking/plugins/plugins/main/loopback",
+            ),
+            (
+                "host-local",
+                "github.com/containernetworking/plugins/plugins/ipam/host-local",
+            ),
             ("portmap", "github.com/containernetworking/plugins/plugins/meta/portmap"),
         ],
         tags: "",
     },
-    Group { name: "crane", programs: &[("crane", "github.com/google/go-containerregistry/cmd/crane")], tags: "" },
-    Group { name: "registry", programs: &[("registry", ".")], tags: "" },
-    Group { name: "pause", programs: &[("pause", ".")], tags: "" },
+    Group {
+        name: "crane",
+        programs: &[("crane", "github.com/google/go-containerregistry/cmd/crane")],
+        tags: "",
+    },
+    Group {
+        name: "registry",
+        programs: &[("registry", ".")],
+        tags: "",
+    },
+    Group {
+        name: "pause",
+        programs: &[("pause", ".")],
+        tags: "",
+    },
 ];
 
 /// What a control plane and simulated nodes consist of.
-pub const SIMULATED: &[&str] = &["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok"];
+pub const SIMULATED: &[&str] = &[
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kwok",
+];
 /// What real nodes need on top.
 pub const REAL: &[&str] = &[
     "kubelet",
@@ -81,7 +115,11 @@ pub const REAL: &[&str] = &[
 ];
 /// Every program there is, for `devcluster programs`.
 pub fn all() -> Vec<&'static str> {
-    GROUPS.iter().flat_map(|group| group.programs).map(|(name, _)| *name).collect()
+    GROUPS
+        .iter()
+        .flat_map(|group| group.programs)
+        .map(|(name, _)| *name)
+        .collect()
 }
 
 /// Where programs are.
@@ -93,12 +131,17 @@ pub struct Programs {
 impl Programs {
     /// The path of a program that [`ensure`] was asked for.
     pub fn path(&self, name: &str) -> Result<&Path> {
-        self.paths.get(name).map(PathBuf::as_path).with_context(|| format!("program {name} was not asked for"))
+        self.paths
+            .get(name)
+            .map(PathBuf::as_path)
+            .with_context(|| format!("program {name} was not asked for"))
     }
 
     /// The directory of a program.
     pub fn directory(&self, name: &str) -> Result<&Path> {
-        self.path(name)?.parent().with_context(|| format!("program {name} has no directory"))
+        self.path(name)?
+            .parent()
+            .with_context(|| format!("program {name} has no directory"))
     }
 }
 
@@ -110,15 +153,26 @@ pub async fn ensure(names: &[&str]) -> Result<Programs> {
 
 fn ensure_blocking(names: &[String]) -> Result<Programs> {
     let mut programs = Programs::default();
-    let assets = std::env::var_os("KUBEBUILDER_ASSETS").filter(|v| !v.is_empty()).map(PathBuf::from);
+    let assets = std::env::var_os("KUBEBUILDER_ASSETS")
+        .filter(|v| !v.is_empty())
+        .map(PathBuf::from);
     let mut wanted: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
     for name in names {
-        if let Some(path) = assets.as_ref().map(|directory| directory.join(name)).filter(|path| path.is_file()) {
+        if let Some(path) = assets
+            .as_ref()
+            .map(|directory| directory.join(name))
+            .filter(|path| path.is_file())
+        {
             programs.paths.insert(name.clone(), path);
             continue;
         }
-        let group = GROUPS.iter().position(|group| group.programs.iter().any(|(program, _)| program == name));
-        wanted.entry(group.with_context(|| format!("there is no program {name}"))?).or_default().push(name);
+        let group = GROUPS
+            .iter()
+            .position(|group| group.programs.iter().any(|(program, _)| program == name));
+        wanted
+            .entry(group.with_context(|| format!("there is no program {name}"))?)
+            .or_default()
+            .push(name);
     }
     for (index, names) in wanted {
         let group = &GROUPS[index];
@@ -137,10 +191,14 @@ fn module(group: &Group) -> PathBuf {
 }
 
 fn cache() -> Result<PathBuf> {
-    let base = std::env::var_os("XDG_CACHE_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .filter(|v| !v.is_empty())
+        .map(PathBuf::from);
     let base = match base {
         Some(base) => base,
-        None => PathBuf::from(std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?).join(".cache"),
+        None => {
+            PathBuf::from(std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?).join(".cache")
+        }
     };
     Ok(base.join("image-registry-operator/devcluster"))
 }
@@ -183,7 +241,11 @@ fn hash(group: &Group) -> Result<String> {
 
 fn build(group: &Group, names: &[&str], directory: &Path) -> Result<()> {
     let missing = || -> Vec<&(&str, &str)> {
-        group.programs.iter().filter(|(name, _)| names.contains(name) && !directory.join(name).is_file()).collect()
+        group
+            .programs
+            .iter()
+            .filter(|(name, _)| names.contains(name) && !directory.join(name).is_file())
+            .collect()
     };
     if missing().is_empty() {
         return Ok(());
@@ -199,7 +261,11 @@ fn build(group: &Group, names: &[&str], directory: &Path) -> Result<()> {
         return Ok(());
     }
     let list: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
-    progress(&format!("building {} (once; kept in {})", list.join(", "), directory.display()));
+    progress(&format!(
+        "building {} (once; kept in {})",
+        list.join(", "),
+        directory.display()
+    ));
     let start = Instant::now();
     // One by one: what they share is in Go's own cache after the first, and a killed build keeps what it has finished.
     let unfinished = directory.join("unfinished");
@@ -218,8 +284,19 @@ fn build(group: &Group, names: &[&str], directory: &Path) -> Result<()> {
 fn go_build(group: &Group, package: &str, output: &Path) -> Result<()> {
     let mut command = Command::new("go");
     // The caller's environment stays: GOPROXY, GOFLAGS and the proxies are how a machine reaches its modules.
-    command.current_dir(module(group)).env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "auto");
-    command.args(["build", "-trimpath", "-ldflags", &link_flags(group), "-tags", group.tags, "-o"]);
+    command
+        .current_dir(module(group))
+        .env("CGO_ENABLED", "0")
+        .env("GOTOOLCHAIN", "auto");
+    command.args([
+        "build",
+        "-trimpath",
+        "-ldflags",
+        &link_flags(group),
+        "-tags",
+        group.tags,
+        "-o",
+    ]);
     command.arg(output).arg(package);
     let result = match command.output() {
         Ok(result) => result,
@@ -231,7 +308,10 @@ fn go_build(group: &Group, package: &str, output: &Path) -> Result<()> {
         Err(error) => return Err(error).context("cannot run go"),
     };
     if !result.status.success() {
-        bail!("building {package} failed:\n{}", String::from_utf8_lossy(&result.stderr));
+        bail!(
+            "building {package} failed:\n{}",
+            String::from_utf8_lossy(&result.stderr)
+        );
     }
     Ok(())
 }

@@ -51,7 +51,11 @@ impl Record {
 
     /// Where the API server listens: with real nodes where they reach it, on the bridge; else on nothing but loopback.
     pub(crate) fn address(&self) -> Ipv4Addr {
-        if self.nodes.is_empty() { Ipv4Addr::LOCALHOST } else { self.slot.host() }
+        if self.nodes.is_empty() {
+            Ipv4Addr::LOCALHOST
+        } else {
+            self.slot.host()
+        }
     }
 
     /// Sets the API server's port.
@@ -76,7 +80,10 @@ impl Record {
     /// Names of the cluster's processes with their ids, `None` for one that no longer runs.
     pub fn processes(&self) -> Vec<(String, Option<i32>)> {
         let recorded = crate::process::recorded(&self.layout());
-        recorded.into_iter().map(|(name, process)| (name, process.map(|p| p.pid))).collect()
+        recorded
+            .into_iter()
+            .map(|(name, process)| (name, process.map(|p| p.pid)))
+            .collect()
     }
 
     /// Kubeconfig of the administrator.
@@ -99,7 +106,10 @@ pub fn find(name: &str) -> Result<Record> {
     check_name(name)?;
     let layout = Layout::named(name);
     if !layout.record().exists() {
-        bail!("there is no cluster {name:?} ({} does not exist); `devcluster up` makes one", layout.record().display());
+        bail!(
+            "there is no cluster {name:?} ({} does not exist); `devcluster up` makes one",
+            layout.record().display()
+        );
     }
     Record::read(layout.root())
 }

@@ -34,7 +34,9 @@ pub(crate) fn start(start: &Start<'_>) -> Result<()> {
 
 /// Names of the simulated nodes.
 pub(crate) fn names(options: &Options) -> Vec<String> {
-    (1..=options.simulated_nodes).map(|number| format!("simulated{number}")).collect()
+    (1..=options.simulated_nodes)
+        .map(|number| format!("simulated{number}"))
+        .collect()
 }
 
 /// Creates the Node objects; kwok then makes them Ready.

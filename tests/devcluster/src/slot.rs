@@ -82,7 +82,10 @@ impl Slot {
             .take(count)
             .collect();
         if free.len() < count {
-            bail!("fewer than {count} of the ports {first} to {} are free", first + PORTS_PER_SLOT - 1);
+            bail!(
+                "fewer than {count} of the ports {first} to {} are free",
+                first + PORTS_PER_SLOT - 1
+            );
         }
         Ok(free)
     }
@@ -117,12 +120,17 @@ impl Slots {
     /// The slots that are taken.
     pub fn taken(&self) -> Vec<(Slot, Holder)> {
         let holder = |slot| serde_json::from_str(&files::read(&self.file(slot)).ok()?).ok();
-        (0..SLOTS).map(Slot).filter_map(|slot| Some((slot, holder(slot)?))).collect()
+        (0..SLOTS)
+            .map(Slot)
+            .filter_map(|slot| Some((slot, holder(slot)?)))
+            .collect()
     }
 
     /// The slot of the cluster in that directory.
     pub fn find(&self, directory: &Path) -> Option<(Slot, Holder)> {
-        self.taken().into_iter().find(|(_, holder)| holder.directory == directory)
+        self.taken()
+            .into_iter()
+            .find(|(_, holder)| holder.directory == directory)
     }
 
     pub fn take(&self, holder: &Holder) -> Result<Slot> {

@@ -1,10 +1,6 @@
 //! Removing a cluster, also one whose owner was killed: from its directory and its slot alone.
 
-use crate::{
-    layout::Layout,
-    network, node, process,
-    slot::Slots,
-};
+use crate::{layout::Layout, network, node, process, slot::Slots};
 use anyhow::{Context as _, Result};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -24,7 +20,10 @@ pub(crate) fn remove_leftovers() -> Result<()> {
         let orphan = holder.owner.is_some_and(|owner| !owner.alive());
         // One without an owner was left running; unless somebody has removed its directory by hand.
         if orphan || holder.owner.is_none() && !holder.directory.exists() {
-            tell(&format!("removing what is left of a cluster in {}", holder.directory.display()));
+            tell(&format!(
+                "removing what is left of a cluster in {}",
+                holder.directory.display()
+            ));
             if let Err(error) = clear(&holder.directory, false).and_then(|()| release(&slots, &holder.directory)) {
                 tell(&format!("{error:#}"));
             }
@@ -49,9 +48,14 @@ fn clear(directory: &Path, keep_logs: bool) -> Result<()> {
 }
 
 fn release(slots: &Slots, directory: &Path) -> Result<()> {
-    let Some((slot, holder)) = slots.find(directory) else { return Ok(()) };
+    let Some((slot, holder)) = slots.find(directory) else {
+        return Ok(());
+    };
     if holder.real {
-        let last = !slots.taken().iter().any(|(other, holder)| *other != slot && holder.real);
+        let last = !slots
+            .taken()
+            .iter()
+            .any(|(other, holder)| *other != slot && holder.real);
         network::remove(slot, last);
     }
     slots.free(slot)
