@@ -6,11 +6,15 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Backoff, Context, RESYNC};
-use crate::api::{ImagePruner, Kind, ObjectRef};
+use crate::api::{Config, ConfigSpec, ImagePruner, Kind, ObjectRef};
 use crate::apply::WriteError;
+use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::observe::Controller;
-use crate::status::cluster_operator;
+use crate::status::cluster_operator::{self, Sources};
+
+/// Conditions of the Config that every loop of this build has written once it ran: an output waits for them.
+const AWAITED: &[&str] = &["Available", "Progressing", "Degraded", "ImageRegistryCertificatesControllerDegraded"];
 
 /// Runs passes until the process stops leading.
 pub async fn run(context: Context) {
@@ -42,29 +46,28 @@ async fn pass(context: &Context) -> Result<(), WriteError> {
         return Ok(());
     }
     let reference = ObjectRef::new(Kind::ClusterOperator, "", names::CLUSTER_OPERATOR);
-    let config = snapshot.config().ok().flatten();
+    let config = snapshot.config().unwrap_or_else(|_| conditions_only(&snapshot));
     let pruner = snapshot.objects.cluster(Kind::ImagePruner, names::CLUSTER);
     let pruner: Option<ImagePruner> = pruner.and_then(|p| serde_json::from_value(p.clone()).ok());
     let live = snapshot.objects.find(&reference).map(AsRef::as_ref);
     let failure = context.board.bootstrap_failure();
-    let status = cluster_operator::desired(
-        config.as_ref(),
-        pruner.as_ref(),
-        snapshot.objects.operand(Kind::Deployment, names::REGISTRY),
+    let status = cluster_operator::desired(&Sources {
+        config: config.as_ref(),
+        pruner: pruner.as_ref(),
+        deployment: snapshot.objects.operand(Kind::Deployment, names::REGISTRY),
         live,
-        &snapshot.environment.release_version,
-        failure.as_deref(),
-        snapshot.now,
-    );
+        release_version: &snapshot.environment.release_version,
+        bootstrap_failure: failure.as_deref(),
+        awaited: AWAITED,
+        now: snapshot.now,
+    });
     let Some(status) = status else { return Ok(()) };
     let created;
     let live = match live {
         Some(live) => live,
         None => {
             // A create drops the status: it follows by itself.
-            let bare = json!({"apiVersion": "config.openshift.io/v1", "kind": "ClusterOperator",
-                              "metadata": {"name": names::CLUSTER_OPERATOR}, "spec": {}});
-            created = context.writer.create(&reference, &bare).await?;
+            created = context.writer.create(&reference, &cluster_operator::skeleton()).await?;
             &created
         }
     };
@@ -76,4 +79,13 @@ async fn pass(context: &Context) -> Result<(), WriteError> {
         }
         other => other.map(drop),
     }
+}
+
+/// A Config whose spec does not decode: its conditions are told all the same.
+fn conditions_only(snapshot: &Snapshot) -> Option<Config> {
+    let status = snapshot.objects.cluster(Kind::Config, names::CLUSTER)?.get("status")?;
+    let status = serde_json::from_value(status.clone()).ok()?;
+    let mut config = Config::new(names::CLUSTER, ConfigSpec::default());
+    config.status = Some(status);
+    Some(config)
 }

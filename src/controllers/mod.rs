@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, LocalSet};
 use tracing::info;
 
 pub use backoff::{Backoff, RESYNC};
@@ -141,13 +141,18 @@ pub async fn run(runtime: Runtime) -> Result<(), String> {
     }
     info!("all watches are in sync");
     runtime.readiness.synced(true);
+    // One thread runs all of it: futures need not be `Send`.
+    LocalSet::new().run_until(lead(context, runtime.shutdown, passes)).await
+}
+
+async fn lead(context: Context, shutdown: Shutdown, passes: Arc<Semaphore>) -> Result<(), String> {
     let mut loops = JoinSet::new();
-    loops.spawn(registry::run(context.clone()));
-    loops.spawn(certificates::run(context.clone()));
-    loops.spawn(cluster_operator::run(context));
+    loops.spawn_local(registry::run(context.clone()));
+    loops.spawn_local(certificates::run(context.clone()));
+    loops.spawn_local(cluster_operator::run(context));
     tokio::select! {
         ended = loops.join_next() => return Err(format!("a controller ended by itself: {ended:?}")),
-        _ = runtime.shutdown.begun() => {}
+        _ = shutdown.begun() => {}
     }
     // The caller bounds this wait.
     let _ = passes.acquire_many(PASSES).await;

@@ -70,7 +70,6 @@ impl Registry {
             }
         }
         let mut done = stage.delete.is_empty() && stage.objects_gone && stage.pods_gone;
-        let mut config = config;
         let mut snapshot = Snapshot { objects: self.context.world.snapshot().objects, ..snapshot };
         outcome.removal = match stage.waiting {
             _ if done => Removal::Done,
@@ -82,7 +81,7 @@ impl Registry {
             let claims = ClaimWriter { writer: &self.context.writer };
             let mut removed = storage::remove(&config, &snapshot, &claims, deleting).await;
             let record = removed.record.take().unwrap_or_default();
-            (config, snapshot, _) = self.store(config, snapshot, record).await?;
+            (_, snapshot, _) = self.store(config, snapshot, record).await?;
             outcome.storage = removed.status_storage.take();
             outcome.verdicts.append(&mut removed.verdicts);
             outcome.notices.append(&mut removed.notices);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{Ended, Interrupted, RESYNC, Registry};
@@ -119,7 +119,7 @@ impl Registry {
         }
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
         let version = config.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-        let patch = json!({"status": config_status::merge_patch(stored, next)});
+        let patch = config_status::merge_patch(stored, next);
         self.context.writer.merge_status(&reference, patch, version).await?;
         self.status_written = Some(Instant::now());
         self.context.world.trigger(Controller::ClusterOperator);

@@ -22,8 +22,8 @@ const PLATFORM: &str = "devcluster";
 /// Field manager of `deploy/`, as on OpenShift.
 const VERSION_OPERATOR: &str = "cluster-version-operator";
 
-const IMAGE_STREAMS: &str = include_str!("../optional-crds/imagestreams.yaml");
-const SECURITY: &str = include_str!("../optional-crds/securitycontextconstraints.yaml");
+const IMAGE_STREAMS: &str = include_str!("../crds/optional/imagestreams.yaml");
+const SECURITY: &str = include_str!("../crds/optional/securitycontextconstraints.yaml");
 
 /// Installs the CRDs, the namespaces and the config objects.
 pub(crate) async fn install(client: &Client, options: &Options, record: &Record) -> Result<()> {
@@ -80,7 +80,7 @@ fn crd_directories() -> Vec<PathBuf> {
     match std::env::var_os("PLATFORM_CRDS").filter(|value| !value.is_empty()) {
         Some(directory) => vec![directory.into()],
         None => vec![
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("crds"),
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("crds/platform"),
             repository().join("crds"),
         ],
     }
@@ -226,10 +226,12 @@ fn cluster_version() -> Value {
 pub(crate) async fn apply_directory(client: &Client, directory: &Path, deployments: bool) -> Result<Vec<String>> {
     let applier = Applier::new(client.clone(), VERSION_OPERATOR);
     let mut left_out = Vec::new();
-    for path in files::list(directory, "yaml")? {
+    let mut paths = files::list(directory, "yaml")?;
+    paths.sort_by_key(|path| payload_name(path));
+    for path in paths {
         for object in apply::parse(&files::read(&path)?).with_context(|| path.display().to_string())? {
             let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
-            let wanted = deployments || kind != "Deployment";
+            let wanted = (deployments || kind != "Deployment") && in_profile(&object);
             let applied = if wanted { applier.apply(&object).await } else { Ok(None) };
             if applied.with_context(|| path.display().to_string())?.is_none() {
                 left_out.push(format!("{kind} of {}", path.display()));
@@ -237,6 +239,21 @@ pub(crate) async fn apply_directory(client: &Client, directory: &Path, deploymen
         }
     }
     Ok(left_out)
+}
+
+/// Name of a manifest within a release, which is what the version operator orders by: level 50 unless the name has one.
+fn payload_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if name.starts_with("0000_") { name } else { format!("0000_50_cluster-image-registry-operator_{name}") }
+}
+
+/// Whether the version operator of a self-managed, highly available cluster would apply an object. One that names no
+/// profile is nobody's business but ours.
+fn in_profile(object: &Value) -> bool {
+    const PROFILES: &str = "include.release.openshift.io/";
+    let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
+    let mut profiles = annotations.into_iter().flatten().filter(|(key, _)| key.starts_with(PROFILES)).peekable();
+    profiles.peek().is_none() || profiles.any(|(key, value)| key.ends_with("self-managed-high-availability") && value == "true")
 }
 
 /// Applies the project's `deploy/` without the operator's Deployment.
