@@ -28,6 +28,8 @@ mod pvc;
 mod remove;
 mod select;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use claim::{bootstrap_claim, bootstrap_claim_class};
 use fault::Fault;
