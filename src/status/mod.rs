@@ -1,5 +1,6 @@
 //! What is told: conditions and the ClusterOperator. All PURE but `write`, the one writer of `Config.status`.
 
+pub mod cluster_operator;
 pub mod conditions;
 pub mod config_status;
 pub mod deployment;
