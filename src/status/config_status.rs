@@ -209,7 +209,7 @@ pub fn merge_patch(stored: &Value, next: &Value) -> Value {
 }
 
 /// A merge patch from `old` to `new` with only what differs.
-fn difference(old: &Value, new: &Value) -> Value {
+pub fn difference(old: &Value, new: &Value) -> Value {
     let Value::Object(new_members) = new else {
         return new.clone();
     };
