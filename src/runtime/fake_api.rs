@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::{StreamExt as _, stream};
@@ -29,6 +30,8 @@ pub(super) enum Fault {
     Hang,
     /// Calls are carried out, but the answer does not come.
     HangAfter,
+    /// Calls are carried out, and answered ten seconds later.
+    Slow,
     /// Every call fails with 500.
     Fail,
     /// Every watch is forbidden.
@@ -203,8 +206,10 @@ impl Service<Request<Body>> for FakeApi {
                 _ if watches => status(403, "Forbidden"),
                 _ => state.lock().unwrap().answer(&parts.method, path, &body),
             };
-            if fault == Fault::HangAfter {
-                std::future::pending::<()>().await;
+            match fault {
+                Fault::HangAfter => std::future::pending().await,
+                Fault::Slow => tokio::time::sleep(Duration::from_secs(10)).await,
+                _ => {}
             }
             let body = Full::from(object.to_string())
                 .map_err(|never| match never {})
