@@ -434,3 +434,6 @@ async fn timings(client: &Client, events: &Events) -> Timings {
     events.publish(Event::warning("ControlPlaneTopology", note));
     Timings::HA
 }
+
+#[cfg(test)]
+mod tests;

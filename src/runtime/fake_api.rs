@@ -23,7 +23,7 @@ type Reply = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
 /// What is wrong with the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     #[default]
     None,
     /// No call but a watch gets an answer.
@@ -50,23 +50,23 @@ struct State {
 
 /// Clones share the state.
 #[derive(Clone, Default)]
-pub(super) struct FakeApi(Arc<Mutex<State>>);
+pub(crate) struct FakeApi(Arc<Mutex<State>>);
 
 impl FakeApi {
-    pub(super) fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(self.clone(), "default")
     }
 
-    pub(super) fn fault(&self, fault: Fault) {
+    pub(crate) fn fault(&self, fault: Fault) {
         self.0.lock().unwrap().fault = fault;
     }
 
-    pub(super) fn get(&self, path: &str) -> Option<Value> {
+    pub(crate) fn get(&self, path: &str) -> Option<Value> {
         self.0.lock().unwrap().objects.get(path).cloned()
     }
 
     /// All objects below a path.
-    pub(super) fn list(&self, prefix: &str) -> Vec<Value> {
+    pub(crate) fn list(&self, prefix: &str) -> Vec<Value> {
         let state = self.0.lock().unwrap();
         state
             .objects
@@ -77,11 +77,11 @@ impl FakeApi {
     }
 
     /// Stores an object as somebody else would; watches see it.
-    pub(super) fn put(&self, path: &str, object: Value) {
+    pub(crate) fn put(&self, path: &str, object: Value) {
         self.0.lock().unwrap().store(path, object);
     }
 
-    pub(super) fn delete(&self, path: &str) {
+    pub(crate) fn delete(&self, path: &str) {
         let mut state = self.0.lock().unwrap();
         if let Some(object) = state.objects.remove(path) {
             state.tell("DELETED", &object);
@@ -89,7 +89,7 @@ impl FakeApi {
     }
 
     /// The requests since the last call.
-    pub(super) fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap().log)
     }
 }
