@@ -11,5 +11,12 @@
 //! config -> {api, names}`; `runtime` is used by controllers and cli only and itself uses names only. `storage` may use
 //! config and api, never plan. `tests/house.rs` enforces it. docs/architecture.md draws it.
 
+pub mod api;
+pub mod cli;
+pub mod config;
 pub mod names;
+pub mod observe;
+pub mod plan;
 pub mod runtime;
+pub mod status;
+pub mod storage;

@@ -1,0 +1,146 @@
+//! Durations as the API writes them: Go's text, and the looser text that the CRD's `duration` format lets through.
+
+use std::time::Duration;
+
+const NANOSECOND: f64 = 1.0;
+const UNITS: &[(&str, f64)] = &[
+    ("ns", NANOSECOND),
+    ("us", 1e3),
+    ("µs", 1e3),
+    ("μs", 1e3),
+    ("ms", 1e6),
+    ("s", 1e9),
+    ("second", 1e9),
+    ("seconds", 1e9),
+    ("m", 60e9),
+    ("minute", 60e9),
+    ("minutes", 60e9),
+    ("h", 3600e9),
+    ("hour", 3600e9),
+    ("hours", 3600e9),
+    ("d", 86_400e9),
+    ("day", 86_400e9),
+    ("days", 86_400e9),
+    ("w", 604_800e9),
+    ("week", 604_800e9),
+    ("weeks", 604_800e9),
+];
+
+/// Reads a duration in nanoseconds: Go's grammar (`300ms`, `1h30m`, `-1.5h`, `0`) and, beyond it, days and weeks,
+/// spelled-out units and spaces between number and unit (`1 day`, `2w`), all of which the CRD accepts.
+///
+/// `None` for any other text.
+pub fn parse(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    let mut total = 0.0_f64;
+    while !rest.is_empty() {
+        let number_ends = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(number_ends);
+        let tail = tail.trim_start();
+        let unit_ends = tail.find(|c: char| !c.is_alphabetic()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_ends);
+        let scale = UNITS.iter().find(|(name, _)| *name == unit)?.1;
+        total += number.parse::<f64>().ok()? * scale;
+        rest = tail.trim_start();
+    }
+    #[allow(clippy::cast_precision_loss)]
+    if total > i64::MAX as f64 {
+        return None;
+    }
+    #[allow(clippy::cast_possible_truncation)]
+    let nanoseconds = total.round() as i64;
+    Some(if negative { -nanoseconds } else { nanoseconds })
+}
+
+/// Writes nanoseconds as Go does: `0s`, `1.5ms`, `1m30s`, `6h0m0s`.
+pub fn go_text(nanoseconds: i64) -> String {
+    let sign = if nanoseconds < 0 { "-" } else { "" };
+    let value = nanoseconds.unsigned_abs();
+    let fraction = |value: u64, unit: u64| {
+        let text = format!(
+            "{}.{:0width$}",
+            value / unit,
+            value % unit,
+            width = unit.ilog10() as usize
+        );
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    match value {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{sign}{value}ns"),
+        1_000..1_000_000 => format!("{sign}{}µs", fraction(value, 1_000)),
+        1_000_000..1_000_000_000 => format!("{sign}{}ms", fraction(value, 1_000_000)),
+        _ => {
+            let minutes = value / 60_000_000_000;
+            let seconds = fraction(value % 60_000_000_000, 1_000_000_000);
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{sign}{seconds}s"),
+                (0, minutes) => format!("{sign}{minutes}m{seconds}s"),
+                (hours, minutes) => format!("{sign}{hours}h{minutes}m{seconds}s"),
+            }
+        }
+    }
+}
+
+/// Writes a [`Duration`] as Go does.
+pub fn go_text_of(duration: Duration) -> String {
+    go_text(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_go_text_and_what_the_crd_lets_through_beyond_it() {
+        let second = 1_000_000_000;
+        for (text, expected) in [
+            ("0", 0),
+            ("90s", 90 * second),
+            ("1h30m", 5400 * second),
+            ("1.5h", 5400 * second),
+            ("300ms", 300_000_000),
+            ("-5s", -5 * second),
+            ("1 day", 86_400 * second), // api 15
+            ("2w", 1_209_600 * second),
+            ("10 minutes", 600 * second),
+            ("1h 5m", 3900 * second),
+        ] {
+            assert_eq!(parse(text), Some(expected), "{text}");
+        }
+        for text in ["", "soon 5m", "5", "m", "1.2.3s", "5 fortnights", "99999999999999w"] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn writes_what_go_writes() {
+        let second = 1_000_000_000;
+        for (value, expected) in [
+            (0, "0s"),
+            (1, "1ns"),
+            (1_500, "1.5µs"),
+            (1_500_000, "1.5ms"),
+            (1_500_000_000, "1.5s"),
+            (90 * second, "1m30s"),
+            (3600 * second, "1h0m0s"),
+            (6 * 3600 * second, "6h0m0s"),
+            (-90 * second, "-1m30s"),
+        ] {
+            assert_eq!(go_text(value), expected);
+        }
+        assert_eq!(go_text_of(Duration::from_secs(90)), "1m30s");
+    }
+}

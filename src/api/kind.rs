@@ -1,0 +1,165 @@
+//! The kinds that this operator reads or writes, as data: stores, plans and the applier are keyed by them.
+
+use kube::api::ApiResource;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $variant:ident = $group:literal, $version:literal, $kind:literal, $plural:literal, $namespaced:literal;)*) => {
+        /// A kind of object. Order is not meaningful.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// API group; empty for the core group.
+            pub const fn group(self) -> &'static str {
+                match self { $(Self::$variant => $group,)* }
+            }
+
+            /// API version.
+            pub const fn version(self) -> &'static str {
+                match self { $(Self::$variant => $version,)* }
+            }
+
+            /// Name of the kind, as in `kind:`.
+            pub const fn kind(self) -> &'static str {
+                match self { $(Self::$variant => $kind,)* }
+            }
+
+            /// Resource in the plural, as in URLs.
+            pub const fn plural(self) -> &'static str {
+                match self { $(Self::$variant => $plural,)* }
+            }
+
+            /// Whether objects live in a namespace.
+            pub const fn namespaced(self) -> bool {
+                match self { $(Self::$variant => $namespaced,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The registry's configuration.
+    Config = "imageregistry.operator.openshift.io", "v1", "Config", "configs", false;
+    /// The pruner's configuration.
+    ImagePruner = "imageregistry.operator.openshift.io", "v1", "ImagePruner", "imagepruners", false;
+    /// The cluster's image configuration.
+    Image = "config.openshift.io", "v1", "Image", "images", false;
+    /// Platform, topology and names.
+    Infrastructure = "config.openshift.io", "v1", "Infrastructure", "infrastructures", false;
+    /// The cluster's proxy.
+    Proxy = "config.openshift.io", "v1", "Proxy", "proxies", false;
+    /// The cluster's TLS profile.
+    ApiServer = "config.openshift.io", "v1", "APIServer", "apiservers", false;
+    /// Release and architecture.
+    ClusterVersion = "config.openshift.io", "v1", "ClusterVersion", "clusterversions", false;
+    /// Feature gates by release.
+    FeatureGate = "config.openshift.io", "v1", "FeatureGate", "featuregates", false;
+    /// What the operator reports to the platform.
+    ClusterOperator = "config.openshift.io", "v1", "ClusterOperator", "clusteroperators", false;
+    /// How clients outside reach a Service.
+    Route = "route.openshift.io", "v1", "Route", "routes", true;
+    /// Images by name and tag.
+    ImageStream = "image.openshift.io", "v1", "ImageStream", "imagestreams", true;
+    /// Group range of the registry.
+    Namespace = "", "v1", "Namespace", "namespaces", false;
+    /// Zones, labels and taints.
+    Node = "", "v1", "Node", "nodes", false;
+    /// A running registry.
+    Pod = "", "v1", "Pod", "pods", true;
+    /// Credentials and certificates.
+    Secret = "", "v1", "Secret", "secrets", true;
+    /// CA bundles.
+    ConfigMap = "", "v1", "ConfigMap", "configmaps", true;
+    /// The registry's address.
+    Service = "", "v1", "Service", "services", true;
+    /// Identity of pods.
+    ServiceAccount = "", "v1", "ServiceAccount", "serviceaccounts", true;
+    /// Storage of kind `pvc`.
+    PersistentVolumeClaim = "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", true;
+    /// Where claims get their volumes from.
+    StorageClass = "storage.k8s.io", "v1", "StorageClass", "storageclasses", false;
+    /// The registry's pods.
+    Deployment = "apps", "v1", "Deployment", "deployments", true;
+    /// node-ca.
+    DaemonSet = "apps", "v1", "DaemonSet", "daemonsets", true;
+    /// The pruner.
+    CronJob = "batch", "v1", "CronJob", "cronjobs", true;
+    /// A run of the pruner.
+    Job = "batch", "v1", "Job", "jobs", true;
+    /// Keeps one registry pod during drains.
+    PodDisruptionBudget = "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", true;
+    /// Opens the registry in a namespace that denies all.
+    NetworkPolicy = "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", true;
+    /// Rights.
+    ClusterRole = "rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", false;
+    /// Who has the rights.
+    ClusterRoleBinding = "rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", false;
+}
+
+impl Kind {
+    /// `group/version`, or `version` in the core group.
+    pub fn api_version(self) -> String {
+        if self.group().is_empty() {
+            self.version().to_owned()
+        } else {
+            format!("{}/{}", self.group(), self.version())
+        }
+    }
+
+    /// The kind that `apiVersion` and `kind` of an object name.
+    pub fn find(api_version: &str, kind: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|k| k.kind() == kind && k.api_version() == api_version)
+    }
+
+    /// For kube's dynamic API.
+    pub fn resource(self) -> ApiResource {
+        ApiResource {
+            group: self.group().to_owned(),
+            version: self.version().to_owned(),
+            api_version: self.api_version(),
+            kind: self.kind().to_owned(),
+            plural: self.plural().to_owned(),
+        }
+    }
+}
+
+/// Which object: kind, namespace (empty for cluster-scoped ones) and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// Kind of the object.
+    pub kind: Kind,
+    /// Namespace; empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl ObjectRef {
+    /// A reference; `namespace` is ignored for cluster-scoped kinds.
+    pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
+        let namespace = if kind.namespaced() { namespace } else { "" };
+        Self {
+            kind,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+}
+
+impl std::fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{} {}", self.kind.kind(), self.name)
+        } else {
+            write!(f, "{} {}/{}", self.kind.kind(), self.namespace, self.name)
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Everything that one pass looks at, read once from the stores. Nothing later reads the cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::environment::Environment;
+use crate::api::openshift::{ApiServerSpec, InfrastructureStatus, ProxyStatus};
+use crate::api::{Config, Kind, ObjectRef};
+use crate::names;
+
+/// Objects as the API server sent them, less `managedFields`.
+#[derive(Clone, Debug, Default)]
+pub struct Objects {
+    objects: BTreeMap<ObjectRef, Arc<Value>>,
+    absent_kinds: BTreeSet<Kind>,
+}
+
+impl Objects {
+    /// The object, if it exists.
+    pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Value> {
+        self.objects.get(&ObjectRef::new(kind, namespace, name)).map(AsRef::as_ref)
+    }
+
+    /// The object that `reference` names, if it exists.
+    pub fn find(&self, reference: &ObjectRef) -> Option<&Arc<Value>> {
+        self.objects.get(reference)
+    }
+
+    /// The object in the registry's namespace, if it exists.
+    pub fn operand(&self, kind: Kind, name: &str) -> Option<&Value> {
+        self.get(kind, names::NAMESPACE, name)
+    }
+
+    /// The cluster-scoped object, if it exists.
+    pub fn cluster(&self, kind: Kind, name: &str) -> Option<&Value> {
+        self.get(kind, "", name)
+    }
+
+    /// All objects of a kind, by namespace and name.
+    pub fn of(&self, kind: Kind) -> impl Iterator<Item = (&ObjectRef, &Value)> {
+        self.objects.iter().filter(move |(reference, _)| reference.kind == kind).map(|(r, o)| (r, o.as_ref()))
+    }
+
+    /// Adds or replaces an object.
+    pub fn insert(&mut self, reference: ObjectRef, object: Arc<Value>) {
+        self.objects.insert(reference, object);
+    }
+
+    /// Takes an object out.
+    pub fn remove(&mut self, reference: &ObjectRef) {
+        self.objects.remove(reference);
+    }
+
+    /// Notes which kinds the API server does not serve.
+    pub fn set_absent_kinds(&mut self, kinds: BTreeSet<Kind>) {
+        self.absent_kinds = kinds;
+    }
+
+    /// Whether the API server serves the kind.
+    pub fn served(&self, kind: Kind) -> bool {
+        !self.absent_kinds.contains(&kind)
+    }
+
+    /// Reads objects as a YAML or JSON manifest would give them; used by tests.
+    ///
+    /// `None` where one is of a kind that this operator does not know, or has no name.
+    pub fn from_values(values: impl IntoIterator<Item = Value>) -> Option<Self> {
+        let mut objects = Self::default();
+        for value in values {
+            let kind = Kind::find(value.get("apiVersion")?.as_str()?, value.get("kind")?.as_str()?)?;
+            let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str);
+            let reference = ObjectRef::new(kind, text("/metadata/namespace").unwrap_or(""), text("/metadata/name")?);
+            objects.insert(reference, Arc::new(value));
+        }
+        Some(objects)
+    }
+}
+
+/// A stored object that does not decode.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{object} cannot be read: {cause}")]
+pub struct Undecodable {
+    /// Which object.
+    pub object: ObjectRef,
+    /// What the decoder said.
+    pub cause: String,
+}
+
+/// Everything that one pass looks at.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Objects of the cluster.
+    pub objects: Objects,
+    /// What the process was told when it started.
+    pub environment: Environment,
+    /// Whether the platform enforces security context constraints (API group `security.openshift.io` is served).
+    pub security_api: bool,
+    /// When the pass began.
+    pub now: Timestamp,
+}
+
+impl Snapshot {
+    /// The Config.
+    pub fn config(&self) -> Result<Option<Config>, Undecodable> {
+        self.decode(Kind::Config, names::CLUSTER)
+    }
+
+    /// Status of the Infrastructure; `None` where there is no such object.
+    pub fn infrastructure(&self) -> Option<InfrastructureStatus> {
+        self.part(Kind::Infrastructure, "status")
+    }
+
+    /// Status of the cluster's proxy; empty where there is none.
+    pub fn proxy(&self) -> ProxyStatus {
+        self.part(Kind::Proxy, "status").unwrap_or_default()
+    }
+
+    /// Spec of the APIServer; `None` where there is no such object.
+    pub fn api_server(&self) -> Option<ApiServerSpec> {
+        self.part(Kind::ApiServer, "spec")
+    }
+
+    /// uid of the registry's namespace; empty when it is not known.
+    pub fn namespace_uid(&self) -> &str {
+        let namespace = self.objects.cluster(Kind::Namespace, names::NAMESPACE);
+        namespace.and_then(|n| n.pointer("/metadata/uid")).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn decode<T: DeserializeOwned>(&self, kind: Kind, name: &str) -> Result<Option<T>, Undecodable> {
+        let Some(object) = self.objects.cluster(kind, name) else { return Ok(None) };
+        serde_json::from_value(object.clone())
+            .map(Some)
+            .map_err(|error| Undecodable { object: ObjectRef::new(kind, "", name), cause: error.to_string() })
+    }
+
+    /// A part of the cluster's one object of a kind. What is missing or does not decode is empty: nothing of these kinds
+    /// is ours to judge.
+    fn part<T: DeserializeOwned + Default>(&self, kind: Kind, part: &str) -> Option<T> {
+        let object = self.objects.cluster(kind, names::CLUSTER)?;
+        Some(object.get(part).and_then(|p| serde_json::from_value(p.clone()).ok()).unwrap_or_default())
+    }
+}
