@@ -4,10 +4,11 @@ use crate::{
     layout::Layout,
     process::{self, ProcessId},
     record::Record,
-    slot::{NETWORK, Slot},
+    slot::{self, MAX_REAL_NODES, NETWORK, Slot},
 };
 use anyhow::{Context as _, Result};
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::process::Command;
 
 /// Anything for an address of a cluster that is gone ends here instead of on the way to the internet.
@@ -64,16 +65,27 @@ pub(crate) fn connect(record: &Record, layout: &Layout, index: usize) -> Result<
     Ok(())
 }
 
-/// Removes the bridge and, if this was the last cluster with real nodes, the route for all of them. Cables go with the
-/// namespaces of the nodes, routes with the bridge.
-pub(crate) fn remove(slot: Slot, last: bool) {
+/// Removes the bridge with its routes, the cables, and, if no other cluster is left, the route for all of them.
+///
+/// Cables would go with the namespaces of the nodes, but the kernel keeps those while a connection that was cut in the
+/// middle still tries to say goodbye: minutes in which the next cluster could not have the name.
+pub(crate) fn remove(slot: Slot) {
     // Errors mean: is not there.
+    for node in 0..MAX_REAL_NODES {
+        let _ = ip(&["link", "del", &slot.cable(node)]);
+    }
     let _ = ip(&["link", "del", &slot.bridge()]);
-    if last {
+    if routes().is_ok_and(|routes| routes.iter().all(|route| !slot::is_ours(*route))) {
         let mut route = vec!["route", "del"];
         route.extend(UNREACHABLE);
         let _ = ip(&route);
     }
+}
+
+/// First addresses of the ranges that this machine has routes to, without the unreachable ones.
+pub(crate) fn routes() -> Result<Vec<Ipv4Addr>> {
+    let first = |line: &str| line.split(['/', ' ']).next()?.parse().ok();
+    Ok(ip(&["-4", "route", "show"])?.lines().filter_map(first).collect())
 }
 
 /// Process id of the holder of a node's namespaces.

@@ -3,7 +3,7 @@
 //! A slot is a small number from which addresses, interface names and ports follow. It is taken by a file in one
 //! directory for the whole machine, which also tells the next `up` where the leftovers of a killed cluster are.
 
-use crate::{files, process::ProcessId};
+use crate::{files, network, process::ProcessId};
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -20,6 +20,11 @@ pub(crate) const NETWORK: &str = "198.18.0.0/15";
 /// choice and its use.
 const FIRST_PORT: u16 = 18000;
 const PORTS_PER_SLOT: u16 = 100;
+
+/// Whether an address is one that clusters use.
+pub(crate) fn is_ours(address: Ipv4Addr) -> bool {
+    matches!(address.octets(), [198, 18 | 19, ..])
+}
 
 /// Who holds a slot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +77,15 @@ impl Slot {
     /// Address of the Service `kubernetes`: the first of the range.
     pub fn api_service(self) -> Ipv4Addr {
         Ipv4Addr::new(198, 19, self.0 * 16, 1)
+    }
+
+    /// Whether an address lies in one of the slot's ranges.
+    pub fn holds(self, address: Ipv4Addr) -> bool {
+        match address.octets() {
+            [198, 18, third, _] => third == self.0 || (third >= 128 && (third - 128) / 8 == self.0),
+            [198, 19, third, _] => third / 16 == self.0,
+            _ => false,
+        }
     }
 
     /// That many ports of the slot on which nobody listens.
@@ -133,8 +147,12 @@ impl Slots {
             .find(|(_, holder)| holder.directory == directory)
     }
 
+    /// Takes a slot that no cluster has and whose addresses this machine has no other use for.
     pub fn take(&self, holder: &Holder) -> Result<Slot> {
-        let slot = (0..SLOTS).map(Slot).find(|slot| !self.file(*slot).exists());
+        // Without real nodes no address of the slot is used, and `ip` may be missing.
+        let used = if holder.real { network::routes()? } else { Vec::new() };
+        let free = |slot: &Slot| !self.file(*slot).exists() && !used.iter().any(|address| slot.holds(*address));
+        let slot = (0..SLOTS).map(Slot).find(free);
         let Some(slot) = slot else {
             bail!("{SLOTS} clusters run on this machine already; stop one (`devcluster status` lists them)");
         };
@@ -149,5 +167,27 @@ impl Slots {
     pub fn free(&self, slot: Slot) -> Result<()> {
         let path = self.file(slot);
         std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ranges_of_slots_do_not_overlap() -> Result<()> {
+        for slot in (0..SLOTS).map(Slot) {
+            let mut ranges = vec![slot.pods(), slot.services(), slot.pods_of(MAX_REAL_NODES)];
+            ranges.extend((0..MAX_REAL_NODES).map(|node| slot.pods_of(node)));
+            let mut addresses = vec![slot.host(), slot.api_service(), slot.node(MAX_REAL_NODES)];
+            for range in ranges {
+                addresses.push(range.split('/').next().unwrap_or_default().parse()?);
+            }
+            for address in addresses {
+                let holders: Vec<Slot> = (0..SLOTS).map(Slot).filter(|other| other.holds(address)).collect();
+                assert_eq!(holders, [slot], "{address}");
+            }
+        }
+        Ok(())
     }
 }

@@ -52,11 +52,7 @@ fn release(slots: &Slots, directory: &Path) -> Result<()> {
         return Ok(());
     };
     if holder.real {
-        let last = !slots
-            .taken()
-            .iter()
-            .any(|(other, holder)| *other != slot && holder.real);
-        network::remove(slot, last);
+        network::remove(slot);
     }
     slots.free(slot)
 }
