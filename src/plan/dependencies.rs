@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use serde_json::Value;
 
@@ -98,7 +99,8 @@ fn members(object: &Value, members: &[&str]) -> String {
         let Some(value) = object.get(member).filter(|value| !drift::is_empty(value)) else {
             continue;
         };
-        json.push_str(&format!(r#","{member}":{}"#, go_json(value)));
+        // Writing to a String cannot fail.
+        let _ = write!(json, r#","{member}":{}"#, go_json(value));
     }
     json.push('}');
     json

@@ -125,7 +125,7 @@ fn deployment(inputs: &Inputs<'_>, scale: Option<&Scale>, digest: &str) -> Resul
         "strategy": scale.strategy,
         "template": {
             "metadata": {"labels": labels, "annotations": pod_annotations(resolved, digest)},
-            "spec": pod(inputs, scale.replicas, security),
+            "spec": pod(inputs, scale.replicas, &security),
         },
     });
     let mut annotations = json!({
@@ -219,7 +219,7 @@ fn first_group(range: &str) -> Option<i64> {
     first.trim().parse().ok().filter(|group| *group >= 0)
 }
 
-fn pod(inputs: &Inputs<'_>, replicas: i32, security: Value) -> Value {
+fn pod(inputs: &Inputs<'_>, replicas: i32, security: &Value) -> Value {
     let Inputs {
         resolved,
         facts,

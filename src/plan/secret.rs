@@ -29,7 +29,7 @@ pub(super) fn plan_pull_secret(snapshot: &Snapshot, plan: &mut Plan) {
     match source.get("data").filter(|data| data.get(PULL_SECRET_KEY).is_some()) {
         Some(data) => plan
             .present
-            .push(secret(name, "kubernetes.io/dockerconfigjson", data.clone())),
+            .push(secret(name, "kubernetes.io/dockerconfigjson", data)),
         // The API server would refuse the copy.
         None => plan.fail(
             Kind::Secret,
@@ -57,7 +57,7 @@ pub(super) fn private(facts: &StorageFacts) -> Desired {
     for (key, content) in &facts.files {
         data.insert(key.clone(), encoded(content.expose()));
     }
-    secret(names::PRIVATE_SECRET, "Opaque", Value::Object(data))
+    secret(names::PRIVATE_SECRET, "Opaque", &Value::Object(data))
 }
 
 /// A text as the value of a variable: YAML for the registry's own ones, as it is for all others.
@@ -84,7 +84,7 @@ fn encoded(text: &str) -> Value {
     Value::from(STANDARD.encode(text))
 }
 
-fn secret(name: &str, type_: &str, data: Value) -> Desired {
+fn secret(name: &str, type_: &str, data: &Value) -> Desired {
     let body = json!({
         "apiVersion": "v1",
         "kind": "Secret",
