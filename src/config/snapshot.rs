@@ -60,6 +60,11 @@ impl Objects {
         self.absent_kinds = kinds;
     }
 
+    /// Notes that the API server does not serve a kind.
+    pub fn set_absent_kind(&mut self, kind: Kind) {
+        self.absent_kinds.insert(kind);
+    }
+
     /// Whether the API server serves the kind.
     pub fn served(&self, kind: Kind) -> bool {
         !self.absent_kinds.contains(&kind)

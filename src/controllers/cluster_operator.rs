@@ -6,9 +6,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Backoff, Context, RESYNC};
-use crate::api::{Config, ConfigSpec, ImagePruner, Kind, ObjectRef};
+use crate::api::{Kind, ObjectRef};
 use crate::apply::WriteError;
-use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::observe::Controller;
 use crate::status::cluster_operator::{self, Sources};
@@ -46,14 +45,11 @@ async fn pass(context: &Context) -> Result<(), WriteError> {
         return Ok(());
     }
     let reference = ObjectRef::new(Kind::ClusterOperator, "", names::CLUSTER_OPERATOR);
-    let config = snapshot.config().unwrap_or_else(|_| conditions_only(&snapshot));
-    let pruner = snapshot.objects.cluster(Kind::ImagePruner, names::CLUSTER);
-    let pruner: Option<ImagePruner> = pruner.and_then(|p| serde_json::from_value(p.clone()).ok());
     let live = snapshot.objects.find(&reference).map(AsRef::as_ref);
     let failure = context.board.bootstrap_failure();
     let status = cluster_operator::desired(&Sources {
-        config: config.as_ref(),
-        pruner: pruner.as_ref(),
+        config: snapshot.objects.cluster(Kind::Config, names::CLUSTER),
+        pruner: snapshot.objects.cluster(Kind::ImagePruner, names::CLUSTER),
         deployment: snapshot.objects.operand(Kind::Deployment, names::REGISTRY),
         live,
         release_version: &snapshot.environment.release_version,
@@ -79,13 +75,4 @@ async fn pass(context: &Context) -> Result<(), WriteError> {
         }
         other => other.map(drop),
     }
-}
-
-/// A Config whose spec does not decode: its conditions are told all the same.
-fn conditions_only(snapshot: &Snapshot) -> Option<Config> {
-    let status = snapshot.objects.cluster(Kind::Config, names::CLUSTER)?.get("status")?;
-    let status = serde_json::from_value(status.clone()).ok()?;
-    let mut config = Config::new(names::CLUSTER, ConfigSpec::default());
-    config.status = Some(status);
-    Some(config)
 }

@@ -18,7 +18,6 @@ use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::{Value, json};
 
-pub use operator::Operator;
 
 /// How long a test waits for what it expects; generous, the machine may have much to do.
 pub const PATIENCE: Duration = Duration::from_secs(60);
