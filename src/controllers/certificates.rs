@@ -50,7 +50,7 @@ async fn pass(context: &Context, began: Instant) -> Result<Duration, ()> {
     let no_redirect = config.as_ref().is_some_and(|c| c.spec.disable_redirect == Some(true));
     let ca = context.board.storage_ca().filter(|_| !removed);
     let mut wanted = certificates::certificates(&snapshot, ca.as_deref(), no_redirect, removed);
-    let expected = config.is_some_and(|c| ManagementState::of(&c) == ManagementState::Managed);
+    let expected = config.is_none_or(|c| ManagementState::of(&c) == ManagementState::Managed);
     if expected && began.elapsed() < SETTLE && !settled(&snapshot) {
         // serviceca itself goes out: it is what brings the service CA.
         wanted.plan.present.retain(|d| d.reference.name == names::SERVICE_CA_MAP);
