@@ -173,7 +173,10 @@ async fn unknown_fields_are_refused(cluster: &Cluster) -> Result<()> {
 async fn the_platform_is_there(cluster: &Cluster, client: &kube::Client) -> Result<()> {
     let request = http::Request::get("/apis/config.openshift.io/v1/infrastructures/cluster").body(Vec::new())?;
     let infrastructure: serde_json::Value = client.request(request).await?;
-    ensure!(infrastructure["status"]["platformStatus"]["type"] == "Libvirt", "{infrastructure}");
+    ensure!(
+        infrastructure["status"]["platformStatus"]["type"] == "Libvirt",
+        "{infrastructure}"
+    );
     ensure!(cluster.router().is_some(), "the router listens");
     cluster
         .apply(
