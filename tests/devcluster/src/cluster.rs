@@ -4,7 +4,7 @@ use crate::{
     Options,
     apply::Applier,
     audit, client,
-    companion::Companion,
+    companion::{self, Companion},
     control_plane::{self, Ports, Start},
     files, hosts,
     layout::Layout,
@@ -14,7 +14,7 @@ use crate::{
     record::{self, Record},
     simulated,
     slot::{self, Holder, Slots},
-    teardown, wait,
+    standin, teardown, wait,
 };
 use anyhow::{Context as _, Result, bail};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -23,7 +23,7 @@ use kube::api::{Api, ListParams, PostParams};
 use kube::{Client, ResourceExt as _};
 use rustix::process::Signal;
 use serde_json::json;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -163,7 +163,7 @@ impl Cluster {
         installed?;
         created?;
         if options.standins {
-            self.companion = Some(Companion::start(self.layout.root())?);
+            self.companion = Some(Companion::start(self.layout.root()).await?);
         }
         if options.deploy {
             platform::deploy(client).await?;
@@ -264,6 +264,21 @@ impl Cluster {
     /// The log of one of the cluster's processes, such as `kube-apiserver` or `node1.kubelet`.
     pub fn log(&self, process: &str) -> PathBuf {
         self.layout.logs().join(format!("{process}.log"))
+    }
+
+    /// Where the stand-ins' router listens; none without stand-ins. Hosts that it chooses end in [`crate::APPS_DOMAIN`].
+    pub fn router(&self) -> Option<SocketAddr> {
+        companion::router(&self.layout)
+    }
+
+    /// The authority that the router's own certificate comes from, as PEM.
+    pub fn router_ca(&self) -> Result<String> {
+        standin::router_ca(&self.layout.pki())
+    }
+
+    /// The authority of serving certificates of Services, as PEM.
+    pub fn service_ca(&self) -> Result<String> {
+        standin::service_ca(&self.layout.pki())
     }
 
     /// A client as the administrator.

@@ -9,6 +9,8 @@ use std::path::Path;
 
 /// Makes every real node resolve these names, and no others but its own. Written in place: each node has the file bound
 /// over its `/etc/hosts`, and a new file would not be the bound one.
+///
+/// What the stand-ins wrote there is gone until they have something new to write: meant for clusters without them.
 pub fn write_node_hosts(directory: &Path, entries: &[(String, IpAddr)]) -> Result<()> {
     let record = Record::read(directory)?;
     let mut text = String::from("127.0.0.1 localhost\n");

@@ -61,6 +61,11 @@ impl Layout {
         self.root.join(format!("{user}.kubeconfig"))
     }
 
+    /// Address of the stand-ins' router.
+    pub fn router(&self) -> PathBuf {
+        self.root.join("router.address")
+    }
+
     /// What pods on any real node see under the same path: volumes of `host_volume`.
     pub fn volumes(&self) -> PathBuf {
         self.root.join("volumes")

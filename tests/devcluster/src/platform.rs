@@ -244,7 +244,11 @@ pub(crate) async fn apply_directory(client: &Client, directory: &Path, deploymen
 /// Name of a manifest within a release, which is what the version operator orders by: level 50 unless the name has one.
 fn payload_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    if name.starts_with("0000_") { name } else { format!("0000_50_cluster-image-registry-operator_{name}") }
+    if name.starts_with("0000_") {
+        name
+    } else {
+        format!("0000_50_cluster-image-registry-operator_{name}")
+    }
 }
 
 /// Whether the version operator of a self-managed, highly available cluster would apply an object. One that names no
@@ -252,8 +256,13 @@ fn payload_name(path: &Path) -> String {
 fn in_profile(object: &Value) -> bool {
     const PROFILES: &str = "include.release.openshift.io/";
     let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
-    let mut profiles = annotations.into_iter().flatten().filter(|(key, _)| key.starts_with(PROFILES)).peekable();
-    profiles.peek().is_none() || profiles.any(|(key, value)| key.ends_with("self-managed-high-availability") && value == "true")
+    let mut profiles = annotations
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| key.starts_with(PROFILES))
+        .peekable();
+    profiles.peek().is_none()
+        || profiles.any(|(key, value)| key.ends_with("self-managed-high-availability") && value == "true")
 }
 
 /// Applies the project's `deploy/` without the operator's Deployment.

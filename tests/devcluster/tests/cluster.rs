@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use devcluster::{Cluster, Options, image};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Secret};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::json;
@@ -126,6 +126,7 @@ async fn a_cluster_with_a_simulated_node_works_and_leaves_nothing_behind() -> Re
 
     paused_pods_stay_unready(&cluster, &client).await?;
     unknown_fields_are_refused(&cluster).await?;
+    the_platform_is_there(&cluster, &client).await?;
     let directory = cluster.directory().to_owned();
     ensure!(
         !processes_of(&directory).is_empty(),
@@ -166,6 +167,28 @@ async fn unknown_fields_are_refused(cluster: &Cluster) -> Result<()> {
         .apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bad}\ndate: {a: b}\n")
         .await;
     ensure!(refused.is_err(), "a misspelt field was accepted");
+    Ok(())
+}
+
+async fn the_platform_is_there(cluster: &Cluster, client: &kube::Client) -> Result<()> {
+    let request = http::Request::get("/apis/config.openshift.io/v1/infrastructures/cluster").body(Vec::new())?;
+    let infrastructure: serde_json::Value = client.request(request).await?;
+    ensure!(
+        infrastructure["status"]["platformStatus"]["type"] == "Libvirt",
+        "{infrastructure}"
+    );
+    ensure!(cluster.router().is_some(), "the router listens");
+    cluster
+        .apply(
+            "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: default, \
+             annotations: {service.beta.openshift.io/serving-cert-secret-name: web-tls}}\nspec: {ports: [{port: 443}]}\n",
+        )
+        .await?;
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), "default");
+    until("the serving certificate", || async {
+        Ok(secrets.get_opt("web-tls").await?)
+    })
+    .await?;
     Ok(())
 }
 
