@@ -244,11 +244,12 @@ where
     };
     let (claim, events) = (runtime.claim.clone(), runtime.events.clone());
     let result = lead(runtime, controllers).await;
-    let farewell = async {
-        tokio::join!(claim.release(), events.flush(RELEASE));
-    };
-    if tokio::time::timeout(RELEASE, farewell).await.is_err() {
-        tracing::warn!("the API did not answer in time; the lease expires by itself");
+    // Whoever lost leadership writes nothing more, not even events.
+    if claim.is_current() {
+        let farewell = async { tokio::join!(claim.release(), events.flush(RELEASE)) };
+        if tokio::time::timeout(RELEASE, farewell).await.is_err() {
+            tracing::warn!("the API did not answer in time; the lease expires by itself");
+        }
     }
     result
 }
@@ -421,6 +422,9 @@ async fn timings(client: &Client, events: &Events) -> Timings {
                 return Timings::for_topology(&status.control_plane_topology);
             }
             Ok(_) => "Infrastructure/cluster does not tell it yet".to_owned(),
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                "the cluster has no Infrastructure/cluster".to_owned()
+            }
             Err(error) => error.to_string(),
         },
         Err(error) => error.to_string(),
@@ -430,3 +434,6 @@ async fn timings(client: &Client, events: &Events) -> Timings {
     events.publish(Event::warning("ControlPlaneTopology", note));
     Timings::HA
 }
+
+#[cfg(test)]
+mod tests;

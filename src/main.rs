@@ -1,22 +1,11 @@
 //! The operator's program: see [`image_registry_operator::cli`].
 
-use std::{convert::Infallible, process::ExitCode};
+use std::process::ExitCode;
 
-use image_registry_operator::cli::{self, Program, Runtime};
+use image_registry_operator::cli::{self, Program};
+use image_registry_operator::{api, controllers};
 
 fn main() -> ExitCode {
-    cli::run(
-        std::env::args_os(),
-        Program {
-            controllers,
-            crds: None,
-        },
-    )
-}
-
-/// Waits for the end; the controllers come here.
-async fn controllers(runtime: Runtime) -> Result<(), Infallible> {
-    runtime.readiness.synced(true);
-    runtime.shutdown.begun().await;
-    Ok(())
+    let crds = || api::crd::print_all().map_err(Into::into);
+    cli::run(std::env::args_os(), Program { controllers: controllers::run, crds: Some(crds) })
 }

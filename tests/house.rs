@@ -16,7 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("runtime", &["names"]),
     ("controllers", &["observe", "apply", "storage", "status", "plan", "config", "api", "names", "runtime", "cli"]),
     ("cli", &["controllers", "api", "runtime", "names"]),
-    ("main", &["cli", "controllers"]),
+    ("main", &["cli", "controllers", "api"]),
 ];
 
 /// Rooms that compute only, and what they may therefore not mention.

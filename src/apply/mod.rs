@@ -12,9 +12,9 @@ use tracing::info;
 use crate::api::{Kind, ObjectRef};
 use crate::config::notice::Notice;
 use crate::config::snapshot::Snapshot;
-use crate::plan::{Desired, Drift, Plan, checksum, deployment, drift};
+use crate::plan::{self, Desired, Drift, Plan, checksum, drift};
 
-pub use writer::{WriteError, Writer};
+pub use writer::{Sink, WriteError, Writer};
 
 /// Attempts at one object, and the wait before the second; each further one is five times as long.
 const ATTEMPTS: u32 = 4;
@@ -136,7 +136,7 @@ async fn step(
 ) -> Result<(), WriteError> {
     let reference = &desired.reference;
     let Some(live) = live else {
-        let written = writer.create(reference, &drift::created(desired, digest)).await?;
+        let written = writer.create(reference, &drift::merged(desired, &Value::Null, digest)).await?;
         note(desired, &written, "Created", report);
         return Ok(());
     };
@@ -145,7 +145,7 @@ async fn step(
         let why = "a member that cannot be changed differed: the object is made anew";
         report.notices.push(Notice { warning: true, ..told(reference, "Deleted", why) });
         report.writes += 1;
-        let written = writer.create(reference, &drift::created(desired, digest)).await?;
+        let written = writer.create(reference, &drift::merged(desired, &Value::Null, digest)).await?;
         note(desired, &written, "Created", report);
         return Ok(());
     }
@@ -153,7 +153,7 @@ async fn step(
         return Ok(()); // somebody else brought it there
     }
     if reference.kind == Kind::Deployment
-        && let Some(first) = deployment::affinity_first(&desired.body, live)
+        && let Some(first) = plan::affinity_first(&desired.body, live)
     {
         let written = writer.replace(reference, &first).await?;
         note(&Desired { drift: Drift::Named, ..desired.clone() }, &written, "Updated", report);

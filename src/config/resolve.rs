@@ -84,7 +84,12 @@ pub enum ManagementState {
 impl ManagementState {
     /// State of a Config.
     pub fn of(config: &Config) -> Self {
-        match config.spec.management_state.as_deref() {
+        Self::parse(config.spec.management_state.as_deref())
+    }
+
+    /// State of that name.
+    pub fn parse(state: Option<&str>) -> Self {
+        match state {
             Some("Unmanaged") => Self::Unmanaged,
             Some("Removed") => Self::Removed,
             _ => Self::Managed,

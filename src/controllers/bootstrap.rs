@@ -40,13 +40,7 @@ async fn claim(context: &Context, snapshot: &Snapshot, platform: Option<&str>) -
     if snapshot.objects.find(&reference).is_some() {
         return Ok(());
     }
-    let class = storage::bootstrap_claim_class(snapshot, platform).map_err(|fault| fault.message)?;
-    let mut claim = defaults::bootstrap_claim(platform, class.as_deref());
-    if class.is_none()
-        && let Some(spec) = claim.get_mut("spec").and_then(Value::as_object_mut)
-    {
-        spec.remove("storageClassName");
-    }
+    let claim = storage::bootstrap_claim(snapshot, platform).map_err(|fault| fault.message)?;
     create(context, &reference, &claim).await
 }
 

@@ -23,7 +23,12 @@ pub async fn run(context: Context) {
     let mut backoff = Backoff::default();
     let began = Instant::now();
     loop {
-        let wait = match pass(&context, began).await {
+        let permit = context.begin().await;
+        let started = Instant::now();
+        let result = pass(&context, began).await;
+        context.reconciled("certificates", result.is_ok(), started.elapsed());
+        drop(permit);
+        let wait = match result {
             Ok(wait) => {
                 backoff.reset();
                 wait

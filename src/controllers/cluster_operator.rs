@@ -3,19 +3,28 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{Backoff, Context, RESYNC};
-use crate::api::{ImagePruner, Kind, ObjectRef};
+use crate::api::{Kind, ObjectRef};
 use crate::apply::WriteError;
 use crate::names;
 use crate::observe::Controller;
-use crate::status::cluster_operator;
+use crate::status::cluster_operator::{self, Sources};
+
+/// Conditions of the Config that every loop of this build has written once it ran: an output waits for them.
+const AWAITED: &[&str] = &["Available", "Progressing", "Degraded", "ImageRegistryCertificatesControllerDegraded"];
 
 /// Runs passes until the process stops leading.
 pub async fn run(context: Context) {
     let mut backoff = Backoff::default();
     loop {
-        let wait = match pass(&context).await {
+        let permit = context.begin().await;
+        let began = Instant::now();
+        let result = pass(&context).await;
+        context.reconciled("clusteroperator", result.is_ok(), began.elapsed());
+        drop(permit);
+        let wait = match result {
             Ok(()) => {
                 backoff.reset();
                 RESYNC
@@ -36,29 +45,25 @@ async fn pass(context: &Context) -> Result<(), WriteError> {
         return Ok(());
     }
     let reference = ObjectRef::new(Kind::ClusterOperator, "", names::CLUSTER_OPERATOR);
-    let config = snapshot.config().ok().flatten();
-    let pruner = snapshot.objects.cluster(Kind::ImagePruner, names::CLUSTER);
-    let pruner: Option<ImagePruner> = pruner.and_then(|p| serde_json::from_value(p.clone()).ok());
     let live = snapshot.objects.find(&reference).map(AsRef::as_ref);
     let failure = context.board.bootstrap_failure();
-    let status = cluster_operator::desired(
-        config.as_ref(),
-        pruner.as_ref(),
-        snapshot.objects.operand(Kind::Deployment, names::REGISTRY),
+    let status = cluster_operator::desired(&Sources {
+        config: snapshot.objects.cluster(Kind::Config, names::CLUSTER),
+        pruner: snapshot.objects.cluster(Kind::ImagePruner, names::CLUSTER),
+        deployment: snapshot.objects.operand(Kind::Deployment, names::REGISTRY),
         live,
-        &snapshot.environment.release_version,
-        failure.as_deref(),
-        snapshot.now,
-    );
+        release_version: &snapshot.environment.release_version,
+        bootstrap_failure: failure.as_deref(),
+        awaited: AWAITED,
+        now: snapshot.now,
+    });
     let Some(status) = status else { return Ok(()) };
     let created;
     let live = match live {
         Some(live) => live,
         None => {
             // A create drops the status: it follows by itself.
-            let bare = json!({"apiVersion": "config.openshift.io/v1", "kind": "ClusterOperator",
-                              "metadata": {"name": names::CLUSTER_OPERATOR}, "spec": {}});
-            created = context.writer.create(&reference, &bare).await?;
+            created = context.writer.create(&reference, &cluster_operator::skeleton()).await?;
             &created
         }
     };

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::task::JoinSet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinSet, LocalSet};
 use tracing::info;
 
 pub use backoff::{Backoff, RESYNC};
@@ -24,13 +25,13 @@ use crate::config::environment::Environment;
 use crate::config::notice::Notice;
 use crate::observe::{Controller, World};
 use crate::runtime::event::{Event, Events};
-use crate::runtime::metrics::Metrics;
+use crate::runtime::metrics::{Metrics, Outcome};
 use crate::runtime::random;
 use crate::runtime::shutdown::Shutdown;
-use crate::runtime::telemetry::Telemetry;
+use crate::runtime::telemetry::{Change, LevelError, Telemetry};
 
-/// How long a running pass may take to reach its end after the process was asked to stop.
-const SAFE_POINT: Duration = Duration::from_millis(1500);
+/// More than there are loops: whoever holds them all knows that no pass runs.
+const PASSES: u32 = 64;
 
 /// What every controller works with. Cheap to clone.
 #[derive(Clone)]
@@ -42,9 +43,41 @@ pub struct Context {
     metrics: Arc<Metrics>,
     telemetry: Telemetry,
     shutdown: Shutdown,
+    passes: Arc<Semaphore>,
 }
 
 impl Context {
+    /// Begins a pass; it has ended when the result is dropped. While the process stops, no pass begins.
+    async fn begin(&self) -> OwnedSemaphorePermit {
+        match self.passes.clone().acquire_owned().await {
+            Ok(permit) if !self.shutdown.is_begun() => permit,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Counts and times a pass.
+    fn reconciled(&self, controller: &'static str, well: bool, took: Duration) {
+        self.metrics.reconciled(controller, if well { Outcome::Success } else { Outcome::Error }, took);
+    }
+
+    /// Sets the operator's own log level, at run time.
+    fn set_log_level(&self, level: &str) {
+        let (change, invalid) = match self.telemetry.set_level(level) {
+            Ok(change) => (change, None),
+            Err(LevelError::Unknown { error, change }) => (change, Some(error.to_string())),
+            Err(error) => {
+                self.events.publish(Event::warning("OperatorLogLevelChangeFailed", error.to_string()));
+                return;
+            }
+        };
+        if let (Some(invalid), true) = (invalid, change != Change::None) {
+            self.events.publish(Event::warning("OperatorLogLevelInvalid", invalid));
+        }
+        if let Change::Changed { from, to } = change {
+            self.events.publish(Event::normal("OperatorLogLevelChange", format!("operator log level changed from {from} to {to}")));
+        }
+    }
+
     /// Publishes notices as events. An event that cannot be sent never fails a pass.
     fn tell(&self, notices: impl IntoIterator<Item = Notice>) {
         for notice in notices {
@@ -99,22 +132,29 @@ pub async fn run(runtime: Runtime) -> Result<(), String> {
         metrics: runtime.metrics.clone(),
         telemetry: runtime.telemetry.clone(),
         shutdown: runtime.shutdown.clone(),
+        passes: Arc::new(Semaphore::new(PASSES as usize)),
     };
+    let passes = context.passes.clone();
     tokio::select! {
         () = world.wait_synced() => {}
         _ = runtime.shutdown.begun() => return Ok(()),
     }
     info!("all watches are in sync");
-    runtime.readiness.set_synced();
+    runtime.readiness.synced(true);
+    // One thread runs all of it: futures need not be `Send`.
+    LocalSet::new().run_until(lead(context, runtime.shutdown, passes)).await
+}
+
+async fn lead(context: Context, shutdown: Shutdown, passes: Arc<Semaphore>) -> Result<(), String> {
     let mut loops = JoinSet::new();
-    loops.spawn(registry::run(context.clone()));
-    loops.spawn(certificates::run(context.clone()));
-    loops.spawn(cluster_operator::run(context));
+    loops.spawn_local(registry::run(context.clone()));
+    loops.spawn_local(certificates::run(context.clone()));
+    loops.spawn_local(cluster_operator::run(context));
     tokio::select! {
         ended = loops.join_next() => return Err(format!("a controller ended by itself: {ended:?}")),
-        _ = runtime.shutdown.begun() => {}
+        _ = shutdown.begun() => {}
     }
-    // A loop at rest never comes back; a loop within a pass does, once.
-    let _ = tokio::time::timeout(SAFE_POINT, registry::settle()).await;
+    // The caller bounds this wait.
+    let _ = passes.acquire_many(PASSES).await;
     Ok(())
 }

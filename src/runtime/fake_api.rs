@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::{StreamExt as _, stream};
@@ -22,13 +23,15 @@ type Reply = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
 /// What is wrong with the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     #[default]
     None,
     /// No call but a watch gets an answer.
     Hang,
     /// Calls are carried out, but the answer does not come.
     HangAfter,
+    /// Calls are carried out, and answered ten seconds later.
+    Slow,
     /// Every call fails with 500.
     Fail,
     /// Every watch is forbidden.
@@ -47,23 +50,23 @@ struct State {
 
 /// Clones share the state.
 #[derive(Clone, Default)]
-pub(super) struct FakeApi(Arc<Mutex<State>>);
+pub(crate) struct FakeApi(Arc<Mutex<State>>);
 
 impl FakeApi {
-    pub(super) fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(self.clone(), "default")
     }
 
-    pub(super) fn fault(&self, fault: Fault) {
+    pub(crate) fn fault(&self, fault: Fault) {
         self.0.lock().unwrap().fault = fault;
     }
 
-    pub(super) fn get(&self, path: &str) -> Option<Value> {
+    pub(crate) fn get(&self, path: &str) -> Option<Value> {
         self.0.lock().unwrap().objects.get(path).cloned()
     }
 
     /// All objects below a path.
-    pub(super) fn list(&self, prefix: &str) -> Vec<Value> {
+    pub(crate) fn list(&self, prefix: &str) -> Vec<Value> {
         let state = self.0.lock().unwrap();
         state
             .objects
@@ -74,11 +77,11 @@ impl FakeApi {
     }
 
     /// Stores an object as somebody else would; watches see it.
-    pub(super) fn put(&self, path: &str, object: Value) {
+    pub(crate) fn put(&self, path: &str, object: Value) {
         self.0.lock().unwrap().store(path, object);
     }
 
-    pub(super) fn delete(&self, path: &str) {
+    pub(crate) fn delete(&self, path: &str) {
         let mut state = self.0.lock().unwrap();
         if let Some(object) = state.objects.remove(path) {
             state.tell("DELETED", &object);
@@ -86,7 +89,7 @@ impl FakeApi {
     }
 
     /// The requests since the last call.
-    pub(super) fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap().log)
     }
 }
@@ -203,8 +206,10 @@ impl Service<Request<Body>> for FakeApi {
                 _ if watches => status(403, "Forbidden"),
                 _ => state.lock().unwrap().answer(&parts.method, path, &body),
             };
-            if fault == Fault::HangAfter {
-                std::future::pending::<()>().await;
+            match fault {
+                Fault::HangAfter => std::future::pending().await,
+                Fault::Slow => tokio::time::sleep(Duration::from_secs(10)).await,
+                _ => {}
             }
             let body = Full::from(object.to_string())
                 .map_err(|never| match never {})

@@ -6,7 +6,7 @@ pub mod config_file;
 pub mod environment;
 pub mod event;
 #[cfg(test)]
-mod fake_api;
+pub(crate) mod fake_api;
 pub mod file_watch;
 pub mod leader;
 pub mod metrics;

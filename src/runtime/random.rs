@@ -15,6 +15,13 @@ fn bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// `N` random bytes as lower-case hex, fit to be a key. `None` if the system has no randomness: a key is never made up.
+pub fn key_hex<const N: usize>() -> Option<String> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).ok()?;
+    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// A random UUID (version 4) in its usual text form.
 pub fn uuid() -> String {
     let n = u128::from_be_bytes(bytes());

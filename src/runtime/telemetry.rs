@@ -155,6 +155,12 @@ impl Telemetry {
         telemetry
     }
 
+    /// A handle of nothing; setting a level fails.
+    #[cfg(test)]
+    pub(crate) fn detached() -> Self {
+        Self::build(Format::Text, io::sink).0
+    }
+
     fn build<W>(format: Format, writer: W) -> (Self, impl tracing::Subscriber + Send + Sync)
     where
         W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + Send + Sync + 'static,

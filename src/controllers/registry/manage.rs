@@ -17,7 +17,7 @@ use crate::observe::Controller;
 use crate::plan::{self, Inputs, Plan, certificates, settle};
 use crate::status::judge::Failing;
 use crate::storage::fault::{Class, Fault};
-use crate::storage::{self, Claims, Created};
+use crate::storage::{self, Claims, Creation};
 
 impl Registry {
     pub(super) async fn manage(&mut self, config: Config, snapshot: Snapshot) -> Result<Ended, Interrupted> {
@@ -28,19 +28,15 @@ impl Registry {
             Ok(resolved) => resolved,
             Err(rejection) => {
                 outcome.failing = Some(permanent(rejection));
-                return self.report(&config, &snapshot, outcome).await;
+                return self.report(&snapshot, outcome).await;
             }
         };
-        let claims = ClaimWriter { writer: &self.context.writer };
-        let mut stored = storage::ensure(&config, &snapshot, &claims).await;
-        let record = stored.record.take().unwrap_or_default();
-        let (config, snapshot, wrote) = self.store(config, snapshot, record).await?;
+        let (config, snapshot, wrote, mut stored) = self.store_storage(config, snapshot).await?;
         confirmed |= wrote;
         outcome.take_storage(&mut stored);
         let again = stored.wait.as_ref().map(|(after, _)| *after);
-        let Some(facts) = stored.facts.take().filter(|_| outcome.failing.is_none()) else {
-            return self.report(&config, &snapshot, outcome).await;
-        };
+        // Facts beside a fault: the storage in use is not the one at fault, all else goes on.
+        let Some(facts) = stored.facts.take() else { return self.report(&snapshot, outcome).await };
         if self.context.board.set_storage_ca(facts.ca_bundle.clone()) {
             self.context.world.trigger(Controller::Certificates);
         }
@@ -57,14 +53,40 @@ impl Registry {
         let written: HashMap<ObjectRef, i64> = report.generations.iter().cloned().collect();
         self.generations.extend(written);
         self.context.tell(report.notices);
-        if !report.failures.is_empty() {
+        if !report.failures.is_empty() && outcome.failing.is_none() {
             outcome.failing = Some(Failing::Transient { message: report.failures.join("; ") });
         }
-        let mut ended = self.report(&config, &snapshot, outcome).await?;
+        let mut ended = self.report(&snapshot, outcome).await?;
         for at_most in again.into_iter().chain(waiting.map(|(_, ends)| ends)) {
             ended.again = ended.again.min(at_most);
         }
         Ok(ended)
+    }
+
+    /// Steps of the storage until it rests; what each wants recorded is stored before the next.
+    async fn store_storage(
+        &mut self,
+        mut config: Config,
+        mut snapshot: Snapshot,
+    ) -> Result<(Config, Snapshot, bool, storage::Outcome), Interrupted> {
+        let mut wrote = false;
+        let mut notices = Vec::new();
+        loop {
+            let claims = ClaimWriter { writer: &self.context.writer };
+            let mut stored = storage::ensure(&config, &snapshot, &claims).await;
+            let record = stored.record.take().unwrap_or_default();
+            let recorded;
+            (config, snapshot, recorded) = self.store(config, snapshot, record).await?;
+            wrote |= recorded;
+            notices.append(&mut stored.notices);
+            let at_once = stored.wait.as_ref().is_some_and(|(after, _)| after.is_zero());
+            if recorded && at_once && stored.fault.is_none() {
+                snapshot.objects = self.context.world.snapshot().objects;
+                continue;
+            }
+            stored.notices = notices;
+            return Ok((config, snapshot, wrote, stored));
+        }
     }
 
     /// The plan; and, where the first Deployment waits for its inputs, what is missing and for how long at most.
@@ -95,6 +117,7 @@ impl Outcome {
     /// Takes over what the storage step found.
     fn take_storage(&mut self, stored: &mut storage::Outcome) {
         self.storage = stored.status_storage.take();
+        self.storage_managed = Some(stored.storage_managed);
         self.verdicts.append(&mut stored.verdicts);
         self.own_conditions = Some(stored.own_conditions);
         self.notices.append(&mut stored.notices);
@@ -125,12 +148,12 @@ pub(super) struct ClaimWriter<'a> {
 }
 
 impl Claims for ClaimWriter<'_> {
-    async fn create_claim(&self, claim: &Value) -> Result<Created, Fault> {
+    async fn create_claim(&self, claim: &Value) -> Result<Creation, Fault> {
         let name = claim.pointer("/metadata/name").and_then(Value::as_str).unwrap_or(names::DEFAULT_CLAIM);
         let reference = ObjectRef::new(Kind::PersistentVolumeClaim, names::NAMESPACE, name);
         match self.writer.create(&reference, claim).await {
-            Ok(_) => Ok(Created::New),
-            Err(WriteError::Conflict(_)) => Ok(Created::AlreadyThere),
+            Ok(_) => Ok(Creation::Created),
+            Err(WriteError::Conflict(_)) => Ok(Creation::AlreadyExists),
             Err(error @ (WriteError::Refused(_) | WriteError::Forbidden(_))) => Err(Fault::config(error.to_string())),
             Err(error) => Err(Fault::transient(error.to_string())),
         }

@@ -72,9 +72,11 @@ pub async fn run(context: Context) {
         security_asked: false,
     };
     loop {
+        let permit = context.begin().await;
         let began = Instant::now();
         let ended = registry.pass().await;
         context.reconciled("registry", !ended.failed, began.elapsed());
+        drop(permit);
         let wait = if ended.failed {
             backoff.fail(context.jitter()).min(ended.again)
         } else {
@@ -156,9 +158,9 @@ impl Registry {
 
     /// `Unmanaged`: nothing is touched but what is observed and told.
     async fn leave_alone(&mut self, config: Config, snapshot: Snapshot) -> Result<Ended, Interrupted> {
-        let (config, snapshot, _) = self.complete(config, snapshot, false).await?;
+        let (_, snapshot, _) = self.complete(config, snapshot, false).await?;
         let outcome = report::Outcome { state: Some(ManagementState::Unmanaged), ..report::Outcome::default() };
-        self.report(&config, &snapshot, outcome).await
+        self.report(&snapshot, outcome).await
     }
 
     /// Follows the Secrets that the Config names. False while a new one is not in the store yet.

@@ -6,7 +6,7 @@ use super::{Interrupted, Registry};
 use crate::api::{Config, Kind, ObjectRef};
 use crate::config::complete::completion;
 use crate::config::notice::Notice;
-use crate::config::snapshot::{Snapshot, Undecodable};
+use crate::config::snapshot::Snapshot;
 use crate::config::tls::ServingInfo;
 use crate::names;
 use crate::runtime::random;
@@ -24,7 +24,7 @@ impl Registry {
         with_secret: bool,
     ) -> Result<(Config, Snapshot, bool), Interrupted> {
         let observed = ServingInfo::observed(snapshot.api_server().as_ref());
-        let secret = if with_secret { Some(random::hex(HTTP_SECRET_BYTES)) } else { None };
+        let secret = if with_secret { random::key_hex::<HTTP_SECRET_BYTES>() } else { None };
         let patch = completion(&config, Some(&observed), secret.as_deref());
         let tls_changes = patch.pointer("/spec/observedConfig").is_some();
         let (config, snapshot, wrote) = self.store(config, snapshot, patch).await?;
@@ -63,14 +63,5 @@ impl Registry {
         let live = self.context.writer.read(&reference).await?;
         let version = live.as_ref().and_then(|l| l.pointer("/metadata/resourceVersion")).and_then(Value::as_str);
         if version == config.metadata.resource_version.as_deref() { Ok(()) } else { Err(Interrupted::Stale) }
-    }
-
-    /// Tells of a Config that does not decode, in its own conditions; nothing else is touched.
-    pub(super) async fn report_undecodable(
-        &mut self,
-        snapshot: &Snapshot,
-        undecodable: &Undecodable,
-    ) -> Result<super::Ended, Interrupted> {
-        self.write_undecodable(snapshot, undecodable).await
     }
 }

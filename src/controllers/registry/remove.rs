@@ -66,11 +66,10 @@ impl Registry {
             self.context.tell(report.notices);
             if !report.failures.is_empty() {
                 outcome.removal = Removal::Failed(report.failures.join("; "));
-                return self.report(&config, &snapshot, outcome).await.map(|ended| (ended, false));
+                return self.report(&snapshot, outcome).await.map(|ended| (ended, false));
             }
         }
         let mut done = stage.delete.is_empty() && stage.objects_gone && stage.pods_gone;
-        let mut config = config;
         let mut snapshot = Snapshot { objects: self.context.world.snapshot().objects, ..snapshot };
         outcome.removal = match stage.waiting {
             _ if done => Removal::Done,
@@ -82,7 +81,7 @@ impl Registry {
             let claims = ClaimWriter { writer: &self.context.writer };
             let mut removed = storage::remove(&config, &snapshot, &claims, deleting).await;
             let record = removed.record.take().unwrap_or_default();
-            (config, snapshot, _) = self.store(config, snapshot, record).await?;
+            (_, snapshot, _) = self.store(config, snapshot, record).await?;
             outcome.storage = removed.status_storage.take();
             outcome.verdicts.append(&mut removed.verdicts);
             outcome.notices.append(&mut removed.notices);
@@ -94,7 +93,7 @@ impl Registry {
                 (None, None) => Removal::Waiting("storage is being removed".to_owned()),
             };
         }
-        let mut ended = self.report(&config, &snapshot, outcome).await?;
+        let mut ended = self.report(&snapshot, outcome).await?;
         if !done {
             ended.again = ended.again.min(if stage.delete.is_empty() { LOOK_AGAIN } else { Duration::from_millis(50) });
         }

@@ -58,7 +58,7 @@ pub async fn acquire(candidate: Candidate) -> Claim {
                 wait(&store, &mut seen, &lease).await;
             }
             Ok(Attempt::Contended) => {
-                tokio::time::sleep(CONTENDED + random::up_to(CONTENDED)).await
+                tokio::time::sleep(CONTENDED + random::up_to(CONTENDED)).await;
             }
             Err(error) => {
                 tracing::warn!(

@@ -142,6 +142,7 @@ impl Claim {
     }
 
     /// A claim that is held for `duration` and cannot be renewed; for tests of what uses a claim.
+    #[cfg(test)]
     pub fn fixed(duration: Duration) -> Self {
         let (_, state) = watch::channel(State::Held(Instant::now() + duration));
         Self {

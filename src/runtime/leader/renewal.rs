@@ -128,7 +128,7 @@ impl Renewal {
             match tokio::time::timeout(RELEASE, self.release()).await {
                 Ok(Ok(())) => tracing::info!("released the lease"),
                 Ok(Err(error)) => {
-                    tracing::warn!("cannot release the lease, it expires by itself: {error}")
+                    tracing::warn!("cannot release the lease, it expires by itself: {error}");
                 }
                 Err(_) => tracing::warn!(
                     "cannot release the lease, it expires by itself: no answer in time"

@@ -216,3 +216,13 @@ async fn addresses_are_understood() {
         assert_eq!(listen(address).await.is_ok(), right, "{address}");
     }
 }
+
+// lifecycle 2, deploy 23. The port may be in use on this machine: then the refusal names it.
+#[tokio::test]
+async fn an_empty_address_is_port_60000() {
+    let (_files, pair, _) = pair();
+    match Server::bind(&ServingInfo::default(), &pair).await {
+        Ok(server) => assert_eq!(server.address().unwrap().port(), 60000),
+        Err(error) => assert!(error.to_string().contains(" :60000: "), "{error}"),
+    }
+}
