@@ -3,6 +3,8 @@
 
 mod forward;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
