@@ -38,7 +38,9 @@ async fn the_default_config_follows_the_platform() {
 async fn a_bring_up_is_one_rollout_without_a_reversal() {
     let lab = cluster().await;
     lab.platform("Libvirt").await;
-    for round in 0..2 {
+    for round in 0..3 {
+        lab.reset().await;
+        lab.platform("Libvirt").await;
         one_bring_up(&lab, round).await;
     }
 }

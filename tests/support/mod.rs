@@ -202,7 +202,7 @@ impl Lab {
     }
 
     /// Brings the cluster back to where a test may begin: no Config, no operand, nothing of the operator.
-    async fn reset(&self) {
+    pub async fn reset(&self) {
         self.cluster.resume_simulated_pods().unwrap();
         let config = config_ref();
         if self.get(&config).await.is_some() {
