@@ -49,7 +49,10 @@ fn storage(storage: Value) -> Storage {
 fn negative_replicas_are_rejected_in_the_words_that_tests_of_users_match() {
     let (reason, message) = rejected(&json!({"replicas": -1}));
     assert_eq!(reason, "VerificationFailed");
-    assert!(message.contains("replicas must be greater than or equal to 0") && message.contains("-1"), "{message}");
+    assert!(
+        message.contains("replicas must be greater than or equal to 0") && message.contains("-1"),
+        "{message}"
+    );
     for replicas in [0, 1, i32::MAX] {
         assert_eq!(resolved(&json!({"replicas": replicas})).replicas, replicas);
     }
@@ -63,7 +66,8 @@ fn routes_must_have_names_of_their_own() {
     assert_eq!(reason, "VerificationFailed");
     assert!(message.contains("twice"), "{message}");
     for default_route in [true, false] {
-        let (reason, message) = rejected(&json!({"defaultRoute": default_route, "routes": [{"name": "default-route"}]}));
+        let (reason, message) =
+            rejected(&json!({"defaultRoute": default_route, "routes": [{"name": "default-route"}]}));
         assert_eq!(reason, "VerificationFailed");
         assert!(message.contains("default-route"), "{message}");
     }
@@ -74,8 +78,16 @@ fn wanted_routes_are_the_default_one_and_then_the_listed_ones() {
     let spec = json!({"defaultRoute": true, "routes": [
         {"name": "b", "hostname": "b.example.com", "secretName": "tls"}, {"name": "a", "hostname": "", "secretName": ""},
     ]});
-    let named = |name: &str| WantedRoute { name: name.to_owned(), host: None, secret: None };
-    let b = WantedRoute { host: Some("b.example.com".to_owned()), secret: Some("tls".to_owned()), ..named("b") };
+    let named = |name: &str| WantedRoute {
+        name: name.to_owned(),
+        host: None,
+        secret: None,
+    };
+    let b = WantedRoute {
+        host: Some("b.example.com".to_owned()),
+        secret: Some("tls".to_owned()),
+        ..named("b")
+    };
     assert_eq!(resolved(&spec).routes, [named("default-route"), b, named("a")]);
     assert_eq!(resolved(&json!({})).routes, []);
 }
@@ -93,7 +105,10 @@ fn no_rollout_strategy_is_a_rolling_update() {
     }
     let (reason, message) = rejected(&json!({"rolloutStrategy": "Restart"}));
     assert_eq!(reason, "InvalidConfig");
-    assert!(message.contains("spec.rolloutStrategy") && message.contains("Restart"), "{message}");
+    assert!(
+        message.contains("spec.rolloutStrategy") && message.contains("Restart"),
+        "{message}"
+    );
 }
 
 // workload 22
@@ -131,23 +146,49 @@ const SECOND: i64 = 1_000_000_000;
 // api 16: values
 #[test]
 fn limits_come_as_a_whole_or_not_at_all() {
-    let limits = |max_running, max_in_queue, max_wait| Some(Limits { max_running, max_in_queue, max_wait });
+    let limits = |max_running, max_in_queue, max_wait| {
+        Some(Limits {
+            max_running,
+            max_in_queue,
+            max_wait,
+        })
+    };
     for (read, expected) in [
-        (json!({"maxRunning": 1, "maxInQueue": 2, "maxWaitInQueue": "3s"}), limits(1, 2, 3 * SECOND)),
-        (json!({"maxRunning": 4, "maxInQueue": 5, "maxWaitInQueue": "6h"}), limits(4, 5, 6 * 3600 * SECOND)),
+        (
+            json!({"maxRunning": 1, "maxInQueue": 2, "maxWaitInQueue": "3s"}),
+            limits(1, 2, 3 * SECOND),
+        ),
+        (
+            json!({"maxRunning": 4, "maxInQueue": 5, "maxWaitInQueue": "6h"}),
+            limits(4, 5, 6 * 3600 * SECOND),
+        ),
         (json!({"maxWaitInQueue": "3s"}), None),
         (json!({"maxInQueue": 5}), limits(0, 5, 0)),
-        (json!({"maxRunning": 1, "maxWaitInQueue": "90s"}), limits(1, 0, 90 * SECOND)),
-        (json!({"maxRunning": 1, "maxWaitInQueue": "1 day"}), limits(1, 0, 86_400 * SECOND)),
+        (
+            json!({"maxRunning": 1, "maxWaitInQueue": "90s"}),
+            limits(1, 0, 90 * SECOND),
+        ),
+        (
+            json!({"maxRunning": 1, "maxWaitInQueue": "1 day"}),
+            limits(1, 0, 86_400 * SECOND),
+        ),
         (json!({"maxRunning": 0, "maxInQueue": 0, "maxWaitInQueue": "0s"}), None),
         (json!({"maxRunning": 9_000_000_000_i64}), limits(9_000_000_000, 0, 0)),
         (json!({}), None),
         (Value::Null, None),
     ] {
         let requests = resolved(&json!({"requests": {"read": read}}));
-        assert_eq!((requests.read_limits, requests.write_limits), (expected, None), "{read}");
+        assert_eq!(
+            (requests.read_limits, requests.write_limits),
+            (expected, None),
+            "{read}"
+        );
         let requests = resolved(&json!({"requests": {"write": read}}));
-        assert_eq!((requests.read_limits, requests.write_limits), (None, expected), "{read}");
+        assert_eq!(
+            (requests.read_limits, requests.write_limits),
+            (None, expected),
+            "{read}"
+        );
     }
 }
 
@@ -157,13 +198,24 @@ fn limits_come_as_a_whole_or_not_at_all() {
 fn limits_that_make_no_sense_are_rejected_by_field() {
     for (limits, reason, field) in [
         (json!({"maxRunning": -1}), "InvalidRequestsLimits", "maxRunning"),
-        (json!({"maxRunning": 1, "maxInQueue": -1}), "InvalidRequestsLimits", "maxInQueue"),
-        (json!({"maxWaitInQueue": "soon 5m"}), "InvalidDuration", "maxWaitInQueue"),
+        (
+            json!({"maxRunning": 1, "maxInQueue": -1}),
+            "InvalidRequestsLimits",
+            "maxInQueue",
+        ),
+        (
+            json!({"maxWaitInQueue": "soon 5m"}),
+            "InvalidDuration",
+            "maxWaitInQueue",
+        ),
     ] {
         for direction in ["read", "write"] {
             let (found, message) = rejected(&json!({"requests": {direction: limits}}));
             assert_eq!(found, reason);
-            assert!(message.contains(&format!("spec.requests.{direction}.{field}")), "{message}");
+            assert!(
+                message.contains(&format!("spec.requests.{direction}.{field}")),
+                "{message}"
+            );
         }
     }
 }
@@ -183,9 +235,27 @@ fn each_member_of_the_proxy_falls_back_alone_and_only_to_the_status() {
     for (own, expected) in [
         (json!(null), whole.clone()),
         (json!({"http": ""}), whole.clone()),
-        (json!({"http": "http://own"}), Proxy { http: text("http://own"), ..whole.clone() }),
-        (json!({"https": "https://own"}), Proxy { https: text("https://own"), ..whole.clone() }),
-        (json!({"noProxy": "own"}), Proxy { no_proxy: text("own"), ..whole }),
+        (
+            json!({"http": "http://own"}),
+            Proxy {
+                http: text("http://own"),
+                ..whole.clone()
+            },
+        ),
+        (
+            json!({"https": "https://own"}),
+            Proxy {
+                https: text("https://own"),
+                ..whole.clone()
+            },
+        ),
+        (
+            json!({"noProxy": "own"}),
+            Proxy {
+                no_proxy: text("own"),
+                ..whole
+            },
+        ),
     ] {
         let found = resolve(&config(&json!({"proxy": own})), &snapshot([cluster.clone()])).unwrap();
         assert_eq!(found.proxy, expected, "{own}");
@@ -206,7 +276,10 @@ fn overrides_are_read_and_reserved_annotations_left_out() {
     }}}});
     let overrides = resolved(&spec).overrides;
     assert_eq!(overrides.runtime_class.as_deref(), Some("x"));
-    assert_eq!(overrides.annotations, BTreeMap::from([("a".to_owned(), "b".to_owned())]));
+    assert_eq!(
+        overrides.annotations,
+        BTreeMap::from([("a".to_owned(), "b".to_owned())])
+    );
     assert_eq!(
         overrides.ignored,
         [
@@ -216,13 +289,24 @@ fn overrides_are_read_and_reserved_annotations_left_out() {
             "release.openshift.io/version",
         ]
     );
-    for nothing in [json!(null), json!({}), json!({"deployment": null}), json!({"deployment": {"runtimeClassName": ""}})] {
-        assert_eq!(resolved(&json!({"unsupportedConfigOverrides": nothing})).overrides, Overrides::default());
+    for nothing in [
+        json!(null),
+        json!({}),
+        json!({"deployment": null}),
+        json!({"deployment": {"runtimeClassName": ""}}),
+    ] {
+        assert_eq!(
+            resolved(&json!({"unsupportedConfigOverrides": nothing})).overrides,
+            Overrides::default()
+        );
     }
     for (wrong, field) in [
         (json!([]), "unsupportedConfigOverrides must"),
         (json!({"deployment": 1}), "unsupportedConfigOverrides.deployment must"),
-        (json!({"deployment": {"runtimeClassName": 5}}), "deployment.runtimeClassName"),
+        (
+            json!({"deployment": {"runtimeClassName": 5}}),
+            "deployment.runtimeClassName",
+        ),
         (json!({"deployment": {"annotations": []}}), "deployment.annotations"),
         (json!({"deployment": {"annotations": {"a": 1}}}), "annotations[\"a\"]"),
     ] {
@@ -237,10 +321,24 @@ fn overrides_are_read_and_reserved_annotations_left_out() {
 #[test]
 fn tls_settings_are_taken_or_rejected() {
     let suites = ["TLS_AES_128_GCM_SHA256", "TLS_RSA_WITH_AES_128_CBC_SHA"];
-    let tls = resolved(&json!({"observedConfig": {"servingInfo": {"minTLSVersion": "VersionTLS13", "cipherSuites": suites}}})).tls;
-    assert_eq!((tls.min_version.as_deref(), tls.cipher_suites.as_slice()), (Some("VersionTLS13"), &suites.map(str::to_owned)[..]));
-    for nothing in [json!(null), json!({}), json!({"servingInfo": null}), json!({"servingInfo": {"minTLSVersion": ""}})] {
-        assert_eq!(resolved(&json!({"observedConfig": nothing})).tls, tls::ServingInfo::default());
+    let tls = resolved(
+        &json!({"observedConfig": {"servingInfo": {"minTLSVersion": "VersionTLS13", "cipherSuites": suites}}}),
+    )
+    .tls;
+    assert_eq!(
+        (tls.min_version.as_deref(), tls.cipher_suites.as_slice()),
+        (Some("VersionTLS13"), &suites.map(str::to_owned)[..])
+    );
+    for nothing in [
+        json!(null),
+        json!({}),
+        json!({"servingInfo": null}),
+        json!({"servingInfo": {"minTLSVersion": ""}}),
+    ] {
+        assert_eq!(
+            resolved(&json!({"observedConfig": nothing})).tls,
+            tls::ServingInfo::default()
+        );
     }
     for wrong in [
         json!([]),
@@ -263,11 +361,22 @@ fn tls_settings_are_taken_or_rejected() {
 fn several_backends_are_a_conflict_that_names_them() {
     let rejection = select(&storage(json!({"s3": {}, "emptyDir": {}}))).unwrap_err();
     assert_eq!(rejection.reason.text(), "StorageConflict");
-    assert!(rejection.message.contains("2 backends (EmptyDir, S3)"), "{}", rejection.message);
-    assert!(rejection.message.contains("exactly one expected"), "{}", rejection.message);
+    assert!(
+        rejection.message.contains("2 backends (EmptyDir, S3)"),
+        "{}",
+        rejection.message
+    );
+    assert!(
+        rejection.message.contains("exactly one expected"),
+        "{}",
+        rejection.message
+    );
     let all = json!({"azure": {}, "pvc": {}, "ibmcos": {}, "gcs": {}, "swift": {}, "s3": {}, "emptyDir": {}});
     let message = select(&storage(all)).unwrap_err().message;
-    assert!(message.contains("7 backends (EmptyDir, S3, Swift, GCS, IBMCOS, PVC, Azure)"), "{message}");
+    assert!(
+        message.contains("7 backends (EmptyDir, S3, Swift, GCS, IBMCOS, PVC, Azure)"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -282,7 +391,10 @@ fn one_backend_is_selected_by_its_presence() {
         ("azure", "Azure"),
     ] {
         assert_eq!(select(&storage(json!({member: {}}))), Ok(Some(name)));
-        assert_eq!(select(&storage(json!({member: null, "managementState": "Managed"}))), Ok(None));
+        assert_eq!(
+            select(&storage(json!({member: null, "managementState": "Managed"}))),
+            Ok(None)
+        );
     }
 }
 
@@ -323,12 +435,16 @@ fn what_is_passed_through_stays_as_it_is() {
 fn a_config_that_does_not_decode_is_told_and_others_do_not_matter() {
     let mut seen = snapshot([]);
     let broken = json!({"metadata": {"name": "cluster"}, "spec": {"replicas": "many"}});
-    seen.objects.insert(ObjectRef::new(Kind::Config, "", "cluster"), Arc::new(broken));
+    seen.objects
+        .insert(ObjectRef::new(Kind::Config, "", "cluster"), Arc::new(broken));
     let told = seen.config().unwrap_err().to_string();
     assert!(told.contains("Config cluster") && told.contains("many"), "{told}");
     // api 28: only `cluster` is looked at
     let mut seen = snapshot([]);
-    seen.objects.insert(ObjectRef::new(Kind::Config, "", "other"), Arc::new(json!({"spec": {"replicas": "many"}})));
+    seen.objects.insert(
+        ObjectRef::new(Kind::Config, "", "other"),
+        Arc::new(json!({"spec": {"replicas": "many"}})),
+    );
     assert_eq!(seen.config(), Ok(None));
 }
 
@@ -349,8 +465,28 @@ impl Dice {
 
     fn text(&mut self) -> &'static str {
         self.pick(&[
-            "", " ", "default-route", "a", "Managed", "Removed", "Debug", "RollingUpdate", "VersionTLS12", "µs", "-", "1µ", "+0",
-            "99999999999999999999999h", ".s", "1..2s", "9223372036854775807ns", "5m", "\u{0}", "日本 5m", "-1h", "1 day",
+            "",
+            " ",
+            "default-route",
+            "a",
+            "Managed",
+            "Removed",
+            "Debug",
+            "RollingUpdate",
+            "VersionTLS12",
+            "µs",
+            "-",
+            "1µ",
+            "+0",
+            "99999999999999999999999h",
+            ".s",
+            "1..2s",
+            "9223372036854775807ns",
+            "5m",
+            "\u{0}",
+            "日本 5m",
+            "-1h",
+            "1 day",
             "TLS_AES_128_GCM_SHA256",
         ])
     }
@@ -368,20 +504,60 @@ impl Dice {
     }
 
     fn object(&mut self, depth: usize, keys: &[&str]) -> Value {
-        (0..self.roll(6)).map(|_| (self.pick(keys).to_owned(), self.value(depth))).collect()
+        (0..self.roll(6))
+            .map(|_| (self.pick(keys).to_owned(), self.value(depth)))
+            .collect()
     }
 }
 
 const KEYS: &[&str] = &[
-    "a", "name", "hostname", "secretName", "read", "write", "maxRunning", "maxInQueue", "maxWaitInQueue", "deployment",
-    "annotations", "runtimeClassName", "servingInfo", "minTLSVersion", "cipherSuites", "http", "noProxy", "s3", "oss",
-    "emptyDir", "pvc", "claim", "managementState", "release.openshift.io/version", "",
+    "a",
+    "name",
+    "hostname",
+    "secretName",
+    "read",
+    "write",
+    "maxRunning",
+    "maxInQueue",
+    "maxWaitInQueue",
+    "deployment",
+    "annotations",
+    "runtimeClassName",
+    "servingInfo",
+    "minTLSVersion",
+    "cipherSuites",
+    "http",
+    "noProxy",
+    "s3",
+    "oss",
+    "emptyDir",
+    "pvc",
+    "claim",
+    "managementState",
+    "release.openshift.io/version",
+    "",
 ];
 
 const SPEC: &[&str] = &[
-    "managementState", "logLevel", "unsupportedConfigOverrides", "observedConfig", "httpSecret", "proxy", "storage",
-    "readOnly", "requests", "defaultRoute", "routes", "logging", "resources", "nodeSelector", "tolerations",
-    "rolloutStrategy", "affinity", "topologySpreadConstraints", "future",
+    "managementState",
+    "logLevel",
+    "unsupportedConfigOverrides",
+    "observedConfig",
+    "httpSecret",
+    "proxy",
+    "storage",
+    "readOnly",
+    "requests",
+    "defaultRoute",
+    "routes",
+    "logging",
+    "resources",
+    "nodeSelector",
+    "tolerations",
+    "rolloutStrategy",
+    "affinity",
+    "topologySpreadConstraints",
+    "future",
 ];
 
 /// A value that decodes more often than a wild one does.
@@ -390,7 +566,9 @@ fn likely(dice: &mut Dice, member: &str) -> Value {
         "requests" => json!({dice.pick(&["read", "write"]): {
             "maxRunning": ([-1, 0, 5][dice.roll(3)]), "maxWaitInQueue": dice.text(),
         }}),
-        "routes" => (0..dice.roll(4)).map(|_| json!({"name": dice.text(), "hostname": dice.text()})).collect(),
+        "routes" => (0..dice.roll(4))
+            .map(|_| json!({"name": dice.text(), "hostname": dice.text()}))
+            .collect(),
         "proxy" | "storage" => json!({}),
         "logging" => json!(dice.roll(9)),
         "readOnly" | "defaultRoute" => json!(true),
@@ -411,7 +589,11 @@ fn no_spec_makes_resolve_panic_and_what_it_takes_is_in_range() {
         let mut spec = json!({"replicas": ([-1, 0, 1, 1, 1, 2, i32::MAX][dice.roll(7)])});
         for _ in 0..dice.roll(8) {
             let member = dice.pick(SPEC);
-            let value = if dice.roll(8) == 0 { dice.value(4) } else { likely(&mut dice, member) };
+            let value = if dice.roll(8) == 0 {
+                dice.value(4)
+            } else {
+                likely(&mut dice, member)
+            };
             spec[member] = value;
         }
         let object = json!({"metadata": {"name": "cluster"}, "spec": spec,
@@ -423,7 +605,10 @@ fn no_spec_makes_resolve_panic_and_what_it_takes_is_in_range() {
         let seen = snapshot([]);
         let storage = config.spec.storage.clone().unwrap_or_default();
         let backend = select(&storage);
-        assert_eq!(backend == Ok(None), storage.backends().is_empty() && storage.oss.is_none());
+        assert_eq!(
+            backend == Ok(None),
+            storage.backends().is_empty() && storage.oss.is_none()
+        );
         match resolve(&config, &seen) {
             Err(rejection) => {
                 assert!(!rejection.message.is_empty());
@@ -442,5 +627,8 @@ fn no_spec_makes_resolve_panic_and_what_it_takes_is_in_range() {
             }
         }
     }
-    assert!(taken > 2_000 && refused > 2_000 && undecodable > 500, "{taken} {refused} {undecodable}");
+    assert!(
+        taken > 2_000 && refused > 2_000 && undecodable > 500,
+        "{taken} {refused} {undecodable}"
+    );
 }
