@@ -55,6 +55,11 @@ impl Objects {
         self.objects.remove(reference);
     }
 
+    /// Notes which kinds the API server does not serve.
+    pub fn set_absent_kinds(&mut self, kinds: BTreeSet<Kind>) {
+        self.absent_kinds = kinds;
+    }
+
     /// Notes that the API server does not serve a kind.
     pub fn set_absent_kind(&mut self, kind: Kind) {
         self.absent_kinds.insert(kind);
@@ -104,6 +109,16 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// A cluster of which nothing is known.
+    pub fn empty() -> Self {
+        Self {
+            objects: Objects::default(),
+            environment: Environment::default(),
+            security_api: false,
+            now: Timestamp::UNIX_EPOCH,
+        }
+    }
+
     /// The Config.
     pub fn config(&self) -> Result<Option<Config>, Undecodable> {
         self.decode(Kind::Config, names::CLUSTER)

@@ -1,8 +1,151 @@
 //! Where images are kept: the only room that talks to a cloud. One module per backend.
 //!
-//! A driver answers; it never writes the Config. Each step ([`Next`]) is idempotent from what is stored (spec, status,
-//! annotation) and what the cloud says; the controller records what a step returns and enters again. What is decided for
-//! every backend alike (which one is selected, proof of ownership before anything is deleted, the gate of removal) is in
-//! this file and nowhere else. This room may use `config`, `api` and `names`, never `plan`.
+//! A driver answers; it never writes the Config. Each step ([`driver::Next`]) is idempotent from what is stored (spec,
+//! status, annotation) and what the cloud says; the controller records what a step returns and enters again. What is
+//! decided for every backend alike is decided in [`select`], [`state`], [`ensure`](mod@ensure) and
+//! [`remove`](mod@remove), and nowhere else: which backend, the managementState, the gate of removal, the proof of
+//! ownership before anything is deleted. This room may use `config`, `api`, `names` and the types of conditions, never
+//! `plan`.
 
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::api::{Config, Storage};
+use crate::config::facts::StorageFacts;
+use crate::config::notice::Notice;
+use crate::config::resolve::ManagementState;
+use crate::config::snapshot::Snapshot;
+use crate::status::conditions::Verdict;
+
+mod block;
+mod claim;
+pub mod driver;
+mod empty_dir;
+mod ensure;
 pub mod fault;
+mod pvc;
+mod remove;
+mod select;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use claim::{bootstrap_claim, bootstrap_claim_class};
+use fault::Fault;
+
+/// Whether the storage exists; every backend has it.
+pub const STORAGE_EXISTS: &str = "StorageExists";
+
+/// Every condition that some backend may own. Those of them that the active backend does not own are to be dropped.
+pub const STORAGE_CONDITIONS: &[&str] = &[
+    STORAGE_EXISTS,
+    "StorageTagged",
+    "StorageLabeled",
+    "StorageEncrypted",
+    "StoragePublicAccessBlocked",
+    "StorageIncompleteUploadCleanupEnabled",
+];
+
+/// How a create call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Creation {
+    /// The object was made by this call.
+    Created,
+    /// There was one of this name already; nothing was changed.
+    AlreadyExists,
+}
+
+/// What a step may do with claims. The controller implements it; each write checks leadership first.
+///
+/// A fault is [`fault::Class::Transient`] where the API server did not answer or failed (5xx, timeout, 429), and
+/// [`fault::Class::Config`] where it refused (quota, admission, rights, validation).
+#[allow(async_fn_in_trait)] // One thread runs all of it: no future has to be `Send`.
+pub trait Claims {
+    /// Creates a claim in the registry's namespace.
+    async fn create_claim(&self, claim: &Value) -> Result<Creation, Fault>;
+    /// Deletes the claim if it still is the one with this uid; one that is gone already is a success.
+    async fn delete_claim(&self, name: &str, uid: &str) -> Result<(), Fault>;
+}
+
+/// What a step of the storage found and wants. Default is "nothing to say, nothing to do".
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// JSON merge patch of the Config (members of `spec.storage`, annotations), without resourceVersion; to be stored
+    /// before anything uses it, also where `fault` is set. `None` on a settled cluster.
+    pub record: Option<Value>,
+    /// The new `status.storage`, to be stored after `record`; `None` keeps what is stored.
+    pub status_storage: Option<Storage>,
+    /// The new `status.storageManaged`.
+    pub storage_managed: bool,
+    /// What was found.
+    pub verdicts: Vec<Verdict>,
+    /// Conditions that may stay; others of [`STORAGE_CONDITIONS`] are to be dropped.
+    pub own_conditions: &'static [&'static str],
+    /// What to tell in events.
+    pub notices: Vec<Notice>,
+    /// What the registry needs. `None`: nothing about the storage of the running registry may change in this pass. May
+    /// stand beside a `fault`, when the storage in use is the one that the Config names.
+    pub facts: Option<StorageFacts>,
+    /// The storage moved to another place: counts in `storage_reconfigured_total`.
+    pub reconfigured: bool,
+    /// When to come back at the latest, and what is waited for. Zero: as soon as `record` is stored.
+    pub wait: Option<(Duration, String)>,
+    /// Why the step could not be done.
+    pub fault: Option<Fault>,
+    /// Removal only: nothing is left to do.
+    pub done: bool,
+}
+
+impl Outcome {
+    /// An outcome that changes nothing of what is stored.
+    fn unchanged(config: &Config) -> Self {
+        let storage_managed = config.status.as_ref().is_some_and(|s| s.storage_managed);
+        Self { storage_managed, own_conditions: STORAGE_CONDITIONS, ..Self::default() }
+    }
+}
+
+/// One step towards the storage that the Config names, for `managementState: Managed`.
+///
+/// Harmless when run again; on a settled cluster it wants no record, the status as stored and the conditions as stored.
+pub async fn ensure(config: &Config, snapshot: &Snapshot, claims: &impl Claims) -> Outcome {
+    let selected = match select::select(config, snapshot) {
+        Ok(selected) => selected,
+        Err(fault) => return Outcome { fault: Some(fault), ..Outcome::unchanged(config) },
+    };
+    match selected.backend {
+        pvc::NAME => ensure::ensure(&pvc::Pvc { claims }, config, snapshot, &selected).await,
+        empty_dir::NAME => ensure::ensure(&empty_dir::EmptyDir, config, snapshot, &selected).await,
+        other => Outcome {
+            record: ensure::record_default(config, &selected),
+            fault: Some(select::not_in_this_build(other)),
+            ..Outcome::unchanged(config)
+        },
+    }
+}
+
+/// One step of removal (`managementState: Removed`, or the Config is being deleted), to be called when the registry's
+/// objects and pods are gone. What is removed is what `status.storage` names.
+///
+/// Ends with [`Outcome::done`]; without it the finalizer stays and the step is repeated.
+pub async fn remove(config: &Config, snapshot: &Snapshot, claims: &impl Claims, deleting_config: bool) -> Outcome {
+    if !deleting_config && ManagementState::of(config) != ManagementState::Removed {
+        // The user thought better of it: nothing more is deleted.
+        return Outcome::unchanged(config);
+    }
+    let stored = config.status.as_ref().map(|s| s.storage.clone()).unwrap_or_default();
+    match stored.backends().as_slice() {
+        [] => remove::forget(config),
+        [pvc::NAME] => remove::remove(&pvc::Pvc { claims }, config, snapshot, deleting_config).await,
+        [empty_dir::NAME] => Outcome { own_conditions: &[], ..remove::forget(config) },
+        [other] => remove::without_driver(other, config, deleting_config),
+        several => {
+            let message = format!(
+                "status.storage names {} backends ({}), nothing was removed: leave the one in use",
+                several.len(),
+                several.join(", ")
+            );
+            Outcome { fault: Some(Fault::config(message)), ..Outcome::unchanged(config) }
+        }
+    }
+}

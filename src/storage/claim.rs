@@ -1,0 +1,186 @@
+//! What a claim says, and what the operator's own claims look like. PURE.
+
+use serde_json::{Value, json};
+
+use super::fault::Fault;
+use crate::api::{Config, Kind};
+use crate::config::defaults;
+use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
+use crate::config::snapshot::Snapshot;
+use crate::names;
+
+/// Name of the registry's volume, as the Go operator has it.
+pub const VOLUME: &str = "registry-storage";
+/// Where the registry keeps its files; its root file system is read-only.
+const MOUNT: &str = "/registry";
+/// Marks the class that claims without one get; the second is what old clusters still carry.
+const DEFAULT_CLASS_ANNOTATIONS: &[&str] =
+    &["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+
+/// Facts of a backend that is a directory of the pod.
+pub fn filesystem(backend: &'static str, volume: Value) -> StorageFacts {
+    let text = |name, value: &str| EnvVar { name, value: EnvValue::Text(value.to_owned()) };
+    StorageFacts {
+        backend,
+        env: vec![text("REGISTRY_STORAGE", "filesystem"), text("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", MOUNT)],
+        volumes: vec![volume],
+        mounts: vec![json!({"name": VOLUME, "mountPath": MOUNT})],
+        ..StorageFacts::default()
+    }
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
+    object.pointer(pointer).and_then(Value::as_str).filter(|t| !t.is_empty())
+}
+
+/// Whether the operator made the claim: only the presence of the annotation counts.
+pub fn is_ours(claim: &Value) -> bool {
+    claim.pointer("/metadata/annotations").is_some_and(|a| a.get(names::OWNED_ANNOTATION).is_some())
+}
+
+/// When the claim was deleted, if it is on its way out.
+pub fn deleted_at(claim: &Value) -> Option<&str> {
+    text(claim, "/metadata/deletionTimestamp")
+}
+
+/// uid of the claim.
+pub fn uid(claim: &Value) -> Option<&str> {
+    text(claim, "/metadata/uid")
+}
+
+/// Whether the text can be the name of a claim (DNS-1123 subdomain).
+pub fn is_name(name: &str) -> bool {
+    let label = |label: &str| {
+        let inner = label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        inner && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+fn modes(claim: &Value) -> Vec<&str> {
+    let modes = claim.pointer("/spec/accessModes").and_then(Value::as_array);
+    modes.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Why replicas and strategy of the Config do not go with the claim, and what to do; `None` where they do.
+pub fn misfit(config: &Config, name: &str, claim: &Value) -> Option<String> {
+    if text(claim, "/spec/volumeMode") == Some("Block") {
+        return Some(format!("claim {name} has volumeMode Block: use a claim with volumeMode Filesystem"));
+    }
+    let modes = modes(claim);
+    if modes.contains(&"ReadWriteMany") {
+        return None;
+    }
+    let Some(once) = ["ReadWriteOnce", "ReadWriteOncePod"].into_iter().find(|mode| modes.contains(mode)) else {
+        return Some(format!(
+            "claim {name} has access modes [{}], neither ReadWriteMany nor ReadWriteOnce: use a claim that has one of them",
+            modes.join(", ")
+        ));
+    };
+    let replicas = config.spec.replicas;
+    let remedy = "set spec.replicas to 1 and spec.rolloutStrategy to Recreate, or use a ReadWriteMany claim";
+    if replicas > 1 {
+        return Some(format!("claim {name} is {once} and spec.replicas is {replicas}: {remedy}"));
+    }
+    match config.spec.rollout_strategy.as_deref() {
+        Some("Recreate") => None,
+        None | Some("") => Some(format!("claim {name} is {once} and spec.rolloutStrategy is not set: {remedy}")),
+        Some(strategy) => Some(format!("claim {name} is {once} and spec.rolloutStrategy is {strategy}: {remedy}")),
+    }
+}
+
+/// The claim in words: phase, access modes, capacity, and why it is pending.
+pub fn describe(snapshot: &Snapshot, name: &str, claim: &Value) -> String {
+    let phase = text(claim, "/status/phase").unwrap_or("Pending");
+    let modes = modes(claim).join("+");
+    let size = match (text(claim, "/status/capacity/storage"), text(claim, "/spec/resources/requests/storage")) {
+        (Some(size), _) => format!(", {size}"),
+        (None, Some(size)) => format!(", {size} requested"),
+        (None, None) => String::new(),
+    };
+    let line = format!("Claim {name} is {phase}, {modes}{size}");
+    match phase {
+        "Pending" => format!("{line}: {}.", pending(snapshot, claim)),
+        "Lost" => format!("{line}: its volume is gone, restore it or name another claim in spec.storage.pvc.claim."),
+        _ => format!("{line}."),
+    }
+}
+
+fn pending(snapshot: &Snapshot, claim: &Value) -> String {
+    if let Some(volume) = text(claim, "/spec/volumeName") {
+        return format!("it waits for volume {volume}");
+    }
+    // An explicitly empty class asks for a volume that somebody made beforehand.
+    let Some(class) = claim.pointer("/spec/storageClassName").and_then(Value::as_str) else {
+        let none = !snapshot.objects.served(Kind::StorageClass) || default_class(snapshot).is_some();
+        let why = "it names no class and the cluster has no default StorageClass, mark one as default";
+        return if none { "it waits for the default StorageClass to be set on it" } else { why }.to_owned();
+    };
+    if class.is_empty() {
+        return "it waits for an administrator's volume, because its storageClassName is empty".to_owned();
+    }
+    match snapshot.objects.cluster(Kind::StorageClass, class) {
+        None => format!("StorageClass {class} does not exist, create it or a volume of this class"),
+        Some(found) if text(found, "/volumeBindingMode") == Some("WaitForFirstConsumer") => {
+            format!("StorageClass {class} binds it when a registry pod is scheduled (WaitForFirstConsumer)")
+        }
+        Some(_) => format!("it waits for the provisioner of StorageClass {class}, the claim's events say more"),
+    }
+}
+
+fn default_class(snapshot: &Snapshot) -> Option<&str> {
+    let is_default = |class: &Value| {
+        let annotations = class.pointer("/metadata/annotations");
+        annotations.is_some_and(|a| DEFAULT_CLASS_ANNOTATIONS.iter().any(|key| a.get(*key) == Some(&json!("true"))))
+    };
+    snapshot.objects.of(Kind::StorageClass).find(|(_, class)| is_default(class)).map(|(r, _)| r.name.as_str())
+}
+
+/// The claim that the operator makes and owns when `spec.storage.pvc.claim` is empty. It gets the cluster's default class.
+pub fn default_claim() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {
+            "name": names::DEFAULT_CLAIM,
+            "namespace": names::NAMESPACE,
+            "annotations": {names::OWNED_ANNOTATION: "true"},
+        },
+        "spec": {
+            "accessModes": ["ReadWriteMany"],
+            "resources": {"requests": {"storage": "100Gi"}},
+        },
+    })
+}
+
+/// StorageClass of the claim that bootstrap makes: the platform's own; `None` (the cluster's default class) where that
+/// one does not exist; a fault where there is no default class either, since the claim would wait for ever in silence.
+pub fn bootstrap_claim_class(snapshot: &Snapshot, platform: Option<&str>) -> Result<Option<String>, Fault> {
+    let own = text(&defaults::bootstrap_claim(platform, None), "/spec/storageClassName").map(str::to_owned);
+    let Some(own) = own else { return Ok(None) };
+    let known = snapshot.objects.served(Kind::StorageClass);
+    if !known || snapshot.objects.cluster(Kind::StorageClass, &own).is_some() {
+        return Ok(Some(own));
+    }
+    if default_class(snapshot).is_some() {
+        return Ok(None);
+    }
+    Err(Fault::config(format!(
+        "claim {} was not created: StorageClass {own} does not exist and no StorageClass is the default: create {own}, \
+         mark a class as default, or create the claim",
+        names::DEFAULT_CLAIM
+    )))
+}
+
+/// The claim that bootstrap makes before the Config, and that stands in for it when the platform's default is chosen
+/// later. Never to be written over one that exists.
+pub fn bootstrap_claim(snapshot: &Snapshot, platform: Option<&str>) -> Result<Value, Fault> {
+    let class = bootstrap_claim_class(snapshot, platform)?;
+    let mut claim = defaults::bootstrap_claim(platform, class.as_deref());
+    if class.is_none()
+        && let Some(spec) = claim.pointer_mut("/spec").and_then(Value::as_object_mut)
+    {
+        spec.remove("storageClassName");
+    }
+    Ok(claim)
+}

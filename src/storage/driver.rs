@@ -1,0 +1,169 @@
+//! What a backend must answer. Drivers hold their own seam to the cluster or the cloud; core hands them the rest.
+
+use std::time::Duration;
+
+use crate::api::{Config, Storage};
+use crate::config::facts::StorageFacts;
+use crate::config::notice::Notice;
+use crate::config::resolve::Rejection;
+use crate::config::snapshot::Snapshot;
+use crate::status::conditions::Verdict;
+
+pub use super::ensure::Intent;
+use super::fault::Fault;
+pub use super::remove::OwnershipProof;
+pub use super::state::State;
+
+/// What a block of `spec.storage` means, without asking anybody.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Location ID: what makes it the same storage. `None` while no name is chosen and none can be told in advance.
+    pub location: Option<String>,
+    /// Whether the block itself holds the identifier, as against one that the operator chooses.
+    pub named: bool,
+    /// What the registry needs, as far as it is known without the network. `unfit` and `not_usable` are filled in here.
+    pub facts: StorageFacts,
+}
+
+/// What a step looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// The Config as stored.
+    pub config: &'a Config,
+    /// Everything else of the cluster.
+    pub snapshot: &'a Snapshot,
+    /// The storage in question: that of the spec (with the platform's default filled in), at removal that of the status.
+    pub storage: &'a Storage,
+    /// What `storage` means.
+    pub target: &'a Target,
+    /// Managed or not; `None` where the driver's findings decide.
+    pub state: Option<State>,
+    /// The block is the platform's default and not in the spec yet.
+    pub defaulted: bool,
+    /// The block equals the one that is applied: what was accepted once is not refused, only reported.
+    pub applied: bool,
+    /// Proof that the annotation on the Config names this location: something may be created, or was.
+    pub intent: Option<&'a Intent>,
+}
+
+/// Why a step could not be done, and what the conditions are to say.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The fault.
+    pub fault: Fault,
+    /// What was found on the way.
+    pub verdicts: Vec<Verdict>,
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self { fault, verdicts: Vec::new() }
+    }
+}
+
+/// Something under way that only time can finish.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    /// When to look again at the latest.
+    pub after: Duration,
+    /// What is waited for.
+    pub message: String,
+    /// What was found.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// What is to be stored on the Config before the next step may be taken.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// The storage as it should stand in the spec, with the names that the driver chose; `None` leaves it.
+    pub storage: Option<Storage>,
+    /// Location ID of what is about to be created.
+    pub intent: Option<String>,
+    /// What is being prepared, for people.
+    pub message: String,
+    /// What was found.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// How a step ended.
+#[derive(Clone, Debug)]
+pub enum Next<T> {
+    /// Store this, then take the step again.
+    Record(Box<Record>),
+    /// Take the step again later.
+    Wait(Wait),
+    /// There.
+    Done(T),
+}
+
+/// Whether the storage is there.
+#[derive(Clone, Debug)]
+pub enum Existence {
+    /// It is.
+    Present(Vec<Verdict>),
+    /// It is not, or not for us: `ensure` has to see to it.
+    Absent,
+    /// Neither: it is on its way out.
+    Leaving(Wait),
+}
+
+/// What [`Driver::ensure`] ends with.
+#[derive(Clone, Debug)]
+pub struct Ensured {
+    /// The storage with its block completed (names, regions).
+    pub storage: Storage,
+    /// What a blank managementState becomes.
+    pub blank_state: State,
+    /// What was found and done.
+    pub verdicts: Vec<Verdict>,
+    /// What to tell.
+    pub notices: Vec<Notice>,
+}
+
+/// A backend. No state that correctness needs may be kept between passes.
+#[allow(async_fn_in_trait)] // One thread runs all of it: no future has to be `Send`.
+pub trait Driver {
+    /// Name as in the API's documentation and in metrics.
+    const NAME: &'static str;
+    /// The conditions it owns.
+    const CONDITIONS: &'static [&'static str];
+    /// Reason of `StorageExists=True` for storage that is there.
+    const EXISTS: &'static str;
+
+    /// Location ID of a block, where the block alone tells; `None` where it names none. Pure.
+    fn locate(storage: &Storage, snapshot: &Snapshot) -> Option<String>;
+    /// What the block means, or why it cannot be right. Pure.
+    fn resolve(&self, config: &Config, storage: &Storage, snapshot: &Snapshot) -> Result<Target, Rejection>;
+    /// Cheap look whether the storage is there; must not create or repair. An error means: undecided.
+    async fn exists(&self, step: &Step<'_>) -> Result<Existence, Failure>;
+    /// One step towards storage that is there, complete and (where Managed) hardened. Never deletes or migrates.
+    async fn ensure(&self, step: &Step<'_>) -> Result<Next<Ensured>, Failure>;
+    /// Adds to what [`Target::facts`] says what only the network can tell.
+    async fn facts(&self, _step: &Step<'_>, known: StorageFacts) -> Result<StorageFacts, Failure> {
+        Ok(known)
+    }
+}
+
+/// The backend's own mark of ownership on the storage.
+#[derive(Clone, Debug)]
+pub enum Mark {
+    /// It is there; the text pins the very object that was looked at (a uid, an ETag), empty where there is no such thing.
+    Ours(String),
+    /// It is not: why this storage is not ours to delete.
+    NotOurs(String),
+    /// There is nothing left that could be deleted.
+    Gone,
+}
+
+/// A backend whose data outlives the pods.
+#[allow(async_fn_in_trait)] // One thread runs all of it: no future has to be `Send`.
+pub trait Removable: Driver {
+    /// Reads the mark, now. An error means that it cannot be read: nothing is deleted.
+    async fn prove(&self, step: &Step<'_>) -> Result<Mark, Failure>;
+    /// One bounded step of deletion. Ends with [`Next::Wait`] until [`Self::prove`] says [`Mark::Gone`].
+    async fn remove(&self, step: &Step<'_>, proof: &OwnershipProof) -> Result<Wait, Failure>;
+    /// What the conditions say when it is gone.
+    fn removed(&self, location: &str) -> Vec<Verdict>;
+    /// Takes the identifiers of removed storage out of a block, and leaves the rest of it.
+    fn forget(storage: &mut Storage);
+}

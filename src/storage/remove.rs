@@ -1,0 +1,143 @@
+//! Removal of what `status.storage` names, for every backend alike. When in doubt the data stays.
+
+use serde_json::Value;
+
+use super::driver::{Failure, Mark, Removable, Step, Wait};
+use super::ensure::Intent;
+use super::fault::Fault;
+use super::state::{self, State};
+use super::{Outcome, STORAGE_EXISTS, block};
+use crate::api::{Config, Storage};
+use crate::config::notice::Notice;
+use crate::config::resolve::ManagementState;
+use crate::config::snapshot::Snapshot;
+use crate::status::conditions::{Status, Verdict};
+
+/// Proof that the storage carries the operator's mark, read in this very step. Only core makes one.
+#[derive(Debug)]
+pub struct OwnershipProof {
+    pin: String,
+}
+
+impl OwnershipProof {
+    /// What pins the object that the mark was read from ([`Mark::Ours`]).
+    pub fn pin(&self) -> &str {
+        &self.pin
+    }
+}
+
+/// Whether data may be deleted.
+enum Gate {
+    /// Both states are Managed, the stored one by an earlier pass, for the storage that the status names.
+    Open,
+    /// It is not ours to delete.
+    Closed,
+    /// `Managed` is asked for, but no pass ever ran under it.
+    Raised,
+}
+
+fn gate(config: &Config, deleting_config: bool) -> Gate {
+    if deleting_config && ManagementState::of(config) == ManagementState::Unmanaged {
+        return Gate::Closed;
+    }
+    match (state::asked(config), state::stored(config)) {
+        (Some(State::Managed), Some(State::Managed)) => Gate::Open,
+        (Some(State::Managed), _) => Gate::Raised,
+        _ => Gate::Closed,
+    }
+}
+
+/// The end of a removal: no storage is applied any more.
+pub fn forget(config: &Config) -> Outcome {
+    let stored = config.status.as_ref().map(|s| s.storage.clone()).unwrap_or_default();
+    let status_storage = (!block::same(&stored, &Storage::default())).then(Storage::default);
+    Outcome { status_storage, done: true, ..Outcome::unchanged(config) }
+}
+
+/// One step.
+pub async fn remove<D: Removable>(driver: &D, config: &Config, snapshot: &Snapshot, deleting_config: bool) -> Outcome {
+    let stored = config.status.as_ref().map(|s| s.storage.clone()).unwrap_or_default();
+    let own = |outcome: Outcome| Outcome { own_conditions: D::CONDITIONS, ..outcome };
+    let Some(location) = D::locate(&stored, snapshot) else { return own(forget(config)) };
+    let kept = block::describe(&stored, D::NAME);
+    match gate(config, deleting_config) {
+        Gate::Open => {}
+        Gate::Closed => return own(forget(config)),
+        Gate::Raised => return own(keep(config, &raised(&kept), D::EXISTS)),
+    }
+    let target = match driver.resolve(config, &stored, snapshot) {
+        Ok(target) => target,
+        Err(rejection) => return own(Outcome { fault: Some(rejection.into()), ..Outcome::unchanged(config) }),
+    };
+    let intent = Intent::stored(config, Some(&location));
+    let step = Step {
+        config,
+        snapshot,
+        storage: &stored,
+        target: &target,
+        state: Some(State::Managed),
+        defaulted: false,
+        applied: true,
+        intent: intent.as_ref(),
+    };
+    let ended = match driver.prove(&step).await {
+        Ok(Mark::Gone) => {
+            let record = if deleting_config { None } else { record::<D>(config, snapshot, &location) };
+            let storage_managed = deleting_config && Outcome::unchanged(config).storage_managed;
+            return own(Outcome { record, storage_managed, verdicts: driver.removed(&location), ..forget(config) });
+        }
+        Ok(Mark::NotOurs(why)) => {
+            return own(keep(config, &format!("{kept} was kept with its images: {why}"), D::EXISTS));
+        }
+        Ok(Mark::Ours(pin)) => driver.remove(&step, &OwnershipProof { pin }).await,
+        Err(failure) => Err(failure),
+    };
+    let unchanged = Outcome::unchanged(config);
+    own(match ended {
+        Ok(Wait { after, message, verdicts }) => Outcome { verdicts, wait: Some((after, message)), ..unchanged },
+        Err(Failure { fault, verdicts }) => Outcome { verdicts, fault: Some(fault), ..unchanged },
+    })
+}
+
+/// What the spec forgets after a removal: identifiers of what is gone (not those of other storage that it names
+/// meanwhile), the creation record, and the state, so that nothing named later inherits a `Managed`.
+fn record<D: Removable>(config: &Config, snapshot: &Snapshot, location: &str) -> Option<Value> {
+    let mut spec = config.spec.storage.clone()?;
+    if D::locate(&spec, snapshot).as_deref() == Some(location) {
+        D::forget(&mut spec);
+    }
+    spec.management_state = None;
+    let noted = Intent::stored(config, Some(location)).map(|_| Value::Null);
+    block::patch(config.spec.storage.as_ref(), &spec, noted)
+}
+
+fn raised(kept: &str) -> String {
+    format!(
+        "{kept} was kept with its images: spec.storage.managementState was raised to Managed together with the removal, \
+         and only storage that was Managed before is deleted"
+    )
+}
+
+/// Ends a removal without deleting, and says so.
+fn keep(config: &Config, message: &str, reason: &str) -> Outcome {
+    let verdict = Verdict::new(STORAGE_EXISTS, Status::True, reason, message);
+    let notice = Notice { warning: true, reason: "StorageKept", note: message.to_owned() };
+    Outcome { verdicts: vec![verdict], notices: vec![notice], ..forget(config) }
+}
+
+/// Removal of storage whose backend this build does not know: it ends where nothing is to be deleted.
+pub fn without_driver(backend: &str, config: &Config, deleting_config: bool) -> Outcome {
+    match gate(config, deleting_config) {
+        Gate::Open => {}
+        Gate::Closed => return forget(config),
+        Gate::Raised => {
+            let notice = Notice { warning: true, reason: "StorageKept", note: raised(backend) };
+            return Outcome { notices: vec![notice], ..forget(config) };
+        }
+    }
+    let message = format!(
+        "storage backend {backend} is not implemented by this build of the operator, so that its data was not deleted: \
+         set spec.storage.managementState to Unmanaged to keep the data and finish the removal"
+    );
+    Outcome { fault: Some(Fault::config(message)), ..Outcome::unchanged(config) }
+}
