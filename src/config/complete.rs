@@ -57,3 +57,6 @@ fn replace(old: Option<&Value>, wanted: Value) -> Value {
         (_, wanted) => wanted,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,3 +99,6 @@ pub fn bootstrap_claim(platform: Option<&str>, class: Option<&str>) -> Value {
         },
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::notice::Notice;
 use super::snapshot::Snapshot;
 use super::tls;
 use crate::api::registry_config::{RequestLimits, RouteEntry, Storage};
@@ -223,10 +224,15 @@ pub fn resolve(config: &Config, snapshot: &Snapshot) -> Result<Resolved, Rejecti
     })
 }
 
-/// Says why `storage` does not name exactly one backend; `None` where it does, or where the platform has to say.
+/// The one backend that `storage` names; `None` where it names none and the platform has to say. Several are a
+/// rejection, and so is `oss` alone: the platform's default must not take the place of what was asked for.
 pub fn select(storage: &Storage) -> Result<Option<&'static str>, Rejection> {
     let backends = storage.backends();
     match backends.as_slice() {
+        [] if storage.oss.is_some() => {
+            let message = "spec.storage names oss alone, which is not supported: set another backend, and oss to null";
+            Err(Rejection::new(Reason::StorageNotConfigured, message))
+        }
         [] => Ok(None),
         [one] => Ok(Some(one)),
         several => {
@@ -238,6 +244,16 @@ pub fn select(storage: &Storage) -> Result<Option<&'static str>, Rejection> {
             Err(Rejection::new(Reason::StorageConflict, message))
         }
     }
+}
+
+/// What to tell about `storage` although it can be used.
+pub fn storage_notice(storage: &Storage) -> Option<Notice> {
+    let ignored = storage.oss.is_some() && !storage.backends().is_empty();
+    ignored.then(|| Notice {
+        warning: true,
+        reason: "UnsupportedStorage",
+        note: "spec.storage.oss is not supported and ignored: set it to null".to_owned(),
+    })
 }
 
 fn rollout(strategy: Option<&str>) -> Result<Rollout, Rejection> {
@@ -361,3 +377,6 @@ fn overrides(given: Option<&Value>) -> Result<Overrides, Rejection> {
     }
     Ok(overrides)
 }
+
+#[cfg(test)]
+mod tests;

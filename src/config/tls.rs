@@ -155,3 +155,6 @@ impl ServingInfo {
         Ok(Self { min_version, cipher_suites })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,33 +80,30 @@ pub fn desired(sources: &Sources<'_>) -> Option<Value> {
         .cloned()
         .unwrap_or_default();
     let mut status = Map::new();
-    match sources.config {
-        Some(config) => {
-            for output in &OUTPUTS {
-                if let Some(found) = aggregate(output, config, sources, live) {
-                    put(&mut conditions, &found, sources.now);
-                }
-            }
-            upgradeable(&mut conditions, config, sources.now);
-            if let Some(version) = version(config, sources) {
-                status.insert(
-                    "versions".to_owned(),
-                    json!([{"name": names::OPERATOR_VERSION_NAME, "version": version}]),
-                );
+    if let Some(config) = sources.config {
+        for output in &OUTPUTS {
+            if let Some(found) = aggregate(output, config, sources, live) {
+                put(&mut conditions, &found, sources.now);
             }
         }
-        None => {
-            let message = format!(
-                "Config {} cannot be created: {}",
-                names::CLUSTER,
-                sources.bootstrap_failure?
-            );
-            put(
-                &mut conditions,
-                &found("Degraded", "True", "BootstrapFailed", &message),
-                sources.now,
+        upgradeable(&mut conditions, config, sources.now);
+        if let Some(version) = version(config, sources) {
+            status.insert(
+                "versions".to_owned(),
+                json!([{"name": names::OPERATOR_VERSION_NAME, "version": version}]),
             );
         }
+    } else {
+        let message = format!(
+            "Config {} cannot be created: {}",
+            names::CLUSTER,
+            sources.bootstrap_failure?
+        );
+        put(
+            &mut conditions,
+            &found("Degraded", "True", "BootstrapFailed", &message),
+            sources.now,
+        );
     }
     status.insert("conditions".to_owned(), Value::Array(conditions));
     status.insert("relatedObjects".to_owned(), related_objects());

@@ -128,7 +128,7 @@ pub struct Streak {
 }
 
 /// How long a secondary loop may fail before it says so.
-pub const STREAK: Duration = Duration::from_secs(2 * 60);
+pub const STREAK: Duration = Duration::from_mins(2);
 
 impl Streak {
     /// Notes the outcome of a pass and says what becomes of the condition `type_`: `AsExpected`, `Error`, or (`None`) left

@@ -16,7 +16,7 @@ use crate::config::resolve::{ManagementState, Reason, Rejection};
 use crate::names;
 
 /// How long something may be wrong before it counts as degraded; strictly more than this.
-pub const PATIENCE: Duration = Duration::from_secs(5 * 60);
+pub const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Why a pass could not be finished.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ pub fn judge(findings: &Findings<'_>) -> Judgement {
     Judgement {
         verdicts: vec![available, case.progressing(), degraded, case.removed()],
         recheck_after,
-        ready_replicas: deployment.map_or(0, |d| d.ready()),
+        ready_replicas: deployment.map_or(0, Deployment::ready),
     }
 }
 

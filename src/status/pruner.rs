@@ -34,9 +34,13 @@ pub fn judge(findings: &Findings<'_>) -> [Verdict; 4] {
         Verdict::new("Available", Status::False, "Error", format!("{name} does not exist"))
     };
     let failed = match last_finished(&findings.jobs) {
-        None => Verdict::new("Failed", Status::False, "NoJobs", "No pruner job has finished yet"),
-        Some((_, None)) => Verdict::new("Failed", Status::False, "Complete", "The last pruner job has succeeded"),
-        Some((job, Some(failure))) => {
+        None | Some((_, Outcome::Running)) => {
+            Verdict::new("Failed", Status::False, "NoJobs", "No pruner job has finished yet")
+        }
+        Some((_, Outcome::Complete)) => {
+            Verdict::new("Failed", Status::False, "Complete", "The last pruner job has succeeded")
+        }
+        Some((job, Outcome::Failed(failure))) => {
             let cause = format!("Job {job} failed: {}", text(failure, "message"));
             Verdict::new("Failed", Status::True, text(failure, "reason"), cause)
         }
@@ -86,16 +90,23 @@ pub fn status_patch(stored: &Value, generation: i64, verdicts: &[Verdict], now: 
     differs(stored, &next).then(|| json!({"status": difference(stored, &next)}))
 }
 
-/// Name of the newest pruner job that has finished, and its failure.
-fn last_finished<'a>(jobs: &[&'a Value]) -> Option<(&'a str, Option<&'a Value>)> {
+/// How a Job ended.
+#[derive(Clone, Copy)]
+enum Outcome<'a> {
+    Running,
+    Complete,
+    /// The condition that says so.
+    Failed(&'a Value),
+}
+
+/// Name of the newest pruner job that has finished, and how.
+fn last_finished<'a>(jobs: &[&'a Value]) -> Option<(&'a str, Outcome<'a>)> {
     let member = |job: &'a Value, pointer: &str| job.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let finished = jobs
-        .iter()
-        .filter(|job| is_pruner(job))
-        .filter_map(|job| Some((*job, outcome(job)?)));
+    let runs = jobs.iter().filter(|job| is_pruner(job)).map(|job| (*job, outcome(job)));
+    let finished = runs.filter(|(_, outcome)| !matches!(outcome, Outcome::Running));
     let time = |job: &'a Value| member(job, "/metadata/creationTimestamp").parse::<Timestamp>().ok();
-    let (job, failure) = finished.max_by_key(|(job, _)| (time(job), member(job, "/metadata/name")))?;
-    Some((member(job, "/metadata/name"), failure))
+    let (job, outcome) = finished.max_by_key(|(job, _)| (time(job), member(job, "/metadata/name")))?;
+    Some((member(job, "/metadata/name"), outcome))
 }
 
 /// Whether the Job is a run of the pruner; others in the namespace are nobody's business here.
@@ -111,18 +122,18 @@ fn is_pruner(job: &Value) -> bool {
             .is_some_and(|labels| text(labels, CREATED_BY.0) == CREATED_BY.1)
 }
 
-/// `None` while the Job runs, else its failure if it has one.
-fn outcome(job: &Value) -> Option<Option<&Value>> {
-    let conditions = job.pointer("/status/conditions").and_then(Value::as_array)?;
+fn outcome(job: &Value) -> Outcome<'_> {
+    let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
     let holds = |type_: &str| {
         conditions
-            .iter()
+            .into_iter()
+            .flatten()
             .find(|c| text(c, "type") == type_ && text(c, "status") == "True")
     };
     match (holds("Failed"), holds("Complete")) {
-        (Some(failure), _) => Some(Some(failure)),
-        (None, Some(_)) => Some(None),
-        (None, None) => None,
+        (Some(failure), _) => Outcome::Failed(failure),
+        (None, Some(_)) => Outcome::Complete,
+        (None, None) => Outcome::Running,
     }
 }
 
