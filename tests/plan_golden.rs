@@ -186,3 +186,53 @@ fn wanted(scenario: &Scenario) -> Vec<plan::Desired> {
     let certificates = plan::certificates(&scenario.snapshot, scenario.facts.ca_bundle.as_deref(), redirect, false);
     plan::registry(&scenario.inputs()).present.into_iter().chain(certificates.plan.present).collect()
 }
+
+/// What the API server adds to a pod template.
+const SERVER_DEFAULTS: &[&str] = &[
+    "creationTimestamp",
+    "defaultMode",
+    "dnsPolicy",
+    "expirationSeconds",
+    "failureThreshold",
+    "imagePullPolicy",
+    "periodSeconds",
+    "restartPolicy",
+    "schedulerName",
+    "serviceAccount",
+    "successThreshold",
+    "terminationMessagePath",
+];
+
+fn without_defaults(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let own = members.iter().filter(|(member, _)| !SERVER_DEFAULTS.contains(&member.as_str()));
+            own.map(|(member, value)| (member.clone(), without_defaults(value))).collect::<serde_json::Map<_, _>>().into()
+        }
+        Value::Array(items) => items.iter().map(without_defaults).collect(),
+        other => other.clone(),
+    }
+}
+
+// workload 61
+#[test]
+fn taking_over_a_cluster_of_the_go_operator_replaces_no_pod_and_writes_only_the_deployment() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/takeover");
+    let scenario = Scenario::read(&fs::read_to_string(folder.join("snapshot.yaml")).unwrap());
+    let mut written = Vec::new();
+    for desired in wanted(&scenario) {
+        let Some(live) = scenario.snapshot.objects.find(&desired.reference) else { continue };
+        assert!(!plan::drift::immutable_differs(&desired, live), "{}", desired.reference);
+        if plan::drift::differs(&desired, live, Some(12)) {
+            written.push(desired.reference.to_string());
+        }
+        if desired.reference.kind == Kind::Deployment {
+            let (template, live) = (&desired.body["spec"]["template"], &live["spec"]["template"]);
+            let changed = difference("", &without_defaults(live), template);
+            assert!(changed.is_empty(), "the template changes:\n{}", changed.join("\n"));
+        }
+    }
+    // serviceca was never annotated in this cluster.
+    let map = "ConfigMap openshift-image-registry/serviceca";
+    assert_eq!(written, ["Deployment openshift-image-registry/image-registry", map]);
+}
