@@ -41,13 +41,24 @@ impl Scenario {
             security_api: about["securityApi"].as_bool().expect("securityApi is given"),
             now: "2031-05-06T07:08:09Z".parse().unwrap(),
         };
-        let config = snapshot.config().expect("the Config decodes").expect("there is a Config");
+        let config = snapshot
+            .config()
+            .expect("the Config decodes")
+            .expect("there is a Config");
         let resolved = resolve(&config, &snapshot).expect("the Config resolves");
-        Self { snapshot, resolved, facts: facts(&about["storage"]) }
+        Self {
+            snapshot,
+            resolved,
+            facts: facts(&about["storage"]),
+        }
     }
 
     fn inputs(&self) -> Inputs<'_> {
-        Inputs { resolved: &self.resolved, facts: &self.facts, snapshot: &self.snapshot }
+        Inputs {
+            resolved: &self.resolved,
+            facts: &self.facts,
+            snapshot: &self.snapshot,
+        }
     }
 
     fn plans(&self) -> Value {
@@ -77,7 +88,9 @@ fn facts(storage: &Value) -> StorageFacts {
         env,
         volumes: list("volumes"),
         mounts: list("mounts"),
-        files: files.map(|(key, content)| (key.clone(), Sensitive::new(text_of(content)))).collect(),
+        files: files
+            .map(|(key, content)| (key.clone(), Sensitive::new(text_of(content))))
+            .collect(),
         ca_bundle: storage["caBundle"].as_str().map(str::to_owned),
         unfit: storage["unfit"].as_str().map(str::to_owned),
         not_usable: storage["notUsable"].as_str().map(str::to_owned),
@@ -85,7 +98,10 @@ fn facts(storage: &Value) -> StorageFacts {
 }
 
 fn variable(given: &Value) -> EnvVar {
-    let value = match given.as_object().and_then(|members| members.iter().find(|(member, _)| *member != "name")) {
+    let value = match given
+        .as_object()
+        .and_then(|members| members.iter().find(|(member, _)| *member != "name"))
+    {
         Some((member, Value::String(text))) => match member.as_str() {
             "text" => EnvValue::Text(text.clone()),
             "secret" => EnvValue::Secret(Sensitive::new(text)),
@@ -96,7 +112,10 @@ fn variable(given: &Value) -> EnvVar {
         Some((_, number)) => EnvValue::Number(number.as_i64().expect("a whole number")),
         None => panic!("{given} has no value"),
     };
-    EnvVar { name: leaked(&given["name"]), value }
+    EnvVar {
+        name: leaked(&given["name"]),
+        value,
+    }
 }
 
 /// Facts hold names that live as long as the program.
@@ -125,10 +144,18 @@ fn plans_equal_the_golden_ones() {
         }
         let golden: Value = serde_saphyr::from_str(&fs::read_to_string(&file).unwrap_or_default()).unwrap_or_default();
         if golden != plans {
-            differing.push(format!("{}:\n{}", file.display(), difference("", &golden, &plans).join("\n")));
+            differing.push(format!(
+                "{}:\n{}",
+                file.display(),
+                difference("", &golden, &plans).join("\n")
+            ));
         }
     }
-    assert!(differing.is_empty(), "UPDATE_GOLDEN=1 rewrites these, then review them:\n{}", differing.join("\n\n"));
+    assert!(
+        differing.is_empty(),
+        "UPDATE_GOLDEN=1 rewrites these, then review them:\n{}",
+        differing.join("\n\n")
+    );
 }
 
 /// Where two values differ, one line each.
@@ -137,11 +164,15 @@ fn difference(path: &str, golden: &Value, plan: &Value) -> Vec<String> {
         (golden, plan) if golden == plan => Vec::new(),
         (Value::Object(a), Value::Object(b)) => {
             let keys: std::collections::BTreeSet<_> = a.keys().chain(b.keys()).collect();
-            keys.into_iter().flat_map(|key| difference(&format!("{path}/{key}"), &golden[key], &plan[key])).collect()
+            keys.into_iter()
+                .flat_map(|key| difference(&format!("{path}/{key}"), &golden[key], &plan[key]))
+                .collect()
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
             let pairs = a.iter().zip(b).enumerate();
-            pairs.flat_map(|(index, (a, b))| difference(&format!("{path}/{index}"), a, b)).collect()
+            pairs
+                .flat_map(|(index, (a, b))| difference(&format!("{path}/{index}"), a, b))
+                .collect()
         }
         (golden, plan) => vec![format!("{path}: golden {golden}, plan {plan}")],
     }
@@ -155,7 +186,12 @@ fn a_plan_depends_on_nothing_but_its_inputs() {
         let mut documents: Vec<&str> = text.split("\n---\n").collect();
         documents[1..].reverse();
         let reversed = documents.join("\n---\n");
-        assert_eq!(Scenario::read(&text).plans(), Scenario::read(&reversed).plans(), "{}", folder.display());
+        assert_eq!(
+            Scenario::read(&text).plans(),
+            Scenario::read(&reversed).plans(),
+            "{}",
+            folder.display()
+        );
     }
 }
 
@@ -166,17 +202,42 @@ fn a_plan_that_was_written_differs_from_nothing() {
         let mut scenario = Scenario::read(&fs::read_to_string(folder.join("snapshot.yaml")).unwrap());
         // The second round sees what the first one wrote, CA maps and pull secret included.
         for _ in 0..2 {
-            for desired in wanted(&scenario).into_iter().filter(|desired| desired.refused.is_none()) {
-                let live = scenario.snapshot.objects.find(&desired.reference).cloned().unwrap_or_default();
+            for desired in wanted(&scenario)
+                .into_iter()
+                .filter(|desired| desired.refused.is_none())
+            {
+                let live = scenario
+                    .snapshot
+                    .objects
+                    .find(&desired.reference)
+                    .cloned()
+                    .unwrap_or_default();
                 let mut object = plan::drift::merged(&desired, &live, Some("sha256:beef"));
                 object["metadata"]["generation"] = json!(4);
                 scenario.snapshot.objects.insert(desired.reference, object.into());
             }
         }
-        for desired in wanted(&scenario).into_iter().filter(|desired| desired.refused.is_none()) {
-            let live = scenario.snapshot.objects.find(&desired.reference).expect("it was written");
-            assert!(!plan::drift::differs(&desired, live, Some(4)), "{}: {}", folder.display(), desired.reference);
-            assert!(!plan::drift::immutable_differs(&desired, live), "{}: {}", folder.display(), desired.reference);
+        for desired in wanted(&scenario)
+            .into_iter()
+            .filter(|desired| desired.refused.is_none())
+        {
+            let live = scenario
+                .snapshot
+                .objects
+                .find(&desired.reference)
+                .expect("it was written");
+            assert!(
+                !plan::drift::differs(&desired, live, Some(4)),
+                "{}: {}",
+                folder.display(),
+                desired.reference
+            );
+            assert!(
+                !plan::drift::immutable_differs(&desired, live),
+                "{}: {}",
+                folder.display(),
+                desired.reference
+            );
         }
     }
 }
@@ -184,5 +245,65 @@ fn a_plan_that_was_written_differs_from_nothing() {
 fn wanted(scenario: &Scenario) -> Vec<plan::Desired> {
     let redirect = scenario.resolved.disable_redirect;
     let certificates = plan::certificates(&scenario.snapshot, scenario.facts.ca_bundle.as_deref(), redirect, false);
-    plan::registry(&scenario.inputs()).present.into_iter().chain(certificates.plan.present).collect()
+    plan::registry(&scenario.inputs())
+        .present
+        .into_iter()
+        .chain(certificates.plan.present)
+        .collect()
+}
+
+/// What the API server adds to a pod template.
+const SERVER_DEFAULTS: &[&str] = &[
+    "creationTimestamp",
+    "defaultMode",
+    "dnsPolicy",
+    "expirationSeconds",
+    "failureThreshold",
+    "imagePullPolicy",
+    "periodSeconds",
+    "restartPolicy",
+    "schedulerName",
+    "serviceAccount",
+    "successThreshold",
+    "terminationMessagePath",
+];
+
+fn without_defaults(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let own = members
+                .iter()
+                .filter(|(member, _)| !SERVER_DEFAULTS.contains(&member.as_str()));
+            own.map(|(member, value)| (member.clone(), without_defaults(value)))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
+        }
+        Value::Array(items) => items.iter().map(without_defaults).collect(),
+        other => other.clone(),
+    }
+}
+
+// workload 61
+#[test]
+fn taking_over_a_cluster_of_the_go_operator_replaces_no_pod_and_writes_only_the_deployment() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/takeover");
+    let scenario = Scenario::read(&fs::read_to_string(folder.join("snapshot.yaml")).unwrap());
+    let mut written = Vec::new();
+    for desired in wanted(&scenario) {
+        let Some(live) = scenario.snapshot.objects.find(&desired.reference) else {
+            continue;
+        };
+        assert!(!plan::drift::immutable_differs(&desired, live), "{}", desired.reference);
+        if plan::drift::differs(&desired, live, Some(12)) {
+            written.push(desired.reference.to_string());
+        }
+        if desired.reference.kind == Kind::Deployment {
+            let (template, live) = (&desired.body["spec"]["template"], &live["spec"]["template"]);
+            let changed = difference("", &without_defaults(live), template);
+            assert!(changed.is_empty(), "the template changes:\n{}", changed.join("\n"));
+        }
+    }
+    // serviceca was never annotated in this cluster.
+    let map = "ConfigMap openshift-image-registry/serviceca";
+    assert_eq!(written, ["Deployment openshift-image-registry/image-registry", map]);
 }

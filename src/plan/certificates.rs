@@ -138,16 +138,20 @@ impl Entries {
                 .as_str()
                 .and_then(|text| STANDARD.decode(text).ok())
                 .unwrap_or_default();
-            note_unless_pem(&key, &bytes, notices);
             let taken = self.text.contains_key(&key) || has_storage_ca && key == names::STORAGE_CA_KEY;
             match String::from_utf8(bytes) {
                 // The API server refuses a key that has both a text and a binary value.
-                Ok(text) if taken => self.add_text(key, text),
+                Ok(text) if taken => {
+                    note_unless_pem(&key, text.as_bytes(), notices);
+                    self.add_text(key, text);
+                }
                 Err(_) if taken => notices.push(warning(format!(
                     "binaryData key {key} of the ConfigMap that spec.additionalTrustedCA of image.config.openshift.io/cluster \
                      names is ignored: the operator uses that key itself, and the value is no text that could be added to it"
                 ))),
-                _ => {
+                read => {
+                    let bytes = read.map_or_else(|error| error.into_bytes(), String::into_bytes);
+                    note_unless_pem(&key, &bytes, notices);
                     self.binary.insert(key, value);
                 }
             }

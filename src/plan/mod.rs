@@ -17,6 +17,11 @@ mod service;
 pub mod settle;
 mod yaml;
 
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

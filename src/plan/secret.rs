@@ -27,9 +27,7 @@ pub(super) fn plan_pull_secret(snapshot: &Snapshot, plan: &mut Plan) {
         return;
     };
     match source.get("data").filter(|data| data.get(PULL_SECRET_KEY).is_some()) {
-        Some(data) => plan
-            .present
-            .push(secret(name, "kubernetes.io/dockerconfigjson", data)),
+        Some(data) => plan.present.push(secret(name, "kubernetes.io/dockerconfigjson", data)),
         // The API server would refuse the copy.
         None => plan.fail(
             Kind::Secret,
