@@ -144,9 +144,7 @@ where
 {
     let mut command = Cli::command();
     if program.crds.is_some() {
-        command = command.subcommand(
-            clap::Command::new("crds").about("Print the CustomResourceDefinitions as YAML"),
-        );
+        command = command.subcommand(clap::Command::new("crds").about("Print the CustomResourceDefinitions as YAML"));
     }
     let matches = match command.try_get_matches_from(arguments) {
         Ok(matches) => matches,
@@ -225,11 +223,7 @@ fn end_on_panic() {
 }
 
 /// From the first file read to the Lease given back.
-async fn lifetime<C, E>(
-    arguments: &RunArgs,
-    telemetry: Telemetry,
-    controllers: C,
-) -> Result<(), Failure>
+async fn lifetime<C, E>(arguments: &RunArgs, telemetry: Telemetry, controllers: C) -> Result<(), Failure>
 where
     C: AsyncFnOnce(Runtime) -> Result<(), E>,
     E: Into<BoxError>,
@@ -269,11 +263,7 @@ where
     C: AsyncFnOnce(Runtime) -> Result<(), E>,
     E: Into<BoxError>,
 {
-    let (claim, shutdown, events) = (
-        runtime.claim.clone(),
-        runtime.shutdown.clone(),
-        runtime.events.clone(),
-    );
+    let (claim, shutdown, events) = (runtime.claim.clone(), runtime.shutdown.clone(), runtime.events.clone());
     let work = controllers(runtime);
     tokio::pin!(work);
     let cause = tokio::select! {
@@ -307,11 +297,7 @@ where
 }
 
 /// Everything up to leadership. What can be wrong in files and variables is found before the API is asked for anything.
-async fn start(
-    arguments: &RunArgs,
-    telemetry: Telemetry,
-    shutdown: Shutdown,
-) -> Result<Runtime, Failure> {
+async fn start(arguments: &RunArgs, telemetry: Telemetry, shutdown: Shutdown) -> Result<Runtime, Failure> {
     let environment = Arc::new(ProcessEnvironment::from_process().map_err(Failure::start)?);
     watch_files(&arguments.files, shutdown.clone())?;
     tell_trust(&arguments.files);
@@ -326,9 +312,7 @@ async fn start(
         certificate: arguments.serving_cert.clone(),
         key: arguments.serving_key.clone(),
     };
-    let server = Server::bind(&serving, &pair)
-        .await
-        .map_err(Failure::start)?;
+    let server = Server::bind(&serving, &pair).await.map_err(Failure::start)?;
     tokio::spawn(server.serve(metrics.clone(), readiness.clone()));
 
     let client = client::connect(arguments.kubeconfig.as_deref(), VERSION, metrics.clone())
@@ -412,10 +396,7 @@ struct InfrastructureStatus {
 /// Durations of the election. If the topology cannot be learned, those for several control plane nodes, which are safe
 /// everywhere; an event says so.
 async fn timings(client: &Client, events: &Events) -> Timings {
-    let path = format!(
-        "/apis/config.openshift.io/v1/infrastructures/{}",
-        names::CLUSTER
-    );
+    let path = format!("/apis/config.openshift.io/v1/infrastructures/{}", names::CLUSTER);
     let why = match Request::get(path).body(Vec::new()) {
         Ok(request) => match client.request::<Infrastructure>(request).await {
             Ok(Infrastructure { status }) if !status.control_plane_topology.is_empty() => {
@@ -429,8 +410,7 @@ async fn timings(client: &Client, events: &Events) -> Timings {
         },
         Err(error) => error.to_string(),
     };
-    let note =
-        format!("cannot learn the control plane topology, assuming a highly available one: {why}");
+    let note = format!("cannot learn the control plane topology, assuming a highly available one: {why}");
     events.publish(Event::warning("ControlPlaneTopology", note));
     Timings::HA
 }

@@ -75,8 +75,7 @@ pub const OWNED_ANNOTATION: &str = "imageregistry.openshift.io";
 /// Digest of what was last written; lets a rolled-back Go operator see a mismatch and re-assert its own form.
 pub const CHECKSUM_ANNOTATION: &str = "imageregistry.operator.openshift.io/checksum";
 /// On the pod template: digest of the content of everything the pods mount or read; a change rolls them.
-pub const DEPENDENCIES_ANNOTATION: &str =
-    "imageregistry.operator.openshift.io/dependencies-checksum";
+pub const DEPENDENCIES_ANNOTATION: &str = "imageregistry.operator.openshift.io/dependencies-checksum";
 /// On Deployment and DaemonSet: digest of the desired spec.
 pub const SPEC_HASH_ANNOTATION: &str = "operator.openshift.io/spec-hash";
 /// On the Deployment: the release that rendered it; the ClusterOperator reports it once rolled out.

@@ -25,12 +25,17 @@ fn cluster_operator() -> ObjectRef {
 async fn the_default_config_follows_the_platform() {
     let lab = cluster().await;
     let operator = lab.operator().await;
-    let config = lab.until_config("removed", |c| is(c, "Available", "True", "Removed")).await;
+    let config = lab
+        .until_config("removed", |c| is(c, "Available", "True", "Removed"))
+        .await;
     assert_eq!(config["spec"]["managementState"], "Removed");
     assert_eq!(config["spec"]["replicas"], 1);
     assert_eq!(config["spec"]["storage"], json!({}));
     assert_eq!(config["metadata"]["finalizers"], json!([names::FINALIZER]));
-    lab.until(&cluster_operator(), "available", |o| o.is_some_and(|o| is(o, "Available", "True", "Removed"))).await;
+    lab.until(&cluster_operator(), "available", |o| {
+        o.is_some_and(|o| is(o, "Available", "True", "Removed"))
+    })
+    .await;
     assert!(operator.stop().await.success());
 }
 
@@ -54,9 +59,22 @@ async fn one_bring_up(lab: &Lab, round: usize) {
     let operator = lab.operator().await;
     lab.until_config("up", is_up).await;
     let took = began.elapsed();
-    lab.until(&cluster_operator(), "available", |o| o.is_some_and(|o| is(o, "Available", "True", "Ready"))).await;
-    let log = lab.cluster.audit().unwrap().since(mark).by_service_account(NAMESPACE, ACCOUNT);
-    eprintln!("round {round}: {took:?}, {} requests, {} watches\n{}", log.counted().len(), log.len() - log.counted().len(), log.counted());
+    lab.until(&cluster_operator(), "available", |o| {
+        o.is_some_and(|o| is(o, "Available", "True", "Ready"))
+    })
+    .await;
+    let log = lab
+        .cluster
+        .audit()
+        .unwrap()
+        .since(mark)
+        .by_service_account(NAMESPACE, ACCOUNT);
+    eprintln!(
+        "round {round}: {took:?}, {} requests, {} watches\n{}",
+        log.counted().len(),
+        log.len() - log.counted().len(),
+        log.counted()
+    );
     for (_, c) in configs.versions() {
         eprintln!("{}", serde_json::to_string(&c["status"]["conditions"]).unwrap());
     }
@@ -66,7 +84,12 @@ async fn one_bring_up(lab: &Lab, round: usize) {
     let _ = sets;
     let settled = lab.cluster.mark().unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let after = lab.cluster.audit().unwrap().since(settled).by_service_account(NAMESPACE, ACCOUNT);
+    let after = lab
+        .cluster
+        .audit()
+        .unwrap()
+        .since(settled)
+        .by_service_account(NAMESPACE, ACCOUNT);
     assert!(after.counted().is_empty(), "{}", after.counted());
     eprintln!("{}", operator.log());
     assert!(operator.stop().await.success());

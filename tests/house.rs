@@ -14,15 +14,28 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("observe", &["config", "api", "names"]),
     ("apply", &["plan", "status", "config", "api", "names"]),
     ("runtime", &["names"]),
-    ("controllers", &["observe", "apply", "storage", "status", "plan", "config", "api", "names", "runtime", "cli"]),
+    (
+        "controllers",
+        &[
+            "observe", "apply", "storage", "status", "plan", "config", "api", "names", "runtime", "cli",
+        ],
+    ),
     ("cli", &["controllers", "api", "runtime", "names"]),
     ("main", &["cli", "controllers", "api"]),
 ];
 
 /// Rooms that compute only, and what they may therefore not mention.
 const PURE: &[&str] = &["config", "plan", "status", "api", "names"];
-const IMPURE: &[&str] =
-    &["kube::Client", "kube::client", "tokio::", "std::env", "Timestamp::now", "SystemTime", "Instant::now", "std::fs"];
+const IMPURE: &[&str] = &[
+    "kube::Client",
+    "kube::client",
+    "tokio::",
+    "std::env",
+    "Timestamp::now",
+    "SystemTime",
+    "Instant::now",
+    "std::fs",
+];
 
 fn sources(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -40,9 +53,14 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
 
 /// Lines of production code: unit tests may use what they like.
 fn lines(path: &Path) -> Vec<(usize, String)> {
-    let is_test = path.file_name().is_some_and(|n| n == "tests.rs") || path.components().any(|c| c.as_os_str() == "tests");
+    let is_test =
+        path.file_name().is_some_and(|n| n == "tests.rs") || path.components().any(|c| c.as_os_str() == "tests");
     let text = fs::read_to_string(path).unwrap();
-    let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
+    let code = text
+        .split("\n#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     let numbered = code.lines().enumerate().map(|(i, l)| (i + 1, l.to_owned()));
     let kept = numbered.filter(|(_, l)| !is_test && !l.trim_start().starts_with("//"));
     kept.collect()
@@ -50,7 +68,13 @@ fn lines(path: &Path) -> Vec<(usize, String)> {
 
 fn room_of(root: &Path, path: &Path) -> String {
     let inside = path.strip_prefix(root).unwrap();
-    let first = inside.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+    let first = inside
+        .components()
+        .next()
+        .unwrap()
+        .as_os_str()
+        .to_string_lossy()
+        .into_owned();
     first.trim_end_matches(".rs").to_owned()
 }
 
@@ -73,7 +97,11 @@ fn imports_point_one_way() {
                     || line.contains(&format!("crate::{other};"))
                     || line.contains(&format!("image_registry_operator::{other}"));
                 if mentions && *other != room && !allowed.contains(other) {
-                    breaches.push(format!("{}:{number}: {room} may not use {other}: {}", path.display(), line.trim()));
+                    breaches.push(format!(
+                        "{}:{number}: {room} may not use {other}: {}",
+                        path.display(),
+                        line.trim()
+                    ));
                 }
             }
         }
@@ -85,7 +113,10 @@ fn imports_point_one_way() {
 fn pure_rooms_mention_no_client_no_clock_and_no_environment() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut breaches = Vec::new();
-    for path in sources(&root).iter().filter(|p| PURE.contains(&room_of(&root, p).as_str())) {
+    for path in sources(&root)
+        .iter()
+        .filter(|p| PURE.contains(&room_of(&root, p).as_str()))
+    {
         for (number, line) in lines(path) {
             for word in IMPURE.iter().filter(|w| line.contains(**w)) {
                 breaches.push(format!("{}:{number}: mentions {word}: {}", path.display(), line.trim()));

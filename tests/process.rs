@@ -23,10 +23,7 @@ impl Stage {
         fs::write(dir.path().join("tls.crt"), pair.cert.pem()).unwrap();
         fs::write(dir.path().join("tls.key"), pair.signing_key.serialize_pem()).unwrap();
         // A port that was free a moment ago and is closed now.
-        let closed = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let kubeconfig = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
              clusters: [{{name: c, cluster: {{server: 'http://{closed}'}}}}]\nusers: [{{name: u, user: {{}}}}]\n"
@@ -63,10 +60,7 @@ impl Stage {
             command.arg(format!("--{flag}={}", self.path(file).display()));
         }
         command
-            .arg(format!(
-                "--kubeconfig={}",
-                self.path("kubeconfig").display()
-            ))
+            .arg(format!("--kubeconfig={}", self.path("kubeconfig").display()))
             .args(more);
         command
     }
@@ -93,20 +87,8 @@ fn end(command: &mut Command) -> (Option<i32>, String) {
     let mut running = Running(command.spawn().unwrap());
     let status = running.wait();
     let (mut out, mut log) = (String::new(), String::new());
-    running
-        .0
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut out)
-        .unwrap();
-    running
-        .0
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut log)
-        .unwrap();
+    running.0.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    running.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     (status, out + &log)
 }
 
@@ -127,10 +109,7 @@ impl Running {
             if let Some(status) = self.0.try_wait().unwrap() {
                 return status.code();
             }
-            assert!(
-                started.elapsed() < Duration::from_secs(20),
-                "the process does not end"
-            );
+            assert!(started.elapsed() < Duration::from_secs(20), "the process does not end");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -198,22 +177,16 @@ fn a_missing_or_malformed_config_file_is_named() {
     assert_eq!(status, Some(1), "{log}");
     assert!(log.contains(&missing), "{log}");
     stage.config = "servingInfo: [".to_owned();
-    assert!(
-        stage
-            .refused(&[])
-            .contains(&show(&stage.path("config.yaml")))
-    );
+    assert!(stage.refused(&[]).contains(&show(&stage.path("config.yaml"))));
 }
 
 // lifecycle 5, deploy 25
 #[test]
 fn an_unknown_version_or_cipher_suite_is_named() {
     let mut stage = Stage::new();
-    stage.config =
-        "servingInfo: {bindAddress: '127.0.0.1:0', minTLSVersion: VersionTLS99}".to_owned();
+    stage.config = "servingInfo: {bindAddress: '127.0.0.1:0', minTLSVersion: VersionTLS99}".to_owned();
     assert!(stage.refused(&[]).contains("VersionTLS99"));
-    stage.config =
-        "servingInfo: {bindAddress: '127.0.0.1:0', cipherSuites: [TLS_WRONG]}".to_owned();
+    stage.config = "servingInfo: {bindAddress: '127.0.0.1:0', cipherSuites: [TLS_WRONG]}".to_owned();
     assert!(stage.refused(&[]).contains("TLS_WRONG"));
 }
 
@@ -287,10 +260,7 @@ fn the_shipped_arguments_are_accepted_and_the_files_watched() {
     let mut running = Running(stage.command(&flags).spawn().unwrap());
     let mut log = running.log();
     await_line(&mut log, &format!("Watching files [{}]", files.join(" ")));
-    await_line(
-        &mut log,
-        "Overwriting root TLS certificate authority trust store",
-    );
+    await_line(&mut log, "Overwriting root TLS certificate authority trust store");
     await_line(&mut log, "serving metrics on 127.0.0.1:");
     await_line(&mut log, "attempting to acquire lease");
 }
@@ -315,12 +285,7 @@ fn a_signal_while_waiting_for_the_lease_ends_in_order() {
 fn a_changed_file_ends_the_process_in_order() {
     let stage = Stage::new();
     let watched = stage.path("tls.crt");
-    let mut running = Running(
-        stage
-            .command(&["--files", &show(&watched)])
-            .spawn()
-            .unwrap(),
-    );
+    let mut running = Running(stage.command(&["--files", &show(&watched)]).spawn().unwrap());
     let mut log = running.log();
     await_line(&mut log, "attempting to acquire lease");
     fs::write(&watched, "other").unwrap();

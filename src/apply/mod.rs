@@ -41,7 +41,11 @@ pub struct Report {
 
 /// Whether applying the plan would write anything.
 pub fn would_write(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded) -> bool {
-    !plan.absent.is_empty() || plan.present.iter().any(|desired| needs_write(desired, snapshot, recorded))
+    !plan.absent.is_empty()
+        || plan
+            .present
+            .iter()
+            .any(|desired| needs_write(desired, snapshot, recorded))
 }
 
 fn needs_write(desired: &Desired, snapshot: &Snapshot, recorded: &impl Recorded) -> bool {
@@ -60,26 +64,43 @@ fn needs_write(desired: &Desired, snapshot: &Snapshot, recorded: &impl Recorded)
 /// Applies a plan, object by object, in its order. One object that fails does not stop the others.
 pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, writer: &Writer) -> Report {
     // No `..`: a part of a plan that nobody applies does not compile.
-    let Plan { present, absent, failures, notices } = plan;
+    let Plan {
+        present,
+        absent,
+        failures,
+        notices,
+    } = plan;
     let mut report = Report {
-        failures: failures.iter().map(|f| format!("{}: {}", f.reference, f.message)).collect(),
+        failures: failures
+            .iter()
+            .map(|f| format!("{}: {}", f.reference, f.message))
+            .collect(),
         notices: notices.clone(),
         ..Report::default()
     };
-    for desired in present.iter().filter(|desired| needs_write(desired, snapshot, recorded)) {
+    for desired in present
+        .iter()
+        .filter(|desired| needs_write(desired, snapshot, recorded))
+    {
         let live = snapshot.objects.find(&desired.reference).map(AsRef::as_ref);
         match one(desired, live, snapshot.namespace_uid(), recorded, writer, &mut report).await {
             Ok(()) => {}
-            Err(error) => report.failures.push(failed(&mut report.notices, &desired.reference, "apply", &error)),
+            Err(error) => report
+                .failures
+                .push(failed(&mut report.notices, &desired.reference, "apply", &error)),
         }
     }
     for reference in absent {
         match writer.delete(reference, None).await {
             Ok(()) => {
                 report.writes += 1;
-                report.notices.push(told(reference, "Deleted", "it is not wanted any more"));
+                report
+                    .notices
+                    .push(told(reference, "Deleted", "it is not wanted any more"));
             }
-            Err(error) => report.failures.push(failed(&mut report.notices, reference, "delete", &error)),
+            Err(error) => report
+                .failures
+                .push(failed(&mut report.notices, reference, "delete", &error)),
         }
     }
     report
@@ -87,7 +108,10 @@ pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, w
 
 /// Deletes objects; those that are gone already count as deleted. The result names those that could not be.
 pub async fn delete(references: &[ObjectRef], writer: &Writer) -> Report {
-    let plan = Plan { absent: references.to_vec(), ..Plan::default() };
+    let plan = Plan {
+        absent: references.to_vec(),
+        ..Plan::default()
+    };
     let nothing = Snapshot::empty();
     apply(&plan, &nothing, &NothingRecorded, writer).await
 }
@@ -136,16 +160,25 @@ async fn step(
 ) -> Result<(), WriteError> {
     let reference = &desired.reference;
     let Some(live) = live else {
-        let written = writer.create(reference, &drift::merged(desired, &Value::Null, digest)).await?;
+        let written = writer
+            .create(reference, &drift::merged(desired, &Value::Null, digest))
+            .await?;
         note(desired, &written, "Created", report);
         return Ok(());
     };
     if drift::immutable_differs(desired, live) {
-        writer.delete(reference, live.pointer("/metadata/uid").and_then(Value::as_str)).await?;
+        writer
+            .delete(reference, live.pointer("/metadata/uid").and_then(Value::as_str))
+            .await?;
         let why = "a member that cannot be changed differed: the object is made anew";
-        report.notices.push(Notice { warning: true, ..told(reference, "Deleted", why) });
+        report.notices.push(Notice {
+            warning: true,
+            ..told(reference, "Deleted", why)
+        });
         report.writes += 1;
-        let written = writer.create(reference, &drift::merged(desired, &Value::Null, digest)).await?;
+        let written = writer
+            .create(reference, &drift::merged(desired, &Value::Null, digest))
+            .await?;
         note(desired, &written, "Created", report);
         return Ok(());
     }
@@ -156,7 +189,15 @@ async fn step(
         && let Some(first) = plan::affinity_first(&desired.body, live)
     {
         let written = writer.replace(reference, &first).await?;
-        note(&Desired { drift: Drift::Named, ..desired.clone() }, &written, "Updated", report);
+        note(
+            &Desired {
+                drift: Drift::Named,
+                ..desired.clone()
+            },
+            &written,
+            "Updated",
+            report,
+        );
         return Ok(());
     }
     let written = writer.replace(reference, &drift::merged(desired, live, digest)).await?;
@@ -172,18 +213,37 @@ fn note(desired: &Desired, written: &Value, what: &'static str, report: &mut Rep
         report.generations.push((desired.reference.clone(), generation));
     }
     info!(object = %desired.reference, "{}", what.to_lowercase());
-    report.notices.push(told(&desired.reference, what, "it was brought to what the Config asks for"));
+    report.notices.push(told(
+        &desired.reference,
+        what,
+        "it was brought to what the Config asks for",
+    ));
 }
 
 fn told(reference: &ObjectRef, what: &'static str, why: &str) -> Notice {
-    Notice { warning: false, reason: reason(reference.kind, what), note: format!("{reference}: {why}") }
+    Notice {
+        warning: false,
+        reason: reason(reference.kind, what),
+        note: format!("{reference}: {why}"),
+    }
 }
 
 fn failed(notices: &mut Vec<Notice>, reference: &ObjectRef, what: &str, error: &WriteError) -> String {
     let text = format!("cannot {what} {reference}: {error}");
     if !matches!(error, WriteError::NotLeading) {
-        let reason = reason(reference.kind, if what == "delete" { "DeleteFailed" } else { "UpdateFailed" });
-        notices.push(Notice { warning: true, reason, note: text.clone() });
+        let reason = reason(
+            reference.kind,
+            if what == "delete" {
+                "DeleteFailed"
+            } else {
+                "UpdateFailed"
+            },
+        );
+        notices.push(Notice {
+            warning: true,
+            reason,
+            note: text.clone(),
+        });
     }
     text
 }
@@ -194,5 +254,7 @@ fn reason(kind: Kind, what: &'static str) -> &'static str {
     use std::sync::{Mutex, PoisonError};
     static REASONS: Mutex<BTreeMap<(Kind, &'static str), &'static str>> = Mutex::new(BTreeMap::new());
     let mut reasons = REASONS.lock().unwrap_or_else(PoisonError::into_inner);
-    reasons.entry((kind, what)).or_insert_with(|| String::leak(format!("{}{what}", kind.kind())))
+    reasons
+        .entry((kind, what))
+        .or_insert_with(|| String::leak(format!("{}{what}", kind.kind())))
 }

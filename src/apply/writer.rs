@@ -93,7 +93,12 @@ impl Writer {
     }
 
     /// Merge-patches an object; with `resource_version` only if it is still of that version.
-    pub async fn merge(&self, reference: &ObjectRef, patch: Value, resource_version: Option<&str>) -> Result<Value, WriteError> {
+    pub async fn merge(
+        &self,
+        reference: &ObjectRef,
+        patch: Value,
+        resource_version: Option<&str>,
+    ) -> Result<Value, WriteError> {
         let patch = Patch::Merge(guarded(patch, resource_version));
         let api = self.api(reference);
         let parameters = PatchParams::default();
@@ -102,11 +107,18 @@ impl Writer {
     }
 
     /// Merge-patches the status of an object; with `resource_version` only if it is still of that version.
-    pub async fn merge_status(&self, reference: &ObjectRef, patch: Value, resource_version: Option<&str>) -> Result<Value, WriteError> {
+    pub async fn merge_status(
+        &self,
+        reference: &ObjectRef,
+        patch: Value,
+        resource_version: Option<&str>,
+    ) -> Result<Value, WriteError> {
         let patch = Patch::Merge(guarded(patch, resource_version));
         let api = self.api(reference);
         let parameters = PatchParams::default();
-        let written = self.send(api.patch_status(&reference.name, &parameters, &patch)).await?;
+        let written = self
+            .send(api.patch_status(&reference.name, &parameters, &patch))
+            .await?;
         self.keep(reference, written)
     }
 
@@ -118,7 +130,10 @@ impl Writer {
             parameters = DeleteParams::default();
         }
         if let Some(uid) = uid {
-            parameters = parameters.preconditions(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+            parameters = parameters.preconditions(Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: None,
+            });
         }
         let api = self.api(reference);
         match self.send(api.delete(&reference.name, &parameters)).await {
@@ -178,7 +193,10 @@ impl Writer {
         }
         match tokio::time::timeout(TIMEOUT, call).await {
             Ok(answer) => answer.map_err(WriteError::from),
-            Err(_) => Err(WriteError::Transient(format!("no answer from the API server within {} s", TIMEOUT.as_secs()))),
+            Err(_) => Err(WriteError::Transient(format!(
+                "no answer from the API server within {} s",
+                TIMEOUT.as_secs()
+            ))),
         }
     }
 
@@ -199,7 +217,9 @@ fn decode(body: &Value) -> Result<DynamicObject, WriteError> {
 
 fn guarded(mut patch: Value, resource_version: Option<&str>) -> Value {
     if let (Some(version), Some(object)) = (resource_version, patch.as_object_mut()) {
-        let metadata = object.entry("metadata").or_insert_with(|| Value::Object(serde_json::Map::new()));
+        let metadata = object
+            .entry("metadata")
+            .or_insert_with(|| Value::Object(serde_json::Map::new()));
         if let Some(metadata) = metadata.as_object_mut() {
             metadata.insert("resourceVersion".to_owned(), Value::from(version));
         }

@@ -6,8 +6,7 @@ use super::*;
 use crate::runtime::fake_api::FakeApi;
 
 fn runtime(claim: Claim) -> Runtime {
-    let images =
-        ["OPERATOR_IMAGE", "IMAGE", "IMAGE_PRUNER"].map(|name| (name.to_owned(), "x".to_owned()));
+    let images = ["OPERATOR_IMAGE", "IMAGE", "IMAGE_PRUNER"].map(|name| (name.to_owned(), "x".to_owned()));
     Runtime {
         client: FakeApi::default().client(),
         claim,
@@ -61,19 +60,14 @@ async fn running_work_reaches_a_safe_point_within_its_time_and_no_longer() {
 async fn controllers_that_fail_or_end_by_themselves_are_a_failure() {
     let ended = lead(runtime(held()), async |_| Ok::<_, BoxError>(())).await;
     assert!(matches!(ended, Err(Failure::ControllersEnded)), "{ended:?}");
-    let failed = lead(runtime(held()), async |_| {
-        Err::<(), BoxError>("no watch".into())
-    })
-    .await;
+    let failed = lead(runtime(held()), async |_| Err::<(), BoxError>("no watch".into())).await;
     assert!(failed.unwrap_err().to_string().contains("no watch"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_for_a_failure_is_a_failure() {
     let result = lead(runtime(held()), async |runtime: Runtime| {
-        runtime
-            .shutdown
-            .begin(Cause::Failure("cannot watch /x".to_owned()));
+        runtime.shutdown.begin(Cause::Failure("cannot watch /x".to_owned()));
         Ok::<_, BoxError>(())
     });
     assert!(result.await.unwrap_err().to_string().contains("/x"));
@@ -107,20 +101,14 @@ async fn timings_follow_the_topology_and_an_unknown_one_is_told() {
         if let Some(object) = object {
             api.put(path, object);
         }
-        let events = Events::start(
-            api.client(),
-            None,
-            Arc::new(SystemClock),
-            Arc::new(Metrics::new("1")),
-        );
+        let events = Events::start(api.client(), None, Arc::new(SystemClock), Arc::new(Metrics::new("1")));
         assert_eq!(timings(&api.client(), &events).await, expected);
         events.flush(Duration::from_secs(1)).await;
         let told = api.list(told);
         assert_eq!(told.len(), events_told);
         assert!(
-            told.iter().all(
-                |event| event["reason"] == "ControlPlaneTopology" && event["type"] == "Warning"
-            )
+            told.iter()
+                .all(|event| event["reason"] == "ControlPlaneTopology" && event["type"] == "Warning")
         );
     }
 }

@@ -67,7 +67,10 @@ pub struct Rejection {
 impl Rejection {
     /// A rejection.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self {
+            reason,
+            message: message.into(),
+        }
     }
 }
 
@@ -198,10 +201,16 @@ pub fn resolve(config: &Config, snapshot: &Snapshot) -> Result<Resolved, Rejecti
     let spec = &config.spec;
     if spec.replicas < 0 {
         // The first words are matched by users' tests.
-        let message = format!("replicas must be greater than or equal to 0, spec.replicas is {}", spec.replicas);
+        let message = format!(
+            "replicas must be greater than or equal to 0, spec.replicas is {}",
+            spec.replicas
+        );
         return Err(Rejection::new(Reason::VerificationFailed, message));
     }
-    let routes = routes(spec.default_route.unwrap_or(false), spec.routes.as_deref().unwrap_or_default())?;
+    let routes = routes(
+        spec.default_route.unwrap_or(false),
+        spec.routes.as_deref().unwrap_or_default(),
+    )?;
     let requests = spec.requests.clone().unwrap_or_default();
     Ok(Resolved {
         replicas: spec.replicas,
@@ -277,7 +286,11 @@ fn log_level(level: Option<&str>, logging: i64) -> &'static str {
 }
 
 fn routes(default_route: bool, entries: &[RouteEntry]) -> Result<Vec<WantedRoute>, Rejection> {
-    let default = WantedRoute { name: names::DEFAULT_ROUTE.to_owned(), host: None, secret: None };
+    let default = WantedRoute {
+        name: names::DEFAULT_ROUTE.to_owned(),
+        host: None,
+        secret: None,
+    };
     let mut wanted: Vec<_> = default_route.then_some(default).into_iter().collect();
     let mut seen = BTreeSet::new();
     for entry in entries {
@@ -289,7 +302,10 @@ fn routes(default_route: bool, entries: &[RouteEntry]) -> Result<Vec<WantedRoute
             return Err(Rejection::new(Reason::VerificationFailed, message));
         }
         if !seen.insert(&entry.name) {
-            let message = format!("spec.routes has two entries named {:?}: names must be unique", entry.name);
+            let message = format!(
+                "spec.routes has two entries named {:?}: names must be unique",
+                entry.name
+            );
             return Err(Rejection::new(Reason::VerificationFailed, message));
         }
         let given = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
@@ -335,7 +351,11 @@ fn limits(direction: &str, given: Option<&RequestLimits>) -> Result<Option<Limit
             return Err(Rejection::new(Reason::InvalidRequestsLimits, message));
         }
     }
-    Ok(Some(Limits { max_running, max_in_queue, max_wait }))
+    Ok(Some(Limits {
+        max_running,
+        max_in_queue,
+        max_wait,
+    }))
 }
 
 fn overrides(given: Option<&Value>) -> Result<Overrides, Rejection> {

@@ -15,16 +15,21 @@ use crate::storage;
 /// no Config yet to carry it.
 pub async fn bootstrap(context: &Context, snapshot: &Snapshot) -> Result<(), String> {
     let Some(infrastructure) = snapshot.infrastructure() else {
-        return Err("Infrastructure cluster does not exist: without it the platform, and so the storage, is not known".to_owned());
+        return Err(
+            "Infrastructure cluster does not exist: without it the platform, and so the storage, is not known"
+                .to_owned(),
+        );
     };
     let platform = defaults::platform(&infrastructure);
     let storage = match defaults::storage(platform.as_deref()) {
         PlatformStorage::Nothing => None,
         PlatformStorage::Backend(storage) => Some(*storage),
         PlatformStorage::SwiftOrClaim => {
-            return Err("platform OpenStack: this build cannot find out yet whether Swift can be used. Create the Config \
+            return Err(
+                "platform OpenStack: this build cannot find out yet whether Swift can be used. Create the Config \
                         cluster by hand, with spec.storage.pvc.claim naming a claim"
-                .to_owned());
+                    .to_owned(),
+            );
         }
     };
     if storage.as_ref().is_some_and(|s| s.pvc.is_some()) {
@@ -48,9 +53,12 @@ async fn claim(context: &Context, snapshot: &Snapshot, platform: Option<&str>) -
 async fn create(context: &Context, reference: &ObjectRef, body: &Value) -> Result<(), String> {
     match context.writer.create(reference, body).await {
         Ok(_) => Ok(()),
-        Err(WriteError::Conflict(_)) => {
-            context.writer.read(reference).await.map(drop).map_err(|error| format!("cannot read {reference}: {error}"))
-        }
+        Err(WriteError::Conflict(_)) => context
+            .writer
+            .read(reference)
+            .await
+            .map(drop)
+            .map_err(|error| format!("cannot read {reference}: {error}")),
         Err(error) => Err(format!("cannot create {reference}: {error}")),
     }
 }

@@ -46,23 +46,36 @@ async fn pass(context: &Context, began: Instant) -> Result<Duration, ()> {
         return Ok(RESYNC); // a sync triggers the next pass
     }
     let config = snapshot.config().ok().flatten();
-    let removed = config.as_ref().is_none_or(|c| ManagementState::of(c) == ManagementState::Removed);
+    let removed = config
+        .as_ref()
+        .is_none_or(|c| ManagementState::of(c) == ManagementState::Removed);
     let no_redirect = config.as_ref().is_some_and(|c| c.spec.disable_redirect == Some(true));
     let ca = context.board.storage_ca().filter(|_| !removed);
     let mut wanted = certificates::certificates(&snapshot, ca.as_deref(), no_redirect, removed);
     let expected = config.is_none_or(|c| ManagementState::of(&c) == ManagementState::Managed);
     if expected && began.elapsed() < SETTLE && !settled(&snapshot) {
         // serviceca itself goes out: it is what brings the service CA.
-        wanted.plan.present.retain(|d| d.reference.name == names::SERVICE_CA_MAP);
+        wanted
+            .plan
+            .present
+            .retain(|d| d.reference.name == names::SERVICE_CA_MAP);
         let Certificates { plan, .. } = wanted;
         let report = apply::apply(&plan, &snapshot, &NothingRecorded, &context.writer).await;
         context.tell(report.notices);
-        return if report.failures.is_empty() { Ok(SETTLE.saturating_sub(began.elapsed())) } else { Err(()) };
+        return if report.failures.is_empty() {
+            Ok(SETTLE.saturating_sub(began.elapsed()))
+        } else {
+            Err(())
+        };
     }
     let report = apply::apply(&wanted.plan, &snapshot, &NothingRecorded, &context.writer).await;
     context.tell(report.notices);
     context.tell(wanted.notices);
-    let problems: Vec<String> = wanted.error.into_iter().chain(report.failures.iter().cloned()).collect();
+    let problems: Vec<String> = wanted
+        .error
+        .into_iter()
+        .chain(report.failures.iter().cloned())
+        .collect();
     let verdict = if problems.is_empty() {
         Verdict::new(CONDITION, Status::False, "AsExpected", "CA maps are up to date")
     } else {
@@ -71,7 +84,11 @@ async fn pass(context: &Context, began: Instant) -> Result<Duration, ()> {
     if context.board.post(verdict) {
         context.world.trigger(Controller::Registry);
     }
-    if report.failures.is_empty() { Ok(RESYNC) } else { Err(()) }
+    if report.failures.is_empty() {
+        Ok(RESYNC)
+    } else {
+        Err(())
+    }
 }
 
 /// Whether the Service and the injected service CA are there, or will not come.
@@ -79,14 +96,22 @@ fn settled(snapshot: &Snapshot) -> bool {
     let map = snapshot.objects.operand(Kind::ConfigMap, names::CERTIFICATES_MAP);
     let service = snapshot.objects.operand(Kind::Service, names::REGISTRY);
     let ca = snapshot.objects.operand(Kind::ConfigMap, names::SERVICE_CA_MAP);
-    let injected = ca.and_then(|c| c.pointer(&format!("/data/{}", names::SERVICE_CA_KEY))).is_some();
+    let injected = ca
+        .and_then(|c| c.pointer(&format!("/data/{}", names::SERVICE_CA_KEY)))
+        .is_some();
     map.is_some() || (service.is_some() && injected)
 }
 
 /// Follows the map that `images.config.openshift.io/cluster` names.
 fn follow(context: &Context, snapshot: &Snapshot) {
     let image = snapshot.objects.cluster(Kind::Image, names::CLUSTER);
-    let name = image.and_then(|i| i.pointer("/spec/additionalTrustedCA/name")).and_then(serde_json::Value::as_str);
-    let wanted = name.filter(|n| !n.is_empty()).map(|n| ObjectRef::new(Kind::ConfigMap, names::CONFIG_NAMESPACE, n));
-    context.world.follow(&wanted.into_iter().collect(), &[Controller::Certificates]);
+    let name = image
+        .and_then(|i| i.pointer("/spec/additionalTrustedCA/name"))
+        .and_then(serde_json::Value::as_str);
+    let wanted = name
+        .filter(|n| !n.is_empty())
+        .map(|n| ObjectRef::new(Kind::ConfigMap, names::CONFIG_NAMESPACE, n));
+    context
+        .world
+        .follow(&wanted.into_iter().collect(), &[Controller::Certificates]);
 }

@@ -13,7 +13,12 @@ use crate::observe::Controller;
 use crate::status::cluster_operator::{self, Sources};
 
 /// Conditions of the Config that every loop of this build has written once it ran: an output waits for them.
-const AWAITED: &[&str] = &["Available", "Progressing", "Degraded", "ImageRegistryCertificatesControllerDegraded"];
+const AWAITED: &[&str] = &[
+    "Available",
+    "Progressing",
+    "Degraded",
+    "ImageRegistryCertificatesControllerDegraded",
+];
 
 /// Runs passes until the process stops leading.
 pub async fn run(context: Context) {
@@ -68,7 +73,11 @@ async fn pass(context: &Context) -> Result<(), WriteError> {
         }
     };
     let version = live.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-    match context.writer.merge_status(&reference, json!({"status": status}), version).await {
+    match context
+        .writer
+        .merge_status(&reference, json!({"status": status}), version)
+        .await
+    {
         Err(WriteError::Conflict(cause)) => {
             context.writer.read(&reference).await?;
             Err(WriteError::Conflict(cause))

@@ -57,7 +57,8 @@ impl Context {
 
     /// Counts and times a pass.
     fn reconciled(&self, controller: &'static str, well: bool, took: Duration) {
-        self.metrics.reconciled(controller, if well { Outcome::Success } else { Outcome::Error }, took);
+        self.metrics
+            .reconciled(controller, if well { Outcome::Success } else { Outcome::Error }, took);
     }
 
     /// Sets the operator's own log level, at run time.
@@ -66,7 +67,8 @@ impl Context {
             Ok(change) => (change, None),
             Err(LevelError::Unknown { error, change }) => (change, Some(error.to_string())),
             Err(error) => {
-                self.events.publish(Event::warning("OperatorLogLevelChangeFailed", error.to_string()));
+                self.events
+                    .publish(Event::warning("OperatorLogLevelChangeFailed", error.to_string()));
                 return;
             }
         };
@@ -74,7 +76,10 @@ impl Context {
             self.events.publish(Event::warning("OperatorLogLevelInvalid", invalid));
         }
         if let Change::Changed { from, to } = change {
-            self.events.publish(Event::normal("OperatorLogLevelChange", format!("operator log level changed from {from} to {to}")));
+            self.events.publish(Event::normal(
+                "OperatorLogLevelChange",
+                format!("operator log level changed from {from} to {to}"),
+            ));
         }
     }
 
@@ -82,7 +87,11 @@ impl Context {
     fn tell(&self, notices: impl IntoIterator<Item = Notice>) {
         for notice in notices {
             let Notice { warning, reason, note } = notice;
-            self.events.publish(if warning { Event::warning(reason, note) } else { Event::normal(reason, note) });
+            self.events.publish(if warning {
+                Event::warning(reason, note)
+            } else {
+                Event::normal(reason, note)
+            });
         }
     }
 

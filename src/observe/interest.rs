@@ -57,7 +57,13 @@ const ALL: &[Controller] = Controller::ALL;
 ///
 /// [`World::follow`]: super::World::follow
 pub fn interests() -> Vec<Interest> {
-    let whole = |kind, namespace, triggers| Interest { kind, namespace, name: None, labels: None, triggers };
+    let whole = |kind, namespace, triggers| Interest {
+        kind,
+        namespace,
+        name: None,
+        labels: None,
+        triggers,
+    };
     let named = |kind, namespace, name: &str, triggers| Interest {
         kind,
         namespace,
@@ -85,13 +91,31 @@ pub fn interests() -> Vec<Interest> {
         whole(Kind::Route, own, REGISTRY),
         whole(Kind::PersistentVolumeClaim, own, REGISTRY),
         named(Kind::ClusterRole, None, names::REGISTRY_CLUSTER_ROLE, REGISTRY),
-        named(Kind::ClusterRoleBinding, None, names::REGISTRY_CLUSTER_ROLE_BINDING, REGISTRY),
-        named(Kind::Secret, Some(names::CONFIG_NAMESPACE), names::PULL_SECRET, REGISTRY),
+        named(
+            Kind::ClusterRoleBinding,
+            None,
+            names::REGISTRY_CLUSTER_ROLE_BINDING,
+            REGISTRY,
+        ),
+        named(
+            Kind::Secret,
+            Some(names::CONFIG_NAMESPACE),
+            names::PULL_SECRET,
+            REGISTRY,
+        ),
         named(Kind::ConfigMap, own, names::CERTIFICATES_MAP, BOTH),
         named(Kind::ConfigMap, own, names::SERVICE_CA_MAP, BOTH),
         named(Kind::ConfigMap, own, names::TRUSTED_CA_MAP, REGISTRY),
-        named(Kind::ConfigMap, Some(names::CONFIG_MANAGED_NAMESPACE), names::CA_MAP, CERTIFICATES),
-        Interest { labels: Some("docker-registry=default"), ..whole(Kind::Pod, own, REGISTRY) },
+        named(
+            Kind::ConfigMap,
+            Some(names::CONFIG_MANAGED_NAMESPACE),
+            names::CA_MAP,
+            CERTIFICATES,
+        ),
+        Interest {
+            labels: Some("docker-registry=default"),
+            ..whole(Kind::Pod, own, REGISTRY)
+        },
     ];
     let secrets = [
         names::SERVING_CERT_SECRET,

@@ -16,7 +16,9 @@ pub fn trim(kind: Kind, object: Value) -> Value {
 
 /// Whether two versions of an object differ in more than their `resourceVersion`.
 pub fn changed(old: &Value, new: &Value) -> bool {
-    let (Value::Object(old), Value::Object(new)) = (old, new) else { return old != new };
+    let (Value::Object(old), Value::Object(new)) = (old, new) else {
+        return old != new;
+    };
     if old.len() != new.len() {
         return true;
     }
@@ -47,20 +49,48 @@ fn without_managed_fields(mut object: Value) -> Value {
 
 /// Labels, taints and readiness: a kubelet's heartbeat changes none of them.
 fn node(object: &Value) -> Value {
-    let ready = object.pointer("/status/conditions").and_then(Value::as_array).and_then(|conditions| {
-        conditions.iter().find(|c| c.get("type").and_then(Value::as_str) == Some("Ready"))?.get("status").cloned()
-    });
-    let mut kept = pick(object, &["/metadata/name", "/metadata/labels", "/spec/taints", "/spec/unschedulable"]);
+    let ready = object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)
+        .and_then(|conditions| {
+            conditions
+                .iter()
+                .find(|c| c.get("type").and_then(Value::as_str) == Some("Ready"))?
+                .get("status")
+                .cloned()
+        });
+    let mut kept = pick(
+        object,
+        &[
+            "/metadata/name",
+            "/metadata/labels",
+            "/spec/taints",
+            "/spec/unschedulable",
+        ],
+    );
     if let (Some(ready), Some(kept)) = (ready, kept.as_object_mut()) {
-        kept.insert("status".to_owned(), json!({"conditions": [{"type": "Ready", "status": ready}]}));
+        kept.insert(
+            "status".to_owned(),
+            json!({"conditions": [{"type": "Ready", "status": ready}]}),
+        );
     }
     kept
 }
 
 /// Whether it is there, where, and since when it is asked to go.
 fn pod(object: &Value) -> Value {
-    let metadata = ["name", "namespace", "labels", "deletionTimestamp", "deletionGracePeriodSeconds"];
-    let pointers: Vec<_> = metadata.iter().map(|m| format!("/metadata/{m}")).chain(["/spec/nodeName".to_owned()]).collect();
+    let metadata = [
+        "name",
+        "namespace",
+        "labels",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ];
+    let pointers: Vec<_> = metadata
+        .iter()
+        .map(|m| format!("/metadata/{m}"))
+        .chain(["/spec/nodeName".to_owned()])
+        .collect();
     pick(object, &pointers.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
@@ -69,7 +99,9 @@ fn pick(object: &Value, pointers: &[&str]) -> Value {
     let mut kept = Map::new();
     for pointer in pointers {
         let mut parts = pointer.trim_start_matches('/').split('/');
-        let (Some(top), Some(member), Some(value)) = (parts.next(), parts.next(), object.pointer(pointer)) else { continue };
+        let (Some(top), Some(member), Some(value)) = (parts.next(), parts.next(), object.pointer(pointer)) else {
+            continue;
+        };
         let part = kept.entry(top.to_owned()).or_insert_with(|| Value::Object(Map::new()));
         if let Some(part) = part.as_object_mut() {
             part.insert(member.to_owned(), value.clone());
@@ -99,12 +131,18 @@ mod tests {
         let object = |version: &str, label: &str| json!({"metadata": {"resourceVersion": version, "labels": {"a": label}}, "spec": 1});
         assert!(!changed(&object("1", "x"), &object("2", "x")));
         assert!(changed(&object("1", "x"), &object("1", "y")));
-        assert!(changed(&object("1", "x"), &json!({"metadata": {"labels": {"a": "x"}}, "spec": 2})));
+        assert!(changed(
+            &object("1", "x"),
+            &json!({"metadata": {"labels": {"a": "x"}}, "spec": 2})
+        ));
     }
 
     #[test]
     fn managed_fields_are_not_kept() {
-        let kept = trim(Kind::Secret, json!({"metadata": {"name": "s", "managedFields": [{"manager": "x"}]}}));
+        let kept = trim(
+            Kind::Secret,
+            json!({"metadata": {"name": "s", "managedFields": [{"manager": "x"}]}}),
+        );
         assert_eq!(kept, json!({"metadata": {"name": "s"}}));
     }
 }

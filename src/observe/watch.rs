@@ -49,7 +49,13 @@ pub async fn follow(client: Client, interest: Interest, world: World) {
     }
 }
 
-async fn run(client: &Client, interest: &Interest, world: &World, strategy: InitialListStrategy, wait: &mut Duration) -> Ended {
+async fn run(
+    client: &Client,
+    interest: &Interest,
+    world: &World,
+    strategy: InitialListStrategy,
+    wait: &mut Duration,
+) -> Ended {
     let resource = interest.kind.resource();
     let api: Api<DynamicObject> = match interest.namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
@@ -84,8 +90,11 @@ async fn run(client: &Client, interest: &Interest, world: &World, strategy: Init
             }
             Ok(Event::Delete(object)) => {
                 let version = object.resource_version();
-                let reference =
-                    ObjectRef::new(interest.kind, &object.namespace().unwrap_or_default(), &object.name_any());
+                let reference = ObjectRef::new(
+                    interest.kind,
+                    &object.namespace().unwrap_or_default(),
+                    &object.name_any(),
+                );
                 world.vanish(interest, &reference, version.as_deref());
             }
             Err(error) => match classify(&error, streaming) {
@@ -123,7 +132,11 @@ fn classify(error: &watcher::Error, streaming: bool) -> Option<Ended> {
 /// One undecodable object must not stop a watch; a DynamicObject always decodes, so all that can be missing is a name.
 fn convert(interest: &Interest, object: DynamicObject) -> Option<(ObjectRef, Value)> {
     let name = object.metadata.name.clone()?;
-    let reference = ObjectRef::new(interest.kind, object.metadata.namespace.as_deref().unwrap_or_default(), &name);
+    let reference = ObjectRef::new(
+        interest.kind,
+        object.metadata.namespace.as_deref().unwrap_or_default(),
+        &name,
+    );
     let mut value = serde_json::to_value(object).ok()?;
     // Lists leave both out of their items; everything that we keep carries them.
     if let Some(map) = value.as_object_mut() {

@@ -40,10 +40,24 @@ struct State {
 impl World {
     /// Starts every watch of [`interests`].
     pub fn start(client: Client, environment: Environment) -> Self {
-        let triggers = Controller::ALL.iter().map(|controller| (*controller, Notify::new())).collect();
-        let state = Mutex::new(State { security_api: true, ..State::default() });
-        let shared = Shared { client, environment, state, triggers, synced: Notify::new() };
-        let world = Self { shared: Arc::new(shared) };
+        let triggers = Controller::ALL
+            .iter()
+            .map(|controller| (*controller, Notify::new()))
+            .collect();
+        let state = Mutex::new(State {
+            security_api: true,
+            ..State::default()
+        });
+        let shared = Shared {
+            client,
+            environment,
+            state,
+            triggers,
+            synced: Notify::new(),
+        };
+        let world = Self {
+            shared: Arc::new(shared),
+        };
         for interest in interests() {
             world.watch(interest);
         }
@@ -102,14 +116,19 @@ impl World {
         let known = interests();
         let unwanted: Vec<Interest> = {
             let state = self.state();
-            let extra = state.followed.keys().filter(|i| i.triggers == triggers && !known.contains(i));
+            let extra = state
+                .followed
+                .keys()
+                .filter(|i| i.triggers == triggers && !known.contains(i));
             extra.filter(|i| !wanted.contains(i)).cloned().collect()
         };
         for interest in unwanted {
             self.unwatch(&interest);
         }
         for interest in wanted {
-            let covered = known.iter().any(|k| k.kind == interest.kind && k.namespace == interest.namespace && k.name == interest.name);
+            let covered = known
+                .iter()
+                .any(|k| k.kind == interest.kind && k.namespace == interest.namespace && k.name == interest.name);
             if !covered && !self.state().followed.contains_key(&interest) {
                 self.watch(interest);
             }
@@ -120,7 +139,11 @@ impl World {
     pub fn written(&self, reference: ObjectRef, object: Value) {
         let object = trim::trim(reference.kind, object);
         let mut state = self.state();
-        if state.objects.find(&reference).is_none_or(|known| !is_older(&object, known)) {
+        if state
+            .objects
+            .find(&reference)
+            .is_none_or(|known| !is_older(&object, known))
+        {
             state.objects.insert(reference, Arc::new(object));
         }
     }
@@ -148,7 +171,11 @@ impl World {
 
     pub(super) fn vanish(&self, interest: &Interest, reference: &ObjectRef, version: Option<&str>) {
         let mut state = self.state();
-        let newer = |known: &Arc<Value>| version_of(known).zip(version.and_then(|v| v.parse().ok())).is_some_and(|(known, gone): (u64, u64)| known > gone);
+        let newer = |known: &Arc<Value>| {
+            version_of(known)
+                .zip(version.and_then(|v| v.parse().ok()))
+                .is_some_and(|(known, gone): (u64, u64)| known > gone)
+        };
         if state.objects.find(reference).is_some_and(newer) {
             return; // made anew by us; the watch has not come to it yet
         }
@@ -186,7 +213,11 @@ impl World {
         refresh_absent_kinds(&mut state);
         drop(state);
         if new {
-            tracing::info!(kind = interest.kind.kind(), group = interest.kind.group(), "the API server does not serve this kind; it is asked for again");
+            tracing::info!(
+                kind = interest.kind.kind(),
+                group = interest.kind.group(),
+                "the API server does not serve this kind; it is asked for again"
+            );
             self.notify(interest);
         }
         self.shared.synced.notify_waiters();
@@ -194,7 +225,11 @@ impl World {
 
     fn watch(&self, interest: Interest) {
         self.state().pending.insert(interest.clone());
-        let task = tokio::spawn(watch::follow(self.shared.client.clone(), interest.clone(), self.clone()));
+        let task = tokio::spawn(watch::follow(
+            self.shared.client.clone(),
+            interest.clone(),
+            self.clone(),
+        ));
         self.state().followed.insert(interest, task.abort_handle());
     }
 
@@ -205,7 +240,11 @@ impl World {
         }
         state.pending.remove(interest);
         if let Some(name) = &interest.name {
-            state.objects.remove(&ObjectRef::new(interest.kind, interest.namespace.unwrap_or_default(), name));
+            state.objects.remove(&ObjectRef::new(
+                interest.kind,
+                interest.namespace.unwrap_or_default(),
+                name,
+            ));
         }
     }
 
@@ -222,9 +261,19 @@ impl World {
 }
 
 fn extra(object: &ObjectRef, triggers: &'static [Controller]) -> Option<Interest> {
-    let namespace = [crate::names::NAMESPACE, crate::names::CONFIG_NAMESPACE, crate::names::CONFIG_MANAGED_NAMESPACE];
+    let namespace = [
+        crate::names::NAMESPACE,
+        crate::names::CONFIG_NAMESPACE,
+        crate::names::CONFIG_MANAGED_NAMESPACE,
+    ];
     let namespace = namespace.into_iter().find(|n| *n == object.namespace)?;
-    Some(Interest { kind: object.kind, namespace: Some(namespace), name: Some(object.name.clone()), labels: None, triggers })
+    Some(Interest {
+        kind: object.kind,
+        namespace: Some(namespace),
+        name: Some(object.name.clone()),
+        labels: None,
+        triggers,
+    })
 }
 
 fn refresh_absent_kinds(state: &mut State) {
@@ -239,5 +288,7 @@ fn version_of(object: &Value) -> Option<u64> {
 /// Whether `object` is an earlier version of `known`. Versions of one resource may be compared as numbers (Kubernetes
 /// promises it since 1.35, and etcd has always kept it); what is no number counts as newer.
 fn is_older(object: &Value, known: &Value) -> bool {
-    version_of(object).zip(version_of(known)).is_some_and(|(object, known)| object < known)
+    version_of(object)
+        .zip(version_of(known))
+        .is_some_and(|(object, known)| object < known)
 }

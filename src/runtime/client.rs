@@ -88,11 +88,7 @@ pub fn user_agent(version: &str) -> String {
 
 /// Builds the client from a kubeconfig file, or else from the pod's ServiceAccount, whose token and CA are read again as they
 /// rotate. The variable `KUBECONFIG` is not consulted. Nothing is sent yet.
-pub async fn connect(
-    kubeconfig: Option<&Path>,
-    version: &str,
-    metrics: Arc<Metrics>,
-) -> Result<Client, ClientError> {
+pub async fn connect(kubeconfig: Option<&Path>, version: &str, metrics: Arc<Metrics>) -> Result<Client, ClientError> {
     let mut config = match kubeconfig {
         Some(path) => from_file(path).await?,
         None => Config::incluster().map_err(|error| ClientError::InCluster(Box::new(error)))?,
@@ -111,20 +107,14 @@ pub async fn connect(
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .build(Bounded(connector(&config)?));
-    let inner = config
-        .extra_headers_layer()
-        .map_err(setup)?
-        .layer(Transport(client));
+    let inner = config.extra_headers_layer().map_err(setup)?.layer(Transport(client));
     let namespace = config.default_namespace.clone();
     Ok(match config.auth_layer().map_err(setup)? {
         Some(auth) => Client::new(
             Calls::new(config.base_uri_layer().layer(auth.layer(inner)), metrics),
             namespace,
         ),
-        None => Client::new(
-            Calls::new(config.base_uri_layer().layer(inner), metrics),
-            namespace,
-        ),
+        None => Client::new(Calls::new(config.base_uri_layer().layer(inner), metrics), namespace),
     })
 }
 
@@ -152,12 +142,9 @@ fn connector(config: &Config) -> Result<HttpsConnector<HttpConnector>, ClientErr
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(CALL_TIMEOUT));
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let mut builder = HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
-        .https_or_http();
+    let mut builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
     if let Some(name) = &config.tls_server_name {
-        let fixed = ServerName::try_from(name.clone())
-            .map_err(|_| ClientError::ServerName(name.clone()))?;
+        let fixed = ServerName::try_from(name.clone()).map_err(|_| ClientError::ServerName(name.clone()))?;
         builder = builder.with_server_name_resolver(FixedServerNameResolver::new(fixed));
     }
     Ok(builder.enable_all_versions().wrap_connector(tcp))
@@ -266,9 +253,7 @@ where
             let answer = tokio::time::timeout_at(deadline, repeat(inner, request, &metrics)).await;
             let Ok(answer) = answer else {
                 metrics.api_request(&method, 0);
-                return Err(
-                    format!("{what}: no answer within {} s", CALL_TIMEOUT.as_secs()).into(),
-                );
+                return Err(format!("{what}: no answer within {} s", CALL_TIMEOUT.as_secs()).into());
             };
             let deadline = (!watches).then(|| Box::pin(tokio::time::sleep_until(deadline)));
             Ok(answer?.map(|body| Deadlined {
@@ -288,11 +273,7 @@ fn is_watch(uri: &Uri) -> bool {
     })
 }
 
-async fn repeat<S, B>(
-    inner: S,
-    request: Request<Body>,
-    metrics: &Metrics,
-) -> Result<Response<B>, BoxError>
+async fn repeat<S, B>(inner: S, request: Request<Body>, metrics: &Metrics) -> Result<Response<B>, BoxError>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
@@ -314,9 +295,7 @@ where
             .map_err(Into::into);
         metrics.api_request(
             &parts.method,
-            answer
-                .as_ref()
-                .map_or(0, |response| response.status().as_u16()),
+            answer.as_ref().map_or(0, |response| response.status().as_u16()),
         );
         match (&answer, &next) {
             (Ok(response), Some(_)) => match wait(&parts.method, response, attempt) {
@@ -334,8 +313,7 @@ where
 fn wait<B>(method: &Method, response: &Response<B>, attempt: u32) -> Option<Duration> {
     match response.status() {
         StatusCode::TOO_MANY_REQUESTS => {}
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT if *method == Method::GET => {
-        }
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT if *method == Method::GET => {}
         _ => return None,
     }
     let asked = response
@@ -373,10 +351,7 @@ where
         match self.deadline.as_mut() {
             Some(deadline) => {
                 ready!(deadline.as_mut().poll(context));
-                let text = format!(
-                    "the response was not complete within {} s",
-                    CALL_TIMEOUT.as_secs()
-                );
+                let text = format!("the response was not complete within {} s", CALL_TIMEOUT.as_secs());
                 Poll::Ready(Some(Err(text.into())))
             }
             None => Poll::Pending,
@@ -460,9 +435,7 @@ mod tests {
                 } else {
                     "no"
                 };
-                let body = Full::from(text)
-                    .map_err(|never| match never {})
-                    .boxed_unsync();
+                let body = Full::from(text).map_err(|never| match never {}).boxed_unsync();
                 Ok(Response::builder()
                     .status(status)
                     .header("retry-after", "1")
@@ -487,16 +460,8 @@ mod tests {
         }
         let (client, _) = Scripted::new(&[1]);
         let maps: Api<ConfigMap> = Api::default_namespaced(client);
-        let mut watch = Box::pin(
-            maps.watch(&kube::api::WatchParams::default(), "0")
-                .await
-                .unwrap(),
-        );
-        let event = tokio::time::timeout(
-            Duration::from_hours(2),
-            futures::StreamExt::next(&mut watch),
-        )
-        .await;
+        let mut watch = Box::pin(maps.watch(&kube::api::WatchParams::default(), "0").await.unwrap());
+        let event = tokio::time::timeout(Duration::from_hours(2), futures::StreamExt::next(&mut watch)).await;
         assert!(event.is_err(), "the watch was cut: {event:?}");
     }
 
@@ -505,13 +470,8 @@ mod tests {
         let create = async |statuses: &[u16]| {
             let (client, calls) = Scripted::new(statuses);
             let maps: Api<ConfigMap> = Api::default_namespaced(client);
-            let (result, time) =
-                timed(maps.create(&PostParams::default(), &ConfigMap::default())).await;
-            (
-                result.is_ok(),
-                calls.load(Ordering::Relaxed),
-                time.as_secs(),
-            )
+            let (result, time) = timed(maps.create(&PostParams::default(), &ConfigMap::default())).await;
+            (result.is_ok(), calls.load(Ordering::Relaxed), time.as_secs())
         };
         assert_eq!(create(&[429, 429, 200]).await, (true, 3, 2));
         assert_eq!(create(&[504, 200]).await, (false, 1, 0));
@@ -524,10 +484,7 @@ mod tests {
     async fn a_read_is_repeated_after_an_outage_of_the_server() {
         let (client, calls) = Scripted::new(&[503, 504, 200]);
         let maps: Api<ConfigMap> = Api::default_namespaced(client);
-        assert_eq!(
-            maps.get("x").await.unwrap().metadata.name.as_deref(),
-            Some("x")
-        );
+        assert_eq!(maps.get("x").await.unwrap().metadata.name.as_deref(), Some("x"));
         assert_eq!(calls.load(Ordering::Relaxed), 3);
     }
 

@@ -63,11 +63,10 @@ pub fn read(path: &Path) -> Result<ServingInfo, ConfigFileError> {
         path: path.to_owned(),
         error,
     })?;
-    let file: Option<ConfigFile> =
-        serde_saphyr::from_str(&text).map_err(|error| ConfigFileError::Parse {
-            path: path.to_owned(),
-            error: Box::new(error),
-        })?;
+    let file: Option<ConfigFile> = serde_saphyr::from_str(&text).map_err(|error| ConfigFileError::Parse {
+        path: path.to_owned(),
+        error: Box::new(error),
+    })?;
     let Some(info) = file.and_then(|file| file.serving_info) else {
         return Ok(ServingInfo::default());
     };

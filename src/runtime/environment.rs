@@ -48,41 +48,28 @@ pub struct ProxyVariables {
 impl ProcessEnvironment {
     /// Reads the process's environment. Values that are not UTF-8 count as absent.
     pub fn from_process() -> Result<Self, MissingVariable> {
-        let known = env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
+        let known =
+            env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self::from_variables(known)
     }
 
     /// Reads the given variables.
-    pub fn from_variables(
-        variables: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, MissingVariable> {
-        let mut set: BTreeMap<String, String> = variables
-            .into_iter()
-            .filter(|(_, value)| !value.is_empty())
-            .collect();
+    pub fn from_variables(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, MissingVariable> {
+        let mut set: BTreeMap<String, String> = variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         let mut take = |name: &str| set.remove(name);
         Ok(Self {
             release_version: take("RELEASE_VERSION").unwrap_or_default(),
             operator_image_version: take("OPERATOR_IMAGE_VERSION").unwrap_or_default(),
-            operator_image: take("OPERATOR_IMAGE")
-                .ok_or(MissingVariable("OPERATOR_IMAGE", "node-ca"))?,
+            operator_image: take("OPERATOR_IMAGE").ok_or(MissingVariable("OPERATOR_IMAGE", "node-ca"))?,
             image: take("IMAGE").ok_or(MissingVariable("IMAGE", "the registry"))?,
-            image_pruner: take("IMAGE_PRUNER")
-                .ok_or(MissingVariable("IMAGE_PRUNER", "the image pruner"))?,
+            image_pruner: take("IMAGE_PRUNER").ok_or(MissingVariable("IMAGE_PRUNER", "the image pruner"))?,
             watch_namespace: take("WATCH_NAMESPACE"),
             pod_name: take("POD_NAME"),
             azure_environment_filepath: take("AZURE_ENVIRONMENT_FILEPATH").map(PathBuf::from),
-            azure_hcp_credentials_filepath: take("MANAGED_AZURE_HCP_CREDENTIALS_FILE_PATH")
-                .map(PathBuf::from),
+            azure_hcp_credentials_filepath: take("MANAGED_AZURE_HCP_CREDENTIALS_FILE_PATH").map(PathBuf::from),
             proxy: ProxyVariables {
-                http: take("HTTP_PROXY")
-                    .or_else(|| take("http_proxy"))
-                    .map(Secret::new),
-                https: take("HTTPS_PROXY")
-                    .or_else(|| take("https_proxy"))
-                    .map(Secret::new),
+                http: take("HTTP_PROXY").or_else(|| take("http_proxy")).map(Secret::new),
+                https: take("HTTPS_PROXY").or_else(|| take("https_proxy")).map(Secret::new),
                 no_proxy: take("NO_PROXY").or_else(|| take("no_proxy")),
             },
         })
@@ -94,40 +81,19 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<ProcessEnvironment, MissingVariable> {
-        ProcessEnvironment::from_variables(
-            pairs
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
-        )
+        ProcessEnvironment::from_variables(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
     }
 
-    const IMAGES: [(&str, &str); 3] = [
-        ("OPERATOR_IMAGE", "op"),
-        ("IMAGE", "reg"),
-        ("IMAGE_PRUNER", "cli"),
-    ];
+    const IMAGES: [(&str, &str); 3] = [("OPERATOR_IMAGE", "op"), ("IMAGE", "reg"), ("IMAGE_PRUNER", "cli")];
 
     // deploy 31
     #[test]
     fn an_empty_or_missing_image_is_refused_by_name() {
         for (missing, _) in IMAGES {
-            let rest: Vec<_> = IMAGES
-                .into_iter()
-                .filter(|(name, _)| *name != missing)
-                .collect();
-            assert!(
-                read(&rest)
-                    .unwrap_err()
-                    .to_string()
-                    .contains(&format!(" {missing} "))
-            );
+            let rest: Vec<_> = IMAGES.into_iter().filter(|(name, _)| *name != missing).collect();
+            assert!(read(&rest).unwrap_err().to_string().contains(&format!(" {missing} ")));
             let empty: Vec<_> = rest.into_iter().chain([(missing, "")]).collect();
-            assert!(
-                read(&empty)
-                    .unwrap_err()
-                    .to_string()
-                    .contains(&format!(" {missing} "))
-            );
+            assert!(read(&empty).unwrap_err().to_string().contains(&format!(" {missing} ")));
         }
     }
 

@@ -102,12 +102,7 @@ impl Events {
     /// without it, events are attached to the Namespace.
     ///
     /// Must be called within a tokio runtime.
-    pub fn start(
-        client: Client,
-        pod_name: Option<String>,
-        clock: Arc<dyn Clock>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn start(client: Client, pod_name: Option<String>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let (queue, messages) = mpsc::channel(QUEUE);
         let sender = Sender {
             client,
@@ -164,10 +159,7 @@ impl Events {
         event.hash(&mut hasher);
         let (key, now) = (hasher.finish(), Instant::now());
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if recent
-            .get(&key)
-            .is_some_and(|sent| now.duration_since(*sent) < REPEAT)
-        {
+        if recent.get(&key).is_some_and(|sent| now.duration_since(*sent) < REPEAT) {
             return true;
         }
         if recent.len() >= REMEMBERED {
@@ -268,10 +260,7 @@ impl Sender {
             None => Ok(None),
         };
         match found {
-            Ok(subject) => self
-                .subject
-                .insert(subject.unwrap_or_else(namespace))
-                .clone(),
+            Ok(subject) => self.subject.insert(subject.unwrap_or_else(namespace)).clone(),
             Err(error) => {
                 tracing::debug!("cannot find the object for events, using the Namespace: {error}");
                 namespace()
@@ -301,13 +290,9 @@ impl Sender {
         match api.get_metadata(name).await {
             Ok(object) => {
                 let owners = object.metadata.owner_references.unwrap_or_default();
-                Ok(owners
-                    .into_iter()
-                    .find(|owner| owner.controller == Some(true)))
+                Ok(owners.into_iter().find(|owner| owner.controller == Some(true)))
             }
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_forbidden() => {
-                Ok(None)
-            }
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_forbidden() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -397,13 +382,7 @@ mod tests {
             );
             assert_eq!(event["source"]["component"], "image-registry-operator");
         }
-        assert_eq!(
-            api.requests()
-                .iter()
-                .filter(|line| line.starts_with("GET"))
-                .count(),
-            2
-        );
+        assert_eq!(api.requests().iter().filter(|line| line.starts_with("GET")).count(), 2);
     }
 
     #[tokio::test(start_paused = true)]

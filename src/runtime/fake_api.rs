@@ -110,8 +110,7 @@ impl State {
 
     fn tell(&mut self, kind: &str, object: &Value) {
         let line = Bytes::from(format!("{}\n", json!({ "type": kind, "object": object })));
-        self.watchers
-            .retain(|watcher| watcher.send(line.clone()).is_ok());
+        self.watchers.retain(|watcher| watcher.send(line.clone()).is_ok());
     }
 
     fn watch(&mut self) -> Reply {
@@ -183,17 +182,10 @@ impl Service<Request<Body>> for FakeApi {
             let body = body.collect().await?.to_bytes();
             let body = serde_json::from_slice(&body).unwrap_or_default();
             let path = parts.uri.path();
-            let watches = parts
-                .uri
-                .query()
-                .is_some_and(|query| query.contains("watch=true"));
+            let watches = parts.uri.query().is_some_and(|query| query.contains("watch=true"));
             let fault = {
                 let mut state = state.lock().unwrap();
-                let verb = if watches {
-                    "WATCH"
-                } else {
-                    parts.method.as_str()
-                };
+                let verb = if watches { "WATCH" } else { parts.method.as_str() };
                 state.log.push(format!("{verb} {path}"));
                 state.fault
             };

@@ -68,10 +68,7 @@ impl FileWatch {
             .map(|path| Ok((path.clone(), content(path)?)))
             .collect::<Result<_, FileWatchError>>()?;
         if !paths.is_empty() {
-            let list: Vec<_> = paths
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect();
+            let list: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
             tracing::info!("Watching files [{}]", list.join(" "));
         }
         Ok(Self { files })
@@ -121,9 +118,7 @@ fn content(path: &Path) -> Result<Content, FileWatchError> {
     };
     match read() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-            Err(FileWatchError::Directory(path.to_owned()))
-        }
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Err(FileWatchError::Directory(path.to_owned())),
         Err(error) => Err(FileWatchError::Read {
             path: path.to_owned(),
             error,
@@ -202,9 +197,6 @@ mod tests {
     fn a_directory_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let refused = FileWatch::start(&[dir.path().to_owned()]);
-        assert!(
-            matches!(refused, Err(FileWatchError::Directory(_))),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(FileWatchError::Directory(_))), "{refused:?}");
     }
 }

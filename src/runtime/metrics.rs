@@ -84,10 +84,7 @@ pub enum Outcome {
 }
 
 impl EncodeLabelValue for Outcome {
-    fn encode(
-        &self,
-        encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
-    ) -> Result<(), fmt::Error> {
+    fn encode(&self, encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
         match self {
             Self::Success => "success",
             Self::Error => "error",
@@ -128,9 +125,7 @@ impl Metrics {
             image_stream_tags: Family::default(),
             storage_type: Family::default(),
             passes: Family::default(),
-            pass_duration: Family::new_with_constructor(|| {
-                Histogram::new([0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 120.0])
-            }),
+            pass_duration: Family::new_with_constructor(|| Histogram::new([0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 120.0])),
             api_requests: Family::default(),
             events_failed: Counter::default(),
             leader: Gauge::default(),
@@ -198,11 +193,7 @@ impl Metrics {
             "1 while this process leads",
             self.leader.clone(),
         );
-        registry.register(
-            "image_registry_operator_build_info",
-            "1 for the running version",
-            build,
-        );
+        registry.register("image_registry_operator_build_info", "1 for the running version", build);
     }
 
     /// Tells which storage `Config.status` names: `EmptyDir`, `S3`, `Swift`, `GCS`, `IBMCOS`, `PVC` or `Azure`. Exactly one
@@ -234,9 +225,7 @@ impl Metrics {
             CacheResult::Hit => "hit",
             CacheResult::Miss => "miss",
         };
-        self.azure_key_cache
-            .get_or_create(&ResultLabel { result })
-            .inc();
+        self.azure_key_cache.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// Sets all four numbers of image stream tags.
@@ -255,12 +244,7 @@ impl Metrics {
 
     /// Counts a pass of a controller.
     pub fn reconciled(&self, controller: &'static str, outcome: Outcome, duration: Duration) {
-        self.passes
-            .get_or_create(&PassLabels {
-                controller,
-                outcome,
-            })
-            .inc();
+        self.passes.get_or_create(&PassLabels { controller, outcome }).inc();
         self.pass_duration
             .get_or_create(&ControllerLabel { controller })
             .observe(duration.as_secs_f64());
@@ -356,9 +340,7 @@ mod tests {
         metrics.reconciled("registry", Outcome::Error, Duration::from_millis(20));
         assert_eq!(
             series(&metrics, "image_registry_operator_reconciles_total"),
-            [
-                "image_registry_operator_reconciles_total{controller=\"registry\",outcome=\"error\"} 1"
-            ]
+            ["image_registry_operator_reconciles_total{controller=\"registry\",outcome=\"error\"} 1"]
         );
     }
 }

@@ -60,10 +60,7 @@ mod tests {
             list: vec![Secret::new(b"hunter2".to_vec())],
         };
         let printed = format!("{outer:?} {outer:#?} {}", outer.key);
-        assert!(
-            !printed.contains("hunter2") && !printed.contains("104"),
-            "{printed}"
-        );
+        assert!(!printed.contains("hunter2") && !printed.contains("104"), "{printed}");
         assert_eq!(outer.key.expose(), "hunter2");
     }
 }

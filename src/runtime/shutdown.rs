@@ -127,10 +127,7 @@ mod tests {
         assert!(!shutdown.is_begun());
         shutdown.begin(Cause::FileChanged("/etc/secrets/tls.crt".into()));
         shutdown.begin(Cause::Failure("later".to_owned()));
-        assert_eq!(
-            seen.await.unwrap(),
-            Cause::FileChanged("/etc/secrets/tls.crt".into())
-        );
+        assert_eq!(seen.await.unwrap(), Cause::FileChanged("/etc/secrets/tls.crt".into()));
         assert!(shutdown.cause().unwrap().is_orderly());
     }
 }

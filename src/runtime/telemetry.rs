@@ -178,10 +178,7 @@ impl Telemetry {
             current: Arc::default(),
             filter: handle,
         };
-        (
-            telemetry,
-            tracing_subscriber::registry().with(filter).with(lines),
-        )
+        (telemetry, tracing_subscriber::registry().with(filter).with(lines))
     }
 
     /// Sets the level to `Normal` (also the empty text), `Debug`, `Trace` or `TraceAll`, at once. An unknown text sets
@@ -241,11 +238,7 @@ mod tests {
         let sink = Sink::default();
         let writer = sink.clone();
         let (telemetry, subscriber) = Telemetry::build(format, move || writer.clone());
-        (
-            telemetry,
-            sink,
-            tracing::subscriber::set_default(subscriber),
-        )
+        (telemetry, sink, tracing::subscriber::set_default(subscriber))
     }
 
     // lifecycle 125
@@ -258,10 +251,7 @@ mod tests {
             sink.text()
         };
         assert_eq!(speak(), "");
-        assert_eq!(
-            telemetry.set_level("Normal").unwrap(),
-            Change::First(LogLevel::Normal)
-        );
+        assert_eq!(telemetry.set_level("Normal").unwrap(), Change::First(LogLevel::Normal));
         assert_eq!(telemetry.set_level("").unwrap(), Change::None);
         let change = Change::Changed {
             from: LogLevel::Normal,
@@ -269,10 +259,7 @@ mod tests {
         };
         assert_eq!(telemetry.set_level("Trace").unwrap(), change);
         let text = speak();
-        assert!(
-            text.contains("ours-trace") && !text.contains("theirs-trace"),
-            "{text}"
-        );
+        assert!(text.contains("ours-trace") && !text.contains("theirs-trace"), "{text}");
         telemetry.set_level("TraceAll").unwrap();
         assert!(speak().contains("theirs-trace"));
         telemetry.set_level("Debug").unwrap();
@@ -315,9 +302,6 @@ mod tests {
         let (_telemetry, sink, _guard) = logging(Format::Json);
         tracing::info!(answer = 42, "hello");
         let line: serde_json::Value = serde_json::from_str(&sink.text()).unwrap();
-        assert_eq!(
-            (&line["message"], &line["answer"]),
-            (&"hello".into(), &42.into())
-        );
+        assert_eq!((&line["message"], &line["answer"]), (&"hello".into(), &42.into()));
     }
 }

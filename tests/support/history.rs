@@ -25,13 +25,18 @@ impl Lab {
         let (sink, api) = (versions.clone(), self.api(reference));
         let (ready, wait) = tokio::sync::oneshot::channel();
         let task = tokio::spawn(async move {
-            let config = watcher::Config { initial_list_strategy: InitialListStrategy::ListWatch, ..Default::default() };
+            let config = watcher::Config {
+                initial_list_strategy: InitialListStrategy::ListWatch,
+                ..Default::default()
+            };
             let mut stream = Box::pin(watcher(api, config));
             let mut ready = Some(ready);
             while let Some(event) = stream.next().await {
                 match event {
                     Ok(Event::Apply(object) | Event::InitApply(object)) => {
-                        sink.lock().unwrap().push((Instant::now(), serde_json::to_value(object).unwrap()));
+                        sink.lock()
+                            .unwrap()
+                            .push((Instant::now(), serde_json::to_value(object).unwrap()));
                     }
                     Ok(Event::InitDone) => {
                         if let Some(ready) = ready.take() {
@@ -55,8 +60,11 @@ impl History {
 
     /// Names of the objects that were seen.
     pub fn names(&self) -> Vec<String> {
-        let mut names: Vec<_> =
-            self.versions().iter().map(|(_, o)| o["metadata"]["name"].as_str().unwrap().to_owned()).collect();
+        let mut names: Vec<_> = self
+            .versions()
+            .iter()
+            .map(|(_, o)| o["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect();
         names.sort();
         names.dedup();
         names
@@ -66,8 +74,15 @@ impl History {
     pub fn reversals(&self) -> Vec<String> {
         let mut courses: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (_, object) in self.versions() {
-            for condition in object.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten() {
-                let course = courses.entry(condition["type"].as_str().unwrap().to_owned()).or_default();
+            for condition in object
+                .pointer("/status/conditions")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+            {
+                let course = courses
+                    .entry(condition["type"].as_str().unwrap().to_owned())
+                    .or_default();
                 let status = condition["status"].as_str().unwrap();
                 if course.last().is_none_or(|last| last != status) {
                     course.push(status.to_owned());
@@ -76,7 +91,9 @@ impl History {
         }
         let turned = |course: &Vec<String>| course.iter().enumerate().any(|(i, s)| course[..i].contains(s));
         let turned = courses.iter().filter(|(_, course)| turned(course));
-        turned.map(|(type_, course)| format!("{type_}: {}", course.join(" -> "))).collect()
+        turned
+            .map(|(type_, course)| format!("{type_}: {}", course.join(" -> ")))
+            .collect()
     }
 }
 

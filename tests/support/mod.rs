@@ -18,7 +18,6 @@ use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::{Value, json};
 
-
 /// How long a test waits for what it expects; generous, the machine may have much to do.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -40,14 +39,23 @@ pub async fn lab(options: Options) -> Lab {
         CLUSTER.set(cluster).expect("one test at a time");
     }
     let cluster = CLUSTER.get().unwrap();
-    let lab = Lab { client: cluster.client().await.unwrap(), cluster, _turn: turn };
+    let lab = Lab {
+        client: cluster.client().await.unwrap(),
+        cluster,
+        _turn: turn,
+    };
     lab.reset().await;
     lab
 }
 
 /// Options of a cluster with simulated nodes.
 pub fn simulated(name: &str) -> Options {
-    Options { name: format!("{name}-{}", std::process::id()), simulated_nodes: 3, security_api: true, ..Options::default() }
+    Options {
+        name: format!("{name}-{}", std::process::id()),
+        simulated_nodes: 3,
+        security_api: true,
+        ..Options::default()
+    }
 }
 
 pub fn config_ref() -> ObjectRef {
@@ -60,8 +68,16 @@ pub fn operand(kind: Kind, name: &str) -> ObjectRef {
 
 /// Status, reason and message of a condition; empty texts where it is not there.
 pub fn condition(object: &Value, type_: &str) -> (String, String, String) {
-    let conditions = object.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
-    let found = conditions.iter().find(|c| c["type"] == type_).cloned().unwrap_or_default();
+    let conditions = object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let found = conditions
+        .iter()
+        .find(|c| c["type"] == type_)
+        .cloned()
+        .unwrap_or_default();
     let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
     (text("status"), text("reason"), text("message"))
 }
@@ -102,25 +118,42 @@ impl Lab {
 
     pub async fn try_create(&self, object: Value) -> kube::Result<Value> {
         let kind = Kind::find(object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap()).unwrap();
-        let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or("");
+        let namespace = object
+            .pointer("/metadata/namespace")
+            .and_then(Value::as_str)
+            .unwrap_or("");
         let reference = ObjectRef::new(kind, namespace, object["metadata"]["name"].as_str().unwrap());
-        let parameters = PostParams { field_manager: Some("tests".to_owned()), ..PostParams::default() };
-        let created = self.api(&reference).create(&parameters, &serde_json::from_value(object).unwrap()).await?;
+        let parameters = PostParams {
+            field_manager: Some("tests".to_owned()),
+            ..PostParams::default()
+        };
+        let created = self
+            .api(&reference)
+            .create(&parameters, &serde_json::from_value(object).unwrap())
+            .await?;
         Ok(serde_json::to_value(created).unwrap())
     }
 
     pub async fn patch(&self, reference: &ObjectRef, patch: Value) -> Value {
-        self.try_patch(reference, patch).await.unwrap_or_else(|e| panic!("{reference}: {e}"))
+        self.try_patch(reference, patch)
+            .await
+            .unwrap_or_else(|e| panic!("{reference}: {e}"))
     }
 
     pub async fn try_patch(&self, reference: &ObjectRef, patch: Value) -> kube::Result<Value> {
-        let patched = self.api(reference).patch(&reference.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        let patched = self
+            .api(reference)
+            .patch(&reference.name, &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
         Ok(serde_json::to_value(patched).unwrap())
     }
 
     pub async fn patch_status(&self, reference: &ObjectRef, patch: Value) -> Value {
         let api = self.api(reference);
-        let patched = api.patch_status(&reference.name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+        let patched = api
+            .patch_status(&reference.name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .unwrap();
         serde_json::to_value(patched).unwrap()
     }
 
@@ -130,7 +163,11 @@ impl Lab {
     }
 
     pub async fn delete(&self, reference: &ObjectRef) {
-        match self.api(reference).delete(&reference.name, &DeleteParams::default()).await {
+        match self
+            .api(reference)
+            .delete(&reference.name, &DeleteParams::default())
+            .await
+        {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             Err(error) => panic!("{reference}: {error}"),
@@ -138,7 +175,12 @@ impl Lab {
     }
 
     /// Waits until an object is as expected (`None`: it does not exist). Panics with what it last was.
-    pub async fn until(&self, reference: &ObjectRef, what: &str, expected: impl Fn(Option<&Value>) -> bool) -> Option<Value> {
+    pub async fn until(
+        &self,
+        reference: &ObjectRef,
+        what: &str,
+        expected: impl Fn(Option<&Value>) -> bool,
+    ) -> Option<Value> {
         let mut last = None;
         let api = self.api(reference);
         let config = watcher::Config::default().fields(&format!("metadata.name={}", reference.name));
@@ -163,14 +205,21 @@ impl Lab {
         })
         .await;
         if waited.is_err() {
-            let shown = last.as_ref().map(|o| serde_json::to_string_pretty(&without_noise(o)).unwrap());
-            panic!("{reference}: not {what} within {PATIENCE:?}; it is\n{}", shown.unwrap_or("absent".to_owned()));
+            let shown = last
+                .as_ref()
+                .map(|o| serde_json::to_string_pretty(&without_noise(o)).unwrap());
+            panic!(
+                "{reference}: not {what} within {PATIENCE:?}; it is\n{}",
+                shown.unwrap_or("absent".to_owned())
+            );
         }
         last
     }
 
     pub async fn until_config(&self, what: &str, expected: impl Fn(&Value) -> bool) -> Value {
-        self.until(&config_ref(), what, |o| o.is_some_and(&expected)).await.unwrap()
+        self.until(&config_ref(), what, |o| o.is_some_and(&expected))
+            .await
+            .unwrap()
     }
 
     pub async fn until_present(&self, reference: &ObjectRef) -> Value {
@@ -184,7 +233,10 @@ impl Lab {
     pub async fn list(&self, kind: Kind, namespace: &str) -> Vec<Value> {
         let api = self.api(&ObjectRef::new(kind, namespace, "x"));
         let list = api.list(&ListParams::default()).await.unwrap();
-        list.items.into_iter().map(|o| serde_json::to_value(o).unwrap()).collect()
+        list.items
+            .into_iter()
+            .map(|o| serde_json::to_value(o).unwrap())
+            .collect()
     }
 
     /// Sets the platform that the Infrastructure object tells.
@@ -223,7 +275,12 @@ impl Lab {
             operand(Kind::Service, names::REGISTRY),
         ];
         for kind in [Kind::Deployment, Kind::Route, Kind::PersistentVolumeClaim] {
-            doomed.extend(self.list(kind, names::NAMESPACE).await.iter().map(|o| operand(kind, o["metadata"]["name"].as_str().unwrap())));
+            doomed.extend(
+                self.list(kind, names::NAMESPACE)
+                    .await
+                    .iter()
+                    .map(|o| operand(kind, o["metadata"]["name"].as_str().unwrap())),
+            );
         }
         for secret in self.list(Kind::Secret, names::NAMESPACE).await {
             let name = secret["metadata"]["name"].as_str().unwrap();
@@ -232,7 +289,8 @@ impl Lab {
             }
         }
         future::join_all(doomed.iter().map(|reference| self.delete(reference))).await;
-        let lease = "/apis/coordination.k8s.io/v1/namespaces/openshift-image-registry/leases/openshift-master-controllers";
+        let lease =
+            "/apis/coordination.k8s.io/v1/namespaces/openshift-image-registry/leases/openshift-master-controllers";
         let request = http::Request::delete(lease).body(Vec::new()).unwrap();
         let _ = self.client.request::<Value>(request).await;
         for reference in &doomed {
@@ -257,7 +315,10 @@ impl Lab {
                                 "metadata": {"name": names::PULL_SECRET, "namespace": names::CONFIG_NAMESPACE}});
             self.create(secret).await;
         }
-        for (kind, spec) in [(Kind::ApiServer, "tlsSecurityProfile"), (Kind::Image, "additionalTrustedCA")] {
+        for (kind, spec) in [
+            (Kind::ApiServer, "tlsSecurityProfile"),
+            (Kind::Image, "additionalTrustedCA"),
+        ] {
             let reference = ObjectRef::new(kind, "", names::CLUSTER);
             if self.get(&reference).await.is_some() {
                 self.patch(&reference, json!({"spec": {spec: null}})).await;
@@ -265,7 +326,11 @@ impl Lab {
         }
         let proxy = ObjectRef::new(Kind::Proxy, "", names::CLUSTER);
         if self.get(&proxy).await.is_some() {
-            self.patch(&proxy, json!({"spec": {"httpProxy": null, "httpsProxy": null, "noProxy": null}})).await;
+            self.patch(
+                &proxy,
+                json!({"spec": {"httpProxy": null, "httpsProxy": null, "noProxy": null}}),
+            )
+            .await;
         }
     }
 }
@@ -281,5 +346,8 @@ pub fn without_noise(object: &Value) -> Value {
 
 /// Annotations and the like as a map of text.
 pub fn texts(object: &Value, pointer: &str) -> BTreeMap<String, String> {
-    object.pointer(pointer).and_then(|v| serde_json::from_value(v.clone()).ok()).unwrap_or_default()
+    object
+        .pointer(pointer)
+        .and_then(|v| serde_json::from_value(v.clone()).ok())
+        .unwrap_or_default()
 }

@@ -27,7 +27,11 @@ impl Lab {
 
     /// Starts the operator with more, or other, environment.
     pub async fn operator_with(&self, environment: &[(&str, &str)]) -> Operator {
-        let kubeconfig = self.cluster.service_account_kubeconfig(NAMESPACE, ACCOUNT).await.unwrap();
+        let kubeconfig = self
+            .cluster
+            .service_account_kubeconfig(NAMESPACE, ACCOUNT)
+            .await
+            .unwrap();
         let directory = tempfile::tempdir().unwrap();
         let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let (cert, key) = (directory.path().join("tls.crt"), directory.path().join("tls.key"));
@@ -61,7 +65,11 @@ impl Lab {
             .stdout(file.try_clone().unwrap())
             .stderr(file)
             .kill_on_drop(true);
-        Operator { child: command.spawn().unwrap(), log, _directory: directory }
+        Operator {
+            child: command.spawn().unwrap(),
+            log,
+            _directory: directory,
+        }
     }
 }
 
@@ -90,7 +98,10 @@ impl Operator {
     /// SIGTERM, and its exit status.
     pub async fn stop(mut self) -> ExitStatus {
         signal(self.pid(), "TERM");
-        tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await.expect("it ends").unwrap()
+        tokio::time::timeout(Duration::from_secs(10), self.child.wait())
+            .await
+            .expect("it ends")
+            .unwrap()
     }
 
     /// SIGKILL.
@@ -100,13 +111,20 @@ impl Operator {
 
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
-        tokio::time::timeout(super::PATIENCE, self.child.wait()).await.expect("it ends").unwrap()
+        tokio::time::timeout(super::PATIENCE, self.child.wait())
+            .await
+            .expect("it ends")
+            .unwrap()
     }
 }
 
 /// Sends a signal to a process that this test started.
 pub fn signal(pid: u32, name: &str) {
-    let status = std::process::Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().unwrap();
+    let status = std::process::Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .status()
+        .unwrap();
     assert!(status.success());
 }
 
@@ -115,7 +133,10 @@ impl Drop for Operator {
         if std::thread::panicking() {
             let log = self.log();
             let tail: Vec<_> = log.lines().rev().take(40).collect();
-            eprintln!("--- last lines of the operator's log\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+            eprintln!(
+                "--- last lines of the operator's log\n{}",
+                tail.into_iter().rev().collect::<Vec<_>>().join("\n")
+            );
         }
     }
 }

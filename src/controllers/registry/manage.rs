@@ -23,7 +23,10 @@ impl Registry {
     pub(super) async fn manage(&mut self, config: Config, snapshot: Snapshot) -> Result<Ended, Interrupted> {
         let valid = resolve::resolve(&config, &snapshot).is_ok();
         let (config, snapshot, mut confirmed) = self.complete(config, snapshot, valid).await?;
-        let mut outcome = Outcome { state: Some(ManagementState::Managed), ..Outcome::default() };
+        let mut outcome = Outcome {
+            state: Some(ManagementState::Managed),
+            ..Outcome::default()
+        };
         let resolved = match resolve::resolve(&config, &snapshot) {
             Ok(resolved) => resolved,
             Err(rejection) => {
@@ -36,16 +39,28 @@ impl Registry {
         outcome.take_storage(&mut stored);
         let again = stored.wait.as_ref().map(|(after, _)| *after);
         // Facts beside a fault: the storage in use is not the one at fault, all else goes on.
-        let Some(facts) = stored.facts.take() else { return self.report(&snapshot, outcome).await };
+        let Some(facts) = stored.facts.take() else {
+            return self.report(&snapshot, outcome).await;
+        };
         if self.context.board.set_storage_ca(facts.ca_bundle.clone()) {
             self.context.world.trigger(Controller::Certificates);
         }
-        let snapshot = Snapshot { objects: self.context.world.snapshot().objects, ..snapshot };
+        let snapshot = Snapshot {
+            objects: self.context.world.snapshot().objects,
+            ..snapshot
+        };
         let (plan, waiting) = self.plan(&resolved, &facts, &snapshot);
         outcome.waiting_for = waiting.as_ref().map(|(missing, _)| missing.clone());
         outcome.problems(&plan, facts.unfit.as_deref());
-        let generations = config.status.as_ref().and_then(|s| s.generations.clone()).unwrap_or_default();
-        let recorded = Generations { own: &self.generations, stored: &generations };
+        let generations = config
+            .status
+            .as_ref()
+            .and_then(|s| s.generations.clone())
+            .unwrap_or_default();
+        let recorded = Generations {
+            own: &self.generations,
+            stored: &generations,
+        };
         if apply::would_write(&plan, &snapshot, &recorded) && !confirmed {
             self.confirm(&config).await?;
         }
@@ -54,7 +69,9 @@ impl Registry {
         self.generations.extend(written);
         self.context.tell(report.notices);
         if !report.failures.is_empty() && outcome.failing.is_none() {
-            outcome.failing = Some(Failing::Transient { message: report.failures.join("; ") });
+            outcome.failing = Some(Failing::Transient {
+                message: report.failures.join("; "),
+            });
         }
         let mut ended = self.report(&snapshot, outcome).await?;
         for at_most in again.into_iter().chain(waiting.map(|(_, ends)| ends)) {
@@ -72,7 +89,9 @@ impl Registry {
         let mut wrote = false;
         let mut notices = Vec::new();
         loop {
-            let claims = ClaimWriter { writer: &self.context.writer };
+            let claims = ClaimWriter {
+                writer: &self.context.writer,
+            };
             let mut stored = storage::ensure(&config, &snapshot, &claims).await;
             let record = stored.record.take().unwrap_or_default();
             let recorded;
@@ -90,8 +109,17 @@ impl Registry {
     }
 
     /// The plan; and, where the first Deployment waits for its inputs, what is missing and for how long at most.
-    fn plan(&self, resolved: &Resolved, facts: &StorageFacts, snapshot: &Snapshot) -> (Plan, Option<(String, Duration)>) {
-        let inputs = Inputs { resolved, facts, snapshot };
+    fn plan(
+        &self,
+        resolved: &Resolved,
+        facts: &StorageFacts,
+        snapshot: &Snapshot,
+    ) -> (Plan, Option<(String, Duration)>) {
+        let inputs = Inputs {
+            resolved,
+            facts,
+            snapshot,
+        };
         let mut plan = plan::registry(&inputs);
         if snapshot.objects.operand(Kind::Deployment, names::REGISTRY).is_some() {
             return (plan, None); // an existing Deployment never waits
@@ -107,8 +135,11 @@ impl Registry {
         if left.is_some_and(|left| !left.is_positive()) {
             return (plan, None);
         }
-        plan.present.retain(|desired| desired.reference.kind != Kind::Deployment);
-        let left = left.and_then(|l| Duration::try_from(l).ok()).unwrap_or(Duration::from_secs(30));
+        plan.present
+            .retain(|desired| desired.reference.kind != Kind::Deployment);
+        let left = left
+            .and_then(|l| Duration::try_from(l).ok())
+            .unwrap_or(Duration::from_secs(30));
         (plan, Some((missing.join(", "), left)))
     }
 }
@@ -124,22 +155,34 @@ impl Outcome {
         self.reconfigured = stored.reconfigured;
         self.backend = stored.facts.as_ref().map(|f| f.backend);
         self.failing = match stored.fault.take() {
-            Some(Fault { class: Class::Rejected(reason), message }) => Some(Failing::Permanent { reason, message }),
-            Some(fault) => Some(Failing::Transient { message: format!("storage: {}", fault.message) }),
-            None => stored.wait.as_ref().map(|(_, message)| Failing::Transient { message: message.clone() }),
+            Some(Fault {
+                class: Class::Rejected(reason),
+                message,
+            }) => Some(Failing::Permanent { reason, message }),
+            Some(fault) => Some(Failing::Transient {
+                message: format!("storage: {}", fault.message),
+            }),
+            None => stored.wait.as_ref().map(|(_, message)| Failing::Transient {
+                message: message.clone(),
+            }),
         };
     }
 
     /// Faults that wait for an edit while the rest of the pass goes on.
     fn problems(&mut self, plan: &Plan, unfit: Option<&str>) {
-        let conflicts = plan::conflicts(plan).into_iter().map(|message| Rejection::new(Reason::RouteConflict, message));
+        let conflicts = plan::conflicts(plan)
+            .into_iter()
+            .map(|message| Rejection::new(Reason::RouteConflict, message));
         let unfit = unfit.map(|message| Rejection::new(Reason::PvcIncompatible, message));
         self.problems.extend(conflicts.chain(unfit));
     }
 }
 
 pub(super) fn permanent(rejection: Rejection) -> Failing {
-    Failing::Permanent { reason: rejection.reason, message: rejection.message }
+    Failing::Permanent {
+        reason: rejection.reason,
+        message: rejection.message,
+    }
 }
 
 /// Claims, written as everything else is: only while this process leads.
@@ -149,7 +192,10 @@ pub(super) struct ClaimWriter<'a> {
 
 impl Claims for ClaimWriter<'_> {
     async fn create_claim(&self, claim: &Value) -> Result<Creation, Fault> {
-        let name = claim.pointer("/metadata/name").and_then(Value::as_str).unwrap_or(names::DEFAULT_CLAIM);
+        let name = claim
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or(names::DEFAULT_CLAIM);
         let reference = ObjectRef::new(Kind::PersistentVolumeClaim, names::NAMESPACE, name);
         match self.writer.create(&reference, claim).await {
             Ok(_) => Ok(Creation::Created),
@@ -161,6 +207,9 @@ impl Claims for ClaimWriter<'_> {
 
     async fn delete_claim(&self, name: &str, uid: &str) -> Result<(), Fault> {
         let reference = ObjectRef::new(Kind::PersistentVolumeClaim, names::NAMESPACE, name);
-        self.writer.delete(&reference, Some(uid)).await.map_err(|error| Fault::transient(error.to_string()))
+        self.writer
+            .delete(&reference, Some(uid))
+            .await
+            .map_err(|error| Fault::transient(error.to_string()))
     }
 }

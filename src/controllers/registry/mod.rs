@@ -101,11 +101,17 @@ impl Registry {
                 }
                 Err(Interrupted::Failed(error)) => {
                     warn!(%error, "the pass could not be finished");
-                    return Ended { failed: true, again: RESYNC };
+                    return Ended {
+                        failed: true,
+                        again: RESYNC,
+                    };
                 }
             }
         }
-        Ended { failed: true, again: RESYNC }
+        Ended {
+            failed: true,
+            again: RESYNC,
+        }
     }
 
     async fn attempt(&mut self) -> Result<Ended, Interrupted> {
@@ -117,7 +123,10 @@ impl Registry {
         };
         self.set_log_level(&config);
         if !self.follow(&config) {
-            return Ok(Ended { failed: false, again: RESYNC }); // a sync triggers the next pass
+            return Ok(Ended {
+                failed: false,
+                again: RESYNC,
+            }); // a sync triggers the next pass
         }
         let deleting = config.metadata.deletion_timestamp.is_some();
         match ManagementState::of(&config) {
@@ -134,7 +143,9 @@ impl Registry {
         let mut snapshot = self.context.world.snapshot();
         let namespace = snapshot.objects.cluster(Kind::Namespace, names::NAMESPACE);
         let annotations = namespace.and_then(|n| n.pointer("/metadata/annotations"));
-        let known = annotations.and_then(|a| a.get(names::SUPPLEMENTAL_GROUPS_ANNOTATION)).is_some();
+        let known = annotations
+            .and_then(|a| a.get(names::SUPPLEMENTAL_GROUPS_ANNOTATION))
+            .is_some();
         if !known && !self.security_asked {
             let served = self.context.writer.serves_group(names::SECURITY_GROUP).await?;
             self.security_asked = true;
@@ -153,13 +164,19 @@ impl Registry {
         if self.context.board.set_bootstrap_failure(failure) {
             self.context.world.trigger(Controller::ClusterOperator);
         }
-        Ended { failed, again: if failed { RESYNC } else { Duration::ZERO } }
+        Ended {
+            failed,
+            again: if failed { RESYNC } else { Duration::ZERO },
+        }
     }
 
     /// `Unmanaged`: nothing is touched but what is observed and told.
     async fn leave_alone(&mut self, config: Config, snapshot: Snapshot) -> Result<Ended, Interrupted> {
         let (_, snapshot, _) = self.complete(config, snapshot, false).await?;
-        let outcome = report::Outcome { state: Some(ManagementState::Unmanaged), ..report::Outcome::default() };
+        let outcome = report::Outcome {
+            state: Some(ManagementState::Unmanaged),
+            ..report::Outcome::default()
+        };
         self.report(&snapshot, outcome).await
     }
 
@@ -172,7 +189,10 @@ impl Registry {
             }
         }
         let storage = config.spec.storage.as_ref().and_then(|s| s.s3.as_ref());
-        let key = storage.and_then(|s| s.cloud_front.as_ref()).and_then(|c| c.private_key.get("name")).and_then(Value::as_str);
+        let key = storage
+            .and_then(|s| s.cloud_front.as_ref())
+            .and_then(|c| c.private_key.get("name"))
+            .and_then(Value::as_str);
         if let Some(secret) = key.filter(|k| !k.is_empty()) {
             wanted.insert(ObjectRef::new(Kind::Secret, names::NAMESPACE, secret));
         }

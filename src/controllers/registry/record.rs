@@ -24,13 +24,21 @@ impl Registry {
         with_secret: bool,
     ) -> Result<(Config, Snapshot, bool), Interrupted> {
         let observed = ServingInfo::observed(snapshot.api_server().as_ref());
-        let secret = if with_secret { random::key_hex::<HTTP_SECRET_BYTES>() } else { None };
+        let secret = if with_secret {
+            random::key_hex::<HTTP_SECRET_BYTES>()
+        } else {
+            None
+        };
         let patch = completion(&config, Some(&observed), secret.as_deref());
         let tls_changes = patch.pointer("/spec/observedConfig").is_some();
         let (config, snapshot, wrote) = self.store(config, snapshot, patch).await?;
         if wrote && tls_changes {
             let note = "spec.observedConfig follows the cluster's TLS profile".to_owned();
-            self.context.tell([Notice { warning: false, reason: "ObservedConfigChanged", note }]);
+            self.context.tell([Notice {
+                warning: false,
+                reason: "ObservedConfigChanged",
+                note,
+            }]);
         }
         Ok((config, snapshot, wrote))
     }
@@ -61,7 +69,14 @@ impl Registry {
     pub(super) async fn confirm(&self, config: &Config) -> Result<(), Interrupted> {
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
         let live = self.context.writer.read(&reference).await?;
-        let version = live.as_ref().and_then(|l| l.pointer("/metadata/resourceVersion")).and_then(Value::as_str);
-        if version == config.metadata.resource_version.as_deref() { Ok(()) } else { Err(Interrupted::Stale) }
+        let version = live
+            .as_ref()
+            .and_then(|l| l.pointer("/metadata/resourceVersion"))
+            .and_then(Value::as_str);
+        if version == config.metadata.resource_version.as_deref() {
+            Ok(())
+        } else {
+            Err(Interrupted::Stale)
+        }
     }
 }

@@ -23,25 +23,35 @@ const LOOK_AGAIN: Duration = Duration::from_secs(15);
 impl Registry {
     pub(super) async fn remove(&mut self, config: Config, snapshot: Snapshot) -> Result<Ended, Interrupted> {
         let (config, snapshot, confirmed) = self.complete(config, snapshot, false).await?;
-        self.take_away(config, snapshot, confirmed, false).await.map(|(ended, _)| ended)
+        self.take_away(config, snapshot, confirmed, false)
+            .await
+            .map(|(ended, _)| ended)
     }
 
     /// Deletion of the Config: the registry goes as for `Removed`, then our finalizer, and no other.
     pub(super) async fn finalize(&mut self, config: Config, snapshot: Snapshot) -> Result<Ended, Interrupted> {
         let finalizers = config.metadata.finalizers.clone().unwrap_or_default();
         if !finalizers.iter().any(|f| f == names::FINALIZER) {
-            return Ok(Ended { failed: false, again: super::RESYNC });
+            return Ok(Ended {
+                failed: false,
+                again: super::RESYNC,
+            });
         }
         let (ended, done) = self.take_away(config, snapshot, false, true).await?;
         if !done {
             return Ok(ended);
         }
         let snapshot = self.context.world.snapshot();
-        let Ok(Some(config)) = snapshot.config() else { return Err(Interrupted::Stale) };
+        let Ok(Some(config)) = snapshot.config() else {
+            return Err(Interrupted::Stale);
+        };
         let others: Vec<_> = finalizers.into_iter().filter(|f| f != names::FINALIZER).collect();
         let patch = json!({"metadata": {"finalizers": others}});
         self.store(config, snapshot, patch).await?;
-        Ok(Ended { failed: false, again: super::RESYNC })
+        Ok(Ended {
+            failed: false,
+            again: super::RESYNC,
+        })
     }
 
     /// One stage of the removal; what is gone already costs no request. Tells whether everything is gone.
@@ -53,7 +63,10 @@ impl Registry {
         deleting: bool,
     ) -> Result<(Ended, bool), Interrupted> {
         let state = ManagementState::of(&config);
-        let mut outcome = Outcome { state: Some(ManagementState::Removed), ..Outcome::default() };
+        let mut outcome = Outcome {
+            state: Some(ManagementState::Removed),
+            ..Outcome::default()
+        };
         if self.context.board.set_storage_ca(None) {
             self.context.world.trigger(Controller::Certificates);
         }
@@ -70,7 +83,10 @@ impl Registry {
             }
         }
         let mut done = stage.delete.is_empty() && stage.objects_gone && stage.pods_gone;
-        let mut snapshot = Snapshot { objects: self.context.world.snapshot().objects, ..snapshot };
+        let mut snapshot = Snapshot {
+            objects: self.context.world.snapshot().objects,
+            ..snapshot
+        };
         outcome.removal = match stage.waiting {
             _ if done => Removal::Done,
             Some(waiting) => Removal::Waiting(waiting),
@@ -78,7 +94,9 @@ impl Registry {
         };
         // Unmanaged and deleted: the storage is not ours to look at, let alone to touch.
         if done && !(deleting && state == ManagementState::Unmanaged) {
-            let claims = ClaimWriter { writer: &self.context.writer };
+            let claims = ClaimWriter {
+                writer: &self.context.writer,
+            };
             let mut removed = storage::remove(&config, &snapshot, &claims, deleting).await;
             let record = removed.record.take().unwrap_or_default();
             (_, snapshot, _) = self.store(config, snapshot, record).await?;
@@ -95,7 +113,11 @@ impl Registry {
         }
         let mut ended = self.report(&snapshot, outcome).await?;
         if !done {
-            ended.again = ended.again.min(if stage.delete.is_empty() { LOOK_AGAIN } else { Duration::from_millis(50) });
+            ended.again = ended.again.min(if stage.delete.is_empty() {
+                LOOK_AGAIN
+            } else {
+                Duration::from_millis(50)
+            });
         }
         Ok((ended, done))
     }

@@ -44,11 +44,13 @@ pub(super) struct Outcome {
 impl Registry {
     /// `snapshot` holds the Config as the pass left it.
     pub(super) async fn report(&mut self, snapshot: &Snapshot, outcome: Outcome) -> Result<Ended, Interrupted> {
-        let failed = matches!(outcome.failing, Some(Failing::Transient { .. }))
-            || matches!(outcome.removal, Removal::Failed(_));
+        let failed =
+            matches!(outcome.failing, Some(Failing::Transient { .. })) || matches!(outcome.removal, Removal::Failed(_));
         self.fail(outcome.failing.as_ref(), snapshot.now);
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
-        let Some(config) = snapshot.objects.find(&reference).cloned() else { return Err(Interrupted::Stale) };
+        let Some(config) = snapshot.objects.find(&reference).cloned() else {
+            return Err(Interrupted::Stale);
+        };
         let stored = config.get("status").cloned().unwrap_or_default();
         let conditions = config_status::stored_conditions(&stored);
         // What this pass wrote counts, not what it began with.
@@ -56,7 +58,10 @@ impl Registry {
         let judgement = judge(&Findings {
             state: outcome.state.unwrap_or(ManagementState::Managed),
             deployment: objects.operand(Kind::Deployment, names::REGISTRY),
-            routes: wanted_routes(&config).into_iter().filter_map(|name| objects.operand(Kind::Route, &name)).collect(),
+            routes: wanted_routes(&config)
+                .into_iter()
+                .filter_map(|name| objects.operand(Kind::Route, &name))
+                .collect(),
             failing: outcome.failing,
             problems: outcome.problems,
             waiting_for: outcome.waiting_for,
@@ -70,11 +75,18 @@ impl Registry {
         verdicts.push(Verdict::new("ConfigObservationDegraded", Status::False, "", ""));
         verdicts.extend(self.context.board.verdicts());
         self.context.tell(outcome.notices);
-        let generations: Vec<_> = self.generations.iter().map(|(object, g)| (object.clone(), *g)).collect();
+        let generations: Vec<_> = self
+            .generations
+            .iter()
+            .map(|(object, g)| (object.clone(), *g))
+            .collect();
         let next = config_status::next_status(
             &stored,
             &Next {
-                generation: config.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default(),
+                generation: config
+                    .pointer("/metadata/generation")
+                    .and_then(Value::as_i64)
+                    .unwrap_or_default(),
                 ready_replicas: judgement.ready_replicas,
                 generations: &generations,
                 storage: outcome.storage.as_ref(),
@@ -87,7 +99,10 @@ impl Registry {
         self.count(&next, outcome.backend, outcome.reconfigured);
         let again = judgement.recheck_after.unwrap_or(RESYNC);
         let later = self.write_status(&config, &stored, &next).await?;
-        Ok(Ended { failed, again: later.map_or(again, |later| later.min(again)) })
+        Ok(Ended {
+            failed,
+            again: later.map_or(again, |later| later.min(again)),
+        })
     }
 
     /// A Config that does not decode: its conditions are all that is read and written.
@@ -97,8 +112,18 @@ impl Registry {
         undecodable: &Undecodable,
     ) -> Result<Ended, Interrupted> {
         let message = format!("{undecodable}: mend the field with `oc edit`; nothing is changed until then");
-        let failing = Some(Failing::Permanent { reason: Reason::InvalidConfig, message });
-        self.report(snapshot, Outcome { failing, ..Outcome::default() }).await
+        let failing = Some(Failing::Permanent {
+            reason: Reason::InvalidConfig,
+            message,
+        });
+        self.report(
+            snapshot,
+            Outcome {
+                failing,
+                ..Outcome::default()
+            },
+        )
+        .await
     }
 
     /// Writes the status, if it differs. Where only texts do and the last write was a moment ago, tells when to come back.
@@ -130,7 +155,10 @@ impl Registry {
         if reconfigured {
             self.context.metrics.storage_reconfigured();
         }
-        let stored = status.get("storage").cloned().and_then(|s| serde_json::from_value::<Storage>(s).ok());
+        let stored = status
+            .get("storage")
+            .cloned()
+            .and_then(|s| serde_json::from_value::<Storage>(s).ok());
         let applied = stored.and_then(|s| s.backends().first().copied());
         self.context.metrics.storage_type(applied.or(backend));
     }
@@ -139,7 +167,12 @@ impl Registry {
 /// A status without the messages of its conditions and without counts: what is left is worth a write at once.
 fn without_texts(status: &Value) -> Value {
     let mut status = status.clone();
-    for condition in status.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+    for condition in status
+        .get_mut("conditions")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         if let Some(condition) = condition.as_object_mut() {
             condition.remove("message");
         }
@@ -148,7 +181,11 @@ fn without_texts(status: &Value) -> Value {
 }
 
 fn unowned(own: &'static [&'static str]) -> Vec<&'static str> {
-    STORAGE_CONDITIONS.iter().copied().filter(|condition| !own.contains(condition)).collect()
+    STORAGE_CONDITIONS
+        .iter()
+        .copied()
+        .filter(|condition| !own.contains(condition))
+        .collect()
 }
 
 /// Names of the Routes that a Config asks for. Read from JSON: conditions are judged also where the Config does not decode.
@@ -156,5 +193,10 @@ fn wanted_routes(config: &Value) -> Vec<String> {
     let default = config.pointer("/spec/defaultRoute").and_then(Value::as_bool) == Some(true);
     let listed = config.pointer("/spec/routes").and_then(Value::as_array);
     let named = listed.into_iter().flatten().filter_map(|r| r.get("name")?.as_str());
-    default.then_some(names::DEFAULT_ROUTE).into_iter().chain(named).map(str::to_owned).collect()
+    default
+        .then_some(names::DEFAULT_ROUTE)
+        .into_iter()
+        .chain(named)
+        .map(str::to_owned)
+        .collect()
 }

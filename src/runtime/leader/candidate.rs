@@ -61,11 +61,7 @@ pub async fn acquire(candidate: Candidate) -> Claim {
                 tokio::time::sleep(CONTENDED + random::up_to(CONTENDED)).await;
             }
             Err(error) => {
-                tracing::warn!(
-                    "cannot acquire lease {}/{}: {error}",
-                    names::NAMESPACE,
-                    names::LEASE
-                );
+                tracing::warn!("cannot acquire lease {}/{}: {error}", names::NAMESPACE, names::LEASE);
                 let soon = timings.retry.min(Duration::from_secs(5));
                 tokio::time::sleep(soon + random::up_to(soon)).await;
             }
@@ -74,14 +70,8 @@ pub async fn acquire(candidate: Candidate) -> Claim {
 }
 
 fn lead(store: LeaseStore, lease: Box<Lease>, sent: Instant) -> Claim {
-    tracing::info!(
-        "successfully acquired lease {}/{}",
-        names::NAMESPACE,
-        names::LEASE
-    );
-    let Candidate {
-        identity, events, ..
-    } = store.candidate();
+    tracing::info!("successfully acquired lease {}/{}", names::NAMESPACE, names::LEASE);
+    let Candidate { identity, events, .. } = store.candidate();
     events.publish_about(
         reference(&lease),
         Event::normal("LeaderElection", format!("{identity} became leader")),
@@ -135,10 +125,7 @@ async fn wait(store: &LeaseStore, seen: &mut Observation, lease: &Lease) {
 }
 
 /// The Lease whenever it changes, `None` when it is deleted. Ends when the watch does.
-fn changes<'a>(
-    store: &'a LeaseStore,
-    lease: &'a Lease,
-) -> impl futures::Stream<Item = Option<Lease>> + 'a {
+fn changes<'a>(store: &'a LeaseStore, lease: &'a Lease) -> impl futures::Stream<Item = Option<Lease>> + 'a {
     let only = WatchParams::default().fields(&format!("metadata.name={}", names::LEASE));
     let version = lease.metadata.resource_version.clone().unwrap_or_default();
     futures::stream::once(async move {

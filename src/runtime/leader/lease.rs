@@ -75,11 +75,9 @@ impl LeaseStore {
     }
 
     pub(super) async fn read(&self, until: Instant) -> Result<Option<Lease>, LeaseError> {
-        Ok(
-            tokio::time::timeout_at(until, self.api.get_opt(names::LEASE))
-                .await
-                .map_err(|_| LeaseError::Timeout)??,
-        )
+        Ok(tokio::time::timeout_at(until, self.api.get_opt(names::LEASE))
+            .await
+            .map_err(|_| LeaseError::Timeout)??)
     }
 
     /// Creates the Lease, ours.
@@ -110,12 +108,7 @@ impl LeaseStore {
 
     /// Writes the record if the Lease is still as `read`. The fields and their meaning are those of the other operator's
     /// library, which reads them.
-    pub(super) async fn write(
-        &self,
-        read: &Lease,
-        record: Record,
-        until: Instant,
-    ) -> Result<Written, LeaseError> {
+    pub(super) async fn write(&self, read: &Lease, record: Record, until: Instant) -> Result<Written, LeaseError> {
         let now = MicroTime(self.candidate.clock.now());
         let identity = self.candidate.identity.as_str();
         let spec = match record {
@@ -208,12 +201,7 @@ impl Observation {
     /// `default`.
     pub(super) fn held_until(&self, default: Duration) -> Option<Instant> {
         let (record, changed) = (self.record.as_ref()?, self.changed?);
-        if record
-            .holder_identity
-            .as_deref()
-            .unwrap_or_default()
-            .is_empty()
-        {
+        if record.holder_identity.as_deref().unwrap_or_default().is_empty() {
             return None;
         }
         let promised = record

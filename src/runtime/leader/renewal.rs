@@ -17,8 +17,7 @@ const RELEASE: Duration = Duration::from_secs(5);
 
 /// Begins to renew a Lease that is ours by a write sent at `sent`.
 pub(super) fn start(store: LeaseStore, lease: Lease, sent: Instant) -> Claim {
-    let (state, watched) =
-        watch::channel(State::Held(sent + store.candidate().timings.renew_deadline));
+    let (state, watched) = watch::channel(State::Held(sent + store.candidate().timings.renew_deadline));
     let release = watch::Sender::new(false);
     let claim = Claim {
         state: watched,
@@ -76,8 +75,7 @@ impl Renewal {
             match self.renew((sent + timings.retry).min(deadline)).await {
                 Ok(None) if Instant::now() < deadline => {
                     self.sent = sent;
-                    self.state
-                        .send_replace(State::Held(sent + timings.renew_deadline));
+                    self.state.send_replace(State::Held(sent + timings.renew_deadline));
                     next = sent + timings.retry;
                 }
                 Ok(None) => return Ended::Expired,
@@ -94,11 +92,7 @@ impl Renewal {
     /// Renews; tells who else holds the Lease, if so. A change that leaves us the holder (a label, say) is no loss.
     async fn renew(&mut self, until: Instant) -> Result<Option<String>, LeaseError> {
         loop {
-            if let Written::Done(lease) = self
-                .store
-                .write(&self.lease, Record::Renewed, until)
-                .await?
-            {
+            if let Written::Done(lease) = self.store.write(&self.lease, Record::Renewed, until).await? {
                 self.lease = *lease;
                 return Ok(None);
             }
@@ -130,9 +124,7 @@ impl Renewal {
                 Ok(Err(error)) => {
                     tracing::warn!("cannot release the lease, it expires by itself: {error}");
                 }
-                Err(_) => tracing::warn!(
-                    "cannot release the lease, it expires by itself: no answer in time"
-                ),
+                Err(_) => tracing::warn!("cannot release the lease, it expires by itself: no answer in time"),
             }
         }
     }
@@ -140,11 +132,7 @@ impl Renewal {
     /// Clears the holder if it is we. A renewal may have been cut off after the API carried it out, hence the second look.
     async fn release(&mut self) -> Result<(), LeaseError> {
         let until = Instant::now() + RELEASE;
-        while let Written::Conflict = self
-            .store
-            .write(&self.lease, Record::Released, until)
-            .await?
-        {
+        while let Written::Conflict = self.store.write(&self.lease, Record::Released, until).await? {
             match self.store.read(until).await? {
                 Some(lease) if self.store.is_ours(&lease) => self.lease = lease,
                 _ => break,

@@ -8,7 +8,8 @@ use crate::runtime::{
 };
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/openshift-image-registry/leases";
-const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/openshift-image-registry/leases/openshift-master-controllers";
+const LEASE: &str =
+    "/apis/coordination.k8s.io/v1/namespaces/openshift-image-registry/leases/openshift-master-controllers";
 
 /// Time of day that follows paused time, from the epoch on.
 struct PausedClock(Instant);
@@ -59,10 +60,7 @@ fn renewing(api: &FakeApi, holder: &'static str) -> tokio::task::JoinHandle<()> 
     let api = api.clone();
     tokio::spawn(async move {
         for round in 0..1_000_000 {
-            api.put(
-                LEASE,
-                foreign(holder, &format!("2026-01-01T00:00:00.{round:06}Z"), 3),
-            );
+            api.put(LEASE, foreign(holder, &format!("2026-01-01T00:00:00.{round:06}Z"), 3));
             seconds(26).await;
         }
     })
@@ -94,10 +92,7 @@ async fn an_absent_lease_is_created_with_two_requests() {
     let (claim, time) = timed(acquire(candidate(&api, "a"))).await;
     assert!(claim.is_current());
     assert_eq!(time, 0);
-    assert_eq!(
-        api.requests(),
-        [format!("GET {LEASE}"), format!("POST {LEASES}")]
-    );
+    assert_eq!(api.requests(), [format!("GET {LEASE}"), format!("POST {LEASES}")]);
     let spec = spec(&api);
     assert_eq!(spec["holderIdentity"], "a");
     assert_eq!(spec["leaseDurationSeconds"], 137);
@@ -112,15 +107,9 @@ async fn a_released_lease_is_taken_at_once_with_two_requests_and_counts_a_transi
     api.put(LEASE, foreign("", "2026-01-01T00:00:00.000000Z", 4));
     let (_claim, time) = timed(acquire(candidate(&api, "a"))).await;
     assert_eq!(time, 0);
+    assert_eq!(api.requests(), [format!("GET {LEASE}"), format!("PATCH {LEASE}")]);
     assert_eq!(
-        api.requests(),
-        [format!("GET {LEASE}"), format!("PATCH {LEASE}")]
-    );
-    assert_eq!(
-        (
-            &spec(&api)["holderIdentity"],
-            &spec(&api)["leaseTransitions"]
-        ),
+        (&spec(&api)["holderIdentity"], &spec(&api)["leaseTransitions"]),
         (&json!("a"), &json!(5))
     );
     assert_eq!(api.get(LEASE).unwrap()["metadata"]["labels"]["kept"], "yes");
@@ -134,8 +123,7 @@ async fn a_renewing_holder_is_never_overtaken() {
         let other = renewing(&api, "go");
         tokio::task::yield_now().await;
         api.fault(fault);
-        let waiting =
-            tokio::time::timeout(Duration::from_hours(3), acquire(candidate(&api, "a"))).await;
+        let waiting = tokio::time::timeout(Duration::from_hours(3), acquire(candidate(&api, "a"))).await;
         assert!(waiting.is_err(), "{fault:?}");
         assert_eq!(spec(&api)["holderIdentity"], "go");
         other.abort();
@@ -181,10 +169,7 @@ async fn a_released_lease_reaches_a_waiting_candidate_soon() {
         assert!(time <= limit, "{time} s, {fault:?}");
         assert!(second.unwrap().is_current());
         assert_eq!(
-            (
-                &spec(&api)["holderIdentity"],
-                &spec(&api)["leaseTransitions"]
-            ),
+            (&spec(&api)["holderIdentity"], &spec(&api)["leaseTransitions"]),
             (&json!("b"), &json!(1))
         );
     }
@@ -222,17 +207,8 @@ async fn the_holder_renews_and_a_waiting_candidate_asks_seldom() {
     seconds(3600).await;
     assert!(first.is_current());
     let requests = api.requests();
-    let count = |verb: &str| {
-        requests
-            .iter()
-            .filter(|line| line.starts_with(verb))
-            .count()
-    };
-    assert!(
-        (136..=139).contains(&count("PATCH")),
-        "{} renewals",
-        count("PATCH")
-    );
+    let count = |verb: &str| requests.iter().filter(|line| line.starts_with(verb)).count();
+    assert!((136..=139).contains(&count("PATCH")), "{} renewals", count("PATCH"));
     assert!(
         (3600 / 58..=3600 / 26).contains(&count("GET")),
         "{} looks",
@@ -300,11 +276,7 @@ async fn another_holder_or_a_cleared_one_ends_the_claim_at_the_next_renewal() {
         assert!(why.contains(words), "{why}");
         assert_eq!(time, 26);
         assert!(!claim.is_current());
-        assert_eq!(
-            spec(&api)["leaseTransitions"],
-            9,
-            "the other's record was overwritten"
-        );
+        assert_eq!(spec(&api)["leaseTransitions"], 9, "the other's record was overwritten");
     }
 }
 
@@ -399,12 +371,7 @@ async fn an_unreachable_api_does_not_end_a_candidate() {
 async fn becoming_leader_is_told_by_an_event_on_the_lease() {
     let api = FakeApi::default();
     let mut candidate = candidate(&api, "a");
-    candidate.events = Events::start(
-        api.client(),
-        None,
-        Arc::new(SystemClock),
-        candidate.metrics.clone(),
-    );
+    candidate.events = Events::start(api.client(), None, Arc::new(SystemClock), candidate.metrics.clone());
     let events = candidate.events.clone();
     let _claim = acquire(candidate).await;
     events.flush(Duration::from_secs(1)).await;

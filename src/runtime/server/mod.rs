@@ -50,9 +50,7 @@ pub enum ServerError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The address is not `host:port` or `:port`.
-    #[error(
-        "servingInfo.bindAddress {0:?} is not an address like \":60000\" or \"127.0.0.1:60000\""
-    )]
+    #[error("servingInfo.bindAddress {0:?} is not an address like \":60000\" or \"127.0.0.1:60000\"")]
     Address(String),
     /// The port is busy or the address is not ours.
     #[error("cannot listen on {0}: {1}")]
@@ -141,8 +139,7 @@ impl Server {
                     continue;
                 }
             };
-            let (acceptor, metrics, readiness) =
-                (self.acceptor.clone(), metrics.clone(), readiness.clone());
+            let (acceptor, metrics, readiness) = (self.acceptor.clone(), metrics.clone(), readiness.clone());
             tokio::spawn(async move {
                 if let Err(error) = converse(stream, acceptor, metrics, readiness).await {
                     tracing::debug!("connection to the metrics server ended: {error}");
@@ -173,28 +170,16 @@ async fn converse(
     Ok(())
 }
 
-fn answer<B>(
-    request: &Request<B>,
-    metrics: &Metrics,
-    readiness: &Readiness,
-) -> Response<Full<Bytes>> {
+fn answer<B>(request: &Request<B>, metrics: &Metrics, readiness: &Readiness) -> Response<Full<Bytes>> {
     let (status, kind, text) = match (request.uri().path(), request.method()) {
-        ("/metrics" | "/healthz" | "/readyz", method)
-            if *method != Method::GET && *method != Method::HEAD =>
-        {
-            (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "text/plain",
-                "method not allowed\n".to_owned(),
-            )
-        }
+        ("/metrics" | "/healthz" | "/readyz", method) if *method != Method::GET && *method != Method::HEAD => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            "text/plain",
+            "method not allowed\n".to_owned(),
+        ),
         ("/metrics", _) => match metrics.text() {
             Ok(text) => (StatusCode::OK, CONTENT_TYPE, text),
-            Err(error) => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "text/plain",
-                format!("{error}\n"),
-            ),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n")),
         },
         ("/healthz", _) => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
         ("/readyz", _) if readiness.is_ready() => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
@@ -203,11 +188,7 @@ fn answer<B>(
             "text/plain",
             "leading, not synced yet\n".to_owned(),
         ),
-        _ => (
-            StatusCode::NOT_FOUND,
-            "text/plain",
-            "not found\n".to_owned(),
-        ),
+        _ => (StatusCode::NOT_FOUND, "text/plain", "not found\n".to_owned()),
     };
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
@@ -232,9 +213,7 @@ async fn listen(address: &str) -> Result<TcpListener, ServerError> {
     }
     match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
         Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
-                .await
-                .map_err(failed)
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await.map_err(failed)
         }
         bound => bound.map_err(failed),
     }

@@ -71,9 +71,7 @@ impl Serving {
         }
         let name = ServerName::try_from("operator.test").unwrap();
         let tcp = TcpStream::connect(self.address).await?;
-        let mut stream = TlsConnector::from(Arc::new(config))
-            .connect(name, tcp)
-            .await?;
+        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut text = String::new();
@@ -82,9 +80,7 @@ impl Serving {
     }
 
     async fn plainly(&self, path: &str) -> String {
-        self.get(path, rustls::DEFAULT_VERSIONS, b"http/1.1")
-            .await
-            .unwrap()
+        self.get(path, rustls::DEFAULT_VERSIONS, b"http/1.1").await.unwrap()
     }
 }
 
@@ -97,35 +93,14 @@ async fn only_our_paths_are_served_over_https_without_credentials() {
         metrics.starts_with("HTTP/1.1 200 ") && metrics.contains("# EOF"),
         "{metrics}"
     );
-    assert!(
-        metrics.contains("application/openmetrics-text"),
-        "{metrics}"
-    );
-    assert!(
-        serving
-            .plainly("/healthz")
-            .await
-            .starts_with("HTTP/1.1 200 ")
-    );
+    assert!(metrics.contains("application/openmetrics-text"), "{metrics}");
+    assert!(serving.plainly("/healthz").await.starts_with("HTTP/1.1 200 "));
     for path in ["/foo", "/", "/metrics/x", "/debug/pprof"] {
-        assert!(
-            serving.plainly(path).await.starts_with("HTTP/1.1 404 "),
-            "{path}"
-        );
+        assert!(serving.plainly(path).await.starts_with("HTTP/1.1 404 "), "{path}");
     }
     // A client that only speaks HTTP/2 is refused in the handshake; one that says nothing is served.
-    assert!(
-        serving
-            .get("/metrics", rustls::DEFAULT_VERSIONS, b"h2")
-            .await
-            .is_err()
-    );
-    assert!(
-        serving
-            .get("/metrics", rustls::DEFAULT_VERSIONS, b"")
-            .await
-            .is_ok()
-    );
+    assert!(serving.get("/metrics", rustls::DEFAULT_VERSIONS, b"h2").await.is_err());
+    assert!(serving.get("/metrics", rustls::DEFAULT_VERSIONS, b"").await.is_ok());
     // Plain HTTP.
     let mut tcp = TcpStream::connect(serving.address).await.unwrap();
     tcp.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -140,50 +115,20 @@ async fn only_our_paths_are_served_over_https_without_credentials() {
 #[tokio::test]
 async fn the_minimum_version_holds() {
     let strict = serving(info("VersionTLS13")).await;
-    assert!(
-        strict
-            .get("/metrics", &[&rustls::version::TLS12], b"")
-            .await
-            .is_err()
-    );
-    assert!(
-        strict
-            .get("/metrics", &[&rustls::version::TLS13], b"")
-            .await
-            .is_ok()
-    );
+    assert!(strict.get("/metrics", &[&rustls::version::TLS12], b"").await.is_err());
+    assert!(strict.get("/metrics", &[&rustls::version::TLS13], b"").await.is_ok());
     let usual = serving(info("")).await;
-    assert!(
-        usual
-            .get("/metrics", &[&rustls::version::TLS12], b"")
-            .await
-            .is_ok()
-    );
+    assert!(usual.get("/metrics", &[&rustls::version::TLS12], b"").await.is_ok());
 }
 
 #[tokio::test]
 async fn readiness_follows_leadership_and_sync() {
     let serving = serving(info("")).await;
-    assert!(
-        serving
-            .plainly("/readyz")
-            .await
-            .starts_with("HTTP/1.1 200 ")
-    );
+    assert!(serving.plainly("/readyz").await.starts_with("HTTP/1.1 200 "));
     serving.readiness.leading();
-    assert!(
-        serving
-            .plainly("/readyz")
-            .await
-            .starts_with("HTTP/1.1 503 ")
-    );
+    assert!(serving.plainly("/readyz").await.starts_with("HTTP/1.1 503 "));
     serving.readiness.synced(true);
-    assert!(
-        serving
-            .plainly("/readyz")
-            .await
-            .starts_with("HTTP/1.1 200 ")
-    );
+    assert!(serving.plainly("/readyz").await.starts_with("HTTP/1.1 200 "));
 }
 
 // lifecycle 7, the part of this room
@@ -196,11 +141,7 @@ async fn a_missing_key_or_a_busy_port_is_named() {
     let error = Server::bind(&busy, &pair).await.err().unwrap().to_string();
     assert!(error.contains(&busy.bind_address), "{error}");
     fs::remove_file(&pair.key).unwrap();
-    let error = Server::bind(&info(""), &pair)
-        .await
-        .err()
-        .unwrap()
-        .to_string();
+    let error = Server::bind(&info(""), &pair).await.err().unwrap().to_string();
     assert!(error.contains("tls.key"), "{error}");
 }
 

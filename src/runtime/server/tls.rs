@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use rustls::{
-    CipherSuite, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, crypto, version,
-};
+use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, crypto, version};
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer,
     pem::{self, PemObject as _},
@@ -17,9 +15,7 @@ use crate::runtime::config_file::ServingInfo;
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// Not one of the platform's names.
-    #[error(
-        "unknown TLS version {0:?} in servingInfo.minTLSVersion: use VersionTLS10, 11, 12 or 13"
-    )]
+    #[error("unknown TLS version {0:?} in servingInfo.minTLSVersion: use VersionTLS10, 11, 12 or 13")]
     Version(String),
     /// Not an IANA name that the platform knows.
     #[error("unknown cipher suite {0:?} in servingInfo.cipherSuites")]
@@ -83,20 +79,11 @@ fn suite(name: &str) -> Option<CipherSuite> {
         "TLS_AES_128_GCM_SHA256" => CipherSuite::TLS13_AES_128_GCM_SHA256,
         "TLS_AES_256_GCM_SHA384" => CipherSuite::TLS13_AES_256_GCM_SHA384,
         "TLS_CHACHA20_POLY1305_SHA256" => CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
-        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256" => {
-            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
-        }
-        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384" => {
-            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
-        }
-        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256" => {
-            CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
-        }
-        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384" => {
-            CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384
-        }
-        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"
-        | "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305" => {
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256" => CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384" => CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256" => CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384" => CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256" | "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305" => {
             CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
         }
         "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256" | "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305" => {
@@ -118,9 +105,7 @@ fn versions(minimum: &str) -> Result<&'static [&'static SupportedProtocolVersion
         "" | "VersionTLS12" => Ok(TLS12),
         "VersionTLS13" => Ok(TLS13),
         "VersionTLS10" | "VersionTLS11" => {
-            tracing::warn!(
-                "servingInfo.minTLSVersion {minimum} is out of date; serving TLS 1.2 and 1.3"
-            );
+            tracing::warn!("servingInfo.minTLSVersion {minimum} is out of date; serving TLS 1.2 and 1.3");
             Ok(TLS12)
         }
         _ => Err(TlsError::Version(minimum.to_owned())),
@@ -177,11 +162,7 @@ pub(super) fn server_config(info: &ServingInfo, pair: &KeyPair) -> Result<Server
     };
     let mut config = ServerConfig::builder_with_provider(provider.into())
         .with_protocol_versions(versions)
-        .and_then(|builder| {
-            builder
-                .with_no_client_auth()
-                .with_single_cert(certificates, key)
-        })
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key))
         .map_err(unusable)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
@@ -250,16 +231,10 @@ mod tests {
             .filter(|suite| !is_tls13(**suite))
             .map(SupportedCipherSuite::suite)
             .collect();
-        assert_eq!(
-            tls12,
-            [CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256]
-        );
+        assert_eq!(tls12, [CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256]);
         assert_eq!(one.len(), 4);
         let old = names(&["TLS_RSA_WITH_AES_128_CBC_SHA"]);
-        assert!(matches!(
-            suites(&old, false),
-            Err(TlsError::NothingUsable(_))
-        ));
+        assert!(matches!(suites(&old, false), Err(TlsError::NothingUsable(_))));
         assert_eq!(suites(&old, true).unwrap().len(), 3);
         assert_eq!(suites(&[], false).unwrap().len(), 9);
     }
