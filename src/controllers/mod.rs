@@ -128,6 +128,7 @@ pub async fn run(runtime: Runtime) -> Result<(), String> {
         pruner_image: runtime.environment.image_pruner.clone(),
         operator_image: runtime.environment.operator_image.clone(),
         release_version: runtime.environment.release_version.clone(),
+        gates_version: runtime.environment.operator_image_version.clone(),
     };
     let world = World::start(runtime.client.clone(), environment);
     let claim = runtime.claim.clone();
