@@ -199,12 +199,10 @@ fn schedule_and_suspension_are_taken() {
 
 /// Runs the script with a command that fails `failures` times, without waiting: exit code, and how often and how long it ran.
 fn run(failures: u32) -> (Option<i32>, String) {
-    let folder = tempfile::tempdir().unwrap();
     let prelude = format!(
         "sleep() {{ echo \"sleep $1\"; }}; i=0; try() {{ i=$((i + 1)); echo \"try $i\"; [ $i -gt {failures} ] || return 7; }}\n"
     );
     let done = Command::new("/bin/sh")
-        .current_dir(folder.path())
         .args(["-c", &(prelude + SCRIPT), "pruner", "try"])
         .output()
         .unwrap();
