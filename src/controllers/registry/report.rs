@@ -92,7 +92,7 @@ impl Registry {
                 storage: outcome.storage.as_ref(),
                 storage_managed: outcome.storage_managed,
                 verdicts: &verdicts,
-                drop: &outcome.own_conditions.map(unowned).unwrap_or_default(),
+                drop: &drop,
                 now: snapshot.now,
             },
         );
