@@ -8,13 +8,14 @@ use super::driver::{Driver, Ensured, Existence, Failure, Next, Record, Step, Tar
 use super::fault::{Class, Fault};
 use super::select::Selected;
 use super::state::{self, State};
-use super::{Outcome, block};
+use super::{Outcome, STORAGE_EXISTS, block};
 use crate::api::{Config, Storage};
 use crate::config::facts::StorageFacts;
 use crate::config::notice::Notice;
 use crate::config::resolve::Reason;
 use crate::config::snapshot::Snapshot;
 use crate::names;
+use crate::status::conditions::{Status, Verdict};
 
 /// Proof that the Config, as stored, names a location as one that the operator creates or created. Only core makes one.
 #[derive(Debug)]
@@ -59,6 +60,7 @@ pub async fn ensure<D: Driver>(driver: &D, config: &Config, snapshot: &Snapshot,
         return Outcome { record, fault: Some(nothing_to_use(D::NAME)), ..unchanged() };
     }
     let intent = Intent::stored(config, target.location.as_deref());
+    let intent = intent.filter(|_| pass.state != Some(State::Unmanaged));
     let step = Step {
         config,
         snapshot,
@@ -68,12 +70,19 @@ pub async fn ensure<D: Driver>(driver: &D, config: &Config, snapshot: &Snapshot,
         defaulted: selected.defaulted,
         applied: pass.applied,
         intent: intent.as_ref(),
+        consent: consents(config, target.location.as_deref()),
     };
     match take(driver, &step, state_changed(&pass)).await {
         Ok(Next::Done(ensured)) => done(driver, &step, &pass, ensured).await,
         Ok(Next::Wait(Wait { after, message, verdicts })) => {
             let facts = facts_of_applied(driver, &step).await;
-            Outcome { record, verdicts, facts, wait: Some((after, message)), ..unchanged() }
+            let notices = lost(&pass, &verdicts, D::NAME).into_iter().collect();
+            Outcome { record, verdicts, facts, notices, wait: Some((after, message)), ..unchanged() }
+        }
+        Ok(Next::Record(note)) if note.intent.is_some() && pass.state == Some(State::Unmanaged) => {
+            let fault = not_created(&block::describe(&selected.storage, D::NAME));
+            let facts = facts_of_applied(driver, &step).await;
+            Outcome { record, verdicts: note.verdicts, facts, fault: Some(fault), ..unchanged() }
         }
         Ok(Next::Record(note)) => {
             let facts = facts_of_applied(driver, &step).await;
@@ -108,27 +117,54 @@ fn state_changed(pass: &Pass<'_>) -> bool {
 }
 
 /// Looks whether the storage is there, and lets the driver see to it where it is not, or not as the Config says.
+///
+/// Applied storage counts as finished only while the status says `StorageExists=True`. When it vanished, this is taken
+/// back before anything is created anew: what dies between creation and mark is then finished, not taken as it is.
 async fn take<D: Driver>(driver: &D, step: &Step<'_>, turned: bool) -> Result<Next<Ensured>, Failure> {
     if step.applied && !turned {
+        let finished = said_to_exist(step.config);
         match driver.exists(step).await? {
-            Existence::Present(verdicts) => {
+            Existence::Present(verdicts, notices) if finished => {
+                let storage = step.storage.clone();
                 return Ok(Next::Done(Ensured {
-                    storage: step.storage.clone(),
+                    storage,
                     blank_state: state::mirrored(step.config),
                     verdicts,
-                    notices: Vec::new(),
+                    notices,
                 }));
             }
+            Existence::Absent { reason, message } if finished => {
+                let verdicts = vec![Verdict::new(STORAGE_EXISTS, Status::False, reason, message.clone())];
+                return Ok(Next::Wait(Wait { after: Duration::ZERO, message, verdicts }));
+            }
             Existence::Leaving(wait) => return Ok(Next::Wait(wait)),
-            Existence::Absent => {}
+            Existence::Present(..) | Existence::Absent { .. } => {}
         }
     }
     driver.ensure(step).await
 }
 
+fn said_to_exist(config: &Config) -> bool {
+    let conditions = config.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|c| c.type_ == STORAGE_EXISTS && c.status == Status::True.text())
+}
+
+/// Tells, once, that managed storage is not there any more.
+fn lost(pass: &Pass<'_>, verdicts: &[Verdict], backend: &str) -> Option<Notice> {
+    let gone = verdicts.iter().any(|v| v.type_ == STORAGE_EXISTS && v.status == Status::False);
+    let managed = pass.state.unwrap_or_else(|| state::mirrored(pass.config)) == State::Managed;
+    (gone && managed && pass.applied && said_to_exist(pass.config)).then(|| {
+        let what = block::describe(&pass.selected.storage, backend);
+        let note = format!("{what} is gone or going, and with it the images that are on it; it was in use and Managed");
+        Notice { warning: true, reason: "StorageLost", note }
+    })
+}
+
 async fn done<D: Driver>(driver: &D, step: &Step<'_>, pass: &Pass<'_>, ensured: Ensured) -> Outcome {
     let Ensured { storage, blank_state, verdicts, mut notices } = ensured;
-    let state = pass.state.unwrap_or(blank_state);
+    // A blank state of storage that is applied already, and that the driver did not just create, is what it was.
+    let was = if step.applied { state::mirrored(pass.config) } else { State::Unmanaged };
+    let state = pass.state.unwrap_or(if blank_state == State::Managed { blank_state } else { was });
     let wanted = Storage { management_state: Some(state.text().to_owned()), ..storage };
     let record = block::patch(pass.config.spec.storage.as_ref(), &wanted, None);
     let applied = block::only(&wanted, D::NAME, state.text());
@@ -173,6 +209,18 @@ fn moved(from: &str, to: &str, state: State) -> Notice {
         state.text()
     );
     Notice { warning: false, reason: "StorageReconfigured", note }
+}
+
+fn consents(config: &Config, location: Option<&str>) -> bool {
+    let asked = config.metadata.annotations.as_ref().and_then(|a| a.get(names::ADOPT_STORAGE_ANNOTATION));
+    location.is_some_and(|location| asked.is_some_and(|asked| !asked.is_empty() && asked == location))
+}
+
+fn not_created(storage: &str) -> Fault {
+    Fault::config(format!(
+        "{storage} does not exist, and spec.storage.managementState is Unmanaged, so that it is not created: create it, \
+         name other storage, or remove managementState"
+    ))
 }
 
 fn nothing_to_use(backend: &str) -> Fault {

@@ -89,7 +89,7 @@ pub struct Outcome {
     pub facts: Option<StorageFacts>,
     /// The storage moved to another place: counts in `storage_reconfigured_total`.
     pub reconfigured: bool,
-    /// When to come back at the latest, and what is waited for. Zero: as soon as `record` is stored.
+    /// When to come back at the latest, and what is waited for. Zero: as soon as what this outcome wants stored is stored.
     pub wait: Option<(Duration, String)>,
     /// Why the step could not be done.
     pub fault: Option<Fault>,

@@ -17,7 +17,6 @@ use super::{Claims, Creation, STORAGE_EXISTS, claim};
 use crate::api::registry_config::PvcStorage;
 use crate::api::{Config, Kind, Storage};
 use crate::config::defaults;
-use crate::config::notice::Notice;
 use crate::config::resolve::{Reason, Rejection};
 use crate::config::snapshot::Snapshot;
 use crate::names;
@@ -90,10 +89,10 @@ struct Use<'a> {
 }
 
 impl Use<'_> {
-    fn ensured(self, step: &Step<'_>, verdict: Verdict, notices: Vec<Notice>) -> Next<Ensured> {
+    fn ensured(self, step: &Step<'_>, verdict: Verdict) -> Next<Ensured> {
         let pvc = Some(PvcStorage { claim: Some(self.name.to_owned()) });
         let storage = Storage { pvc, ..step.storage.clone() };
-        Next::Done(Ensured { storage, blank_state: self.blank_state, verdicts: vec![verdict], notices })
+        Next::Done(Ensured { storage, blank_state: self.blank_state, verdicts: vec![verdict], notices: Vec::new() })
     }
 
     /// Takes the claim that is there, if it fits. In use already, it is only reported (`facts.unfit`).
@@ -105,7 +104,7 @@ impl Use<'_> {
             refuse_misfit(step, self.name, found)?;
         }
         let verdict = exists(Status::True, "PVC Exists", claim::describe(step.snapshot, self.name, found));
-        Ok(self.ensured(step, verdict, Vec::new()))
+        Ok(self.ensured(step, verdict))
     }
 }
 
@@ -140,8 +139,7 @@ impl<C: Claims> Pvc<'_, C> {
         let mode = text("/spec/accessModes/0").unwrap_or_default();
         let class = text("/spec/storageClassName").unwrap_or("default");
         let message = format!("Claim {} was created (100Gi, {mode}, class {class}).", wanted.name);
-        let notices = if step.applied { vec![lost(wanted.name)] } else { Vec::new() };
-        Ok(wanted.ensured(step, exists(Status::True, "PVC Created", message), notices))
+        Ok(wanted.ensured(step, exists(Status::True, "PVC Created", message)))
     }
 
     /// A claim that the spec (or the platform's default) names.
@@ -182,11 +180,6 @@ impl<C: Claims> Pvc<'_, C> {
     }
 }
 
-fn lost(name: &str) -> Notice {
-    let note = format!("claim {name} was gone and has been created again: the images that were on it are lost");
-    Notice { warning: true, reason: "StorageRecreated", note }
-}
-
 impl<C: Claims> Driver for Pvc<'_, C> {
     const NAME: &'static str = NAME;
     const CONDITIONS: &'static [&'static str] = &[STORAGE_EXISTS];
@@ -223,11 +216,11 @@ impl<C: Claims> Driver for Pvc<'_, C> {
         let name = claim_name(step.storage).unwrap_or(names::DEFAULT_CLAIM);
         known(step.snapshot, name)?;
         Ok(match find(step.snapshot, name) {
-            None => Existence::Absent,
+            None => Existence::Absent { reason: "PVC does not exist", message: missing(name) },
             Some(found) if claim::deleted_at(found).is_some() => Existence::Leaving(leaving(name)),
             Some(found) => {
                 let message = claim::describe(step.snapshot, name, found);
-                Existence::Present(vec![exists(Status::True, Self::EXISTS, message)])
+                Existence::Present(vec![exists(Status::True, Self::EXISTS, message)], Vec::new())
             }
         })
     }

@@ -79,6 +79,7 @@ pub async fn remove<D: Removable>(driver: &D, config: &Config, snapshot: &Snapsh
         defaulted: false,
         applied: true,
         intent: intent.as_ref(),
+        consent: false,
     };
     let ended = match driver.prove(&step).await {
         Ok(Mark::Gone) => {

@@ -1,6 +1,7 @@
 //! Which backend a Config means. PURE.
 
 use super::fault::{Class, Fault};
+use crate::api::openshift::InfrastructureStatus;
 use crate::api::{Config, Kind, Storage};
 use crate::config::defaults::{self, PlatformStorage};
 use crate::config::resolve::{self, Reason};
@@ -35,7 +36,7 @@ pub fn select(config: &Config, snapshot: &Snapshot) -> Result<Selected, Fault> {
                            create it, or set one backend in spec.storage";
             return Err(Fault::config(message));
         }
-        None => Default::default(),
+        None => InfrastructureStatus::default(),
     };
     let platform = defaults::platform(&infrastructure);
     match defaults::storage(platform.as_deref()) {

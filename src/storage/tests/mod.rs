@@ -13,6 +13,7 @@ use crate::config::snapshot::{Objects, Snapshot};
 use crate::names;
 use crate::status::conditions;
 
+mod cloud;
 mod empty_dir;
 mod fake;
 mod flow;

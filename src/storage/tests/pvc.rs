@@ -206,7 +206,11 @@ async fn an_operator_made_claim_that_was_deleted_is_created_again_with_a_warning
     world.settle().await;
     world.drop_claim(OWN);
     let outcome = world.pass().await;
-    assert!(warnings(&outcome)[0].contains("lost"));
+    assert_eq!(world.exists(), "False/PVC does not exist");
+    assert!(warnings(&outcome)[0].contains("PVC image-registry-storage is gone"));
+    assert!(outcome.facts.unwrap().not_usable.is_some() && outcome.wait.unwrap().0.is_zero());
+    let outcome = world.pass().await;
+    assert!(warnings(&outcome).is_empty());
     assert!(world.claim(OWN).is_some());
     assert_eq!((world.exists().as_str(), world.state()), ("True/PVC Created", Some("Managed")));
     assert_eq!(outcome.facts.unwrap().not_usable, None);
@@ -243,6 +247,7 @@ async fn a_missing_claim_of_a_running_registry_stops_new_pods_only() {
     world.add_claim("blue-claim", &["ReadWriteMany"], false);
     world.settle().await;
     world.drop_claim("blue-claim");
+    assert!(world.pass().await.notices.is_empty());
     let outcome = world.pass().await;
     assert_eq!(world.exists(), "False/PVC Issues Found");
     assert!(outcome.facts.unwrap().not_usable.unwrap().contains("blue-claim not found"));

@@ -83,6 +83,14 @@ async fn an_unmanaged_claim_is_not_touched() {
     assert!(bootstrap.pass().await.done && bootstrap.calls().is_empty());
 }
 
+#[tokio::test]
+async fn a_state_lowered_together_with_the_removal_keeps_the_claim() {
+    let mut world = removed_own().await;
+    world.edit(json!({"storage": {"managementState": "Unmanaged"}}));
+    assert!(world.pass().await.done && world.calls().is_empty());
+    assert_eq!((world.status(), world.storage()["pvc"]["claim"].as_str()), (&json!({}), Some(OWN)));
+}
+
 // storage-volumes 21
 #[tokio::test]
 async fn a_claim_that_is_gone_already_is_a_success() {
