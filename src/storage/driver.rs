@@ -21,7 +21,8 @@ pub struct Target {
     pub location: Option<String>,
     /// Whether the block itself holds the identifier, as against one that the operator chooses.
     pub named: bool,
-    /// What the registry needs, as far as it is known without the network. `unfit` and `not_usable` are filled in here.
+    /// What the registry needs, as far as it is known without the network. `unfit` and `not_usable` are filled in here;
+    /// at first use `ensure` refuses what does not fit.
     pub facts: StorageFacts,
 }
 

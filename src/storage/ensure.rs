@@ -168,9 +168,8 @@ async fn done<D: Driver>(driver: &D, step: &Step<'_>, pass: &Pass<'_>, ensured: 
     let wanted = Storage { management_state: Some(state.text().to_owned()), ..storage };
     let record = block::patch(pass.config.spec.storage.as_ref(), &wanted, None);
     let applied = block::only(&wanted, D::NAME, state.text());
-    // Done means usable, whatever stood in the snapshot; and what does not fit is refused at first use, not reported.
-    let mut known = StorageFacts { not_usable: None, ..step.target.facts.clone() };
-    known.unfit = known.unfit.filter(|_| step.applied);
+    // Done means usable, whatever stood in the snapshot.
+    let known = StorageFacts { not_usable: None, ..step.target.facts.clone() };
     let facts = driver.facts(step, known).await;
     let mut outcome = Outcome { record, verdicts, own_conditions: D::CONDITIONS, ..Outcome::unchanged(pass.config) };
     match facts {

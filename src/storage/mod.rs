@@ -74,7 +74,7 @@ pub struct Outcome {
     /// JSON merge patch of the Config (members of `spec.storage`, annotations), without resourceVersion; to be stored
     /// before anything uses it, also where `fault` is set. `None` on a settled cluster.
     pub record: Option<Value>,
-    /// The new `status.storage`, to be stored after `record`; `None` keeps what is stored.
+    /// The new `status.storage`, to be stored after `record`, and not where that failed; `None` keeps what is stored.
     pub status_storage: Option<Storage>,
     /// The new `status.storageManaged`.
     pub storage_managed: bool,

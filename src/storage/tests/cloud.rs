@@ -197,6 +197,17 @@ async fn a_bucket_of_the_intended_name_that_holds_objects_is_the_users() {
     assert_eq!((site.world.state(), site.calls()), (Some("Unmanaged"), vec![]));
 }
 
+// T6: the creation record of one bucket says nothing about another
+#[tokio::test]
+async fn a_record_of_another_location_adopts_nothing() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.cloud.put("empty-one-of-a-user", 0, None);
+    site.world.edit(json!({"storage": {"s3": {"bucket": "empty-one-of-a-user"}}}));
+    site.settle().await;
+    assert_eq!((site.note(), site.calls()), (Some("/chosen-by-driver"), vec![]));
+    assert_eq!(site.world.state(), Some("Unmanaged"));
+}
+
 // storage-decisions 11
 #[tokio::test]
 async fn deletion_stops_within_one_step_when_the_state_is_lowered() {

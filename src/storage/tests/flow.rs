@@ -4,8 +4,10 @@ use serde_json::json;
 
 use super::super::block;
 use super::{World, rejected};
-use crate::api::Storage;
+use crate::api::{Kind, Storage};
 use crate::config::resolve::Reason;
+use crate::config::snapshot::Objects;
+use crate::storage::fault::Class;
 
 fn storage(value: serde_json::Value) -> Storage {
     serde_json::from_value(value).unwrap()
@@ -50,6 +52,15 @@ async fn a_platform_without_default_waits_for_an_edit_and_recovers() {
         world.edit(json!({"storage": {"emptyDir": {}}}));
         assert!(world.settle().await.facts.is_some());
     }
+}
+
+#[tokio::test]
+async fn a_platform_that_is_not_known_yet_is_waited_for() {
+    let mut world = World::new("None", json!({}));
+    world.snapshot.objects = Objects::default();
+    assert_eq!(world.pass().await.fault.unwrap().class, Class::Config);
+    world.snapshot.objects.set_absent_kind(Kind::Infrastructure);
+    assert_eq!(rejected(&world.pass().await), Some(Reason::StorageNotConfigured));
 }
 
 #[tokio::test]

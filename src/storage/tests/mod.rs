@@ -1,5 +1,7 @@
 //! A small world to run steps in: the Config as the controller would store it, and claims that live in the snapshot.
 
+#![allow(clippy::needless_pass_by_value)] // `json!` at each call reads better without `&`.
+
 use std::cell::RefCell;
 
 use serde_json::{Value, json};

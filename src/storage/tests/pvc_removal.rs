@@ -91,6 +91,16 @@ async fn a_state_lowered_together_with_the_removal_keeps_the_claim() {
     assert_eq!((world.status(), world.storage()["pvc"]["claim"].as_str()), (&json!({}), Some(OWN)));
 }
 
+#[tokio::test]
+async fn only_the_literal_managed_deletes() {
+    for text in ["managed", "Force", ""] {
+        let mut world = removed_own().await;
+        world.config["spec"]["storage"]["managementState"] = json!(text);
+        world.config["status"]["storage"]["managementState"] = json!(text);
+        assert!(world.pass().await.done && world.calls().is_empty(), "{text:?}");
+    }
+}
+
 // storage-volumes 21
 #[tokio::test]
 async fn a_claim_that_is_gone_already_is_a_success() {
