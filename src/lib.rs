@@ -12,8 +12,12 @@
 //! config and api, never plan. `tests/house.rs` enforces it. docs/architecture.md draws it.
 
 pub mod api;
+pub mod apply;
+pub mod cli;
 pub mod config;
+pub mod controllers;
 pub mod names;
+pub mod observe;
 pub mod plan;
 pub mod runtime;
 pub mod status;

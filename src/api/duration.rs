@@ -44,7 +44,9 @@ pub fn parse(text: &str) -> Option<i64> {
     }
     let mut total = 0.0_f64;
     while !rest.is_empty() {
-        let number_ends = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let number_ends = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let (number, tail) = rest.split_at(number_ends);
         let tail = tail.trim_start();
         let unit_ends = tail.find(|c: char| !c.is_alphabetic()).unwrap_or(tail.len());
@@ -67,7 +69,12 @@ pub fn go_text(nanoseconds: i64) -> String {
     let sign = if nanoseconds < 0 { "-" } else { "" };
     let value = nanoseconds.unsigned_abs();
     let fraction = |value: u64, unit: u64| {
-        let text = format!("{}.{:0width$}", value / unit, value % unit, width = unit.ilog10() as usize);
+        let text = format!(
+            "{}.{:0width$}",
+            value / unit,
+            value % unit,
+            width = unit.ilog10() as usize
+        );
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     };
     match value {

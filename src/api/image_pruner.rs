@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Condition;
+use super::{Condition, schema};
 
 /// Desired state of the pruning job.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,6 +15,7 @@ use super::Condition;
     group = "imageregistry.operator.openshift.io",
     version = "v1",
     kind = "ImagePruner",
+    doc = "Configuration and state of the image pruning job. Only the object named `cluster` counts.",
     status = "ImagePrunerStatus",
     derive = "PartialEq"
 )]
@@ -28,24 +29,29 @@ pub struct ImagePrunerSpec {
     pub suspend: Option<bool>,
     /// Images kept per tag; absent is 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::integer")]
     pub keep_tag_revisions: Option<i64>,
     /// Deprecated: age in nanoseconds under which an image is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_younger_than: Option<i64>,
     /// Age under which an image is kept, as text; absent is 60m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration")]
     pub keep_younger_than_duration: Option<String>,
     /// Resources of the job's container (core/v1 ResourceRequirements).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::resources")]
     pub resources: Option<Value>,
     /// Affinity of the job's pod (core/v1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::affinity")]
     pub affinity: Option<Value>,
     /// Nodes on which the job may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_selector: Option<BTreeMap<String, String>>,
     /// Tolerations of the job's pod (core/v1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::tolerations")]
     pub tolerations: Option<Vec<Value>>,
     /// Successful jobs kept; absent is 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,6 +64,7 @@ pub struct ImagePrunerSpec {
     pub ignore_invalid_image_references: Option<bool>,
     /// Log level of the job: `Normal`, `Debug`, `Trace`, `TraceAll`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::log_level")]
     pub log_level: Option<String>,
 }
 

@@ -113,7 +113,10 @@ impl Kind {
 
     /// The kind that `apiVersion` and `kind` of an object name.
     pub fn find(api_version: &str, kind: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|k| k.kind() == kind && k.api_version() == api_version)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|k| k.kind() == kind && k.api_version() == api_version)
     }
 
     /// For kube's dynamic API.
@@ -143,7 +146,11 @@ impl ObjectRef {
     /// A reference; `namespace` is ignored for cluster-scoped kinds.
     pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
         let namespace = if kind.namespaced() { namespace } else { "" };
-        Self { kind, namespace: namespace.to_owned(), name: name.to_owned() }
+        Self {
+            kind,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
     }
 }
 

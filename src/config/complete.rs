@@ -16,13 +16,21 @@ pub fn completion(config: &Config, observed: Option<&ServingInfo>, secret: Optio
     let deleting = config.metadata.deletion_timestamp.is_some();
     let finalizers = config.metadata.finalizers.clone().unwrap_or_default();
     if managed && !deleting && !finalizers.iter().any(|f| f == names::FINALIZER) {
-        let all: Vec<_> = finalizers.iter().map(String::as_str).chain([names::FINALIZER]).collect();
+        let all: Vec<_> = finalizers
+            .iter()
+            .map(String::as_str)
+            .chain([names::FINALIZER])
+            .collect();
         patch.insert("metadata".to_owned(), json!({"finalizers": all}));
     }
     let mut spec = Map::new();
     if managed
         && !deleting
-        && config.spec.http_secret.as_ref().is_none_or(crate::api::Sensitive::is_empty)
+        && config
+            .spec
+            .http_secret
+            .as_ref()
+            .is_none_or(crate::api::Sensitive::is_empty)
         && let Some(secret) = secret
     {
         spec.insert("httpSecret".to_owned(), json!(secret));
@@ -31,7 +39,10 @@ pub fn completion(config: &Config, observed: Option<&ServingInfo>, secret: Optio
         let wanted = observed.to_observed_config();
         if config.spec.observed_config.as_ref() != Some(&wanted) {
             // Replaced whole: a merge would keep what other keys the object holds.
-            spec.insert("observedConfig".to_owned(), replace(config.spec.observed_config.as_ref(), wanted));
+            spec.insert(
+                "observedConfig".to_owned(),
+                replace(config.spec.observed_config.as_ref(), wanted),
+            );
         }
     }
     if !spec.is_empty() {
@@ -57,3 +68,6 @@ fn replace(old: Option<&Value>, wanted: Value) -> Value {
         (_, wanted) => wanted,
     }
 }
+
+#[cfg(test)]
+mod tests;

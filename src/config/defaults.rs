@@ -35,21 +35,39 @@ pub fn storage(platform: Option<&str>) -> PlatformStorage {
         | Some(
             "BareMetal" | "VSphere" | "None" | "Nutanix" | "KubeVirt" | "EquinixMetal" | "AlibabaCloud" | "External",
         ) => PlatformStorage::Nothing,
-        Some("AWS") => backend(Storage { s3: Some(S3Storage::default()), ..Storage::default() }),
-        Some("Azure") => backend(Storage { azure: Some(AzureStorage::default()), ..Storage::default() }),
-        Some("GCP") => backend(Storage { gcs: Some(GcsStorage::default()), ..Storage::default() }),
-        Some("IBMCloud" | "PowerVS") => {
-            backend(Storage { ibmcos: Some(IbmCosStorage::default()), ..Storage::default() })
-        }
+        Some("AWS") => backend(Storage {
+            s3: Some(S3Storage::default()),
+            ..Storage::default()
+        }),
+        Some("Azure") => backend(Storage {
+            azure: Some(AzureStorage::default()),
+            ..Storage::default()
+        }),
+        Some("GCP") => backend(Storage {
+            gcs: Some(GcsStorage::default()),
+            ..Storage::default()
+        }),
+        Some("IBMCloud" | "PowerVS") => backend(Storage {
+            ibmcos: Some(IbmCosStorage::default()),
+            ..Storage::default()
+        }),
         Some("OpenStack") => PlatformStorage::SwiftOrClaim,
         Some("oVirt") => backend(claim_storage()),
-        Some(_) => backend(Storage { empty_dir: Some(EmptyDirStorage {}), ..Storage::default() }),
+        Some(_) => backend(Storage {
+            empty_dir: Some(EmptyDirStorage {}),
+            ..Storage::default()
+        }),
     }
 }
 
 /// `pvc` with the default claim, as bootstrap sets it.
 pub fn claim_storage() -> Storage {
-    Storage { pvc: Some(PvcStorage { claim: Some(names::DEFAULT_CLAIM.to_owned()) }), ..Storage::default() }
+    Storage {
+        pvc: Some(PvcStorage {
+            claim: Some(names::DEFAULT_CLAIM.to_owned()),
+        }),
+        ..Storage::default()
+    }
 }
 
 /// The Config that a cluster starts with. `storage` is what the platform gets, probed where it has to be.
@@ -81,7 +99,14 @@ pub fn bootstrap_config(
 /// The claim that bootstrap makes for a platform, before the Config.
 pub fn bootstrap_claim(platform: Option<&str>, class: Option<&str>) -> Value {
     let class = class.map_or_else(
-        || if platform == Some("oVirt") { "ovirt-csi-sc" } else { "standard-csi" }.to_owned(),
+        || {
+            if platform == Some("oVirt") {
+                "ovirt-csi-sc"
+            } else {
+                "standard-csi"
+            }
+            .to_owned()
+        },
         str::to_owned,
     );
     json!({
@@ -99,3 +124,6 @@ pub fn bootstrap_claim(platform: Option<&str>, class: Option<&str>) -> Value {
         },
     })
 }
+
+#[cfg(test)]
+mod tests;

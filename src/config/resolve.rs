@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::notice::Notice;
 use super::snapshot::Snapshot;
 use super::tls;
 use crate::api::registry_config::{RequestLimits, RouteEntry, Storage};
@@ -66,7 +67,10 @@ pub struct Rejection {
 impl Rejection {
     /// A rejection.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self {
+            reason,
+            message: message.into(),
+        }
     }
 }
 
@@ -84,7 +88,12 @@ pub enum ManagementState {
 impl ManagementState {
     /// State of a Config.
     pub fn of(config: &Config) -> Self {
-        match config.spec.management_state.as_deref() {
+        Self::parse(config.spec.management_state.as_deref())
+    }
+
+    /// State of that name.
+    pub fn parse(state: Option<&str>) -> Self {
+        match state {
             Some("Unmanaged") => Self::Unmanaged,
             Some("Removed") => Self::Removed,
             _ => Self::Managed,
@@ -192,10 +201,16 @@ pub fn resolve(config: &Config, snapshot: &Snapshot) -> Result<Resolved, Rejecti
     let spec = &config.spec;
     if spec.replicas < 0 {
         // The first words are matched by users' tests.
-        let message = format!("replicas must be greater than or equal to 0, spec.replicas is {}", spec.replicas);
+        let message = format!(
+            "replicas must be greater than or equal to 0, spec.replicas is {}",
+            spec.replicas
+        );
         return Err(Rejection::new(Reason::VerificationFailed, message));
     }
-    let routes = routes(spec.default_route.unwrap_or(false), spec.routes.as_deref().unwrap_or_default())?;
+    let routes = routes(
+        spec.default_route.unwrap_or(false),
+        spec.routes.as_deref().unwrap_or_default(),
+    )?;
     let requests = spec.requests.clone().unwrap_or_default();
     Ok(Resolved {
         replicas: spec.replicas,
@@ -218,10 +233,15 @@ pub fn resolve(config: &Config, snapshot: &Snapshot) -> Result<Resolved, Rejecti
     })
 }
 
-/// Says why `storage` does not name exactly one backend; `None` where it does, or where the platform has to say.
+/// The one backend that `storage` names; `None` where it names none and the platform has to say. Several are a
+/// rejection, and so is `oss` alone: the platform's default must not take the place of what was asked for.
 pub fn select(storage: &Storage) -> Result<Option<&'static str>, Rejection> {
     let backends = storage.backends();
     match backends.as_slice() {
+        [] if storage.oss.is_some() => {
+            let message = "spec.storage names oss alone, which is not supported: set another backend, and oss to null";
+            Err(Rejection::new(Reason::StorageNotConfigured, message))
+        }
         [] => Ok(None),
         [one] => Ok(Some(one)),
         several => {
@@ -233,6 +253,16 @@ pub fn select(storage: &Storage) -> Result<Option<&'static str>, Rejection> {
             Err(Rejection::new(Reason::StorageConflict, message))
         }
     }
+}
+
+/// What to tell about `storage` although it can be used.
+pub fn storage_notice(storage: &Storage) -> Option<Notice> {
+    let ignored = storage.oss.is_some() && !storage.backends().is_empty();
+    ignored.then(|| Notice {
+        warning: true,
+        reason: "UnsupportedStorage",
+        note: "spec.storage.oss is not supported and ignored: set it to null".to_owned(),
+    })
 }
 
 fn rollout(strategy: Option<&str>) -> Result<Rollout, Rejection> {
@@ -256,7 +286,11 @@ fn log_level(level: Option<&str>, logging: i64) -> &'static str {
 }
 
 fn routes(default_route: bool, entries: &[RouteEntry]) -> Result<Vec<WantedRoute>, Rejection> {
-    let default = WantedRoute { name: names::DEFAULT_ROUTE.to_owned(), host: None, secret: None };
+    let default = WantedRoute {
+        name: names::DEFAULT_ROUTE.to_owned(),
+        host: None,
+        secret: None,
+    };
     let mut wanted: Vec<_> = default_route.then_some(default).into_iter().collect();
     let mut seen = BTreeSet::new();
     for entry in entries {
@@ -268,7 +302,10 @@ fn routes(default_route: bool, entries: &[RouteEntry]) -> Result<Vec<WantedRoute
             return Err(Rejection::new(Reason::VerificationFailed, message));
         }
         if !seen.insert(&entry.name) {
-            let message = format!("spec.routes has two entries named {:?}: names must be unique", entry.name);
+            let message = format!(
+                "spec.routes has two entries named {:?}: names must be unique",
+                entry.name
+            );
             return Err(Rejection::new(Reason::VerificationFailed, message));
         }
         let given = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
@@ -314,7 +351,11 @@ fn limits(direction: &str, given: Option<&RequestLimits>) -> Result<Option<Limit
             return Err(Rejection::new(Reason::InvalidRequestsLimits, message));
         }
     }
-    Ok(Some(Limits { max_running, max_in_queue, max_wait }))
+    Ok(Some(Limits {
+        max_running,
+        max_in_queue,
+        max_wait,
+    }))
 }
 
 fn overrides(given: Option<&Value>) -> Result<Overrides, Rejection> {
@@ -356,3 +397,6 @@ fn overrides(given: Option<&Value>) -> Result<Overrides, Rejection> {
     }
     Ok(overrides)
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,9 @@ pub struct Objects {
 impl Objects {
     /// The object, if it exists.
     pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Value> {
-        self.objects.get(&ObjectRef::new(kind, namespace, name)).map(AsRef::as_ref)
+        self.objects
+            .get(&ObjectRef::new(kind, namespace, name))
+            .map(AsRef::as_ref)
     }
 
     /// The object that `reference` names, if it exists.
@@ -42,7 +44,10 @@ impl Objects {
 
     /// All objects of a kind, by namespace and name.
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = (&ObjectRef, &Value)> {
-        self.objects.iter().filter(move |(reference, _)| reference.kind == kind).map(|(r, o)| (r, o.as_ref()))
+        self.objects
+            .iter()
+            .filter(move |(reference, _)| reference.kind == kind)
+            .map(|(r, o)| (r, o.as_ref()))
     }
 
     /// Adds or replaces an object.
@@ -53,6 +58,11 @@ impl Objects {
     /// Takes an object out.
     pub fn remove(&mut self, reference: &ObjectRef) {
         self.objects.remove(reference);
+    }
+
+    /// Notes which kinds the API server does not serve.
+    pub fn set_absent_kinds(&mut self, kinds: BTreeSet<Kind>) {
+        self.absent_kinds = kinds;
     }
 
     /// Notes that the API server does not serve a kind.
@@ -104,6 +114,16 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// A cluster of which nothing is known.
+    pub fn empty() -> Self {
+        Self {
+            objects: Objects::default(),
+            environment: Environment::default(),
+            security_api: false,
+            now: Timestamp::UNIX_EPOCH,
+        }
+    }
+
     /// The Config.
     pub fn config(&self) -> Result<Option<Config>, Undecodable> {
         self.decode(Kind::Config, names::CLUSTER)
@@ -127,20 +147,33 @@ impl Snapshot {
     /// uid of the registry's namespace; empty when it is not known.
     pub fn namespace_uid(&self) -> &str {
         let namespace = self.objects.cluster(Kind::Namespace, names::NAMESPACE);
-        namespace.and_then(|n| n.pointer("/metadata/uid")).and_then(Value::as_str).unwrap_or_default()
+        namespace
+            .and_then(|n| n.pointer("/metadata/uid"))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 
     fn decode<T: DeserializeOwned>(&self, kind: Kind, name: &str) -> Result<Option<T>, Undecodable> {
-        let Some(object) = self.objects.cluster(kind, name) else { return Ok(None) };
+        let Some(object) = self.objects.cluster(kind, name) else {
+            return Ok(None);
+        };
         serde_json::from_value(object.clone())
             .map(Some)
-            .map_err(|error| Undecodable { object: ObjectRef::new(kind, "", name), cause: error.to_string() })
+            .map_err(|error| Undecodable {
+                object: ObjectRef::new(kind, "", name),
+                cause: error.to_string(),
+            })
     }
 
     /// A part of the cluster's one object of a kind. What is missing or does not decode is empty: nothing of these kinds
     /// is ours to judge.
     fn part<T: DeserializeOwned + Default>(&self, kind: Kind, part: &str) -> Option<T> {
         let object = self.objects.cluster(kind, names::CLUSTER)?;
-        Some(object.get(part).and_then(|p| serde_json::from_value(p.clone()).ok()).unwrap_or_default())
+        Some(
+            object
+                .get(part)
+                .and_then(|p| serde_json::from_value(p.clone()).ok())
+                .unwrap_or_default(),
+        )
     }
 }

@@ -14,7 +14,11 @@ pub struct ServingInfo {
     pub cipher_suites: Vec<String>,
 }
 
-const MODERN: &[&str] = &["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"];
+const MODERN: &[&str] = &[
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+];
 
 /// Beyond [`MODERN`], by OpenSSL's names.
 const INTERMEDIATE: &[&str] = &[
@@ -44,12 +48,24 @@ const OLD: &[&str] = &[
 
 /// OpenSSL's names and IANA's, of every suite that Go's TLS stack (and so the registry) can offer.
 const TRANSLATION: &[(&str, &str)] = &[
-    ("ECDHE-ECDSA-AES128-GCM-SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
+    (
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    ),
     ("ECDHE-RSA-AES128-GCM-SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
-    ("ECDHE-ECDSA-AES256-GCM-SHA384", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
+    (
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    ),
     ("ECDHE-RSA-AES256-GCM-SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
-    ("ECDHE-ECDSA-CHACHA20-POLY1305", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"),
-    ("ECDHE-RSA-CHACHA20-POLY1305", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"),
+    (
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    ),
+    (
+        "ECDHE-RSA-CHACHA20-POLY1305",
+        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+    ),
     ("ECDHE-ECDSA-AES128-SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256"),
     ("ECDHE-RSA-AES128-SHA256", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256"),
     ("ECDHE-ECDSA-AES128-SHA", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"),
@@ -82,7 +98,10 @@ fn known_suite(name: &str) -> bool {
 }
 
 fn iana(name: &str) -> Option<&str> {
-    let translated = TRANSLATION.iter().find(|(openssl, _)| *openssl == name).map(|(_, iana)| *iana);
+    let translated = TRANSLATION
+        .iter()
+        .find(|(openssl, _)| *openssl == name)
+        .map(|(_, iana)| *iana);
     translated.or_else(|| known_suite(name).then_some(name))
 }
 
@@ -90,7 +109,9 @@ impl ServingInfo {
     /// What the cluster's profile asks for. An absent APIServer, profile or type, an unknown type, and `Custom` without a
     /// body are `Intermediate`; names that nobody knows are left out.
     pub fn observed(api_server: Option<&ApiServerSpec>) -> Self {
-        let profile = api_server.and_then(|s| s.tls_security_profile.clone()).unwrap_or_default();
+        let profile = api_server
+            .and_then(|s| s.tls_security_profile.clone())
+            .unwrap_or_default();
         let (version, suites): (&str, Vec<&str>) = match (profile.type_.as_deref(), &profile.custom) {
             (Some("Modern"), _) => ("VersionTLS13", MODERN.to_vec()),
             (Some("Old"), _) => ("VersionTLS10", [MODERN, INTERMEDIATE, OLD].concat()),
@@ -133,7 +154,10 @@ impl ServingInfo {
             Some(Value::String(version)) if VERSIONS.contains(&version.as_str()) => Some(version.clone()),
             Some(other) => {
                 let field = "spec.observedConfig.servingInfo.minTLSVersion";
-                return Err(wrong(format!("{field} is {other}: one of {} expected", VERSIONS.join(", "))));
+                return Err(wrong(format!(
+                    "{field} is {other}: one of {} expected",
+                    VERSIONS.join(", ")
+                )));
             }
         };
         let mut cipher_suites = Vec::new();
@@ -145,13 +169,25 @@ impl ServingInfo {
                         Some(name) if known_suite(name) => cipher_suites.push(name.to_owned()),
                         _ => {
                             let field = "spec.observedConfig.servingInfo.cipherSuites";
-                            return Err(wrong(format!("{field} holds {suite}, which is no known TLS cipher suite")));
+                            return Err(wrong(format!(
+                                "{field} holds {suite}, which is no known TLS cipher suite"
+                            )));
                         }
                     }
                 }
             }
-            Some(_) => return Err(wrong("spec.observedConfig.servingInfo.cipherSuites must be a list".to_owned())),
+            Some(_) => {
+                return Err(wrong(
+                    "spec.observedConfig.servingInfo.cipherSuites must be a list".to_owned(),
+                ));
+            }
         }
-        Ok(Self { min_version, cipher_suites })
+        Ok(Self {
+            min_version,
+            cipher_suites,
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,88 @@
-//! x
+//! A real Kubernetes cluster on this machine in one command, for the demo and the tests: no Docker, no fixed ports,
+//! several side by side.
+//!
+//! The control plane (etcd, kube-apiserver, kube-controller-manager, kube-scheduler) always consists of the real
+//! programs. Nodes come in two kinds: *simulated* ones (kwok sets the status of their pods; needs no root) and *real*
+//! ones (kubelet, containerd and kube-proxy in namespaces of their own; needs root). On top the platform's CRDs, config
+//! objects and `deploy/` are installed, and stand-ins play the platform's controllers.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! let cluster = devcluster::Cluster::up(devcluster::Options { name: "example".into(), ..Default::default() }).await?;
+//! let client = cluster.client().await?;
+//! cluster.down().await
+//! # }
+//! ```
+//!
+//! Where things are: `programs` finds or builds the binaries; `slot` hands out addresses and ports; `process` starts
+//! and stops; `control_plane`, `simulated`, `node` and `network` are the parts of a cluster; `platform` and `apply` fill
+//! it; `image` packs what runs on real nodes; `standin` plays the platform's controllers, started by `companion`; `teardown` removes one, also a dead one; `cluster` puts it all together.
+
+pub mod apply;
+pub mod audit;
+pub mod cluster;
+pub mod hosts;
+pub mod image;
+pub mod programs;
+pub mod standin;
+
+mod client;
+mod companion;
+mod control_plane;
+mod files;
+mod layout;
+mod network;
+mod node;
+mod pki;
+mod platform;
+mod process;
+mod record;
+mod simulated;
+mod slot;
+mod teardown;
+mod wait;
+
+pub use client::from as client_from;
+pub use cluster::{Cluster, RealNode};
+pub use companion::{APPS_DOMAIN, run as run_standins};
+pub use platform::RELEASE_VERSION;
+pub use record::{Record, find as find_cluster};
+
+/// What kind of cluster to bring up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // each switch stands for itself
+pub struct Options {
+    /// Unique among the clusters on this machine, short (it becomes part of socket paths): `[a-z0-9-]`, at most 24.
+    pub name: String,
+    /// Number of nodes that kwok simulates. With real nodes beside them they are tainted `kwok.x-k8s.io/node`, so that
+    /// a pod only lands there when it asks to.
+    pub simulated_nodes: usize,
+    /// Number of real nodes, at most seven; needs root.
+    pub real_nodes: usize,
+    /// `status.platformStatus.type` of the Infrastructure object, such as `None`, `Libvirt`, `oVirt` or `OpenStack`.
+    pub platform: String,
+    /// Whether to install an empty CRD `securitycontextconstraints.security.openshift.io`, so that the API group is
+    /// served as it is on OKD.
+    pub security_api: bool,
+    /// Whether to install a CRD `imagestreams.image.openshift.io/v1`.
+    pub imagestreams: bool,
+    /// Whether to apply `deploy/`, all but the operator's Deployment: tests run the operator as a process.
+    pub deploy: bool,
+    /// Whether to start the stand-ins for the platform's controllers.
+    pub standins: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            name: "dev".into(),
+            simulated_nodes: 1,
+            real_nodes: 0,
+            platform: "None".into(),
+            security_api: false,
+            imagestreams: false,
+            deploy: true,
+            standins: true,
+        }
+    }
+}

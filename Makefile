@@ -1,0 +1,96 @@
+# Everything that is done with this repository, by name. `make` alone lists it.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Programs that are built once and kept, outside the checkout.
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/image-registry-operator
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+
+# Test programs that need no cluster, as far as they exist.
+PURE_TESTS := $(foreach name,house manifests crds golden,$(if $(wildcard tests/$(name).rs),--test $(name)))
+
+IMAGE ?= localhost/cluster-image-registry-operator:dev
+CONTAINER_TOOL ?= $(firstword $(foreach tool,podman buildah docker,$(if $(shell command -v $(tool)),$(tool))))
+
+##@ Use
+
+.PHONY: help
+help: ## This list
+	@echo 'The image registry operator of OKD. Start with `make demo`; README.md tells the rest.'
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: prerequisites ## A whole cluster on this machine: a registry comes up, takes a push, a pod runs from it (needs root)
+	cargo run --locked --package devcluster -- demo
+
+##@ Test
+
+.PHONY: test
+test: prerequisites ## Every test, on real clusters where one is needed (end to end: needs root)
+	cargo test --locked --workspace
+
+.PHONY: test-fast
+test-fast: ## The tests that need no cluster
+	cargo test --locked --workspace --lib --bins
+	$(if $(PURE_TESTS),cargo test --locked $(PURE_TESTS))
+
+.PHONY: lint
+lint: fmt clippy deny ## Formatting, clippy, licences and duplicate dependencies
+
+.PHONY: fmt
+fmt:
+	cargo fmt --all --check
+
+.PHONY: clippy
+clippy:
+	cargo clippy --locked --workspace --all-targets -- --deny warnings
+
+# Not the advisories: their database is a git repository that not every machine reaches, and an advisory that comes out
+# today must not fail the build of an old commit. `make audit` asks for them.
+.PHONY: deny
+deny: $(CARGO_DENY)
+	$(CARGO_DENY) --offline --workspace check licenses bans sources
+
+.PHONY: audit
+audit: $(CARGO_DENY) ## Known vulnerabilities in dependencies (fetches the advisory database)
+	$(CARGO_DENY) --workspace check advisories
+
+# About 4 minutes on a busy 2-core machine (3.5 of CPU time), once.
+$(CARGO_DENY):
+	@echo 'Building cargo-deny $(CARGO_DENY_VERSION); this takes some minutes, once.'
+	cargo install --quiet --locked cargo-deny --version $(CARGO_DENY_VERSION) \
+		--root $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION) --target-dir $(CACHE)/cargo-deny-build
+	rm -rf $(CACHE)/cargo-deny-build
+
+.PHONY: prerequisites
+prerequisites: ## What demo and tests need from the system's package manager
+	tests/devcluster/install-prerequisites
+
+##@ Build
+
+.PHONY: build
+build: ## The program as it is shipped: one static binary
+	cargo build --locked --release --bin cluster-image-registry-operator
+
+.PHONY: image
+image: ## Its container image (IMAGE=name:tag)
+	@test -n '$(CONTAINER_TOOL)' || { echo 'Needs podman, buildah or docker.' >&2; exit 1; }
+	$(CONTAINER_TOOL) build --file Containerfile --tag $(IMAGE) .
+
+.PHONY: generate
+generate: ## Files made of others: crds/ of src/api, variant B of the Deployment of variant A
+	mkdir -p crds
+	cargo run --locked --quiet --bin cluster-image-registry-operator -- crds | awk ' \
+		function flush() { if (file != "") printf "%s", text > file; file = ""; text = "" } \
+		/^---/ { flush(); next } \
+		/^  name: configs\./ { file = "crds/00_configs.crd.yaml" } \
+		/^  name: imagepruners\./ { file = "crds/01_imagepruners.crd.yaml" } \
+		{ text = text $$0 "\n" } \
+		END { flush() }'
+	UPDATE_GOLDEN=1 cargo test --locked --quiet --test manifests -- --exact variant_b_is_the_generated_one

@@ -1,0 +1,228 @@
+//! Every write to the cluster, and the reads that a conflict asks for. Leadership is checked at each of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use serde_json::Value;
+
+use crate::api::{Kind, ObjectRef};
+
+/// How long one call may take.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why a write was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Another process leads, or may lead: nothing was sent.
+    #[error("this process does not lead any more")]
+    NotLeading,
+    /// The object changed since it was read, or exists already.
+    #[error("the object was changed at the same time: {0}")]
+    Conflict(String),
+    /// The object is not there.
+    #[error("the object does not exist")]
+    NotFound,
+    /// A right is missing.
+    #[error("forbidden: {0}")]
+    Forbidden(String),
+    /// The API server refused the object.
+    #[error("the API server refused it: {0}")]
+    Refused(String),
+    /// The API server did not answer in time or not at all.
+    #[error("{0}")]
+    Transient(String),
+}
+
+impl From<kube::Error> for WriteError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() || status.code == 409 => {
+                Self::Conflict(status.message)
+            }
+            kube::Error::Api(status) if status.is_not_found() || status.code == 404 => Self::NotFound,
+            kube::Error::Api(status) if status.is_forbidden() || status.code == 403 => Self::Forbidden(status.message),
+            kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429 => {
+                Self::Refused(status.message)
+            }
+            kube::Error::Api(status) => Self::Transient(status.message),
+            other => Self::Transient(other.to_string()),
+        }
+    }
+}
+
+/// Told of every object that a write or a live read brought, so that the next pass sees it.
+pub trait Sink: Send + Sync {
+    /// The object as the API server answered.
+    fn written(&self, reference: ObjectRef, object: Value);
+    /// The object is not there.
+    fn gone(&self, reference: &ObjectRef);
+}
+
+/// The way to the API server for everything that changes something.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    leading: Arc<dyn Fn() -> bool + Send + Sync>,
+    sink: Arc<dyn Sink>,
+}
+
+impl Writer {
+    /// A writer that sends only while `leading` says so.
+    pub fn new(client: Client, leading: Arc<dyn Fn() -> bool + Send + Sync>, sink: Arc<dyn Sink>) -> Self {
+        Self { client, leading, sink }
+    }
+
+    /// Creates an object. One that exists already is a [`WriteError::Conflict`].
+    pub async fn create(&self, reference: &ObjectRef, body: &Value) -> Result<Value, WriteError> {
+        let object: DynamicObject = decode(body)?;
+        let api = self.api(reference);
+        let parameters = PostParams::default();
+        let written = self.send(api.create(&parameters, &object)).await?;
+        self.keep(reference, written)
+    }
+
+    /// Replaces an object; `body` carries the `resourceVersion` that it was read with.
+    pub async fn replace(&self, reference: &ObjectRef, body: &Value) -> Result<Value, WriteError> {
+        let object: DynamicObject = decode(body)?;
+        let api = self.api(reference);
+        let parameters = PostParams::default();
+        let written = self.send(api.replace(&reference.name, &parameters, &object)).await?;
+        self.keep(reference, written)
+    }
+
+    /// Merge-patches an object; with `resource_version` only if it is still of that version.
+    pub async fn merge(
+        &self,
+        reference: &ObjectRef,
+        patch: Value,
+        resource_version: Option<&str>,
+    ) -> Result<Value, WriteError> {
+        let patch = Patch::Merge(guarded(patch, resource_version));
+        let api = self.api(reference);
+        let parameters = PatchParams::default();
+        let written = self.send(api.patch(&reference.name, &parameters, &patch)).await?;
+        self.keep(reference, written)
+    }
+
+    /// Merge-patches the status of an object; with `resource_version` only if it is still of that version.
+    pub async fn merge_status(
+        &self,
+        reference: &ObjectRef,
+        patch: Value,
+        resource_version: Option<&str>,
+    ) -> Result<Value, WriteError> {
+        let patch = Patch::Merge(guarded(patch, resource_version));
+        let api = self.api(reference);
+        let parameters = PatchParams::default();
+        let written = self
+            .send(api.patch_status(&reference.name, &parameters, &patch))
+            .await?;
+        self.keep(reference, written)
+    }
+
+    /// Deletes an object without grace and in the foreground (the pods' own grace is not touched); with `uid` only that
+    /// very object. One that is gone already is no error.
+    pub async fn delete(&self, reference: &ObjectRef, uid: Option<&str>) -> Result<(), WriteError> {
+        let mut parameters = DeleteParams::foreground().grace_period(0);
+        if reference.kind == Kind::PersistentVolumeClaim {
+            parameters = DeleteParams::default();
+        }
+        if let Some(uid) = uid {
+            parameters = parameters.preconditions(Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: None,
+            });
+        }
+        let api = self.api(reference);
+        match self.send(api.delete(&reference.name, &parameters)).await {
+            Ok(answer) => {
+                match answer.left() {
+                    Some(remaining) if remaining.metadata.deletion_timestamp.is_some() => {
+                        self.keep(reference, remaining)?;
+                    }
+                    _ => self.sink.gone(reference),
+                }
+                Ok(())
+            }
+            Err(WriteError::NotFound) => {
+                self.sink.gone(reference);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads an object live. Only for what a conflict or a pass about to write asks for.
+    pub async fn read(&self, reference: &ObjectRef) -> Result<Option<Value>, WriteError> {
+        let api = self.api(reference);
+        match self.send(api.get_opt(&reference.name)).await? {
+            Some(object) => self.keep(reference, object).map(Some),
+            None => {
+                self.sink.gone(reference);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether the API server serves a group.
+    pub async fn serves_group(&self, group: &str) -> Result<bool, WriteError> {
+        let request = http::Request::get(format!("/apis/{group}"))
+            .body(Vec::new())
+            .map_err(|error| WriteError::Transient(error.to_string()))?;
+        match self.send(self.client.request::<Value>(request)).await {
+            Ok(_) => Ok(true),
+            Err(WriteError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn api(&self, reference: &ObjectRef) -> Api<DynamicObject> {
+        let resource = reference.kind.resource();
+        if reference.kind.namespaced() {
+            Api::namespaced_with(self.client.clone(), &reference.namespace, &resource)
+        } else {
+            Api::all_with(self.client.clone(), &resource)
+        }
+    }
+
+    async fn send<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, WriteError> {
+        if !(self.leading)() {
+            return Err(WriteError::NotLeading);
+        }
+        match tokio::time::timeout(TIMEOUT, call).await {
+            Ok(answer) => answer.map_err(WriteError::from),
+            Err(_) => Err(WriteError::Transient(format!(
+                "no answer from the API server within {} s",
+                TIMEOUT.as_secs()
+            ))),
+        }
+    }
+
+    fn keep(&self, reference: &ObjectRef, object: DynamicObject) -> Result<Value, WriteError> {
+        let mut value = serde_json::to_value(object).map_err(|error| WriteError::Transient(error.to_string()))?;
+        if let Some(map) = value.as_object_mut() {
+            map.insert("apiVersion".to_owned(), Value::from(reference.kind.api_version()));
+            map.insert("kind".to_owned(), Value::from(reference.kind.kind()));
+        }
+        self.sink.written(reference.clone(), value.clone());
+        Ok(value)
+    }
+}
+
+fn decode(body: &Value) -> Result<DynamicObject, WriteError> {
+    serde_json::from_value(body.clone()).map_err(|error| WriteError::Refused(error.to_string()))
+}
+
+fn guarded(mut patch: Value, resource_version: Option<&str>) -> Value {
+    if let (Some(version), Some(object)) = (resource_version, patch.as_object_mut()) {
+        let metadata = object
+            .entry("metadata")
+            .or_insert_with(|| Value::Object(serde_json::Map::new()));
+        if let Some(metadata) = metadata.as_object_mut() {
+            metadata.insert("resourceVersion".to_owned(), Value::from(version));
+        }
+    }
+    patch
+}

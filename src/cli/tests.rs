@@ -1,0 +1,114 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::time::Instant;
+
+use super::*;
+use crate::runtime::fake_api::FakeApi;
+
+fn runtime(claim: Claim) -> Runtime {
+    let images = ["OPERATOR_IMAGE", "IMAGE", "IMAGE_PRUNER"].map(|name| (name.to_owned(), "x".to_owned()));
+    Runtime {
+        client: FakeApi::default().client(),
+        claim,
+        events: Events::discard(),
+        metrics: Arc::new(Metrics::new("1")),
+        shutdown: Shutdown::new(),
+        readiness: Readiness::default(),
+        environment: Arc::new(ProcessEnvironment::from_variables(images).unwrap()),
+        telemetry: Telemetry::detached(),
+        clock: Arc::new(SystemClock),
+    }
+}
+
+fn held() -> Claim {
+    Claim::fixed(Duration::from_hours(1))
+}
+
+// lifecycle 20, the part of this file
+#[tokio::test(start_paused = true)]
+async fn lost_leadership_cuts_work_off_at_once_and_is_no_failure() {
+    let finished = AtomicBool::new(false);
+    let started = Instant::now();
+    let result = lead(runtime(Claim::fixed(Duration::from_secs(5))), async |_| {
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        finished.store(true, Ordering::Relaxed);
+        Ok::<_, BoxError>(())
+    });
+    assert!(result.await.is_ok());
+    assert_eq!(started.elapsed().as_secs(), 5);
+    assert!(!finished.into_inner());
+}
+
+#[tokio::test(start_paused = true)]
+async fn running_work_reaches_a_safe_point_within_its_time_and_no_longer() {
+    for (needs, finishes) in [(1000, true), (60_000, false)] {
+        let finished = AtomicBool::new(false);
+        let started = Instant::now();
+        let result = lead(runtime(held()), async |runtime: Runtime| {
+            runtime.shutdown.begin(Cause::Signal("SIGTERM"));
+            tokio::time::sleep(Duration::from_millis(needs)).await;
+            finished.store(true, Ordering::Relaxed);
+            Ok::<_, BoxError>(())
+        });
+        assert!(result.await.is_ok());
+        assert_eq!(finished.into_inner(), finishes);
+        assert!(started.elapsed() <= SAFE_POINT + Duration::from_millis(5));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn controllers_that_fail_or_end_by_themselves_are_a_failure() {
+    let ended = lead(runtime(held()), async |_| Ok::<_, BoxError>(())).await;
+    assert!(matches!(ended, Err(Failure::ControllersEnded)), "{ended:?}");
+    let failed = lead(runtime(held()), async |_| Err::<(), BoxError>("no watch".into())).await;
+    assert!(failed.unwrap_err().to_string().contains("no watch"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_for_a_failure_is_a_failure() {
+    let result = lead(runtime(held()), async |runtime: Runtime| {
+        runtime.shutdown.begin(Cause::Failure("cannot watch /x".to_owned()));
+        Ok::<_, BoxError>(())
+    });
+    assert!(result.await.unwrap_err().to_string().contains("/x"));
+}
+
+#[test]
+fn the_time_to_end_is_below_two_seconds() {
+    assert!(SAFE_POINT + RELEASE < Duration::from_secs(2));
+}
+
+// lifecycle 11, 12
+#[tokio::test(start_paused = true)]
+async fn timings_follow_the_topology_and_an_unknown_one_is_told() {
+    let path = "/apis/config.openshift.io/v1/infrastructures/cluster";
+    let told = "/api/v1/namespaces/openshift-image-registry/events/";
+    for (object, expected, events_told) in [
+        (
+            Some(serde_json::json!({ "status": { "controlPlaneTopology": "SingleReplica" } })),
+            Timings::SINGLE_REPLICA,
+            0,
+        ),
+        (
+            Some(serde_json::json!({ "status": { "controlPlaneTopology": "HighlyAvailable" } })),
+            Timings::HA,
+            0,
+        ),
+        (Some(serde_json::json!({ "spec": {} })), Timings::HA, 1),
+        (None, Timings::HA, 1),
+    ] {
+        let api = FakeApi::default();
+        if let Some(object) = object {
+            api.put(path, object);
+        }
+        let events = Events::start(api.client(), None, Arc::new(SystemClock), Arc::new(Metrics::new("1")));
+        assert_eq!(timings(&api.client(), &events).await, expected);
+        events.flush(Duration::from_secs(1)).await;
+        let told = api.list(told);
+        assert_eq!(told.len(), events_told);
+        assert!(
+            told.iter()
+                .all(|event| event["reason"] == "ControlPlaneTopology" && event["type"] == "Warning")
+        );
+    }
+}

@@ -1,0 +1,211 @@
+use super::*;
+use crate::api::Config;
+use crate::config::tls::ServingInfo;
+
+fn infrastructure(status: Value) -> InfrastructureStatus {
+    serde_json::from_value(status).unwrap()
+}
+
+fn on(platform: &str) -> InfrastructureStatus {
+    infrastructure(json!({"platformStatus": {"type": platform}}))
+}
+
+/// What bootstrap creates on a platform whose storage needs no probe.
+fn bootstrapped(infrastructure: &InfrastructureStatus) -> Value {
+    let storage = match storage(platform(infrastructure).as_deref()) {
+        PlatformStorage::Backend(storage) => Some(*storage),
+        PlatformStorage::Nothing => None,
+        PlatformStorage::SwiftOrClaim => panic!("needs a probe"),
+    };
+    bootstrap_config(
+        infrastructure,
+        storage.as_ref(),
+        &ServingInfo::observed(None).to_observed_config(),
+    )
+}
+
+/// `storage replicas managementState rolloutStrategy`.
+fn row(config: &Value) -> (Value, Value, Value, Value) {
+    let spec = &config["spec"];
+    (
+        spec["storage"].clone(),
+        spec["replicas"].clone(),
+        spec["managementState"].clone(),
+        spec["rolloutStrategy"].clone(),
+    )
+}
+
+// lifecycle 21
+#[test]
+fn a_cloud_gets_its_object_store_and_two_replicas() {
+    let config = bootstrapped(&on("AWS"));
+    assert_eq!(
+        row(&config),
+        (json!({"s3": {}}), json!(2), json!("Managed"), json!("RollingUpdate"))
+    );
+    assert_eq!(config["spec"]["logLevel"], "Normal");
+    assert_eq!(config["spec"]["operatorLogLevel"], "Normal");
+    assert_eq!(
+        config["metadata"],
+        json!({"name": "cluster", "finalizers": ["imageregistry.operator.openshift.io/finalizer"]})
+    );
+    assert_eq!(
+        config["spec"]["observedConfig"]["servingInfo"]["minTLSVersion"],
+        "VersionTLS12"
+    );
+    assert_eq!(config["spec"].get("httpSecret"), None);
+    assert!(serde_json::from_value::<Config>(config).is_ok());
+}
+
+// lifecycle 22
+// lifecycle 23
+// storage-core 4
+#[test]
+fn where_workloads_run_on_one_node_one_replica_is_enough() {
+    for (worker, control_plane, replicas) in [
+        ("SingleReplica", "SingleReplica", 1),
+        ("SingleReplica", "HighlyAvailable", 1),
+        ("HighlyAvailable", "SingleReplica", 2),
+        ("HighlyAvailable", "HighlyAvailable", 2),
+    ] {
+        let topology = json!({
+            "platformStatus": {"type": "AWS"}, "infrastructureTopology": worker, "controlPlaneTopology": control_plane,
+        });
+        assert_eq!(
+            bootstrapped(&infrastructure(topology))["spec"]["replicas"],
+            json!(replicas),
+            "{worker} {control_plane}"
+        );
+    }
+}
+
+// lifecycle 24
+// lifecycle 25
+// lifecycle 26
+// lifecycle 27: the Config
+// storage-core 2
+// storage-core 3
+// api 31: no member of the platform is needed
+// api 32
+#[test]
+fn every_platform_gets_its_storage() {
+    let cloud = |backend: &str| (json!({backend: {}}), 2, "Managed", "RollingUpdate");
+    let nothing = || (json!({}), 1, "Removed", "RollingUpdate");
+    let disk = || (json!({"emptyDir": {}}), 1, "Managed", "RollingUpdate");
+    for (platform, expected) in [
+        ("Azure", cloud("azure")),
+        ("GCP", cloud("gcs")),
+        ("IBMCloud", cloud("ibmcos")),
+        ("PowerVS", cloud("ibmcos")),
+        (
+            "oVirt",
+            (
+                json!({"pvc": {"claim": "image-registry-storage"}}),
+                1,
+                "Managed",
+                "Recreate",
+            ),
+        ),
+        ("BareMetal", nothing()),
+        ("VSphere", nothing()),
+        ("None", nothing()),
+        ("Nutanix", nothing()),
+        ("KubeVirt", nothing()),
+        ("EquinixMetal", nothing()),
+        ("AlibabaCloud", nothing()),
+        ("External", nothing()),
+        ("Libvirt", disk()),
+        ("NewCloud", disk()),
+        ("", disk()),
+        ("aws", disk()),
+    ] {
+        let (storage, replicas, state, rollout) = expected;
+        let expected = (storage, json!(replicas), json!(state), json!(rollout));
+        assert_eq!(row(&bootstrapped(&on(platform))), expected, "{platform}");
+    }
+    let untyped = infrastructure(json!({"platformStatus": {}}));
+    assert_eq!(
+        row(&bootstrapped(&untyped)).0,
+        json!({"emptyDir": {}}),
+        "present without type is the empty type"
+    );
+}
+
+// lifecycle 28: both outcomes of the probe
+// storage-core 5: the Config and the claim
+#[test]
+fn openstack_is_probed_and_gets_swift_or_a_claim() {
+    let openstack = on("OpenStack");
+    assert_eq!(storage(platform(&openstack).as_deref()), PlatformStorage::SwiftOrClaim);
+    let claim = bootstrap_config(&openstack, Some(&claim_storage()), &Value::Null);
+    let expected = (
+        json!({"pvc": {"claim": "image-registry-storage"}}),
+        json!(1),
+        json!("Managed"),
+        json!("Recreate"),
+    );
+    assert_eq!(row(&claim), expected);
+    let swift = Storage {
+        swift: Some(crate::api::registry_config::SwiftStorage::default()),
+        ..Storage::default()
+    };
+    let swift = bootstrap_config(&openstack, Some(&swift), &Value::Null);
+    assert_eq!(
+        row(&swift),
+        (json!({"swift": {}}), json!(2), json!("Managed"), json!("RollingUpdate"))
+    );
+}
+
+// lifecycle 27: the claim
+// lifecycle 28: the claim
+#[test]
+fn the_claim_of_bootstrap_is_ours_and_of_the_platforms_class() {
+    for (platform, given, class) in [
+        (Some("oVirt"), None, "ovirt-csi-sc"),
+        (Some("OpenStack"), None, "standard-csi"),
+        (None, Some("own"), "own"),
+    ] {
+        let claim = bootstrap_claim(platform, given);
+        assert_eq!(claim["metadata"]["name"], "image-registry-storage");
+        assert_eq!(claim["metadata"]["namespace"], "openshift-image-registry");
+        assert_eq!(
+            claim["metadata"]["annotations"],
+            json!({"imageregistry.openshift.io": "true"})
+        );
+        let spec = json!({
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "100Gi"}}, "storageClassName": class,
+        });
+        assert_eq!(claim["spec"], spec);
+    }
+}
+
+// lifecycle 33
+// api 30
+// storage-core 7: no platform, so nothing
+#[test]
+fn without_platform_status_the_deprecated_member_counts_and_then_nothing() {
+    for (status, expected) in [
+        (json!({"platformStatus": null, "platform": "AWS"}), json!({"s3": {}})),
+        (json!({"platform": "AWS"}), json!({"s3": {}})),
+        (json!({"platform": ""}), json!({})),
+        (json!({"platformStatus": null}), json!({})),
+        (json!({}), json!({})),
+        (
+            json!({"platform": "AWS", "platformStatus": {"type": "GCP"}}),
+            json!({"gcs": {}}),
+        ),
+    ] {
+        let config = bootstrapped(&infrastructure(status.clone()));
+        assert_eq!(config["spec"]["storage"], expected, "{status}");
+        let state = if expected == json!({}) { "Removed" } else { "Managed" };
+        assert_eq!(config["spec"]["managementState"], state, "{status}");
+    }
+}
+
+// lifecycle 32: the Config
+#[test]
+fn without_an_observation_the_config_is_created_all_the_same() {
+    let config = bootstrap_config(&on("None"), None, &Value::Null);
+    assert_eq!(config["spec"]["observedConfig"], Value::Null);
+    assert!(serde_json::from_value::<Config>(config).is_ok());
+}

@@ -1,0 +1,451 @@
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::*;
+use crate::api::{Kind, ObjectRef};
+use crate::config::environment::Environment;
+use crate::config::snapshot::Objects;
+
+fn snapshot(objects: impl IntoIterator<Item = Value>) -> Snapshot {
+    Snapshot {
+        objects: Objects::from_values(objects).unwrap(),
+        environment: Environment::default(),
+        security_api: false,
+        now: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn config(spec: &Value) -> Config {
+    let mut spec = spec.clone();
+    if spec.get("replicas").is_none() {
+        spec["replicas"] = json!(1);
+    }
+    serde_json::from_value(json!({
+        "apiVersion": "imageregistry.operator.openshift.io/v1", "kind": "Config",
+        "metadata": {"name": "cluster"}, "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn resolved(spec: &Value) -> Resolved {
+    resolve(&config(spec), &snapshot([])).unwrap()
+}
+
+/// Reason and message of the rejection.
+fn rejected(spec: &Value) -> (&'static str, String) {
+    let rejection = resolve(&config(spec), &snapshot([])).unwrap_err();
+    (rejection.reason.text(), rejection.message)
+}
+
+fn storage(storage: Value) -> Storage {
+    serde_json::from_value(storage).unwrap()
+}
+
+// lifecycle 40: the class of the error
+// api 19
+#[test]
+fn negative_replicas_are_rejected_in_the_words_that_tests_of_users_match() {
+    let (reason, message) = rejected(&json!({"replicas": -1}));
+    assert_eq!(reason, "VerificationFailed");
+    assert!(
+        message.contains("replicas must be greater than or equal to 0") && message.contains("-1"),
+        "{message}"
+    );
+    for replicas in [0, 1, i32::MAX] {
+        assert_eq!(resolved(&json!({"replicas": replicas})).replicas, replicas);
+    }
+}
+
+// lifecycle 41
+// workload 68: the rejection
+#[test]
+fn routes_must_have_names_of_their_own() {
+    let (reason, message) = rejected(&json!({"routes": [{"name": "twice"}, {"name": "once"}, {"name": "twice"}]}));
+    assert_eq!(reason, "VerificationFailed");
+    assert!(message.contains("twice"), "{message}");
+    for default_route in [true, false] {
+        let (reason, message) =
+            rejected(&json!({"defaultRoute": default_route, "routes": [{"name": "default-route"}]}));
+        assert_eq!(reason, "VerificationFailed");
+        assert!(message.contains("default-route"), "{message}");
+    }
+}
+
+#[test]
+fn wanted_routes_are_the_default_one_and_then_the_listed_ones() {
+    let spec = json!({"defaultRoute": true, "routes": [
+        {"name": "b", "hostname": "b.example.com", "secretName": "tls"}, {"name": "a", "hostname": "", "secretName": ""},
+    ]});
+    let named = |name: &str| WantedRoute {
+        name: name.to_owned(),
+        host: None,
+        secret: None,
+    };
+    let b = WantedRoute {
+        host: Some("b.example.com".to_owned()),
+        secret: Some("tls".to_owned()),
+        ..named("b")
+    };
+    assert_eq!(resolved(&spec).routes, [named("default-route"), b, named("a")]);
+    assert_eq!(resolved(&json!({})).routes, []);
+}
+
+// lifecycle 42
+#[test]
+fn no_rollout_strategy_is_a_rolling_update() {
+    for (strategy, expected) in [
+        (json!({}), Rollout::RollingUpdate),
+        (json!({"rolloutStrategy": ""}), Rollout::RollingUpdate),
+        (json!({"rolloutStrategy": "RollingUpdate"}), Rollout::RollingUpdate),
+        (json!({"rolloutStrategy": "Recreate"}), Rollout::Recreate),
+    ] {
+        assert_eq!(resolved(&strategy).rollout, expected, "{strategy}");
+    }
+    let (reason, message) = rejected(&json!({"rolloutStrategy": "Restart"}));
+    assert_eq!(reason, "InvalidConfig");
+    assert!(
+        message.contains("spec.rolloutStrategy") && message.contains("Restart"),
+        "{message}"
+    );
+}
+
+// workload 22
+// lifecycle 126: the level
+// api 18
+#[test]
+fn the_log_level_beats_the_deprecated_number() {
+    for (logging, expected) in [
+        (json!(0), "info"),
+        (json!(1), "warn"),
+        (json!(2), "info"),
+        (json!(3), "info"),
+        (json!(4), "debug"),
+        (json!(7), "debug"),
+        (json!(-1), "debug"),
+        (json!(5_000_000_000_i64), "debug"),
+        (Value::Null, "info"),
+    ] {
+        for level in [json!("Normal"), json!(""), Value::Null] {
+            let spec = json!({"logLevel": level, "logging": logging});
+            assert_eq!(resolved(&spec).log_level, expected, "{spec}");
+        }
+        for level in ["Debug", "Trace", "TraceAll"] {
+            let spec = json!({"logLevel": level, "logging": logging});
+            assert_eq!(resolved(&spec).log_level, "debug", "{spec}");
+        }
+    }
+}
+
+const SECOND: i64 = 1_000_000_000;
+
+// workload 25: values
+// workload 26
+// api 15
+// api 16: values
+#[test]
+fn limits_come_as_a_whole_or_not_at_all() {
+    let limits = |max_running, max_in_queue, max_wait| {
+        Some(Limits {
+            max_running,
+            max_in_queue,
+            max_wait,
+        })
+    };
+    for (read, expected) in [
+        (
+            json!({"maxRunning": 1, "maxInQueue": 2, "maxWaitInQueue": "3s"}),
+            limits(1, 2, 3 * SECOND),
+        ),
+        (
+            json!({"maxRunning": 4, "maxInQueue": 5, "maxWaitInQueue": "6h"}),
+            limits(4, 5, 6 * 3600 * SECOND),
+        ),
+        (json!({"maxWaitInQueue": "3s"}), None),
+        (json!({"maxInQueue": 5}), limits(0, 5, 0)),
+        (
+            json!({"maxRunning": 1, "maxWaitInQueue": "90s"}),
+            limits(1, 0, 90 * SECOND),
+        ),
+        (
+            json!({"maxRunning": 1, "maxWaitInQueue": "1 day"}),
+            limits(1, 0, 86_400 * SECOND),
+        ),
+        (json!({"maxRunning": 0, "maxInQueue": 0, "maxWaitInQueue": "0s"}), None),
+        (json!({"maxRunning": 9_000_000_000_i64}), limits(9_000_000_000, 0, 0)),
+        (json!({}), None),
+        (Value::Null, None),
+    ] {
+        let requests = resolved(&json!({"requests": {"read": read}}));
+        assert_eq!(
+            (requests.read_limits, requests.write_limits),
+            (expected, None),
+            "{read}"
+        );
+        let requests = resolved(&json!({"requests": {"write": read}}));
+        assert_eq!(
+            (requests.read_limits, requests.write_limits),
+            (None, expected),
+            "{read}"
+        );
+    }
+}
+
+// workload 27: the rejection
+// api 15
+#[test]
+fn limits_that_make_no_sense_are_rejected_by_field() {
+    for (limits, reason, field) in [
+        (json!({"maxRunning": -1}), "InvalidRequestsLimits", "maxRunning"),
+        (
+            json!({"maxRunning": 1, "maxInQueue": -1}),
+            "InvalidRequestsLimits",
+            "maxInQueue",
+        ),
+        (
+            json!({"maxWaitInQueue": "soon 5m"}),
+            "InvalidDuration",
+            "maxWaitInQueue",
+        ),
+    ] {
+        for direction in ["read", "write"] {
+            let (found, message) = rejected(&json!({"requests": {direction: limits}}));
+            assert_eq!(found, reason);
+            assert!(
+                message.contains(&format!("spec.requests.{direction}.{field}")),
+                "{message}"
+            );
+        }
+    }
+}
+
+// workload 28: values
+// api 34
+#[test]
+fn each_member_of_the_proxy_falls_back_alone_and_only_to_the_status() {
+    let cluster = json!({
+        "apiVersion": "config.openshift.io/v1", "kind": "Proxy", "metadata": {"name": "cluster"},
+        "spec": {"httpProxy": "http://spec"},
+        "status": {"httpProxy": "http://cluster", "httpsProxy": "https://cluster", "noProxy": "cluster.local"},
+    });
+    let text = |text: &str| Some(text.to_owned());
+    let (http, https, no_proxy) = (text("http://cluster"), text("https://cluster"), text("cluster.local"));
+    let whole = Proxy { http, https, no_proxy };
+    for (own, expected) in [
+        (json!(null), whole.clone()),
+        (json!({"http": ""}), whole.clone()),
+        (
+            json!({"http": "http://own"}),
+            Proxy {
+                http: text("http://own"),
+                ..whole.clone()
+            },
+        ),
+        (
+            json!({"https": "https://own"}),
+            Proxy {
+                https: text("https://own"),
+                ..whole.clone()
+            },
+        ),
+        (
+            json!({"noProxy": "own"}),
+            Proxy {
+                no_proxy: text("own"),
+                ..whole
+            },
+        ),
+    ] {
+        let found = resolve(&config(&json!({"proxy": own})), &snapshot([cluster.clone()])).unwrap();
+        assert_eq!(found.proxy, expected, "{own}");
+    }
+    assert_eq!(resolved(&json!({})).proxy, Proxy::default());
+}
+
+// lifecycle 69: what is read and what is rejected
+// api 13: what is read
+#[test]
+fn overrides_are_read_and_reserved_annotations_left_out() {
+    let spec = json!({"unsupportedConfigOverrides": {"foo": [1], "deployment": {"runtimeClassName": "x", "annotations": {
+        "a": "b",
+        "imageregistry.operator.openshift.io/checksum": "1",
+        "openshift.io/required-scc": "2",
+        "operator.openshift.io/spec-hash": "3",
+        "release.openshift.io/version": "4",
+    }}}});
+    let overrides = resolved(&spec).overrides;
+    assert_eq!(overrides.runtime_class.as_deref(), Some("x"));
+    assert_eq!(
+        overrides.annotations,
+        BTreeMap::from([("a".to_owned(), "b".to_owned())])
+    );
+    assert_eq!(
+        overrides.ignored,
+        [
+            "imageregistry.operator.openshift.io/checksum",
+            "openshift.io/required-scc",
+            "operator.openshift.io/spec-hash",
+            "release.openshift.io/version",
+        ]
+    );
+    for nothing in [
+        json!(null),
+        json!({}),
+        json!({"deployment": null}),
+        json!({"deployment": {"runtimeClassName": ""}}),
+    ] {
+        assert_eq!(
+            resolved(&json!({"unsupportedConfigOverrides": nothing})).overrides,
+            Overrides::default()
+        );
+    }
+    for (wrong, field) in [
+        (json!([]), "unsupportedConfigOverrides must"),
+        (json!({"deployment": 1}), "unsupportedConfigOverrides.deployment must"),
+        (
+            json!({"deployment": {"runtimeClassName": 5}}),
+            "deployment.runtimeClassName",
+        ),
+        (json!({"deployment": {"annotations": []}}), "deployment.annotations"),
+        (json!({"deployment": {"annotations": {"a": 1}}}), "annotations[\"a\"]"),
+    ] {
+        let (reason, message) = rejected(&json!({"unsupportedConfigOverrides": wrong}));
+        assert_eq!(reason, "InvalidOverrides");
+        assert!(message.contains(field), "{message}");
+    }
+}
+
+// workload 32: the rejection
+// workload 31: values
+#[test]
+fn tls_settings_are_taken_or_rejected() {
+    let suites = ["TLS_AES_128_GCM_SHA256", "TLS_RSA_WITH_AES_128_CBC_SHA"];
+    let tls = resolved(
+        &json!({"observedConfig": {"servingInfo": {"minTLSVersion": "VersionTLS13", "cipherSuites": suites}}}),
+    )
+    .tls;
+    assert_eq!(
+        (tls.min_version.as_deref(), tls.cipher_suites.as_slice()),
+        (Some("VersionTLS13"), &suites.map(str::to_owned)[..])
+    );
+    for nothing in [
+        json!(null),
+        json!({}),
+        json!({"servingInfo": null}),
+        json!({"servingInfo": {"minTLSVersion": ""}}),
+    ] {
+        assert_eq!(
+            resolved(&json!({"observedConfig": nothing})).tls,
+            tls::ServingInfo::default()
+        );
+    }
+    for wrong in [
+        json!([]),
+        json!({"servingInfo": []}),
+        json!({"servingInfo": {"minTLSVersion": "VersionTLS99"}}),
+        json!({"servingInfo": {"minTLSVersion": 13}}),
+        json!({"servingInfo": {"cipherSuites": "TLS_AES_128_GCM_SHA256"}}),
+        json!({"servingInfo": {"cipherSuites": ["ECDHE-RSA-AES128-GCM-SHA256"]}}),
+        json!({"servingInfo": {"cipherSuites": [5]}}),
+    ] {
+        let (reason, message) = rejected(&json!({"observedConfig": wrong}));
+        assert_eq!(reason, "InvalidTLSConfig");
+        assert!(message.contains("spec.observedConfig"), "{message}");
+    }
+}
+
+// storage-core 8: the rejection
+// lifecycle 57: the rejection
+#[test]
+fn several_backends_are_a_conflict_that_names_them() {
+    let rejection = select(&storage(json!({"s3": {}, "emptyDir": {}}))).unwrap_err();
+    assert_eq!(rejection.reason.text(), "StorageConflict");
+    assert!(
+        rejection.message.contains("2 backends (EmptyDir, S3)"),
+        "{}",
+        rejection.message
+    );
+    assert!(
+        rejection.message.contains("exactly one expected"),
+        "{}",
+        rejection.message
+    );
+    let all = json!({"azure": {}, "pvc": {}, "ibmcos": {}, "gcs": {}, "swift": {}, "s3": {}, "emptyDir": {}});
+    let message = select(&storage(all)).unwrap_err().message;
+    assert!(
+        message.contains("7 backends (EmptyDir, S3, Swift, GCS, IBMCOS, PVC, Azure)"),
+        "{message}"
+    );
+}
+
+#[test]
+fn one_backend_is_selected_by_its_presence() {
+    for (member, name) in [
+        ("emptyDir", "EmptyDir"),
+        ("s3", "S3"),
+        ("swift", "Swift"),
+        ("gcs", "GCS"),
+        ("ibmcos", "IBMCOS"),
+        ("pvc", "PVC"),
+        ("azure", "Azure"),
+    ] {
+        assert_eq!(select(&storage(json!({member: {}}))), Ok(Some(name)));
+        assert_eq!(
+            select(&storage(json!({member: null, "managementState": "Managed"}))),
+            Ok(None)
+        );
+    }
+}
+
+// api 11: the rejection
+// storage-core 9: the class of the error
+#[test]
+fn oss_alone_is_rejected_by_name_and_ignored_beside_another() {
+    let alone = storage(json!({"oss": {"bucket": "b"}, "managementState": "Managed"}));
+    let rejection = select(&alone).unwrap_err();
+    assert_eq!(rejection.reason.text(), "StorageNotConfigured");
+    assert!(rejection.message.contains("oss"), "{}", rejection.message);
+    assert_eq!(storage_notice(&alone), None);
+    let beside = storage(json!({"oss": {}, "s3": {}}));
+    assert_eq!(select(&beside), Ok(Some("S3")));
+    let notice = storage_notice(&beside).unwrap();
+    assert!(notice.warning && notice.note.contains("oss"));
+    assert_eq!(storage_notice(&storage(json!({"s3": {}}))), None);
+}
+
+// api 14: what is read
+#[test]
+fn what_is_passed_through_stays_as_it_is() {
+    let spec = json!({
+        "resources": {"limits": {"cpu": 1, "memory": 1.5}}, "nodeSelector": {}, "topologySpreadConstraints": [],
+        "tolerations": [{"operator": "Exists"}], "affinity": {}, "readOnly": true, "disableRedirect": true,
+    });
+    let resolved = resolved(&spec);
+    assert_eq!(resolved.resources, Some(json!({"limits": {"cpu": 1, "memory": 1.5}})));
+    assert_eq!(resolved.node_selector, Some(BTreeMap::new()));
+    assert_eq!(resolved.spread, Some(Vec::new()));
+    assert_eq!(resolved.tolerations, [json!({"operator": "Exists"})]);
+    assert_eq!(resolved.affinity, Some(json!({})));
+    assert!(resolved.read_only && resolved.disable_redirect);
+}
+
+// api 29: the fault names the object
+#[test]
+fn a_config_that_does_not_decode_is_told_and_others_do_not_matter() {
+    let mut seen = snapshot([]);
+    let broken = json!({"metadata": {"name": "cluster"}, "spec": {"replicas": "many"}});
+    seen.objects
+        .insert(ObjectRef::new(Kind::Config, "", "cluster"), Arc::new(broken));
+    let told = seen.config().unwrap_err().to_string();
+    assert!(told.contains("Config cluster") && told.contains("many"), "{told}");
+    // api 28: only `cluster` is looked at
+    let mut seen = snapshot([]);
+    seen.objects.insert(
+        ObjectRef::new(Kind::Config, "", "other"),
+        Arc::new(json!({"spec": {"replicas": "many"}})),
+    );
+    assert_eq!(seen.config(), Ok(None));
+}
+
+mod wild;

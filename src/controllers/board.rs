@@ -1,0 +1,64 @@
+//! What loops tell each other. The registry's loop is the one writer of the Config: the others hand their conditions here.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::status::conditions::Verdict;
+
+/// Shared notes. Cheap to clone; all clones are the same board.
+#[derive(Clone, Default)]
+pub struct Board {
+    notes: Arc<Mutex<Notes>>,
+}
+
+#[derive(Default)]
+struct Notes {
+    verdicts: BTreeMap<&'static str, Verdict>,
+    bootstrap_failure: Option<String>,
+    storage_ca: Option<String>,
+}
+
+impl Board {
+    /// Hands over a condition. Tells whether it is news.
+    pub fn post(&self, verdict: Verdict) -> bool {
+        let mut notes = self.notes();
+        let news = notes.verdicts.get(verdict.type_) != Some(&verdict);
+        notes.verdicts.insert(verdict.type_, verdict);
+        news
+    }
+
+    /// Conditions handed over so far.
+    pub fn verdicts(&self) -> Vec<Verdict> {
+        self.notes().verdicts.values().cloned().collect()
+    }
+
+    /// Notes why there is no Config yet; `None` when that is mended. Tells whether it is news.
+    pub fn set_bootstrap_failure(&self, failure: Option<String>) -> bool {
+        let mut notes = self.notes();
+        let news = notes.bootstrap_failure != failure;
+        notes.bootstrap_failure = failure;
+        news
+    }
+
+    /// Why there is no Config yet.
+    pub fn bootstrap_failure(&self) -> Option<String> {
+        self.notes().bootstrap_failure.clone()
+    }
+
+    /// Notes the CA bundle of the storage in use, PEM. Tells whether it is news.
+    pub fn set_storage_ca(&self, bundle: Option<String>) -> bool {
+        let mut notes = self.notes();
+        let news = notes.storage_ca != bundle;
+        notes.storage_ca = bundle;
+        news
+    }
+
+    /// CA bundle of the storage in use, PEM.
+    pub fn storage_ca(&self) -> Option<String> {
+        self.notes().storage_ca.clone()
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

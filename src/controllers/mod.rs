@@ -1,0 +1,169 @@
+//! Wiring only: each controller gathers, calls the rooms in their order, and rests until something it looks at changes.
+
+mod backoff;
+mod board;
+mod bootstrap;
+mod certificates;
+mod cluster_operator;
+mod registry;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinSet, LocalSet};
+use tracing::info;
+
+pub use backoff::{Backoff, RESYNC};
+use board::Board;
+
+use crate::api::ObjectRef;
+use crate::apply::{Sink, Writer};
+use crate::cli::Runtime;
+use crate::config::environment::Environment;
+use crate::config::notice::Notice;
+use crate::observe::{Controller, World};
+use crate::runtime::event::{Event, Events};
+use crate::runtime::metrics::{Metrics, Outcome};
+use crate::runtime::random;
+use crate::runtime::shutdown::Shutdown;
+use crate::runtime::telemetry::{Change, LevelError, Telemetry};
+
+/// More than there are loops: whoever holds them all knows that no pass runs.
+const PASSES: u32 = 64;
+
+/// What every controller works with. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    world: World,
+    writer: Writer,
+    board: Board,
+    events: Events,
+    metrics: Arc<Metrics>,
+    telemetry: Telemetry,
+    shutdown: Shutdown,
+    passes: Arc<Semaphore>,
+}
+
+impl Context {
+    /// Begins a pass; it has ended when the result is dropped. While the process stops, no pass begins.
+    async fn begin(&self) -> OwnedSemaphorePermit {
+        match self.passes.clone().acquire_owned().await {
+            Ok(permit) if !self.shutdown.is_begun() => permit,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Counts and times a pass.
+    fn reconciled(&self, controller: &'static str, well: bool, took: Duration) {
+        self.metrics
+            .reconciled(controller, if well { Outcome::Success } else { Outcome::Error }, took);
+    }
+
+    /// Sets the operator's own log level, at run time.
+    fn set_log_level(&self, level: &str) {
+        let (change, invalid) = match self.telemetry.set_level(level) {
+            Ok(change) => (change, None),
+            Err(LevelError::Unknown { error, change }) => (change, Some(error.to_string())),
+            Err(error) => {
+                self.events
+                    .publish(Event::warning("OperatorLogLevelChangeFailed", error.to_string()));
+                return;
+            }
+        };
+        if let (Some(invalid), true) = (invalid, change != Change::None) {
+            self.events.publish(Event::warning("OperatorLogLevelInvalid", invalid));
+        }
+        if let Change::Changed { from, to } = change {
+            self.events.publish(Event::normal(
+                "OperatorLogLevelChange",
+                format!("operator log level changed from {from} to {to}"),
+            ));
+        }
+    }
+
+    /// Publishes notices as events. An event that cannot be sent never fails a pass.
+    fn tell(&self, notices: impl IntoIterator<Item = Notice>) {
+        for notice in notices {
+            let Notice { warning, reason, note } = notice;
+            self.events.publish(if warning {
+                Event::warning(reason, note)
+            } else {
+                Event::normal(reason, note)
+            });
+        }
+    }
+
+    /// Between 0 and 1.
+    #[allow(clippy::unused_self)]
+    fn jitter(&self) -> f64 {
+        random::up_to(Duration::from_secs(1)).as_secs_f64()
+    }
+
+    /// Rests until something changed that the controller looks at, or for this long.
+    async fn rest(&self, controller: Controller, at_most: Duration) {
+        tokio::select! {
+            () = self.world.changed(controller) => {}
+            () = tokio::time::sleep(at_most) => {}
+            _ = self.shutdown.begun() => std::future::pending().await,
+        }
+    }
+}
+
+impl Sink for World {
+    fn written(&self, reference: ObjectRef, object: Value) {
+        Self::written(self, reference, object);
+    }
+
+    fn gone(&self, reference: &ObjectRef) {
+        Self::gone(self, reference);
+    }
+}
+
+/// Runs every controller until the process is asked to stop; then lets running passes come to their end, within bounds.
+pub async fn run(runtime: Runtime) -> Result<(), String> {
+    let environment = Environment {
+        registry_image: runtime.environment.image.clone(),
+        pruner_image: runtime.environment.image_pruner.clone(),
+        operator_image: runtime.environment.operator_image.clone(),
+        release_version: runtime.environment.release_version.clone(),
+    };
+    let world = World::start(runtime.client.clone(), environment);
+    let claim = runtime.claim.clone();
+    let leading = Arc::new(move || claim.is_current());
+    let writer = Writer::new(runtime.client.clone(), leading, Arc::new(world.clone()));
+    let context = Context {
+        world: world.clone(),
+        writer,
+        board: Board::default(),
+        events: runtime.events.clone(),
+        metrics: runtime.metrics.clone(),
+        telemetry: runtime.telemetry.clone(),
+        shutdown: runtime.shutdown.clone(),
+        passes: Arc::new(Semaphore::new(PASSES as usize)),
+    };
+    let passes = context.passes.clone();
+    tokio::select! {
+        () = world.wait_synced() => {}
+        _ = runtime.shutdown.begun() => return Ok(()),
+    }
+    info!("all watches are in sync");
+    runtime.readiness.synced(true);
+    // One thread runs all of it: futures need not be `Send`.
+    LocalSet::new().run_until(lead(context, runtime.shutdown, passes)).await
+}
+
+async fn lead(context: Context, shutdown: Shutdown, passes: Arc<Semaphore>) -> Result<(), String> {
+    let mut loops = JoinSet::new();
+    loops.spawn_local(registry::run(context.clone()));
+    loops.spawn_local(certificates::run(context.clone()));
+    loops.spawn_local(cluster_operator::run(context));
+    tokio::select! {
+        ended = loops.join_next() => return Err(format!("a controller ended by itself: {ended:?}")),
+        _ = shutdown.begun() => {}
+    }
+    // The caller bounds this wait.
+    let _ = passes.acquire_many(PASSES).await;
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! Stores first what a pass adds to the Config, before anything uses it.
+
+use serde_json::Value;
+
+use super::{Interrupted, Registry};
+use crate::api::{Config, Kind, ObjectRef};
+use crate::config::complete::completion;
+use crate::config::notice::Notice;
+use crate::config::snapshot::Snapshot;
+use crate::config::tls::ServingInfo;
+use crate::names;
+use crate::runtime::random;
+
+/// Bytes of a generated `spec.httpSecret`.
+const HTTP_SECRET_BYTES: usize = 64;
+
+impl Registry {
+    /// Adds what is missing: finalizer, observed TLS settings and, `with_secret`, the upload secret. Tells whether it
+    /// wrote, and so has read the newest Config.
+    pub(super) async fn complete(
+        &mut self,
+        config: Config,
+        snapshot: Snapshot,
+        with_secret: bool,
+    ) -> Result<(Config, Snapshot, bool), Interrupted> {
+        let observed = ServingInfo::observed(snapshot.api_server().as_ref());
+        let secret = if with_secret {
+            random::key_hex::<HTTP_SECRET_BYTES>()
+        } else {
+            None
+        };
+        let patch = completion(&config, Some(&observed), secret.as_deref());
+        let tls_changes = patch.pointer("/spec/observedConfig").is_some();
+        let (config, snapshot, wrote) = self.store(config, snapshot, patch).await?;
+        if wrote && tls_changes {
+            let note = "spec.observedConfig follows the cluster's TLS profile".to_owned();
+            self.context.tell([Notice {
+                warning: false,
+                reason: "ObservedConfigChanged",
+                note,
+            }]);
+        }
+        Ok((config, snapshot, wrote))
+    }
+
+    /// Patches the Config, only if it is still the one that the pass began with; the pass goes on with what was stored.
+    pub(super) async fn store(
+        &mut self,
+        config: Config,
+        mut snapshot: Snapshot,
+        patch: Value,
+    ) -> Result<(Config, Snapshot, bool), Interrupted> {
+        if patch.as_object().is_none_or(serde_json::Map::is_empty) {
+            return Ok((config, snapshot, false));
+        }
+        let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
+        let version = config.metadata.resource_version.clone();
+        let written = self.context.writer.merge(&reference, patch, version.as_deref()).await?;
+        let newest = serde_json::from_value(written.clone());
+        snapshot.objects.insert(reference, written.into());
+        match newest {
+            Ok(config) => Ok((config, snapshot, true)),
+            Err(_) => Err(Interrupted::Stale), // the next attempt reports it
+        }
+    }
+
+    /// The one live read of a pass: before its first write, unless the pass has just written the Config. A Config that
+    /// differs from the watched one starts the pass over.
+    pub(super) async fn confirm(&self, config: &Config) -> Result<(), Interrupted> {
+        let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
+        let live = self.context.writer.read(&reference).await?;
+        let version = live
+            .as_ref()
+            .and_then(|l| l.pointer("/metadata/resourceVersion"))
+            .and_then(Value::as_str);
+        if version == config.metadata.resource_version.as_deref() {
+            Ok(())
+        } else {
+            Err(Interrupted::Stale)
+        }
+    }
+}

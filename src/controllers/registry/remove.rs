@@ -1,0 +1,124 @@
+//! `Removed`, and deletion of the Config: objects first, then pods, then storage, then the finalizer.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::manage::ClaimWriter;
+use super::report::Outcome;
+use super::{Ended, Interrupted, Registry};
+use crate::api::Config;
+use crate::apply;
+use crate::config::resolve::ManagementState;
+use crate::config::snapshot::Snapshot;
+use crate::names;
+use crate::observe::Controller;
+use crate::plan::removal;
+use crate::status::judge::Removal;
+use crate::storage;
+
+/// How long a removal that waits for pods rests at most before it looks again; a pod that goes triggers a pass anyway.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
+impl Registry {
+    pub(super) async fn remove(&mut self, config: Config, snapshot: Snapshot) -> Result<Ended, Interrupted> {
+        let (config, snapshot, confirmed) = self.complete(config, snapshot, false).await?;
+        self.take_away(config, snapshot, confirmed, false)
+            .await
+            .map(|(ended, _)| ended)
+    }
+
+    /// Deletion of the Config: the registry goes as for `Removed`, then our finalizer, and no other.
+    pub(super) async fn finalize(&mut self, config: Config, snapshot: Snapshot) -> Result<Ended, Interrupted> {
+        let finalizers = config.metadata.finalizers.clone().unwrap_or_default();
+        if !finalizers.iter().any(|f| f == names::FINALIZER) {
+            return Ok(Ended {
+                failed: false,
+                again: super::RESYNC,
+            });
+        }
+        let (ended, done) = self.take_away(config, snapshot, false, true).await?;
+        if !done {
+            return Ok(ended);
+        }
+        let snapshot = self.context.world.snapshot();
+        let Ok(Some(config)) = snapshot.config() else {
+            return Err(Interrupted::Stale);
+        };
+        let others: Vec<_> = finalizers.into_iter().filter(|f| f != names::FINALIZER).collect();
+        let patch = json!({"metadata": {"finalizers": others}});
+        self.store(config, snapshot, patch).await?;
+        Ok(Ended {
+            failed: false,
+            again: super::RESYNC,
+        })
+    }
+
+    /// One stage of the removal; what is gone already costs no request. Tells whether everything is gone.
+    async fn take_away(
+        &mut self,
+        config: Config,
+        snapshot: Snapshot,
+        confirmed: bool,
+        deleting: bool,
+    ) -> Result<(Ended, bool), Interrupted> {
+        let state = ManagementState::of(&config);
+        let mut outcome = Outcome {
+            state: Some(ManagementState::Removed),
+            ..Outcome::default()
+        };
+        if self.context.board.set_storage_ca(None) {
+            self.context.world.trigger(Controller::Certificates);
+        }
+        let stage = removal::removal(&snapshot);
+        if !stage.delete.is_empty() {
+            if !confirmed {
+                self.confirm(&config).await?;
+            }
+            let report = apply::delete(&stage.delete, &self.context.writer).await;
+            self.context.tell(report.notices);
+            if !report.failures.is_empty() {
+                outcome.removal = Removal::Failed(report.failures.join("; "));
+                return self.report(&snapshot, outcome).await.map(|ended| (ended, false));
+            }
+        }
+        let mut done = stage.delete.is_empty() && stage.objects_gone && stage.pods_gone;
+        let mut snapshot = Snapshot {
+            objects: self.context.world.snapshot().objects,
+            ..snapshot
+        };
+        outcome.removal = match stage.waiting {
+            _ if done => Removal::Done,
+            Some(waiting) => Removal::Waiting(waiting),
+            None => Removal::Waiting("objects of the registry are being deleted".to_owned()),
+        };
+        // Unmanaged and deleted: the storage is not ours to look at, let alone to touch.
+        if done && !(deleting && state == ManagementState::Unmanaged) {
+            let claims = ClaimWriter {
+                writer: &self.context.writer,
+            };
+            let mut removed = storage::remove(&config, &snapshot, &claims, deleting).await;
+            let record = removed.record.take().unwrap_or_default();
+            (_, snapshot, _) = self.store(config, snapshot, record).await?;
+            outcome.storage = removed.status_storage.take();
+            outcome.verdicts.append(&mut removed.verdicts);
+            outcome.notices.append(&mut removed.notices);
+            done = removed.done;
+            outcome.removal = match (removed.fault.take(), removed.wait.take()) {
+                (Some(fault), _) => Removal::Failed(format!("storage: {}", fault.message)),
+                (None, Some((_, waiting))) => Removal::Waiting(waiting),
+                (None, None) if done => Removal::Done,
+                (None, None) => Removal::Waiting("storage is being removed".to_owned()),
+            };
+        }
+        let mut ended = self.report(&snapshot, outcome).await?;
+        if !done {
+            ended.again = ended.again.min(if stage.delete.is_empty() {
+                LOOK_AGAIN
+            } else {
+                Duration::from_millis(50)
+            });
+        }
+        Ok((ended, done))
+    }
+}

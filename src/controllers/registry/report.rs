@@ -1,0 +1,202 @@
+//! Judges a pass and writes what it found: conditions always, also after an error; one write, only when something differs.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{Ended, Interrupted, RESYNC, Registry};
+use crate::api::registry_config::Storage;
+use crate::api::{Kind, ObjectRef};
+use crate::config::notice::Notice;
+use crate::config::resolve::{ManagementState, Reason, Rejection};
+use crate::config::snapshot::{Snapshot, Undecodable};
+use crate::names;
+use crate::observe::Controller;
+use crate::status::conditions::{Status, Verdict};
+use crate::status::config_status::{self, Next};
+use crate::status::judge::{Failing, Findings, Removal, judge};
+use crate::storage::STORAGE_CONDITIONS;
+
+/// A status in which only texts differ is written at most this often.
+const TEXT_ONLY: Duration = Duration::from_secs(1);
+
+/// What a pass found, for its status.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) state: Option<ManagementState>,
+    pub(super) failing: Option<Failing>,
+    pub(super) problems: Vec<Rejection>,
+    pub(super) waiting_for: Option<String>,
+    pub(super) removal: Removal,
+    /// New `status.storage`; `None` leaves it.
+    pub(super) storage: Option<Storage>,
+    /// New `status.storageManaged`; `None` leaves it.
+    pub(super) storage_managed: Option<bool>,
+    pub(super) verdicts: Vec<Verdict>,
+    /// Storage conditions that the active backend owns; those of others go. `None` leaves all.
+    pub(super) own_conditions: Option<&'static [&'static str]>,
+    pub(super) notices: Vec<Notice>,
+    pub(super) reconfigured: bool,
+    pub(super) backend: Option<&'static str>,
+}
+
+impl Registry {
+    /// `snapshot` holds the Config as the pass left it.
+    pub(super) async fn report(&mut self, snapshot: &Snapshot, outcome: Outcome) -> Result<Ended, Interrupted> {
+        let failed =
+            matches!(outcome.failing, Some(Failing::Transient { .. })) || matches!(outcome.removal, Removal::Failed(_));
+        self.fail(outcome.failing.as_ref(), snapshot.now);
+        let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
+        let Some(config) = snapshot.objects.find(&reference).cloned() else {
+            return Err(Interrupted::Stale);
+        };
+        let stored = config.get("status").cloned().unwrap_or_default();
+        let conditions = config_status::stored_conditions(&stored);
+        // What this pass wrote counts, not what it began with.
+        let objects = self.context.world.snapshot().objects;
+        let judgement = judge(&Findings {
+            state: outcome.state.unwrap_or(ManagementState::Managed),
+            deployment: objects.operand(Kind::Deployment, names::REGISTRY),
+            routes: wanted_routes(&config)
+                .into_iter()
+                .filter_map(|name| objects.operand(Kind::Route, &name))
+                .collect(),
+            failing: outcome.failing,
+            problems: outcome.problems,
+            waiting_for: outcome.waiting_for,
+            removal: outcome.removal,
+            stored: &conditions,
+            failing_since: self.failing_since,
+            now: snapshot.now,
+        });
+        let mut verdicts = judgement.verdicts;
+        verdicts.extend(outcome.verdicts);
+        verdicts.push(Verdict::new("ConfigObservationDegraded", Status::False, "", ""));
+        verdicts.extend(self.context.board.verdicts());
+        self.context.tell(outcome.notices);
+        let generations: Vec<_> = self
+            .generations
+            .iter()
+            .map(|(object, g)| (object.clone(), *g))
+            .collect();
+        let next = config_status::next_status(
+            &stored,
+            &Next {
+                generation: config
+                    .pointer("/metadata/generation")
+                    .and_then(Value::as_i64)
+                    .unwrap_or_default(),
+                ready_replicas: judgement.ready_replicas,
+                generations: &generations,
+                storage: outcome.storage.as_ref(),
+                storage_managed: outcome.storage_managed,
+                verdicts: &verdicts,
+                drop: &outcome.own_conditions.map(unowned).unwrap_or_default(),
+                now: snapshot.now,
+            },
+        );
+        self.count(&next, outcome.backend, outcome.reconfigured);
+        let again = judgement.recheck_after.unwrap_or(RESYNC);
+        let later = self.write_status(&config, &stored, &next).await?;
+        Ok(Ended {
+            failed,
+            again: later.map_or(again, |later| later.min(again)),
+        })
+    }
+
+    /// A Config that does not decode: its conditions are all that is read and written.
+    pub(super) async fn report_undecodable(
+        &mut self,
+        snapshot: &Snapshot,
+        undecodable: &Undecodable,
+    ) -> Result<Ended, Interrupted> {
+        let message = format!("{undecodable}: mend the field with `oc edit`; nothing is changed until then");
+        let failing = Some(Failing::Permanent {
+            reason: Reason::InvalidConfig,
+            message,
+        });
+        self.report(
+            snapshot,
+            Outcome {
+                failing,
+                ..Outcome::default()
+            },
+        )
+        .await
+    }
+
+    /// Writes the status, if it differs. Where only texts do and the last write was a moment ago, tells when to come back.
+    async fn write_status(
+        &mut self,
+        config: &Value,
+        stored: &Value,
+        next: &Value,
+    ) -> Result<Option<Duration>, Interrupted> {
+        if !config_status::differs(stored, next) {
+            return Ok(None);
+        }
+        let since = self.status_written.map(|written| written.elapsed());
+        if let Some(left) = since.and_then(|since| TEXT_ONLY.checked_sub(since))
+            && !config_status::differs(&without_texts(stored), &without_texts(next))
+        {
+            return Ok(Some(left));
+        }
+        let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
+        let version = config.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+        let patch = config_status::merge_patch(stored, next);
+        self.context.writer.merge_status(&reference, patch, version).await?;
+        self.status_written = Some(Instant::now());
+        self.context.world.trigger(Controller::ClusterOperator);
+        Ok(None)
+    }
+
+    fn count(&self, status: &Value, backend: Option<&'static str>, reconfigured: bool) {
+        if reconfigured {
+            self.context.metrics.storage_reconfigured();
+        }
+        let stored = status
+            .get("storage")
+            .cloned()
+            .and_then(|s| serde_json::from_value::<Storage>(s).ok());
+        let applied = stored.and_then(|s| s.backends().first().copied());
+        self.context.metrics.storage_type(applied.or(backend));
+    }
+}
+
+/// A status without the messages of its conditions and without counts: what is left is worth a write at once.
+fn without_texts(status: &Value) -> Value {
+    let mut status = status.clone();
+    for condition in status
+        .get_mut("conditions")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        if let Some(condition) = condition.as_object_mut() {
+            condition.remove("message");
+        }
+    }
+    status
+}
+
+fn unowned(own: &'static [&'static str]) -> Vec<&'static str> {
+    STORAGE_CONDITIONS
+        .iter()
+        .copied()
+        .filter(|condition| !own.contains(condition))
+        .collect()
+}
+
+/// Names of the Routes that a Config asks for. Read from JSON: conditions are judged also where the Config does not decode.
+fn wanted_routes(config: &Value) -> Vec<String> {
+    let default = config.pointer("/spec/defaultRoute").and_then(Value::as_bool) == Some(true);
+    let listed = config.pointer("/spec/routes").and_then(Value::as_array);
+    let named = listed.into_iter().flatten().filter_map(|r| r.get("name")?.as_str());
+    default
+        .then_some(names::DEFAULT_ROUTE)
+        .into_iter()
+        .chain(named)
+        .map(str::to_owned)
+        .collect()
+}

@@ -1,0 +1,148 @@
+//! What is kept of an object: all of it, but for what no pass looks at and what changes all the time.
+
+use serde_json::{Map, Value, json};
+
+use crate::api::Kind;
+
+/// Takes out of an object what is not kept.
+pub fn trim(kind: Kind, object: Value) -> Value {
+    match kind {
+        Kind::Node => node(&object),
+        Kind::Pod => pod(&object),
+        Kind::StorageClass => pick(&object, &["/metadata/name", "/metadata/annotations"]),
+        _ => without_managed_fields(object),
+    }
+}
+
+/// Whether two versions of an object differ in more than their `resourceVersion`.
+pub fn changed(old: &Value, new: &Value) -> bool {
+    let (Value::Object(old), Value::Object(new)) = (old, new) else {
+        return old != new;
+    };
+    if old.len() != new.len() {
+        return true;
+    }
+    old.iter().any(|(key, value)| match new.get(key) {
+        Some(other) if key == "metadata" => metadata_changed(value, other),
+        Some(other) => value != other,
+        None => true,
+    })
+}
+
+fn metadata_changed(old: &Value, new: &Value) -> bool {
+    let strip = |metadata: &Value| {
+        let mut metadata = metadata.clone();
+        if let Some(object) = metadata.as_object_mut() {
+            object.remove("resourceVersion");
+        }
+        metadata
+    };
+    strip(old) != strip(new)
+}
+
+fn without_managed_fields(mut object: Value) -> Value {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    object
+}
+
+/// Labels, taints and readiness: a kubelet's heartbeat changes none of them.
+fn node(object: &Value) -> Value {
+    let ready = object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)
+        .and_then(|conditions| {
+            conditions
+                .iter()
+                .find(|c| c.get("type").and_then(Value::as_str) == Some("Ready"))?
+                .get("status")
+                .cloned()
+        });
+    let mut kept = pick(
+        object,
+        &[
+            "/metadata/name",
+            "/metadata/labels",
+            "/spec/taints",
+            "/spec/unschedulable",
+        ],
+    );
+    if let (Some(ready), Some(kept)) = (ready, kept.as_object_mut()) {
+        kept.insert(
+            "status".to_owned(),
+            json!({"conditions": [{"type": "Ready", "status": ready}]}),
+        );
+    }
+    kept
+}
+
+/// Whether it is there, where, and since when it is asked to go.
+fn pod(object: &Value) -> Value {
+    let metadata = [
+        "name",
+        "namespace",
+        "labels",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ];
+    let pointers: Vec<_> = metadata
+        .iter()
+        .map(|m| format!("/metadata/{m}"))
+        .chain(["/spec/nodeName".to_owned()])
+        .collect();
+    pick(object, &pointers.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The object with only these members, each given as `/top/member`.
+fn pick(object: &Value, pointers: &[&str]) -> Value {
+    let mut kept = Map::new();
+    for pointer in pointers {
+        let mut parts = pointer.trim_start_matches('/').split('/');
+        let (Some(top), Some(member), Some(value)) = (parts.next(), parts.next(), object.pointer(pointer)) else {
+            continue;
+        };
+        let part = kept.entry(top.to_owned()).or_insert_with(|| Value::Object(Map::new()));
+        if let Some(part) = part.as_object_mut() {
+            part.insert(member.to_owned(), value.clone());
+        }
+    }
+    Value::Object(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_of_a_node_changes_nothing_and_a_label_does() {
+        let node = |label: &str, beat: &str, version: &str| {
+            json!({"metadata": {"name": "n", "resourceVersion": version, "labels": {"zone": label}, "managedFields": [{}]},
+                   "spec": {"podCIDR": "x"},
+                   "status": {"conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": beat}]}})
+        };
+        let kept = |n| trim(Kind::Node, n);
+        assert!(!changed(&kept(node("a", "1", "1")), &kept(node("a", "2", "2"))));
+        assert!(changed(&kept(node("a", "1", "1")), &kept(node("b", "1", "2"))));
+    }
+
+    #[test]
+    fn only_the_resource_version_may_differ_without_counting_as_a_change() {
+        let object = |version: &str, label: &str| json!({"metadata": {"resourceVersion": version, "labels": {"a": label}}, "spec": 1});
+        assert!(!changed(&object("1", "x"), &object("2", "x")));
+        assert!(changed(&object("1", "x"), &object("1", "y")));
+        assert!(changed(
+            &object("1", "x"),
+            &json!({"metadata": {"labels": {"a": "x"}}, "spec": 2})
+        ));
+    }
+
+    #[test]
+    fn managed_fields_are_not_kept() {
+        let kept = trim(
+            Kind::Secret,
+            json!({"metadata": {"name": "s", "managedFields": [{"manager": "x"}]}}),
+        );
+        assert_eq!(kept, json!({"metadata": {"name": "s"}}));
+    }
+}

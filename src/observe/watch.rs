@@ -1,0 +1,147 @@
+//! One watch: list, then follow, for as long as the process leads.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::api::{Api, DynamicObject};
+use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
+use kube::{Client, ResourceExt};
+use serde_json::Value;
+use tracing::{debug, warn};
+
+use super::{Interest, World};
+use crate::api::ObjectRef;
+
+/// Waits between attempts after an error.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+/// How often a kind that the API server does not serve is asked for again.
+const ABSENT_KIND: Duration = Duration::from_secs(30);
+
+/// How the stream ended.
+enum Ended {
+    /// The server cannot stream the initial list.
+    NoStreaming,
+    /// The server does not serve the kind.
+    Absent,
+    /// Anything else.
+    Failed,
+}
+
+/// Follows `interest` and keeps `world` up to date. Never returns; dropped when the process stops leading.
+pub async fn follow(client: Client, interest: Interest, world: World) {
+    // Streamed initial lists come through the watch itself; the server holds no list in memory, neither do we.
+    let mut strategy = InitialListStrategy::StreamingList;
+    let mut wait = BACKOFF.0;
+    loop {
+        match run(&client, &interest, &world, strategy.clone(), &mut wait).await {
+            Ended::NoStreaming => strategy = InitialListStrategy::ListWatch,
+            Ended::Absent => {
+                world.kind_absent(&interest);
+                tokio::time::sleep(ABSENT_KIND).await;
+            }
+            Ended::Failed => {
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(BACKOFF.1);
+            }
+        }
+    }
+}
+
+async fn run(
+    client: &Client,
+    interest: &Interest,
+    world: &World,
+    strategy: InitialListStrategy,
+    wait: &mut Duration,
+) -> Ended {
+    let resource = interest.kind.resource();
+    let api: Api<DynamicObject> = match interest.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let streaming = matches!(strategy, InitialListStrategy::StreamingList);
+    let config = watcher::Config {
+        field_selector: interest.name.as_ref().map(|name| format!("metadata.name={name}")),
+        label_selector: interest.labels.map(str::to_owned),
+        initial_list_strategy: strategy,
+        ..watcher::Config::default()
+    };
+    let mut stream = pin!(watcher(api, config));
+    let mut seen = BTreeSet::new();
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(Event::Init) => seen.clear(),
+            Ok(Event::InitApply(object)) => {
+                if let Some((reference, object)) = convert(interest, object) {
+                    seen.insert(reference.clone());
+                    world.observe(interest, reference, object);
+                }
+            }
+            Ok(Event::InitDone) => {
+                world.initialised(interest, &std::mem::take(&mut seen));
+                *wait = BACKOFF.0;
+            }
+            Ok(Event::Apply(object)) => {
+                if let Some((reference, object)) = convert(interest, object) {
+                    world.observe(interest, reference, object);
+                }
+            }
+            Ok(Event::Delete(object)) => {
+                let version = object.resource_version();
+                let reference = ObjectRef::new(
+                    interest.kind,
+                    &object.namespace().unwrap_or_default(),
+                    &object.name_any(),
+                );
+                world.vanish(interest, &reference, version.as_deref());
+            }
+            Err(error) => match classify(&error, streaming) {
+                // The watcher resumes by itself; all that is left to us is to wait.
+                None => {
+                    debug!(kind = interest.kind.kind(), %error, "watch was interrupted");
+                    tokio::time::sleep(*wait).await;
+                    *wait = (*wait * 2).min(BACKOFF.1);
+                }
+                Some(ended) => {
+                    if matches!(ended, Ended::Failed) {
+                        warn!(kind = interest.kind.kind(), %error, "watch cannot be started");
+                    }
+                    return ended;
+                }
+            },
+        }
+    }
+    Ended::Failed
+}
+
+fn classify(error: &watcher::Error, streaming: bool) -> Option<Ended> {
+    match error {
+        watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::InitialListFailed(kube::Error::Api(status)) => match status.code {
+            404 => Some(Ended::Absent),
+            400 | 422 if streaming => Some(Ended::NoStreaming),
+            410 => None,
+            _ => Some(Ended::Failed),
+        },
+        _ => None,
+    }
+}
+
+/// One undecodable object must not stop a watch; a DynamicObject always decodes, so all that can be missing is a name.
+fn convert(interest: &Interest, object: DynamicObject) -> Option<(ObjectRef, Value)> {
+    let name = object.metadata.name.clone()?;
+    let reference = ObjectRef::new(
+        interest.kind,
+        object.metadata.namespace.as_deref().unwrap_or_default(),
+        &name,
+    );
+    let mut value = serde_json::to_value(object).ok()?;
+    // Lists leave both out of their items; everything that we keep carries them.
+    if let Some(map) = value.as_object_mut() {
+        map.insert("apiVersion".to_owned(), Value::from(interest.kind.api_version()));
+        map.insert("kind".to_owned(), Value::from(interest.kind.kind()));
+    }
+    Some((reference, value))
+}

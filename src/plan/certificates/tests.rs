@@ -1,0 +1,242 @@
+use serde_json::{Value, json};
+
+use super::{Certificates, certificates};
+use crate::api::Kind;
+use crate::config::snapshot::Snapshot;
+use crate::names;
+use crate::plan::drift;
+use crate::plan::fixture::{live_service, map, snapshot};
+
+const OWN: &str = "image-registry.openshift-image-registry.svc..5000";
+const OWN_LONG: &str = "image-registry.openshift-image-registry.svc.cluster.local..5000";
+const PEM: &str = "-----BEGIN CERTIFICATE-----\nQUFB\n-----END CERTIFICATE-----\n";
+
+fn image() -> Value {
+    json!({
+        "apiVersion": "config.openshift.io/v1", "kind": "Image", "metadata": {"name": "cluster"},
+        "spec": {"additionalTrustedCA": {"name": "user-cas"}},
+    })
+}
+
+fn user_map(data: &Value, binary: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "user-cas", "namespace": "openshift-config"},
+        "data": data, "binaryData": binary,
+    })
+}
+
+fn service_ca() -> Value {
+    map("serviceca", &json!({"service-ca.crt": "SERVICE\n"}))
+}
+
+fn cluster(more: impl IntoIterator<Item = Value>) -> Snapshot {
+    snapshot([live_service(), service_ca()].into_iter().chain(more))
+}
+
+fn data(certificates: &Certificates, name: &str) -> Value {
+    certificates
+        .plan
+        .desired(Kind::ConfigMap, name)
+        .unwrap()
+        .body
+        .get("data")
+        .cloned()
+        .unwrap_or(Value::Null)
+}
+
+fn both(certificates: &Certificates) -> [Value; 2] {
+    [names::CERTIFICATES_MAP, names::CA_MAP].map(|name| data(certificates, name))
+}
+
+// workload 71
+#[test]
+fn own_host_names_carry_the_service_ca_in_both_maps() {
+    let found = certificates(&cluster([]), None, false, false);
+    let expected = json!({OWN: "SERVICE\n", OWN_LONG: "SERVICE\n"});
+    assert_eq!(both(&found), [expected.clone(), expected]);
+    assert_eq!(
+        found.plan.present[2].reference.to_string(),
+        "ConfigMap openshift-config-managed/image-registry-ca"
+    );
+    let mut service = live_service();
+    service["spec"]["ports"][0]["port"] = json!(443);
+    let found = certificates(&cluster([service]), None, false, false);
+    assert_eq!(
+        data(&found, names::CERTIFICATES_MAP),
+        json!({
+            "image-registry.openshift-image-registry.svc": "SERVICE\n",
+            "image-registry.openshift-image-registry.svc.cluster.local": "SERVICE\n",
+        })
+    );
+}
+
+// workload 72
+#[test]
+fn what_users_trust_is_published_for_nodes_and_not_for_others() {
+    let user = user_map(
+        &json!({"foo.example.com": PEM, "bar.example.com..5000": PEM}),
+        &json!({"bin": "QQ=="}),
+    );
+    let found = certificates(&cluster([image(), user]), None, false, false);
+    let [nodes, others] = both(&found);
+    assert_eq!(
+        (&nodes["foo.example.com"], &nodes["bar.example.com..5000"]),
+        (&json!(PEM), &json!(PEM))
+    );
+    assert_eq!(others, json!({OWN: "SERVICE\n", OWN_LONG: "SERVICE\n"}));
+    let body = &found
+        .plan
+        .desired(Kind::ConfigMap, names::CERTIFICATES_MAP)
+        .unwrap()
+        .body;
+    assert_eq!(body["binaryData"], json!({"bin": "QQ=="}));
+    assert_eq!(
+        body["metadata"]["annotations"]["openshift.io/owning-component"],
+        "Image Registry"
+    );
+    assert_eq!(found.error, None);
+}
+
+// workload 73
+#[test]
+fn a_missing_map_is_named_and_what_was_published_of_it_stays() {
+    let live = map(
+        "image-registry-certificates",
+        &json!({"foo.example.com": PEM, "image-registry.openshift-image-registry.svc..443": "old", names::STORAGE_CA_KEY: "old"}),
+    );
+    let found = certificates(&cluster([image(), live]), None, false, false);
+    assert!(
+        found
+            .error
+            .as_deref()
+            .is_some_and(|error| error.contains("openshift-config/user-cas")),
+        "{:?}",
+        found.error
+    );
+    let expected = json!({OWN: "SERVICE\n", OWN_LONG: "SERVICE\n", "foo.example.com": PEM});
+    assert_eq!(data(&found, names::CERTIFICATES_MAP), expected);
+    assert_eq!(found.plan.present.len(), 3);
+}
+
+// workload 74, workload 77
+#[test]
+fn redirected_clients_trust_the_storage_too() {
+    let found = certificates(&cluster([]), Some("STORAGE\n"), false, false);
+    let [nodes, others] = both(&found);
+    let own = "SERVICE\n\nSTORAGE\n";
+    assert_eq!(
+        nodes,
+        json!({OWN: own, OWN_LONG: own, "storage-ca-bundle.pem": "STORAGE\n"})
+    );
+    assert_eq!(others, json!({OWN: own, OWN_LONG: own}));
+    let [nodes, others] = both(&certificates(&cluster([]), Some("STORAGE\n"), true, false));
+    assert_eq!(
+        nodes,
+        json!({OWN: "SERVICE\n", OWN_LONG: "SERVICE\n", "storage-ca-bundle.pem": "STORAGE\n"})
+    );
+    assert_eq!(others, json!({OWN: "SERVICE\n", OWN_LONG: "SERVICE\n"}));
+}
+
+// workload 75, workload 76
+#[test]
+fn without_registry_or_storage_the_maps_are_still_there() {
+    let user = user_map(&json!({"foo.example.com": PEM}), &Value::Null);
+    let removed = certificates(&snapshot([service_ca(), image(), user]), Some("STORAGE"), false, true);
+    assert_eq!(both(&removed), [json!({"foo.example.com": PEM}), Value::Null]);
+    // Two storages: the caller has no CA to give.
+    let found = certificates(&cluster([]), None, false, false);
+    assert!(
+        found.error.is_none()
+            && data(&found, names::CERTIFICATES_MAP)
+                .get(names::STORAGE_CA_KEY)
+                .is_none()
+    );
+}
+
+// workload 78
+#[test]
+fn a_map_edited_by_hand_is_restored() {
+    for name in [names::CERTIFICATES_MAP, names::CA_MAP] {
+        let found = certificates(&cluster([]), None, false, false);
+        let desired = found.plan.desired(Kind::ConfigMap, name).unwrap();
+        let live = drift::merged(desired, &Value::Null, Some("sha256:x"));
+        assert!(!drift::differs(desired, &live, None));
+        for (member, key) in [("data", OWN), ("data", "added"), ("binaryData", "added")] {
+            let mut edited = live.clone();
+            edited[member][key] = json!("ZQ==");
+            assert!(drift::differs(desired, &edited, None), "{name} {member} {key}");
+            assert_eq!(drift::merged(desired, &edited, Some("sha256:x")), live);
+        }
+    }
+}
+
+// workload 79
+#[test]
+fn under_an_own_host_name_service_ca_and_users_are_both_trusted() {
+    let user = user_map(&json!({OWN: PEM}), &json!({OWN_LONG: "VVNFUg=="}));
+    let found = certificates(&cluster([image(), user]), Some("STORAGE"), false, false);
+    let [nodes, others] = both(&found);
+    assert_eq!(nodes[OWN], format!("SERVICE\n{PEM}\nSTORAGE"));
+    assert_eq!(nodes[OWN_LONG], "SERVICE\nUSER\nSTORAGE");
+    assert_eq!(others[OWN], "SERVICE\n\nSTORAGE");
+    assert!(
+        found
+            .plan
+            .desired(Kind::ConfigMap, names::CERTIFICATES_MAP)
+            .unwrap()
+            .body
+            .get("binaryData")
+            .is_none()
+    );
+    // No text: the API server would refuse the key twice, so the user's value gives way.
+    let user = user_map(&Value::Null, &json!({OWN: "gIA=", names::STORAGE_CA_KEY: "gIA="}));
+    let found = certificates(&cluster([image(), user]), Some("STORAGE"), true, false);
+    assert_eq!(both(&found)[0][OWN], "SERVICE\n");
+    assert!(
+        found
+            .plan
+            .desired(Kind::ConfigMap, names::CERTIFICATES_MAP)
+            .unwrap()
+            .body
+            .get("binaryData")
+            .is_none()
+    );
+    assert_eq!(found.notices.len(), 2);
+    assert!(
+        found
+            .notices
+            .iter()
+            .all(|notice| notice.warning && notice.note.contains("is ignored"))
+    );
+}
+
+#[test]
+fn what_is_no_certificate_is_published_with_a_warning() {
+    let user = user_map(&json!({"good": PEM, "bad": "hello"}), &json!({"raw": "gIA="}));
+    let found = certificates(&cluster([image(), user]), None, false, false);
+    assert_eq!(data(&found, names::CERTIFICATES_MAP)["bad"], "hello");
+    let notes: Vec<&str> = found.notices.iter().map(|notice| notice.note.as_str()).collect();
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(
+        notes[0].contains("Key bad ") && notes[1].contains("Key raw "),
+        "{notes:?}"
+    );
+}
+
+// workload 102
+#[test]
+fn data_of_the_service_ca_are_never_touched() {
+    let found = certificates(&cluster([]), None, false, false);
+    let desired = found.plan.desired(Kind::ConfigMap, names::SERVICE_CA_MAP).unwrap();
+    let mut live = service_ca();
+    assert!(drift::differs(desired, &live, None), "our annotation is missing");
+    live = drift::merged(desired, &live, Some("sha256:x"));
+    assert_eq!(live["data"], json!({"service-ca.crt": "SERVICE\n"}));
+    assert_eq!(
+        live["metadata"]["annotations"],
+        json!({"service.beta.openshift.io/inject-cabundle": "true"})
+    );
+    live["data"]["service-ca.crt"] = json!("NEW");
+    live["metadata"]["annotations"]["foreign"] = json!("kept");
+    assert!(!drift::differs(desired, &live, None));
+}

@@ -1,0 +1,127 @@
+//! The digest of everything that the registry's pods mount or read: when it changes, they are replaced.
+//!
+//! It equals, byte for byte, what the Go operator computes, so that taking over a cluster replaces no pod.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::{Plan, checksum, drift, operand};
+use crate::api::Kind;
+use crate::config::facts::{EnvValue, StorageFacts};
+use crate::config::snapshot::Objects;
+use crate::names;
+
+/// ConfigMaps and Secrets of our namespace that the pods depend on, by name.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Dependencies {
+    pub(super) maps: BTreeSet<String>,
+    pub(super) secrets: BTreeSet<String>,
+}
+
+impl Dependencies {
+    /// What the storage names: for secret variables, and as volumes. Volumes that may be absent are marked `optional`.
+    pub(super) fn of_storage(facts: &StorageFacts) -> Self {
+        let mut found = Self::default();
+        if facts
+            .env
+            .iter()
+            .any(|variable| matches!(variable.value, EnvValue::Secret(_)))
+        {
+            found.secrets.insert(names::PRIVATE_SECRET.to_owned());
+        }
+        let name = |volume: &Value, pointer: &str| volume.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        for volume in &facts.volumes {
+            found.secrets.extend(name(volume, "/secret/secretName"));
+            found.maps.extend(name(volume, "/configMap/name"));
+        }
+        found
+    }
+
+    fn of_registry(facts: &StorageFacts) -> Self {
+        let mut found = Self::of_storage(facts);
+        found
+            .maps
+            .extend([names::CERTIFICATES_MAP, names::TRUSTED_CA_MAP].map(str::to_owned));
+        found
+            .secrets
+            .extend([names::SERVING_CERT_SECRET, names::PULL_SECRET_COPY].map(str::to_owned));
+        found
+    }
+}
+
+/// The digest, over live objects and over the Secrets that `plan` is about to write.
+pub(super) fn digest(facts: &StorageFacts, objects: &Objects, plan: &Plan) -> String {
+    let Dependencies { maps, secrets } = Dependencies::of_registry(facts);
+    let live = |kind, name: &str| objects.operand(kind, name).map(Cow::Borrowed);
+    let planned = |name: &str| {
+        if plan.absent.contains(&operand(Kind::Secret, name)) {
+            return None;
+        }
+        let live = objects.operand(Kind::Secret, name);
+        match plan.desired(Kind::Secret, name) {
+            Some(desired) => Some(Cow::Owned(drift::merged(desired, live.unwrap_or(&Value::Null), None))),
+            None => live.map(Cow::Borrowed),
+        }
+    };
+    let maps = maps
+        .iter()
+        .filter_map(|name| Some(("configmap", name, map_json(&*live(Kind::ConfigMap, name)?))));
+    let secrets = secrets
+        .iter()
+        .filter_map(|name| Some(("secret", name, secret_json(&*planned(name)?))));
+    let lines: Vec<String> = maps
+        .chain(secrets)
+        .map(|(kind, name, json)| format!("{kind}:{name}:sha256:{}", checksum::sha256(json.as_bytes())))
+        .collect();
+    let json = if lines.is_empty() {
+        "null".to_owned()
+    } else {
+        go_json(&Value::from(lines))
+    };
+    format!("sha256:{}", checksum::sha256(json.as_bytes()))
+}
+
+fn map_json(map: &Value) -> String {
+    members(map, &["immutable", "data", "binaryData"])
+}
+
+fn secret_json(secret: &Value) -> String {
+    members(secret, &["immutable", "data", "type"])
+}
+
+/// JSON of an object as Go writes its struct: empty metadata first, then these members, empty ones left out.
+fn members(object: &Value, members: &[&str]) -> String {
+    let mut json = r#"{"metadata":{}"#.to_owned();
+    for member in members {
+        let Some(value) = object.get(member).filter(|value| !drift::is_empty(value)) else {
+            continue;
+        };
+        // Writing to a String cannot fail.
+        let _ = write!(json, r#","{member}":{}"#, go_json(value));
+    }
+    json.push('}');
+    json
+}
+
+/// Compact JSON as Go writes it: keys sorted, and text safe inside HTML.
+fn go_json(value: &Value) -> String {
+    let text = match value {
+        Value::Object(members) => {
+            let sorted: BTreeMap<_, _> = members.iter().collect();
+            serde_json::to_string(&sorted).unwrap_or_default()
+        }
+        other => other.to_string(),
+    };
+    // None of these characters is part of JSON's syntax, they all stand in text.
+    text.replace('&', "\\u0026")
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029")
+}
+
+#[cfg(test)]
+mod tests;

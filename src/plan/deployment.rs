@@ -1,0 +1,362 @@
+//! The registry's pods.
+
+mod environment;
+mod scheduling;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Desired, Drift, Inputs, Plan, annotation, checksum, dependencies};
+use crate::api::Kind;
+use crate::config::notice::Notice;
+use crate::config::resolve::{Resolved, Rollout};
+use crate::config::snapshot::Snapshot;
+use crate::names;
+
+/// How many pods there are, and how they are replaced.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Scale {
+    pub(super) replicas: i32,
+    strategy: Value,
+}
+
+impl Scale {
+    /// What the Config wants; where that does not fit the storage, what the running Deployment has.
+    ///
+    /// `None` where it does not fit and nothing runs.
+    pub(super) fn of(inputs: &Inputs<'_>) -> Option<Self> {
+        let Inputs {
+            resolved,
+            facts,
+            snapshot,
+        } = inputs;
+        if facts.unfit.is_none() {
+            return Some(Self {
+                replicas: resolved.replicas,
+                strategy: strategy(resolved.rollout, resolved.replicas),
+            });
+        }
+        let live = snapshot.objects.operand(Kind::Deployment, names::REGISTRY)?;
+        let strategy = live.pointer("/spec/strategy").cloned();
+        let strategy = strategy.unwrap_or_else(|| strategy_of_default(live_replicas(live)));
+        Some(Self {
+            replicas: live_replicas(live),
+            strategy,
+        })
+    }
+}
+
+fn strategy_of_default(replicas: i32) -> Value {
+    strategy(Rollout::RollingUpdate, replicas)
+}
+
+/// With a scale-up and a new template at once, the old pods are scaled first; on two workers that repel each other's pods
+/// up to replicas - 2 of them find no place, and one must be free to go.
+fn strategy(rollout: Rollout, replicas: i32) -> Value {
+    let (unavailable, surge) = match replicas {
+        2 => (1, json!(1)),
+        replicas => ((replicas - 1).max(0), json!("25%")),
+    };
+    match rollout {
+        Rollout::Recreate => json!({"type": "Recreate"}),
+        Rollout::RollingUpdate => {
+            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": unavailable, "maxSurge": surge}})
+        }
+    }
+}
+
+fn live_replicas(live: &Value) -> i32 {
+    // Absent counts as one, as the API server reads it.
+    live.pointer("/spec/replicas")
+        .and_then(Value::as_i64)
+        .and_then(|n| i32::try_from(n).ok())
+        .unwrap_or(1)
+}
+
+/// Plans the Deployment. It depends on the Secrets that `plan` holds already.
+pub(super) fn plan(inputs: &Inputs<'_>, scale: Option<&Scale>, plan: &mut Plan) {
+    let Inputs {
+        resolved,
+        facts,
+        snapshot,
+    } = *inputs;
+    if !resolved.overrides.ignored.is_empty() {
+        plan.notices.push(ignored_overrides(&resolved.overrides.ignored));
+    }
+    let digest = dependencies::digest(facts, &snapshot.objects, plan);
+    match deployment(inputs, scale, &digest) {
+        Ok(desired) => plan.present.push(desired),
+        Err(message) => plan.fail(Kind::Deployment, names::REGISTRY, message),
+    }
+}
+
+fn ignored_overrides(keys: &[String]) -> Notice {
+    let note = format!(
+        "spec.unsupportedConfigOverrides.deployment.annotations sets {}, which the operator keeps for itself: ignored",
+        keys.join(", ")
+    );
+    Notice {
+        warning: true,
+        reason: "OverrideIgnored",
+        note,
+    }
+}
+
+fn deployment(inputs: &Inputs<'_>, scale: Option<&Scale>, digest: &str) -> Result<Desired, String> {
+    let Inputs {
+        resolved,
+        facts,
+        snapshot,
+    } = *inputs;
+    if let Some(why) = &facts.not_usable {
+        return Err(why.clone());
+    }
+    let scale = scale.ok_or_else(|| facts.unfit.clone().unwrap_or_default())?;
+    if resolved.http_secret.is_empty() {
+        return Err("spec.httpSecret of the Config is not stored yet".to_owned());
+    }
+    let security = pod_security(snapshot)?;
+    let labels = json!({names::OPERAND_LABEL: names::OPERAND_LABEL_VALUE});
+    let spec = json!({
+        "progressDeadlineSeconds": 120,
+        "replicas": scale.replicas,
+        "selector": {"matchLabels": labels},
+        "strategy": scale.strategy,
+        "template": {
+            "metadata": {"labels": labels, "annotations": pod_annotations(resolved, digest)},
+            "spec": pod(inputs, scale.replicas, &security),
+        },
+    });
+    let mut annotations = json!({
+        names::VERSION_ANNOTATION: snapshot.environment.release_version,
+        names::SPEC_HASH_ANNOTATION: checksum::spec_hash(&spec),
+    });
+    let overrides = &resolved.overrides.annotations;
+    extend(&mut annotations, overrides);
+    if !overrides.is_empty() {
+        let keys: Vec<&str> = overrides.keys().map(String::as_str).collect();
+        annotations[names::OVERRIDES_ANNOTATION] = json!(keys.join(","));
+    }
+    let live = snapshot.objects.operand(Kind::Deployment, names::REGISTRY);
+    let dropped = live
+        .map(|live| dropped_annotations(live, &annotations))
+        .unwrap_or_default();
+    let body = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": names::REGISTRY,
+            "namespace": names::NAMESPACE,
+            "labels": labels,
+            "annotations": annotations,
+        },
+        "spec": spec,
+    });
+    let desired = Desired::new(Kind::Deployment, Drift::Generation, body).with_immutable(&["/spec/selector"]);
+    Ok(Desired {
+        drop_annotations: dropped,
+        ..desired
+    })
+}
+
+fn extend(target: &mut Value, overrides: &BTreeMap<String, String>) {
+    for (key, value) in overrides {
+        target[key] = json!(value);
+    }
+}
+
+/// Annotations that earlier overrides set, as the live Deployment records them, and that nobody wants any more.
+fn dropped_annotations(live: &Value, wanted: &Value) -> Vec<String> {
+    let Some(record) = annotation(live, names::OVERRIDES_ANNOTATION) else {
+        return Vec::new();
+    };
+    let recorded = record
+        .split(',')
+        .filter(|key| !key.is_empty())
+        .chain([names::OVERRIDES_ANNOTATION]);
+    recorded
+        .filter(|key| wanted.get(key).is_none())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn pod_annotations(resolved: &Resolved, digest: &str) -> Value {
+    let mut annotations = json!({
+        names::PARTITIONING_ANNOTATION: "{\"effect\": \"PreferredDuringScheduling\"}",
+        names::DEPENDENCIES_ANNOTATION: digest,
+        names::SCC_ANNOTATION: "restricted-v2",
+    });
+    extend(&mut annotations, &resolved.overrides.annotations);
+    annotations
+}
+
+/// The group of volumes, from the platform's range for the namespace.
+fn pod_security(snapshot: &Snapshot) -> Result<Value, String> {
+    let mut security = json!({"fsGroupChangePolicy": "OnRootMismatch"});
+    // Without security context constraints nobody gives out group ranges.
+    if snapshot.security_api {
+        let namespace = snapshot.objects.cluster(Kind::Namespace, names::NAMESPACE);
+        let range = namespace.and_then(|namespace| annotation(namespace, names::SUPPLEMENTAL_GROUPS_ANNOTATION));
+        let group = range.and_then(first_group).ok_or_else(|| {
+            format!(
+                "Namespace {} has no usable annotation {} (it is {}): the platform sets it, wait or restore it as \
+                 <first group>/<number of groups>",
+                names::NAMESPACE,
+                names::SUPPLEMENTAL_GROUPS_ANNOTATION,
+                range.map_or_else(|| "absent".to_owned(), |range| format!("{range:?}"))
+            )
+        })?;
+        security["fsGroup"] = json!(group);
+    }
+    Ok(security)
+}
+
+/// `1000430000` of `1000430000/10000`, `1000430000-1000439999` and lists of these.
+fn first_group(range: &str) -> Option<i64> {
+    let block = range.split(',').next()?;
+    let (first, _) = block.split_once(['/', '-'])?;
+    first.trim().parse().ok().filter(|group| *group >= 0)
+}
+
+fn pod(inputs: &Inputs<'_>, replicas: i32, security: &Value) -> Value {
+    let Inputs {
+        resolved,
+        facts,
+        snapshot,
+    } = *inputs;
+    let mut pod = json!({
+        "serviceAccountName": names::REGISTRY_SERVICE_ACCOUNT,
+        "priorityClassName": "system-cluster-critical",
+        // The pause before the shutdown, and then what runs to its end.
+        "terminationGracePeriodSeconds": 55,
+        "nodeSelector": scheduling::node_selector(resolved),
+        "securityContext": security,
+        "containers": [container(inputs)],
+        "volumes": facts.volumes.iter().cloned().chain(common_volumes()).collect::<Vec<_>>(),
+    });
+    let spread = scheduling::spread(resolved, snapshot);
+    if !spread.is_empty() {
+        pod["topologySpreadConstraints"] = Value::from(spread);
+    }
+    if let Some(affinity) = scheduling::affinity(resolved, replicas) {
+        pod["affinity"] = affinity;
+    }
+    if !resolved.tolerations.is_empty() {
+        pod["tolerations"] = Value::from(resolved.tolerations.clone());
+    }
+    if let Some(class) = &resolved.overrides.runtime_class {
+        pod["runtimeClassName"] = json!(class);
+    }
+    pod
+}
+
+/// Makes one trust store of the CAs of users and platform, then becomes the registry.
+const COMMAND: &str = "mkdir -p /etc/pki/ca-trust/extracted/edk2 /etc/pki/ca-trust/extracted/java \
+    /etc/pki/ca-trust/extracted/openssl /etc/pki/ca-trust/extracted/pem \
+    && update-ca-trust extract --output /etc/pki/ca-trust/extracted/ \
+    && exec /usr/bin/dockerregistry";
+
+fn container(inputs: &Inputs<'_>) -> Value {
+    let Inputs {
+        resolved,
+        facts,
+        snapshot,
+    } = *inputs;
+    let resources = resolved.resources.clone();
+    json!({
+        "name": "registry",
+        "image": snapshot.environment.registry_image,
+        "command": ["/bin/sh", "-c", COMMAND],
+        "ports": [{"containerPort": names::REGISTRY_PORT, "protocol": "TCP"}],
+        "env": environment::variables(resolved, facts),
+        "livenessProbe": probe(5),
+        // Later than the first check of the storage.
+        "readinessProbe": probe(15),
+        // Clients go elsewhere once the endpoint is gone everywhere: the registry waits for that before it ends.
+        "lifecycle": {"preStop": {"exec": {"command": ["sleep", "25"]}}},
+        "resources": resources.unwrap_or_else(|| json!({"requests": {"cpu": "100m", "memory": "256Mi"}})),
+        "securityContext": {"readOnlyRootFilesystem": true},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": facts.mounts.iter().cloned().chain(common_mounts()).collect::<Vec<_>>(),
+    })
+}
+
+fn probe(delay: u32) -> Value {
+    json!({
+        "initialDelaySeconds": delay,
+        "timeoutSeconds": 5,
+        "httpGet": {"scheme": "HTTPS", "path": "/healthz", "port": names::REGISTRY_PORT},
+    })
+}
+
+fn common_mounts() -> [Value; 6] {
+    [
+        json!({"name": "registry-tls", "mountPath": "/etc/secrets"}),
+        json!({"name": "ca-trust-extracted", "mountPath": "/etc/pki/ca-trust/extracted"}),
+        json!({"name": "registry-certificates", "mountPath": "/etc/pki/ca-trust/source/anchors"}),
+        json!({"name": "trusted-ca", "mountPath": "/usr/share/pki/ca-trust-source"}),
+        json!({"name": "installation-pull-secrets", "mountPath": "/var/lib/kubelet/"}),
+        json!({
+            "name": "bound-sa-token",
+            "mountPath": "/var/run/secrets/openshift/serviceaccount",
+            "readOnly": true,
+        }),
+    ]
+}
+
+fn common_volumes() -> [Value; 6] {
+    [
+        json!({
+            "name": "registry-tls",
+            "projected": {"sources": [{"secret": {"name": names::SERVING_CERT_SECRET}}]},
+        }),
+        json!({"name": "ca-trust-extracted", "emptyDir": {}}),
+        json!({"name": "registry-certificates", "configMap": {"name": names::CERTIFICATES_MAP}}),
+        json!({
+            "name": "trusted-ca",
+            "configMap": {
+                "name": names::TRUSTED_CA_MAP,
+                "optional": true,
+                "items": [{"key": names::CA_BUNDLE_KEY, "path": "anchors/ca-bundle.crt"}],
+            },
+        }),
+        json!({
+            "name": "installation-pull-secrets",
+            "secret": {
+                "secretName": names::PULL_SECRET_COPY,
+                "optional": true,
+                "items": [{"key": ".dockerconfigjson", "path": "config.json"}],
+            },
+        }),
+        json!({
+            "name": "bound-sa-token",
+            "projected": {"sources": [{"serviceAccountToken": {"audience": "openshift", "path": "token"}}]},
+        }),
+    ]
+}
+
+/// The first of two updates: the live Deployment without its affinity.
+///
+/// Pods that repel each other also repel the ones that shall be added, so the affinity goes first; the event of this update
+/// starts the pass that does the rest. `None` where one update does: nothing to remove, or no more pods than before.
+pub fn affinity_first(desired: &Value, live: &Value) -> Option<Value> {
+    const AFFINITY: &str = "/spec/template/spec/affinity";
+    let has = |object: &Value| {
+        object
+            .pointer(AFFINITY)
+            .is_some_and(|affinity| !super::drift::is_empty(affinity))
+    };
+    if !has(live) || has(desired) || live_replicas(desired) <= live_replicas(live) {
+        return None;
+    }
+    let mut first = live.clone();
+    first
+        .pointer_mut("/spec/template/spec")?
+        .as_object_mut()?
+        .remove("affinity");
+    Some(first)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! Environment of the registry's container. Its order is part of the pod template: another one would replace the pods.
+
+use serde_json::{Value, json};
+
+use crate::api::duration;
+use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
+use crate::config::resolve::{Limits, Resolved};
+use crate::names;
+use crate::plan::secret;
+
+/// Variables of the storage, then those of the registry.
+pub(super) fn variables(resolved: &Resolved, facts: &StorageFacts) -> Vec<Value> {
+    let mut variables: Vec<Value> = facts.env.iter().map(of_storage).collect();
+    let mut set = |name: &str, value: &str| variables.push(json!({"name": name, "value": value}));
+    let address = format!("{}.{}.svc:{}", names::REGISTRY, names::NAMESPACE, names::REGISTRY_PORT);
+    set("REGISTRY_HTTP_ADDR", &format!(":{}", names::REGISTRY_PORT));
+    set("REGISTRY_HTTP_NET", "tcp");
+    set("REGISTRY_HTTP_SECRET", resolved.http_secret.expose());
+    set("REGISTRY_LOG_LEVEL", resolved.log_level);
+    set("REGISTRY_OPENSHIFT_QUOTA_ENABLED", "true");
+    set("REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "inmemory");
+    set("REGISTRY_STORAGE_DELETE_ENABLED", "true");
+    set("REGISTRY_HEALTH_STORAGEDRIVER_ENABLED", "true");
+    set("REGISTRY_HEALTH_STORAGEDRIVER_INTERVAL", "10s");
+    set("REGISTRY_HEALTH_STORAGEDRIVER_THRESHOLD", "1");
+    set("REGISTRY_OPENSHIFT_METRICS_ENABLED", "true");
+    set("REGISTRY_OPENSHIFT_SERVER_ADDR", &address);
+    if resolved.read_only {
+        // The registry reads a map here; there is no variable for the member alone.
+        set("REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: true}");
+    }
+    if resolved.disable_redirect {
+        set("REGISTRY_STORAGE_REDIRECT_DISABLE", "true");
+    }
+    let proxy = &resolved.proxy;
+    for (name, value) in [
+        ("HTTP_PROXY", &proxy.http),
+        ("HTTPS_PROXY", &proxy.https),
+        ("NO_PROXY", &proxy.no_proxy),
+    ] {
+        if let Some(value) = value {
+            set(name, value);
+        }
+    }
+    for (direction, limits) in [("READ", resolved.read_limits), ("WRITE", resolved.write_limits)] {
+        let Some(Limits {
+            max_running,
+            max_in_queue,
+            max_wait,
+        }) = limits
+        else {
+            continue;
+        };
+        set(
+            &format!("REGISTRY_OPENSHIFT_REQUESTS_{direction}_MAXRUNNING"),
+            &max_running.to_string(),
+        );
+        set(
+            &format!("REGISTRY_OPENSHIFT_REQUESTS_{direction}_MAXINQUEUE"),
+            &max_in_queue.to_string(),
+        );
+        set(
+            &format!("REGISTRY_OPENSHIFT_REQUESTS_{direction}_MAXWAITINQUEUE"),
+            &duration::go_text(max_wait),
+        );
+    }
+    set("REGISTRY_HTTP_TLS_CERTIFICATE", "/etc/secrets/tls.crt");
+    set("REGISTRY_HTTP_TLS_KEY", "/etc/secrets/tls.key");
+    if let Some(version) = &resolved.tls.min_version {
+        set("REGISTRY_HTTP_TLS_MINVERSION", version);
+    }
+    if !resolved.tls.cipher_suites.is_empty() {
+        set(
+            "OPENSHIFT_REGISTRY_HTTP_TLS_CIPHERSUITES",
+            &resolved.tls.cipher_suites.join(","),
+        );
+    }
+    variables
+}
+
+fn of_storage(variable: &EnvVar) -> Value {
+    let EnvVar { name, value } = variable;
+    let value = match value {
+        EnvValue::Secret(_) => {
+            return json!({
+                "name": name,
+                "valueFrom": {"secretKeyRef": {"name": names::PRIVATE_SECRET, "key": name}},
+            });
+        }
+        EnvValue::Text(text) => secret::environment_text(name, text),
+        EnvValue::Flag(flag) => flag.to_string(),
+        EnvValue::Number(number) => number.to_string(),
+        EnvValue::Raw(text) => text.clone(),
+    };
+    json!({"name": name, "value": value})
+}

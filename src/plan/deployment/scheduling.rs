@@ -1,0 +1,97 @@
+//! Where the registry's pods may run.
+
+use serde_json::{Value, json};
+
+use crate::api::Kind;
+use crate::config::resolve::Resolved;
+use crate::config::snapshot::Snapshot;
+use crate::names;
+
+const OS_LABEL: &str = "kubernetes.io/os";
+const HOST_LABEL: &str = "kubernetes.io/hostname";
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+const WORKER_LABEL: &str = "node-role.kubernetes.io/worker";
+
+/// Nodes that may run the registry.
+pub(super) fn node_selector(resolved: &Resolved) -> Value {
+    let mut selector = json!({OS_LABEL: "linux"});
+    for (key, value) in resolved.node_selector.iter().flatten() {
+        selector[key] = json!(value);
+    }
+    selector
+}
+
+/// How pods are spread over nodes.
+pub(super) fn spread(resolved: &Resolved, snapshot: &Snapshot) -> Vec<Value> {
+    if let Some(given) = &resolved.spread {
+        return given.clone();
+    }
+    if resolved.node_selector.is_some() {
+        return Vec::new();
+    }
+    let mut keys = vec![HOST_LABEL];
+    if wants_workers(snapshot) {
+        keys.push(WORKER_LABEL);
+    }
+    if nodes(snapshot).any(|node| has_label(node, ZONE_LABEL)) {
+        keys.push(ZONE_LABEL);
+    }
+    keys.into_iter().map(constraint).collect()
+}
+
+/// A node without the key of a constraint runs no pod, so this one keeps the registry on workers. Where no node at all is
+/// labelled that would be nowhere: it is left out, but only if some node could run a pod now, so that a cluster still
+/// waiting for its workers does not flip.
+fn wants_workers(snapshot: &Snapshot) -> bool {
+    nodes(snapshot).any(|node| has_label(node, WORKER_LABEL)) || !nodes(snapshot).any(is_open)
+}
+
+fn nodes(snapshot: &Snapshot) -> impl Iterator<Item = &Value> {
+    snapshot.objects.of(Kind::Node).map(|(_, node)| node)
+}
+
+fn has_label(node: &Value, label: &str) -> bool {
+    node.pointer("/metadata/labels")
+        .is_some_and(|labels| labels.get(label).is_some())
+}
+
+/// Ready, schedulable, without taints.
+fn is_open(node: &Value) -> bool {
+    let list = |pointer: &str| {
+        node.pointer(pointer)
+            .and_then(Value::as_array)
+            .map_or(&[][..], Vec::as_slice)
+    };
+    let ready = list("/status/conditions")
+        .iter()
+        .any(|c| c.get("type") == Some(&json!("Ready")) && c.get("status") == Some(&json!("True")));
+    let cordoned = node
+        .pointer("/spec/unschedulable")
+        .and_then(Value::as_bool)
+        .unwrap_or(false);
+    ready && !cordoned && list("/spec/taints").is_empty()
+}
+
+fn constraint(key: &str) -> Value {
+    json!({
+        "topologyKey": key,
+        "maxSkew": 1,
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {names::OPERAND_LABEL: names::OPERAND_LABEL_VALUE}},
+        "matchLabelKeys": ["pod-template-hash"],
+        "nodeAffinityPolicy": "Honor",
+        "nodeTaintsPolicy": "Honor",
+    })
+}
+
+/// Affinity as given; two pods, and only two, keep to different nodes.
+pub(super) fn affinity(resolved: &Resolved, replicas: i32) -> Option<Value> {
+    let apart = || {
+        json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{
+            "topologyKey": HOST_LABEL,
+            "namespaces": [names::NAMESPACE],
+            "labelSelector": {"matchLabels": {names::OPERAND_LABEL: names::OPERAND_LABEL_VALUE}},
+        }]}})
+    };
+    resolved.affinity.clone().or_else(|| (replicas == 2).then(apart))
+}

@@ -1,0 +1,581 @@
+use serde_json::{Value, json};
+
+use super::affinity_first;
+use crate::api::Kind;
+use crate::config::facts::{EnvValue, EnvVar};
+use crate::plan::fixture::{Cluster, merge, namespace, node, operand};
+
+fn with(spec: &Value) -> Cluster {
+    Cluster::new(spec, [])
+}
+
+fn spec(cluster: &Cluster) -> Value {
+    cluster.deployment().body["spec"].clone()
+}
+
+// workload 22
+#[test]
+fn log_levels_reach_the_registry() {
+    for (given, expected) in [
+        (json!({"logLevel": "Normal", "logging": 0}), "info"),
+        (json!({"logLevel": "Normal", "logging": 1}), "warn"),
+        (json!({"logging": 2}), "info"),
+        (json!({"logging": 3}), "info"),
+        (json!({"logging": 4}), "debug"),
+        (json!({"logging": -1}), "debug"),
+        (json!({"logLevel": "Debug", "logging": 1}), "debug"),
+        (json!({"logLevel": "Trace"}), "debug"),
+        (json!({"logLevel": "TraceAll"}), "debug"),
+    ] {
+        assert_eq!(
+            with(&given).env("REGISTRY_LOG_LEVEL").as_deref(),
+            Some(expected),
+            "{given}"
+        );
+    }
+}
+
+// workload 23, workload 24
+#[test]
+fn switches_set_their_variable_or_none() {
+    for (field, name, value) in [
+        ("readOnly", "REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: true}"),
+        ("disableRedirect", "REGISTRY_STORAGE_REDIRECT_DISABLE", "true"),
+    ] {
+        assert_eq!(with(&json!({field: true})).env(name).as_deref(), Some(value));
+        assert_eq!(with(&json!({field: false})).env(name), None);
+    }
+}
+
+fn limits(cluster: &Cluster, direction: &str) -> Option<[String; 3]> {
+    let get = |what: &str| cluster.env(&format!("REGISTRY_OPENSHIFT_REQUESTS_{direction}_{what}"));
+    Some([get("MAXRUNNING")?, get("MAXINQUEUE")?, get("MAXWAITINQUEUE")?])
+}
+
+// workload 25
+#[test]
+fn limits_of_both_directions_are_set() {
+    let cluster = with(&json!({"requests": {
+        "read": {"maxRunning": 1, "maxInQueue": 2, "maxWaitInQueue": "3s"},
+        "write": {"maxRunning": 4, "maxInQueue": 5, "maxWaitInQueue": "6h"},
+    }}));
+    assert_eq!(limits(&cluster, "READ"), Some(["1", "2", "3s"].map(str::to_owned)));
+    assert_eq!(limits(&cluster, "WRITE"), Some(["4", "5", "6h0m0s"].map(str::to_owned)));
+}
+
+// workload 26
+#[test]
+fn a_waiting_time_alone_sets_no_limit() {
+    let only_wait = with(&json!({"requests": {"read": {"maxWaitInQueue": "3s"}}}));
+    assert!(!only_wait.pod().to_string().contains("REQUESTS_READ"));
+    let only_queue = with(&json!({"requests": {"read": {"maxInQueue": 5}}}));
+    assert_eq!(limits(&only_queue, "READ"), Some(["0", "5", "0s"].map(str::to_owned)));
+    assert_eq!(limits(&only_queue, "WRITE"), None);
+}
+
+fn proxy(cluster: &Cluster) -> [Option<String>; 3] {
+    ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"].map(|name| cluster.env(name))
+}
+
+// workload 28, workload 29
+#[test]
+fn each_proxy_variable_falls_back_on_its_own() {
+    let cluster_proxy = json!({
+        "apiVersion": "config.openshift.io/v1", "kind": "Proxy", "metadata": {"name": "cluster"},
+        "spec": {"httpProxy": "spec", "httpsProxy": "spec", "noProxy": "spec"},
+        "status": {"httpProxy": "c1", "httpsProxy": "c2", "noProxy": "c3"},
+    });
+    let text = |text: &str| Some(text.to_owned());
+    let both = Cluster::new(&json!({"proxy": {"http": "own"}}), [cluster_proxy.clone()]);
+    assert_eq!(proxy(&both), [text("own"), text("c2"), text("c3")]);
+    assert_eq!(
+        proxy(&Cluster::new(&json!({}), [cluster_proxy])),
+        [text("c1"), text("c2"), text("c3")]
+    );
+    assert_eq!(proxy(&with(&json!({}))), [None, None, None]);
+}
+
+// workload 30
+#[test]
+fn the_upload_secret_is_used_as_it_is_and_never_an_empty_one() {
+    assert_eq!(
+        with(&json!({"httpSecret": "10"}))
+            .env("REGISTRY_HTTP_SECRET")
+            .as_deref(),
+        Some("10")
+    );
+    let plan = with(&json!({"httpSecret": ""})).plan();
+    assert!(plan.desired(Kind::Deployment, "image-registry").is_none());
+    assert!(plan.failures[0].message.contains("spec.httpSecret"));
+}
+
+// workload 31
+#[test]
+fn tls_settings_reach_the_registry() {
+    let info =
+        json!({"minTLSVersion": "VersionTLS13", "cipherSuites": ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"]});
+    let cluster = with(&json!({"observedConfig": {"servingInfo": info}}));
+    assert_eq!(
+        cluster.env("REGISTRY_HTTP_TLS_MINVERSION").as_deref(),
+        Some("VersionTLS13")
+    );
+    let suites = cluster.env("OPENSHIFT_REGISTRY_HTTP_TLS_CIPHERSUITES");
+    assert_eq!(suites.as_deref(), Some("TLS_AES_128_GCM_SHA256,TLS_AES_256_GCM_SHA384"));
+    let none = with(&json!({"observedConfig": {}}));
+    assert_eq!(none.env("REGISTRY_HTTP_TLS_MINVERSION"), None);
+    assert_eq!(none.env("OPENSHIFT_REGISTRY_HTTP_TLS_CIPHERSUITES"), None);
+}
+
+// workload 33, workload 37, workload 38
+#[test]
+fn storage_comes_first_and_is_encoded_where_the_registry_reads_yaml() {
+    let mut cluster = with(&json!({"httpSecret": "10"}));
+    let text = |text: &str| EnvValue::Text(text.to_owned());
+    cluster.facts.env = vec![
+        EnvVar {
+            name: "REGISTRY_B",
+            value: text("123456"),
+        },
+        EnvVar {
+            name: "AZURE_CLIENT_ID",
+            value: text("123456"),
+        },
+        EnvVar {
+            name: "REGISTRY_A",
+            value: EnvValue::Number(10),
+        },
+        EnvVar {
+            name: "REGISTRY_FLAG",
+            value: EnvValue::Flag(true),
+        },
+        EnvVar {
+            name: "REGISTRY_LIST",
+            value: EnvValue::Raw("- name: x".to_owned()),
+        },
+        EnvVar {
+            name: "REGISTRY_SECRET",
+            value: EnvValue::Secret(crate::api::Sensitive::new("x")),
+        },
+    ];
+    let env = cluster.pod()["containers"][0]["env"].clone();
+    let secret = json!({"secretKeyRef": {"name": "image-registry-private-configuration", "key": "REGISTRY_SECRET"}});
+    assert_eq!(
+        env.as_array().unwrap()[..8],
+        [
+            json!({"name": "REGISTRY_B", "value": "\"123456\""}),
+            json!({"name": "AZURE_CLIENT_ID", "value": "123456"}),
+            json!({"name": "REGISTRY_A", "value": "10"}),
+            json!({"name": "REGISTRY_FLAG", "value": "true"}),
+            json!({"name": "REGISTRY_LIST", "value": "- name: x"}),
+            json!({"name": "REGISTRY_SECRET", "valueFrom": secret}),
+            json!({"name": "REGISTRY_HTTP_ADDR", "value": ":5000"}),
+            json!({"name": "REGISTRY_HTTP_NET", "value": "tcp"}),
+        ]
+    );
+}
+
+// workload 39, storage-volumes 17
+#[test]
+fn volumes_of_the_storage_come_first() {
+    let mut cluster = with(&json!({}));
+    cluster.facts.volumes =
+        vec![json!({"name": "registry-storage", "persistentVolumeClaim": {"claimName": "iceberg"}})];
+    let pod = cluster.pod();
+    let list = |value: &Value, member: &str| -> Vec<String> {
+        value
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v[member].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let common = [
+        "registry-tls",
+        "ca-trust-extracted",
+        "registry-certificates",
+        "trusted-ca",
+        "installation-pull-secrets",
+        "bound-sa-token",
+    ];
+    let expected: Vec<String> = ["registry-storage"]
+        .iter()
+        .chain(&common)
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(list(&pod["volumes"], "name"), expected);
+    assert_eq!(list(&pod["containers"][0]["volumeMounts"], "name"), expected);
+    assert_eq!(pod["containers"][0]["volumeMounts"][0]["mountPath"], "/registry");
+    assert_eq!(pod["volumes"][0]["persistentVolumeClaim"]["claimName"], "iceberg");
+    assert_eq!(pod["volumes"][4]["configMap"]["optional"], true);
+    assert_eq!(pod["volumes"][5]["secret"]["optional"], true);
+    assert!(!pod["volumes"][1].to_string().contains("optional"));
+}
+
+// workload 40, storage-volumes 18
+#[test]
+fn the_group_of_volumes_comes_from_the_namespace() {
+    let annotated = |range: &str| {
+        let mut cluster = with(&json!({}));
+        let mut namespace = namespace();
+        namespace["metadata"]["annotations"]["openshift.io/sa.scc.supplemental-groups"] = json!(range);
+        cluster.put(&namespace);
+        cluster
+    };
+    for (range, group) in [
+        ("1000430000/10000", 1_000_430_000),
+        ("1000650000/10000,5/6", 1_000_650_000),
+        ("7-9", 7),
+        (" 8/1", 8),
+    ] {
+        let security = annotated(range).pod()["securityContext"].clone();
+        assert_eq!(
+            security,
+            json!({"fsGroup": group, "fsGroupChangePolicy": "OnRootMismatch"}),
+            "{range}"
+        );
+    }
+    for range in ["", "1000430000", "x/1", "/", "-5/3"] {
+        let plan = annotated(range).plan();
+        assert!(plan.desired(Kind::Deployment, "image-registry").is_none(), "{range}");
+        let message = &plan.failures[0].message;
+        assert!(message.contains("openshift-image-registry"), "{message}");
+        assert!(message.contains("openshift.io/sa.scc.supplemental-groups"), "{message}");
+        assert!(plan.desired(Kind::PodDisruptionBudget, "image-registry").is_some());
+    }
+    let mut plain = annotated("");
+    plain.snapshot.security_api = false;
+    assert!(plain.pod()["securityContext"].get("fsGroup").is_none());
+}
+
+// workload 41
+#[test]
+fn pods_are_probed_and_end_slowly() {
+    let pod = with(&json!({})).pod();
+    let container = &pod["containers"][0];
+    for (probe, delay) in [("livenessProbe", 5), ("readinessProbe", 15)] {
+        let expected = json!({
+            "initialDelaySeconds": delay, "timeoutSeconds": 5,
+            "httpGet": {"scheme": "HTTPS", "path": "/healthz", "port": 5000},
+        });
+        assert_eq!(container[probe], expected);
+    }
+    assert_eq!(
+        container["lifecycle"]["preStop"]["exec"]["command"],
+        json!(["sleep", "25"])
+    );
+    assert_eq!(pod["terminationGracePeriodSeconds"], 55);
+}
+
+// workload 42
+#[test]
+fn resources_given_are_taken_whole() {
+    let resources = |spec: &Value| with(spec).pod()["containers"][0]["resources"].clone();
+    assert_eq!(resources(&json!({"resources": {}})), json!({}));
+    assert_eq!(
+        resources(&json!({"resources": null})),
+        json!({"requests": {"cpu": "100m", "memory": "256Mi"}})
+    );
+    assert_eq!(
+        resources(&json!({"resources": {"limits": {"cpu": "3"}}})),
+        json!({"limits": {"cpu": "3"}})
+    );
+}
+
+// workload 43
+#[test]
+fn a_node_selector_is_extended_by_the_system() {
+    let pod = with(&json!({"nodeSelector": {"a": "b"}})).pod();
+    assert_eq!(pod["nodeSelector"], json!({"a": "b", "kubernetes.io/os": "linux"}));
+    assert!(pod.get("topologySpreadConstraints").is_none());
+    let pod = with(&json!({"nodeSelector": {"kubernetes.io/os": "x"}})).pod();
+    assert_eq!(pod["nodeSelector"], json!({"kubernetes.io/os": "x"}));
+    assert!(
+        with(&json!({"nodeSelector": {}}))
+            .pod()
+            .get("topologySpreadConstraints")
+            .is_none()
+    );
+}
+
+const HOST: &str = "kubernetes.io/hostname";
+const WORKER: &str = "node-role.kubernetes.io/worker";
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+fn spread_over(nodes: impl IntoIterator<Item = Value>) -> Vec<String> {
+    let pod = Cluster::new(&json!({}), nodes).pod();
+    let keys = pod["topologySpreadConstraints"].as_array().unwrap().iter();
+    keys.map(|constraint| constraint["topologyKey"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+// workload 44
+#[test]
+fn pods_spread_over_hosts_workers_and_zones() {
+    let worker = node("w", &json!({WORKER: ""}), &json!({}), "True");
+    let control = json!({"node-role.kubernetes.io/control-plane": "", ZONE: "south"});
+    let control = node("c", &control, &json!({"taints": [{"key": "x"}]}), "True");
+    assert_eq!(spread_over([worker.clone()]), [HOST, WORKER]);
+    assert_eq!(spread_over([worker, control]), [HOST, WORKER, ZONE]);
+    let pod = with(&json!({})).pod();
+    for constraint in pod["topologySpreadConstraints"].as_array().unwrap() {
+        assert_eq!(constraint["matchLabelKeys"], json!(["pod-template-hash"]));
+        assert_eq!(
+            (&constraint["nodeAffinityPolicy"], &constraint["nodeTaintsPolicy"]),
+            (&json!("Honor"), &json!("Honor"))
+        );
+        assert_eq!(
+            (&constraint["maxSkew"], &constraint["whenUnsatisfiable"]),
+            (&json!(1), &json!("DoNotSchedule"))
+        );
+        assert_eq!(constraint["labelSelector"]["matchLabels"]["docker-registry"], "default");
+    }
+}
+
+#[test]
+fn only_a_cluster_that_labels_no_worker_and_has_an_open_node_does_without_workers() {
+    let plain = |spec: &Value, ready: &str| node("n", &json!({}), spec, ready);
+    assert_eq!(spread_over([plain(&json!({}), "True")]), [HOST]);
+    // Still waiting for its workers.
+    assert_eq!(spread_over([]), [HOST, WORKER]);
+    assert_eq!(spread_over([plain(&json!({}), "False")]), [HOST, WORKER]);
+    assert_eq!(
+        spread_over([plain(&json!({"unschedulable": true}), "True")]),
+        [HOST, WORKER]
+    );
+    assert_eq!(
+        spread_over([plain(
+            &json!({"taints": [{"key": "x", "effect": "NoSchedule"}]}),
+            "True"
+        )]),
+        [HOST, WORKER]
+    );
+    // One labelled node is enough, whatever its state.
+    let labelled = node("w", &json!({WORKER: ""}), &json!({"unschedulable": true}), "False");
+    assert_eq!(spread_over([plain(&json!({}), "True"), labelled]), [HOST, WORKER]);
+}
+
+// workload 45, workload 46
+#[test]
+fn spreading_given_is_taken_whole() {
+    assert!(
+        with(&json!({"topologySpreadConstraints": []}))
+            .pod()
+            .get("topologySpreadConstraints")
+            .is_none()
+    );
+    let own = json!([{"topologyKey": "floe", "maxSkew": 2}]);
+    let cluster = with(&json!({"topologySpreadConstraints": own, "nodeSelector": {"a": "b"}}));
+    assert_eq!(cluster.pod()["topologySpreadConstraints"], own);
+}
+
+// workload 47
+#[test]
+fn two_pods_keep_to_different_hosts() {
+    let affinity = |spec: &Value| with(spec).pod().get("affinity").cloned();
+    let term = json!({
+        "topologyKey": HOST, "namespaces": ["openshift-image-registry"],
+        "labelSelector": {"matchLabels": {"docker-registry": "default"}},
+    });
+    let apart = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+    assert_eq!(affinity(&json!({"replicas": 2})), Some(apart));
+    assert_eq!(affinity(&json!({"replicas": 1})), None);
+    assert_eq!(affinity(&json!({"replicas": 3})), None);
+    assert_eq!(affinity(&json!({"replicas": 2, "affinity": {}})), Some(json!({})));
+}
+
+// workload 48
+#[test]
+fn tolerations_are_taken_as_they_are() {
+    let tolerations = json!([{"key": "ice", "operator": "Exists", "tolerationSeconds": 7}]);
+    assert_eq!(
+        with(&json!({"tolerations": tolerations})).pod()["tolerations"],
+        tolerations
+    );
+    assert!(with(&json!({})).pod().get("tolerations").is_none());
+}
+
+// workload 49, workload 50, workload 51
+#[test]
+fn the_rollout_leaves_room_for_pods_that_repel_each_other() {
+    for (replicas, unavailable, surge) in [
+        (0, 0, json!("25%")),
+        (1, 0, json!("25%")),
+        (2, 1, json!(1)),
+        (3, 2, json!("25%")),
+        (6, 5, json!("25%")),
+    ] {
+        let spec = spec(&with(&json!({"replicas": replicas})));
+        let rolling = json!({"maxUnavailable": unavailable, "maxSurge": surge});
+        assert_eq!(
+            spec["strategy"],
+            json!({"type": "RollingUpdate", "rollingUpdate": rolling}),
+            "{replicas}"
+        );
+        assert_eq!(
+            (&spec["replicas"], &spec["progressDeadlineSeconds"]),
+            (&json!(replicas), &json!(120))
+        );
+    }
+    assert_eq!(
+        spec(&with(&json!({"rolloutStrategy": "Recreate"})))["strategy"],
+        json!({"type": "Recreate"})
+    );
+}
+
+// storage-volumes 16
+#[test]
+fn what_does_not_fit_the_storage_keeps_what_runs() {
+    let live = json!({"spec": {"replicas": 1, "strategy": {"type": "Recreate"}}});
+    let live = operand("apps/v1", "Deployment", "image-registry", &live);
+    let mut cluster = Cluster::new(&json!({"replicas": 2}), [live]);
+    cluster.facts.unfit = Some("Claim iceberg is ReadWriteOnce".to_owned());
+    let spec = spec(&cluster);
+    assert_eq!(
+        (&spec["replicas"], &spec["strategy"]),
+        (&json!(1), &json!({"type": "Recreate"}))
+    );
+    assert!(spec["template"]["spec"].get("affinity").is_none());
+    let budget = cluster
+        .plan()
+        .desired(Kind::PodDisruptionBudget, "image-registry")
+        .unwrap()
+        .body
+        .clone();
+    assert_eq!(budget["spec"]["minAvailable"], 0);
+    cluster.remove(Kind::Deployment, "openshift-image-registry", "image-registry");
+    assert!(
+        cluster.plan().failures[0].message.contains("iceberg"),
+        "nothing runs that could be kept"
+    );
+}
+
+// storage-volumes 24
+#[test]
+fn storage_that_is_going_away_gets_no_new_pod() {
+    let mut cluster = with(&json!({}));
+    cluster.facts.not_usable = Some("Claim iceberg is being deleted".to_owned());
+    let plan = cluster.plan();
+    assert!(plan.desired(Kind::Deployment, "image-registry").is_none() && plan.absent.is_empty());
+    assert_eq!(plan.failures[0].message, "Claim iceberg is being deleted");
+    assert!(plan.desired(Kind::Service, "image-registry").is_some());
+}
+
+fn overridden(overrides: &Value) -> Cluster {
+    with(&json!({"unsupportedConfigOverrides": {"deployment": overrides}}))
+}
+
+// workload 52
+#[test]
+fn overrides_come_and_go() {
+    const RECORD: &str = "imageregistry.operator.openshift.io/override-annotations";
+    let mut cluster = overridden(&json!({"annotations": {"z": "1", "x": "y"}, "runtimeClassName": "kata"}));
+    let body = cluster.deployment().body;
+    let pod = &body["spec"]["template"];
+    for annotations in [&body["metadata"]["annotations"], &pod["metadata"]["annotations"]] {
+        assert_eq!((&annotations["x"], &annotations["z"]), (&json!("y"), &json!("1")));
+    }
+    assert_eq!(pod["spec"]["runtimeClassName"], "kata");
+    assert_eq!(body["metadata"]["annotations"][RECORD], "x,z");
+    assert!(pod["metadata"]["annotations"].get(RECORD).is_none());
+
+    let mut live = body.clone();
+    live["metadata"]["annotations"][RECORD] = json!("gone,release.openshift.io/version,x,z");
+    cluster.put(&live);
+    assert_eq!(
+        cluster.deployment().drop_annotations,
+        ["gone"],
+        "keys of ours are never dropped"
+    );
+    let mut after = with(&json!({}));
+    after.put(&body);
+    let desired = after.deployment();
+    assert_eq!(desired.drop_annotations, ["x", "z", RECORD]);
+    assert!(
+        desired.body["spec"]["template"]["spec"]
+            .get("runtimeClassName")
+            .is_none()
+    );
+    assert!(
+        desired.body["spec"]["template"]["metadata"]["annotations"]
+            .get("x")
+            .is_none()
+    );
+}
+
+// workload 53
+#[test]
+fn reserved_keys_are_not_overridden_and_a_warning_says_so() {
+    let keys = json!({"release.openshift.io/version": "0", "openshift.io/required-scc": "privileged", "x": "y"});
+    let cluster = overridden(&json!({"annotations": keys}));
+    let body = cluster.deployment().body;
+    assert_eq!(body["metadata"]["annotations"]["release.openshift.io/version"], "7.7.7");
+    assert_eq!(
+        body["spec"]["template"]["metadata"]["annotations"]["openshift.io/required-scc"],
+        "restricted-v2"
+    );
+    let notices = cluster.plan().notices;
+    assert_eq!(notices.len(), 1);
+    assert!(
+        notices[0].warning && notices[0].note.contains("release.openshift.io/version"),
+        "{}",
+        notices[0].note
+    );
+}
+
+// workload 54
+#[test]
+fn a_new_release_changes_metadata_only() {
+    let mut cluster = with(&json!({}));
+    let before = cluster.deployment().body;
+    cluster.snapshot.environment.release_version = "8.8.8".to_owned();
+    let after = cluster.deployment().body;
+    assert_eq!(
+        after["metadata"]["annotations"]["release.openshift.io/version"],
+        "8.8.8"
+    );
+    assert_eq!(after["spec"], before["spec"]);
+    let hash = "operator.openshift.io/spec-hash";
+    assert_eq!(
+        after["metadata"]["annotations"][hash],
+        before["metadata"]["annotations"][hash]
+    );
+    assert_eq!(after["metadata"]["annotations"][hash].as_str().unwrap().len(), 64);
+}
+
+// workload 62
+#[test]
+fn affinity_goes_first_only_where_pods_are_added() {
+    let body = |replicas: u32| with(&json!({"replicas": replicas})).deployment().body;
+    let live = |replicas: u32| {
+        let mut live = body(replicas);
+        merge(
+            &mut live,
+            &json!({"metadata": {"resourceVersion": "5"}, "spec": {"template": {"spec": {"storage": "old"}}}}),
+        );
+        live
+    };
+    let first = affinity_first(&body(3), &live(2)).unwrap();
+    let mut expected = live(2);
+    expected["spec"]["template"]["spec"]
+        .as_object_mut()
+        .unwrap()
+        .remove("affinity");
+    assert_eq!(first, expected);
+    assert_eq!(
+        affinity_first(&body(3), &first),
+        None,
+        "the second update does the rest"
+    );
+    assert_eq!(affinity_first(&body(1), &live(2)), None);
+    assert_eq!(affinity_first(&body(2), &live(2)), None);
+    assert_eq!(affinity_first(&body(3), &live(1)), None, "there was none");
+    let own = with(&json!({"replicas": 3, "affinity": {"podAffinity": {"a": 1}}}))
+        .deployment()
+        .body;
+    assert_eq!(affinity_first(&own, &live(2)), None);
+    let mut unset = live(2);
+    unset["spec"].as_object_mut().unwrap().remove("replicas");
+    let mut one = body(1);
+    one["spec"]["replicas"] = json!(2);
+    assert!(affinity_first(&one, &unset).is_some(), "absent counts as one");
+}

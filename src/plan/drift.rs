@@ -1,0 +1,193 @@
+//! Holds a live object against the desired one, and makes the object to write.
+//!
+//! What the server fills in must never cause a write; what a hand changed always must.
+
+use serde_json::{Map, Value, json};
+
+use super::{Desired, Drift};
+use crate::names;
+
+/// Whether the live object has to be written. `recorded_generation` is the one of our last write, for [`Drift::Generation`];
+/// where none is recorded the object is written once.
+pub fn differs(desired: &Desired, live: &Value, recorded_generation: Option<i64>) -> bool {
+    if metadata_differs(desired, live) {
+        return true;
+    }
+    match desired.drift {
+        Drift::Whole(sections) => sections
+            .iter()
+            .any(|section| !same(desired.body.get(section), live.get(section))),
+        Drift::Named | Drift::Template => {
+            content(&desired.body).any(|(member, wanted)| !holds(wanted, live.get(member)))
+        }
+        Drift::Generation => {
+            recorded_generation.is_none()
+                || live.pointer("/metadata/generation").and_then(Value::as_i64) != recorded_generation
+        }
+    }
+}
+
+/// Whether the live object differs where the API server allows no change: it has to be deleted and made anew.
+pub fn immutable_differs(desired: &Desired, live: &Value) -> bool {
+    desired
+        .immutable
+        .iter()
+        .any(|pointer| !same(desired.body.pointer(pointer), live.pointer(pointer)))
+}
+
+/// The object to write: the live one with ours asserted. An absent object is null.
+pub fn merged(desired: &Desired, live: &Value, checksum: Option<&str>) -> Value {
+    let mut object = live.as_object().cloned().unwrap_or_default();
+    for (member, value) in content(&desired.body) {
+        match desired.drift {
+            Drift::Named => assert_member(&mut object, member, value),
+            Drift::Whole(_) | Drift::Template | Drift::Generation => {
+                object.insert(member.clone(), stripped(value));
+            }
+        }
+    }
+    if let Drift::Whole(sections) = desired.drift {
+        // Live ones that are not desired go.
+        object.retain(|member, _| !sections.contains(&member.as_str()) || desired.body.get(member).is_some());
+    }
+    for member in ["apiVersion", "kind"] {
+        object.insert(member.to_owned(), desired.body.get(member).cloned().unwrap_or_default());
+    }
+    let mut metadata = live
+        .get("metadata")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
+    assert_metadata(&mut metadata, desired, checksum);
+    object.insert("metadata".to_owned(), Value::Object(metadata));
+    Value::Object(object)
+}
+
+/// Members of an object beside its type and metadata.
+fn content(body: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let members = body.as_object().into_iter().flatten();
+    members.filter(|(member, _)| !matches!(member.as_str(), "apiVersion" | "kind" | "metadata" | "status"))
+}
+
+fn metadata_differs(desired: &Desired, live: &Value) -> bool {
+    let asserted = |pointer: &str| {
+        let wanted = desired
+            .body
+            .pointer(pointer)
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
+        let live = live.pointer(pointer);
+        wanted
+            .filter(move |(key, value)| live.and_then(|live| live.get(key)) != Some(value))
+            .count()
+            > 0
+    };
+    let dropped = |key: &String| {
+        live.pointer("/metadata/annotations")
+            .is_some_and(|all| all.get(key).is_some())
+    };
+    asserted("/metadata/labels") || asserted("/metadata/annotations") || desired.drop_annotations.iter().any(dropped)
+}
+
+fn assert_metadata(metadata: &mut Map<String, Value>, desired: &Desired, checksum: Option<&str>) {
+    for (member, value) in desired
+        .body
+        .get("metadata")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        assert_member(metadata, member, value);
+    }
+    if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
+        annotations.retain(|key, _| !desired.drop_annotations.contains(key));
+    }
+    if let Some(checksum) = checksum.filter(|_| desired.checksum) {
+        assert_member(metadata, "annotations", &json!({names::CHECKSUM_ANNOTATION: checksum}));
+    }
+}
+
+/// Sets what `wanted` names and leaves all else; null takes a member out.
+fn assert_member(target: &mut Map<String, Value>, member: &str, wanted: &Value) {
+    match wanted {
+        Value::Null => {
+            target.remove(member);
+        }
+        Value::Object(wanted) if !wanted.is_empty() => {
+            let mut inner = match target.remove(member) {
+                Some(Value::Object(inner)) => inner,
+                _ => Map::new(),
+            };
+            for (member, value) in wanted {
+                assert_member(&mut inner, member, value);
+            }
+            target.insert(member.to_owned(), Value::Object(inner));
+        }
+        wanted => {
+            target.insert(member.to_owned(), stripped(wanted));
+        }
+    }
+}
+
+/// The value without members that are null: those only say that nothing may be there.
+pub fn stripped(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let kept = members.iter().filter(|(_, value)| !value.is_null());
+            kept.map(|(member, value)| (member.clone(), stripped(value)))
+                .collect::<Map<_, _>>()
+                .into()
+        }
+        Value::Array(items) => items.iter().map(stripped).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Null, and empty lists and maps: the API server does not store these.
+pub(super) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    }
+}
+
+/// Whether two values mean the same in an object that the server completes nowhere.
+fn same(wanted: Option<&Value>, live: Option<&Value>) -> bool {
+    let filled = |value: Option<&'_ Value>| value.is_some_and(|value| !is_empty(value));
+    match (wanted, live) {
+        (wanted, live) if !filled(wanted) || !filled(live) => filled(wanted) == filled(live),
+        (Some(Value::Object(wanted)), Some(Value::Object(live))) => wanted
+            .keys()
+            .chain(live.keys())
+            .all(|member| same(wanted.get(member), live.get(member))),
+        (Some(Value::Array(wanted)), Some(Value::Array(live))) => {
+            wanted.len() == live.len()
+                && wanted
+                    .iter()
+                    .zip(live)
+                    .all(|(wanted, live)| same(Some(wanted), Some(live)))
+        }
+        (wanted, live) => wanted == live,
+    }
+}
+
+/// Whether the live value is what `wanted` names, whatever else it holds.
+fn holds(wanted: &Value, live: Option<&Value>) -> bool {
+    let live_filled = live.is_some_and(|live| !is_empty(live) && live != "");
+    match (wanted, live) {
+        (wanted, _) if is_empty(wanted) => !live_filled,
+        (Value::Object(wanted), live) => wanted
+            .iter()
+            .all(|(member, value)| holds(value, live.and_then(|live| live.get(member)))),
+        (Value::Array(wanted), Some(Value::Array(live))) => {
+            wanted.len() == live.len() && wanted.iter().zip(live).all(|(wanted, live)| holds(wanted, Some(live)))
+        }
+        (wanted, live) => live == Some(wanted),
+    }
+}
+
+#[cfg(test)]
+mod tests;

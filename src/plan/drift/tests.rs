@@ -1,0 +1,333 @@
+use serde_json::{Value, json};
+
+use super::{differs, immutable_differs, merged};
+use crate::api::Kind;
+use crate::plan::fixture::{Cluster, live_service, merge, operand};
+use crate::plan::{Desired, Drift, Plan, network, rbac};
+
+fn cluster() -> Cluster {
+    Cluster::new(&json!({"defaultRoute": true}), [])
+}
+
+fn desired(plan: &Plan, kind: Kind, name: &str) -> Desired {
+    plan.desired(kind, name).cloned().unwrap()
+}
+
+fn changed(live: &Value, patch: &Value) -> Value {
+    let mut live = live.clone();
+    merge(&mut live, patch);
+    live
+}
+
+/// The edit is noticed, and what would be written differs from the desired object no more.
+fn assert_restored(desired: &Desired, live: &Value, edit: &Value) {
+    let edited = changed(live, edit);
+    assert!(
+        !differs(desired, live, Some(4)),
+        "{} differs before the edit",
+        desired.reference
+    );
+    assert!(
+        differs(desired, &edited, Some(4)),
+        "{}: {edit} is not noticed",
+        desired.reference
+    );
+    let written = merged(desired, &edited, Some("sha256:x"));
+    assert!(
+        !differs(desired, &written, Some(4)),
+        "{}: {edit} is not restored",
+        desired.reference
+    );
+}
+
+/// An object as the API server stores it after our write.
+fn stored(desired: &Desired) -> Value {
+    let mut live = merged(desired, &Value::Null, Some("sha256:x"));
+    merge(
+        &mut live,
+        &json!({"metadata": {"uid": "u", "resourceVersion": "9", "creationTimestamp": "2031-01-01T00:00:00Z"}}),
+    );
+    live
+}
+
+// workload 3
+#[test]
+fn a_rule_removed_by_hand_comes_back() {
+    let role = rbac::cluster_role();
+    let live = stored(&role);
+    let mut fewer = live["rules"].clone();
+    fewer.as_array_mut().unwrap().remove(3);
+    assert_restored(&role, &live, &json!({"rules": fewer}));
+    assert_restored(
+        &role,
+        &live,
+        &json!({"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}}),
+    );
+}
+
+// workload 4
+#[test]
+fn a_binding_to_another_role_is_made_anew() {
+    let binding = rbac::cluster_role_binding();
+    let live = stored(&binding);
+    assert!(!immutable_differs(&binding, &live));
+    assert!(immutable_differs(
+        &binding,
+        &changed(&live, &json!({"roleRef": {"name": "cluster-admin"}}))
+    ));
+    let other = json!({"subjects": [{"kind": "ServiceAccount", "name": "registry", "namespace": "elsewhere"}]});
+    assert_restored(&binding, &live, &other);
+    assert!(!immutable_differs(&binding, &changed(&live, &other)));
+}
+
+// workload 5
+#[test]
+fn lists_of_a_service_account_are_never_ours() {
+    let account = rbac::service_account();
+    let adopted = operand(
+        "v1",
+        "ServiceAccount",
+        "registry",
+        &json!({
+            "metadata": {"annotations": {"eks.example.com/role": "r"}},
+            "secrets": [{"name": "a"}], "imagePullSecrets": [{"name": "b"}],
+        }),
+    );
+    assert!(!differs(&account, &adopted, None));
+    let written = merged(&account, &adopted, Some("sha256:x"));
+    assert_eq!(written["secrets"], json!([{"name": "a"}]));
+    assert_eq!(written["imagePullSecrets"], json!([{"name": "b"}]));
+    assert_eq!(written["metadata"]["annotations"]["eks.example.com/role"], "r");
+}
+
+// workload 6
+#[test]
+fn a_port_edited_by_hand_is_restored_and_the_address_stays() {
+    let mut cluster = cluster();
+    let live = live_service();
+    cluster.put(&live);
+    let service = desired(&cluster.plan(), Kind::Service, "image-registry");
+    let edit = json!({"spec": {"ports": [{"name": "5000-tcp", "port": 5001, "protocol": "TCP", "targetPort": 5000}]}});
+    assert_restored(&service, &live, &edit);
+    let written = merged(&service, &changed(&live, &edit), Some("sha256:x"));
+    assert_eq!(written["spec"]["ports"], live["spec"]["ports"]);
+    for member in ["clusterIP", "clusterIPs", "ipFamilies", "sessionAffinity"] {
+        assert_eq!(written["spec"][member], live["spec"][member], "{member}");
+    }
+    assert_eq!(
+        written["metadata"]["annotations"]["service.beta.openshift.io/serving-cert-signed-by"],
+        "signer"
+    );
+    assert_eq!(
+        written["metadata"]["annotations"]["imageregistry.operator.openshift.io/checksum"],
+        "sha256:x"
+    );
+    assert_eq!(written["metadata"]["resourceVersion"], "5");
+    assert_restored(&service, &live, &json!({"spec": {"type": "NodePort"}}));
+    assert_restored(
+        &service,
+        &live,
+        &json!({"metadata": {"labels": {"docker-registry": "x"}}}),
+    );
+}
+
+#[test]
+fn a_selector_narrowed_by_hand_is_restored() {
+    let mut cluster = cluster();
+    let live = changed(&live_service(), &json!({"spec": {"selector": {"narrow": "yes"}}}));
+    cluster.put(&live);
+    let service = desired(&cluster.plan(), Kind::Service, "image-registry");
+    assert!(differs(&service, &live, None));
+    assert_eq!(
+        merged(&service, &live, None)["spec"]["selector"],
+        json!({"docker-registry": "default"})
+    );
+}
+
+// workload 8
+#[test]
+fn a_policy_edited_by_hand_is_restored_and_foreign_labels_stay() {
+    let policy = network::registry();
+    let live = changed(
+        &stored(&policy),
+        &json!({"metadata": {"labels": {"foreign": "yes"}, "generation": 1}}),
+    );
+    for edit in [
+        json!({"spec": {"ingress": []}}),
+        json!({"spec": {"policyTypes": ["Ingress"]}}),
+        json!({"spec": {"podSelector": {"matchLabels": {"more": "x"}}}}),
+        json!({"spec": {"egress": [{}]}}),
+    ] {
+        assert_restored(&policy, &live, &edit);
+    }
+    let mut without = live.clone();
+    without["spec"]["ingress"][1]["from"][0]["namespaceSelector"] = json!({});
+    assert!(differs(&policy, &without, None));
+    let written = merged(&policy, &without, Some("sha256:x"));
+    assert_eq!(written["metadata"]["labels"]["foreign"], "yes");
+    assert!(
+        written["metadata"].get("annotations").is_none(),
+        "policies carry no checksum"
+    );
+}
+
+#[test]
+fn a_budget_edited_by_hand_is_restored() {
+    let budget = desired(&cluster().plan(), Kind::PodDisruptionBudget, "image-registry");
+    let live = changed(
+        &stored(&budget),
+        &json!({"status": {"currentHealthy": 1}, "metadata": {"generation": 1}}),
+    );
+    assert_restored(&budget, &live, &json!({"spec": {"minAvailable": 1}}));
+    assert_restored(&budget, &live, &json!({"spec": {"minAvailable": "0%"}}));
+    let mut other = live.clone();
+    other["spec"].as_object_mut().unwrap().remove("minAvailable");
+    assert!(differs(&budget, &other, None));
+    assert_restored(
+        &budget,
+        &live,
+        &json!({"spec": {"unhealthyPodEvictionPolicy": "IfHealthyBudget"}}),
+    );
+}
+
+#[test]
+fn keys_of_a_secret_that_nobody_wants_go() {
+    let secret = desired(&cluster().plan(), Kind::Secret, "installation-pull-secrets");
+    let live = stored(&secret);
+    assert_restored(&secret, &live, &json!({"data": {"extra": "eA=="}}));
+    assert_restored(&secret, &live, &json!({"data": {"other": "eA=="}}));
+    let written = merged(&secret, &changed(&live, &json!({"data": {"extra": "eA=="}})), None);
+    assert!(written["data"].get("extra").is_none());
+    assert!(immutable_differs(&secret, &changed(&live, &json!({"type": "Opaque"}))));
+    assert!(immutable_differs(&secret, &changed(&live, &json!({"immutable": true}))));
+}
+
+// workload 19, workload 20
+#[test]
+fn an_empty_secret_has_no_data_at_all_in_the_api() {
+    let empty = desired(&cluster().plan(), Kind::Secret, "image-registry-private-configuration");
+    let mut live = stored(&empty);
+    live.as_object_mut().unwrap().remove("data");
+    assert!(!differs(&empty, &live, None));
+    let former = changed(&live, &json!({"data": {"credentials": "eA=="}}));
+    assert!(differs(&empty, &former, None));
+    assert_eq!(merged(&empty, &former, None)["data"], json!({}));
+}
+
+// workload 64
+#[test]
+fn a_route_edited_by_hand_is_restored_and_what_the_router_filled_in_stays() {
+    let mut cluster = cluster();
+    let live = operand(
+        "route.openshift.io/v1",
+        "Route",
+        "default-route",
+        &json!({
+            "metadata": {"annotations": {"imageregistry.openshift.io": "true", "openshift.io/host.generated": "true"}},
+            "spec": {
+                "host": "default-route-x.apps.test", "wildcardPolicy": "None",
+                "to": {"kind": "Service", "name": "image-registry", "weight": 100},
+                "tls": {"termination": "reencrypt"},
+            },
+            "status": {"ingress": [{"host": "default-route-x.apps.test"}]},
+        }),
+    );
+    cluster.put(&live);
+    let route = desired(&cluster.plan(), Kind::Route, "default-route");
+    for edit in [
+        json!({"spec": {"tls": {"termination": "passthrough"}}}),
+        json!({"spec": {"tls": {"destinationCACertificate": "x"}}}),
+        json!({"spec": {"tls": {"certificate": "x"}}}),
+        json!({"spec": {"to": {"name": "elsewhere"}}}),
+        json!({"spec": {"port": {"targetPort": 80}}}),
+        json!({"spec": {"alternateBackends": [{"kind": "Service", "name": "x"}]}}),
+    ] {
+        assert_restored(&route, &live, &edit);
+    }
+    let written = merged(
+        &route,
+        &changed(&live, &json!({"spec": {"path": "/x"}})),
+        Some("sha256:x"),
+    );
+    assert_eq!(written["spec"], live["spec"]);
+    assert_eq!(
+        written["metadata"]["annotations"]["openshift.io/host.generated"],
+        "true"
+    );
+
+    let silenced = changed(&live, &json!({"spec": {"to": {"weight": 0}}}));
+    cluster.put(&silenced);
+    let route = desired(&cluster.plan(), Kind::Route, "default-route");
+    assert!(differs(&route, &silenced, None));
+    assert_eq!(merged(&route, &silenced, None)["spec"]["to"]["weight"], 100);
+}
+
+#[test]
+fn a_new_object_has_no_nulls() {
+    let route = desired(&cluster().plan(), Kind::Route, "default-route");
+    let created = merged(&route, &Value::Null, Some("sha256:x"));
+    assert_eq!(
+        created,
+        operand(
+            "route.openshift.io/v1",
+            "Route",
+            "default-route",
+            &json!({
+                "metadata": {"annotations": {
+                    "imageregistry.openshift.io": "true", "imageregistry.operator.openshift.io/checksum": "sha256:x",
+                }},
+                "spec": {"to": {"kind": "Service", "name": "image-registry"}, "tls": {"termination": "reencrypt"}},
+            })
+        )
+    );
+}
+
+// workload 58, workload 60, workload 63
+#[test]
+fn a_workload_is_written_when_its_generation_is_not_ours() {
+    let deployment = cluster().deployment();
+    let live = changed(
+        &stored(&deployment),
+        &json!({"metadata": {"generation": 4, "annotations": {"foreign": "yes"}}}),
+    );
+    assert!(!differs(&deployment, &live, Some(4)));
+    assert!(differs(&deployment, &live, None), "without a record it is written once");
+    let scaled = changed(
+        &live,
+        &json!({"metadata": {"generation": 5}, "spec": {"replicas": 9, "paused": true}}),
+    );
+    assert!(differs(&deployment, &scaled, Some(4)));
+    let written = merged(&deployment, &scaled, Some("sha256:x"));
+    assert_eq!(written["spec"], deployment.body["spec"]);
+    assert_eq!(written["metadata"]["annotations"]["foreign"], "yes");
+    let other_spec = json!({"metadata": {"annotations": {"operator.openshift.io/spec-hash": "other"}}});
+    assert!(differs(&deployment, &changed(&live, &other_spec), Some(4)));
+}
+
+#[test]
+fn annotations_to_drop_are_dropped_and_noticed() {
+    let desired = Desired {
+        drop_annotations: vec!["gone".to_owned()],
+        ..cluster().deployment()
+    };
+    let live = changed(
+        &stored(&desired),
+        &json!({"metadata": {"generation": 4, "annotations": {"gone": "x", "kept": "y"}}}),
+    );
+    assert!(differs(&desired, &live, Some(4)));
+    let written = merged(&desired, &live, None);
+    assert!(written["metadata"]["annotations"].get("gone").is_none());
+    assert_eq!(written["metadata"]["annotations"]["kept"], "y");
+    assert!(!differs(&desired, &written, Some(4)));
+}
+
+#[test]
+fn a_workload_template_is_compared_by_name_and_written_whole() {
+    let body = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "x"}, "spec": {"a": {"b": 1}, "c": []}});
+    let desired = Desired::new(Kind::CronJob, Drift::Template, body);
+    let live = json!({"spec": {"a": {"b": 1, "default": true}, "default": 5}});
+    assert!(!differs(&desired, &live, None));
+    assert!(differs(&desired, &json!({"spec": {"a": {"b": 2}}}), None));
+    assert!(differs(&desired, &json!({"spec": {"a": {"b": 1}, "c": [1]}}), None));
+    assert_eq!(merged(&desired, &live, None)["spec"], json!({"a": {"b": 1}, "c": []}));
+}

@@ -1,0 +1,141 @@
+use serde_json::{Value, json};
+
+use crate::api::Kind;
+use crate::plan::fixture::{Cluster, operand, secret};
+use crate::plan::{Desired, conflicts};
+
+fn with_entry(entry: &Value, objects: impl IntoIterator<Item = Value>) -> Cluster {
+    Cluster::new(&json!({"routes": [entry]}), objects)
+}
+
+fn live(name: &str, annotations: &Value, spec: &Value) -> Value {
+    operand(
+        "route.openshift.io/v1",
+        "Route",
+        name,
+        &json!({"metadata": {"annotations": annotations}, "spec": spec}),
+    )
+}
+
+fn route(cluster: &Cluster, name: &str) -> Desired {
+    cluster.plan().desired(Kind::Route, name).cloned().unwrap()
+}
+
+fn names(objects: &[crate::api::ObjectRef]) -> Vec<String> {
+    objects.iter().map(ToString::to_string).collect()
+}
+
+// workload 64
+#[test]
+fn the_default_route_comes_and_goes_with_its_switch() {
+    let cluster = Cluster::new(&json!({"defaultRoute": true}), []);
+    let desired = route(&cluster, "default-route");
+    assert!(desired.body["spec"].get("host").is_none());
+    assert_eq!(desired.body["spec"]["tls"]["termination"], "reencrypt");
+    assert_eq!(desired.body["spec"]["tls"]["destinationCACertificate"], Value::Null);
+    let off = Cluster::new(
+        &json!({}),
+        [live(
+            "default-route",
+            &json!({"imageregistry.openshift.io": "no"}),
+            &json!({}),
+        )],
+    );
+    assert_eq!(
+        names(&off.plan().absent),
+        ["Route openshift-image-registry/default-route"]
+    );
+}
+
+// workload 65
+#[test]
+fn certificates_come_from_the_secret() {
+    let data = json!({"tls.crt": "Q1JU", "tls.key": "S0VZ", "tls.cacrt": "Q0E=", "ca.crt": "T1RIRVI="});
+    let entry = json!({"name": "harbour", "hostname": "harbour.test", "secretName": "harbour-tls"});
+    let mut cluster = with_entry(&entry, [secret("harbour-tls", "Opaque", &data)]);
+    let tls = route(&cluster, "harbour").body["spec"]["tls"].clone();
+    assert_eq!(
+        (&tls["certificate"], &tls["key"], &tls["caCertificate"]),
+        (&json!("CRT"), &json!("KEY"), &json!("CA"))
+    );
+    assert_eq!(route(&cluster, "harbour").body["spec"]["host"], "harbour.test");
+    cluster.put(&secret(
+        "harbour-tls",
+        "Opaque",
+        &json!({"tls.crt": "TkVX", "ca.crt": "T1RIRVI="}),
+    ));
+    let tls = route(&cluster, "harbour").body["spec"]["tls"].clone();
+    assert_eq!(
+        (&tls["certificate"], &tls["key"], &tls["caCertificate"]),
+        (&json!("NEW"), &Value::Null, &json!("OTHER"))
+    );
+}
+
+// workload 66
+#[test]
+fn a_missing_secret_stops_its_route_only() {
+    let cluster = Cluster::new(
+        &json!({"defaultRoute": true, "routes": [{"name": "harbour", "secretName": "harbour-tls"}]}),
+        [live(
+            "harbour",
+            &json!({"imageregistry.openshift.io": "true"}),
+            &json!({}),
+        )],
+    );
+    let plan = cluster.plan();
+    assert_eq!(plan.failures.len(), 1);
+    let failure = &plan.failures[0];
+    assert_eq!(failure.reference.to_string(), "Route openshift-image-registry/harbour");
+    assert!(
+        failure.message.contains("harbour-tls") && failure.message.contains("create it"),
+        "{}",
+        failure.message
+    );
+    assert!(plan.desired(Kind::Route, "default-route").is_some());
+    assert!(plan.desired(Kind::Deployment, "image-registry").is_some());
+    assert!(plan.absent.is_empty(), "the Route stays as it is");
+}
+
+// workload 67
+#[test]
+fn a_renamed_entry_leaves_no_route_behind_and_foreign_ones_stay() {
+    let cluster = with_entry(
+        &json!({"name": "new"}),
+        [
+            live("old", &json!({"imageregistry.openshift.io": "true"}), &json!({})),
+            live("foreign", &json!({"other": "x"}), &json!({})),
+            json!({"apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": {
+                "name": "far", "namespace": "elsewhere", "annotations": {"imageregistry.openshift.io": "true"},
+            }}),
+        ],
+    );
+    assert_eq!(names(&cluster.plan().absent), ["Route openshift-image-registry/old"]);
+    assert!(cluster.plan().desired(Kind::Route, "new").is_some());
+}
+
+// workload 69
+#[test]
+fn a_foreign_route_of_a_wanted_name_is_refused() {
+    let spec = json!({"host": "elsewhere.test"});
+    let mut cluster = with_entry(&json!({"name": "harbour"}), [live("harbour", &json!({}), &spec)]);
+    let found = conflicts(&cluster.plan());
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("openshift-image-registry/harbour") && found[0].contains("imageregistry.openshift.io"));
+    // Once it carries the annotation, with whatever value, it is ours, and its host stays.
+    cluster.put(&live("harbour", &json!({"imageregistry.openshift.io": ""}), &spec));
+    assert!(conflicts(&cluster.plan()).is_empty());
+    assert_eq!(route(&cluster, "harbour").body["spec"]["host"], "elsewhere.test");
+}
+
+#[test]
+fn without_the_api_no_route_is_planned_and_only_a_wanted_one_is_missed() {
+    let mut cluster = Cluster::new(&json!({"defaultRoute": true, "routes": [{"name": "harbour"}]}), []);
+    cluster.snapshot.objects.set_absent_kind(Kind::Route);
+    let plan = cluster.plan();
+    assert!(plan.present.iter().all(|desired| desired.reference.kind != Kind::Route));
+    assert_eq!(plan.failures.len(), 1);
+    assert!(plan.failures[0].message.contains("RoutesUnsupported"));
+    let mut none = Cluster::new(&json!({}), []);
+    none.snapshot.objects.set_absent_kind(Kind::Route);
+    assert!(none.plan().failures.is_empty());
+}

@@ -1,0 +1,94 @@
+//! Secrets that the registry's pods read.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use super::{Desired, Drift, Plan, operand, yaml};
+use crate::api::Kind;
+use crate::config::facts::{EnvValue, StorageFacts};
+use crate::config::snapshot::Snapshot;
+use crate::names;
+
+/// A type, and the mark that closes a Secret, cannot be changed: such a Secret is made anew.
+const IMMUTABLE: &[&str] = &["/type", "/immutable"];
+const PULL_SECRET_KEY: &str = ".dockerconfigjson";
+
+/// The copy of the cluster's pull secret, for pull-through; without the source there must be no copy.
+pub(super) fn plan_pull_secret(snapshot: &Snapshot, plan: &mut Plan) {
+    let name = names::PULL_SECRET_COPY;
+    let Some(source) = snapshot
+        .objects
+        .get(Kind::Secret, names::CONFIG_NAMESPACE, names::PULL_SECRET)
+    else {
+        if snapshot.objects.operand(Kind::Secret, name).is_some() {
+            plan.absent.push(operand(Kind::Secret, name));
+        }
+        return;
+    };
+    match source.get("data").filter(|data| data.get(PULL_SECRET_KEY).is_some()) {
+        Some(data) => plan.present.push(secret(name, "kubernetes.io/dockerconfigjson", data)),
+        // The API server would refuse the copy.
+        None => plan.fail(
+            Kind::Secret,
+            name,
+            format!(
+                "Secret {}/{} has no key {PULL_SECRET_KEY}, so it cannot be copied: add the key, or delete the Secret",
+                names::CONFIG_NAMESPACE,
+                names::PULL_SECRET
+            ),
+        ),
+    }
+}
+
+/// What the registry needs of the storage's credentials; there also when it needs none.
+pub(super) fn private(facts: &StorageFacts) -> Desired {
+    let mut data = Map::new();
+    for variable in &facts.env {
+        if let EnvValue::Secret(value) = &variable.value {
+            data.insert(
+                variable.name.to_owned(),
+                encoded(&environment_text(variable.name, value.expose())),
+            );
+        }
+    }
+    for (key, content) in &facts.files {
+        data.insert(key.clone(), encoded(content.expose()));
+    }
+    secret(names::PRIVATE_SECRET, "Opaque", &Value::Object(data))
+}
+
+/// A text as the value of a variable: YAML for the registry's own ones, as it is for all others.
+pub(super) fn environment_text(name: &str, value: &str) -> String {
+    if name.starts_with("REGISTRY_") {
+        yaml::text(value)
+    } else {
+        value.to_owned()
+    }
+}
+
+/// A key of a Secret. `None` where it is absent, `Err` where it holds no text.
+pub(super) fn text_of(secret: &Value, key: &str) -> Option<Result<String, NotText>> {
+    let encoded = secret.get("data")?.get(key)?.as_str()?;
+    let bytes = STANDARD.decode(encoded).map_err(|_| NotText);
+    Some(bytes.and_then(|bytes| String::from_utf8(bytes).map_err(|_| NotText)))
+}
+
+/// What a Secret holds under a key is no text.
+#[derive(Debug)]
+pub(super) struct NotText;
+
+fn encoded(text: &str) -> Value {
+    Value::from(STANDARD.encode(text))
+}
+
+fn secret(name: &str, type_: &str, data: &Value) -> Desired {
+    let body = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": names::NAMESPACE},
+        "type": type_,
+        "data": data,
+    });
+    Desired::new(Kind::Secret, Drift::Whole(&["data"]), body).with_immutable(IMMUTABLE)
+}

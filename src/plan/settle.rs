@@ -1,0 +1,174 @@
+//! When the first Deployment may go out: once what its pods depend on is settled, so that bringing the registry up is one
+//! rollout and not several. A Deployment that exists never waits.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::certificates::own_keys;
+use super::dependencies::Dependencies;
+use super::{Certificates, Inputs, Plan, drift};
+use crate::api::Kind;
+use crate::config::facts::StorageFacts;
+use crate::config::snapshot::{Objects, Snapshot};
+use crate::config::tls::ServingInfo;
+use crate::names;
+
+/// How long the first Deployment may wait.
+const LIMIT: SignedDuration = SignedDuration::from_secs(30);
+
+/// What the first Deployment still waits for, each as a few words; empty when it may go out.
+///
+/// What the stores show to have no source is settled as absent.
+pub fn unsettled(inputs: &Inputs<'_>, plan: &Plan, certificates: &Certificates) -> Vec<String> {
+    let Inputs {
+        resolved: _,
+        facts,
+        snapshot,
+    } = *inputs;
+    let objects = &snapshot.objects;
+    [
+        serving_certificate(objects),
+        certificates_map(objects, certificates),
+        trusted_ca(objects),
+        pull_secret(objects, plan),
+        private_secret(objects, plan),
+    ]
+    .into_iter()
+    .flatten()
+    .chain(storage_objects(objects, facts))
+    .chain(config(inputs))
+    .collect()
+}
+
+/// When waiting ends in any case: counted from the Service, so that a restart does not prolong it. `None` without a Service.
+pub fn wait_ends(snapshot: &Snapshot) -> Option<Timestamp> {
+    let service = snapshot.objects.operand(Kind::Service, names::REGISTRY)?;
+    let created: Timestamp = service.pointer("/metadata/creationTimestamp")?.as_str()?.parse().ok()?;
+    created.checked_add(LIMIT).ok()
+}
+
+fn serving_certificate(objects: &Objects) -> Option<String> {
+    let name = names::SERVING_CERT_SECRET;
+    let Some(service) = objects.operand(Kind::Service, names::REGISTRY) else {
+        return Some(format!("Service {}", names::REGISTRY));
+    };
+    let Some(secret) = objects.operand(Kind::Secret, name) else {
+        return Some(format!("Secret {name}, which the platform's service CA writes"));
+    };
+    if is_deleting(secret) {
+        return Some(format!("Secret {name}, which is being replaced"));
+    }
+    let owners = secret
+        .pointer("/metadata/ownerReferences")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    let uid = service.pointer("/metadata/uid");
+    // A certificate of a Service that was deleted since goes with it.
+    let stale = !owners.is_empty() && !owners.iter().any(|owner| owner.get("uid") == uid);
+    stale.then(|| format!("Secret {name}, which still belongs to an earlier Service"))
+}
+
+fn certificates_map(objects: &Objects, certificates: &Certificates) -> Option<String> {
+    let name = names::CERTIFICATES_MAP;
+    let desired = certificates.plan.desired(Kind::ConfigMap, name);
+    let own = own_keys(objects);
+    let has_own = |map: &Value| {
+        !own.is_empty()
+            && own
+                .iter()
+                .all(|key| map.get("data").is_some_and(|data| data.get(key).is_some()))
+    };
+    if !desired.is_some_and(|desired| has_own(&desired.body)) {
+        let (map, key) = (names::SERVICE_CA_MAP, names::SERVICE_CA_KEY);
+        return Some(format!(
+            "ConfigMap {map}, into which the platform's service CA puts {key}"
+        ));
+    }
+    let live = objects.operand(Kind::ConfigMap, name);
+    let settled = desired
+        .zip(live)
+        .is_some_and(|(desired, live)| !drift::differs(desired, live, None));
+    (!settled).then(|| format!("ConfigMap {name}"))
+}
+
+fn trusted_ca(objects: &Objects) -> Option<String> {
+    let (name, key) = (names::TRUSTED_CA_MAP, names::CA_BUNDLE_KEY);
+    let map = objects.operand(Kind::ConfigMap, name)?;
+    let labels = map.pointer("/metadata/labels")?;
+    if labels.get(names::INJECT_TRUSTED_CA_LABEL).and_then(Value::as_str) != Some("true") {
+        return None;
+    }
+    let bundle = map.get("data").and_then(|data| data.get(key)).and_then(Value::as_str);
+    let missing = bundle.is_none_or(str::is_empty);
+    missing.then(|| format!("ConfigMap {name}, into which the platform's network operator puts {key}"))
+}
+
+fn pull_secret(objects: &Objects, plan: &Plan) -> Option<String> {
+    let name = names::PULL_SECRET_COPY;
+    let live = objects.operand(Kind::Secret, name);
+    let settled = match plan.desired(Kind::Secret, name) {
+        Some(desired) => live.is_some_and(|live| !drift::differs(desired, live, None)),
+        None => live.is_none(),
+    };
+    (!settled).then(|| {
+        format!(
+            "Secret {name}, the copy of {}/{}",
+            names::CONFIG_NAMESPACE,
+            names::PULL_SECRET
+        )
+    })
+}
+
+fn private_secret(objects: &Objects, plan: &Plan) -> Option<String> {
+    let name = names::PRIVATE_SECRET;
+    let both = plan
+        .desired(Kind::Secret, name)
+        .zip(objects.operand(Kind::Secret, name));
+    let settled = both.is_some_and(|(desired, live)| !drift::differs(desired, live, None));
+    (!settled).then(|| format!("Secret {name}"))
+}
+
+fn storage_objects(objects: &Objects, facts: &StorageFacts) -> Vec<String> {
+    let mut required = facts.clone();
+    required.volumes.retain(|volume| {
+        let optional =
+            |kind: &str| volume.get(kind).and_then(|source| source.get("optional")) == Some(&Value::Bool(true));
+        !optional("secret") && !optional("configMap")
+    });
+    let Dependencies { maps, secrets } = Dependencies::of_storage(&required);
+    let secrets = secrets.into_iter().map(|name| (Kind::Secret, name));
+    maps.into_iter()
+        .map(|name| (Kind::ConfigMap, name))
+        .chain(secrets)
+        // Of the private Secret another line tells.
+        .filter(|(kind, name)| name != names::PRIVATE_SECRET && objects.operand(*kind, name).is_none())
+        .map(|(kind, name)| format!("{} {name}, which the storage names", kind.kind()))
+        .collect()
+}
+
+fn config(inputs: &Inputs<'_>) -> Vec<String> {
+    let Inputs {
+        resolved,
+        facts: _,
+        snapshot,
+    } = *inputs;
+    let stored = || {
+        let config = snapshot.config().ok().flatten();
+        resolved.tls != ServingInfo::default() || config.is_some_and(|config| config.spec.observed_config.is_some())
+    };
+    let mut missing = Vec::new();
+    if resolved.http_secret.is_empty() {
+        missing.push("spec.httpSecret of the Config".to_owned());
+    }
+    if snapshot.objects.served(Kind::ApiServer) && !stored() {
+        missing.push("spec.observedConfig of the Config".to_owned());
+    }
+    missing
+}
+
+fn is_deleting(object: &Value) -> bool {
+    object.pointer("/metadata/deletionTimestamp").is_some()
+}
+
+#[cfg(test)]
+mod tests;

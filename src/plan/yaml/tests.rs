@@ -1,0 +1,191 @@
+use super::text;
+
+// workload 33
+#[test]
+fn text_is_quoted_exactly_where_yaml_reads_something_else() {
+    let plain = [
+        "foo",
+        "us-east-1",
+        "https://example.com/x?y=z",
+        "12345678-90ab-4cde-8f01-234567890abc",
+        "1a",
+        "0x",
+        "0b2",
+        "0xg",
+        "1:60",
+        "1.2.3",
+        "1-2-3",
+        "20010-1-1",
+        "2001-01-01x",
+        "e3",
+        "1e",
+        "1e+",
+        "+",
+        "-",
+        "-x",
+        "?x",
+        ":x",
+        "a:b",
+        "a#b",
+        "yess",
+        "truE",
+        "nulL",
+        "tRue",
+        "a'b",
+        "a\"b",
+        "a, b",
+        "a]",
+        "größe",
+        "a=",
+        "..",
+        "a ",
+        "/var/run/secrets",
+    ];
+    let quoted = |value: &str| matches!(value, "-" | "a ");
+    for value in plain {
+        let expected = if quoted(value) {
+            format!("'{value}'")
+        } else {
+            value.to_owned()
+        };
+        assert_eq!(text(value), expected, "{value:?}");
+    }
+    let double = [
+        "",
+        "10",
+        "-10",
+        "+10",
+        "0",
+        "017",
+        "1e3",
+        "1E-3",
+        "1.5",
+        ".5",
+        "5.",
+        "-.5e+7",
+        "0x1f",
+        "-0X1F",
+        "0b101",
+        "0o17",
+        "1_000",
+        "12:30:45",
+        "-1:30",
+        "1:30.5",
+        "2001-01-01",
+        "2001-1-1",
+        "2001-12-14t21:59:43.10-05:00",
+        "2001-12-14 21:59:43",
+        "true",
+        "True",
+        "TRUE",
+        "false",
+        "False",
+        "FALSE",
+        "yes",
+        "Yes",
+        "YES",
+        "no",
+        "No",
+        "NO",
+        "on",
+        "On",
+        "ON",
+        "off",
+        "Off",
+        "OFF",
+        "y",
+        "Y",
+        "n",
+        "N",
+        "null",
+        "Null",
+        "NULL",
+        "~",
+        ".inf",
+        "-.Inf",
+        "+.INF",
+        ".nan",
+        ".NaN",
+        "<<",
+        "=",
+    ];
+    for value in double {
+        assert_eq!(text(value), format!("\"{value}\""));
+    }
+    let single = [
+        ("# foo'bar\"baz", "'# foo''bar\"baz'"), // storage-core 10
+        ("# a'b", "'# a''b'"),
+        (" a", "' a'"),
+        ("a: b", "'a: b'"),
+        ("a:", "'a:'"),
+        ("a #b", "'a #b'"),
+        ("- a", "'- a'"),
+        ("---", "'---'"),
+        ("...", "'...'"),
+        ("*a", "'*a'"),
+        ("&a", "'&a'"),
+        ("!a", "'!a'"),
+        ("|a", "'|a'"),
+        (">a", "'>a'"),
+        ("%a", "'%a'"),
+        ("@a", "'@a'"),
+        ("`a", "'`a'"),
+        ("[a", "'[a'"),
+        ("{a", "'{a'"),
+        ("'a", "'''a'"),
+        ("\"a", "'\"a'"),
+        (",a", "',a'"),
+        ("? a", "'? a'"),
+        (": a", "': a'"),
+    ];
+    for (value, expected) in single {
+        assert_eq!(text(value), expected);
+    }
+    let escaped = [
+        ("a\tb", r#""a\tb""#),
+        ("a\\\t\"", r#""a\\\t\"""#),
+        ("\u{1}\0\r", r#""\x01\0\r""#),
+        ("\u{2028}\u{85}", r#""\L\N""#),
+        ("\u{1f427}", r#""\U0001F427""#),
+    ];
+    for (value, expected) in escaped {
+        assert_eq!(text(value), expected);
+    }
+}
+
+#[test]
+fn several_lines_are_a_block_where_the_cut_off_newline_does_no_harm() {
+    assert_eq!(text("a\nb: c"), "|-\n  a\n  b: c");
+    assert_eq!(text("a\n\nb"), "|-\n  a\n\n  b");
+    assert_eq!(text("a\n"), r#""a\n""#);
+    assert_eq!(text(" a\nb"), r#"" a\nb""#);
+    assert_eq!(text("a\n\tb"), r#""a\n\tb""#);
+}
+
+// A parser of the newer YAML, for what both versions read alike.
+#[test]
+fn what_is_written_reads_back() {
+    for value in [
+        "",
+        "10",
+        "# a'b",
+        "a\nb",
+        "a\n",
+        "\u{1}\t\"",
+        "-",
+        "?x",
+        ":x",
+        "a: b",
+        "größe",
+        "\u{1f427}",
+        "~",
+        " x ",
+    ] {
+        assert_eq!(
+            serde_saphyr::from_str::<String>(&text(value)).unwrap(),
+            value,
+            "{}",
+            text(value)
+        );
+    }
+}

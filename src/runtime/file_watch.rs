@@ -1,0 +1,202 @@
+//! Watches files by content: a certificate, a CA bundle, the configuration. Any change ends the process in order, and its
+//! successor starts with the new content; this is how the platform rotates them.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+/// How often the content is read.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// A path that cannot be watched.
+#[derive(Debug, thiserror::Error)]
+pub enum FileWatchError {
+    /// A directory has no content to compare.
+    #[error("cannot watch {}: it is a directory", .0.display())]
+    Directory(PathBuf),
+    /// Reading failed for another reason than absence.
+    #[error("cannot watch {}: {error}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// SHA-256 of the content; `None` while there is no such file.
+type Content = Option<[u8; 32]>;
+
+/// What happened to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It was absent at first.
+    Created,
+    /// Its content differs; a changed time stamp alone does not count.
+    Modified,
+    /// It was there at first.
+    Deleted,
+}
+
+/// The first change of a watched file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which file, as it was named to [`FileWatch::start`].
+    pub path: PathBuf,
+    /// What happened.
+    pub kind: Kind,
+}
+
+/// Watched files with the content they had at the start.
+#[derive(Debug)]
+pub struct FileWatch {
+    files: Vec<(PathBuf, Content)>,
+}
+
+impl FileWatch {
+    /// Reads the present content of `paths`, against which [`FileWatch::changed`] compares. Symbolic links are followed, as
+    /// projected volumes need it. A path without a file is fine; it counts when it appears.
+    pub fn start(paths: &[PathBuf]) -> Result<Self, FileWatchError> {
+        let files = paths
+            .iter()
+            .map(|path| Ok((path.clone(), content(path)?)))
+            .collect::<Result<_, FileWatchError>>()?;
+        if !paths.is_empty() {
+            let list: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+            tracing::info!("Watching files [{}]", list.join(" "));
+        }
+        Ok(Self { files })
+    }
+
+    /// Waits for the first file that differs from its content at the start, looking every 5 seconds. Never ends when nothing
+    /// is watched.
+    pub async fn changed(self) -> Result<Change, FileWatchError> {
+        if self.files.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        loop {
+            tokio::time::sleep(PERIOD).await;
+            for (path, before) in &self.files {
+                let kind = match (before, content(path)?) {
+                    (None, Some(_)) => Kind::Created,
+                    (Some(_), None) => Kind::Deleted,
+                    (Some(before), Some(now)) if *before != now => Kind::Modified,
+                    _ => continue,
+                };
+                tracing::info!("object changed: file {} was {kind:?}", path.display());
+                return Ok(Change {
+                    path: path.clone(),
+                    kind,
+                });
+            }
+        }
+    }
+}
+
+/// Reads in small pieces: a CA bundle of some hundred kilobytes shall not become resident memory.
+fn content(path: &Path) -> Result<Content, FileWatchError> {
+    let read = || -> io::Result<Content> {
+        let mut file = File::open(path)?;
+        let mut digest = Context::new(&SHA256);
+        let mut piece = [0; 8192];
+        loop {
+            let length = file.read(&mut piece)?;
+            let Some(data) = piece.get(..length).filter(|data| !data.is_empty()) else {
+                break;
+            };
+            digest.update(data);
+        }
+        let mut sum = [0; 32];
+        sum.copy_from_slice(digest.finish().as_ref());
+        Ok(Some(sum))
+    };
+    match read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Err(FileWatchError::Directory(path.to_owned())),
+        Err(error) => Err(FileWatchError::Read {
+            path: path.to_owned(),
+            error,
+        }),
+        Ok(content) => Ok(content),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    async fn unchanged(watch: FileWatch) -> bool {
+        tokio::time::timeout(Duration::from_mins(1), watch.changed())
+            .await
+            .is_err()
+    }
+
+    // lifecycle 15, deploy 26
+    #[tokio::test(start_paused = true)]
+    async fn creation_modification_and_deletion_count_within_one_period() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tls.crt");
+        let started = tokio::time::Instant::now();
+
+        let watch = FileWatch::start(std::slice::from_ref(&path)).unwrap();
+        fs::write(&path, "one").unwrap();
+        assert_eq!(
+            watch.changed().await.unwrap(),
+            Change {
+                path: path.clone(),
+                kind: Kind::Created
+            }
+        );
+
+        let watch = FileWatch::start(std::slice::from_ref(&path)).unwrap();
+        fs::write(&path, "two").unwrap();
+        assert_eq!(watch.changed().await.unwrap().kind, Kind::Modified);
+
+        let watch = FileWatch::start(std::slice::from_ref(&path)).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(watch.changed().await.unwrap().kind, Kind::Deleted);
+        assert!(started.elapsed() <= 3 * PERIOD + Duration::from_millis(10));
+    }
+
+    // lifecycle 15, 16
+    #[tokio::test(start_paused = true)]
+    async fn rewriting_the_same_content_or_staying_absent_does_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tls.crt");
+        fs::write(&path, "one").unwrap();
+        let watch = FileWatch::start(&[path.clone(), dir.path().join("never")]).unwrap();
+        fs::write(&path, "one").unwrap();
+        assert!(unchanged(watch).await);
+        assert!(unchanged(FileWatch::start(&[]).unwrap()).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_swapped_projected_volume_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        for version in ["v1", "v2"] {
+            fs::create_dir(dir.path().join(version)).unwrap();
+            fs::write(dir.path().join(version).join("tls.crt"), version).unwrap();
+        }
+        std::os::unix::fs::symlink("v1", dir.path().join("..data")).unwrap();
+        std::os::unix::fs::symlink("..data/tls.crt", dir.path().join("tls.crt")).unwrap();
+        let watch = FileWatch::start(&[dir.path().join("tls.crt")]).unwrap();
+        std::os::unix::fs::symlink("v2", dir.path().join("..new")).unwrap();
+        fs::rename(dir.path().join("..new"), dir.path().join("..data")).unwrap();
+        assert_eq!(watch.changed().await.unwrap().kind, Kind::Modified);
+    }
+
+    #[test]
+    fn a_directory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = FileWatch::start(&[dir.path().to_owned()]);
+        assert!(matches!(refused, Err(FileWatchError::Directory(_))), "{refused:?}");
+    }
+}

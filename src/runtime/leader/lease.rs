@@ -1,0 +1,212 @@
+//! The Lease on the wire: reading it, and writing it only where it is as we read it.
+
+use std::time::Duration;
+
+use k8s_openapi::{
+    api::{
+        coordination::v1::{Lease, LeaseSpec},
+        core::v1::ObjectReference,
+    },
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::Candidate;
+use crate::names;
+
+/// Why a request to the API brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LeaseError {
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    #[error("no answer from the API in time")]
+    Timeout,
+}
+
+/// What became of a write with a precondition.
+#[derive(Debug)]
+pub(super) enum Written {
+    /// Written; the Lease as it is now.
+    Done(Box<Lease>),
+    /// Somebody else was faster: read again.
+    Conflict,
+}
+
+/// What a write wants the record to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Record {
+    /// Ours, from now on.
+    Taken,
+    /// Ours, as before.
+    Renewed,
+    /// Nobody's.
+    Released,
+}
+
+/// The Lease and our name.
+pub(super) struct LeaseStore {
+    api: Api<Lease>,
+    candidate: Candidate,
+}
+
+impl LeaseStore {
+    pub(super) fn new(candidate: Candidate) -> Self {
+        Self {
+            api: Api::namespaced(candidate.client.clone(), names::NAMESPACE),
+            candidate,
+        }
+    }
+
+    pub(super) fn api(&self) -> &Api<Lease> {
+        &self.api
+    }
+
+    pub(super) fn candidate(&self) -> &Candidate {
+        &self.candidate
+    }
+
+    pub(super) fn is_ours(&self, lease: &Lease) -> bool {
+        holder(lease) == self.candidate.identity
+    }
+
+    pub(super) async fn read(&self, until: Instant) -> Result<Option<Lease>, LeaseError> {
+        Ok(tokio::time::timeout_at(until, self.api.get_opt(names::LEASE))
+            .await
+            .map_err(|_| LeaseError::Timeout)??)
+    }
+
+    /// Creates the Lease, ours.
+    pub(super) async fn create(&self, until: Instant) -> Result<Written, LeaseError> {
+        let now = MicroTime(self.candidate.clock.now());
+        let lease = Lease {
+            metadata: ObjectMeta {
+                name: Some(names::LEASE.to_owned()),
+                namespace: Some(names::NAMESPACE.to_owned()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(self.candidate.identity.clone()),
+                lease_duration_seconds: Some(self.seconds()),
+                acquire_time: Some(now.clone()),
+                renew_time: Some(now),
+                lease_transitions: Some(0),
+                ..LeaseSpec::default()
+            }),
+        };
+        let create = async { self.api.create(&PostParams::default(), &lease).await };
+        written(
+            tokio::time::timeout_at(until, create)
+                .await
+                .map_err(|_| LeaseError::Timeout)?,
+        )
+    }
+
+    /// Writes the record if the Lease is still as `read`. The fields and their meaning are those of the other operator's
+    /// library, which reads them.
+    pub(super) async fn write(&self, read: &Lease, record: Record, until: Instant) -> Result<Written, LeaseError> {
+        let now = MicroTime(self.candidate.clock.now());
+        let identity = self.candidate.identity.as_str();
+        let spec = match record {
+            Record::Renewed => json!({
+                "holderIdentity": identity, "leaseDurationSeconds": self.seconds(), "renewTime": now,
+            }),
+            Record::Taken => json!({
+                "holderIdentity": identity, "leaseDurationSeconds": self.seconds(), "renewTime": now, "acquireTime": now,
+                "leaseTransitions": transitions(read).saturating_add(1),
+            }),
+            Record::Released => json!({
+                "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": now, "acquireTime": now,
+            }),
+        };
+        let patch = json!({ "metadata": { "resourceVersion": read.metadata.resource_version }, "spec": spec });
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        let write = self.api.patch(names::LEASE, &parameters, &patch);
+        written(
+            tokio::time::timeout_at(until, write)
+                .await
+                .map_err(|_| LeaseError::Timeout)?,
+        )
+    }
+
+    fn seconds(&self) -> i32 {
+        i32::try_from(self.candidate.timings.lease.as_secs()).unwrap_or(i32::MAX)
+    }
+}
+
+/// A Lease that exists already, was changed, or is gone: all the same to the writer, who reads again.
+fn written(result: Result<Lease, kube::Error>) -> Result<Written, LeaseError> {
+    match result {
+        Ok(lease) => Ok(Written::Done(Box::new(lease))),
+        Err(kube::Error::Api(status))
+            if status.is_conflict() || status.is_already_exists() || status.is_not_found() =>
+        {
+            Ok(Written::Conflict)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Who holds it; empty for nobody.
+pub(super) fn holder(lease: &Lease) -> &str {
+    lease
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.holder_identity.as_deref())
+        .unwrap_or_default()
+}
+
+fn transitions(lease: &Lease) -> i32 {
+    lease
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.lease_transitions)
+        .unwrap_or_default()
+}
+
+/// For events about the Lease.
+pub(super) fn reference(lease: &Lease) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("coordination.k8s.io/v1".to_owned()),
+        kind: Some("Lease".to_owned()),
+        name: Some(names::LEASE.to_owned()),
+        namespace: Some(names::NAMESPACE.to_owned()),
+        uid: lease.metadata.uid.clone(),
+        resource_version: lease.metadata.resource_version.clone(),
+        ..ObjectReference::default()
+    }
+}
+
+/// What a candidate saw, and when it last saw a change.
+#[derive(Debug, Default)]
+pub(super) struct Observation {
+    record: Option<LeaseSpec>,
+    changed: Option<Instant>,
+}
+
+impl Observation {
+    /// Notes what was read. Only a changed record counts as a sign of life of its holder, not changed metadata.
+    pub(super) fn note(&mut self, lease: &Lease, now: Instant) {
+        if self.changed.is_none() || self.record != lease.spec {
+            self.record.clone_from(&lease.spec);
+            self.changed = Some(now);
+        }
+    }
+
+    /// Until when somebody else's claim counts; `None` when nobody holds the Lease. A record without a duration counts for
+    /// `default`.
+    pub(super) fn held_until(&self, default: Duration) -> Option<Instant> {
+        let (record, changed) = (self.record.as_ref()?, self.changed?);
+        if record.holder_identity.as_deref().unwrap_or_default().is_empty() {
+            return None;
+        }
+        let promised = record
+            .lease_duration_seconds
+            .map(|seconds| u64::try_from(seconds).unwrap_or(0));
+        Some(changed + promised.map_or(default, Duration::from_secs))
+    }
+}

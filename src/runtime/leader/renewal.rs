@@ -1,0 +1,143 @@
+//! Keeping the Lease, and giving it back.
+
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    Claim, State,
+    lease::{LeaseError, LeaseStore, Record, Written, holder},
+};
+
+/// After a failed renewal the next one is tried this soon.
+const RETRY: Duration = Duration::from_secs(5);
+/// How long giving back may take, all attempts together.
+const RELEASE: Duration = Duration::from_secs(5);
+
+/// Begins to renew a Lease that is ours by a write sent at `sent`.
+pub(super) fn start(store: LeaseStore, lease: Lease, sent: Instant) -> Claim {
+    let (state, watched) = watch::channel(State::Held(sent + store.candidate().timings.renew_deadline));
+    let release = watch::Sender::new(false);
+    let claim = Claim {
+        state: watched,
+        release: release.clone(),
+    };
+    store.candidate().metrics.leader(true);
+    tokio::spawn(async move {
+        let mut asked = release.subscribe();
+        let mut renewal = Renewal {
+            store,
+            lease,
+            state,
+            sent,
+        };
+        let ended = tokio::select! {
+            biased;
+            _ = asked.wait_for(|asked| *asked) => Ended::Released,
+            ended = renewal.run() => ended,
+        };
+        renewal.end(ended).await;
+    });
+    claim
+}
+
+enum Ended {
+    /// Somebody else holds the Lease.
+    Taken(String),
+    /// The deadline passed.
+    Expired,
+    /// We were asked to give it back.
+    Released,
+}
+
+struct Renewal {
+    store: LeaseStore,
+    /// The Lease as we last saw it.
+    lease: Lease,
+    state: watch::Sender<State>,
+    /// When the last successful renewal was sent.
+    sent: Instant,
+}
+
+impl Renewal {
+    async fn run(&mut self) -> Ended {
+        let timings = self.store.candidate().timings;
+        let mut next = self.sent + timings.retry;
+        loop {
+            let deadline = self.sent + timings.renew_deadline;
+            tokio::time::sleep_until(next.min(deadline)).await;
+            let sent = Instant::now();
+            if sent >= deadline {
+                return Ended::Expired;
+            }
+            // A hung call must not eat the time of the next ones.
+            match self.renew((sent + timings.retry).min(deadline)).await {
+                Ok(None) if Instant::now() < deadline => {
+                    self.sent = sent;
+                    self.state.send_replace(State::Held(sent + timings.renew_deadline));
+                    next = sent + timings.retry;
+                }
+                Ok(None) => return Ended::Expired,
+                Ok(Some(other)) => return Ended::Taken(other),
+                Err(error) => {
+                    let left = deadline.saturating_duration_since(Instant::now()).as_secs();
+                    tracing::warn!("cannot renew the lease, {left} s left: {error}");
+                    next = Instant::now() + timings.retry.min(RETRY);
+                }
+            }
+        }
+    }
+
+    /// Renews; tells who else holds the Lease, if so. A change that leaves us the holder (a label, say) is no loss.
+    async fn renew(&mut self, until: Instant) -> Result<Option<String>, LeaseError> {
+        loop {
+            if let Written::Done(lease) = self.store.write(&self.lease, Record::Renewed, until).await? {
+                self.lease = *lease;
+                return Ok(None);
+            }
+            match self.store.read(until).await? {
+                Some(lease) if self.store.is_ours(&lease) => self.lease = lease,
+                Some(lease) => return Ok(Some(holder(&lease).to_owned())),
+                None => {
+                    if let Written::Done(lease) = self.store.create(until).await? {
+                        self.lease = *lease;
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn end(mut self, ended: Ended) {
+        let why = match &ended {
+            Ended::Taken(other) if other.is_empty() => "somebody cleared its holder".to_owned(),
+            Ended::Taken(other) => format!("it is held by {other}"),
+            Ended::Expired => "it could not be renewed in time".to_owned(),
+            Ended::Released => "it was released".to_owned(),
+        };
+        self.state.send_replace(State::Ended(why));
+        self.store.candidate().metrics.leader(false);
+        if matches!(ended, Ended::Released) {
+            match tokio::time::timeout(RELEASE, self.release()).await {
+                Ok(Ok(())) => tracing::info!("released the lease"),
+                Ok(Err(error)) => {
+                    tracing::warn!("cannot release the lease, it expires by itself: {error}");
+                }
+                Err(_) => tracing::warn!("cannot release the lease, it expires by itself: no answer in time"),
+            }
+        }
+    }
+
+    /// Clears the holder if it is we. A renewal may have been cut off after the API carried it out, hence the second look.
+    async fn release(&mut self) -> Result<(), LeaseError> {
+        let until = Instant::now() + RELEASE;
+        while let Written::Conflict = self.store.write(&self.lease, Record::Released, until).await? {
+            match self.store.read(until).await? {
+                Some(lease) if self.store.is_ours(&lease) => self.lease = lease,
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,386 @@
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::runtime::{
+    clock::SystemClock,
+    fake_api::{FakeApi, Fault},
+};
+
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/openshift-image-registry/leases";
+const LEASE: &str =
+    "/apis/coordination.k8s.io/v1/namespaces/openshift-image-registry/leases/openshift-master-controllers";
+
+/// Time of day that follows paused time, from the epoch on.
+struct PausedClock(Instant);
+
+impl Clock for PausedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(self.0.elapsed()).unwrap()
+    }
+}
+
+fn candidate(api: &FakeApi, identity: &str) -> Candidate {
+    Candidate {
+        client: api.client(),
+        identity: identity.to_owned(),
+        timings: Timings::HA,
+        clock: Arc::new(PausedClock(Instant::now())),
+        events: Events::discard(),
+        metrics: Arc::new(Metrics::new("1")),
+    }
+}
+
+fn spec(api: &FakeApi) -> Value {
+    api.get(LEASE).unwrap()["spec"].clone()
+}
+
+/// The Lease as the other operator leaves it while it leads, or with no holder after it ended.
+fn foreign(holder: &str, renewed: &str, transitions: i32) -> Value {
+    json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": { "name": "openshift-master-controllers", "namespace": "openshift-image-registry", "uid": "u",
+            "labels": { "kept": "yes" } },
+        "spec": { "holderIdentity": holder, "leaseDurationSeconds": if holder.is_empty() { 1 } else { 137 },
+            "acquireTime": "2026-01-01T00:00:00.000000Z", "renewTime": renewed, "leaseTransitions": transitions },
+    })
+}
+
+async fn seconds(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+async fn timed<T>(future: impl Future<Output = T>) -> (T, u64) {
+    let started = Instant::now();
+    (future.await, started.elapsed().as_secs())
+}
+
+/// Another operator that renews as it promised, until the returned task is aborted.
+fn renewing(api: &FakeApi, holder: &'static str) -> tokio::task::JoinHandle<()> {
+    let api = api.clone();
+    tokio::spawn(async move {
+        for round in 0..1_000_000 {
+            api.put(LEASE, foreign(holder, &format!("2026-01-01T00:00:00.{round:06}Z"), 3));
+            seconds(26).await;
+        }
+    })
+}
+
+// lifecycle 11
+#[test]
+fn timings_follow_the_topology() {
+    assert_eq!(Timings::for_topology("SingleReplica").lease.as_secs(), 270);
+    for other in ["HighlyAvailable", "External", "DualReplica", ""] {
+        assert_eq!(Timings::for_topology(other).lease.as_secs(), 137, "{other}");
+    }
+    for timings in [Timings::HA, Timings::SINGLE_REPLICA] {
+        assert!(timings.lease > timings.renew_deadline && timings.renew_deadline > timings.retry);
+    }
+}
+
+#[test]
+fn identities_carry_the_host_and_are_unique() {
+    let (one, two) = (identity(), identity());
+    assert_ne!(one, two);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert!(one.starts_with(&format!("{}_", host.trim())), "{one}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_absent_lease_is_created_with_two_requests() {
+    let api = FakeApi::default();
+    let (claim, time) = timed(acquire(candidate(&api, "a"))).await;
+    assert!(claim.is_current());
+    assert_eq!(time, 0);
+    assert_eq!(api.requests(), [format!("GET {LEASE}"), format!("POST {LEASES}")]);
+    let spec = spec(&api);
+    assert_eq!(spec["holderIdentity"], "a");
+    assert_eq!(spec["leaseDurationSeconds"], 137);
+    assert_eq!(spec["leaseTransitions"], 0);
+    assert_eq!(spec["renewTime"], "1970-01-01T00:00:00.000000Z");
+    assert_eq!(spec["acquireTime"], spec["renewTime"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_released_lease_is_taken_at_once_with_two_requests_and_counts_a_transition() {
+    let api = FakeApi::default();
+    api.put(LEASE, foreign("", "2026-01-01T00:00:00.000000Z", 4));
+    let (_claim, time) = timed(acquire(candidate(&api, "a"))).await;
+    assert_eq!(time, 0);
+    assert_eq!(api.requests(), [format!("GET {LEASE}"), format!("PATCH {LEASE}")]);
+    assert_eq!(
+        (&spec(&api)["holderIdentity"], &spec(&api)["leaseTransitions"]),
+        (&json!("a"), &json!(5))
+    );
+    assert_eq!(api.get(LEASE).unwrap()["metadata"]["labels"]["kept"], "yes");
+}
+
+// lifecycle 10, 28 of deploy: whoever renews is never overtaken, whatever the time stamps in the record say
+#[tokio::test(start_paused = true)]
+async fn a_renewing_holder_is_never_overtaken() {
+    for fault in [Fault::None, Fault::NoWatch] {
+        let api = FakeApi::default();
+        let other = renewing(&api, "go");
+        tokio::task::yield_now().await;
+        api.fault(fault);
+        let waiting = tokio::time::timeout(Duration::from_hours(3), acquire(candidate(&api, "a"))).await;
+        assert!(waiting.is_err(), "{fault:?}");
+        assert_eq!(spec(&api)["holderIdentity"], "go");
+        other.abort();
+    }
+}
+
+// Issue 3, Must show: a successor gets in by itself within 163 s, watch or no watch
+#[tokio::test(start_paused = true)]
+async fn a_crashed_holder_is_succeeded_within_163_seconds_but_not_before_its_promise_ends() {
+    for fault in [Fault::None, Fault::NoWatch] {
+        for lived in [0, 40, 200] {
+            let api = FakeApi::default();
+            let other = renewing(&api, "go");
+            tokio::task::yield_now().await;
+            api.fault(fault);
+            let successor = tokio::spawn(acquire(candidate(&api, "a")));
+            seconds(lived).await;
+            other.abort();
+            let (claim, time) = timed(successor).await;
+            // The last renewal was up to 26 s before the crash.
+            assert!(
+                (137 - 26..=163).contains(&time),
+                "{time} s after the crash ({fault:?}, lived {lived} s)"
+            );
+            assert!(claim.unwrap().is_current());
+            assert_eq!(spec(&api)["leaseTransitions"], 4);
+        }
+    }
+}
+
+// lifecycle 13, deploy 28; with the watch within a second, without it by polling within 26 * 2.2 s
+#[tokio::test(start_paused = true)]
+async fn a_released_lease_reaches_a_waiting_candidate_soon() {
+    for (fault, limit) in [(Fault::None, 1), (Fault::NoWatch, 58)] {
+        let api = FakeApi::default();
+        let first = acquire(candidate(&api, "a")).await;
+        api.fault(fault);
+        let second = tokio::spawn(acquire(candidate(&api, "b")));
+        seconds(70).await;
+        first.release().await;
+        assert!(!first.is_current());
+        let (second, time) = timed(second).await;
+        assert!(time <= limit, "{time} s, {fault:?}");
+        assert!(second.unwrap().is_current());
+        assert_eq!(
+            (&spec(&api)["holderIdentity"], &spec(&api)["leaseTransitions"]),
+            (&json!("b"), &json!(1))
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_lease_is_taken_soon() {
+    let api = FakeApi::default();
+    api.put(LEASE, foreign("go", "2026-01-01T00:00:00.000000Z", 0));
+    let waiting = tokio::spawn(acquire(candidate(&api, "a")));
+    seconds(5).await;
+    api.delete(LEASE);
+    let (claim, time) = timed(waiting).await;
+    assert!(claim.unwrap().is_current() && time <= 1, "{time}");
+}
+
+// lifecycle 10
+#[tokio::test(start_paused = true)]
+async fn of_many_candidates_exactly_one_leads_at_any_time() {
+    let api = FakeApi::default();
+    let claims: Vec<_> = ["a", "b", "c"]
+        .map(|name| tokio::spawn(acquire(candidate(&api, name))))
+        .into();
+    seconds(600).await;
+    assert_eq!(claims.iter().filter(|claim| claim.is_finished()).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_holder_renews_and_a_waiting_candidate_asks_seldom() {
+    let api = FakeApi::default();
+    let first = acquire(candidate(&api, "a")).await;
+    let _second = tokio::spawn(acquire(candidate(&api, "b")));
+    seconds(1).await;
+    api.requests();
+    seconds(3600).await;
+    assert!(first.is_current());
+    let requests = api.requests();
+    let count = |verb: &str| requests.iter().filter(|line| line.starts_with(verb)).count();
+    assert!((136..=139).contains(&count("PATCH")), "{} renewals", count("PATCH"));
+    assert!(
+        (3600 / 58..=3600 / 26).contains(&count("GET")),
+        "{} looks",
+        count("GET")
+    );
+    assert_eq!(count("WATCH"), count("GET"));
+}
+
+// lifecycle 20, the part of this room
+#[tokio::test(start_paused = true)]
+async fn a_claim_ends_at_its_deadline_whatever_hangs() {
+    for fault in [Fault::Hang, Fault::HangAfter, Fault::Fail] {
+        let api = FakeApi::default();
+        let claim = acquire(candidate(&api, "a")).await;
+        // Some renewals succeed; the last one was sent 22 s ago.
+        seconds(100).await;
+        api.fault(fault);
+        let (why, time) = timed(claim.lost()).await;
+        assert_eq!(time, 107 - 22, "{fault:?}");
+        assert!(!claim.is_current());
+        assert!(why.contains("in time"), "{why}");
+        // The record is still ours for others until 137 s after the last renewal: we ended first.
+        assert_eq!(spec(&api)["holderIdentity"], "a");
+        // It never comes back.
+        api.fault(Fault::None);
+        seconds(300).await;
+        assert!(!claim.is_current());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_counts_from_before_the_renewal_was_sent() {
+    let api = FakeApi::default();
+    let claim = acquire(candidate(&api, "a")).await;
+    api.fault(Fault::Slow);
+    seconds(60).await;
+    // Renewals were sent after 26 s and 52 s; the answer to the second came 10 s later.
+    seconds(3).await;
+    api.fault(Fault::Fail);
+    assert_eq!(timed(claim.lost()).await.1, 52 + 107 - 63);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_outage_is_survived() {
+    let api = FakeApi::default();
+    let claim = acquire(candidate(&api, "a")).await;
+    for fault in [Fault::Fail, Fault::Hang] {
+        seconds(30).await;
+        api.fault(fault);
+        seconds(70).await;
+        assert!(claim.is_current(), "{fault:?}");
+        api.fault(Fault::None);
+        seconds(60).await;
+        assert!(claim.is_current(), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_holder_or_a_cleared_one_ends_the_claim_at_the_next_renewal() {
+    for (holder, words) in [("go", "held by go"), ("", "cleared")] {
+        let api = FakeApi::default();
+        let claim = acquire(candidate(&api, "a")).await;
+        api.put(LEASE, foreign(holder, "2026-01-01T00:00:00.000000Z", 9));
+        let (why, time) = timed(claim.lost()).await;
+        assert!(why.contains(words), "{why}");
+        assert_eq!(time, 26);
+        assert!(!claim.is_current());
+        assert_eq!(spec(&api)["leaseTransitions"], 9, "the other's record was overwritten");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_concurrent_edit_of_the_metadata_is_no_loss() {
+    let api = FakeApi::default();
+    let claim = acquire(candidate(&api, "a")).await;
+    let mut lease = api.get(LEASE).unwrap();
+    lease["metadata"]["labels"] = json!({ "by": "an administrator" });
+    api.put(LEASE, lease);
+    seconds(30).await;
+    assert!(claim.is_current());
+    api.delete(LEASE);
+    seconds(30).await;
+    assert!(claim.is_current(), "a deleted lease is created again");
+    assert_eq!(spec(&api)["holderIdentity"], "a");
+}
+
+// lifecycle 13, deploy 27
+#[tokio::test(start_paused = true)]
+async fn release_clears_the_holder_and_nothing_follows() {
+    let api = FakeApi::default();
+    let claim = acquire(candidate(&api, "a")).await;
+    seconds(10).await;
+    claim.release().await;
+    claim.release().await;
+    let spec = spec(&api);
+    assert_eq!(
+        (&spec["holderIdentity"], &spec["leaseDurationSeconds"]),
+        (&json!(""), &json!(1))
+    );
+    assert!(claim.lost().await.contains("released"));
+    api.requests();
+    seconds(1000).await;
+    assert!(api.requests().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn release_leaves_anothers_lease_alone() {
+    let api = FakeApi::default();
+    let claim = acquire(candidate(&api, "a")).await;
+    api.put(LEASE, foreign("go", "2026-01-01T00:00:00.000000Z", 9));
+    claim.release().await;
+    assert_eq!(spec(&api)["holderIdentity"], "go");
+}
+
+#[tokio::test(start_paused = true)]
+async fn release_works_although_the_answer_to_a_renewal_never_came() {
+    let api = FakeApi::default();
+    let claim = acquire(candidate(&api, "a")).await;
+    api.fault(Fault::HangAfter);
+    seconds(30).await;
+    api.fault(Fault::None);
+    claim.release().await;
+    assert_eq!(spec(&api)["holderIdentity"], "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn release_ends_even_if_the_api_hangs_and_the_claim_ends_first() {
+    let api = FakeApi::default();
+    let claim = acquire(candidate(&api, "a")).await;
+    api.fault(Fault::Hang);
+    let ((), time) = timed(async {
+        let release = claim.release();
+        tokio::pin!(release);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(1), &mut release)
+                .await
+                .is_err()
+        );
+        assert!(!claim.is_current(), "still current while it is given back");
+        release.await;
+    })
+    .await;
+    assert!(time <= 5, "{time}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreachable_api_does_not_end_a_candidate() {
+    let api = FakeApi::default();
+    api.fault(Fault::Hang);
+    let waiting = tokio::spawn(acquire(candidate(&api, "a")));
+    seconds(300).await;
+    api.fault(Fault::Fail);
+    seconds(300).await;
+    api.fault(Fault::None);
+    let (claim, time) = timed(waiting).await;
+    assert!(claim.unwrap().is_current() && time <= 11, "{time}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn becoming_leader_is_told_by_an_event_on_the_lease() {
+    let api = FakeApi::default();
+    let mut candidate = candidate(&api, "a");
+    candidate.events = Events::start(api.client(), None, Arc::new(SystemClock), candidate.metrics.clone());
+    let events = candidate.events.clone();
+    let _claim = acquire(candidate).await;
+    events.flush(Duration::from_secs(1)).await;
+    let told = api.list("/api/v1/namespaces/openshift-image-registry/events/");
+    assert_eq!(told.len(), 1);
+    assert_eq!(
+        (&told[0]["reason"], &told[0]["involvedObject"]["kind"]),
+        (&json!("LeaderElection"), &json!("Lease"))
+    );
+    assert_eq!(told[0]["involvedObject"]["uid"], "uid-1");
+    assert_eq!(told[0]["message"], "a became leader");
+}

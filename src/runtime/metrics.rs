@@ -1,0 +1,346 @@
+//! The metrics of the process, in the text format that Prometheus scrapes.
+//!
+//! Names and labels of the first five are the platform's (recording rules and telemetry use them) and must not change; ours
+//! begin with `image_registry_operator_` too. No process or runtime metrics: the platform's node exporter and cAdvisor have them.
+
+use std::{fmt, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+/// Content type of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Whether a cached key could be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CacheResult {
+    /// It was there and not too old.
+    Hit,
+    /// It had to be fetched.
+    Miss,
+}
+
+/// Number of image stream tags, by where they are and where they came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ImageStreamTags {
+    /// Imported, in namespaces that begin with `openshift`.
+    pub imported_openshift: i64,
+    /// Imported, in other namespaces.
+    pub imported_other: i64,
+    /// Pushed, in namespaces that begin with `openshift`.
+    pub pushed_openshift: i64,
+    /// Pushed, in other namespaces.
+    pub pushed_other: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TagLabels {
+    source: &'static str,
+    location: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StorageLabel {
+    storage: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ControllerLabel {
+    controller: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PassLabels {
+    controller: &'static str,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: String,
+    code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VersionLabel {
+    version: String,
+}
+
+/// How a pass of a controller ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// As it should.
+    Success,
+    /// In an error, which a condition tells.
+    Error,
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        match self {
+            Self::Success => "success",
+            Self::Error => "error",
+        }
+        .encode(encoder)
+    }
+}
+
+/// All metrics of the process.
+pub struct Metrics {
+    registry: Registry,
+    storage_reconfigured: Counter,
+    pruner_install_status: Gauge,
+    azure_key_cache: Family<ResultLabel, Counter>,
+    image_stream_tags: Family<TagLabels, Gauge>,
+    storage_type: Family<StorageLabel, Gauge>,
+    passes: Family<PassLabels, Counter>,
+    pass_duration: Family<ControllerLabel, Histogram, fn() -> Histogram>,
+    api_requests: Family<RequestLabels, Counter>,
+    events_failed: Counter,
+    leader: Gauge,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// Registers everything; `version` is that of the program.
+    pub fn new(version: &str) -> Self {
+        let mut metrics = Self {
+            registry: Registry::default(),
+            storage_reconfigured: Counter::default(),
+            pruner_install_status: Gauge::default(),
+            azure_key_cache: Family::default(),
+            image_stream_tags: Family::default(),
+            storage_type: Family::default(),
+            passes: Family::default(),
+            pass_duration: Family::new_with_constructor(|| Histogram::new([0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 120.0])),
+            api_requests: Family::default(),
+            events_failed: Counter::default(),
+            leader: Gauge::default(),
+        };
+        metrics.register(version);
+        metrics
+    }
+
+    /// The encoder appends `_total` to the names of counters.
+    fn register(&mut self, version: &str) {
+        let build: Family<VersionLabel, Gauge> = Family::default();
+        build
+            .get_or_create(&VersionLabel {
+                version: version.to_owned(),
+            })
+            .set(1);
+        let registry = &mut self.registry;
+        registry.register(
+            "image_registry_operator_storage_reconfigured",
+            "Times the registry was switched to another storage type or location",
+            self.storage_reconfigured.clone(),
+        );
+        registry.register(
+            "image_registry_operator_image_pruner_install_status",
+            "Whether pruning is set up: 0 not installed, 1 suspended, 2 enabled",
+            self.pruner_install_status.clone(),
+        );
+        registry.register(
+            "image_registry_operator_azure_key_cache_requests",
+            "Lookups in the cache of Azure account keys",
+            self.azure_key_cache.clone(),
+        );
+        registry.register(
+            "image_registry_image_stream_tags_total",
+            "Image stream tags by source and location, counted hourly",
+            self.image_stream_tags.clone(),
+        );
+        registry.register(
+            "image_registry_storage_type",
+            "1 for the storage in use",
+            self.storage_type.clone(),
+        );
+        registry.register(
+            "image_registry_operator_reconciles",
+            "Passes of each controller by outcome",
+            self.passes.clone(),
+        );
+        registry.register(
+            "image_registry_operator_reconcile_duration_seconds",
+            "Duration of the passes of each controller",
+            self.pass_duration.clone(),
+        );
+        registry.register(
+            "image_registry_operator_api_requests",
+            "Requests to the cluster's API by method and status; 0 is no answer",
+            self.api_requests.clone(),
+        );
+        registry.register(
+            "image_registry_operator_events_failed",
+            "Events that could not be published",
+            self.events_failed.clone(),
+        );
+        registry.register(
+            "image_registry_operator_leader",
+            "1 while this process leads",
+            self.leader.clone(),
+        );
+        registry.register("image_registry_operator_build_info", "1 for the running version", build);
+    }
+
+    /// Tells which storage `Config.status` names: `EmptyDir`, `S3`, `Swift`, `GCS`, `IBMCOS`, `PVC` or `Azure`. Exactly one
+    /// series exists afterwards, none for `None`.
+    pub fn storage_type(&self, storage: Option<&str>) {
+        self.storage_type.clear();
+        if let Some(storage) = storage {
+            self.storage_type
+                .get_or_create(&StorageLabel {
+                    storage: storage.to_owned(),
+                })
+                .set(1);
+        }
+    }
+
+    /// Counts a switch to another storage type or location.
+    pub fn storage_reconfigured(&self) {
+        self.storage_reconfigured.inc();
+    }
+
+    /// 0 not installed, 1 suspended, 2 enabled.
+    pub fn pruner_install_status(&self, status: i64) {
+        self.pruner_install_status.set(status);
+    }
+
+    /// Counts a lookup of an Azure account key.
+    pub fn azure_key_cache(&self, result: CacheResult) {
+        let result = match result {
+            CacheResult::Hit => "hit",
+            CacheResult::Miss => "miss",
+        };
+        self.azure_key_cache.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Sets all four numbers of image stream tags.
+    pub fn image_stream_tags(&self, tags: ImageStreamTags) {
+        for (source, location, number) in [
+            ("imported", "openshift", tags.imported_openshift),
+            ("imported", "other", tags.imported_other),
+            ("pushed", "openshift", tags.pushed_openshift),
+            ("pushed", "other", tags.pushed_other),
+        ] {
+            self.image_stream_tags
+                .get_or_create(&TagLabels { source, location })
+                .set(number);
+        }
+    }
+
+    /// Counts a pass of a controller.
+    pub fn reconciled(&self, controller: &'static str, outcome: Outcome, duration: Duration) {
+        self.passes.get_or_create(&PassLabels { controller, outcome }).inc();
+        self.pass_duration
+            .get_or_create(&ControllerLabel { controller })
+            .observe(duration.as_secs_f64());
+    }
+
+    /// Counts a request to the cluster's API; `code` is its HTTP status, 0 if there was none.
+    pub fn api_request(&self, method: &http::Method, code: u16) {
+        self.api_requests
+            .get_or_create(&RequestLabels {
+                method: method.to_string(),
+                code,
+            })
+            .inc();
+    }
+
+    /// Counts an event that was dropped or refused.
+    pub fn event_failed(&self) {
+        self.events_failed.inc();
+    }
+
+    /// Whether this process leads.
+    pub fn leader(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// All metrics as text of type [`CONTENT_TYPE`].
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::with_capacity(4096);
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(metrics: &Metrics, prefix: &str) -> Vec<String> {
+        metrics
+            .text()
+            .unwrap()
+            .lines()
+            .filter(|line| line.starts_with(prefix))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    #[test]
+    fn the_platforms_metrics_have_exactly_their_names_and_labels() {
+        let metrics = Metrics::new("1.2.3");
+        metrics.storage_type(Some("PVC"));
+        metrics.storage_reconfigured();
+        metrics.pruner_install_status(2);
+        metrics.azure_key_cache(CacheResult::Hit);
+        metrics.image_stream_tags(ImageStreamTags {
+            imported_openshift: 3,
+            pushed_other: 4,
+            ..Default::default()
+        });
+        let text = metrics.text().unwrap();
+        for line in [
+            "image_registry_operator_storage_reconfigured_total 1",
+            "# TYPE image_registry_operator_storage_reconfigured counter",
+            "image_registry_operator_image_pruner_install_status 2",
+            "image_registry_operator_azure_key_cache_requests_total{result=\"hit\"} 1",
+            "# TYPE image_registry_image_stream_tags_total gauge",
+            "image_registry_image_stream_tags_total{source=\"imported\",location=\"openshift\"} 3",
+            "image_registry_image_stream_tags_total{source=\"pushed\",location=\"other\"} 4",
+            "image_registry_storage_type{storage=\"PVC\"} 1",
+            "image_registry_operator_build_info{version=\"1.2.3\"} 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in:\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn exactly_one_storage_type_is_set_after_a_switch() {
+        let metrics = Metrics::new("1");
+        metrics.storage_type(Some("EmptyDir"));
+        metrics.storage_type(Some("S3"));
+        assert_eq!(
+            series(&metrics, "image_registry_storage_type{"),
+            ["image_registry_storage_type{storage=\"S3\"} 1"]
+        );
+        metrics.storage_type(None);
+        assert!(series(&metrics, "image_registry_storage_type{").is_empty());
+    }
+
+    #[test]
+    fn passes_are_counted_by_outcome() {
+        let metrics = Metrics::new("1");
+        metrics.reconciled("registry", Outcome::Error, Duration::from_millis(20));
+        assert_eq!(
+            series(&metrics, "image_registry_operator_reconciles_total"),
+            ["image_registry_operator_reconciles_total{controller=\"registry\",outcome=\"error\"} 1"]
+        );
+    }
+}

@@ -1,0 +1,223 @@
+//! The HTTPS server of the process: `/metrics`, `/healthz`, `/readyz`, over HTTP/1.1, without client authentication.
+//!
+//! It starts before leadership, so that a waiting process is seen to be alive. The certificate is read once; its rotation
+//! restarts the process (see [`crate::runtime::file_watch`]).
+
+mod tls;
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Bytes, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_rustls::TlsAcceptor;
+
+pub use tls::TlsError;
+
+use super::{
+    config_file::ServingInfo,
+    metrics::{CONTENT_TYPE, Metrics},
+};
+
+/// Where to listen unless the configuration says otherwise: every address, IPv4 and IPv6.
+pub const DEFAULT_ADDRESS: &str = ":60000";
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a connection may be silent: longer than the interval of scrapes, which then use one connection.
+const SILENCE: Duration = Duration::from_secs(75);
+/// How many connections may be open; more wait. Bounds what a stranger can make us remember.
+const CONNECTIONS: usize = 64;
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Certificate, key, version or cipher suites cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The address is not `host:port` or `:port`.
+    #[error("servingInfo.bindAddress {0:?} is not an address like \":60000\" or \"127.0.0.1:60000\"")]
+    Address(String),
+    /// The port is busy or the address is not ours.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(String, #[source] io::Error),
+}
+
+/// Files of the serving certificate, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPair {
+    /// Certificate and intermediates.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// What `/readyz` answers; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<ReadinessState>);
+
+#[derive(Debug, Default)]
+struct ReadinessState {
+    leads: AtomicBool,
+    synced: AtomicBool,
+}
+
+impl Readiness {
+    /// This process became the leader: it is ready when it is synced.
+    pub fn leading(&self) {
+        self.0.leads.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the leader has seen everything it watches.
+    pub fn synced(&self, synced: bool) {
+        self.0.synced.store(synced, Ordering::Relaxed);
+    }
+
+    /// Whether there is nothing to wait for.
+    pub fn is_ready(&self) -> bool {
+        !self.0.leads.load(Ordering::Relaxed) || self.0.synced.load(Ordering::Relaxed)
+    }
+}
+
+/// A bound server that does not answer yet.
+pub struct Server {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl Server {
+    /// Checks the configuration, reads the key pair and opens the port.
+    pub async fn bind(info: &ServingInfo, pair: &KeyPair) -> Result<Self, ServerError> {
+        let config = tls::server_config(info, pair)?;
+        let address = if info.bind_address.is_empty() {
+            DEFAULT_ADDRESS
+        } else {
+            &info.bind_address
+        };
+        let listener = listen(address).await?;
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!("serving metrics on {address}");
+        }
+        Ok(Self {
+            listener,
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+        })
+    }
+
+    /// The address in use.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until the future is dropped.
+    pub async fn serve(self, metrics: Arc<Metrics>, readiness: Readiness) -> Infallible {
+        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(slot) = slots.clone().acquire_owned().await else {
+                continue;
+            };
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, or a client that left: neither ends the server.
+                    tracing::debug!("cannot accept a connection: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let (acceptor, metrics, readiness) = (self.acceptor.clone(), metrics.clone(), readiness.clone());
+            tokio::spawn(async move {
+                if let Err(error) = converse(stream, acceptor, metrics, readiness).await {
+                    tracing::debug!("connection to the metrics server ended: {error}");
+                }
+                drop(slot);
+            });
+        }
+    }
+}
+
+async fn converse(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+    let service = service_fn(move |request| {
+        let answer = answer(&request, &metrics, &readiness);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(SILENCE)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .await?;
+    Ok(())
+}
+
+fn answer<B>(request: &Request<B>, metrics: &Metrics, readiness: &Readiness) -> Response<Full<Bytes>> {
+    let (status, kind, text) = match (request.uri().path(), request.method()) {
+        ("/metrics" | "/healthz" | "/readyz", method) if *method != Method::GET && *method != Method::HEAD => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            "text/plain",
+            "method not allowed\n".to_owned(),
+        ),
+        ("/metrics", _) => match metrics.text() {
+            Ok(text) => (StatusCode::OK, CONTENT_TYPE, text),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n")),
+        },
+        ("/healthz", _) => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+        ("/readyz", _) if readiness.is_ready() => (StatusCode::OK, "text/plain", "ok\n".to_owned()),
+        ("/readyz", _) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "text/plain",
+            "leading, not synced yet\n".to_owned(),
+        ),
+        _ => (StatusCode::NOT_FOUND, "text/plain", "not found\n".to_owned()),
+    };
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// `:port` is every address: IPv6 with IPv4 where the machine has IPv6, else IPv4.
+async fn listen(address: &str) -> Result<TcpListener, ServerError> {
+    let failed = |error| ServerError::Listen(address.to_owned(), error);
+    let malformed = || ServerError::Address(address.to_owned());
+    let (host, port) = address.rsplit_once(':').ok_or_else(malformed)?;
+    let port: u16 = port.parse().map_err(|_| malformed())?;
+    let host = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    if !host.is_empty() {
+        return TcpListener::bind((host, port)).await.map_err(failed);
+    }
+    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await.map_err(failed)
+        }
+        bound => bound.map_err(failed),
+    }
+}
+
+#[cfg(test)]
+mod tests;

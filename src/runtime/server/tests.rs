@@ -1,0 +1,169 @@
+use std::fs;
+
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::TlsConnector;
+
+use super::*;
+
+struct Serving {
+    address: SocketAddr,
+    roots: RootCertStore,
+    readiness: Readiness,
+    _files: tempfile::TempDir,
+}
+
+fn pair() -> (tempfile::TempDir, KeyPair, RootCertStore) {
+    let certified = rcgen::generate_simple_self_signed(vec!["operator.test".to_owned()]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let pair = KeyPair {
+        certificate: dir.path().join("tls.crt"),
+        key: dir.path().join("tls.key"),
+    };
+    fs::write(&pair.certificate, certified.cert.pem()).unwrap();
+    fs::write(&pair.key, certified.signing_key.serialize_pem()).unwrap();
+    PrivateKeyDer::from_pem_file(&pair.key).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(&pair.certificate).unwrap())
+        .unwrap();
+    (dir, pair, roots)
+}
+
+fn info(min_tls_version: &str) -> ServingInfo {
+    ServingInfo {
+        bind_address: "127.0.0.1:0".to_owned(),
+        min_tls_version: min_tls_version.to_owned(),
+        ..ServingInfo::default()
+    }
+}
+
+async fn serving(info: ServingInfo) -> Serving {
+    let (files, pair, roots) = pair();
+    let server = Server::bind(&info, &pair).await.unwrap();
+    let (address, readiness) = (server.address().unwrap(), Readiness::default());
+    tokio::spawn(server.serve(Arc::new(Metrics::new("1")), readiness.clone()));
+    Serving {
+        address,
+        roots,
+        readiness,
+        _files: files,
+    }
+}
+
+impl Serving {
+    /// Status line, headers and body, or why there are none.
+    async fn get(
+        &self,
+        path: &str,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        alpn: &[u8],
+    ) -> io::Result<String> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        if !alpn.is_empty() {
+            config.alpn_protocols = vec![alpn.to_vec()];
+        }
+        let name = ServerName::try_from("operator.test").unwrap();
+        let tcp = TcpStream::connect(self.address).await?;
+        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        Ok(text)
+    }
+
+    async fn plainly(&self, path: &str) -> String {
+        self.get(path, rustls::DEFAULT_VERSIONS, b"http/1.1").await.unwrap()
+    }
+}
+
+// lifecycle 8, deploy 36
+#[tokio::test]
+async fn only_our_paths_are_served_over_https_without_credentials() {
+    let serving = serving(info("")).await;
+    let metrics = serving.plainly("/metrics").await;
+    assert!(
+        metrics.starts_with("HTTP/1.1 200 ") && metrics.contains("# EOF"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("application/openmetrics-text"), "{metrics}");
+    assert!(serving.plainly("/healthz").await.starts_with("HTTP/1.1 200 "));
+    for path in ["/foo", "/", "/metrics/x", "/debug/pprof"] {
+        assert!(serving.plainly(path).await.starts_with("HTTP/1.1 404 "), "{path}");
+    }
+    // A client that only speaks HTTP/2 is refused in the handshake; one that says nothing is served.
+    assert!(serving.get("/metrics", rustls::DEFAULT_VERSIONS, b"h2").await.is_err());
+    assert!(serving.get("/metrics", rustls::DEFAULT_VERSIONS, b"").await.is_ok());
+    // Plain HTTP.
+    let mut tcp = TcpStream::connect(serving.address).await.unwrap();
+    tcp.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let _ = tcp.read_to_end(&mut answer).await;
+    assert!(!String::from_utf8_lossy(&answer).contains("HTTP/1.1"));
+}
+
+// lifecycle 4, deploy 24; and lifecycle 1: the default minimum is 1.2
+#[tokio::test]
+async fn the_minimum_version_holds() {
+    let strict = serving(info("VersionTLS13")).await;
+    assert!(strict.get("/metrics", &[&rustls::version::TLS12], b"").await.is_err());
+    assert!(strict.get("/metrics", &[&rustls::version::TLS13], b"").await.is_ok());
+    let usual = serving(info("")).await;
+    assert!(usual.get("/metrics", &[&rustls::version::TLS12], b"").await.is_ok());
+}
+
+#[tokio::test]
+async fn readiness_follows_leadership_and_sync() {
+    let serving = serving(info("")).await;
+    assert!(serving.plainly("/readyz").await.starts_with("HTTP/1.1 200 "));
+    serving.readiness.leading();
+    assert!(serving.plainly("/readyz").await.starts_with("HTTP/1.1 503 "));
+    serving.readiness.synced(true);
+    assert!(serving.plainly("/readyz").await.starts_with("HTTP/1.1 200 "));
+}
+
+// lifecycle 7, the part of this room
+#[tokio::test]
+async fn a_missing_key_or_a_busy_port_is_named() {
+    let (_files, pair, _) = pair();
+    let taken = Server::bind(&info(""), &pair).await.unwrap();
+    let mut busy = info("");
+    busy.bind_address = taken.address().unwrap().to_string();
+    let error = Server::bind(&busy, &pair).await.err().unwrap().to_string();
+    assert!(error.contains(&busy.bind_address), "{error}");
+    fs::remove_file(&pair.key).unwrap();
+    let error = Server::bind(&info(""), &pair).await.err().unwrap().to_string();
+    assert!(error.contains("tls.key"), "{error}");
+}
+
+#[tokio::test]
+async fn addresses_are_understood() {
+    for (address, right) in [
+        (":0", true),
+        ("[::1]:0", true),
+        ("127.0.0.1:0", true),
+        ("60000", false),
+        (":x", false),
+    ] {
+        assert_eq!(listen(address).await.is_ok(), right, "{address}");
+    }
+}
+
+// lifecycle 2, deploy 23. The port may be in use on this machine: then the refusal names it.
+#[tokio::test]
+async fn an_empty_address_is_port_60000() {
+    let (_files, pair, _) = pair();
+    match Server::bind(&ServingInfo::default(), &pair).await {
+        Ok(server) => assert_eq!(server.address().unwrap().port(), 60000),
+        Err(error) => assert!(error.to_string().contains(" :60000: "), "{error}"),
+    }
+}

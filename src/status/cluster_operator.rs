@@ -1,0 +1,270 @@
+//! PURE: ClusterOperator `image-registry`, what the platform's version operator and administrators look at.
+//!
+//! While a registry comes up no condition goes back to a status that it had left, and this needs no memory: an output
+//! turns normal only when every input that is expected for it ([`Sources::awaited`]) is there, so an input that appears
+//! late cannot take a verdict back.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::conditions::{Status, to_seconds};
+use super::config_status::{differs, stored_conditions};
+use super::deployment::{Deployment, text};
+use crate::api::{Condition, Kind};
+use crate::config::resolve::ManagementState;
+use crate::names;
+
+/// Inputs that exist as soon as every loop has had its first pass; those of the pruner count where there is a pruner.
+pub const AWAITED: &[&str] = &[
+    "Available",
+    "Progressing",
+    "Degraded",
+    "NodeCADaemonAvailable",
+    "NodeCADaemonProgressing",
+    "ImagePrunerAvailable",
+    "ImagePrunerDegraded",
+];
+
+/// Reason of the condition `Upgradeable` while it is ours; a foreign one is left alone.
+const OVERRIDES_SET: &str = "UnsupportedConfigOverridesSet";
+
+/// What the ClusterOperator is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    /// The Config as stored, so that one whose spec does not decode is reported too; `None` before bootstrap.
+    pub config: Option<&'a Value>,
+    /// The ImagePruner as stored; `None` is no input.
+    pub pruner: Option<&'a Value>,
+    /// The registry's Deployment.
+    pub deployment: Option<&'a Value>,
+    /// The ClusterOperator as stored; `None` has to be created first, its status is a second write.
+    pub live: Option<&'a Value>,
+    /// Version of this release; empty reports none.
+    pub release_version: &'a str,
+    /// Why the Config could not be created; told while there is none.
+    pub bootstrap_failure: Option<&'a str>,
+    /// Types of inputs without which an output does not turn normal; usually [`AWAITED`].
+    pub awaited: &'a [&'a str],
+    /// When the pass began.
+    pub now: Timestamp,
+}
+
+struct Output {
+    suffix: &'static str,
+    normal: Status,
+}
+
+const OUTPUTS: [Output; 3] = [
+    Output {
+        suffix: "Available",
+        normal: Status::True,
+    },
+    Output {
+        suffix: "Progressing",
+        normal: Status::False,
+    },
+    Output {
+        suffix: "Degraded",
+        normal: Status::False,
+    },
+];
+
+/// The status to write: `conditions` (those of others included), `versions` and `relatedObjects`, each whole; all other
+/// members stay. `None` where nothing differs.
+pub fn desired(sources: &Sources<'_>) -> Option<Value> {
+    let empty = Value::Null;
+    let live = sources.live.and_then(|live| live.get("status")).unwrap_or(&empty);
+    let mut conditions = live
+        .get("conditions")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let mut status = Map::new();
+    if let Some(config) = sources.config {
+        for output in &OUTPUTS {
+            if let Some(found) = aggregate(output, config, sources, live) {
+                put(&mut conditions, &found, sources.now);
+            }
+        }
+        upgradeable(&mut conditions, config, sources.now);
+        if let Some(version) = version(config, sources) {
+            status.insert(
+                "versions".to_owned(),
+                json!([{"name": names::OPERATOR_VERSION_NAME, "version": version}]),
+            );
+        }
+    } else {
+        let message = format!(
+            "Config {} cannot be created: {}",
+            names::CLUSTER,
+            sources.bootstrap_failure?
+        );
+        put(
+            &mut conditions,
+            &found("Degraded", "True", "BootstrapFailed", &message),
+            sources.now,
+        );
+    }
+    status.insert("conditions".to_owned(), Value::Array(conditions));
+    status.insert("relatedObjects".to_owned(), related_objects());
+    let status = Value::Object(status);
+    let before: Map<_, _> = status
+        .as_object()?
+        .keys()
+        .filter_map(|k| Some((k.clone(), live.get(k)?.clone())))
+        .collect();
+    (sources.live.is_none() || differs(&Value::Object(before), &status)).then_some(status)
+}
+
+/// The ClusterOperator as it is created; its status is dropped then and takes a second write.
+pub fn skeleton() -> Value {
+    json!({
+        "apiVersion": Kind::ClusterOperator.api_version(),
+        "kind": Kind::ClusterOperator.kind(),
+        "metadata": {"name": names::CLUSTER_OPERATOR},
+        "spec": {},
+    })
+}
+
+fn found(type_: &str, status: &str, reason: &str, message: &str) -> Condition {
+    Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        last_transition_time: None,
+        reason: Some(reason.to_owned()),
+        message: Some(message.to_owned()),
+    }
+}
+
+/// All conditions of Config and ImagePruner; those of the latter by prefixed types.
+fn inputs(config: &Value, pruner: Option<&Value>) -> Vec<Condition> {
+    let of = |object: &Value| object.get("status").map(stored_conditions).unwrap_or_default();
+    let prefixed = |c: Condition| Condition {
+        type_: format!("{PRUNER}{}", c.type_),
+        ..c
+    };
+    let mut all = of(config);
+    all.extend(pruner.map(of).unwrap_or_default().into_iter().map(prefixed));
+    all
+}
+
+const PRUNER: &str = "ImagePruner";
+
+/// One output; `None` leaves what is stored.
+fn aggregate(output: &Output, config: &Value, sources: &Sources<'_>, live: &Value) -> Option<Condition> {
+    let suffix = output.suffix;
+    let all: Vec<_> = inputs(config, sources.pruner)
+        .into_iter()
+        .filter(|c| c.type_.ends_with(suffix))
+        .collect();
+    let unknown = |c: &&Condition| matches!(c.status.as_str(), "" | "Unknown");
+    let abnormal = all.iter().find(|c| !unknown(c) && c.status != output.normal.text());
+    let status = match abnormal {
+        Some(condition) => condition.status.as_str(),
+        None if all.iter().any(|c| unknown(&c)) => Status::Unknown.text(),
+        None => output.normal.text(),
+    };
+    let awaited = sources.awaited.iter().filter(|type_| type_.ends_with(suffix));
+    let complete = awaited
+        .filter(|type_| sources.pruner.is_some() || !type_.starts_with(PRUNER))
+        .all(|type_| all.iter().any(|c| c.type_ == *type_));
+    if !complete && abnormal.is_none() {
+        let stored = stored_conditions(live).into_iter().find(|c| c.type_ == suffix);
+        if all.is_empty() || stored.is_none_or(|c| c.status != status) {
+            return None;
+        }
+    }
+    let mut reasons: Vec<_> = all
+        .iter()
+        .filter_map(|c| {
+            let reason = c.reason.as_deref().filter(|r| !r.is_empty() && *r != "AsExpected")?;
+            Some(format!("{}{reason}", c.type_.strip_suffix(suffix).unwrap_or_default()))
+        })
+        .collect();
+    reasons.sort();
+    let mut reason = reasons.join("::");
+    if reason.is_empty() && status == output.normal.text() {
+        "AsExpected".clone_into(&mut reason);
+    }
+    let lines = all.iter().flat_map(|c| {
+        let message = c.message.as_deref().unwrap_or_default();
+        message
+            .split('\n')
+            .filter(|_| !message.is_empty())
+            .map(|line| format!("{}: {line}", c.type_))
+    });
+    let message = lines.collect::<Vec<_>>().join("\n");
+    Some(found(suffix, status, &reason, &message))
+}
+
+/// Replaces the condition of that type in place, or appends it; the time moves only with the status.
+fn put(conditions: &mut Vec<Value>, found: &Condition, now: Timestamp) {
+    let place = conditions.iter_mut().find(|c| text(c, "type") == found.type_);
+    let time = place
+        .as_ref()
+        .filter(|c| text(c, "status") == found.status)
+        .map(|c| text(c, "lastTransitionTime"));
+    let time = time
+        .filter(|time| !time.is_empty())
+        .map_or_else(|| to_seconds(now), str::to_owned);
+    let condition = json!({
+        "type": found.type_,
+        "status": found.status,
+        "lastTransitionTime": time,
+        "reason": found.reason,
+        "message": found.message,
+    });
+    match place {
+        Some(place) => *place = condition,
+        None => conditions.push(condition),
+    }
+}
+
+/// `Upgradeable=False` while overrides without support are set. The condition is ours only while its reason is; another
+/// writer's refusal is a refusal too and stays.
+fn upgradeable(conditions: &mut Vec<Value>, config: &Value, now: Timestamp) {
+    let overrides = config.pointer("/spec/unsupportedConfigOverrides");
+    let set = overrides.is_some_and(|o| !o.is_null() && o.as_object().is_none_or(|members| !members.is_empty()));
+    let stored = conditions.iter().position(|c| text(c, "type") == "Upgradeable");
+    let ours = stored.is_some_and(|index| text(&conditions[index], "reason") == OVERRIDES_SET);
+    let refused = stored.is_some_and(|index| text(&conditions[index], "status") == "False");
+    if set && (ours || !refused) {
+        let message = "Config cluster has spec.unsupportedConfigOverrides, which the next release may not know: remove them before the upgrade";
+        put(conditions, &found("Upgradeable", "False", OVERRIDES_SET, message), now);
+    } else if let Some(index) = stored.filter(|_| ours && !set) {
+        conditions.remove(index);
+    }
+}
+
+/// The version that has been reached; `None` leaves what is stored.
+fn version<'a>(config: &Value, sources: &Sources<'a>) -> Option<&'a str> {
+    let state = ManagementState::parse(config.pointer("/spec/managementState").and_then(Value::as_str));
+    let version = if state == ManagementState::Managed {
+        let deployment = Deployment(sources.deployment?);
+        let reached =
+            deployment.available() > 0 && deployment.observed() && deployment.updated() == deployment.replicas();
+        reached.then(|| deployment.annotation(names::VERSION_ANNOTATION))?
+    } else {
+        sources.release_version
+    };
+    Some(version).filter(|version| !version.is_empty())
+}
+
+/// What a support dump collects, in this order.
+fn related_objects() -> Value {
+    let entry = |kind: Kind, name: &str| json!({"group": kind.group(), "resource": kind.plural(), "name": name});
+    json!([
+        entry(Kind::Config, names::CLUSTER),
+        entry(Kind::ImagePruner, names::CLUSTER),
+        entry(Kind::ClusterRole, names::REGISTRY_CLUSTER_ROLE),
+        entry(Kind::ClusterRoleBinding, names::REGISTRY_CLUSTER_ROLE_BINDING),
+        entry(Kind::ClusterRoleBinding, PRUNER_CLUSTER_ROLE_BINDING),
+        entry(Kind::Namespace, names::NAMESPACE),
+    ])
+}
+
+/// Binds the pruner's rights.
+const PRUNER_CLUSTER_ROLE_BINDING: &str = "openshift-image-registry-pruner";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,452 @@
+use super::*;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+type Input<'a> = (&'a str, &'a str, &'a str, &'a str);
+
+fn object(spec: Value, conditions: &[Input<'_>]) -> Value {
+    let conditions: Vec<_> = conditions
+        .iter()
+        .map(|(type_, status, reason, message)| json!({"type": type_, "status": status, "reason": reason, "message": message}))
+        .collect();
+    json!({"metadata": {"name": "cluster"}, "spec": spec, "status": {"conditions": conditions}})
+}
+
+fn normal() -> Vec<Input<'static>> {
+    vec![
+        ("Available", "True", "Ready", "The registry is ready"),
+        ("Progressing", "False", "Ready", "The registry is ready"),
+        ("Degraded", "False", "", ""),
+        ("Removed", "False", "", ""),
+        ("StorageExists", "True", "S3 Bucket Exists", "there"),
+        ("NodeCADaemonAvailable", "True", "AsExpected", "node-ca\nserves"),
+        ("NodeCADaemonProgressing", "False", "AsExpected", ""),
+        ("NodeCADaemonControllerDegraded", "False", "AsExpected", ""),
+    ]
+}
+
+fn with<'a>(changes: &[Input<'a>]) -> Vec<Input<'a>> {
+    let mut all: Vec<Input<'a>> = normal();
+    for change in changes {
+        match all.iter_mut().find(|c| c.0 == change.0) {
+            Some(place) => *place = *change,
+            None => all.push(*change),
+        }
+    }
+    all
+}
+
+fn sources(config: &Value) -> Sources<'_> {
+    Sources {
+        config: Some(config),
+        pruner: None,
+        deployment: None,
+        live: None,
+        release_version: "",
+        bootstrap_failure: None,
+        awaited: AWAITED,
+        now: at(0),
+    }
+}
+
+/// `status/reason` of a condition of a status.
+fn shown(status: &Value, type_: &str) -> String {
+    let found = status["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|c| c["type"] == type_);
+    found.map_or_else(
+        || "absent".to_owned(),
+        |c| format!("{}/{}", text(c, "status"), text(c, "reason")),
+    )
+}
+
+fn message<'a>(status: &'a Value, type_: &str) -> &'a str {
+    let found = status["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|c| c["type"] == type_);
+    found.map_or("", |c| text(c, "message"))
+}
+
+// lifecycle 106
+// lifecycle 112
+#[test]
+fn all_normal_is_available_and_messages_name_their_source() {
+    let config = object(json!({}), &normal());
+    let status = desired(&sources(&config)).unwrap();
+    let types: Vec<_> = status["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| text(c, "type"))
+        .collect();
+    assert_eq!(types, ["Available", "Progressing", "Degraded"]);
+    assert_eq!(shown(&status, "Available"), "True/Ready");
+    assert_eq!(shown(&status, "Progressing"), "False/Ready");
+    assert_eq!(shown(&status, "Degraded"), "False/AsExpected");
+    assert_eq!(
+        message(&status, "Available"),
+        "Available: The registry is ready\nNodeCADaemonAvailable: node-ca\nNodeCADaemonAvailable: serves"
+    );
+    assert_eq!(message(&status, "Progressing"), "Progressing: The registry is ready");
+    assert_eq!(message(&status, "Degraded"), "");
+}
+
+// lifecycle 107
+#[test]
+fn unknown_beats_normal_and_abnormal_beats_unknown() {
+    let unknown = ("NodeCADaemonAvailable", "Unknown", "Unknown", "cannot be read");
+    let config = object(json!({}), &with(&[unknown]));
+    assert_eq!(
+        shown(&desired(&sources(&config)).unwrap(), "Available"),
+        "Unknown/NodeCADaemonUnknown::Ready"
+    );
+    let abnormal = ("Available", "False", "NoReplicasAvailable", "none");
+    let config = object(json!({}), &with(&[unknown, abnormal]));
+    let status = desired(&sources(&config)).unwrap();
+    assert_eq!(
+        shown(&status, "Available"),
+        "False/NoReplicasAvailable::NodeCADaemonUnknown"
+    );
+}
+
+// lifecycle 87: the ClusterOperator
+// lifecycle 108
+// lifecycle 101: the ClusterOperator
+#[test]
+fn any_abnormal_input_decides_and_reasons_are_sorted_and_joined() {
+    let node_ca = ("NodeCADaemonAvailable", "False", "NoAvailableReplicas", "none");
+    let config = object(json!({}), &with(&[node_ca]));
+    let status = desired(&sources(&config)).unwrap();
+    assert_eq!(
+        shown(&status, "Available"),
+        "False/NodeCADaemonNoAvailableReplicas::Ready"
+    );
+    let degraded = [
+        ("NodeCADaemonControllerDegraded", "True", "Error", "e"),
+        ("ConfigObservationDegraded", "True", "Error", "a\nb"),
+        ("example.com/OtherDegraded", "False", "Foreign", ""),
+    ];
+    let config = object(json!({}), &with(&degraded));
+    let failed = [
+        ("Available", "True", "AsExpected", ""),
+        ("Degraded", "True", "JobFailed", "m"),
+        ("Failed", "True", "F", ""),
+    ];
+    let pruner = object(json!({}), &failed);
+    let status = desired(&Sources {
+        pruner: Some(&pruner),
+        ..sources(&config)
+    })
+    .unwrap();
+    assert_eq!(
+        shown(&status, "Degraded"),
+        "True/ConfigObservationError::ImagePrunerJobFailed::NodeCADaemonControllerError::example.com/OtherForeign"
+    );
+    assert_eq!(
+        message(&status, "Degraded"),
+        "NodeCADaemonControllerDegraded: e\nConfigObservationDegraded: a\nConfigObservationDegraded: b\nImagePrunerDegraded: m"
+    );
+}
+
+fn deployment(change: impl FnOnce(&mut Value)) -> Value {
+    let mut deployment = json!({
+        "metadata": {"generation": 3, "annotations": {"release.openshift.io/version": "4.99"}},
+        "status": {"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 1},
+    });
+    change(&mut deployment);
+    deployment
+}
+
+// lifecycle 109
+#[test]
+fn the_version_is_reported_once_it_is_rolled_out() {
+    let config = object(json!({"managementState": "Managed"}), &normal());
+    let forced = object(json!({"managementState": "Force"}), &normal());
+    let rolled_out = deployment(|_| ());
+    for config in [&config, &forced] {
+        let reached = Sources {
+            deployment: Some(&rolled_out),
+            release_version: "5.0",
+            ..sources(config)
+        };
+        assert_eq!(
+            desired(&reached).unwrap()["versions"],
+            json!([{"name": "operator", "version": "4.99"}])
+        );
+    }
+    for not_yet in [
+        None,
+        Some(deployment(|d| d["status"]["updatedReplicas"] = json!(1))),
+        Some(deployment(|d| d["status"]["availableReplicas"] = json!(0))),
+        Some(deployment(|d| d["metadata"]["generation"] = json!(4))),
+        Some(deployment(|d| {
+            d["metadata"]["annotations"] = json!({"release.openshift.io/version": ""})
+        })),
+        Some(deployment(|d| d["metadata"]["annotations"] = Value::Null)),
+    ] {
+        let live = json!({"status": {"versions": [{"name": "operator", "version": "old"}]}});
+        let early = Sources {
+            deployment: not_yet.as_ref(),
+            live: Some(&live),
+            release_version: "5.0",
+            ..sources(&config)
+        };
+        assert_eq!(desired(&early).unwrap().get("versions"), None, "unchanged: {not_yet:?}");
+    }
+}
+
+// lifecycle 110
+#[test]
+fn an_unmanaged_or_removed_registry_reports_the_release() {
+    for state in ["Removed", "Unmanaged"] {
+        let config = object(json!({"managementState": state}), &normal());
+        let live =
+            json!({"status": {"versions": [{"name": "operator", "version": "4"}, {"name": "x", "version": "1"}]}});
+        let told = Sources {
+            release_version: "5.0",
+            live: Some(&live),
+            ..sources(&config)
+        };
+        assert_eq!(
+            desired(&told).unwrap()["versions"],
+            json!([{"name": "operator", "version": "5.0"}])
+        );
+        let untold = Sources {
+            release_version: "",
+            ..told
+        };
+        assert_eq!(desired(&untold).unwrap().get("versions"), None);
+    }
+}
+
+// lifecycle 111: the status of one that was made anew
+// api 27: `relatedObjects`
+#[test]
+fn one_that_was_made_anew_gets_everything_and_the_six_related_objects_in_order() {
+    let config = object(json!({"managementState": "Removed"}), &normal());
+    let live = skeleton();
+    let status = desired(&Sources {
+        live: Some(&live),
+        release_version: "5.0",
+        ..sources(&config)
+    })
+    .unwrap();
+    assert_eq!(
+        status["relatedObjects"],
+        json!([
+            {"group": "imageregistry.operator.openshift.io", "resource": "configs", "name": "cluster"},
+            {"group": "imageregistry.operator.openshift.io", "resource": "imagepruners", "name": "cluster"},
+            {"group": "rbac.authorization.k8s.io", "resource": "clusterroles", "name": "system:registry"},
+            {"group": "rbac.authorization.k8s.io", "resource": "clusterrolebindings", "name": "registry-registry-role"},
+            {"group": "rbac.authorization.k8s.io", "resource": "clusterrolebindings", "name": "openshift-image-registry-pruner"},
+            {"group": "", "resource": "namespaces", "name": "openshift-image-registry"},
+        ])
+    );
+    assert_eq!(status["conditions"].as_array().unwrap().len(), 3);
+    assert_eq!(status["versions"][0]["version"], "5.0");
+    assert_eq!(live["metadata"]["name"], "image-registry");
+}
+
+#[test]
+fn a_settled_one_is_not_written_and_times_move_with_the_status_alone() {
+    let config = object(json!({"managementState": "Removed"}), &normal());
+    let first = desired(&Sources {
+        release_version: "5.0",
+        ..sources(&config)
+    })
+    .unwrap();
+    let mut live = json!({"status": first});
+    live["status"]["extension"] = Value::Null;
+    let settled = Sources {
+        live: Some(&live),
+        release_version: "5.0",
+        now: at(50),
+        ..sources(&config)
+    };
+    assert_eq!(desired(&settled), None);
+    let rolling = object(
+        json!({"managementState": "Removed"}),
+        &with(&[("Progressing", "True", "DeploymentNotCompleted", "m")]),
+    );
+    let status = desired(&Sources {
+        config: Some(&rolling),
+        ..settled
+    })
+    .unwrap();
+    let times: Vec<_> = status["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| text(c, "lastTransitionTime"))
+        .collect();
+    assert_eq!(
+        times,
+        ["2027-01-15T08:00:00Z", "2027-01-15T08:00:50Z", "2027-01-15T08:00:00Z"]
+    );
+}
+
+#[test]
+fn conditions_of_others_stay() {
+    let config = object(json!({}), &normal());
+    let foreign = json!({"type": "Upgradeable", "status": "True", "reason": "AsExpected", "future": 1,
+                         "lastTransitionTime": "2020-01-01T00:00:00Z"});
+    let live = json!({"status": {"conditions": [foreign, {"type": "Available", "status": "False", "future": 1}]}});
+    let status = desired(&Sources {
+        live: Some(&live),
+        ..sources(&config)
+    })
+    .unwrap();
+    assert_eq!(status["conditions"][0], foreign);
+    assert_eq!(shown(&status, "Available"), "True/Ready");
+    assert_eq!(status["conditions"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn overrides_without_support_block_the_upgrade_while_they_are_set() {
+    let set = object(
+        json!({"unsupportedConfigOverrides": {"deployment": {"runtimeClassName": "x"}}}),
+        &normal(),
+    );
+    let status = desired(&sources(&set)).unwrap();
+    assert_eq!(shown(&status, "Upgradeable"), "False/UnsupportedConfigOverridesSet");
+    let live = json!({"status": status});
+    assert_eq!(
+        desired(&Sources {
+            live: Some(&live),
+            ..sources(&set)
+        }),
+        None
+    );
+    for cleared in [
+        json!({}),
+        json!({"unsupportedConfigOverrides": null}),
+        json!({"unsupportedConfigOverrides": {}}),
+    ] {
+        let config = object(cleared, &normal());
+        let status = desired(&Sources {
+            live: Some(&live),
+            ..sources(&config)
+        })
+        .unwrap();
+        assert_eq!(shown(&status, "Upgradeable"), "absent");
+    }
+    let refused = json!({"status": {"conditions": [{"type": "Upgradeable", "status": "False", "reason": "Foreign"}]}});
+    for config in [&set, &object(json!({}), &normal())] {
+        let status = desired(&Sources {
+            live: Some(&refused),
+            ..sources(config)
+        })
+        .unwrap();
+        assert_eq!(
+            shown(&status, "Upgradeable"),
+            "False/Foreign",
+            "another writer's refusal stays"
+        );
+    }
+}
+
+// lifecycle 34
+#[test]
+fn a_failed_bootstrap_is_told_and_nothing_else_without_a_config() {
+    let any = Value::Null;
+    let absent = Sources {
+        config: None,
+        ..sources(&any)
+    };
+    assert_eq!(desired(&absent), None, "nothing to tell");
+    let failed = Sources {
+        bootstrap_failure: Some("authentication failed"),
+        ..absent
+    };
+    let status = desired(&failed).unwrap();
+    assert_eq!(shown(&status, "Degraded"), "True/BootstrapFailed");
+    assert!(message(&status, "Degraded").contains("authentication failed"));
+    assert_eq!(shown(&status, "Available"), "absent");
+    let live = json!({"status": status});
+    assert_eq!(
+        desired(&Sources {
+            live: Some(&live),
+            ..failed
+        }),
+        None,
+        "told once"
+    );
+    // A Config without conditions takes nothing back yet.
+    let fresh = json!({"spec": {"replicas": 1}});
+    let status = desired(&Sources {
+        live: Some(&live),
+        ..sources(&fresh)
+    });
+    assert_eq!(status, None);
+}
+
+// api 29: the conditions that the pass wrote are told, whatever the spec
+#[test]
+fn a_config_whose_spec_does_not_decode_is_reported() {
+    let invalid = ("Degraded", "True", "InvalidConfig", "spec.replicas is text");
+    let config = object(json!({"replicas": "many"}), &with(&[invalid]));
+    assert_eq!(
+        shown(&desired(&sources(&config)).unwrap(), "Degraded"),
+        "True/InvalidConfig"
+    );
+}
+
+#[test]
+fn while_a_registry_comes_up_no_condition_goes_back() {
+    let waiting = ("Available", "False", "DeploymentNotFound", "m");
+    let rolling = ("Progressing", "True", "WaitingForDeployment", "m");
+    let fine = ("Degraded", "False", "", "");
+    let ready = ("Available", "True", "Ready", "m");
+    let done = ("Progressing", "False", "Ready", "m");
+    let no_ca = ("NodeCADaemonAvailable", "False", "NotFound", "m");
+    let new_ca = ("NodeCADaemonProgressing", "True", "NotFound", "m");
+    let ca = ("NodeCADaemonAvailable", "True", "AsExpected", "m");
+    let old_ca = ("NodeCADaemonProgressing", "False", "AsExpected", "m");
+    // What the loops have told so far; the one of node-ca, and the pruner's, come late.
+    let steps: Vec<(Vec<Input<'_>>, Option<Vec<Input<'_>>>)> = vec![
+        (vec![], None),
+        (vec![], Some(vec![])),
+        (vec![waiting, rolling, fine], Some(vec![])),
+        (vec![ready, done, fine], Some(vec![])),
+        (vec![ready, done, fine, no_ca, new_ca], Some(vec![])),
+        (vec![ready, done, fine, ca, new_ca], Some(vec![])),
+        (vec![ready, done, fine, ca, old_ca], Some(vec![])),
+        (
+            vec![ready, done, fine, ca, old_ca],
+            Some(vec![("Available", "False", "Error", "m"), fine]),
+        ),
+        (
+            vec![ready, done, fine, ca, old_ca],
+            Some(vec![("Available", "True", "AsExpected", "m"), fine]),
+        ),
+    ];
+    let mut live = skeleton();
+    let mut seen = vec![Vec::new(); 3];
+    for (config, pruner) in steps {
+        let (config, pruner) = (object(json!({}), &config), pruner.map(|p| object(json!({}), &p)));
+        if let Some(status) = desired(&Sources {
+            pruner: pruner.as_ref(),
+            live: Some(&live),
+            ..sources(&config)
+        }) {
+            live["status"] = status;
+        }
+        for (history, output) in seen.iter_mut().zip(&OUTPUTS) {
+            let conditions = stored_conditions(&live["status"]);
+            history.extend(
+                conditions
+                    .into_iter()
+                    .find(|c| c.type_ == output.suffix)
+                    .map(|c| c.status),
+            );
+            history.dedup();
+        }
+    }
+    assert_eq!(seen, [vec!["False", "True"], vec!["True", "False"], vec!["False"]]);
+}

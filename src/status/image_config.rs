@@ -1,0 +1,153 @@
+//! PURE: status of `images.config.openshift.io/cluster`: under which names the registry is reached.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::deployment::text;
+use crate::names;
+
+/// Condition of the loop itself; see [`super::conditions::Streak`].
+pub const CONTROLLER_DEGRADED: &str = "ImageConfigControllerDegraded";
+
+/// Hosts that a router chose for [`names::DEFAULT_ROUTE`] begin so.
+const DEFAULT_HOST_PREFIX: &str = "default-route-openshift-image-registry";
+
+/// What the status is made of.
+#[derive(Clone, Debug)]
+pub struct Sources<'a> {
+    /// The Image as stored; `None` has to be created first.
+    pub image: Option<&'a Value>,
+    /// The registry's Service.
+    pub service: Option<&'a Value>,
+    /// All Routes of the registry's namespace.
+    pub routes: Vec<&'a Value>,
+    /// Whether the gate `ImageStreamImportMode` is on; off leaves the mode alone.
+    pub import_mode: bool,
+    /// The ClusterVersion.
+    pub cluster_version: Option<&'a Value>,
+}
+
+/// ClusterVersion is missing, and it alone tells the import mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("ClusterVersion version does not exist, so the import mode of image streams is not known")]
+pub struct NoClusterVersion;
+
+/// The Image as it is created.
+pub fn skeleton() -> Value {
+    json!({"apiVersion": "config.openshift.io/v1", "kind": "Image", "metadata": {"name": names::CLUSTER}, "spec": {}})
+}
+
+/// The merge patch for the Image's `/status`; `None` where nothing differs. An unknown import mode does not keep the host
+/// names back: they are in the patch, and the error is told beside it.
+pub fn status_patch(sources: &Sources<'_>) -> (Option<Value>, Result<(), NoClusterVersion>) {
+    let stored = |member: &str| {
+        sources
+            .image
+            .and_then(|image| image.pointer(&format!("/status/{member}")))
+    };
+    let mut patch = serde_json::Map::new();
+    let internal = internal_hostname(sources.service);
+    if stored("internalRegistryHostname")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        != internal
+    {
+        patch.insert("internalRegistryHostname".to_owned(), json!(internal));
+    }
+    let external = external_hostnames(&sources.routes);
+    let before = stored("externalRegistryHostnames")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    if before != external {
+        patch.insert("externalRegistryHostnames".to_owned(), json!(external));
+    }
+    let mode = import_mode(sources);
+    if let Ok(Some(mode)) = mode
+        && stored("imageStreamImportMode").and_then(Value::as_str) != Some(mode)
+    {
+        patch.insert("imageStreamImportMode".to_owned(), json!(mode));
+    }
+    ((!patch.is_empty()).then(|| json!({"status": patch})), mode.map(|_| ()))
+}
+
+/// Name and port of the registry inside the cluster; empty without Service.
+pub fn internal_hostname(service: Option<&Value>) -> String {
+    let Some(service) = service else { return String::new() };
+    let member = |pointer: &str, default| service.pointer(pointer).and_then(Value::as_str).unwrap_or(default);
+    let (name, namespace) = (
+        member("/metadata/name", names::REGISTRY),
+        member("/metadata/namespace", names::NAMESPACE),
+    );
+    match service.pointer("/spec/ports/0/port").and_then(Value::as_i64) {
+        None | Some(443) => format!("{name}.{namespace}.svc"),
+        Some(port) => format!("{name}.{namespace}.svc:{port}"),
+    }
+}
+
+/// Hosts of our Routes, each once. The first is the cluster's public name: hosts of the default Route come first (those
+/// that a router chose before others), then hosts that look like one, then the rest, each sorted.
+pub fn external_hostnames(routes: &[&Value]) -> Vec<String> {
+    let mut ranks: BTreeMap<&str, u8> = BTreeMap::new();
+    for route in routes {
+        let ours = route
+            .pointer("/metadata/annotations")
+            .is_some_and(|a| a.get(names::OWNED_ANNOTATION).is_some());
+        if !ours {
+            continue;
+        }
+        let default = route.pointer("/metadata/name").and_then(Value::as_str) == Some(names::DEFAULT_ROUTE);
+        let ingress = route.pointer("/status/ingress").and_then(Value::as_array);
+        for ingress in ingress.into_iter().flatten().filter(|ingress| !refused(ingress)) {
+            let host = text(ingress, "host");
+            let rank = match (default, host.starts_with(DEFAULT_HOST_PREFIX)) {
+                (true, true) => 0,
+                (true, false) => 1,
+                (false, true) => 2,
+                (false, false) => 3,
+            };
+            if !host.is_empty() {
+                ranks
+                    .entry(host)
+                    .and_modify(|known| *known = rank.min(*known))
+                    .or_insert(rank);
+            }
+        }
+    }
+    let mut hosts: Vec<_> = ranks.into_iter().map(|(host, rank)| (rank, host)).collect();
+    hosts.sort_unstable();
+    hosts.into_iter().map(|(_, host)| host.to_owned()).collect()
+}
+
+/// Whether a router said that it does not serve the host. One that has not said anything yet is believed.
+fn refused(ingress: &Value) -> bool {
+    let conditions = ingress.get("conditions").and_then(Value::as_array);
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|c| text(c, "type") == "Admitted" && text(c, "status") != "True")
+}
+
+fn import_mode<'a>(sources: &Sources<'a>) -> Result<Option<&'a str>, NoClusterVersion> {
+    if !sources.import_mode {
+        return Ok(None);
+    }
+    let given = sources
+        .image
+        .and_then(|i| i.pointer("/spec/imageStreamImportMode"))
+        .and_then(Value::as_str);
+    if let Some(given) = given.filter(|mode| !mode.is_empty()) {
+        return Ok(Some(given));
+    }
+    let version = sources.cluster_version.ok_or(NoClusterVersion)?;
+    let architecture = version.pointer("/status/desired/architecture").and_then(Value::as_str);
+    Ok(Some(if architecture == Some("Multi") {
+        "PreserveOriginal"
+    } else {
+        "Legacy"
+    }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! A registry that goes.
+
+use super::*;
+
+// lifecycle 46
+// lifecycle 47
+#[test]
+fn removal_is_told_step_by_step() {
+    let ready = ready();
+    let removed = Findings {
+        state: ManagementState::Removed,
+        removal: Removal::Done,
+        ..findings()
+    };
+    assert_eq!(
+        row(&removed),
+        ["True/Removed", "False/Removed", "False/Removed", "True/Removed"]
+    );
+    let there = Findings {
+        deployment: Some(&ready),
+        removal: Removal::Waiting("pods".into()),
+        ..removed.clone()
+    };
+    assert_eq!(
+        row(&there),
+        ["True/Ready", "True/DeletingDeployment", "False/Removed", "True/Removed"]
+    );
+    let waiting = Findings {
+        removal: Removal::Waiting("pods of Deployment x".into()),
+        ..removed.clone()
+    };
+    assert_eq!(
+        row(&waiting),
+        ["True/Removed", "True/Removing", "False/Removed", "True/Removed"]
+    );
+    assert!(
+        judge(&waiting).verdicts[PROGRESSING]
+            .message
+            .contains("pods of Deployment x")
+    );
+    assert_eq!(judge(&waiting).recheck_after, None);
+    let unreachable = Findings {
+        failing: transient(),
+        failing_since: Some(at(-301)),
+        ..removed
+    };
+    assert_eq!(
+        row(&unreachable),
+        ["True/Removed", "True/Removing", "True/SyncError", "True/Removed"]
+    );
+}
+
+// lifecycle 51
+#[test]
+fn a_removal_that_failed_is_degraded_and_goes_on() {
+    let removal = Removal::Failed("bucket b: access denied".into());
+    let failed = Findings {
+        state: ManagementState::Removed,
+        removal,
+        ..findings()
+    };
+    assert_eq!(
+        row(&failed),
+        ["True/Removed", "True/Removing", "True/RemoveFailed", "True/Removed"]
+    );
+    for index in [PROGRESSING, DEGRADED] {
+        assert!(
+            judge(&failed).verdicts[index]
+                .message
+                .contains("bucket b: access denied")
+        );
+    }
+}
+
+// lifecycle 116: what is stored while the Config is being deleted
+#[test]
+fn a_deletion_that_failed_is_told_in_every_state() {
+    for state in [ManagementState::Managed, ManagementState::Unmanaged] {
+        let removal = Removal::Failed("Service x: conflict".into());
+        let judged = row(&Findings {
+            state,
+            removal,
+            ..findings()
+        });
+        assert_eq!(
+            judged,
+            ["True/Removed", "True/Removing", "True/RemoveFailed", "False/"],
+            "{state:?}"
+        );
+    }
+}

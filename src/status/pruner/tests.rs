@@ -1,0 +1,137 @@
+use super::*;
+
+fn job(name: &str, created: &str, conditions: &[(&str, &str)]) -> Value {
+    let conditions: Vec<_> = conditions
+        .iter()
+        .map(|(type_, status)| json!({"type": type_, "status": status, "reason": "BackoffLimitExceeded", "message": "m"}))
+        .collect();
+    json!({
+        "metadata": {"name": name, "creationTimestamp": created, "labels": {"created-by": "image-pruner"}},
+        "status": {"conditions": conditions},
+    })
+}
+
+fn findings<'a>(jobs: Vec<&'a Value>) -> Findings<'a> {
+    Findings {
+        cron_job: true,
+        suspended: false,
+        jobs,
+        failing: None,
+    }
+}
+
+fn shown(findings: &Findings<'_>) -> [String; 4] {
+    judge(findings).map(|v| format!("{}/{}", v.status.text(), v.reason))
+}
+
+// lifecycle 99
+#[test]
+fn without_any_job_nothing_has_failed() {
+    let fresh = findings(vec![]);
+    assert_eq!(
+        shown(&fresh),
+        ["True/AsExpected", "False/NoJobs", "True/Scheduled", "False/AsExpected"]
+    );
+    assert_eq!(install_status(&fresh), 2);
+}
+
+// lifecycle 100
+#[test]
+fn a_suspended_pruner_is_not_scheduled() {
+    let suspended = Findings {
+        suspended: true,
+        ..findings(vec![])
+    };
+    assert_eq!(shown(&suspended)[2], "False/Suspended");
+    assert_eq!(install_status(&suspended), 1);
+}
+
+#[test]
+fn without_cron_job_it_is_not_available() {
+    let absent = Findings {
+        cron_job: false,
+        ..findings(vec![])
+    };
+    assert_eq!(shown(&absent)[0], "False/Error");
+    assert_eq!(install_status(&absent), 0);
+}
+
+// lifecycle 101
+// lifecycle 102
+#[test]
+fn the_newest_finished_job_decides() {
+    let old = job("old", "2026-01-01T00:00:00Z", &[("Complete", "True")]);
+    let failed = job(
+        "failed",
+        "2026-01-02T00:00:00Z",
+        &[("FailureTarget", "True"), ("Failed", "True")],
+    );
+    let running = job("running", "2026-01-03T00:00:00Z", &[]);
+    let halted = job(
+        "halted",
+        "2026-01-04T00:00:00Z",
+        &[("Suspended", "True"), ("Failed", "False")],
+    );
+    let finding = findings(vec![&running, &failed, &halted, &old]);
+    assert_eq!(shown(&finding)[1], "True/BackoffLimitExceeded");
+    assert_eq!(shown(&finding)[3], "True/JobFailed");
+    let message = &judge(&finding)[3].message;
+    assert!(message.contains("Job failed failed: m"), "{message}");
+    let later = job(
+        "later",
+        "2026-01-05T00:00:00Z",
+        &[("SuccessCriteriaMet", "True"), ("Complete", "True")],
+    );
+    let mended = findings(vec![&later, &failed, &old]);
+    assert_eq!(
+        shown(&mended),
+        [
+            "True/AsExpected",
+            "False/Complete",
+            "True/Scheduled",
+            "False/AsExpected"
+        ]
+    );
+}
+
+// lifecycle 103
+#[test]
+fn jobs_of_others_do_not_count() {
+    let mut foreign = job("foreign", "2026-01-02T00:00:00Z", &[("Failed", "True")]);
+    foreign["metadata"]["labels"]["created-by"] = json!("somebody");
+    assert_eq!(shown(&findings(vec![&foreign]))[3], "False/AsExpected");
+    foreign["metadata"]["ownerReferences"] = json!([{"kind": "CronJob", "name": "image-pruner"}]);
+    assert_eq!(
+        shown(&findings(vec![&foreign]))[3],
+        "True/JobFailed",
+        "owned by the CronJob"
+    );
+}
+
+// lifecycle 104
+#[test]
+fn what_cannot_be_applied_beats_a_failed_job() {
+    let failed = job("failed", "2026-01-02T00:00:00Z", &[("Failed", "True")]);
+    let finding = Findings {
+        failing: Some("CronJob: forbidden"),
+        ..findings(vec![&failed])
+    };
+    assert_eq!(shown(&finding)[3], "True/SyncError");
+    assert!(judge(&finding)[3].message.contains("CronJob: forbidden"));
+}
+
+#[test]
+fn a_settled_status_is_not_written_and_foreign_conditions_stay() {
+    let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let stored = json!({"conditions": [{"type": "Foreign", "status": "True"}], "future": 1});
+    let verdicts = judge(&findings(vec![]));
+    let patch = status_patch(&stored, 3, &verdicts, now).unwrap();
+    assert_eq!(patch["status"]["observedGeneration"], json!(3));
+    assert_eq!(patch["status"].get("future"), None, "left alone");
+    let conditions = patch["status"]["conditions"].as_array().unwrap();
+    let types: Vec<_> = conditions.iter().map(|c| text(c, "type")).collect();
+    assert_eq!(types, ["Foreign", "Available", "Failed", "Scheduled", "Degraded"]);
+    let later = "2026-01-02T00:00:00Z".parse().unwrap();
+    assert_eq!(status_patch(&patch["status"], 3, &verdicts, later), None);
+    assert!(status_patch(&Value::Null, 3, &verdicts, now).is_some());
+}

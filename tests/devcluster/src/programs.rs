@@ -1,0 +1,322 @@
+//! The programs of a cluster: found by `KUBEBUILDER_ASSETS`, or built once from the Go modules pinned in `tools/`.
+//!
+//! Each group is a Go module of its own, so that their versions do not bind each other. What is built is kept in
+//! `${XDG_CACHE_HOME:-~/.cache}/image-registry-operator/devcluster/GROUP-HASH`, where the hash covers the module's files
+//! and the build flags: a change of either builds anew, a second run builds nothing.
+
+use crate::files;
+use anyhow::{Context as _, Result, bail};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+/// Version that the Kubernetes programs report; without it they call themselves v0.0.0. Equal to tools/kubernetes/go.mod.
+const KUBERNETES_VERSION: &str = "v1.35.4";
+
+/// One Go module under `tools/` and what is built from it.
+#[derive(Debug)]
+struct Group {
+    name: &'static str,
+    /// Program and Go package.
+    programs: &'static [(&'static str, &'static str)],
+    tags: &'static str,
+}
+
+const GROUPS: &[Group] = &[
+    Group {
+        name: "kubernetes",
+        programs: &[
+            ("etcd", "go.etcd.io/etcd/server/v3"),
+            ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+            (
+                "kube-controller-manager",
+                "k8s.io/kubernetes/cmd/kube-controller-manager",
+            ),
+            ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+            ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+            ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+        ],
+        tags: "",
+    },
+    Group {
+        name: "kwok",
+        programs: &[("kwok", "sigs.k8s.io/kwok/cmd/kwok")],
+        tags: "",
+    },
+    Group {
+        name: "containerd",
+        programs: &[
+            ("containerd", "github.com/containerd/containerd/v2/cmd/containerd"),
+            (
+                "containerd-shim-runc-v2",
+                "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+            ),
+            ("ctr", "github.com/containerd/containerd/v2/cmd/ctr"),
+        ],
+        // Snapshotters that nobody uses here and that want C libraries.
+        tags: "no_btrfs no_devmapper no_zfs",
+    },
+    Group {
+        name: "cni",
+        programs: &[
+            ("ptp", "github.com/containernetworking/plugins/plugins/main/ptp"),
+            (
+                "loopback",
+                "github.com/containernetworking/plugins/plugins/main/loopback",
+            ),
+            (
+                "host-local",
+                "github.com/containernetworking/plugins/plugins/ipam/host-local",
+            ),
+            ("portmap", "github.com/containernetworking/plugins/plugins/meta/portmap"),
+        ],
+        tags: "",
+    },
+    Group {
+        name: "crane",
+        programs: &[("crane", "github.com/google/go-containerregistry/cmd/crane")],
+        tags: "",
+    },
+    Group {
+        name: "registry",
+        programs: &[("registry", ".")],
+        tags: "",
+    },
+    Group {
+        name: "pause",
+        programs: &[("pause", ".")],
+        tags: "",
+    },
+];
+
+/// What a control plane and simulated nodes consist of.
+pub const SIMULATED: &[&str] = &[
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kwok",
+];
+/// What real nodes need on top.
+pub const REAL: &[&str] = &[
+    "kubelet",
+    "kube-proxy",
+    "containerd",
+    "containerd-shim-runc-v2",
+    "ctr",
+    "ptp",
+    "loopback",
+    "host-local",
+    "portmap",
+    "pause",
+];
+/// Every program there is, for `devcluster programs`.
+pub fn all() -> Vec<&'static str> {
+    GROUPS
+        .iter()
+        .flat_map(|group| group.programs)
+        .map(|(name, _)| *name)
+        .collect()
+}
+
+/// Where programs are.
+#[derive(Clone, Debug, Default)]
+pub struct Programs {
+    paths: BTreeMap<String, PathBuf>,
+}
+
+impl Programs {
+    /// The path of a program that [`ensure`] was asked for.
+    pub fn path(&self, name: &str) -> Result<&Path> {
+        self.paths
+            .get(name)
+            .map(PathBuf::as_path)
+            .with_context(|| format!("program {name} was not asked for"))
+    }
+
+    /// The directory of a program.
+    pub fn directory(&self, name: &str) -> Result<&Path> {
+        self.path(name)?
+            .parent()
+            .with_context(|| format!("program {name} has no directory"))
+    }
+}
+
+/// Finds the named programs and builds those that are nowhere; waits for another process that builds the same.
+pub async fn ensure(names: &[&str]) -> Result<Programs> {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    tokio::task::spawn_blocking(move || ensure_blocking(&names)).await?
+}
+
+fn ensure_blocking(names: &[String]) -> Result<Programs> {
+    let mut programs = Programs::default();
+    let assets = std::env::var_os("KUBEBUILDER_ASSETS")
+        .filter(|v| !v.is_empty())
+        .map(PathBuf::from);
+    let mut wanted: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+    for name in names {
+        if let Some(path) = assets
+            .as_ref()
+            .map(|directory| directory.join(name))
+            .filter(|path| path.is_file())
+        {
+            programs.paths.insert(name.clone(), path);
+            continue;
+        }
+        let group = GROUPS
+            .iter()
+            .position(|group| group.programs.iter().any(|(program, _)| program == name));
+        wanted
+            .entry(group.with_context(|| format!("there is no program {name}"))?)
+            .or_default()
+            .push(name);
+    }
+    for (index, names) in wanted {
+        let group = &GROUPS[index];
+        let directory = cache()?.join(format!("{}-{}", group.name, hash(group)?));
+        build(group, &names, &directory)?;
+        for name in names {
+            programs.paths.insert(name.to_owned(), directory.join(name));
+        }
+    }
+    Ok(programs)
+}
+
+/// Directory of a group's Go module.
+fn module(group: &Group) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(group.name)
+}
+
+fn cache() -> Result<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .filter(|v| !v.is_empty())
+        .map(PathBuf::from);
+    let base = match base {
+        Some(base) => base,
+        None => {
+            PathBuf::from(std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?).join(".cache")
+        }
+    };
+    Ok(base.join("image-registry-operator/devcluster"))
+}
+
+fn link_flags(group: &Group) -> String {
+    let mut flags = "-s -w".to_owned();
+    if group.name == "kubernetes" {
+        let mut parts = KUBERNETES_VERSION.trim_start_matches('v').split('.');
+        for (variable, value) in [
+            ("gitVersion", KUBERNETES_VERSION),
+            ("gitMajor", parts.next().unwrap_or_default()),
+            ("gitMinor", parts.next().unwrap_or_default()),
+        ] {
+            flags.push_str(" -X k8s.io/component-base/version.");
+            flags.push_str(variable);
+            flags.push('=');
+            flags.push_str(value);
+        }
+    }
+    flags
+}
+
+/// What a group is built from, as twelve hex digits.
+fn hash(group: &Group) -> Result<String> {
+    use std::fmt::Write as _;
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    let mut sources = files::list(&module(group), "mod")?;
+    sources.extend(files::list(&module(group), "sum")?);
+    sources.extend(files::list(&module(group), "go")?);
+    for source in sources {
+        context.update(&std::fs::read(&source).with_context(|| format!("cannot read {}", source.display()))?);
+    }
+    context.update(format!("{} {}", link_flags(group), group.tags).as_bytes());
+    let mut text = String::new();
+    for byte in &context.finish().as_ref()[..6] {
+        write!(text, "{byte:02x}")?;
+    }
+    Ok(text)
+}
+
+fn build(group: &Group, names: &[&str], directory: &Path) -> Result<()> {
+    let missing = || -> Vec<&(&str, &str)> {
+        group
+            .programs
+            .iter()
+            .filter(|(name, _)| names.contains(name) && !directory.join(name).is_file())
+            .collect()
+    };
+    if missing().is_empty() {
+        return Ok(());
+    }
+    files::create_dir(directory)?;
+    let lock = File::create(directory.join("lock")).context("cannot create a lock file")?;
+    if lock.try_lock().is_err() {
+        progress(&format!("another process builds {}; waiting for it", group.name));
+        lock.lock().context("cannot lock")?;
+    }
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
+    progress(&format!(
+        "building {} (once; kept in {})",
+        list.join(", "),
+        directory.display()
+    ));
+    let start = Instant::now();
+    // One by one: what they share is in Go's own cache after the first, and a killed build keeps what it has finished.
+    let unfinished = directory.join("unfinished");
+    for (name, package) in &missing {
+        files::create_dir(&unfinished)?;
+        let output = unfinished.join(name);
+        go_build(group, package, &output)?;
+        std::fs::rename(&output, directory.join(name)).with_context(|| format!("cannot store {name}"))?;
+        progress(&format!("  {name} after {} s", start.elapsed().as_secs()));
+    }
+    // Ignored: an empty directory in a cache.
+    let _ = std::fs::remove_dir(&unfinished);
+    Ok(())
+}
+
+fn go_build(group: &Group, package: &str, output: &Path) -> Result<()> {
+    let mut command = Command::new("go");
+    // The caller's environment stays: GOPROXY, GOFLAGS and the proxies are how a machine reaches its modules.
+    command
+        .current_dir(module(group))
+        .env("CGO_ENABLED", "0")
+        .env("GOTOOLCHAIN", "auto");
+    command.args([
+        "build",
+        "-trimpath",
+        "-ldflags",
+        &link_flags(group),
+        "-tags",
+        group.tags,
+        "-o",
+    ]);
+    command.arg(output).arg(package);
+    let result = match command.output() {
+        Ok(result) => result,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
+            "{} must be built, and there is no `go` in PATH: install Go 1.26 or newer (https://go.dev/dl), or name a directory that \
+             holds the program in KUBEBUILDER_ASSETS",
+            output.file_name().unwrap_or_default().display()
+        ),
+        Err(error) => return Err(error).context("cannot run go"),
+    };
+    if !result.status.success() {
+        bail!(
+            "building {package} failed:\n{}",
+            String::from_utf8_lossy(&result.stderr)
+        );
+    }
+    Ok(())
+}
+
+/// A build lasts minutes: told straight to the terminal, because a test's captured output would hide it.
+fn progress(line: &str) {
+    let _ = writeln!(std::io::stderr(), "devcluster: {line}");
+}

@@ -1,0 +1,295 @@
+//! The program as a process, as far as it needs no API server: arguments, files, exit status, signals.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// A directory with everything a good start needs, but an API server that refuses connections.
+struct Stage {
+    dir: tempfile::TempDir,
+    config: String,
+    without: Option<&'static str>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = rcgen::generate_simple_self_signed(vec!["operator.test".to_owned()]).unwrap();
+        fs::write(dir.path().join("tls.crt"), pair.cert.pem()).unwrap();
+        fs::write(dir.path().join("tls.key"), pair.signing_key.serialize_pem()).unwrap();
+        // A port that was free a moment ago and is closed now.
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let kubeconfig = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
+             clusters: [{{name: c, cluster: {{server: 'http://{closed}'}}}}]\nusers: [{{name: u, user: {{}}}}]\n"
+        );
+        fs::write(dir.path().join("kubeconfig"), kubeconfig).unwrap();
+        Self {
+            dir,
+            config: "servingInfo: {bindAddress: '127.0.0.1:0'}".to_owned(),
+            without: None,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self, more: &[&str]) -> Command {
+        fs::write(self.path("config.yaml"), &self.config).unwrap();
+        let mut command = bare();
+        for (name, value) in [
+            ("OPERATOR_IMAGE", "op:1"),
+            ("IMAGE", "reg:1"),
+            ("IMAGE_PRUNER", "cli:1"),
+        ] {
+            if self.without != Some(name) {
+                command.env(name, value);
+            }
+        }
+        for (flag, file) in [
+            ("config", "config.yaml"),
+            ("serving-cert", "tls.crt"),
+            ("serving-key", "tls.key"),
+        ] {
+            command.arg(format!("--{flag}={}", self.path(file).display()));
+        }
+        command
+            .arg(format!("--kubeconfig={}", self.path("kubeconfig").display()))
+            .args(more);
+        command
+    }
+
+    fn refused(&self, more: &[&str]) -> String {
+        let (status, log) = end(&mut self.command(more));
+        assert_eq!(status, Some(1), "{log}");
+        log
+    }
+}
+
+fn bare() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cluster-image-registry-operator"));
+    command
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Exit status and output of a program that ends by itself.
+fn end(command: &mut Command) -> (Option<i32>, String) {
+    let mut running = Running(command.spawn().unwrap());
+    let status = running.wait();
+    let (mut out, mut log) = (String::new(), String::new());
+    running.0.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    running.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    (status, out + &log)
+}
+
+/// Killed when a test fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn wait(&mut self) -> Option<i32> {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(started.elapsed() < Duration::from_secs(20), "the process does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(
+            Command::new("kill")
+                .args([&format!("-{name}"), &self.0.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    fn log(&mut self) -> BufReader<ChildStderr> {
+        BufReader::new(self.0.stderr.take().unwrap())
+    }
+}
+
+/// Reads up to a line with `words`.
+fn await_line(log: &mut BufReader<ChildStderr>, words: &str) -> String {
+    let mut all = String::new();
+    loop {
+        let mut line = String::new();
+        assert!(
+            log.read_line(&mut line).unwrap() > 0,
+            "no line with {words:?} in:\n{all}"
+        );
+        if line.contains(words) {
+            return line;
+        }
+        all += &line;
+    }
+}
+
+fn show(path: &Path) -> String {
+    path.display().to_string()
+}
+
+// lifecycle 9
+#[test]
+fn unknown_flags_are_refused_with_status_1_and_help_is_0() {
+    for wrong in ["-v", "--leader-elect", "frobnicate"] {
+        let (status, log) = end(bare().arg(wrong));
+        assert_eq!(status, Some(1), "{wrong}: {log}");
+        assert!(log.contains(wrong), "{log}");
+    }
+    let (status, help) = end(bare().arg("--help"));
+    assert_eq!(status, Some(0));
+    for flag in ["--kubeconfig", "--files", "--config"] {
+        assert!(help.contains(flag), "{help}");
+    }
+}
+
+// lifecycle 3, deploy 20, 21
+#[test]
+fn a_missing_or_malformed_config_file_is_named() {
+    let mut stage = Stage::new();
+    let missing = show(&stage.path("nothing.yaml"));
+    let (status, log) = end(bare()
+        .args(["--config", &missing])
+        .env("OPERATOR_IMAGE", "a")
+        .env("IMAGE", "b")
+        .env("IMAGE_PRUNER", "c"));
+    assert_eq!(status, Some(1), "{log}");
+    assert!(log.contains(&missing), "{log}");
+    stage.config = "servingInfo: [".to_owned();
+    assert!(stage.refused(&[]).contains(&show(&stage.path("config.yaml"))));
+}
+
+// lifecycle 5, deploy 25
+#[test]
+fn an_unknown_version_or_cipher_suite_is_named() {
+    let mut stage = Stage::new();
+    stage.config = "servingInfo: {bindAddress: '127.0.0.1:0', minTLSVersion: VersionTLS99}".to_owned();
+    assert!(stage.refused(&[]).contains("VersionTLS99"));
+    stage.config = "servingInfo: {bindAddress: '127.0.0.1:0', cipherSuites: [TLS_WRONG]}".to_owned();
+    assert!(stage.refused(&[]).contains("TLS_WRONG"));
+}
+
+// lifecycle 7
+#[test]
+fn a_missing_key_is_named() {
+    let stage = Stage::new();
+    fs::remove_file(stage.path("tls.key")).unwrap();
+    assert!(stage.refused(&[]).contains(&show(&stage.path("tls.key"))));
+}
+
+#[test]
+fn a_busy_port_is_named() {
+    let mut stage = Stage::new();
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = busy.local_addr().unwrap().to_string();
+    stage.config = format!("servingInfo: {{bindAddress: '{address}'}}");
+    assert!(stage.refused(&[]).contains(&address));
+}
+
+// deploy 31
+#[test]
+fn a_missing_image_is_named() {
+    for name in ["OPERATOR_IMAGE", "IMAGE", "IMAGE_PRUNER"] {
+        let mut stage = Stage::new();
+        stage.without = Some(name);
+        assert!(stage.refused(&[]).contains(&format!(" {name} ")));
+    }
+}
+
+#[test]
+fn a_directory_cannot_be_watched() {
+    let stage = Stage::new();
+    let dir = show(stage.dir.path());
+    assert!(stage.refused(&["--files", &dir]).contains(&dir));
+}
+
+#[test]
+fn the_variable_kubeconfig_is_not_consulted() {
+    let stage = Stage::new();
+    let kubeconfig = stage.path("kubeconfig");
+    let mut command = stage.command(&[]);
+    let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+    let mut again = bare();
+    again.args(
+        arguments
+            .iter()
+            .filter(|argument| !argument.to_string_lossy().starts_with("--kubeconfig")),
+    );
+    again.envs(
+        command
+            .env("KUBECONFIG", kubeconfig)
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    let (status, log) = end(&mut again);
+    assert_eq!(status, Some(1), "{log}");
+    assert!(log.contains("no --kubeconfig was given"), "{log}");
+}
+
+// deploy 19: the arguments of the shipped Deployment
+#[test]
+fn the_shipped_arguments_are_accepted_and_the_files_watched() {
+    let stage = Stage::new();
+    let files: Vec<_> = ["tls-ca-bundle.pem", "tls.crt", "tls.key", "config.yaml"]
+        .map(|f| show(&stage.path(f)))
+        .into();
+    fs::write(&files[0], "").unwrap();
+    let flags: Vec<_> = files.iter().map(|file| format!("--files={file}")).collect();
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let mut running = Running(stage.command(&flags).spawn().unwrap());
+    let mut log = running.log();
+    await_line(&mut log, &format!("Watching files [{}]", files.join(" ")));
+    await_line(&mut log, "Overwriting root TLS certificate authority trust store");
+    await_line(&mut log, "serving metrics on 127.0.0.1:");
+    await_line(&mut log, "attempting to acquire lease");
+}
+
+// lifecycle 1.8: a signal while waiting for the lease
+#[test]
+fn a_signal_while_waiting_for_the_lease_ends_in_order() {
+    for name in ["INT", "TERM"] {
+        let stage = Stage::new();
+        let mut running = Running(stage.command(&[]).spawn().unwrap());
+        let mut log = running.log();
+        await_line(&mut log, "attempting to acquire lease");
+        let signalled = Instant::now();
+        running.signal(name);
+        assert_eq!(running.wait(), Some(0), "{name}");
+        assert!(signalled.elapsed() < Duration::from_secs(2), "{name}");
+    }
+}
+
+// lifecycle 15, deploy 26
+#[test]
+fn a_changed_file_ends_the_process_in_order() {
+    let stage = Stage::new();
+    let watched = stage.path("tls.crt");
+    let mut running = Running(stage.command(&["--files", &show(&watched)]).spawn().unwrap());
+    let mut log = running.log();
+    await_line(&mut log, "attempting to acquire lease");
+    fs::write(&watched, "other").unwrap();
+    let line = await_line(&mut log, "object changed");
+    assert!(line.contains(&show(&watched)), "{line}");
+    assert_eq!(running.wait(), Some(0));
+}

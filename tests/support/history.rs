@@ -1,0 +1,104 @@
+//! Every version of an object that a watch told, to judge a whole course and not its end.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use futures::StreamExt;
+use image_registry_operator::api::ObjectRef;
+use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+use super::Lab;
+
+/// Records until it is dropped.
+pub struct History {
+    versions: Arc<Mutex<Vec<(Instant, Value)>>>,
+    task: JoinHandle<()>,
+}
+
+impl Lab {
+    /// Records all objects of a kind (and namespace) from now on.
+    pub async fn record(&self, reference: &ObjectRef) -> History {
+        let versions = Arc::new(Mutex::new(Vec::new()));
+        let (sink, api) = (versions.clone(), self.api(reference));
+        let (ready, wait) = tokio::sync::oneshot::channel();
+        let task = tokio::spawn(async move {
+            let config = watcher::Config {
+                initial_list_strategy: InitialListStrategy::ListWatch,
+                ..Default::default()
+            };
+            let mut stream = Box::pin(watcher(api, config));
+            let mut ready = Some(ready);
+            while let Some(event) = stream.next().await {
+                match event {
+                    Ok(Event::Apply(object) | Event::InitApply(object)) => {
+                        sink.lock()
+                            .unwrap()
+                            .push((Instant::now(), serde_json::to_value(object).unwrap()));
+                    }
+                    Ok(Event::InitDone) => {
+                        if let Some(ready) = ready.take() {
+                            let _ = ready.send(());
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        });
+        wait.await.expect("the watch begins");
+        History { versions, task }
+    }
+}
+
+impl History {
+    /// All versions so far.
+    pub fn versions(&self) -> Vec<(Instant, Value)> {
+        self.versions.lock().unwrap().clone()
+    }
+
+    /// Names of the objects that were seen.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self
+            .versions()
+            .iter()
+            .map(|(_, o)| o["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Conditions that came back to a status that they had left, with the statuses in order.
+    pub fn reversals(&self) -> Vec<String> {
+        let mut courses: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (_, object) in self.versions() {
+            for condition in object
+                .pointer("/status/conditions")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+            {
+                let course = courses
+                    .entry(condition["type"].as_str().unwrap().to_owned())
+                    .or_default();
+                let status = condition["status"].as_str().unwrap();
+                if course.last().is_none_or(|last| last != status) {
+                    course.push(status.to_owned());
+                }
+            }
+        }
+        let turned = |course: &Vec<String>| course.iter().enumerate().any(|(i, s)| course[..i].contains(s));
+        let turned = courses.iter().filter(|(_, course)| turned(course));
+        turned
+            .map(|(type_, course)| format!("{type_}: {}", course.join(" -> ")))
+            .collect()
+    }
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,142 @@
+//! The operator as a process, under the ServiceAccount that `deploy/` ships.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+
+use super::Lab;
+
+const NAMESPACE: &str = "openshift-image-registry";
+const ACCOUNT: &str = "cluster-image-registry-operator";
+
+/// A running operator; dropping it kills it.
+pub struct Operator {
+    child: Child,
+    log: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl Lab {
+    /// Starts the operator.
+    pub async fn operator(&self) -> Operator {
+        self.operator_with(&[]).await
+    }
+
+    /// Starts the operator with more, or other, environment.
+    pub async fn operator_with(&self, environment: &[(&str, &str)]) -> Operator {
+        let kubeconfig = self
+            .cluster
+            .service_account_kubeconfig(NAMESPACE, ACCOUNT)
+            .await
+            .unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let (cert, key) = (directory.path().join("tls.crt"), directory.path().join("tls.key"));
+        fs::write(&cert, signed.cert.pem()).unwrap();
+        fs::write(&key, signed.signing_key.serialize_pem()).unwrap();
+        let config = directory.path().join("config.yaml");
+        fs::write(&config, "servingInfo:\n  bindAddress: 127.0.0.1:0\n").unwrap();
+        let log = self.cluster.directory().join(format!("operator-{}.log", unique()));
+        let file = File::create(&log).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cluster-image-registry-operator"));
+        command
+            .env_clear()
+            .envs([
+                ("RELEASE_VERSION", "4.22.0-test"),
+                ("OPERATOR_IMAGE_VERSION", "4.22.0-test"),
+                ("OPERATOR_IMAGE", "localhost/operator:dev"),
+                ("IMAGE", "localhost/registry:dev"),
+                ("IMAGE_PRUNER", "localhost/cli:dev"),
+                ("WATCH_NAMESPACE", NAMESPACE),
+                ("RUST_BACKTRACE", "1"),
+            ])
+            .envs(environment.iter().copied())
+            .arg("--kubeconfig")
+            .arg(kubeconfig)
+            .arg("--config")
+            .arg(config)
+            .arg("--serving-cert")
+            .arg(cert)
+            .arg("--serving-key")
+            .arg(key)
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .kill_on_drop(true);
+        Operator {
+            child: command.spawn().unwrap(),
+            log,
+            _directory: directory,
+        }
+    }
+}
+
+fn unique() -> usize {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Operator {
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// SIGTERM, and its exit status.
+    pub async fn stop(mut self) -> ExitStatus {
+        signal(self.pid(), "TERM");
+        tokio::time::timeout(Duration::from_secs(10), self.child.wait())
+            .await
+            .expect("it ends")
+            .unwrap()
+    }
+
+    /// SIGKILL.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        tokio::time::timeout(super::PATIENCE, self.child.wait())
+            .await
+            .expect("it ends")
+            .unwrap()
+    }
+}
+
+/// Sends a signal to a process that this test started.
+pub fn signal(pid: u32, name: &str) {
+    let status = std::process::Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<_> = log.lines().rev().take(40).collect();
+            eprintln!(
+                "--- last lines of the operator's log\n{}",
+                tail.into_iter().rev().collect::<Vec<_>>().join("\n")
+            );
+        }
+    }
+}
