@@ -62,7 +62,10 @@ pub struct Failure {
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
-        Self { fault, verdicts: Vec::new() }
+        Self {
+            fault,
+            verdicts: Vec::new(),
+        }
     }
 }
 

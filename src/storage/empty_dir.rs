@@ -32,7 +32,11 @@ fn not_shared(replicas: i32) -> String {
 
 fn notices(config: &Config) -> Vec<Notice> {
     let replicas = config.spec.replicas;
-    let warning = || Notice { warning: true, reason: "EphemeralStorageNotShared", note: not_shared(replicas) };
+    let warning = || Notice {
+        warning: true,
+        reason: "EphemeralStorageNotShared",
+        note: not_shared(replicas),
+    };
     (replicas > 1 && edited(config)).then(warning).into_iter().collect()
 }
 
@@ -53,7 +57,11 @@ impl Driver for EmptyDir {
 
     fn resolve(&self, _config: &Config, _storage: &Storage, _snapshot: &Snapshot) -> Result<Target, Rejection> {
         let facts = claim::filesystem(NAME, json!({"name": claim::VOLUME, "emptyDir": {}}));
-        Ok(Target { location: Some(String::new()), named: true, facts })
+        Ok(Target {
+            location: Some(String::new()),
+            named: true,
+            facts,
+        })
     }
 
     async fn exists(&self, step: &Step<'_>) -> Result<Existence, Failure> {

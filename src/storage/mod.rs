@@ -101,7 +101,11 @@ impl Outcome {
     /// An outcome that changes nothing of what is stored.
     fn unchanged(config: &Config) -> Self {
         let storage_managed = config.status.as_ref().is_some_and(|s| s.storage_managed);
-        Self { storage_managed, own_conditions: STORAGE_CONDITIONS, ..Self::default() }
+        Self {
+            storage_managed,
+            own_conditions: STORAGE_CONDITIONS,
+            ..Self::default()
+        }
     }
 }
 
@@ -111,7 +115,12 @@ impl Outcome {
 pub async fn ensure(config: &Config, snapshot: &Snapshot, claims: &impl Claims) -> Outcome {
     let selected = match select::select(config, snapshot) {
         Ok(selected) => selected,
-        Err(fault) => return Outcome { fault: Some(fault), ..Outcome::unchanged(config) },
+        Err(fault) => {
+            return Outcome {
+                fault: Some(fault),
+                ..Outcome::unchanged(config)
+            };
+        }
     };
     match selected.backend {
         pvc::NAME => ensure::ensure(&pvc::Pvc { claims }, config, snapshot, &selected).await,
@@ -137,7 +146,10 @@ pub async fn remove(config: &Config, snapshot: &Snapshot, claims: &impl Claims, 
     match stored.backends().as_slice() {
         [] => remove::forget(config),
         [pvc::NAME] => remove::remove(&pvc::Pvc { claims }, config, snapshot, deleting_config).await,
-        [empty_dir::NAME] => Outcome { own_conditions: &[], ..remove::forget(config) },
+        [empty_dir::NAME] => Outcome {
+            own_conditions: &[],
+            ..remove::forget(config)
+        },
         [other] => remove::without_driver(other, config, deleting_config),
         several => {
             let message = format!(
@@ -145,7 +157,10 @@ pub async fn remove(config: &Config, snapshot: &Snapshot, claims: &impl Claims, 
                 several.len(),
                 several.join(", ")
             );
-            Outcome { fault: Some(Fault::config(message)), ..Outcome::unchanged(config) }
+            Outcome {
+                fault: Some(Fault::config(message)),
+                ..Outcome::unchanged(config)
+            }
         }
     }
 }

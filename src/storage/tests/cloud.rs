@@ -15,7 +15,10 @@ struct Site {
 
 impl Site {
     fn new(storage: Value) -> Self {
-        Self { world: World::with_storage(storage), cloud: Cloud::default() }
+        Self {
+            world: World::with_storage(storage),
+            cloud: Cloud::default(),
+        }
     }
 
     async fn step(&self) -> Outcome {
@@ -74,7 +77,10 @@ async fn the_name_is_recorded_before_anything_is_created() {
     let last = site.settle().await;
     assert_eq!(site.calls(), ["create", "mark", "harden"]);
     assert_eq!(site.world.state(), Some("Managed"));
-    assert_eq!(site.world.status(), &json!({"s3": {"bucket": CHOSEN}, "managementState": "Managed"}));
+    assert_eq!(
+        site.world.status(),
+        &json!({"s3": {"bucket": CHOSEN}, "managementState": "Managed"})
+    );
     assert_eq!(last.facts.unwrap().env[0].name, "REGISTRY_STORAGE_S3_ACCESSKEY");
 }
 
@@ -99,7 +105,11 @@ async fn a_death_between_any_two_steps_ends_with_one_owned_and_marked_bucket() {
                 assert_eq!(site.calls().iter().filter(|c| *c == "create").count(), 1, "{at}");
                 assert_eq!(site.cloud.buckets.borrow().len(), 1, "{at}");
                 let bucket = site.cloud.bucket(CHOSEN).unwrap();
-                assert_eq!((bucket.mark.as_deref(), bucket.hardened), (Some("blue-x7k2p"), true), "{at}");
+                assert_eq!(
+                    (bucket.mark.as_deref(), bucket.hardened),
+                    (Some("blue-x7k2p"), true),
+                    "{at}"
+                );
                 assert_eq!(site.world.state(), Some("Managed"), "{at}");
             }
         }
@@ -111,12 +121,19 @@ async fn a_death_between_any_two_steps_ends_with_one_owned_and_marked_bucket() {
 async fn a_users_bucket_is_never_marked_and_never_deleted() {
     for (storage, state, calls) in [
         (json!({"s3": {"bucket": "of-a-user"}}), "Unmanaged", vec![]),
-        (json!({"s3": {"bucket": "of-a-user"}, "managementState": "Managed"}), "Managed", vec!["harden"]),
+        (
+            json!({"s3": {"bucket": "of-a-user"}, "managementState": "Managed"}),
+            "Managed",
+            vec!["harden"],
+        ),
     ] {
         let mut site = Site::new(storage);
         site.cloud.put("of-a-user", 9, None);
         site.settle().await;
-        assert_eq!((site.world.state(), site.calls()), (Some(state), calls.iter().map(ToString::to_string).collect()));
+        assert_eq!(
+            (site.world.state(), site.calls()),
+            (Some(state), calls.iter().map(ToString::to_string).collect())
+        );
         site.world.edit(json!({"managementState": "Removed"}));
         let outcome = site.pass().await;
         assert!(outcome.done && site.calls().len() == calls.len());
@@ -160,7 +177,10 @@ async fn a_config_copied_from_another_cluster_deletes_nothing() {
     site.settle().await;
     site.world.edit(json!({"managementState": "Removed"}));
     assert!(site.pass().await.done && site.world.message().contains("the mark of green"));
-    assert_eq!((site.calls(), site.cloud.bucket("of-green").unwrap().images), (vec![], 5));
+    assert_eq!(
+        (site.calls(), site.cloud.bucket("of-green").unwrap().images),
+        (vec![], 5)
+    );
 }
 
 // storage-decisions 4, storage-core 44
@@ -181,7 +201,8 @@ async fn unreadable_marks_keep_the_data_until_the_user_lets_go() {
 async fn another_endpoint_is_other_storage() {
     let mut site = Site::applied(json!({"s3": {}})).await;
     site.cloud.with_images(CHOSEN, 3);
-    site.world.edit(json!({"storage": {"s3": {"regionEndpoint": "https://elsewhere.example"}}}));
+    site.world
+        .edit(json!({"storage": {"s3": {"regionEndpoint": "https://elsewhere.example"}}}));
     let outcome = site.pass().await;
     assert!(outcome.reconfigured && outcome.notices.iter().any(|n| n.reason == "StorageReconfigured"));
     assert_eq!(site.world.state(), Some("Unmanaged"));
@@ -202,7 +223,8 @@ async fn a_bucket_of_the_intended_name_that_holds_objects_is_the_users() {
 async fn a_record_of_another_location_adopts_nothing() {
     let mut site = Site::applied(json!({"s3": {}})).await;
     site.cloud.put("empty-one-of-a-user", 0, None);
-    site.world.edit(json!({"storage": {"s3": {"bucket": "empty-one-of-a-user"}}}));
+    site.world
+        .edit(json!({"storage": {"s3": {"bucket": "empty-one-of-a-user"}}}));
     site.settle().await;
     assert_eq!((site.note(), site.calls()), (Some("/chosen-by-driver"), vec![]));
     assert_eq!(site.world.state(), Some("Unmanaged"));
@@ -231,10 +253,14 @@ async fn removal_empties_in_steps_and_forgets_name_state_and_record() {
     site.world.edit(json!({"managementState": "Removed"}));
     site.settle().await;
     assert_eq!(site.calls(), ["delete image", "delete image", "delete bucket"]);
-    assert_eq!(site.world.storage(), &json!({"s3": {"regionEndpoint": "https://e.example"}}));
+    assert_eq!(
+        site.world.storage(),
+        &json!({"s3": {"regionEndpoint": "https://e.example"}})
+    );
     assert_eq!((site.world.status(), site.note()), (&json!({}), None));
     site.cloud.put("of-a-user", 1, None);
-    site.world.edit(json!({"managementState": "Managed", "storage": {"s3": {"bucket": "of-a-user"}}}));
+    site.world
+        .edit(json!({"managementState": "Managed", "storage": {"s3": {"bucket": "of-a-user"}}}));
     site.settle().await;
     assert_eq!(site.world.state(), Some("Unmanaged"));
 }
@@ -244,7 +270,8 @@ async fn removal_empties_in_steps_and_forgets_name_state_and_record() {
 async fn removal_takes_the_bucket_of_the_status_and_leaves_the_name_in_the_spec() {
     let mut site = Site::applied(json!({"s3": {}})).await;
     site.cloud.put("of-a-user", 1, Some("blue-x7k2p"));
-    site.world.edit(json!({"managementState": "Removed", "storage": {"s3": {"bucket": "of-a-user"}}}));
+    site.world
+        .edit(json!({"managementState": "Removed", "storage": {"s3": {"bucket": "of-a-user"}}}));
     site.settle().await;
     assert!(site.cloud.bucket(CHOSEN).is_none() && site.cloud.bucket("of-a-user").is_some());
     assert_eq!(site.world.storage(), &json!({"s3": {"bucket": "of-a-user"}}));
@@ -289,7 +316,10 @@ async fn nothing_is_created_under_unmanaged() {
         site.world.config["metadata"]["annotations"] = note;
         let outcome = site.pass().await;
         assert!(outcome.fault.unwrap().message.contains("missing does not exist") && outcome.record.is_none());
-        assert_eq!((site.calls(), site.world.exists().as_str()), (vec![], "False/NoSuchBucket"));
+        assert_eq!(
+            (site.calls(), site.world.exists().as_str()),
+            (vec![], "False/NoSuchBucket")
+        );
     }
     let mut blank = Site::new(json!({"s3": {}, "managementState": "Unmanaged"}));
     assert_eq!(rejected(&blank.pass().await), Some(Reason::InvalidConfig));
@@ -316,7 +346,10 @@ async fn a_failure_after_the_creation_keeps_name_and_state() {
     for _ in 0..6 {
         site.pass().await;
     }
-    assert_eq!(site.world.storage(), &json!({"s3": {"bucket": CHOSEN}, "managementState": "Managed"}));
+    assert_eq!(
+        site.world.storage(),
+        &json!({"s3": {"bucket": CHOSEN}, "managementState": "Managed"})
+    );
     assert!(site.world.config["status"]["storage"].get("s3").is_none());
     site.cloud.keys_down.set(false);
     site.settle().await;

@@ -61,7 +61,10 @@ impl Cloud {
     fn look(&self, name: &str) -> Result<Option<Bucket>, Failure> {
         if self.down.get() {
             let verdict = Verdict::new("StorageExists", Status::Unknown, "Unknown Error Occurred", "503");
-            return Err(Failure { fault: Fault::transient("503"), verdicts: vec![verdict] });
+            return Err(Failure {
+                fault: Fault::transient("503"),
+                verdicts: vec![verdict],
+            });
         }
         Ok(self.buckets.borrow().get(name).cloned())
     }
@@ -75,7 +78,11 @@ impl Cloud {
     }
 
     pub fn put(&self, name: &str, images: u32, mark: Option<&str>) {
-        let bucket = Bucket { images, mark: mark.map(str::to_owned), ..Bucket::default() };
+        let bucket = Bucket {
+            images,
+            mark: mark.map(str::to_owned),
+            ..Bucket::default()
+        };
         self.buckets.borrow_mut().insert(name.to_owned(), bucket);
     }
 
@@ -96,7 +103,11 @@ impl Cloud {
             self.change("mark")?;
             self.with(name, |b| b.mark = Some(CLUSTER.to_owned()));
             if !adopted {
-                notices.push(Notice { warning: true, reason: "StorageAdopted", note: format!("{name} is owned now") });
+                notices.push(Notice {
+                    warning: true,
+                    reason: "StorageAdopted",
+                    note: format!("{name} is owned now"),
+                });
             }
         }
         let blank_state = if adopted { State::Managed } else { State::Unmanaged };
@@ -105,7 +116,12 @@ impl Cloud {
             self.with(name, |b| b.hardened = true);
         }
         let verdict = Verdict::new("StorageExists", Status::True, "Bucket Exists", format!("bucket {name}"));
-        Ok(Next::Done(Ensured { storage: step.storage.clone(), blank_state, verdicts: vec![verdict], notices }))
+        Ok(Next::Done(Ensured {
+            storage: step.storage.clone(),
+            blank_state,
+            verdicts: vec![verdict],
+            notices,
+        }))
     }
 }
 
@@ -124,8 +140,15 @@ impl Driver for Cloud {
     }
 
     fn resolve(&self, _config: &Config, storage: &Storage, snapshot: &Snapshot) -> Result<Target, Rejection> {
-        let facts = StorageFacts { backend: Self::NAME, ..StorageFacts::default() };
-        Ok(Target { location: Self::locate(storage, snapshot), named: name(storage).is_some(), facts })
+        let facts = StorageFacts {
+            backend: Self::NAME,
+            ..StorageFacts::default()
+        };
+        Ok(Target {
+            location: Self::locate(storage, snapshot),
+            named: name(storage).is_some(),
+            facts,
+        })
     }
 
     async fn exists(&self, step: &Step<'_>) -> Result<Existence, Failure> {
@@ -133,7 +156,10 @@ impl Driver for Cloud {
         let verdict = Verdict::new("StorageExists", Status::True, "Bucket Exists", format!("bucket {name}"));
         Ok(match self.look(name)? {
             Some(found) if found.ready_in == 0 => Existence::Present(vec![verdict], Vec::new()),
-            _ => Existence::Absent { reason: "NoSuchBucket", message: format!("no bucket {name}") },
+            _ => Existence::Absent {
+                reason: "NoSuchBucket",
+                message: format!("no bucket {name}"),
+            },
         })
     }
 
@@ -144,19 +170,43 @@ impl Driver for Cloud {
         match self.look(&name)? {
             Some(found) if found.ready_in > 0 => {
                 self.with(&name, |b| b.ready_in -= 1);
-                Ok(Next::Wait(Wait { after: Duration::from_secs(7), message: "creating".into(), verdicts: Vec::new() }))
+                Ok(Next::Wait(Wait {
+                    after: Duration::from_secs(7),
+                    message: "creating".into(),
+                    verdicts: Vec::new(),
+                }))
             }
             Some(found) => self.complete(step, &name, &found),
             None if step.intent.is_some() => {
                 self.change("create")?;
-                self.buckets.borrow_mut().insert(name, Bucket { ready_in: 2, ..Bucket::default() });
-                Ok(Next::Wait(Wait { after: Duration::from_secs(7), message: "creating".into(), verdicts: Vec::new() }))
+                self.buckets.borrow_mut().insert(
+                    name,
+                    Bucket {
+                        ready_in: 2,
+                        ..Bucket::default()
+                    },
+                );
+                Ok(Next::Wait(Wait {
+                    after: Duration::from_secs(7),
+                    message: "creating".into(),
+                    verdicts: Vec::new(),
+                }))
             }
             None => {
                 let intent = Self::locate(&storage, step.snapshot);
-                let verdict = Verdict::new("StorageExists", Status::False, "NoSuchBucket", format!("no bucket {name}"));
+                let verdict = Verdict::new(
+                    "StorageExists",
+                    Status::False,
+                    "NoSuchBucket",
+                    format!("no bucket {name}"),
+                );
                 let message = format!("bucket {name} is about to be created");
-                let note = Record { storage: Some(storage), intent, message, verdicts: vec![verdict] };
+                let note = Record {
+                    storage: Some(storage),
+                    intent,
+                    message,
+                    verdicts: vec![verdict],
+                };
                 Ok(Next::Record(Box::new(note)))
             }
         }
@@ -166,15 +216,23 @@ impl Driver for Cloud {
         if self.keys_down.get() {
             return Err(Fault::transient("no key for the registry").into());
         }
-        let key = EnvVar { name: "REGISTRY_STORAGE_S3_ACCESSKEY", value: EnvValue::Secret(Sensitive::new("second")) };
-        Ok(StorageFacts { env: vec![key], ..known })
+        let key = EnvVar {
+            name: "REGISTRY_STORAGE_S3_ACCESSKEY",
+            value: EnvValue::Secret(Sensitive::new("second")),
+        };
+        Ok(StorageFacts {
+            env: vec![key],
+            ..known
+        })
     }
 }
 
 impl Removable for Cloud {
     async fn prove(&self, step: &Step<'_>) -> Result<Mark, Failure> {
         let name = name(step.storage).unwrap_or_default();
-        let Some(found) = self.look(name)? else { return Ok(Mark::Gone) };
+        let Some(found) = self.look(name)? else {
+            return Ok(Mark::Gone);
+        };
         if self.marks_denied.get() {
             return Err(Fault::config("s3:GetBucketTagging is denied").into());
         }
@@ -194,7 +252,11 @@ impl Removable for Cloud {
             self.change("delete bucket")?;
             self.buckets.borrow_mut().remove(name);
         }
-        Ok(Wait { after: Duration::ZERO, message: "emptying".into(), verdicts: Vec::new() })
+        Ok(Wait {
+            after: Duration::ZERO,
+            message: "emptying".into(),
+            verdicts: Vec::new(),
+        })
     }
 
     fn removed(&self, location: &str) -> Vec<Verdict> {
