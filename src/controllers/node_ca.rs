@@ -20,7 +20,7 @@ pub async fn run(context: Context) {
 
 async fn pass(context: &Context) -> Result<(), Failure> {
     let snapshot = context.world.snapshot();
-    let desired = plan::node_ca::node_ca(&snapshot.environment);
+    let desired = plan::node_ca(&snapshot.environment);
     let reference = desired.reference.clone();
     let plan = Plan { present: vec![desired], ..Plan::default() };
     let report = apply::apply(&plan, &snapshot, &Generations { context, snapshot: &snapshot }, &context.writer).await;

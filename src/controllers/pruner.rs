@@ -32,7 +32,7 @@ async fn pass(context: &Context) -> Result<(), Failure> {
         Ok(decoded) => decoded,
         Err(error) => return undecodable(context, &snapshot, object, &error).await,
     };
-    let plan = plan::pruner::pruner(&decoded.spec, &snapshot);
+    let plan = plan::pruner(&decoded.spec, &snapshot);
     let report = apply::apply(&plan, &snapshot, &NothingRecorded, &context.writer).await;
     context.tell(report.notices);
     let failing = (!report.failures.is_empty()).then(|| report.failures.join("; "));

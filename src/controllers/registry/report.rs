@@ -92,7 +92,7 @@ impl Registry {
                 storage: outcome.storage.as_ref(),
                 storage_managed: outcome.storage_managed,
                 verdicts: &verdicts,
-                drop: &drop,
+                drop: &gone,
                 now: snapshot.now,
             },
         );
