@@ -14,9 +14,13 @@ use crate::status::image_config::{self, CONTROLLER_DEGRADED, Sources};
 pub async fn run(context: Context) {
     let telling = Telling::Lasting(CONTROLLER_DEGRADED);
     let mut gate = None;
-    secondary::run(context, Controller::ImageConfig, "imageconfig", telling, async |context| {
-        pass(context, &mut gate).await
-    })
+    secondary::run(
+        context,
+        Controller::ImageConfig,
+        "imageconfig",
+        telling,
+        async |context| pass(context, &mut gate).await,
+    )
     .await;
 }
 
@@ -53,7 +57,10 @@ async fn pass(context: &Context, gate: &mut Option<Option<bool>>) -> Result<(), 
         }
     }
     if let Some(patch) = patch {
-        let version = image.as_ref().and_then(|i| i.pointer("/metadata/resourceVersion")).and_then(Value::as_str);
+        let version = image
+            .as_ref()
+            .and_then(|i| i.pointer("/metadata/resourceVersion"))
+            .and_then(Value::as_str);
         if let Err(error) = context.writer.merge_status(&reference, patch, version).await {
             return Err(context.refused(&reference, error).await);
         }

@@ -163,12 +163,24 @@ pub async fn run(runtime: Runtime) -> Result<(), String> {
     runtime.readiness.synced(true);
     // One thread runs all of it: futures need not be `Send`.
     let azure_file = runtime.environment.azure_environment_filepath.clone();
-    LocalSet::new().run_until(lead(context, runtime.client, azure_file, runtime.shutdown, passes)).await
+    LocalSet::new()
+        .run_until(lead(context, runtime.client, azure_file, runtime.shutdown, passes))
+        .await
 }
 
 fn tell_tags(metrics: &Metrics, tags: Tags) {
-    let Tags { imported_openshift, imported_other, pushed_openshift, pushed_other } = tags;
-    metrics.image_stream_tags(ImageStreamTags { imported_openshift, imported_other, pushed_openshift, pushed_other });
+    let Tags {
+        imported_openshift,
+        imported_other,
+        pushed_openshift,
+        pushed_other,
+    } = tags;
+    metrics.image_stream_tags(ImageStreamTags {
+        imported_openshift,
+        imported_other,
+        pushed_openshift,
+        pushed_other,
+    });
 }
 
 async fn lead(

@@ -22,15 +22,31 @@ async fn pass(context: &Context) -> Result<(), Failure> {
     let snapshot = context.world.snapshot();
     let desired = plan::node_ca(&snapshot.environment);
     let reference = desired.reference.clone();
-    let plan = Plan { present: vec![desired], ..Plan::default() };
-    let report = apply::apply(&plan, &snapshot, &Generations { context, snapshot: &snapshot }, &context.writer).await;
+    let plan = Plan {
+        present: vec![desired],
+        ..Plan::default()
+    };
+    let report = apply::apply(
+        &plan,
+        &snapshot,
+        &Generations {
+            context,
+            snapshot: &snapshot,
+        },
+        &context.writer,
+    )
+    .await;
     for (object, generation) in &report.generations {
         context.board.record(object.clone(), *generation);
     }
     context.tell(report.notices);
     let objects = context.world.snapshot().objects;
     context.post(node_ca::judge(Ok(objects.find(&reference).map(AsRef::as_ref))));
-    if report.failures.is_empty() { Ok(()) } else { Err(Failure::Failed(report.failures.join("; "))) }
+    if report.failures.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Failed(report.failures.join("; ")))
+    }
 }
 
 /// The generation of our last write: of this process, else the one in the Config's status.

@@ -27,7 +27,9 @@ async fn pass(context: &Context) -> Result<(), Failure> {
     if !snapshot.objects.served(Kind::ImagePruner) {
         return Ok(());
     }
-    let Some(object) = snapshot.objects.find(&reference()) else { return bootstrap(context).await };
+    let Some(object) = snapshot.objects.find(&reference()) else {
+        return bootstrap(context).await;
+    };
     let decoded: ImagePruner = match serde_json::from_value(object.as_ref().clone()) {
         Ok(decoded) => decoded,
         Err(error) => return undecodable(context, &snapshot, object, &error).await,
@@ -43,7 +45,9 @@ async fn pass(context: &Context) -> Result<(), Failure> {
         jobs: objects.of(Kind::Job).map(|(_, job)| job).collect(),
         failing: failing.as_deref(),
     };
-    context.metrics.pruner_install_status(pruner::install_status(&findings).into());
+    context
+        .metrics
+        .pruner_install_status(pruner::install_status(&findings).into());
     write(context, &snapshot, object, &pruner::judge(&findings)).await?;
     failing.map_or(Ok(()), |failing| Err(Failure::Failed(failing)))
 }
@@ -79,13 +83,24 @@ async fn undecodable(
     error: &serde_json::Error,
 ) -> Result<(), Failure> {
     let message = format!("{} cannot be read: {error}; mend the field with `oc edit`", reference());
-    write(context, snapshot, object, &[Verdict::new("Degraded", Status::True, "SyncError", message)]).await
+    write(
+        context,
+        snapshot,
+        object,
+        &[Verdict::new("Degraded", Status::True, "SyncError", message)],
+    )
+    .await
 }
 
 async fn write(context: &Context, snapshot: &Snapshot, object: &Value, verdicts: &[Verdict]) -> Result<(), Failure> {
     let stored = object.get("status").cloned().unwrap_or_default();
-    let generation = object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default();
-    let Some(patch) = pruner::status_patch(&stored, generation, verdicts, snapshot.now) else { return Ok(()) };
+    let generation = object
+        .pointer("/metadata/generation")
+        .and_then(Value::as_i64)
+        .unwrap_or_default();
+    let Some(patch) = pruner::status_patch(&stored, generation, verdicts, snapshot.now) else {
+        return Ok(());
+    };
     let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
     match context.writer.merge_status(&reference(), patch, version).await {
         Ok(_) => Ok(()),

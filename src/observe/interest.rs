@@ -75,7 +75,12 @@ pub fn interests() -> Vec<Interest> {
         one(Kind::Config, None, names::CLUSTER, Controller::ALL),
         one(Kind::ImagePruner, None, names::CLUSTER, &[Pruner, ClusterOperator]),
         one(Kind::Image, None, names::CLUSTER, &[Certificates, ImageConfig, Pruner]),
-        one(Kind::Infrastructure, None, names::CLUSTER, &[Registry, Certificates, AzureStack, AzurePathFix]),
+        one(
+            Kind::Infrastructure,
+            None,
+            names::CLUSTER,
+            &[Registry, Certificates, AzureStack, AzurePathFix],
+        ),
         one(Kind::Proxy, None, names::CLUSTER, &[Registry]),
         one(Kind::ApiServer, None, names::CLUSTER, &[Registry]),
         one(Kind::ClusterVersion, None, names::CLUSTER_VERSION, &[ImageConfig]),
@@ -92,31 +97,73 @@ pub fn interests() -> Vec<Interest> {
         all(Kind::NetworkPolicy, own, &[Registry, Pruner]),
         all(Kind::Route, own, &[Registry, ImageConfig]),
         all(Kind::PersistentVolumeClaim, own, &[Registry]),
-        Interest { labels: Some("docker-registry=default"), ..all(Kind::Pod, own, &[Registry]) },
+        Interest {
+            labels: Some("docker-registry=default"),
+            ..all(Kind::Pod, own, &[Registry])
+        },
         one(Kind::CronJob, own, names::PRUNER_CRON_JOB, &[Pruner]),
         all(Kind::Job, own, &[Pruner, AzurePathFix]),
         one(Kind::ClusterRole, None, names::REGISTRY_CLUSTER_ROLE, &[Registry]),
-        one(Kind::ClusterRoleBinding, None, names::REGISTRY_CLUSTER_ROLE_BINDING, &[Registry]),
+        one(
+            Kind::ClusterRoleBinding,
+            None,
+            names::REGISTRY_CLUSTER_ROLE_BINDING,
+            &[Registry],
+        ),
         one(Kind::ClusterRole, None, names::PRUNER_CLUSTER_ROLE, &[Pruner]),
-        one(Kind::ClusterRoleBinding, None, names::PRUNER_CLUSTER_ROLE_BINDING, &[Pruner]),
-        one(Kind::Secret, Some(names::CONFIG_NAMESPACE), names::PULL_SECRET, &[Registry]),
+        one(
+            Kind::ClusterRoleBinding,
+            None,
+            names::PRUNER_CLUSTER_ROLE_BINDING,
+            &[Pruner],
+        ),
+        one(
+            Kind::Secret,
+            Some(names::CONFIG_NAMESPACE),
+            names::PULL_SECRET,
+            &[Registry],
+        ),
         one(Kind::Secret, own, names::SERVING_CERT_SECRET, &[Registry]),
         one(Kind::Secret, own, names::PULL_SECRET_COPY, &[Registry]),
         one(Kind::Secret, own, names::PRIVATE_SECRET, &[Registry]),
         one(Kind::Secret, own, names::USER_SECRET, &[Registry]),
         one(Kind::Secret, own, names::MINTED_SECRET, &[Registry]),
         one(Kind::ConfigMap, own, names::CERTIFICATES_MAP, &[Registry, Certificates]),
-        one(Kind::ConfigMap, own, names::SERVICE_CA_MAP, &[Registry, Certificates, Pruner]),
+        one(
+            Kind::ConfigMap,
+            own,
+            names::SERVICE_CA_MAP,
+            &[Registry, Certificates, Pruner],
+        ),
         one(Kind::ConfigMap, own, names::TRUSTED_CA_MAP, &[Registry]),
-        one(Kind::ConfigMap, Some(names::CONFIG_MANAGED_NAMESPACE), names::CA_MAP, &[Certificates]),
-        one(Kind::ConfigMap, Some(names::CONFIG_NAMESPACE), names::CLOUD_PROVIDER_CONFIG, &[AzureStack]),
+        one(
+            Kind::ConfigMap,
+            Some(names::CONFIG_MANAGED_NAMESPACE),
+            names::CA_MAP,
+            &[Certificates],
+        ),
+        one(
+            Kind::ConfigMap,
+            Some(names::CONFIG_NAMESPACE),
+            names::CLOUD_PROVIDER_CONFIG,
+            &[AzureStack],
+        ),
     ]
 }
 
 fn all(kind: Kind, namespace: Option<&'static str>, triggers: &'static [Controller]) -> Interest {
-    Interest { kind, namespace, name: None, labels: None, triggers }
+    Interest {
+        kind,
+        namespace,
+        name: None,
+        labels: None,
+        triggers,
+    }
 }
 
 fn one(kind: Kind, namespace: Option<&'static str>, name: &str, triggers: &'static [Controller]) -> Interest {
-    Interest { name: Some(name.to_owned()), ..all(kind, namespace, triggers) }
+    Interest {
+        name: Some(name.to_owned()),
+        ..all(kind, namespace, triggers)
+    }
 }

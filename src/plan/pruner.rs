@@ -9,8 +9,7 @@ use crate::api::{ImagePrunerSpec, Kind, duration};
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
 use crate::names::{
-    self,
-    PRUNER_CLUSTER_ROLE as CLUSTER_ROLE, PRUNER_CLUSTER_ROLE_BINDING as CLUSTER_ROLE_BINDING,
+    self, PRUNER_CLUSTER_ROLE as CLUSTER_ROLE, PRUNER_CLUSTER_ROLE_BINDING as CLUSTER_ROLE_BINDING,
     PRUNER_CRON_JOB as CRON_JOB, PRUNER_NETWORK_POLICY as NETWORK_POLICY, PRUNER_SERVICE_ACCOUNT as SERVICE_ACCOUNT,
 };
 

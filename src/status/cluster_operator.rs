@@ -263,6 +263,5 @@ fn related_objects() -> Value {
     ])
 }
 
-
 #[cfg(test)]
 mod tests;
