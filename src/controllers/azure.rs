@@ -2,11 +2,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Context;
 use super::secondary::{self, Failure, Telling};
+use super::{Context, RESYNC};
 use crate::api::{Kind, ObjectRef};
 use crate::config::defaults;
 use crate::names;
@@ -92,7 +93,7 @@ pub async fn path_fix(context: Context) {
     .await;
 }
 
-async fn path_fix_pass(context: &Context) -> Result<(), Failure> {
+async fn path_fix_pass(context: &Context) -> Result<Duration, Failure> {
     let snapshot = context.world.snapshot();
     let platform = snapshot.infrastructure().and_then(|i| defaults::platform(&i));
     let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
@@ -101,7 +102,7 @@ async fn path_fix_pass(context: &Context) -> Result<(), Failure> {
         .and_then(Value::as_str);
     let stack = cloud.is_some_and(|cloud| cloud.eq_ignore_ascii_case("AZURESTACKCLOUD"));
     if platform.as_deref() != Some("Azure") || stack {
-        return Ok(());
+        return Ok(RESYNC);
     }
     if context.board.drop_conditions(AZURE_PATH_FIX) {
         context.world.trigger(Controller::Registry);
@@ -116,5 +117,5 @@ async fn path_fix_pass(context: &Context) -> Result<(), Failure> {
         let deleted = context.writer.delete(&job, None).await;
         deleted.map_err(|error| Failure::Failed(format!("cannot delete {job}: {error}")))?;
     }
-    Ok(())
+    Ok(RESYNC)
 }

@@ -1,7 +1,9 @@
 //! DaemonSet `node-ca`, in every managementState: nodes must be able to pull also while the registry is not ours to run.
 
-use super::Context;
+use std::time::Duration;
+
 use super::secondary::{self, Failure, Telling};
+use super::{Context, RESYNC};
 use crate::api::{Kind, ObjectRef};
 use crate::apply::{self, Recorded};
 use crate::config::snapshot::Snapshot;
@@ -18,7 +20,7 @@ pub async fn run(context: Context) {
     secondary::run(context, Controller::NodeCa, "nodeca", Telling::Lasting(CONDITION), pass).await;
 }
 
-async fn pass(context: &Context) -> Result<(), Failure> {
+async fn pass(context: &Context) -> Result<Duration, Failure> {
     let snapshot = context.world.snapshot();
     let desired = plan::node_ca(&snapshot.environment);
     let reference = desired.reference.clone();
