@@ -30,7 +30,7 @@ pub async fn stack(context: Context, file: Option<PathBuf>) {
                 Err(failure) => (Status::True, "Error", failure.to_string()),
             };
             context.post([Verdict::new(STACK_CONDITION, status, reason, message)]);
-            result
+            result.map(|()| RESYNC)
         },
     )
     .await;

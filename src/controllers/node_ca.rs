@@ -45,7 +45,7 @@ async fn pass(context: &Context) -> Result<Duration, Failure> {
     let objects = context.world.snapshot().objects;
     context.post(node_ca::judge(Ok(objects.find(&reference).map(AsRef::as_ref))));
     if report.failures.is_empty() {
-        Ok(())
+        Ok(RESYNC)
     } else {
         Err(Failure::Failed(report.failures.join("; ")))
     }

@@ -61,7 +61,7 @@ async fn pass(context: &Context, began: Instant) -> Result<Duration, Failure> {
         return Ok(RESYNC);
     }
     let Some(object) = snapshot.objects.find(&reference()) else {
-        return bootstrap(context).await;
+        return bootstrap(context).await.map(|()| RESYNC);
     };
     let decoded: ImagePruner = match serde_json::from_value(object.as_ref().clone()) {
         Ok(decoded) => decoded,
