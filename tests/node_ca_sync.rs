@@ -1,5 +1,8 @@
 //! `node-ca-sync` as a process, as the pods of DaemonSet node-ca run it: what it logs, when it acts, how it ends.
 
+// Tests may stop at the first surprise, their helpers too: a panic there is the report.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -26,7 +29,7 @@ struct Node {
     root: tempfile::TempDir,
     child: Child,
     log: Receiver<String>,
-    seen: String,
+    seen: Vec<String>,
 }
 
 impl Drop for Node {
@@ -70,7 +73,7 @@ impl Node {
             root,
             child,
             log,
-            seen: String::new(),
+            seen: Vec::new(),
         }
     }
 
@@ -88,10 +91,11 @@ impl Node {
         loop {
             let left = SOON.saturating_sub(started.elapsed());
             let Ok(line) = self.log.recv_timeout(left) else {
-                panic!("no line with {words:?} in:\n{}", self.seen);
+                panic!("no line with {words:?} in:\n{}", self.seen.join("\n"));
             };
-            self.seen += &format!("{line}\n");
-            if line.contains(words) {
+            let found = line.contains(words);
+            self.seen.push(line);
+            if found {
                 return;
             }
         }
@@ -106,7 +110,7 @@ impl Node {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return (status.code(), sent.elapsed());
             }
-            assert!(sent.elapsed() < SOON, "the process does not end:\n{}", self.seen);
+            assert!(sent.elapsed() < SOON, "the process does not end: {:?}", self.seen);
             thread::sleep(Duration::from_millis(5));
         }
     }
