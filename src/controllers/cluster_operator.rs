@@ -10,15 +10,7 @@ use crate::api::{Kind, ObjectRef};
 use crate::apply::WriteError;
 use crate::names;
 use crate::observe::Controller;
-use crate::status::cluster_operator::{self, Sources};
-
-/// Conditions of the Config that every loop of this build has written once it ran: an output waits for them.
-const AWAITED: &[&str] = &[
-    "Available",
-    "Progressing",
-    "Degraded",
-    "ImageRegistryCertificatesControllerDegraded",
-];
+use crate::status::cluster_operator::{self, AWAITED, Sources};
 
 /// Runs passes until the process stops leading.
 pub async fn run(context: Context) {
