@@ -12,7 +12,7 @@ fn cases() -> Vec<(Value, &'static str, &'static str, Value)> {
     let route = |name: &str| json!({"name": name});
     vec![
         (json!({"replicas": -1}), "VerificationFailed", "replicas must be greater than or equal to 0", json!({"replicas": 1})),
-        (json!({"replicas": 5_000_000_000_i64}), "InvalidConfig", "replicas", json!({"replicas": 1})),
+        (json!({"replicas": 5_000_000_000_i64}), "InvalidConfig", "5000000000", json!({"replicas": 1})),
         (
             json!({"storage": {"pvc": {"claim": "second"}}}),
             "StorageConflict",
@@ -47,7 +47,7 @@ fn cases() -> Vec<(Value, &'static str, &'static str, Value)> {
         ),
         (json!({"storage": null}), "StorageNotConfigured", "", json!({"storage": {"emptyDir": {}}})),
         (
-            json!({"storage": {"emptyDir": null, "oss": {"bucket": "b"}}}),
+            json!({"storage": {"emptyDir": null, "oss": {"bucket": "images"}}}),
             "StorageNotConfigured",
             "oss",
             json!({"storage": {"emptyDir": {}, "oss": null}}),

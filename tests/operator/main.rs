@@ -50,7 +50,7 @@ async fn come_up(lab: &Lab, spec: Value) -> Operator {
 /// As a merge patch, without nulls.
 fn merge(target: &mut Value, patch: Value) {
     match (target.as_object_mut(), patch) {
-        (Some(target), Value::Object(patch)) if !patch.is_empty() => {
+        (Some(target), Value::Object(patch)) => {
             for (key, value) in patch {
                 merge(target.entry(key).or_insert(Value::Null), value);
             }
