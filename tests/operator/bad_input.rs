@@ -12,7 +12,7 @@ fn cases() -> Vec<(Value, &'static str, &'static str, Value)> {
     let route = |name: &str| json!({"name": name});
     vec![
         (json!({"replicas": -1}), "VerificationFailed", "replicas must be greater than or equal to 0", json!({"replicas": 1})),
-        (json!({"replicas": 5_000_000_000_i64}), "InvalidConfig", "5000000000", json!({"replicas": 1})),
+        (json!({"replicas": 5_000_000_000_i64}), "InvalidConfig", "spec.replicas", json!({"replicas": 1})),
         (
             json!({"storage": {"pvc": {"claim": "second"}}}),
             "StorageConflict",
