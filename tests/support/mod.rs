@@ -259,7 +259,9 @@ impl Lab {
 
     /// Brings the cluster back to where a test may begin: no Config, no operand, nothing of the operator.
     pub async fn reset(&self) {
-        self.cluster.resume_simulated_pods().unwrap();
+        if self.cluster.real_nodes().is_empty() {
+            self.cluster.resume_simulated_pods().unwrap();
+        }
         let config = config_ref();
         if self.get(&config).await.is_some() {
             let _ = self.try_patch(&config, json!({"metadata": {"finalizers": null}})).await;

@@ -19,7 +19,9 @@ pub async fn command(record: &Record, node: &str, words: &[&str]) -> Result<Comm
     path.extend(["/usr/sbin".into(), "/sbin".into()]);
     let mut inside = network::enter(&layout, node)?;
     inside.args(words);
-    inside.env("PATH", std::env::join_paths(path)?).env("SSL_CERT_FILE", trust);
+    inside
+        .env("PATH", std::env::join_paths(path)?)
+        .env("SSL_CERT_FILE", trust);
     Ok(inside)
 }
 
