@@ -26,6 +26,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Lab {
     pub client: Client,
     pub cluster: &'static Cluster,
+    /// How long this test waits; [`PATIENCE`] unless it takes real pods.
+    pub patience: Duration,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -43,6 +45,7 @@ pub async fn lab(options: Options) -> Lab {
     let lab = Lab {
         client: cluster.client().await.unwrap(),
         cluster,
+        patience: PATIENCE,
         _turn: turn,
     };
     lab.reset().await;
@@ -186,7 +189,7 @@ impl Lab {
         let api = self.api(reference);
         let config = watcher::Config::default().fields(&format!("metadata.name={}", reference.name));
         let mut stream = Box::pin(watcher(api, config));
-        let waited = tokio::time::timeout(PATIENCE, async {
+        let waited = tokio::time::timeout(self.patience, async {
             while let Some(event) = stream.next().await {
                 match event {
                     Ok(Event::Init) => last = None,
@@ -210,7 +213,8 @@ impl Lab {
                 .as_ref()
                 .map(|o| serde_json::to_string_pretty(&without_noise(o)).unwrap());
             panic!(
-                "{reference}: not {what} within {PATIENCE:?}; it is\n{}",
+                "{reference}: not {what} within {:?}; it is\n{}",
+                self.patience,
                 shown.unwrap_or("absent".to_owned())
             );
         }
@@ -256,7 +260,9 @@ impl Lab {
 
     /// Brings the cluster back to where a test may begin: no Config, no operand, nothing of the operator.
     pub async fn reset(&self) {
-        self.cluster.resume_simulated_pods().unwrap();
+        if self.cluster.real_nodes().is_empty() {
+            self.cluster.resume_simulated_pods().unwrap();
+        }
         let config = config_ref();
         if self.get(&config).await.is_some() {
             let _ = self.try_patch(&config, json!({"metadata": {"finalizers": null}})).await;
