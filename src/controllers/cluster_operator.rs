@@ -61,13 +61,12 @@ async fn pass(context: &Context) -> Result<(), WriteError> {
     });
     let Some(status) = status else { return Ok(()) };
     let created;
-    let live = match live {
-        Some(live) => live,
-        None => {
-            // A create drops the status: it follows by itself.
-            created = context.writer.create(&reference, &cluster_operator::skeleton()).await?;
-            &created
-        }
+    let live = if let Some(live) = live {
+        live
+    } else {
+        // A create drops the status: it follows by itself.
+        created = context.writer.create(&reference, &cluster_operator::skeleton()).await?;
+        &created
     };
     let version = live.pointer("/metadata/resourceVersion").and_then(Value::as_str);
     match context

@@ -90,7 +90,7 @@ pub async fn run(context: Context) {
 impl Registry {
     async fn pass(&mut self) -> Ended {
         for _ in 0..RESTARTS {
-            match self.attempt().await {
+            match Box::pin(self.attempt()).await {
                 Ok(ended) => return ended,
                 Err(Interrupted::Stale) => {
                     debug!("the Config changed while a pass ran, the pass starts over");
@@ -117,7 +117,7 @@ impl Registry {
     async fn attempt(&mut self) -> Result<Ended, Interrupted> {
         let snapshot = self.gather().await?;
         let config = match snapshot.config() {
-            Ok(Some(config)) => config,
+            Ok(Some(config)) => Box::new(config),
             Ok(None) => return Ok(self.bootstrap(&snapshot).await),
             Err(undecodable) => return self.report_undecodable(&snapshot, &undecodable).await,
         };
@@ -171,7 +171,7 @@ impl Registry {
     }
 
     /// `Unmanaged`: nothing is touched but what is observed and told.
-    async fn leave_alone(&mut self, config: Config, snapshot: Snapshot) -> Result<Ended, Interrupted> {
+    async fn leave_alone(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {
         let (_, snapshot, _) = self.complete(config, snapshot, false).await?;
         let outcome = report::Outcome {
             state: Some(ManagementState::Unmanaged),
