@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub mod history;
+pub mod https;
 pub mod observe;
 pub mod operator;
 

@@ -85,6 +85,24 @@ impl Operator {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// What its metrics endpoint tells, over TLS and without credentials. Waits until it listens.
+    pub async fn metrics(&self) -> String {
+        const LINE: &str = "serving metrics on ";
+        let began = std::time::Instant::now();
+        let address = loop {
+            let log = self.log();
+            if let Some((_, rest)) = log.split_once(LINE) {
+                break rest.split_whitespace().next().unwrap().parse().unwrap();
+            }
+            assert!(began.elapsed() < super::PATIENCE, "it does not listen:\n{log}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        let authority = fs::read_to_string(self._directory.path().join("tls.crt")).unwrap();
+        let (status, body) = super::https::get(address, "localhost", &authority, "/metrics").await;
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
     /// Process id.
     pub fn pid(&self) -> u32 {
         self.child.id().expect("it runs")
