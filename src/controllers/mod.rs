@@ -8,6 +8,7 @@ mod certificates;
 mod cluster_operator;
 mod image_config;
 mod node_ca;
+mod pace;
 mod pruner;
 mod registry;
 mod secondary;
