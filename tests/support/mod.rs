@@ -2,13 +2,18 @@
 //! ServiceAccount, and ways to wait for what the API server tells.
 #![allow(dead_code)]
 
+pub mod course;
 pub mod history;
+pub mod lease;
 pub mod operator;
+pub mod proxy;
+pub mod scrape;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use devcluster::standin::Control;
 use devcluster::{Cluster, Options};
 use futures::{StreamExt, future};
 use image_registry_operator::api::{Kind, ObjectRef};
@@ -289,10 +294,7 @@ impl Lab {
             }
         }
         future::join_all(doomed.iter().map(|reference| self.delete(reference))).await;
-        let lease =
-            "/apis/coordination.k8s.io/v1/namespaces/openshift-image-registry/leases/openshift-master-controllers";
-        let request = http::Request::delete(lease).body(Vec::new()).unwrap();
-        let _ = self.client.request::<Value>(request).await;
+        self.delete_lease().await;
         for reference in &doomed {
             if !matches!(reference.kind, Kind::Secret) {
                 self.until_absent(reference).await;
@@ -308,6 +310,7 @@ impl Lab {
 
     /// Inputs of the platform that tests change.
     async fn restore_inputs(&self) {
+        Control::default().set(&self.client).await.unwrap();
         let pull = ObjectRef::new(Kind::Secret, names::CONFIG_NAMESPACE, names::PULL_SECRET);
         let data = json!({".dockerconfigjson": "eyJhdXRocyI6e319"});
         if self.get(&pull).await.is_none() {
