@@ -11,4 +11,6 @@ pub struct Environment {
     pub operator_image: String,
     /// Version of the release (`RELEASE_VERSION`); may be empty, then no version is reported.
     pub release_version: String,
+    /// Version whose feature gates count (`OPERATOR_IMAGE_VERSION`); may be empty, then all gates are off.
+    pub gates_version: String,
 }

@@ -20,7 +20,7 @@ use crate::storage::fault::{Class, Fault};
 use crate::storage::{self, Claims, Creation};
 
 impl Registry {
-    pub(super) async fn manage(&mut self, config: Config, snapshot: Snapshot) -> Result<Ended, Interrupted> {
+    pub(super) async fn manage(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {
         let valid = resolve::resolve(&config, &snapshot).is_ok();
         let (config, snapshot, mut confirmed) = self.complete(config, snapshot, valid).await?;
         let mut outcome = Outcome {
@@ -37,6 +37,11 @@ impl Registry {
         let (config, snapshot, wrote, mut stored) = self.store_storage(config, snapshot).await?;
         confirmed |= wrote;
         outcome.take_storage(&mut stored);
+        if is_new(&config) {
+            outcome
+                .notices
+                .extend(config.spec.storage.as_ref().and_then(resolve::storage_notice));
+        }
         let again = stored.wait.as_ref().map(|(after, _)| *after);
         // Facts beside a fault: the storage in use is not the one at fault, all else goes on.
         let Some(facts) = stored.facts.take() else {
@@ -49,7 +54,7 @@ impl Registry {
             objects: self.context.world.snapshot().objects,
             ..snapshot
         };
-        let (plan, waiting) = self.plan(&resolved, &facts, &snapshot);
+        let (plan, waiting) = Self::plan(&resolved, &facts, &snapshot);
         outcome.waiting_for = waiting.as_ref().map(|(missing, _)| missing.clone());
         outcome.problems(&plan, facts.unfit.as_deref());
         let generations = config
@@ -83,9 +88,9 @@ impl Registry {
     /// Steps of the storage until it rests; what each wants recorded is stored before the next.
     async fn store_storage(
         &mut self,
-        mut config: Config,
+        mut config: Box<Config>,
         mut snapshot: Snapshot,
-    ) -> Result<(Config, Snapshot, bool, storage::Outcome), Interrupted> {
+    ) -> Result<(Box<Config>, Snapshot, bool, storage::Outcome), Interrupted> {
         let mut wrote = false;
         let mut notices = Vec::new();
         loop {
@@ -109,12 +114,7 @@ impl Registry {
     }
 
     /// The plan; and, where the first Deployment waits for its inputs, what is missing and for how long at most.
-    fn plan(
-        &self,
-        resolved: &Resolved,
-        facts: &StorageFacts,
-        snapshot: &Snapshot,
-    ) -> (Plan, Option<(String, Duration)>) {
+    fn plan(resolved: &Resolved, facts: &StorageFacts, snapshot: &Snapshot) -> (Plan, Option<(String, Duration)>) {
         let inputs = Inputs {
             resolved,
             facts,
@@ -176,6 +176,11 @@ impl Outcome {
         let unfit = unfit.map(|message| Rejection::new(Reason::PvcIncompatible, message));
         self.problems.extend(conflicts.chain(unfit));
     }
+}
+
+/// Whether no pass has looked at this generation of the Config yet: what is told once an edit is told now.
+fn is_new(config: &Config) -> bool {
+    config.status.as_ref().and_then(|status| status.observed_generation) != config.metadata.generation
 }
 
 pub(super) fn permanent(rejection: Rejection) -> Failing {

@@ -21,7 +21,7 @@ use crate::storage;
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 impl Registry {
-    pub(super) async fn remove(&mut self, config: Config, snapshot: Snapshot) -> Result<Ended, Interrupted> {
+    pub(super) async fn remove(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {
         let (config, snapshot, confirmed) = self.complete(config, snapshot, false).await?;
         self.take_away(config, snapshot, confirmed, false)
             .await
@@ -29,7 +29,7 @@ impl Registry {
     }
 
     /// Deletion of the Config: the registry goes as for `Removed`, then our finalizer, and no other.
-    pub(super) async fn finalize(&mut self, config: Config, snapshot: Snapshot) -> Result<Ended, Interrupted> {
+    pub(super) async fn finalize(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {
         let finalizers = config.metadata.finalizers.clone().unwrap_or_default();
         if !finalizers.iter().any(|f| f == names::FINALIZER) {
             return Ok(Ended {
@@ -42,7 +42,7 @@ impl Registry {
             return Ok(ended);
         }
         let snapshot = self.context.world.snapshot();
-        let Ok(Some(config)) = snapshot.config() else {
+        let Ok(Some(config)) = snapshot.config().map(|config| config.map(Box::new)) else {
             return Err(Interrupted::Stale);
         };
         let others: Vec<_> = finalizers.into_iter().filter(|f| f != names::FINALIZER).collect();
@@ -57,7 +57,7 @@ impl Registry {
     /// One stage of the removal; what is gone already costs no request. Tells whether everything is gone.
     async fn take_away(
         &mut self,
-        config: Config,
+        config: Box<Config>,
         snapshot: Snapshot,
         confirmed: bool,
         deleting: bool,
@@ -101,6 +101,8 @@ impl Registry {
             let record = removed.record.take().unwrap_or_default();
             (_, snapshot, _) = self.store(config, snapshot, record).await?;
             outcome.storage = removed.status_storage.take();
+            outcome.storage_managed = Some(removed.storage_managed);
+            outcome.own_conditions = Some(removed.own_conditions);
             outcome.verdicts.append(&mut removed.verdicts);
             outcome.notices.append(&mut removed.notices);
             done = removed.done;
