@@ -63,7 +63,7 @@ async fn twenty_bring_ups_are_one_rollout_each_without_a_reversal_or_a_conflict(
             3 => Start::Edited,
             _ => Start::Bootstrap,
         };
-        figures.push(one_bring_up(&lab, start, round).await);
+        figures.push(one_bring_up(&lab, start).await);
     }
     let mut gaps: Vec<_> = figures.iter().map(|f| f.after_last_input).collect();
     let mut seconds: Vec<_> = figures.iter().map(|f| f.available).collect();
@@ -79,11 +79,11 @@ async fn twenty_bring_ups_are_one_rollout_each_without_a_reversal_or_a_conflict(
     assert!(gaps[10] <= AFTER_LAST_INPUT && gaps[19] <= OUTLIER, "{told}");
 }
 
-async fn one_bring_up(lab: &Lab, start: Start, round: usize) -> Figures {
+async fn one_bring_up(lab: &Lab, start: Start) -> Figures {
     match start {
         Start::Bootstrap => lab.platform("Libvirt").await,
         Start::UsersClaim | Start::Edited => {
-            volume(lab, round).await;
+            volume(lab).await;
         }
     }
     let claim = json!({"replicas": 2, "managementState": "Managed", "storage": {"pvc": {"claim": ""}}});
@@ -134,9 +134,9 @@ async fn one_bring_up(lab: &Lab, start: Start, round: usize) -> Figures {
 }
 
 /// A volume that the operator's own claim gets.
-async fn volume(lab: &Lab, number: usize) {
-    let name = format!("round{number}");
-    lab.cluster.host_volume(&name, &["ReadWriteMany"]).await.unwrap();
+async fn volume(lab: &Lab) {
+    let spec = json!({"accessModes": ["ReadWriteMany"], "storageClassName": ""});
+    lab.volume("volume", spec).await;
 }
 
 /// Waits until the registry is up, and the ClusterOperator says so; the Config then.
@@ -299,7 +299,7 @@ fn text(object: &Value, pointer: &str) -> String {
 #[tokio::test]
 async fn a_settled_cluster_costs_nothing_and_a_deleted_deployment_is_back_at_once() {
     let lab = cluster().await;
-    volume(&lab, 100).await;
+    volume(&lab).await;
     lab.create(Lab::managed(json!({"pvc": {"claim": ""}}))).await;
     let course = lab.course().await;
     let operator = lab.operator().await;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use devcluster::audit;
 use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
+use image_registry_operator::status::cluster_operator::AWAITED;
 use kube::api::{Api, ApiResource, DynamicObject};
 use serde_json::Value;
 
-use super::history::History;
+use super::history::{History, reversals};
 use super::{Lab, condition, config_ref, is, operand};
 
 const NAMESPACE: &str = names::NAMESPACE;
@@ -53,7 +54,8 @@ impl Lab {
         }
     }
 
-    fn replica_sets(&self) -> Api<DynamicObject> {
+    /// ReplicaSets of the namespace.
+    pub fn replica_sets(&self) -> Api<DynamicObject> {
         let resource = ApiResource {
             group: "apps".to_owned(),
             version: "v1".to_owned(),
@@ -131,16 +133,11 @@ impl Course<'_> {
         let from = first.map_or(0, revision);
         let begins = |object: &Value| revision(object) > from && !is(object, "Available", "True", "Removed");
         let log = self.requests();
-        assert_eq!(
-            self.configs.reversals_from(begins),
-            Vec::<String>::new(),
-            "of the Config"
-        );
-        assert_eq!(
-            self.operators.reversals_from(begins),
-            Vec::<String>::new(),
-            "of the ClusterOperator"
-        );
+        for (what, history) in [("Config", &self.configs), ("ClusterOperator", &self.operators)] {
+            let versions = history.versions();
+            let counted = versions.iter().map(|(_, object)| object).skip_while(|object| !begins(object));
+            assert_eq!(reversals(counted), Vec::<String>::new(), "of the {what}");
+        }
         assert!(log.denied().is_empty(), "denied: {}", log.denied());
         let conflicts = log.filter(|event| event.code == 409);
         assert!(
@@ -185,13 +182,25 @@ impl Course<'_> {
             }
             let told = operators.iter().take_while(|(told, _)| *told <= *at + SOON).last();
             let told = told.map(|(_, operator)| operator).expect("a ClusterOperator");
-            for type_ in ["Available", "Progressing", "Degraded"] {
-                // The ClusterOperator's Degraded waits for every loop to have told how it is.
-                let awaited = status(config, "ImageRegistryCertificatesControllerDegraded").is_empty();
-                if type_ != "Degraded" || !awaited {
-                    assert_eq!(status(told, type_), status(config, type_), "{type_} a second later");
+            for (type_, normal) in [("Available", "True"), ("Progressing", "False"), ("Degraded", "False")] {
+                let statuses = inputs(config, type_);
+                // It turns normal only when every input is there; one that is not normal counts at once.
+                let abnormal = statuses.iter().any(|status| status != normal);
+                let missing = AWAITED.iter().any(|awaited| {
+                    awaited.ends_with(type_) && !awaited.starts_with("ImagePruner") && status(config, awaited).is_empty()
+                });
+                if abnormal || !missing {
+                    assert_eq!(status(told, type_) != normal, abnormal, "{type_} a second later, of {statuses:?}");
                 }
             }
         }
     }
+}
+
+/// Statuses of all conditions of the Config that the ClusterOperator makes one of.
+fn inputs(config: &Value, type_: &str) -> Vec<String> {
+    let conditions = config.pointer("/status/conditions").and_then(Value::as_array);
+    let all = conditions.into_iter().flatten();
+    let of_type = all.filter(|condition| condition["type"].as_str().is_some_and(|t| t.ends_with(type_)));
+    of_type.map(|condition| condition["status"].as_str().unwrap().to_owned()).collect()
 }

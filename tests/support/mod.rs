@@ -3,12 +3,14 @@
 #![allow(dead_code)]
 
 pub mod course;
+pub mod ending;
 pub mod history;
+pub mod https;
 pub mod lease;
 pub mod observe;
 pub mod operator;
 pub mod proxy;
-pub mod scrape;
+pub mod volume;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -33,7 +35,7 @@ pub struct Lab {
     pub cluster: &'static Cluster,
     /// How long this test waits; [`PATIENCE`] unless it takes real pods.
     pub patience: Duration,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 static CLUSTER: OnceLock<Cluster> = OnceLock::new();
@@ -51,7 +53,7 @@ pub async fn lab(options: Options) -> Lab {
         client: cluster.client().await.unwrap(),
         cluster,
         patience: PATIENCE,
-        _turn: turn,
+        _turn: Some(turn),
     };
     lab.reset().await;
     lab
@@ -103,6 +105,18 @@ pub fn is_up(config: &Value) -> bool {
 }
 
 impl Lab {
+    /// A cluster of its own, for what runs beside the tests; as it comes up.
+    pub async fn aside(options: Options) -> Self {
+        let cluster = Cluster::up(options).await.expect("the cluster comes up");
+        let cluster: &'static Cluster = Box::leak(Box::new(cluster));
+        Self {
+            client: cluster.client().await.unwrap(),
+            cluster,
+            patience: PATIENCE,
+            _turn: None,
+        }
+    }
+
     pub fn api(&self, reference: &ObjectRef) -> Api<DynamicObject> {
         let resource = reference.kind.resource();
         if reference.kind.namespaced() {

@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 use super::Lab;
 
 const NAMESPACE: &str = "openshift-image-registry";
-const ACCOUNT: &str = "cluster-image-registry-operator";
+pub const ACCOUNT: &str = "cluster-image-registry-operator";
 
 /// A running operator; dropping it kills it.
 pub struct Operator {
@@ -94,17 +94,17 @@ impl Operator {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// What `/metrics` tells, or nothing while it cannot be reached.
+    /// What `/metrics` tells, or nothing while it does not serve yet.
     pub async fn metrics(&self) -> String {
         let log = self.log();
         let Some((_, address)) = log.split_once("serving metrics on ") else {
             return String::new();
         };
-        let address = address.split_whitespace().next().unwrap();
-        let certificate = fs::read(self.directory.path().join("tls.crt")).unwrap();
-        super::scrape::get(address, &certificate, "/metrics")
-            .await
-            .unwrap_or_default()
+        let address = address.split_whitespace().next().unwrap().parse().unwrap();
+        let certificate = fs::read_to_string(self.directory.path().join("tls.crt")).unwrap();
+        let (status, metrics) = super::https::get(address, "localhost", &certificate, "/metrics").await;
+        assert_eq!(status, 200);
+        metrics
     }
 
     /// How many passes a controller has ended without an error.
