@@ -33,6 +33,7 @@ impl Scenario {
         let snapshot = Snapshot {
             objects,
             environment: Environment {
+                gates_version: String::new(),
                 registry_image: text_of(&about["environment"]["registryImage"]),
                 pruner_image: text_of(&about["environment"]["prunerImage"]),
                 operator_image: text_of(&about["environment"]["operatorImage"]),

@@ -20,7 +20,10 @@ pub fn release(snapshot: &Snapshot) -> Option<String> {
     }
     let version = snapshot.objects.cluster(Kind::ClusterVersion, names::CLUSTER_VERSION)?;
     let status: ClusterVersionStatus = decode(version.get("status"))?;
-    let desired = status.desired.and_then(|desired| desired.version).filter(|version| !version.is_empty());
+    let desired = status
+        .desired
+        .and_then(|desired| desired.version)
+        .filter(|version| !version.is_empty());
     desired.or_else(|| status.history.into_iter().flatten().next()?.version)
 }
 
@@ -32,7 +35,13 @@ pub fn enabled(snapshot: &Snapshot, gate: &str) -> Option<bool> {
     let status: FeatureGateStatus = decode(gates.get("status"))?;
     let mut entries = status.feature_gates.into_iter().flatten();
     let entry: ReleaseGates = entries.find(|entry| entry.version.as_deref() == Some(&release))?;
-    Some(entry.enabled.into_iter().flatten().any(|known| known.name.as_deref() == Some(gate)))
+    Some(
+        entry
+            .enabled
+            .into_iter()
+            .flatten()
+            .any(|known| known.name.as_deref() == Some(gate)),
+    )
 }
 
 fn decode<T: serde::de::DeserializeOwned>(part: Option<&Value>) -> Option<T> {
@@ -70,14 +79,32 @@ mod tests {
     fn a_gate_is_off_until_the_entry_of_this_release_says_otherwise() {
         let on = json!([{"name": IMAGE_STREAM_IMPORT_MODE}]);
         let of = |entries: Value| enabled(&snapshot("4.22.0", vec![gates(&entries)]), IMAGE_STREAM_IMPORT_MODE);
-        assert_eq!(of(json!([{"version": "4.22.0", "enabled": on, "disabled": []}])), Some(true));
-        assert_eq!(of(json!([{"version": "4.22.0", "enabled": [], "disabled": on}])), Some(false));
+        assert_eq!(
+            of(json!([{"version": "4.22.0", "enabled": on, "disabled": []}])),
+            Some(true)
+        );
+        assert_eq!(
+            of(json!([{"version": "4.22.0", "enabled": [], "disabled": on}])),
+            Some(false)
+        );
         assert_eq!(of(json!([{"version": "4.22.0"}])), Some(false), "in neither list");
-        assert_eq!(of(json!([{"version": "4.21.0", "enabled": on}])), None, "of another release");
+        assert_eq!(
+            of(json!([{"version": "4.21.0", "enabled": on}])),
+            None,
+            "of another release"
+        );
         assert_eq!(of(Value::Null), None);
-        assert_eq!(enabled(&snapshot("4.22.0", vec![]), IMAGE_STREAM_IMPORT_MODE), None, "no FeatureGate at all");
+        assert_eq!(
+            enabled(&snapshot("4.22.0", vec![]), IMAGE_STREAM_IMPORT_MODE),
+            None,
+            "no FeatureGate at all"
+        );
         let on = gates(&json!([{"version": "", "enabled": on}]));
-        assert_eq!(enabled(&snapshot("", vec![on]), IMAGE_STREAM_IMPORT_MODE), None, "no version never matches");
+        assert_eq!(
+            enabled(&snapshot("", vec![on]), IMAGE_STREAM_IMPORT_MODE),
+            None,
+            "no version never matches"
+        );
     }
 
     // lifecycle 18
@@ -85,7 +112,10 @@ mod tests {
     fn while_the_release_tool_put_in_no_version_the_clusters_counts() {
         let of = |objects| release(&snapshot(names::SNAPSHOT_VERSION, objects));
         let history = json!([{"version": "4.21.3"}, {"version": "4.21.2"}]);
-        assert_eq!(of(vec![version(&json!({"version": "4.21.9"}), &history)]).as_deref(), Some("4.21.9"));
+        assert_eq!(
+            of(vec![version(&json!({"version": "4.21.9"}), &history)]).as_deref(),
+            Some("4.21.9")
+        );
         assert_eq!(of(vec![version(&json!({}), &history)]).as_deref(), Some("4.21.3"));
         assert_eq!(of(vec![version(&json!({}), &json!([]))]), None);
         assert_eq!(of(vec![]), None);

@@ -161,7 +161,7 @@ impl Snapshot {
             .map(Some)
             .map_err(|error| Undecodable {
                 object: ObjectRef::new(kind, "", name),
-                cause: error.to_string(),
+                cause: located::<T>(object, &error.to_string()),
             })
     }
 
@@ -175,5 +175,50 @@ impl Snapshot {
                 .and_then(|p| serde_json::from_value(p.clone()).ok())
                 .unwrap_or_default(),
         )
+    }
+}
+
+/// A decoder's error with the field that it is about. Decoders do not tell: it is the one without which the error is
+/// another, or none.
+fn located<T: DeserializeOwned>(object: &Value, error: &str) -> String {
+    let mut path: Vec<String> = Vec::new();
+    let at = |path: &[String]| path.iter().fold(String::new(), |pointer, key| pointer + "/" + key);
+    while let Some(members) = object.pointer(&at(&path)).and_then(Value::as_object) {
+        let culprit = members.keys().find(|key| {
+            let mut without = object.clone();
+            if let Some(members) = without.pointer_mut(&at(&path)).and_then(Value::as_object_mut) {
+                members.remove(*key);
+            }
+            serde_json::from_value::<T>(without).err().is_none_or(|other| other.to_string() != error)
+        });
+        match culprit {
+            Some(key) => path.push(key.clone()),
+            None => break,
+        }
+    }
+    if path.is_empty() {
+        error.to_owned()
+    } else {
+        format!("{}: {error}", path.join("."))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_undecodable_config_names_the_field() {
+        let cause = |spec: Value| {
+            let mut snapshot = Snapshot::empty();
+            let config = json!({"metadata": {"name": "cluster"}, "spec": spec});
+            snapshot.objects.insert(ObjectRef::new(Kind::Config, "", names::CLUSTER), config.into());
+            snapshot.config().unwrap_err().cause
+        };
+        assert!(cause(json!({"replicas": 5_000_000_000_i64})).starts_with("spec.replicas: "));
+        let nested = json!({"replicas": 1, "storage": {"s3": {"bucket": "b", "region": 7}}, "logLevel": "Normal"});
+        assert!(cause(nested).starts_with("spec.storage.s3.region: "));
     }
 }

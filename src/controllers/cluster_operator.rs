@@ -10,15 +10,7 @@ use crate::api::{Kind, ObjectRef};
 use crate::apply::WriteError;
 use crate::names;
 use crate::observe::Controller;
-use crate::status::cluster_operator::{self, Sources};
-
-/// Conditions of the Config that every loop of this build has written once it ran: an output waits for them.
-const AWAITED: &[&str] = &[
-    "Available",
-    "Progressing",
-    "Degraded",
-    "ImageRegistryCertificatesControllerDegraded",
-];
+use crate::status::cluster_operator::{self, AWAITED, Sources};
 
 /// Runs passes until the process stops leading.
 pub async fn run(context: Context) {
@@ -49,11 +41,16 @@ async fn pass(context: &Context) -> Result<(), WriteError> {
     if !snapshot.objects.served(Kind::ClusterOperator) {
         return Ok(());
     }
+    let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
+    let failure = context.board.bootstrap_failure();
+    // The Config's first status is a moment away: what is told now would be told anew then.
+    if failure.is_none() && config.is_none_or(|config| config.pointer("/status/conditions").is_none()) {
+        return Ok(());
+    }
     let reference = ObjectRef::new(Kind::ClusterOperator, "", names::CLUSTER_OPERATOR);
     let live = snapshot.objects.find(&reference).map(AsRef::as_ref);
-    let failure = context.board.bootstrap_failure();
     let status = cluster_operator::desired(&Sources {
-        config: snapshot.objects.cluster(Kind::Config, names::CLUSTER),
+        config,
         pruner: snapshot.objects.cluster(Kind::ImagePruner, names::CLUSTER),
         deployment: snapshot.objects.operand(Kind::Deployment, names::REGISTRY),
         live,

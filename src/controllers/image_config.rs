@@ -1,9 +1,11 @@
 //! `images.config.openshift.io/cluster`: where the registry can be reached, for everybody else in the cluster.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use super::Context;
 use super::secondary::{self, Failure, Telling};
+use super::{Context, RESYNC};
 use crate::api::{Kind, ObjectRef};
 use crate::config::gates::{self, IMAGE_STREAM_IMPORT_MODE};
 use crate::names;
@@ -14,17 +16,21 @@ use crate::status::image_config::{self, CONTROLLER_DEGRADED, Sources};
 pub async fn run(context: Context) {
     let telling = Telling::Lasting(CONTROLLER_DEGRADED);
     let mut gate = None;
-    secondary::run(context, Controller::ImageConfig, "imageconfig", telling, async |context| {
-        pass(context, &mut gate).await
-    })
+    secondary::run(
+        context,
+        Controller::ImageConfig,
+        "imageconfig",
+        telling,
+        async |context| pass(context, &mut gate).await,
+    )
     .await;
 }
 
 /// `gate` is what the gate was found to be before: it is logged once, and when it changes.
-async fn pass(context: &Context, gate: &mut Option<Option<bool>>) -> Result<(), Failure> {
+async fn pass(context: &Context, gate: &mut Option<Option<bool>>) -> Result<Duration, Failure> {
     let snapshot = context.world.snapshot();
     if !snapshot.objects.served(Kind::Image) {
-        return Ok(());
+        return Ok(RESYNC);
     }
     let enabled = gates::enabled(&snapshot, IMAGE_STREAM_IMPORT_MODE);
     if *gate != Some(enabled) {
@@ -53,10 +59,14 @@ async fn pass(context: &Context, gate: &mut Option<Option<bool>>) -> Result<(), 
         }
     }
     if let Some(patch) = patch {
-        let version = image.as_ref().and_then(|i| i.pointer("/metadata/resourceVersion")).and_then(Value::as_str);
+        let version = image
+            .as_ref()
+            .and_then(|i| i.pointer("/metadata/resourceVersion"))
+            .and_then(Value::as_str);
         if let Err(error) = context.writer.merge_status(&reference, patch, version).await {
             return Err(context.refused(&reference, error).await);
         }
     }
-    mode.map_err(|error| Failure::Failed(error.to_string()))
+    mode.map(|()| RESYNC)
+        .map_err(|error| Failure::Failed(error.to_string()))
 }

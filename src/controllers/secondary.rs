@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Backoff, Context, RESYNC};
+use super::{Backoff, Context};
 use crate::apply::WriteError;
 use crate::observe::Controller;
 use crate::status::conditions::{Streak, Verdict};
@@ -18,13 +18,13 @@ pub enum Telling {
     Itself,
 }
 
-/// Runs passes until the process stops leading. A pass that fails is tried again with growing waits; a conflict at once.
+/// Runs passes until the process stops leading; each says after which time at the latest the next is due. A pass that fails is tried again with growing waits; a conflict at once.
 pub async fn run(
     context: Context,
     controller: Controller,
     name: &'static str,
     telling: Telling,
-    mut pass: impl AsyncFnMut(&Context) -> Result<(), Failure>,
+    mut pass: impl AsyncFnMut(&Context) -> Result<Duration, Failure>,
 ) {
     let mut backoff = Backoff::default();
     let mut streak = Streak::default();
@@ -35,9 +35,9 @@ pub async fn run(
         context.reconciled(name, result.is_ok(), began.elapsed());
         drop(permit);
         let mut wait = match &result {
-            Ok(()) => {
+            Ok(again) => {
                 backoff.reset();
-                RESYNC
+                *again
             }
             Err(Failure::Stale) => Duration::from_millis(10),
             Err(failure) => {

@@ -75,7 +75,11 @@ struct Ledger {
 impl Ledger {
     fn set(&mut self, namespace: &str, name: &str, count: Count) {
         let key = key(namespace, name);
-        let old = if count == Count::default() { self.counts.remove(&key) } else { self.counts.insert(key, count) };
+        let old = if count == Count::default() {
+            self.counts.remove(&key)
+        } else {
+            self.counts.insert(key, count)
+        };
         self.add(namespace, old.unwrap_or_default(), -1);
         self.add(namespace, count, 1);
     }
@@ -100,11 +104,19 @@ fn key(namespace: &str, name: &str) -> u64 {
 }
 
 fn count(stream: &Stream) -> Count {
-    let known: Vec<&str> =
-        stream.spec.iter().flat_map(|s| s.tags.iter().flatten()).map(|tag| tag.name.as_str()).collect();
+    let known: Vec<&str> = stream
+        .spec
+        .iter()
+        .flat_map(|s| s.tags.iter().flatten())
+        .map(|tag| tag.name.as_str())
+        .collect();
     let mut count = Count::default();
     for tag in stream.status.iter().flat_map(|s| s.tags.iter().flatten()) {
-        let counter = if known.contains(&tag.tag.as_str()) { &mut count.imported } else { &mut count.pushed };
+        let counter = if known.contains(&tag.tag.as_str()) {
+            &mut count.imported
+        } else {
+            &mut count.pushed
+        };
         *counter = counter.saturating_add(1);
     }
     count
@@ -137,8 +149,11 @@ enum Ended {
 async fn follow(client: &Client, strategy: InitialListStrategy, every: Duration, tell: &mut impl FnMut(Tags)) -> Ended {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &Kind::ImageStream.resource());
     let streaming = matches!(strategy, InitialListStrategy::StreamingList);
-    let config =
-        watcher::Config { initial_list_strategy: strategy, page_size: Some(100), ..watcher::Config::default() };
+    let config = watcher::Config {
+        initial_list_strategy: strategy,
+        page_size: Some(100),
+        ..watcher::Config::default()
+    };
     let mut stream = Box::pin(watcher(api, config));
     let (mut ledger, mut told, mut listed) = (Ledger::default(), None, false);
     let mut tick = tokio::time::interval(every);
@@ -184,9 +199,15 @@ async fn follow(client: &Client, strategy: InitialListStrategy, every: Duration,
 }
 
 fn note(ledger: &mut Ledger, object: &DynamicObject, present: bool) {
-    let (Some(namespace), Some(name)) = (&object.metadata.namespace, &object.metadata.name) else { return };
+    let (Some(namespace), Some(name)) = (&object.metadata.namespace, &object.metadata.name) else {
+        return;
+    };
     // Lists may be null in the aggregated API's answers; what does not decode has no tags.
-    let stream = if present { Stream::deserialize(&object.data).unwrap_or_default() } else { Stream::default() };
+    let stream = if present {
+        Stream::deserialize(&object.data).unwrap_or_default()
+    } else {
+        Stream::default()
+    };
     ledger.set(namespace, name, count(&stream));
 }
 
@@ -213,7 +234,12 @@ mod tests {
         let mut ledger = Ledger::default();
         note(&mut ledger, &object("openshift-foo", "a", &["x"], &["x", "y"]), true);
         note(&mut ledger, &object("team", "a", &[], &["z", "w"]), true);
-        let expected = Tags { imported_openshift: 1, pushed_openshift: 1, imported_other: 0, pushed_other: 2 };
+        let expected = Tags {
+            imported_openshift: 1,
+            pushed_openshift: 1,
+            imported_other: 0,
+            pushed_other: 2,
+        };
         assert_eq!(ledger.total, expected);
     }
 
@@ -222,7 +248,13 @@ mod tests {
         let mut ledger = Ledger::default();
         note(&mut ledger, &object("team", "a", &["x"], &["x"]), true);
         note(&mut ledger, &object("team", "a", &[], &["x", "y"]), true);
-        assert_eq!(ledger.total, Tags { pushed_other: 2, ..Tags::default() });
+        assert_eq!(
+            ledger.total,
+            Tags {
+                pushed_other: 2,
+                ..Tags::default()
+            }
+        );
         note(&mut ledger, &object("team", "a", &[], &[]), false);
         assert_eq!(ledger.total, Tags::default());
         assert!(ledger.counts.is_empty());

@@ -34,6 +34,8 @@ struct State {
     absent: HashSet<Interest>,
     pending: HashSet<Interest>,
     followed: HashMap<Interest, AbortHandle>,
+    /// Version of the last deletion that each watch told: it has told everything before as well.
+    told: HashMap<Interest, u64>,
     security_api: bool,
 }
 
@@ -135,15 +137,19 @@ impl World {
         }
     }
 
-    /// Puts what the API server answered to a write into the store, so that the next pass sees it.
+    /// Puts what the API server answered to a write into the store, so that the next pass sees it. An answer that comes
+    /// after the watch told of the object's end is news no more: it must not bring the object back.
     pub fn written(&self, reference: ObjectRef, object: Value) {
         let object = trim::trim(reference.kind, object);
         let mut state = self.state();
-        if state
-            .objects
-            .find(&reference)
-            .is_none_or(|known| !is_older(&object, known))
-        {
+        let outdated = match state.objects.find(&reference) {
+            Some(known) => is_older(&object, known),
+            None => version_of(&object).is_some_and(|version| {
+                let told = state.told.iter().filter(|(interest, _)| interest.covers(&reference));
+                told.map(|(_, told)| *told).any(|told| version <= told)
+            }),
+        };
+        if !outdated {
             state.objects.insert(reference, Arc::new(object));
         }
     }
@@ -170,12 +176,13 @@ impl World {
     }
 
     pub(super) fn vanish(&self, interest: &Interest, reference: &ObjectRef, version: Option<&str>) {
+        let gone: Option<u64> = version.and_then(|v| v.parse().ok());
         let mut state = self.state();
-        let newer = |known: &Arc<Value>| {
-            version_of(known)
-                .zip(version.and_then(|v| v.parse().ok()))
-                .is_some_and(|(known, gone): (u64, u64)| known > gone)
-        };
+        if let Some(gone) = gone {
+            let told = state.told.entry(interest.clone()).or_default();
+            *told = gone.max(*told);
+        }
+        let newer = |known: &Arc<Value>| version_of(known).zip(gone).is_some_and(|(known, gone)| known > gone);
         if state.objects.find(reference).is_some_and(newer) {
             return; // made anew by us; the watch has not come to it yet
         }
@@ -239,6 +246,7 @@ impl World {
             task.abort();
         }
         state.pending.remove(interest);
+        state.told.remove(interest);
         if let Some(name) = &interest.name {
             state.objects.remove(&ObjectRef::new(
                 interest.kind,

@@ -8,13 +8,11 @@ use super::{Desired, Drift, Plan, certificates, network, only, rbac};
 use crate::api::{ImagePrunerSpec, Kind, duration};
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
-use crate::names;
+use crate::names::{
+    self, PRUNER_CLUSTER_ROLE as CLUSTER_ROLE, PRUNER_CLUSTER_ROLE_BINDING as CLUSTER_ROLE_BINDING,
+    PRUNER_CRON_JOB as CRON_JOB, PRUNER_NETWORK_POLICY as NETWORK_POLICY, PRUNER_SERVICE_ACCOUNT as SERVICE_ACCOUNT,
+};
 
-const CLUSTER_ROLE: &str = "system:image-pruner";
-const CLUSTER_ROLE_BINDING: &str = "openshift-image-registry-pruner";
-const SERVICE_ACCOUNT: &str = "pruner";
-const NETWORK_POLICY: &str = "image-pruner-networkpolicy";
-const CRON_JOB: &str = "image-pruner";
 /// On pods and, as `created-by`, on Jobs: tells the pruner's Jobs from others of the namespace.
 const LABEL_VALUE: &str = "image-pruner";
 

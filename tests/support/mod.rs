@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub mod history;
+pub mod observe;
 pub mod operator;
 
 use std::collections::BTreeMap;
@@ -275,12 +276,18 @@ impl Lab {
             ObjectRef::new(Kind::ConfigMap, names::CONFIG_MANAGED_NAMESPACE, names::CA_MAP),
             operand(Kind::ConfigMap, names::CERTIFICATES_MAP),
             operand(Kind::ConfigMap, names::SERVICE_CA_MAP),
+            ObjectRef::new(Kind::ClusterRole, "", names::PRUNER_CLUSTER_ROLE),
+            ObjectRef::new(Kind::ClusterRoleBinding, "", names::PRUNER_CLUSTER_ROLE_BINDING),
+            operand(Kind::DaemonSet, names::NODE_CA),
+            operand(Kind::CronJob, names::PRUNER_CRON_JOB),
+            operand(Kind::ServiceAccount, names::PRUNER_SERVICE_ACCOUNT),
+            operand(Kind::NetworkPolicy, names::PRUNER_NETWORK_POLICY),
             operand(Kind::ServiceAccount, names::REGISTRY_SERVICE_ACCOUNT),
             operand(Kind::NetworkPolicy, names::REGISTRY_NETWORK_POLICY),
             operand(Kind::PodDisruptionBudget, names::REGISTRY),
             operand(Kind::Service, names::REGISTRY),
         ];
-        for kind in [Kind::Deployment, Kind::Route, Kind::PersistentVolumeClaim] {
+        for kind in [Kind::Deployment, Kind::Route, Kind::PersistentVolumeClaim, Kind::Job] {
             doomed.extend(
                 self.list(kind, names::NAMESPACE)
                     .await

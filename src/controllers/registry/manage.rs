@@ -37,6 +37,11 @@ impl Registry {
         let (config, snapshot, wrote, mut stored) = self.store_storage(config, snapshot).await?;
         confirmed |= wrote;
         outcome.take_storage(&mut stored);
+        if is_new(&config) {
+            outcome
+                .notices
+                .extend(config.spec.storage.as_ref().and_then(resolve::storage_notice));
+        }
         let again = stored.wait.as_ref().map(|(after, _)| *after);
         // Facts beside a fault: the storage in use is not the one at fault, all else goes on.
         let Some(facts) = stored.facts.take() else {
@@ -176,6 +181,11 @@ impl Outcome {
         let unfit = unfit.map(|message| Rejection::new(Reason::PvcIncompatible, message));
         self.problems.extend(conflicts.chain(unfit));
     }
+}
+
+/// Whether no pass has looked at this generation of the Config yet: what is told once an edit is told now.
+fn is_new(config: &Config) -> bool {
+    config.status.as_ref().and_then(|status| status.observed_generation) != config.metadata.generation
 }
 
 pub(super) fn permanent(rejection: Rejection) -> Failing {

@@ -101,6 +101,8 @@ impl Registry {
             let record = removed.record.take().unwrap_or_default();
             (_, snapshot, _) = self.store(config, snapshot, record).await?;
             outcome.storage = removed.status_storage.take();
+            outcome.storage_managed = Some(removed.storage_managed);
+            outcome.own_conditions = Some(removed.own_conditions);
             outcome.verdicts.append(&mut removed.verdicts);
             outcome.notices.append(&mut removed.notices);
             done = removed.done;

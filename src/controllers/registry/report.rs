@@ -75,11 +75,10 @@ impl Registry {
         verdicts.push(Verdict::new("ConfigObservationDegraded", Status::False, "", ""));
         verdicts.extend(self.context.board.verdicts());
         self.context.tell(outcome.notices);
-        let generations: Vec<_> = self
-            .generations
-            .iter()
-            .map(|(object, g)| (object.clone(), *g))
-            .collect();
+        let mut gone = outcome.own_conditions.map(unowned).unwrap_or_default();
+        gone.extend(self.context.board.dropped());
+        let own = self.generations.iter().map(|(object, g)| (object.clone(), *g));
+        let generations: Vec<_> = own.chain(self.context.board.generations()).collect();
         let next = config_status::next_status(
             &stored,
             &Next {
@@ -92,7 +91,7 @@ impl Registry {
                 storage: outcome.storage.as_ref(),
                 storage_managed: outcome.storage_managed,
                 verdicts: &verdicts,
-                drop: &outcome.own_conditions.map(unowned).unwrap_or_default(),
+                drop: &gone,
                 now: snapshot.now,
             },
         );

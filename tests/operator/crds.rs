@@ -1,28 +1,7 @@
-//! The CRDs on a real API server: what it accepts, refuses, defaults and keeps. The tables are in `crds/cases.rs`.
+//! The CRDs on a real API server: what it accepts, refuses, defaults and keeps. The tables are in `tests/crds/cases.rs`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a helper that stops is the report of its test"
-)]
-
-#[path = "crds/cases.rs"]
+#[path = "../crds/cases.rs"]
 mod cases;
-
-mod server {
-    use kube::config::{KubeConfigOptions, Kubeconfig};
-    use kube::{Client, Config};
-
-    /// A client of a server that has the CRDs of `crds/` and `tests/devcluster/crds/platform`, as an administrator.
-    pub async fn client() -> Client {
-        let path = std::env::var("CRDS_SERVER_KUBECONFIG").expect("CRDS_SERVER_KUBECONFIG names a kubeconfig");
-        let kubeconfig = Kubeconfig::read_from(path).unwrap();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-            .await
-            .unwrap();
-        Client::try_from(config).unwrap()
-    }
-}
 
 use cases::Outcome::{Reads, Refused, Unreadable};
 use cases::{CONFIGS_AND_PRUNERS, Case, PLATFORM};
@@ -33,9 +12,9 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
 #[tokio::test]
-#[ignore = "needs CRDS_SERVER_KUBECONFIG until it starts its own cluster"]
 async fn the_api_server_keeps_to_the_crds() {
-    let client = server::client().await;
+    let lab = crate::cluster().await;
+    let client = lab.client.clone();
     let mut failures = Vec::new();
     for (index, case) in CONFIGS_AND_PRUNERS.iter().chain(PLATFORM).enumerate() {
         failures.extend(check(&client, &format!("case-{index}"), case).await.err());

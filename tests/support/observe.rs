@@ -1,0 +1,91 @@
+//! What the operator did, as the API server tells: its requests, and its events.
+
+use std::time::{Duration, Instant};
+
+use devcluster::audit::{Log, Mark};
+use image_registry_operator::names;
+use k8s_openapi::api::core::v1::Event;
+use kube::api::{Api, DeleteParams, ListParams};
+
+use super::{Lab, PATIENCE};
+
+const ACCOUNT: &str = "cluster-image-registry-operator";
+/// How long the operator has to write nothing to count as settled.
+const QUIET: Duration = Duration::from_millis(600);
+
+impl Lab {
+    /// The end of the audit log.
+    pub fn mark(&self) -> Mark {
+        self.cluster.mark().unwrap()
+    }
+
+    /// Requests of the operator since a mark, but those about its lease and its events.
+    pub fn requests(&self, since: Mark) -> Log {
+        let log = Log::read_since(self.cluster.audit_log(), since).unwrap();
+        log.by_service_account(names::NAMESPACE, ACCOUNT)
+            .filter(|event| !matches!(event.resource.as_str(), "leases" | "events"))
+    }
+
+    /// Writes of the operator since a mark to anything but the Config and the ClusterOperator, as `verb resource name`.
+    pub fn writes(&self, since: Mark) -> Vec<String> {
+        let log = self.requests(since).writes();
+        let others = log.events().iter().filter(|e| !matches!(e.resource.as_str(), "configs" | "clusteroperators"));
+        others.map(|e| format!("{} {} {}", e.verb, e.resource, e.name)).collect()
+    }
+
+    /// Waits until the operator writes nothing any more.
+    pub async fn settle(&self) {
+        let began = Instant::now();
+        loop {
+            let mark = self.mark();
+            tokio::time::sleep(QUIET).await;
+            let log = self.requests(mark).writes();
+            if log.is_empty() {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "the operator does not come to rest:\n{log}");
+        }
+    }
+
+    /// Nothing is written for this long.
+    pub async fn rests(&self, how_long: Duration) {
+        let mark = self.mark();
+        tokio::time::sleep(how_long).await;
+        let log = self.requests(mark).counted();
+        assert!(log.is_empty(), "the operator does not rest:\n{log}");
+    }
+
+    /// The operator's events, as `Type Reason: message`.
+    pub async fn events(&self) -> Vec<String> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), names::NAMESPACE);
+        let list = api.list(&ListParams::default()).await.unwrap();
+        let ours = list.items.into_iter().filter(|event| {
+            let component = event.source.as_ref().and_then(|s| s.component.as_deref());
+            component.or(event.reporting_component.as_deref()) == Some(names::EVENT_COMPONENT)
+        });
+        ours.map(|e| {
+            let text = |text: Option<String>| text.unwrap_or_default();
+            format!("{} {}: {}", text(e.type_), text(e.reason), text(e.message))
+        })
+        .collect()
+    }
+
+    /// Waits for an event that begins so and contains that.
+    pub async fn until_event(&self, begin: &str, part: &str) -> String {
+        let began = Instant::now();
+        loop {
+            let events = self.events().await;
+            if let Some(found) = events.iter().find(|e| e.starts_with(begin) && e.contains(part)) {
+                return found.clone();
+            }
+            assert!(began.elapsed() < PATIENCE, "no event {begin} ... {part}, only {events:#?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Removes all events of the registry's namespace.
+    pub async fn forget_events(&self) {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), names::NAMESPACE);
+        api.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
+    }
+}
