@@ -1,5 +1,6 @@
 //! The registry: Config, storage, operand and their status. The one writer of the Config.
 
+mod claims;
 mod manage;
 mod record;
 mod remove;
@@ -13,6 +14,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::pace::Pace;
 use super::{Backoff, Context, RESYNC, bootstrap};
 use crate::api::{Config, Kind, ObjectRef};
 use crate::apply::{Recorded, WriteError};
@@ -55,8 +57,8 @@ struct Registry {
     generations: HashMap<ObjectRef, i64>,
     /// Since when passes fail without a success in between.
     failing_since: Option<Timestamp>,
-    /// When the status was last written.
-    status_written: Option<Instant>,
+    /// Paces writes of the status.
+    pace: Pace,
     /// Whether the group of security context constraints was asked for.
     security_asked: bool,
 }
@@ -68,7 +70,7 @@ pub async fn run(context: Context) {
         context: context.clone(),
         generations: HashMap::new(),
         failing_since: None,
-        status_written: None,
+        pace: Pace::default(),
         security_asked: false,
     };
     loop {
