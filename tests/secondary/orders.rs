@@ -74,7 +74,7 @@ fn events() -> Vec<Happens> {
         spec(json!({"unsupportedConfigOverrides": {"deployment": {"annotations": {"example.com/a": "b"}}}})),
         spec(json!({"requests": {"read": {"maxRunning": 5, "maxInQueue": 6, "maxWaitInQueue": "7s"}}})),
         spec(json!({"tolerations": [{"key": "infra", "operator": "Exists"}]})),
-        spec(json!({"nodeSelector": {"infra": "yes"}})),
+        spec(json!({"nodeSelector": {"kubernetes.io/os": "linux"}})),
         spec(json!({"proxy": {"http": "http://proxy.example.com"}})),
         spec(json!({"rolloutStrategy": "Recreate"})),
         pruner(json!({"suspend": true})),
