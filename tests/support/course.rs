@@ -142,12 +142,20 @@ impl Course<'_> {
         let conflicts = log.filter(|event| event.code == 409);
         assert!(
             conflicts.is_empty(),
-            "conflicts: {conflicts}among\n{}",
+            "conflicts: {}among\n{}",
+            self.raw(&conflicts),
             self.log().writes()
         );
         assert_eq!(self.replica_sets().len(), 1, "{:?}", self.replica_sets());
         self.available_after_ready(begins);
         self.cluster_operator_follows();
+    }
+
+    /// Requests with all that the audit log has of them.
+    fn raw(&self, log: &audit::Log) -> String {
+        let text = std::fs::read_to_string(self.lab.cluster.audit_log()).unwrap();
+        let asked = |line: &&str| log.events().iter().any(|event| line.contains(&event.id));
+        text.lines().filter(asked).map(|line| format!("{line}\n")).collect()
     }
 
     /// Available=True comes after a pod of this course was Ready, in the order in which the API server stored them.
