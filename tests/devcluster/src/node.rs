@@ -60,6 +60,11 @@ pub(crate) fn check(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
+/// Fails with what to do when this machine cannot have real nodes in a cluster of that name.
+pub fn check_real_nodes(name: &str) -> Result<()> {
+    check(&Layout::named(name))
+}
+
 /// A program in PATH, or where Debian keeps those of the administrator.
 fn find(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
