@@ -139,7 +139,7 @@ impl Bench<'_> {
             }
         }
         let (took, log) = (Samples::new(took), self.requests(mark)?);
-        let conflicts = log.filter(|event| event.code == 409);
+        let conflicts = log.filter(|event| matches!(event.code, 409 | 422));
         if !conflicts.is_empty() {
             tracing::info!("conflicts:\n{conflicts}");
         }
