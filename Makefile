@@ -40,6 +40,12 @@ test-fast: ## The tests that need no cluster
 	cargo test --locked --workspace --lib --bins
 	$(if $(PURE_TESTS),cargo test --locked $(PURE_TESTS))
 
+BENCH ?=
+.PHONY: bench
+bench: prerequisites build ## Start, edits, idle load and memory in figures: half an hour on a quiet machine (BENCH='--minutes 1': shorter)
+	cargo run --locked --quiet --package devcluster -- bench $(BENCH) \
+		--operator $(or $(CARGO_TARGET_DIR),target)/$$(rustc --print host-tuple)/release/cluster-image-registry-operator
+
 .PHONY: lint
 lint: fmt clippy deny ## Formatting, clippy, licences and duplicate dependencies
 
