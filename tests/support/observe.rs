@@ -29,8 +29,13 @@ impl Lab {
     /// Writes of the operator since a mark to anything but the Config and the ClusterOperator, as `verb resource name`.
     pub fn writes(&self, since: Mark) -> Vec<String> {
         let log = self.requests(since).writes();
-        let others = log.events().iter().filter(|e| !matches!(e.resource.as_str(), "configs" | "clusteroperators"));
-        others.map(|e| format!("{} {} {}", e.verb, e.resource, e.name)).collect()
+        let others = log
+            .events()
+            .iter()
+            .filter(|e| !matches!(e.resource.as_str(), "configs" | "clusteroperators"));
+        others
+            .map(|e| format!("{} {} {}", e.verb, e.resource, e.name))
+            .collect()
     }
 
     /// Waits until the operator writes nothing any more.
@@ -78,7 +83,10 @@ impl Lab {
             if let Some(found) = events.iter().find(|e| e.starts_with(begin) && e.contains(part)) {
                 return found.clone();
             }
-            assert!(began.elapsed() < PATIENCE, "no event {begin} ... {part}, only {events:#?}");
+            assert!(
+                began.elapsed() < PATIENCE,
+                "no event {begin} ... {part}, only {events:#?}"
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -86,6 +94,8 @@ impl Lab {
     /// Removes all events of the registry's namespace.
     pub async fn forget_events(&self) {
         let api: Api<Event> = Api::namespaced(self.client.clone(), names::NAMESPACE);
-        api.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
+        api.delete_collection(&DeleteParams::default(), &ListParams::default())
+            .await
+            .unwrap();
     }
 }
