@@ -15,7 +15,7 @@ use crate::status::image_config::{self, CONTROLLER_DEGRADED, Sources};
 /// Runs passes until the process stops leading, in every managementState.
 pub async fn run(context: Context) {
     let telling = Telling::Lasting(CONTROLLER_DEGRADED);
-    let mut gate = None;
+    let mut gate = String::new();
     secondary::run(
         context,
         Controller::ImageConfig,
@@ -26,22 +26,25 @@ pub async fn run(context: Context) {
     .await;
 }
 
-/// `gate` is what the gate was found to be before: it is logged once, and when it changes.
-async fn pass(context: &Context, gate: &mut Option<Option<bool>>) -> Result<Duration, Failure> {
+/// `gate` is what was last logged of the gate: it is logged once, and when it changes.
+async fn pass(context: &Context, gate: &mut String) -> Result<Duration, Failure> {
     let snapshot = context.world.snapshot();
     if !snapshot.objects.served(Kind::Image) {
         return Ok(RESYNC);
     }
     let enabled = gates::enabled(&snapshot, IMAGE_STREAM_IMPORT_MODE);
-    if *gate != Some(enabled) {
-        match enabled {
-            Some(on) => tracing::info!(on, "feature gate {IMAGE_STREAM_IMPORT_MODE}"),
-            None => tracing::info!(
-                "feature gate {IMAGE_STREAM_IMPORT_MODE} is off: FeatureGate cluster has no entry for release {:?}",
+    let told = enabled.map_or_else(
+        || {
+            format!(
+                "off, FeatureGate cluster has no entry for release {:?}",
                 gates::release(&snapshot).unwrap_or_default()
-            ),
-        }
-        *gate = Some(enabled);
+            )
+        },
+        |on| (if on { "on" } else { "off" }).to_owned(),
+    );
+    if *gate != told {
+        tracing::info!("feature gate {IMAGE_STREAM_IMPORT_MODE} is {told}");
+        *gate = told;
     }
     let reference = ObjectRef::new(Kind::Image, "", names::CLUSTER);
     let mut image = snapshot.objects.find(&reference).map(|image| image.as_ref().clone());

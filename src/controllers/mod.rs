@@ -8,6 +8,7 @@ mod certificates;
 mod cluster_operator;
 mod image_config;
 mod node_ca;
+mod pace;
 mod pruner;
 mod registry;
 mod secondary;
@@ -139,6 +140,7 @@ pub async fn run(runtime: Runtime) -> Result<(), String> {
         operator_image: runtime.environment.operator_image.clone(),
         release_version: runtime.environment.release_version.clone(),
         gates_version: runtime.environment.operator_image_version.clone(),
+        node_ca_user: runtime.environment.node_ca_user,
     };
     let world = World::start(runtime.client.clone(), environment);
     let claim = runtime.claim.clone();

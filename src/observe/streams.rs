@@ -131,10 +131,10 @@ pub async fn count_tags(client: Client, every: Duration, mut tell: impl FnMut(Ta
         let absent = follow(&client, strategy.clone(), every, &mut tell).await;
         match absent {
             Ended::NoStreaming => strategy = InitialListStrategy::ListWatch,
-            Ended::Absent => tokio::time::sleep(Duration::from_secs(60)).await,
+            Ended::Absent => tokio::time::sleep(Duration::from_mins(1)).await,
             Ended::Failed => {
                 tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(Duration::from_secs(60));
+                wait = (wait * 2).min(Duration::from_mins(1));
             }
         }
     }
