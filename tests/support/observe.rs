@@ -89,3 +89,12 @@ impl Lab {
         api.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
     }
 }
+
+impl Lab {
+    /// Creates an object of a kind that the operator does not know, at the path of its list.
+    pub async fn create_raw(&self, path: &str, object: serde_json::Value) {
+        let body = serde_json::to_vec(&object).unwrap();
+        let request = http::Request::post(path).header("content-type", "application/json").body(body).unwrap();
+        self.client.request::<serde_json::Value>(request).await.unwrap();
+    }
+}
