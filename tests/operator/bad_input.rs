@@ -11,16 +11,36 @@ use crate::{deployment, env, observed, registry, version};
 fn cases() -> Vec<(Value, &'static str, &'static str, Value)> {
     let route = |name: &str| json!({"name": name});
     vec![
-        (json!({"replicas": -1}), "VerificationFailed", "replicas must be greater than or equal to 0", json!({"replicas": 1})),
-        (json!({"replicas": 5_000_000_000_i64}), "InvalidConfig", "spec.replicas", json!({"replicas": 1})),
+        (
+            json!({"replicas": -1}),
+            "VerificationFailed",
+            "replicas must be greater than or equal to 0",
+            json!({"replicas": 1}),
+        ),
+        (
+            json!({"replicas": 5_000_000_000_i64}),
+            "InvalidConfig",
+            "spec.replicas",
+            json!({"replicas": 1}),
+        ),
         (
             json!({"storage": {"pvc": {"claim": "second"}}}),
             "StorageConflict",
             "EmptyDir",
             json!({"storage": {"pvc": null}}),
         ),
-        (json!({"routes": [route("default-route")]}), "VerificationFailed", "default-route", json!({"routes": null})),
-        (json!({"routes": [route("a"), route("a")]}), "VerificationFailed", "\"a\"", json!({"routes": null})),
+        (
+            json!({"routes": [route("default-route")]}),
+            "VerificationFailed",
+            "default-route",
+            json!({"routes": null}),
+        ),
+        (
+            json!({"routes": [route("a"), route("a")]}),
+            "VerificationFailed",
+            "\"a\"",
+            json!({"routes": null}),
+        ),
         (
             json!({"requests": {"read": {"maxRunning": 1, "maxWaitInQueue": "soon 5m"}}}),
             "InvalidDuration",
@@ -45,7 +65,12 @@ fn cases() -> Vec<(Value, &'static str, &'static str, Value)> {
             "unsupportedConfigOverrides",
             json!({"unsupportedConfigOverrides": null}),
         ),
-        (json!({"storage": null}), "StorageNotConfigured", "", json!({"storage": {"emptyDir": {}}})),
+        (
+            json!({"storage": null}),
+            "StorageNotConfigured",
+            "",
+            json!({"storage": {"emptyDir": {}}}),
+        ),
         (
             json!({"storage": {"emptyDir": null, "oss": {"bucket": "images"}}}),
             "StorageNotConfigured",
@@ -67,7 +92,7 @@ fn cases() -> Vec<(Value, &'static str, &'static str, Value)> {
     ]
 }
 
-// api 11, 19, 29, lifecycle 40, 41, 56, 57, 69, storage-volumes 38, workload 27, 68
+// api 11, 19, 29, lifecycle 40, 41, 57, 69, storage-volumes 38, workload 27, 68
 #[tokio::test]
 async fn what_cannot_be_right_is_told_and_changes_nothing() {
     let (lab, mut operator) = registry(json!({})).await;
@@ -75,10 +100,18 @@ async fn what_cannot_be_right_is_told_and_changes_nothing() {
     for (bad, reason, part, good) in cases() {
         let mark = lab.mark();
         let edited = lab.edit(bad.clone()).await;
-        let told = |c: &Value| is(c, "Degraded", "True", reason) && is(c, "Progressing", "False", "Error") && observed(c);
+        let told =
+            |c: &Value| is(c, "Degraded", "True", reason) && is(c, "Progressing", "False", "Error") && observed(c);
         let config = lab.until_config(&format!("{reason} after {bad}"), told).await;
-        assert!(condition(&config, "Degraded").2.contains(part), "{bad}: {:?}", condition(&config, "Degraded"));
-        assert!(is(&config, "Available", "True", "Ready"), "{bad}: the registry goes on serving");
+        assert!(
+            condition(&config, "Degraded").2.contains(part),
+            "{bad}: {:?}",
+            condition(&config, "Degraded")
+        );
+        assert!(
+            is(&config, "Available", "True", "Ready"),
+            "{bad}: the registry goes on serving"
+        );
         lab.settle().await;
         assert_eq!(lab.writes(mark), Vec::<String>::new(), "{bad}");
         let config = lab.config().await;
@@ -93,24 +126,36 @@ async fn what_cannot_be_right_is_told_and_changes_nothing() {
     assert_eq!(before["metadata"]["generation"], after["metadata"]["generation"]);
 }
 
-// api 29, lifecycle 40
+// api 29, lifecycle 40, 56
 #[tokio::test]
 async fn a_config_that_is_wrong_from_the_start_makes_nothing_until_it_is_mended() {
     let lab = crate::cluster().await;
-    for (bad, reason) in [(json!({"replicas": -1}), "VerificationFailed"), (json!({"replicas": 5_000_000_000_i64}), "InvalidConfig")] {
+    for (replicas, storage, reason) in [
+        (-1_i64, json!({"emptyDir": {}}), "VerificationFailed"),
+        (5_000_000_000, json!({"emptyDir": {}}), "InvalidConfig"),
+        (1, json!({}), "StorageNotConfigured"),
+    ] {
         lab.reset().await;
-        let mut config = crate::Lab::managed(json!({"emptyDir": {}}));
-        crate::merge(&mut config["spec"], bad);
+        lab.platform("VSphere").await;
+        let mut config = crate::Lab::managed(storage);
+        config["spec"]["replicas"] = json!(replicas);
         lab.create(config).await;
         let mark = lab.mark();
         let mut operator = lab.operator().await;
-        let told = |c: &Value| is(c, "Available", "False", reason) && is(c, "Degraded", "True", reason) && is(c, "Progressing", "False", "Error");
+        let told = |c: &Value| {
+            is(c, "Available", "False", reason)
+                && is(c, "Degraded", "True", reason)
+                && is(c, "Progressing", "False", "Error")
+        };
         lab.until_config(reason, told).await;
-        lab.until(&crate::cluster_operator(), "degraded", |o| o.is_some_and(|o| condition(o, "Degraded").0 == "True")).await;
+        lab.until(&crate::cluster_operator(), "degraded", |o| {
+            o.is_some_and(|o| condition(o, "Degraded").0 == "True")
+        })
+        .await;
         lab.settle().await;
         let writes = lab.writes(mark);
         assert!(writes.iter().all(|w| w.contains("configmaps")), "{writes:?}");
-        lab.edit(json!({"replicas": 1})).await;
+        lab.edit(json!({"replicas": 1, "storage": {"emptyDir": {}}})).await;
         lab.until_config("up", is_up).await;
         assert!(operator.is_running());
     }
@@ -121,7 +166,8 @@ async fn a_config_that_is_wrong_from_the_start_makes_nothing_until_it_is_mended(
 async fn a_config_that_does_not_decode_is_not_removed_until_it_is_mended() {
     let (lab, _operator) = registry(json!({})).await;
     lab.edit(json!({"replicas": 5_000_000_000_i64})).await;
-    lab.until_config("undecodable", |c| is(c, "Degraded", "True", "InvalidConfig")).await;
+    lab.until_config("undecodable", |c| is(c, "Degraded", "True", "InvalidConfig"))
+        .await;
     let old = lab.config().await;
     let mark = lab.mark();
     lab.delete(&crate::support::config_ref()).await;
@@ -129,7 +175,8 @@ async fn a_config_that_does_not_decode_is_not_removed_until_it_is_mended() {
     assert_eq!(lab.writes(mark), Vec::<String>::new());
     assert_eq!(lab.config().await["metadata"]["finalizers"], json!([names::FINALIZER]));
     lab.edit(json!({"replicas": 1})).await;
-    lab.until_config("made anew", |c| crate::uid(c) != crate::uid(&old)).await;
+    lab.until_config("made anew", |c| crate::uid(c) != crate::uid(&old))
+        .await;
 }
 
 // api 15
@@ -138,11 +185,19 @@ async fn one_day_means_twenty_four_hours() {
     let (lab, _operator) = registry(json!({})).await;
     lab.edit(json!({"requests": {"read": {"maxRunning": 1, "maxWaitInQueue": "1 day"}, "write": {"maxRunning": 1, "maxWaitInQueue": "90s"}}})).await;
     let found = lab
-        .until(&deployment(), "limited", |o| o.is_some_and(|o| env(o, "REGISTRY_OPENSHIFT_REQUESTS_READ_MAXWAITINQUEUE").is_some()))
+        .until(&deployment(), "limited", |o| {
+            o.is_some_and(|o| env(o, "REGISTRY_OPENSHIFT_REQUESTS_READ_MAXWAITINQUEUE").is_some())
+        })
         .await
         .unwrap();
-    assert_eq!(env(&found, "REGISTRY_OPENSHIFT_REQUESTS_READ_MAXWAITINQUEUE"), Some("24h0m0s"));
-    assert_eq!(env(&found, "REGISTRY_OPENSHIFT_REQUESTS_WRITE_MAXWAITINQUEUE"), Some("1m30s"));
+    assert_eq!(
+        env(&found, "REGISTRY_OPENSHIFT_REQUESTS_READ_MAXWAITINQUEUE"),
+        Some("24h0m0s")
+    );
+    assert_eq!(
+        env(&found, "REGISTRY_OPENSHIFT_REQUESTS_WRITE_MAXWAITINQUEUE"),
+        Some("1m30s")
+    );
 }
 
 // api 28

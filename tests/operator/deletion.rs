@@ -30,11 +30,16 @@ async fn is_fresh(lab: &Lab, old: &Value) -> Value {
 
 /// Moves the registry to the operator's own claim.
 async fn on_own_claim(lab: &Lab) {
-    lab.edit(json!({"storage": {"emptyDir": null, "managementState": null, "pvc": {}}})).await;
-    let applied = |c: &Value| c.pointer("/status/storage/pvc/claim") == Some(&json!(CLAIM)) && c["status"]["storageManaged"] == true;
+    lab.edit(json!({"storage": {"emptyDir": null, "managementState": null, "pvc": {}}}))
+        .await;
+    let applied = |c: &Value| {
+        c.pointer("/status/storage/pvc/claim") == Some(&json!(CLAIM)) && c["status"]["storageManaged"] == true
+    };
     lab.until_config("on its claim", applied).await;
     lab.until(&deployment(), "on its claim", |o| {
-        o.is_some_and(|o| o.pointer("/spec/template/spec/volumes/0/persistentVolumeClaim/claimName") == Some(&json!(CLAIM)))
+        o.is_some_and(|o| {
+            o.pointer("/spec/template/spec/volumes/0/persistentVolumeClaim/claimName") == Some(&json!(CLAIM))
+        })
     })
     .await;
 }
@@ -57,7 +62,8 @@ async fn deletion_while_unmanaged_keeps_the_data() {
     let claim = operand(Kind::PersistentVolumeClaim, CLAIM);
     let before = lab.get(&claim).await.unwrap();
     lab.edit(json!({"managementState": "Unmanaged"})).await;
-    lab.until_config("unmanaged", |c| is(c, "Available", "True", "Unmanaged")).await;
+    lab.until_config("unmanaged", |c| is(c, "Available", "True", "Unmanaged"))
+        .await;
     let mark = lab.mark();
     deleted_and_fresh(&lab).await;
     lab.settle().await;
@@ -65,7 +71,10 @@ async fn deletion_while_unmanaged_keeps_the_data() {
     assert_eq!(uid(&before), uid(&after));
     assert_eq!(after["metadata"].get("deletionTimestamp"), None);
     let writes = lab.writes(mark);
-    assert!(!writes.iter().any(|w| w.contains("persistentvolumeclaims")), "{writes:?}");
+    assert!(
+        !writes.iter().any(|w| w.contains("persistentvolumeclaims")),
+        "{writes:?}"
+    );
     assert!(operator.is_running());
 }
 
@@ -75,17 +84,25 @@ async fn a_foreign_finalizer_stays_and_stops_nothing_else() {
     let (lab, _operator) = registry(json!({})).await;
     let old = lab.config().await;
     let both = json!(["example.com/keep", names::FINALIZER]);
-    lab.patch(&config_ref(), json!({"metadata": {"finalizers": both}})).await;
+    lab.patch(&config_ref(), json!({"metadata": {"finalizers": both}}))
+        .await;
     lab.delete(&config_ref()).await;
-    lab.until_config("without our finalizer", |c| c["metadata"]["finalizers"] == json!(["example.com/keep"])).await;
+    lab.until_config("without our finalizer", |c| {
+        c["metadata"]["finalizers"] == json!(["example.com/keep"])
+    })
+    .await;
     for reference in operands() {
         lab.until_absent(&reference).await;
     }
     lab.patch(&ca_map(), json!({"data": {"own": "by hand"}})).await;
-    lab.until(&ca_map(), "put right", |o| o.is_some_and(|o| !texts(o, "/data").contains_key("own"))).await;
+    lab.until(&ca_map(), "put right", |o| {
+        o.is_some_and(|o| !texts(o, "/data").contains_key("own"))
+    })
+    .await;
     lab.settle().await;
     assert_eq!(uid(&lab.config().await), uid(&old));
-    lab.patch(&config_ref(), json!({"metadata": {"finalizers": null}})).await;
+    lab.patch(&config_ref(), json!({"metadata": {"finalizers": null}}))
+        .await;
     is_fresh(&lab, &old).await;
 }
 

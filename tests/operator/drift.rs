@@ -5,7 +5,7 @@ use image_registry_operator::names;
 use serde_json::{Value, json};
 
 use crate::support::{Lab, config_ref, is_up, operand, texts};
-use crate::{ObjectRef, certificates_map, ca_map, cluster, come_up, deployment, operands, revision, rolled_out, uid};
+use crate::{ObjectRef, ca_map, certificates_map, cluster, come_up, deployment, operands, revision, rolled_out, uid};
 
 /// An object without what the server counts.
 fn content(object: &Value) -> Value {
@@ -26,8 +26,14 @@ fn all() -> Vec<ObjectRef> {
 async fn edits(lab: &Lab) -> Vec<(ObjectRef, Value)> {
     let mut all = operands();
     let mut container = lab.get(&deployment()).await.unwrap()["spec"]["template"]["spec"]["containers"][0].clone();
-    container["env"].as_array_mut().unwrap().push(json!({"name": "FOREIGN", "value": "x"}));
-    container["ports"].as_array_mut().unwrap().push(json!({"containerPort": 9999, "protocol": "TCP"}));
+    container["env"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "FOREIGN", "value": "x"}));
+    container["ports"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"containerPort": 9999, "protocol": "TCP"}));
     let edits = [
         json!({"rules": [{"apiGroups": [""], "resources": ["limitranges", "resourcequotas"], "verbs": ["list"]}]}),
         json!({"subjects": []}),
@@ -41,9 +47,18 @@ async fn edits(lab: &Lab) -> Vec<(ObjectRef, Value)> {
     ];
     let mut edits: Vec<_> = all.drain(..).zip(edits).filter(|(_, edit)| !edit.is_null()).collect();
     edits.extend([
-        (operand(Kind::Route, names::DEFAULT_ROUTE), json!({"spec": {"to": {"name": "other"}, "path": "/x"}})),
-        (ca_map(), json!({"data": {"extra": "x", "image-registry.openshift-image-registry.svc..5000": "y"}})),
-        (certificates_map(), json!({"data": {"extra": "x"}, "binaryData": {"more": "e30="}})),
+        (
+            operand(Kind::Route, names::DEFAULT_ROUTE),
+            json!({"spec": {"to": {"name": "other"}, "path": "/x"}}),
+        ),
+        (
+            ca_map(),
+            json!({"data": {"extra": "x", "image-registry.openshift-image-registry.svc..5000": "y"}}),
+        ),
+        (
+            certificates_map(),
+            json!({"data": {"extra": "x"}, "binaryData": {"more": "e30="}}),
+        ),
     ]);
     edits
 }
@@ -53,13 +68,17 @@ async fn edits(lab: &Lab) -> Vec<(ObjectRef, Value)> {
 async fn what_is_edited_by_hand_is_put_right_and_what_is_foreign_stays() {
     let lab = cluster().await;
     let account = operand(Kind::ServiceAccount, names::REGISTRY_SERVICE_ACCOUNT);
-    let secrets = json!({"secrets": [{"name": "registry-token-x"}], "imagePullSecrets": [{"name": "registry-dockercfg-x"}]});
+    let secrets =
+        json!({"secrets": [{"name": "registry-token-x"}], "imagePullSecrets": [{"name": "registry-dockercfg-x"}]});
     let mut body = json!({"apiVersion": "v1", "kind": "ServiceAccount",
                           "metadata": {"name": account.name, "namespace": account.namespace}});
     crate::merge(&mut body, secrets.clone());
     lab.create(body).await;
     let _operator = come_up(&lab, json!({"defaultRoute": true})).await;
-    lab.until(&operand(Kind::Route, names::DEFAULT_ROUTE), "with a host", |o| o.is_some_and(|o| o["spec"]["host"].is_string())).await;
+    lab.until(&operand(Kind::Route, names::DEFAULT_ROUTE), "with a host", |o| {
+        o.is_some_and(|o| o["spec"]["host"].is_string())
+    })
+    .await;
     lab.settle().await;
 
     // What others add is no reason to write.
@@ -69,7 +88,8 @@ async fn what_is_edited_by_hand_is_put_right_and_what_is_foreign_stays() {
     for reference in all().into_iter().filter(|r| *r != deployment()) {
         lab.patch(&reference, foreign.clone()).await;
     }
-    lab.patch(&config_ref(), json!({"metadata": {"annotations": {"look": "again"}}})).await;
+    lab.patch(&config_ref(), json!({"metadata": {"annotations": {"look": "again"}}}))
+        .await;
     lab.settle().await;
     let requests = lab.requests(mark).counted();
     assert!(requests.is_empty(), "{requests}");
@@ -81,18 +101,30 @@ async fn what_is_edited_by_hand_is_put_right_and_what_is_foreign_stays() {
         let good = lab.get(&reference).await.unwrap();
         let spoiled = lab.patch(&reference, edit.clone()).await;
         assert_ne!(content(&spoiled), content(&good), "{reference}: {edit} is an edit");
-        lab.until(&reference, &format!("put right after {edit}"), |o| o.is_some_and(|o| content(o) == content(&good))).await;
+        lab.until(&reference, &format!("put right after {edit}"), |o| {
+            o.is_some_and(|o| content(o) == content(&good))
+        })
+        .await;
     }
     let after = rolled_out(&lab).await;
     assert_eq!(after["spec"], before["spec"]);
     for reference in all() {
         let found = lab.get(&reference).await.unwrap();
         for pointer in ["/metadata/labels", "/metadata/annotations"] {
-            assert_eq!(texts(&found, pointer).get("foreign").map(String::as_str), Some("yes"), "{reference}");
+            assert_eq!(
+                texts(&found, pointer).get("foreign").map(String::as_str),
+                Some("yes"),
+                "{reference}"
+            );
         }
     }
     let service = lab.get(&operand(Kind::Service, names::REGISTRY)).await.unwrap();
-    assert!(texts(&service, "/metadata/annotations").keys().any(|k| k.ends_with("serving-cert-signed-by")), "{service}");
+    assert!(
+        texts(&service, "/metadata/annotations")
+            .keys()
+            .any(|k| k.ends_with("serving-cert-signed-by")),
+        "{service}"
+    );
     let found = lab.get(&account).await.unwrap();
     for member in ["secrets", "imagePullSecrets"] {
         assert_eq!(found[member], secrets[member]);
@@ -109,7 +141,8 @@ async fn what_is_deleted_by_hand_comes_back() {
     for reference in all() {
         let old = lab.get(&reference).await.unwrap();
         lab.delete(&reference).await;
-        lab.until(&reference, "made anew", |o| o.is_some_and(|o| uid(o) != uid(&old))).await;
+        lab.until(&reference, "made anew", |o| o.is_some_and(|o| uid(o) != uid(&old)))
+            .await;
     }
     // A binding to another role cannot be mended, only made anew.
     lab.forget_events().await;
@@ -122,22 +155,36 @@ async fn what_is_deleted_by_hand_comes_back() {
     while lab.try_create(foreign.clone()).await.is_err() {
         lab.delete(&binding).await;
     }
-    lab.until(&binding, "ours", |o| o.is_some_and(|o| o["roleRef"]["name"] == names::REGISTRY_CLUSTER_ROLE)).await;
-    lab.until_event("Warning ClusterRoleBindingDeleted", names::REGISTRY_CLUSTER_ROLE_BINDING).await;
+    lab.until(&binding, "ours", |o| {
+        o.is_some_and(|o| o["roleRef"]["name"] == names::REGISTRY_CLUSTER_ROLE)
+    })
+    .await;
+    lab.until_event(
+        "Warning ClusterRoleBindingDeleted",
+        names::REGISTRY_CLUSTER_ROLE_BINDING,
+    )
+    .await;
     lab.until_config("up", is_up).await;
     rolled_out(&lab).await;
     lab.until_config("up", is_up).await;
 }
 
-// workload 9
+// storage-core 21, workload 9
 #[tokio::test]
 async fn one_object_that_fails_stops_no_other() {
     let (lab, _operator) = crate::registry(json!({"defaultRoute": true})).await;
-    let (service, policy) = (operand(Kind::Service, names::REGISTRY), operand(Kind::NetworkPolicy, names::REGISTRY_NETWORK_POLICY));
+    let (service, policy) = (
+        operand(Kind::Service, names::REGISTRY),
+        operand(Kind::NetworkPolicy, names::REGISTRY_NETWORK_POLICY),
+    );
     let hook = crate::volumes::failing_webhook(&lab, "services", "").await;
     let before = lab.get(&deployment()).await.unwrap();
     lab.delete(&policy).await;
-    lab.patch(&service, json!({"spec": {"sessionAffinity": "None", "selector": {"a": "b"}}})).await;
+    lab.patch(
+        &service,
+        json!({"spec": {"sessionAffinity": "None", "selector": {"a": "b"}}}),
+    )
+    .await;
     lab.edit(json!({"logLevel": "Debug"})).await;
     let failing = |c: &Value| {
         let (status, reason, message) = crate::support::condition(c, "Progressing");
@@ -145,8 +192,22 @@ async fn one_object_that_fails_stops_no_other() {
     };
     lab.until_config("failing", failing).await;
     lab.until_present(&policy).await;
-    lab.until(&deployment(), "changed", |o| o.is_some_and(|o| revision(o) == revision(&before) + 1)).await;
+    lab.until(&deployment(), "changed", |o| {
+        o.is_some_and(|o| revision(o) == revision(&before) + 1)
+    })
+    .await;
+    // What storage decided is stored all the same.
+    lab.edit(json!({"storage": {"emptyDir": null, "managementState": null, "pvc": {}}}))
+        .await;
+    let stored = json!({"pvc": {"claim": names::DEFAULT_CLAIM}, "managementState": "Managed"});
+    lab.until_config("with its claim", |c| failing(c) && c["spec"]["storage"] == stored)
+        .await;
+    lab.edit(json!({"storage": {"emptyDir": {}, "managementState": null, "pvc": null}}))
+        .await;
     hook.remove().await;
     lab.until_config("up", is_up).await;
-    lab.until(&service, "put right", |o| o.is_some_and(|o| o["spec"]["selector"] == json!({"docker-registry": "default"}))).await;
+    lab.until(&service, "put right", |o| {
+        o.is_some_and(|o| o["spec"]["selector"] == json!({"docker-registry": "default"}))
+    })
+    .await;
 }

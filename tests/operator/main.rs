@@ -129,14 +129,18 @@ fn revision(deployment: &Value) -> i64 {
 /// The newest Deployment, once its rollout is complete and the operator rests.
 async fn rolled_out(lab: &Lab) -> Value {
     lab.settle().await;
-    lab.until(&deployment(), "rolled out", |o| o.is_some_and(is_rolled_out)).await.unwrap()
+    lab.until(&deployment(), "rolled out", |o| o.is_some_and(is_rolled_out))
+        .await
+        .unwrap()
 }
 
 fn is_rolled_out(deployment: &Value) -> bool {
     let status = &deployment["status"];
     let all = deployment["spec"]["replicas"].as_i64();
     status["observedGeneration"] == deployment["metadata"]["generation"]
-        && ["updatedReplicas", "availableReplicas", "replicas"].iter().all(|m| status[m].as_i64().or(Some(0)) == all)
+        && ["updatedReplicas", "availableReplicas", "replicas"]
+            .iter()
+            .all(|m| status[m].as_i64().or(Some(0)) == all)
 }
 
 /// The generation that the last pass looked at is the newest.

@@ -10,8 +10,12 @@ use crate::support::{condition, is, is_up, operand, texts};
 use crate::{ca_map, certificates_map, cluster_operator, deployment, env, observed, operands, registry, uid, version};
 
 fn is_removed(config: &Value) -> bool {
-    ["Available", "Removed"].iter().all(|t| is(config, t, "True", "Removed"))
-        && ["Progressing", "Degraded"].iter().all(|t| is(config, t, "False", "Removed"))
+    ["Available", "Removed"]
+        .iter()
+        .all(|t| is(config, t, "True", "Removed"))
+        && ["Progressing", "Degraded"]
+            .iter()
+            .all(|t| is(config, t, "False", "Removed"))
 }
 
 // lifecycle 45, 46, 48, 50, storage-volumes 34, workload 75, 104, 106
@@ -30,8 +34,12 @@ async fn removed_takes_the_registry_away_and_leaves_what_belongs_to_others() {
         "metadata": {"name": "users", "namespace": names::CONFIG_NAMESPACE}});
     lab.create(users_map).await;
     let image = crate::ObjectRef::new(Kind::Image, "", names::CLUSTER);
-    lab.patch(&image, json!({"spec": {"additionalTrustedCA": {"name": "users"}}})).await;
-    lab.until(&certificates_map(), "with the user's entry", |o| o.is_some_and(|o| texts(o, "/data").len() == 3)).await;
+    lab.patch(&image, json!({"spec": {"additionalTrustedCA": {"name": "users"}}}))
+        .await;
+    lab.until(&certificates_map(), "with the user's entry", |o| {
+        o.is_some_and(|o| texts(o, "/data").len() == 3)
+    })
+    .await;
     let secret = lab.config().await["spec"]["httpSecret"].clone();
 
     // The route leaves the spec in the same edit: it has to go nevertheless.
@@ -41,12 +49,30 @@ async fn removed_takes_the_registry_away_and_leaves_what_belongs_to_others() {
     assert_eq!(config["status"]["storage"], json!({}));
     assert_eq!(config["spec"]["storage"]["emptyDir"], json!({}));
     assert_eq!(config["spec"]["httpSecret"], secret);
-    for reference in operands().into_iter().chain([ours, operand(Kind::Route, names::DEFAULT_ROUTE)]) {
+    for reference in operands()
+        .into_iter()
+        .chain([ours, operand(Kind::Route, names::DEFAULT_ROUTE)])
+    {
         assert!(lab.get(&reference).await.is_none(), "{reference} is still there");
     }
-    let deleted: Vec<_> = lab.writes(mark).into_iter().filter(|w| w.starts_with("delete")).collect();
-    let place = |part: &str| deleted.iter().position(|w| w.contains(part)).unwrap_or_else(|| panic!("{part}: {deleted:?}"));
-    for later in ["serviceaccounts", "clusterroles", "clusterrolebindings", "secrets", "services"] {
+    let deleted: Vec<_> = lab
+        .writes(mark)
+        .into_iter()
+        .filter(|w| w.starts_with("delete"))
+        .collect();
+    let place = |part: &str| {
+        deleted
+            .iter()
+            .position(|w| w.contains(part))
+            .unwrap_or_else(|| panic!("{part}: {deleted:?}"))
+    };
+    for later in [
+        "serviceaccounts",
+        "clusterroles",
+        "clusterrolebindings",
+        "secrets",
+        "services",
+    ] {
         assert!(place("deployments") < place(later), "{deleted:?}");
     }
     assert_eq!(deleted.len(), 11, "each once: {deleted:?}");
@@ -55,7 +81,8 @@ async fn removed_takes_the_registry_away_and_leaves_what_belongs_to_others() {
         o.is_some_and(|o| texts(o, "/data").into_keys().collect::<Vec<_>>() == ["reg.example.com"])
     })
     .await;
-    lab.until(&ca_map(), "empty", |o| o.is_some_and(|o| texts(o, "/data").is_empty())).await;
+    lab.until(&ca_map(), "empty", |o| o.is_some_and(|o| texts(o, "/data").is_empty()))
+        .await;
     for reference in [
         operand(Kind::Secret, names::USER_SECRET),
         operand(Kind::Route, "foreign"),
@@ -64,18 +91,32 @@ async fn removed_takes_the_registry_away_and_leaves_what_belongs_to_others() {
     ] {
         assert!(lab.get(&reference).await.is_some(), "{reference} is gone");
     }
-    lab.until(&cluster_operator(), "removed", |o| o.is_some_and(|o| is(o, "Available", "True", "Removed"))).await;
+    lab.until(&cluster_operator(), "removed", |o| {
+        o.is_some_and(|o| is(o, "Available", "True", "Removed"))
+    })
+    .await;
 
     lab.settle().await;
     let before = lab.config().await;
     lab.rests(Duration::from_secs(15)).await;
     assert_eq!(version(&before), version(&lab.config().await));
 
-    lab.edit(json!({"managementState": "Managed", "defaultRoute": false})).await;
-    let config = lab.until_config("up again", |c| is_up(c) && is(c, "Removed", "False", "")).await;
+    lab.edit(json!({"managementState": "Managed", "defaultRoute": false}))
+        .await;
+    let config = lab
+        .until_config("up again", |c| is_up(c) && is(c, "Removed", "False", ""))
+        .await;
     assert_eq!(config["spec"]["httpSecret"], secret);
-    assert_eq!(config["status"]["storage"], json!({"emptyDir": {}, "managementState": "Managed"}));
-    lab.delete(&crate::ObjectRef::new(Kind::ConfigMap, names::CONFIG_NAMESPACE, "users")).await;
+    assert_eq!(
+        config["status"]["storage"],
+        json!({"emptyDir": {}, "managementState": "Managed"})
+    );
+    lab.delete(&crate::ObjectRef::new(
+        Kind::ConfigMap,
+        names::CONFIG_NAMESPACE,
+        "users",
+    ))
+    .await;
     assert!(operator.is_running());
 }
 
@@ -86,20 +127,30 @@ async fn unmanaged_leaves_every_object_alone_and_goes_on_reporting() {
     lab.edit(json!({"managementState": "Unmanaged"})).await;
     let is_unmanaged = |c: &Value| {
         is(c, "Available", "True", "Unmanaged")
-            && ["Progressing", "Degraded"].iter().all(|t| is(c, t, "False", "Unmanaged"))
+            && ["Progressing", "Degraded"]
+                .iter()
+                .all(|t| is(c, t, "False", "Unmanaged"))
             && is(c, "Removed", "False", "")
             && observed(c)
     };
     lab.until_config("unmanaged", is_unmanaged).await;
-    lab.until(&cluster_operator(), "unmanaged", |o| o.is_some_and(|o| is(o, "Available", "True", "Unmanaged"))).await;
+    lab.until(&cluster_operator(), "unmanaged", |o| {
+        o.is_some_and(|o| is(o, "Available", "True", "Unmanaged"))
+    })
+    .await;
     lab.settle().await;
 
     // Edits of the spec are noted and have no effect; edits by hand stay.
     let mark = lab.mark();
-    lab.edit(json!({"replicas": 3, "httpSecret": "", "defaultRoute": true, "storage": {"emptyDir": null, "pvc": {}}})).await;
+    lab.edit(json!({"replicas": 3, "httpSecret": "", "defaultRoute": true, "storage": {"emptyDir": null, "pvc": {}}}))
+        .await;
     lab.until_config("observed", is_unmanaged).await;
     let service = operand(Kind::Service, names::REGISTRY);
-    lab.patch(&service, json!({"spec": {"ports": [{"name": "5000-tcp", "port": 5001, "protocol": "TCP", "targetPort": 5000}]}})).await;
+    lab.patch(
+        &service,
+        json!({"spec": {"ports": [{"name": "5000-tcp", "port": 5001, "protocol": "TCP", "targetPort": 5000}]}}),
+    )
+    .await;
     let budget = operand(Kind::PodDisruptionBudget, names::REGISTRY);
     lab.delete(&budget).await;
     lab.delete(&deployment()).await;
@@ -110,15 +161,25 @@ async fn unmanaged_leaves_every_object_alone_and_goes_on_reporting() {
     })
     .await;
     lab.patch(&ca_map(), json!({"data": {"own": "by hand"}})).await;
-    lab.until(&ca_map(), "put right", |o| o.is_some_and(|o| !texts(o, "/data").contains_key("own"))).await;
+    lab.until(&ca_map(), "put right", |o| {
+        o.is_some_and(|o| !texts(o, "/data").contains_key("own"))
+    })
+    .await;
     // So is what is observed of the cluster.
     let api_server = crate::ObjectRef::new(Kind::ApiServer, "", names::CLUSTER);
-    lab.patch(&api_server, json!({"spec": {"tlsSecurityProfile": {"type": "Modern", "modern": {}}}})).await;
+    lab.patch(
+        &api_server,
+        json!({"spec": {"tlsSecurityProfile": {"type": "Modern", "modern": {}}}}),
+    )
+    .await;
     let tls13 = |c: &Value| c.pointer("/spec/observedConfig/servingInfo/minTLSVersion") == Some(&json!("VersionTLS13"));
     let config = lab.until_config("observing TLS", |c| tls13(c) && is_unmanaged(c)).await;
     assert_eq!(config["spec"]["httpSecret"], "");
     assert_eq!(config["spec"]["storage"]["pvc"], json!({}));
-    assert_eq!(config["status"]["storage"], json!({"emptyDir": {}, "managementState": "Managed"}));
+    assert_eq!(
+        config["status"]["storage"],
+        json!({"emptyDir": {}, "managementState": "Managed"})
+    );
     lab.settle().await;
     let writes = lab.writes(mark);
     assert!(writes.iter().all(|w| w.contains("configmaps")), "{writes:?}");
@@ -128,7 +189,8 @@ async fn unmanaged_leaves_every_object_alone_and_goes_on_reporting() {
     assert_eq!(lab.get(&service).await.unwrap()["spec"]["ports"][0]["port"], 5001);
 
     // Back in charge: everything is as the Config says.
-    lab.edit(json!({"managementState": "Managed", "replicas": 1, "storage": {"emptyDir": {}, "pvc": null}})).await;
+    lab.edit(json!({"managementState": "Managed", "replicas": 1, "storage": {"emptyDir": {}, "pvc": null}}))
+        .await;
     let config = lab.until_config("up", is_up).await;
     assert_eq!(config["spec"]["httpSecret"].as_str().unwrap().len(), 128);
     let found = lab.until_present(&deployment()).await;
@@ -148,7 +210,9 @@ async fn a_config_that_starts_unmanaged_gets_no_finalizer_no_secret_and_no_objec
     lab.create(config).await;
     let mark = lab.mark();
     let _operator = lab.operator().await;
-    let config = lab.until_config("unmanaged", |c| is(c, "Available", "True", "Unmanaged")).await;
+    let config = lab
+        .until_config("unmanaged", |c| is(c, "Available", "True", "Unmanaged"))
+        .await;
     lab.settle().await;
     assert_eq!(config["metadata"].get("finalizers"), None);
     assert_eq!(config["spec"].get("httpSecret"), None);
@@ -161,10 +225,16 @@ async fn a_config_that_starts_unmanaged_gets_no_finalizer_no_secret_and_no_objec
 async fn force_and_no_state_at_all_are_managed() {
     let (lab, _operator) = registry(json!({"managementState": "Force"})).await;
     lab.edit(json!({"replicas": 2})).await;
-    lab.until(&deployment(), "scaled", |o| o.is_some_and(|o| o["spec"]["replicas"] == 2)).await;
+    lab.until(&deployment(), "scaled", |o| {
+        o.is_some_and(|o| o["spec"]["replicas"] == 2)
+    })
+    .await;
     lab.until_config("up", |c| is_up(c) && observed(c)).await;
     lab.edit(json!({"managementState": null, "replicas": 1})).await;
-    lab.until(&deployment(), "scaled back", |o| o.is_some_and(|o| o["spec"]["replicas"] == 1)).await;
+    lab.until(&deployment(), "scaled back", |o| {
+        o.is_some_and(|o| o["spec"]["replicas"] == 1)
+    })
+    .await;
     let config = lab.until_config("up", |c| is_up(c) && observed(c)).await;
     assert_eq!(config["spec"].get("managementState"), None);
 }
@@ -173,7 +243,8 @@ async fn force_and_no_state_at_all_are_managed() {
 #[tokio::test]
 async fn two_backends_do_not_keep_removed_from_removing() {
     let (lab, _operator) = registry(json!({})).await;
-    lab.edit(json!({"managementState": "Removed", "storage": {"pvc": {}}})).await;
+    lab.edit(json!({"managementState": "Removed", "storage": {"pvc": {}}}))
+        .await;
     lab.until_config("removed", |c| is_removed(c) && observed(c)).await;
     for reference in operands() {
         assert!(lab.get(&reference).await.is_none(), "{reference} is still there");
@@ -190,7 +261,10 @@ async fn two_backends_do_not_keep_removed_from_removing() {
     assert_eq!(lab.writes(mark), Vec::<String>::new());
     // The maps do not depend on it.
     lab.patch(&ca_map(), json!({"data": {"own": "by hand"}})).await;
-    lab.until(&ca_map(), "put right", |o| o.is_some_and(|o| !texts(o, "/data").contains_key("own"))).await;
+    lab.until(&ca_map(), "put right", |o| {
+        o.is_some_and(|o| !texts(o, "/data").contains_key("own"))
+    })
+    .await;
     assert!(lab.list(Kind::PersistentVolumeClaim, names::NAMESPACE).await.is_empty());
     lab.edit(json!({"storage": {"pvc": null}})).await;
     lab.until_config("up", is_up).await;

@@ -35,17 +35,25 @@ fn on_own() -> Value {
 
 /// The Deployment's claim.
 fn mounted(deployment: &Value) -> Option<&str> {
-    deployment.pointer("/spec/template/spec/volumes/0/persistentVolumeClaim/claimName")?.as_str()
+    deployment
+        .pointer("/spec/template/spec/volumes/0/persistentVolumeClaim/claimName")?
+        .as_str()
 }
 
 async fn until_mounted(lab: &Lab, name: &str) -> Value {
-    lab.until(&deployment(), &format!("on claim {name}"), |o| o.is_some_and(|o| mounted(o) == Some(name))).await.unwrap()
+    lab.until(&deployment(), &format!("on claim {name}"), |o| {
+        o.is_some_and(|o| mounted(o) == Some(name))
+    })
+    .await
+    .unwrap()
 }
 
 /// Volumes for claims to bind, removed before and after.
 async fn volumes(lab: &Lab, names: &[&str], modes: &[&str]) {
     let api: Api<PersistentVolume> = Api::all(lab.client.clone());
-    api.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
+    api.delete_collection(&DeleteParams::default(), &ListParams::default())
+        .await
+        .unwrap();
     while !api.list(&ListParams::default()).await.unwrap().items.is_empty() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
@@ -54,7 +62,7 @@ async fn volumes(lab: &Lab, names: &[&str], modes: &[&str]) {
     }
 }
 
-// storage-volumes 1, 17, 19, 21, 22, 40
+// storage-core 12, storage-volumes 1, 17, 19, 22
 #[tokio::test]
 async fn an_own_claim_comes_with_the_registry_and_goes_with_it() {
     let lab = crate::cluster().await;
@@ -75,9 +83,22 @@ async fn an_own_claim_comes_with_the_registry_and_goes_with_it() {
     assert_eq!(config["status"]["storageManaged"], true);
     let found = until_mounted(&lab, OWN).await;
     assert_eq!(env(&found, "REGISTRY_STORAGE"), Some("filesystem"));
-    assert_eq!(env(&found, "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"), Some("/registry"));
+    assert_eq!(
+        env(&found, "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"),
+        Some("/registry")
+    );
 
+    // Another pass finds nothing to do.
     lab.settle().await;
+    let before = lab
+        .patch(
+            &crate::support::config_ref(),
+            json!({"metadata": {"annotations": {"look": "again"}}}),
+        )
+        .await;
+    lab.rests(std::time::Duration::from_secs(1)).await;
+    assert_eq!(crate::version(&before), crate::version(&lab.config().await));
+
     lab.edit(json!({"managementState": "Removed"})).await;
     let gone = |c: &Value| is(c, "Progressing", "False", "Removed") && c["status"]["storage"] == json!({});
     let config = lab.until_config("removed", gone).await;
@@ -92,13 +113,43 @@ async fn an_own_claim_comes_with_the_registry_and_goes_with_it() {
     assert_ne!(uid(&first), uid(&second));
 }
 
-// storage-volumes 19, 20, lifecycle 60
+// lifecycle 48, 51, 116, storage-core 44, storage-volumes 21
+#[tokio::test]
+async fn storage_that_cannot_be_deleted_is_told_and_keeps_the_finalizer() {
+    let (lab, _operator) = registry(json!({})).await;
+    lab.edit(json!({"storage": on_own()})).await;
+    until_mounted(&lab, OWN).await;
+    lab.settle().await;
+    let hook = failing_webhook(&lab, "persistentvolumeclaims", "").await;
+    lab.edit(json!({"managementState": "Removed"})).await;
+    let failed = |c: &Value| {
+        let (_, _, message) = condition(c, "Degraded");
+        is(c, "Degraded", "True", "RemoveFailed")
+            && is(c, "Progressing", "True", "Removing")
+            && message.contains("failing.example.com")
+    };
+    let config = lab.until_config("failing to remove", failed).await;
+    assert_eq!(config["status"]["storage"]["pvc"]["claim"], OWN);
+    lab.delete(&crate::support::config_ref()).await;
+    lab.until_config("failing to be deleted", |c| {
+        failed(c) && c["metadata"].get("deletionTimestamp").is_some()
+    })
+    .await;
+    assert_eq!(lab.config().await["metadata"]["finalizers"], json!([names::FINALIZER]));
+    hook.remove().await;
+    // Gone by another hand meanwhile: as good as deleted.
+    lab.delete(&own()).await;
+    lab.until_config("made anew", |c| uid(c) != uid(&config)).await;
+}
+
+// lifecycle 60, storage-volumes 19, 20
 #[tokio::test]
 async fn data_stays_unless_it_was_managed_and_carries_the_mark() {
     let (lab, _operator) = registry(json!({})).await;
     let users = lab.create(claim("users", &["ReadWriteMany"])).await;
     lab.edit(json!({"storage": on("users")})).await;
-    let applied = |c: &Value| c["status"]["storage"] == json!({"pvc": {"claim": "users"}, "managementState": "Unmanaged"});
+    let applied =
+        |c: &Value| c["status"]["storage"] == json!({"pvc": {"claim": "users"}, "managementState": "Unmanaged"});
     lab.until_config("on the user's claim", applied).await;
     until_mounted(&lab, "users").await;
     let removed = |c: &Value| is(c, "Progressing", "False", "Removed") && c["status"]["storage"] == json!({});
@@ -108,28 +159,46 @@ async fn data_stays_unless_it_was_managed_and_carries_the_mark() {
     lab.edit(json!({"managementState": "Removed"})).await;
     lab.until_config("removed", removed).await;
     lab.settle().await;
-    let claims = lab.requests(mark).filter(|e| e.resource == "persistentvolumeclaims" && e.verb != "watch");
+    let claims = lab
+        .requests(mark)
+        .filter(|e| e.resource == "persistentvolumeclaims" && e.verb != "watch");
     assert!(claims.is_empty(), "{claims}");
 
     // Managed for long, but without the mark of this operator.
-    lab.edit(json!({"managementState": "Managed", "storage": {"managementState": "Managed"}})).await;
-    lab.until_config("owned", |c| c["status"]["storageManaged"] == true && c["status"]["storage"]["managementState"] == "Managed").await;
+    lab.edit(json!({"managementState": "Managed", "storage": {"managementState": "Managed"}}))
+        .await;
+    lab.until_config("owned", |c| {
+        c["status"]["storageManaged"] == true && c["status"]["storage"]["managementState"] == "Managed"
+    })
+    .await;
     lab.settle().await;
     let mark = lab.mark();
     lab.edit(json!({"managementState": "Removed"})).await;
     let config = lab.until_config("removed", removed).await;
-    assert!(condition(&config, "StorageExists").2.contains("kept"), "{:?}", condition(&config, "StorageExists"));
+    assert!(
+        condition(&config, "StorageExists").2.contains("kept"),
+        "{:?}",
+        condition(&config, "StorageExists")
+    );
     lab.until_event("Warning StorageKept", "users").await;
     lab.settle().await;
     assert!(!lab.writes(mark).iter().any(|w| w.contains("persistentvolumeclaims")));
 
     // An own claim that becomes Managed in the very edit that removes it.
-    lab.edit(json!({"managementState": "Managed", "storage": on_own()})).await;
-    lab.until_config("on its own claim", |c| c["status"]["storageManaged"] == true && c["status"]["storage"]["pvc"]["claim"] == OWN).await;
+    lab.edit(json!({"managementState": "Managed", "storage": on_own()}))
+        .await;
+    lab.until_config("on its own claim", |c| {
+        c["status"]["storageManaged"] == true && c["status"]["storage"]["pvc"]["claim"] == OWN
+    })
+    .await;
     lab.edit(json!({"storage": {"managementState": "Unmanaged"}})).await;
-    lab.until_config("let go", |c| c["status"]["storageManaged"] == false && c["status"]["storage"]["managementState"] == "Unmanaged").await;
+    lab.until_config("let go", |c| {
+        c["status"]["storageManaged"] == false && c["status"]["storage"]["managementState"] == "Unmanaged"
+    })
+    .await;
     lab.settle().await;
-    lab.edit(json!({"managementState": "Removed", "storage": {"managementState": "Managed"}})).await;
+    lab.edit(json!({"managementState": "Removed", "storage": {"managementState": "Managed"}}))
+        .await;
     lab.until_config("removed", removed).await;
     lab.settle().await;
     let kept = lab.get(&own()).await.unwrap();
@@ -145,12 +214,17 @@ async fn a_foreign_claim_of_the_default_name_is_not_taken_and_an_own_one_is() {
     lab.settle().await;
     let mark = lab.mark();
     lab.edit(json!({"storage": on_own()})).await;
-    let refused = |c: &Value| is(c, "StorageExists", "False", "PVC Already Exists") && is(c, "Progressing", "True", "Error");
+    let refused =
+        |c: &Value| is(c, "StorageExists", "False", "PVC Already Exists") && is(c, "Progressing", "True", "Error");
     let config = lab.until_config("refused", refused).await;
     assert!(is(&config, "Available", "True", "Ready"));
     // Second pass and third: the name does not get into the spec.
     for round in ["1", "2"] {
-        lab.patch(&crate::support::config_ref(), json!({"metadata": {"annotations": {"round": round}}})).await;
+        lab.patch(
+            &crate::support::config_ref(),
+            json!({"metadata": {"annotations": {"round": round}}}),
+        )
+        .await;
         lab.settle().await;
     }
     let config = lab.until_config("still refused", refused).await;
@@ -159,7 +233,11 @@ async fn a_foreign_claim_of_the_default_name_is_not_taken_and_an_own_one_is() {
     assert_eq!(lab.writes(mark), Vec::<String>::new());
 
     // Any value of the annotation makes it ours.
-    lab.patch(&own(), json!({"metadata": {"annotations": {names::OWNED_ANNOTATION: "false"}}})).await;
+    lab.patch(
+        &own(),
+        json!({"metadata": {"annotations": {names::OWNED_ANNOTATION: "false"}}}),
+    )
+    .await;
     let taken = |c: &Value| {
         is(c, "StorageExists", "True", "PVC Exists")
             && c["status"]["storage"] == json!({"pvc": {"claim": OWN}, "managementState": "Managed"})
@@ -188,7 +266,10 @@ async fn a_claim_that_cannot_be_created_is_not_in_the_spec_and_comes_when_it_can
     let config = lab.until_config("undecided", unknown).await;
     assert_eq!(config["spec"]["storage"], json!({"pvc": {}}));
     hooks.remove().await;
-    lab.until_config("created", |c| is(c, "StorageExists", "True", "PVC Exists") || is(c, "StorageExists", "True", "PVC Created")).await;
+    lab.until_config("created", |c| {
+        is(c, "StorageExists", "True", "PVC Exists") || is(c, "StorageExists", "True", "PVC Created")
+    })
+    .await;
     until_mounted(&lab, OWN).await;
 }
 
@@ -197,7 +278,9 @@ async fn quota(lab: &Lab) -> (Api<k8s_openapi::api::core::v1::ResourceQuota>, St
     use k8s_openapi::api::core::v1::ResourceQuota;
     let api: Api<ResourceQuota> = Api::namespaced(lab.client.clone(), names::NAMESPACE);
     let body = json!({"metadata": {"name": "no-claims"}, "spec": {"hard": {"persistentvolumeclaims": "0"}}});
-    api.create(&PostParams::default(), &serde_json::from_value(body).unwrap()).await.unwrap();
+    api.create(&PostParams::default(), &serde_json::from_value(body).unwrap())
+        .await
+        .unwrap();
     loop {
         let quota = api.get("no-claims").await.unwrap();
         if quota.status.is_some_and(|s| s.hard.is_some()) {
@@ -207,7 +290,7 @@ async fn quota(lab: &Lab) -> (Api<k8s_openapi::api::core::v1::ResourceQuota>, St
     }
 }
 
-/// Makes the API server answer 500 to creations of this resource.
+/// Makes the API server answer 500 to the operator when it writes this resource.
 pub struct Webhook(Api<k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration>);
 
 pub async fn failing_webhook(lab: &Lab, resource: &str, group: &str) -> Webhook {
@@ -215,9 +298,11 @@ pub async fn failing_webhook(lab: &Lab, resource: &str, group: &str) -> Webhook 
     let body = json!({"metadata": {"name": "failing"}, "webhooks": [{
         "name": "failing.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "timeoutSeconds": 1,
         "clientConfig": {"url": "https://127.0.0.1:9/"},
-        "rules": [{"apiGroups": [group], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": [resource]}],
+        "rules": [{"apiGroups": [group], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE", "DELETE"], "resources": [resource]}],
         "matchConditions": [{"name": "operator", "expression": "request.userInfo.username.endsWith('cluster-image-registry-operator')"}]}]});
-    api.create(&PostParams::default(), &serde_json::from_value(body).unwrap()).await.unwrap();
+    api.create(&PostParams::default(), &serde_json::from_value(body).unwrap())
+        .await
+        .unwrap();
     // The API server takes it up in its own time: until then an update by that account would pass.
     tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
     Webhook(api)
@@ -229,7 +314,7 @@ impl Webhook {
     }
 }
 
-// storage-volumes 8, 9, 10, 11, 12, 13, 14, 15, 18, 36
+// storage-core 18, storage-volumes 8, 9, 10, 11, 12, 13, 14, 15
 #[tokio::test]
 async fn a_claim_that_does_not_fit_is_refused_and_the_registry_stays_where_it_is() {
     let (lab, _operator) = registry(json!({"rolloutStrategy": "RollingUpdate"})).await;
@@ -252,30 +337,57 @@ async fn a_claim_that_does_not_fit_is_refused_and_the_registry_stays_where_it_is
         ("rox", 1, json!("Recreate"), "ReadOnlyMany"),
         ("absent", 1, json!("Recreate"), "absent"),
     ] {
-        lab.edit(json!({"replicas": replicas, "rolloutStrategy": strategy, "storage": on(name)})).await;
+        lab.edit(json!({"replicas": replicas, "rolloutStrategy": strategy, "storage": on(name)}))
+            .await;
         let issue = |c: &Value| {
             let (status, reason, message) = condition(c, "StorageExists");
-            observed(c) && status == "False" && reason == "PVC Issues Found" && message.contains(name) && message.contains(part)
+            observed(c)
+                && status == "False"
+                && reason == "PVC Issues Found"
+                && message.contains(name)
+                && message.contains(part)
         };
-        let config = lab.until_config(&format!("refusing {name} {replicas} {strategy}"), issue).await;
+        let config = lab
+            .until_config(&format!("refusing {name} {replicas} {strategy}"), issue)
+            .await;
         assert_eq!(config["status"]["storage"]["emptyDir"], json!({}));
         assert!(is(&config, "Available", "True", "Ready"));
         let found = lab.get(&deployment()).await.unwrap();
-        assert_eq!(found["metadata"]["generation"], before["metadata"]["generation"], "{name}");
+        assert_eq!(
+            found["metadata"]["generation"], before["metadata"]["generation"],
+            "{name}"
+        );
     }
     // Not even with a preset state is a named claim created.
-    lab.edit(json!({"storage": {"managementState": "Managed"}})).await;
-    lab.until_config("refusing absent", |c| observed(c) && is(c, "StorageExists", "False", "PVC Issues Found")).await;
+    for state in ["Managed", "Unmanaged"] {
+        lab.edit(json!({"storage": {"managementState": state}})).await;
+        lab.until_config("refusing absent", |c| {
+            observed(c) && is(c, "StorageExists", "False", "PVC Issues Found")
+        })
+        .await;
+    }
     lab.settle().await;
     assert_eq!(lab.writes(mark), Vec::<String>::new());
 
-    for (name, replicas, strategy) in [("rwo", 1, "Recreate"), ("rwop", 1, "Recreate"), ("rwx", 5, "RollingUpdate")] {
-        lab.edit(json!({"replicas": replicas, "rolloutStrategy": strategy, "storage": on(name)})).await;
-        let applied = |c: &Value| c["status"]["storage"] == json!({"pvc": {"claim": name}, "managementState": "Unmanaged"});
-        lab.until_config(&format!("on {name}"), |c| applied(c) && is(c, "StorageExists", "True", "PVC Exists")).await;
+    for (name, replicas, strategy) in [
+        ("rwo", 1, "Recreate"),
+        ("rwop", 1, "Recreate"),
+        ("rwx", 5, "RollingUpdate"),
+    ] {
+        lab.edit(json!({"replicas": replicas, "rolloutStrategy": strategy, "storage": on(name)}))
+            .await;
+        let applied =
+            |c: &Value| c["status"]["storage"] == json!({"pvc": {"claim": name}, "managementState": "Unmanaged"});
+        lab.until_config(&format!("on {name}"), |c| {
+            applied(c) && is(c, "StorageExists", "True", "PVC Exists")
+        })
+        .await;
         let found = until_mounted(&lab, name).await;
         assert_eq!(found["spec"]["replicas"], replicas);
-        assert_eq!(found["spec"]["template"]["spec"]["securityContext"]["fsGroupChangePolicy"], "OnRootMismatch");
+        assert_eq!(
+            found["spec"]["template"]["spec"]["securityContext"]["fsGroupChangePolicy"],
+            "OnRootMismatch"
+        );
     }
 }
 
@@ -290,10 +402,16 @@ async fn a_claim_in_use_keeps_the_last_replicas_that_fit_and_the_rest_goes_on() 
     lab.create(config).await;
     let _operator = lab.operator().await;
     lab.until_config("up", is_up).await;
-    for spec in [json!({"replicas": 2, "logLevel": "Debug"}), json!({"replicas": 1, "rolloutStrategy": "RollingUpdate"})] {
+    for spec in [
+        json!({"replicas": 2, "logLevel": "Debug"}),
+        json!({"replicas": 1, "rolloutStrategy": "RollingUpdate"}),
+    ] {
         lab.edit(spec).await;
         let unfit = |c: &Value| {
-            observed(c) && is(c, "Degraded", "True", "PVCIncompatible") && is(c, "StorageExists", "True", "PVC Exists") && is_up(c)
+            observed(c)
+                && is(c, "Degraded", "True", "PVCIncompatible")
+                && is(c, "StorageExists", "True", "PVC Exists")
+                && is_up(c)
         };
         lab.until_config("unfit", unfit).await;
         let found = lab.get(&deployment()).await.unwrap();
@@ -302,7 +420,8 @@ async fn a_claim_in_use_keeps_the_last_replicas_that_fit_and_the_rest_goes_on() 
         assert_eq!(env(&found, "REGISTRY_LOG_LEVEL"), Some("debug"));
     }
     lab.edit(json!({"rolloutStrategy": "Recreate"})).await;
-    lab.until_config("well", |c| observed(c) && is(c, "Degraded", "False", "") && is_up(c)).await;
+    lab.until_config("well", |c| observed(c) && is(c, "Degraded", "False", "") && is_up(c))
+        .await;
 }
 
 // storage-volumes 23, 24
@@ -333,9 +452,23 @@ async fn no_pod_starts_on_a_claim_that_is_going_and_the_next_claim_is_made_with_
     lab.until_config("up again", |c| is_up(c) && observed(c)).await;
     let second = lab.get(&own()).await.unwrap();
     assert_ne!(uid(&first), uid(&second));
-    let made = claims.versions().into_iter().find(|(_, c)| uid(c) == uid(&second)).unwrap().0;
-    let deployed = deployments.versions().into_iter().find(|(_, d)| uid(d) != uid(&before)).unwrap().0;
-    assert!(made < deployed, "the Deployment came {:?} before its claim", made - deployed);
+    let made = claims
+        .versions()
+        .into_iter()
+        .find(|(_, c)| uid(c) == uid(&second))
+        .unwrap()
+        .0;
+    let deployed = deployments
+        .versions()
+        .into_iter()
+        .find(|(_, d)| uid(d) != uid(&before))
+        .unwrap()
+        .0;
+    assert!(
+        made < deployed,
+        "the Deployment came {:?} before its claim",
+        made - deployed
+    );
     lab.until_event("Warning StorageRecreated", OWN).await;
     let found = until_mounted(&lab, OWN).await;
     assert_eq!(env(&found, "REGISTRY_LOG_LEVEL"), Some("debug"));
@@ -350,14 +483,20 @@ async fn a_switch_between_claims_leaves_the_old_one_with_its_data() {
     lab.create(claim("other", &["ReadWriteMany"])).await;
     lab.settle().await;
     lab.edit(json!({"storage": {"pvc": {"claim": "other"}}})).await;
-    let switched = |c: &Value| c["status"]["storage"] == json!({"pvc": {"claim": "other"}, "managementState": "Unmanaged"});
+    let switched =
+        |c: &Value| c["status"]["storage"] == json!({"pvc": {"claim": "other"}, "managementState": "Unmanaged"});
     lab.until_config("switched", switched).await;
     until_mounted(&lab, "other").await;
     lab.until_event("Normal StorageReconfigured", OWN).await;
     lab.edit(json!({"managementState": "Removed"})).await;
-    lab.until_config("removed", |c| is(c, "Progressing", "False", "Removed")).await;
+    lab.until_config("removed", |c| is(c, "Progressing", "False", "Removed"))
+        .await;
     for name in [OWN, "other"] {
-        assert_eq!(lab.get(&claim_ref(name)).await.unwrap()["metadata"].get("deletionTimestamp"), None, "{name}");
+        assert_eq!(
+            lab.get(&claim_ref(name)).await.unwrap()["metadata"].get("deletionTimestamp"),
+            None,
+            "{name}"
+        );
     }
 }
 
@@ -370,9 +509,18 @@ async fn ephemeral_storage_with_several_replicas_warns_once_per_edit() {
     let config = lab.config().await;
     assert!(condition(&config, "StorageExists").2.contains("3 replicas"));
     assert!(is(&config, "Degraded", "False", ""));
-    lab.patch(&crate::support::config_ref(), json!({"metadata": {"annotations": {"look": "again"}}})).await;
+    lab.patch(
+        &crate::support::config_ref(),
+        json!({"metadata": {"annotations": {"look": "again"}}}),
+    )
+    .await;
     lab.settle().await;
-    let warnings = lab.events().await.into_iter().filter(|e| e.contains("EphemeralStorageNotShared")).count();
+    let warnings = lab
+        .events()
+        .await
+        .into_iter()
+        .filter(|e| e.contains("EphemeralStorageNotShared"))
+        .count();
     assert_eq!(warnings, 1);
     let config = lab.config().await;
     lab.rests(std::time::Duration::from_secs(1)).await;

@@ -29,8 +29,20 @@ impl Lab {
     /// Writes of the operator since a mark to anything but the Config and the ClusterOperator, as `verb resource name`.
     pub fn writes(&self, since: Mark) -> Vec<String> {
         let log = self.requests(since).writes();
-        let others = log.events().iter().filter(|e| !matches!(e.resource.as_str(), "configs" | "clusteroperators"));
-        others.map(|e| format!("{} {} {}", e.verb, e.resource, e.name)).collect()
+        let others = log
+            .events()
+            .iter()
+            .filter(|e| !matches!(e.resource.as_str(), "configs" | "clusteroperators"));
+        let refused = |code: u16| {
+            if code < 300 {
+                String::new()
+            } else {
+                format!(", refused with {code}")
+            }
+        };
+        others
+            .map(|e| format!("{} {} {}{}", e.verb, e.resource, e.name, refused(e.code)))
+            .collect()
     }
 
     /// Waits until the operator writes nothing any more.
@@ -78,7 +90,10 @@ impl Lab {
             if let Some(found) = events.iter().find(|e| e.starts_with(begin) && e.contains(part)) {
                 return found.clone();
             }
-            assert!(began.elapsed() < PATIENCE, "no event {begin} ... {part}, only {events:#?}");
+            assert!(
+                began.elapsed() < PATIENCE,
+                "no event {begin} ... {part}, only {events:#?}"
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -86,7 +101,9 @@ impl Lab {
     /// Removes all events of the registry's namespace.
     pub async fn forget_events(&self) {
         let api: Api<Event> = Api::namespaced(self.client.clone(), names::NAMESPACE);
-        api.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
+        api.delete_collection(&DeleteParams::default(), &ListParams::default())
+            .await
+            .unwrap();
     }
 }
 
@@ -94,7 +111,10 @@ impl Lab {
     /// Creates an object of a kind that the operator does not know, at the path of its list.
     pub async fn create_raw(&self, path: &str, object: serde_json::Value) {
         let body = serde_json::to_vec(&object).unwrap();
-        let request = http::Request::post(path).header("content-type", "application/json").body(body).unwrap();
+        let request = http::Request::post(path)
+            .header("content-type", "application/json")
+            .body(body)
+            .unwrap();
         self.client.request::<serde_json::Value>(request).await.unwrap();
     }
 }
