@@ -1,10 +1,13 @@
 //! The program: its arguments, the order in which it starts and ends, and its exit status.
+//! On the nodes it runs as `node-ca-sync`, which shares arguments, logs and exit status, and nothing else.
 //!
 //! | exit status | when |
 //! |---|---|
 //! | 0 | SIGINT or SIGTERM, a watched file changed, leadership lost, `--help` |
 //! | 1 | anything that kept it from starting, a second signal, controllers that ended by themselves, unknown arguments |
 //! | 2 | a bug: some task panicked |
+
+mod node_ca;
 
 use std::{
     ffi::OsString,
@@ -19,6 +22,7 @@ use http::Request;
 use kube::Client;
 use serde::Deserialize;
 
+use self::node_ca::NodeCaArgs;
 use crate::{
     names,
     runtime::{
@@ -142,7 +146,7 @@ where
     C: AsyncFnOnce(Runtime) -> Result<(), E>,
     E: Into<BoxError>,
 {
-    let mut command = Cli::command();
+    let mut command = Cli::command().subcommand(node_ca::command());
     if program.crds.is_some() {
         command = command.subcommand(clap::Command::new("crds").about("Print the CustomResourceDefinitions as YAML"));
     }
@@ -153,9 +157,16 @@ where
     if let ("crds", Some(crds)) = (matches.subcommand_name().unwrap_or_default(), program.crds) {
         return print(crds());
     }
-    match Cli::from_arg_matches(&matches) {
-        Ok(cli) => operate(&cli.run, program.controllers),
-        Err(error) => usage(&error),
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match NodeCaArgs::of(&matches) {
+        Some(Ok(arguments)) => execute(cli.run.log_format, async |_| arguments.run().await),
+        Some(Err(error)) => usage(&error),
+        None => execute(cli.run.log_format, async |telemetry| {
+            lifetime(&cli.run, telemetry, program.controllers).await
+        }),
     }
 }
 
@@ -182,12 +193,9 @@ fn print(text: Result<String, BoxError>) -> ExitCode {
     }
 }
 
-fn operate<C, E>(arguments: &RunArgs, controllers: C) -> ExitCode
-where
-    C: AsyncFnOnce(Runtime) -> Result<(), E>,
-    E: Into<BoxError>,
-{
-    let telemetry = Telemetry::init(arguments.log_format);
+/// Runs `work` with logs in place and turns its end into an exit status.
+fn execute(format: Format, work: impl AsyncFnOnce(Telemetry) -> Result<(), Failure>) -> ExitCode {
+    let telemetry = Telemetry::init(format);
     end_on_panic();
     // One thread: the work is waiting, and each further thread costs memory. Blocking calls are file reads and name lookups.
     let executor = tokio::runtime::Builder::new_current_thread()
@@ -196,7 +204,7 @@ where
         .build();
     let result = match executor {
         Ok(executor) => {
-            let result = executor.block_on(lifetime(arguments, telemetry, controllers));
+            let result = executor.block_on(work(telemetry));
             // A hung name lookup must not delay the end.
             executor.shutdown_background();
             result

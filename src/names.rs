@@ -34,6 +34,17 @@ pub const DEFAULT_CLAIM: &str = "image-registry-storage";
 /// DaemonSet that hands the registry's CA to every node.
 pub const NODE_CA: &str = "node-ca";
 
+/// The pruner's CronJob.
+pub const PRUNER_CRON_JOB: &str = "image-pruner";
+/// ServiceAccount of the pruner's pods.
+pub const PRUNER_SERVICE_ACCOUNT: &str = "pruner";
+/// ClusterRole of the pruner.
+pub const PRUNER_CLUSTER_ROLE: &str = "system:image-pruner";
+/// Binds [`PRUNER_CLUSTER_ROLE`] to [`PRUNER_SERVICE_ACCOUNT`].
+pub const PRUNER_CLUSTER_ROLE_BINDING: &str = "openshift-image-registry-pruner";
+/// NetworkPolicy of the pruner's pods.
+pub const PRUNER_NETWORK_POLICY: &str = "image-pruner-networkpolicy";
+
 /// Label on Deployment, pods, Service, and all their selectors: key.
 pub const OPERAND_LABEL: &str = "docker-registry";
 /// Label on Deployment, pods, Service, and all their selectors: value.
@@ -61,6 +72,10 @@ pub const CERTIFICATES_MAP: &str = "image-registry-certificates";
 pub const CA_MAP: &str = "image-registry-ca";
 /// ConfigMap that the platform's service CA fills with its certificate.
 pub const SERVICE_CA_MAP: &str = "serviceca";
+/// ConfigMap of the platform's cloud provider, in [`CONFIG_NAMESPACE`]; Azure Stack Hub's endpoints are in it.
+pub const CLOUD_PROVIDER_CONFIG: &str = "cloud-provider-config";
+/// Job that releases up to 4.16 ran on Azure.
+pub const AZURE_PATH_FIX_JOB: &str = "azure-path-fix";
 /// Key under which the platform's service CA puts its certificate.
 pub const SERVICE_CA_KEY: &str = "service-ca.crt";
 /// ConfigMap that the platform's network operator fills with the cluster's trusted CAs.

@@ -78,11 +78,14 @@ pub fn yaml(crd: &CustomResourceDefinition) -> Result<String, PrintError> {
 
 /// Brings a derived CRD to the form of the platform's.
 fn finish(mut crd: CustomResourceDefinition, approved: &str) -> CustomResourceDefinition {
+    // All four profiles: the published CRDs name two and leave the others to somebody else.
     let annotations = [
         ("api-approved.openshift.io", approved),
         ("api.openshift.io/merged-by-featuregates", "true"),
+        ("include.release.openshift.io/hypershift", "true"),
         ("include.release.openshift.io/ibm-cloud-managed", "true"),
         ("include.release.openshift.io/self-managed-high-availability", "true"),
+        ("include.release.openshift.io/single-node-developer", "true"),
     ];
     crd.metadata.annotations = Some(
         annotations

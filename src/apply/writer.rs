@@ -157,13 +157,11 @@ impl Writer {
     /// Reads an object live. Only for what a conflict or a pass about to write asks for.
     pub async fn read(&self, reference: &ObjectRef) -> Result<Option<Value>, WriteError> {
         let api = self.api(reference);
-        match self.send(api.get_opt(&reference.name)).await? {
-            Some(object) => self.keep(reference, object).map(Some),
-            None => {
-                self.sink.gone(reference);
-                Ok(None)
-            }
-        }
+        let Some(object) = self.send(api.get_opt(&reference.name)).await? else {
+            self.sink.gone(reference);
+            return Ok(None);
+        };
+        self.keep(reference, object).map(Some)
     }
 
     /// Whether the API server serves a group.

@@ -7,6 +7,7 @@ pub mod complete;
 pub mod defaults;
 pub mod environment;
 pub mod facts;
+pub mod gates;
 pub mod notice;
 pub mod resolve;
 pub mod snapshot;

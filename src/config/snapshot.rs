@@ -189,7 +189,9 @@ fn located<T: DeserializeOwned>(object: &Value, error: &str) -> String {
             if let Some(members) = without.pointer_mut(&at(&path)).and_then(Value::as_object_mut) {
                 members.remove(*key);
             }
-            serde_json::from_value::<T>(without).err().is_none_or(|other| other.to_string() != error)
+            serde_json::from_value::<T>(without)
+                .err()
+                .is_none_or(|other| other.to_string() != error)
         });
         match culprit {
             Some(key) => path.push(key.clone()),
@@ -214,7 +216,9 @@ mod tests {
         let cause = |spec: Value| {
             let mut snapshot = Snapshot::empty();
             let config = json!({"metadata": {"name": "cluster"}, "spec": spec});
-            snapshot.objects.insert(ObjectRef::new(Kind::Config, "", names::CLUSTER), config.into());
+            snapshot
+                .objects
+                .insert(ObjectRef::new(Kind::Config, "", names::CLUSTER), config.into());
             snapshot.config().unwrap_err().cause
         };
         assert!(cause(json!({"replicas": 5_000_000_000_i64})).starts_with("spec.replicas: "));

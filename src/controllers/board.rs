@@ -1,8 +1,9 @@
 //! What loops tell each other. The registry's loop is the one writer of the Config: the others hand their conditions here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::api::ObjectRef;
 use crate::status::conditions::Verdict;
 
 /// Shared notes. Cheap to clone; all clones are the same board.
@@ -16,6 +17,8 @@ struct Notes {
     verdicts: BTreeMap<&'static str, Verdict>,
     bootstrap_failure: Option<String>,
     storage_ca: Option<String>,
+    dropped: BTreeSet<&'static str>,
+    generations: BTreeMap<ObjectRef, i64>,
 }
 
 impl Board {
@@ -56,6 +59,29 @@ impl Board {
     /// CA bundle of the storage in use, PEM.
     pub fn storage_ca(&self) -> Option<String> {
         self.notes().storage_ca.clone()
+    }
+
+    /// Notes conditions of the Config that nobody writes any more. Tells whether it is news.
+    pub fn drop_conditions(&self, types: &[&'static str]) -> bool {
+        let mut notes = self.notes();
+        let before = notes.dropped.len();
+        notes.dropped.extend(types);
+        notes.dropped.len() > before
+    }
+
+    /// Conditions of the Config that nobody writes any more.
+    pub fn dropped(&self) -> Vec<&'static str> {
+        self.notes().dropped.iter().copied().collect()
+    }
+
+    /// Notes the generation of a workload after a write.
+    pub fn record(&self, object: ObjectRef, generation: i64) {
+        self.notes().generations.insert(object, generation);
+    }
+
+    /// Generations of workloads after our writes.
+    pub fn generations(&self) -> BTreeMap<ObjectRef, i64> {
+        self.notes().generations.clone()
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {

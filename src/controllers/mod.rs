@@ -1,15 +1,23 @@
 //! Wiring only: each controller gathers, calls the rooms in their order, and rests until something it looks at changes.
 
+mod azure;
 mod backoff;
 mod board;
 mod bootstrap;
 mod certificates;
 mod cluster_operator;
+mod image_config;
+mod node_ca;
+mod pace;
+mod pruner;
 mod registry;
+mod secondary;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::Client;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinSet, LocalSet};
@@ -23,13 +31,16 @@ use crate::apply::{Sink, Writer};
 use crate::cli::Runtime;
 use crate::config::environment::Environment;
 use crate::config::notice::Notice;
+use crate::observe::streams::{self, Tags};
 use crate::observe::{Controller, World};
 use crate::runtime::event::{Event, Events};
-use crate::runtime::metrics::{Metrics, Outcome};
+use crate::runtime::metrics::{ImageStreamTags, Metrics, Outcome};
 use crate::runtime::random;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::telemetry::{Change, LevelError, Telemetry};
 
+/// How often sums of image stream tags are told at most.
+const STREAM_TAGS: Duration = Duration::from_mins(1);
 /// More than there are loops: whoever holds them all knows that no pass runs.
 const PASSES: u32 = 64;
 
@@ -128,6 +139,8 @@ pub async fn run(runtime: Runtime) -> Result<(), String> {
         pruner_image: runtime.environment.image_pruner.clone(),
         operator_image: runtime.environment.operator_image.clone(),
         release_version: runtime.environment.release_version.clone(),
+        gates_version: runtime.environment.operator_image_version.clone(),
+        node_ca_user: runtime.environment.node_ca_user,
     };
     let world = World::start(runtime.client.clone(), environment);
     let claim = runtime.claim.clone();
@@ -151,14 +164,47 @@ pub async fn run(runtime: Runtime) -> Result<(), String> {
     info!("all watches are in sync");
     runtime.readiness.synced(true);
     // One thread runs all of it: futures need not be `Send`.
-    LocalSet::new().run_until(lead(context, runtime.shutdown, passes)).await
+    let azure_file = runtime.environment.azure_environment_filepath.clone();
+    LocalSet::new()
+        .run_until(lead(context, runtime.client, azure_file, runtime.shutdown, passes))
+        .await
 }
 
-async fn lead(context: Context, shutdown: Shutdown, passes: Arc<Semaphore>) -> Result<(), String> {
+fn tell_tags(metrics: &Metrics, tags: Tags) {
+    let Tags {
+        imported_openshift,
+        imported_other,
+        pushed_openshift,
+        pushed_other,
+    } = tags;
+    metrics.image_stream_tags(ImageStreamTags {
+        imported_openshift,
+        imported_other,
+        pushed_openshift,
+        pushed_other,
+    });
+}
+
+async fn lead(
+    context: Context,
+    client: Client,
+    azure_file: Option<PathBuf>,
+    shutdown: Shutdown,
+    passes: Arc<Semaphore>,
+) -> Result<(), String> {
     let mut loops = JoinSet::new();
     loops.spawn_local(registry::run(context.clone()));
     loops.spawn_local(certificates::run(context.clone()));
-    loops.spawn_local(cluster_operator::run(context));
+    loops.spawn_local(cluster_operator::run(context.clone()));
+    loops.spawn_local(image_config::run(context.clone()));
+    loops.spawn_local(node_ca::run(context.clone()));
+    loops.spawn_local(pruner::run(context.clone()));
+    loops.spawn_local(azure::stack(context.clone(), azure_file));
+    loops.spawn_local(azure::path_fix(context.clone()));
+    let metrics = context.metrics.clone();
+    loops.spawn_local(async move {
+        streams::count_tags(client, STREAM_TAGS, |tags| tell_tags(&metrics, tags)).await;
+    });
     tokio::select! {
         ended = loops.join_next() => return Err(format!("a controller ended by itself: {ended:?}")),
         _ = shutdown.begun() => {}

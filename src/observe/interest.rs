@@ -15,11 +15,30 @@ pub enum Controller {
     Certificates,
     /// The ClusterOperator.
     ClusterOperator,
+    /// The cluster's image configuration.
+    ImageConfig,
+    /// The DaemonSet that hands the registry's CA to every node.
+    NodeCa,
+    /// The pruner.
+    Pruner,
+    /// The endpoints file of Azure Stack Hub.
+    AzureStack,
+    /// What old releases left behind on Azure.
+    AzurePathFix,
 }
 
 impl Controller {
     /// Every controller.
-    pub const ALL: &[Self] = &[Self::Registry, Self::Certificates, Self::ClusterOperator];
+    pub const ALL: &[Self] = &[
+        Self::Registry,
+        Self::Certificates,
+        Self::ClusterOperator,
+        Self::ImageConfig,
+        Self::NodeCa,
+        Self::Pruner,
+        Self::AzureStack,
+        Self::AzurePathFix,
+    ];
 }
 
 /// One watch.
@@ -46,84 +65,105 @@ impl Interest {
     }
 }
 
-const REGISTRY: &[Controller] = &[Controller::Registry];
-const BOTH: &[Controller] = &[Controller::Registry, Controller::Certificates];
-const STATUS: &[Controller] = &[Controller::Registry, Controller::ClusterOperator];
-const CERTIFICATES: &[Controller] = &[Controller::Certificates];
-const REPORT: &[Controller] = &[Controller::ClusterOperator];
-const ALL: &[Controller] = Controller::ALL;
-
 /// Everything that is watched from the start. Which Secret or map the Config names comes on top ([`World::follow`]).
 ///
 /// [`World::follow`]: super::World::follow
 pub fn interests() -> Vec<Interest> {
-    let whole = |kind, namespace, triggers| Interest {
+    use Controller::{AzurePathFix, AzureStack, Certificates, ClusterOperator, ImageConfig, NodeCa, Pruner, Registry};
+    let own = Some(names::NAMESPACE);
+    vec![
+        one(Kind::Config, None, names::CLUSTER, Controller::ALL),
+        one(Kind::ImagePruner, None, names::CLUSTER, &[Pruner, ClusterOperator]),
+        one(Kind::Image, None, names::CLUSTER, &[Certificates, ImageConfig, Pruner]),
+        one(
+            Kind::Infrastructure,
+            None,
+            names::CLUSTER,
+            &[Registry, Certificates, AzureStack, AzurePathFix],
+        ),
+        one(Kind::Proxy, None, names::CLUSTER, &[Registry]),
+        one(Kind::ApiServer, None, names::CLUSTER, &[Registry]),
+        one(Kind::ClusterVersion, None, names::CLUSTER_VERSION, &[ImageConfig]),
+        one(Kind::FeatureGate, None, names::CLUSTER, &[ImageConfig]),
+        one(Kind::ClusterOperator, None, names::CLUSTER_OPERATOR, &[ClusterOperator]),
+        one(Kind::Namespace, None, names::NAMESPACE, &[Registry]),
+        all(Kind::Node, None, &[Registry]),
+        all(Kind::StorageClass, None, &[Registry]),
+        all(Kind::Deployment, own, &[Registry, ClusterOperator]),
+        one(Kind::DaemonSet, own, names::NODE_CA, &[NodeCa]),
+        all(Kind::Service, own, &[Registry, Certificates, ImageConfig]),
+        all(Kind::ServiceAccount, own, &[Registry, Pruner]),
+        all(Kind::PodDisruptionBudget, own, &[Registry]),
+        all(Kind::NetworkPolicy, own, &[Registry, Pruner]),
+        all(Kind::Route, own, &[Registry, ImageConfig]),
+        all(Kind::PersistentVolumeClaim, own, &[Registry]),
+        Interest {
+            labels: Some("docker-registry=default"),
+            ..all(Kind::Pod, own, &[Registry])
+        },
+        one(Kind::CronJob, own, names::PRUNER_CRON_JOB, &[Pruner]),
+        all(Kind::Job, own, &[Pruner, AzurePathFix]),
+        one(Kind::ClusterRole, None, names::REGISTRY_CLUSTER_ROLE, &[Registry]),
+        one(
+            Kind::ClusterRoleBinding,
+            None,
+            names::REGISTRY_CLUSTER_ROLE_BINDING,
+            &[Registry],
+        ),
+        one(Kind::ClusterRole, None, names::PRUNER_CLUSTER_ROLE, &[Pruner]),
+        one(
+            Kind::ClusterRoleBinding,
+            None,
+            names::PRUNER_CLUSTER_ROLE_BINDING,
+            &[Pruner],
+        ),
+        one(
+            Kind::Secret,
+            Some(names::CONFIG_NAMESPACE),
+            names::PULL_SECRET,
+            &[Registry],
+        ),
+        one(Kind::Secret, own, names::SERVING_CERT_SECRET, &[Registry]),
+        one(Kind::Secret, own, names::PULL_SECRET_COPY, &[Registry]),
+        one(Kind::Secret, own, names::PRIVATE_SECRET, &[Registry]),
+        one(Kind::Secret, own, names::USER_SECRET, &[Registry]),
+        one(Kind::Secret, own, names::MINTED_SECRET, &[Registry]),
+        one(Kind::ConfigMap, own, names::CERTIFICATES_MAP, &[Registry, Certificates]),
+        one(
+            Kind::ConfigMap,
+            own,
+            names::SERVICE_CA_MAP,
+            &[Registry, Certificates, Pruner],
+        ),
+        one(Kind::ConfigMap, own, names::TRUSTED_CA_MAP, &[Registry]),
+        one(
+            Kind::ConfigMap,
+            Some(names::CONFIG_MANAGED_NAMESPACE),
+            names::CA_MAP,
+            &[Certificates],
+        ),
+        one(
+            Kind::ConfigMap,
+            Some(names::CONFIG_NAMESPACE),
+            names::CLOUD_PROVIDER_CONFIG,
+            &[AzureStack],
+        ),
+    ]
+}
+
+fn all(kind: Kind, namespace: Option<&'static str>, triggers: &'static [Controller]) -> Interest {
+    Interest {
         kind,
         namespace,
         name: None,
         labels: None,
         triggers,
-    };
-    let named = |kind, namespace, name: &str, triggers| Interest {
-        kind,
-        namespace,
+    }
+}
+
+fn one(kind: Kind, namespace: Option<&'static str>, name: &str, triggers: &'static [Controller]) -> Interest {
+    Interest {
         name: Some(name.to_owned()),
-        labels: None,
-        triggers,
-    };
-    let own = Some(names::NAMESPACE);
-    let mut all = vec![
-        named(Kind::Config, None, names::CLUSTER, ALL),
-        named(Kind::ImagePruner, None, names::CLUSTER, REPORT),
-        named(Kind::Image, None, names::CLUSTER, CERTIFICATES),
-        named(Kind::Infrastructure, None, names::CLUSTER, BOTH),
-        named(Kind::Proxy, None, names::CLUSTER, REGISTRY),
-        named(Kind::ApiServer, None, names::CLUSTER, REGISTRY),
-        named(Kind::ClusterOperator, None, names::CLUSTER_OPERATOR, REPORT),
-        named(Kind::Namespace, None, names::NAMESPACE, REGISTRY),
-        whole(Kind::Node, None, REGISTRY),
-        whole(Kind::StorageClass, None, REGISTRY),
-        whole(Kind::Deployment, own, STATUS),
-        whole(Kind::Service, own, BOTH),
-        whole(Kind::ServiceAccount, own, REGISTRY),
-        whole(Kind::PodDisruptionBudget, own, REGISTRY),
-        whole(Kind::NetworkPolicy, own, REGISTRY),
-        whole(Kind::Route, own, REGISTRY),
-        whole(Kind::PersistentVolumeClaim, own, REGISTRY),
-        named(Kind::ClusterRole, None, names::REGISTRY_CLUSTER_ROLE, REGISTRY),
-        named(
-            Kind::ClusterRoleBinding,
-            None,
-            names::REGISTRY_CLUSTER_ROLE_BINDING,
-            REGISTRY,
-        ),
-        named(
-            Kind::Secret,
-            Some(names::CONFIG_NAMESPACE),
-            names::PULL_SECRET,
-            REGISTRY,
-        ),
-        named(Kind::ConfigMap, own, names::CERTIFICATES_MAP, BOTH),
-        named(Kind::ConfigMap, own, names::SERVICE_CA_MAP, BOTH),
-        named(Kind::ConfigMap, own, names::TRUSTED_CA_MAP, REGISTRY),
-        named(
-            Kind::ConfigMap,
-            Some(names::CONFIG_MANAGED_NAMESPACE),
-            names::CA_MAP,
-            CERTIFICATES,
-        ),
-        Interest {
-            labels: Some("docker-registry=default"),
-            ..whole(Kind::Pod, own, REGISTRY)
-        },
-    ];
-    let secrets = [
-        names::SERVING_CERT_SECRET,
-        names::PULL_SECRET_COPY,
-        names::PRIVATE_SECRET,
-        names::USER_SECRET,
-        names::MINTED_SECRET,
-    ];
-    all.extend(secrets.map(|name| named(Kind::Secret, own, name, REGISTRY)));
-    all
+        ..all(kind, namespace, triggers)
+    }
 }

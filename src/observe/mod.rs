@@ -4,6 +4,7 @@
 //! the API server's answer, so that the next pass sees it. This room never writes to the cluster.
 
 mod interest;
+pub mod streams;
 mod trim;
 mod watch;
 mod world;

@@ -150,7 +150,7 @@ impl Entries {
                      names is ignored: the operator uses that key itself, and the value is no text that could be added to it"
                 ))),
                 read => {
-                    let bytes = read.map_or_else(|error| error.into_bytes(), String::into_bytes);
+                    let bytes = read.map_or_else(std::string::FromUtf8Error::into_bytes, String::into_bytes);
                     note_unless_pem(&key, &bytes, notices);
                     self.binary.insert(key, value);
                 }

@@ -20,10 +20,8 @@ pub fn differs(desired: &Desired, live: &Value, recorded_generation: Option<i64>
         Drift::Named | Drift::Template => {
             content(&desired.body).any(|(member, wanted)| !holds(wanted, live.get(member)))
         }
-        Drift::Generation => {
-            recorded_generation.is_none()
-                || live.pointer("/metadata/generation").and_then(Value::as_i64) != recorded_generation
-        }
+        // No record differs from every generation.
+        Drift::Generation => live.pointer("/metadata/generation").and_then(Value::as_i64) != recorded_generation,
     }
 }
 

@@ -91,6 +91,7 @@ pub(super) fn snapshot(objects: impl IntoIterator<Item = Value>) -> Snapshot {
             pruner_image: "test/pruner".to_owned(),
             operator_image: "test/operator".to_owned(),
             release_version: "7.7.7".to_owned(),
+            ..Environment::default()
         },
         security_api: true,
         now: "2031-05-06T07:08:09Z".parse().unwrap(),

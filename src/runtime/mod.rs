@@ -10,6 +10,7 @@ pub(crate) mod fake_api;
 pub mod file_watch;
 pub mod leader;
 pub mod metrics;
+pub mod node_ca_sync;
 pub mod random;
 pub mod secret;
 pub mod server;

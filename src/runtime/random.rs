@@ -19,7 +19,11 @@ fn bytes<const N: usize>() -> [u8; N] {
 pub fn key_hex<const N: usize>() -> Option<String> {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).ok()?;
-    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    let digit = |half: u8| char::from_digit(half.into(), 16);
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)])
+        .collect()
 }
 
 /// A random UUID (version 4) in its usual text form.

@@ -258,13 +258,10 @@ fn related_objects() -> Value {
         entry(Kind::ImagePruner, names::CLUSTER),
         entry(Kind::ClusterRole, names::REGISTRY_CLUSTER_ROLE),
         entry(Kind::ClusterRoleBinding, names::REGISTRY_CLUSTER_ROLE_BINDING),
-        entry(Kind::ClusterRoleBinding, PRUNER_CLUSTER_ROLE_BINDING),
+        entry(Kind::ClusterRoleBinding, names::PRUNER_CLUSTER_ROLE_BINDING),
         entry(Kind::Namespace, names::NAMESPACE),
     ])
 }
-
-/// Binds the pruner's rights.
-const PRUNER_CLUSTER_ROLE_BINDING: &str = "openshift-image-registry-pruner";
 
 #[cfg(test)]
 mod tests;

@@ -28,8 +28,13 @@ fn to_object(storage: &Storage) -> Map<String, Value> {
 
 /// The value without members that mean nothing: the Go operator writes zero values of fields that users leave out.
 fn settings(value: &Value) -> Value {
-    let Value::Object(object) = value else { return value.clone() };
-    let kept = object.iter().map(|(key, value)| (key.clone(), settings(value))).filter(|(_, value)| !is_zero(value));
+    let Value::Object(object) = value else {
+        return value.clone();
+    };
+    let kept = object
+        .iter()
+        .map(|(key, value)| (key.clone(), settings(value)))
+        .filter(|(_, value)| !is_zero(value));
     Value::Object(kept.collect())
 }
 
@@ -47,8 +52,12 @@ fn is_zero(value: &Value) -> bool {
 /// Whether two storages mean the same: an absent member equals its zero value, but an empty block is a block.
 pub fn same(a: &Storage, b: &Storage) -> bool {
     let normal = |storage: &Storage| -> Map<String, Value> {
-        let members = to_object(storage).into_iter().map(|(key, value)| (key, settings(&value)));
-        members.filter(|(_, value)| value.is_object() || !is_zero(value)).collect()
+        let members = to_object(storage)
+            .into_iter()
+            .map(|(key, value)| (key, settings(&value)));
+        members
+            .filter(|(_, value)| value.is_object() || !is_zero(value))
+            .collect()
     };
     normal(a) == normal(b)
 }
@@ -61,7 +70,10 @@ pub fn same_block(a: &Storage, b: &Storage, backend: &str) -> bool {
 
 /// Only the block of one backend, with the state: the form of `status.storage`.
 pub fn only(storage: &Storage, backend: &str, state: &str) -> Storage {
-    let mut only = Storage { management_state: Some(state.to_owned()), ..Storage::default() };
+    let mut only = Storage {
+        management_state: Some(state.to_owned()),
+        ..Storage::default()
+    };
     match backend {
         "EmptyDir" => only.empty_dir.clone_from(&storage.empty_dir),
         "S3" => only.s3.clone_from(&storage.s3),
@@ -78,8 +90,9 @@ pub fn only(storage: &Storage, backend: &str, state: &str) -> Storage {
 pub fn describe(storage: &Storage, backend: &str) -> String {
     let object = to_object(storage);
     let block = object.get(field(backend));
-    let name =
-        ["bucket", "container", "claim"].iter().find_map(|key| block?.get(key)?.as_str().filter(|t| !t.is_empty()));
+    let name = ["bucket", "container", "claim"]
+        .iter()
+        .find_map(|key| block?.get(key)?.as_str().filter(|t| !t.is_empty()));
     name.map_or_else(|| backend.to_owned(), |name| format!("{backend} {name}"))
 }
 
@@ -89,7 +102,10 @@ pub fn patch(old: Option<&Storage>, wanted: &Storage, annotation: Option<Value>)
     let old = old.map(to_object).unwrap_or_default();
     let mut patch = Map::new();
     if let Some(annotation) = annotation {
-        patch.insert("metadata".to_owned(), json!({"annotations": {names::STORAGE_INTENT_ANNOTATION: annotation}}));
+        patch.insert(
+            "metadata".to_owned(),
+            json!({"annotations": {names::STORAGE_INTENT_ANNOTATION: annotation}}),
+        );
     }
     let storage = difference(&old, &to_object(wanted));
     if !storage.is_empty() {
@@ -99,7 +115,10 @@ pub fn patch(old: Option<&Storage>, wanted: &Storage, annotation: Option<Value>)
 }
 
 fn difference(old: &Map<String, Value>, wanted: &Map<String, Value>) -> Map<String, Value> {
-    let gone = old.keys().filter(|key| !wanted.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+    let gone = old
+        .keys()
+        .filter(|key| !wanted.contains_key(*key))
+        .map(|key| (key.clone(), Value::Null));
     let mut patch: Map<_, _> = gone.collect();
     for (key, value) in wanted {
         match (old.get(key), value) {

@@ -14,15 +14,23 @@ pub const VOLUME: &str = "registry-storage";
 /// Where the registry keeps its files; its root file system is read-only.
 const MOUNT: &str = "/registry";
 /// Marks the class that claims without one get; the second is what old clusters still carry.
-const DEFAULT_CLASS_ANNOTATIONS: &[&str] =
-    &["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+const DEFAULT_CLASS_ANNOTATIONS: &[&str] = &[
+    "storageclass.kubernetes.io/is-default-class",
+    "storageclass.beta.kubernetes.io/is-default-class",
+];
 
 /// Facts of a backend that is a directory of the pod.
 pub fn filesystem(backend: &'static str, volume: Value) -> StorageFacts {
-    let text = |name, value: &str| EnvVar { name, value: EnvValue::Text(value.to_owned()) };
+    let text = |name, value: &str| EnvVar {
+        name,
+        value: EnvValue::Text(value.to_owned()),
+    };
     StorageFacts {
         backend,
-        env: vec![text("REGISTRY_STORAGE", "filesystem"), text("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", MOUNT)],
+        env: vec![
+            text("REGISTRY_STORAGE", "filesystem"),
+            text("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", MOUNT),
+        ],
         volumes: vec![volume],
         mounts: vec![json!({"name": VOLUME, "mountPath": MOUNT})],
         ..StorageFacts::default()
@@ -30,12 +38,17 @@ pub fn filesystem(backend: &'static str, volume: Value) -> StorageFacts {
 }
 
 fn text<'a>(object: &'a Value, pointer: &str) -> Option<&'a str> {
-    object.pointer(pointer).and_then(Value::as_str).filter(|t| !t.is_empty())
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .filter(|t| !t.is_empty())
 }
 
 /// Whether the operator made the claim: only the presence of the annotation counts.
 pub fn is_ours(claim: &Value) -> bool {
-    claim.pointer("/metadata/annotations").is_some_and(|a| a.get(names::OWNED_ANNOTATION).is_some())
+    claim
+        .pointer("/metadata/annotations")
+        .is_some_and(|a| a.get(names::OWNED_ANNOTATION).is_some())
 }
 
 /// When the claim was deleted, if it is on its way out.
@@ -51,7 +64,9 @@ pub fn uid(claim: &Value) -> Option<&str> {
 /// Whether the text can be the name of a claim (DNS-1123 subdomain).
 pub fn is_name(name: &str) -> bool {
     let label = |label: &str| {
-        let inner = label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let inner = label
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         inner && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
     };
     name.len() <= 253 && name.split('.').all(label)
@@ -65,13 +80,18 @@ fn modes(claim: &Value) -> Vec<&str> {
 /// Why replicas and strategy of the Config do not go with the claim, and what to do; `None` where they do.
 pub fn misfit(config: &Config, name: &str, claim: &Value) -> Option<String> {
     if text(claim, "/spec/volumeMode") == Some("Block") {
-        return Some(format!("claim {name} has volumeMode Block: use a claim with volumeMode Filesystem"));
+        return Some(format!(
+            "claim {name} has volumeMode Block: use a claim with volumeMode Filesystem"
+        ));
     }
     let modes = modes(claim);
     if modes.contains(&"ReadWriteMany") {
         return None;
     }
-    let Some(once) = ["ReadWriteOnce", "ReadWriteOncePod"].into_iter().find(|mode| modes.contains(mode)) else {
+    let Some(once) = ["ReadWriteOnce", "ReadWriteOncePod"]
+        .into_iter()
+        .find(|mode| modes.contains(mode))
+    else {
         return Some(format!(
             "claim {name} has access modes [{}], neither ReadWriteMany nor ReadWriteOnce: use a claim that has one of them",
             modes.join(", ")
@@ -80,12 +100,18 @@ pub fn misfit(config: &Config, name: &str, claim: &Value) -> Option<String> {
     let replicas = config.spec.replicas;
     let remedy = "set spec.replicas to 1 and spec.rolloutStrategy to Recreate, or use a ReadWriteMany claim";
     if replicas > 1 {
-        return Some(format!("claim {name} is {once} and spec.replicas is {replicas}: {remedy}"));
+        return Some(format!(
+            "claim {name} is {once} and spec.replicas is {replicas}: {remedy}"
+        ));
     }
     match config.spec.rollout_strategy.as_deref() {
         Some("Recreate") => None,
-        None | Some("") => Some(format!("claim {name} is {once} and spec.rolloutStrategy is not set: {remedy}")),
-        Some(strategy) => Some(format!("claim {name} is {once} and spec.rolloutStrategy is {strategy}: {remedy}")),
+        None | Some("") => Some(format!(
+            "claim {name} is {once} and spec.rolloutStrategy is not set: {remedy}"
+        )),
+        Some(strategy) => Some(format!(
+            "claim {name} is {once} and spec.rolloutStrategy is {strategy}: {remedy}"
+        )),
     }
 }
 
@@ -93,7 +119,10 @@ pub fn misfit(config: &Config, name: &str, claim: &Value) -> Option<String> {
 pub fn describe(snapshot: &Snapshot, name: &str, claim: &Value) -> String {
     let phase = text(claim, "/status/phase").unwrap_or("Pending");
     let modes = modes(claim).join("+");
-    let size = match (text(claim, "/status/capacity/storage"), text(claim, "/spec/resources/requests/storage")) {
+    let size = match (
+        text(claim, "/status/capacity/storage"),
+        text(claim, "/spec/resources/requests/storage"),
+    ) {
         (Some(size), _) => format!(", {size}"),
         (None, Some(size)) => format!(", {size} requested"),
         (None, None) => String::new(),
@@ -114,7 +143,12 @@ fn pending(snapshot: &Snapshot, claim: &Value) -> String {
     let Some(class) = claim.pointer("/spec/storageClassName").and_then(Value::as_str) else {
         let none = !snapshot.objects.served(Kind::StorageClass) || default_class(snapshot).is_some();
         let why = "it names no class and the cluster has no default StorageClass, mark one as default";
-        return if none { "it waits for the default StorageClass to be set on it" } else { why }.to_owned();
+        return if none {
+            "it waits for the default StorageClass to be set on it"
+        } else {
+            why
+        }
+        .to_owned();
     };
     if class.is_empty() {
         return "it waits for an administrator's volume, because its storageClassName is empty".to_owned();
@@ -131,9 +165,17 @@ fn pending(snapshot: &Snapshot, claim: &Value) -> String {
 fn default_class(snapshot: &Snapshot) -> Option<&str> {
     let is_default = |class: &Value| {
         let annotations = class.pointer("/metadata/annotations");
-        annotations.is_some_and(|a| DEFAULT_CLASS_ANNOTATIONS.iter().any(|key| a.get(*key) == Some(&json!("true"))))
+        annotations.is_some_and(|a| {
+            DEFAULT_CLASS_ANNOTATIONS
+                .iter()
+                .any(|key| a.get(*key) == Some(&json!("true")))
+        })
     };
-    snapshot.objects.of(Kind::StorageClass).find(|(_, class)| is_default(class)).map(|(r, _)| r.name.as_str())
+    snapshot
+        .objects
+        .of(Kind::StorageClass)
+        .find(|(_, class)| is_default(class))
+        .map(|(r, _)| r.name.as_str())
 }
 
 /// The claim that the operator makes and owns when `spec.storage.pvc.claim` is empty. It gets the cluster's default class.

@@ -21,7 +21,8 @@ pub struct Target {
     pub location: Option<String>,
     /// Whether the block itself holds the identifier, as against one that the operator chooses.
     pub named: bool,
-    /// What the registry needs, as far as it is known without the network. `unfit` and `not_usable` are filled in here.
+    /// What the registry needs, as far as it is known without the network. `unfit` and `not_usable` are filled in here;
+    /// at first use `ensure` refuses what does not fit.
     pub facts: StorageFacts,
 }
 
@@ -42,8 +43,12 @@ pub struct Step<'a> {
     pub defaulted: bool,
     /// The block equals the one that is applied: what was accepted once is not refused, only reported.
     pub applied: bool,
-    /// Proof that the annotation on the Config names this location: something may be created, or was.
+    /// Proof that the annotation on the Config names this location: it may be created, or was. Nothing is created without
+    /// it, except where a claim of a fixed name carries its mark from birth.
     pub intent: Option<&'a Intent>,
+    /// An administrator asked for this very location to be owned, though the operator did not create it: the mark may be
+    /// written, unless there is another cluster's.
+    pub consent: bool,
 }
 
 /// Why a step could not be done, and what the conditions are to say.
@@ -57,7 +62,10 @@ pub struct Failure {
 
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
-        Self { fault, verdicts: Vec::new() }
+        Self {
+            fault,
+            verdicts: Vec::new(),
+        }
     }
 }
 
@@ -77,7 +85,7 @@ pub struct Wait {
 pub struct Record {
     /// The storage as it should stand in the spec, with the names that the driver chose; `None` leaves it.
     pub storage: Option<Storage>,
-    /// Location ID of what is about to be created.
+    /// Location ID of what is about to be created. Refused by core where managementState is Unmanaged.
     pub intent: Option<String>,
     /// What is being prepared, for people.
     pub message: String,
@@ -99,10 +107,15 @@ pub enum Next<T> {
 /// Whether the storage is there.
 #[derive(Clone, Debug)]
 pub enum Existence {
-    /// It is.
-    Present(Vec<Verdict>),
+    /// It is. What was found, and what to tell.
+    Present(Vec<Verdict>, Vec<Notice>),
     /// It is not, or not for us: `ensure` has to see to it.
-    Absent,
+    Absent {
+        /// Reason of `StorageExists=False`.
+        reason: &'static str,
+        /// Message of it.
+        message: String,
+    },
     /// Neither: it is on its way out.
     Leaving(Wait),
 }

@@ -30,6 +30,16 @@ fn not_shared(replicas: i32) -> String {
     format!("ephemeral storage with {replicas} replicas: pods do not share content, set spec.replicas to 1")
 }
 
+fn notices(config: &Config) -> Vec<Notice> {
+    let replicas = config.spec.replicas;
+    let warning = || Notice {
+        warning: true,
+        reason: "EphemeralStorageNotShared",
+        note: not_shared(replicas),
+    };
+    (replicas > 1 && edited(config)).then(warning).into_iter().collect()
+}
+
 /// Whether the Config was edited since the last pass that stored a status: things are told once per edit.
 fn edited(config: &Config) -> bool {
     let observed = config.status.as_ref().and_then(|s| s.observed_generation).unwrap_or(0);
@@ -47,23 +57,23 @@ impl Driver for EmptyDir {
 
     fn resolve(&self, _config: &Config, _storage: &Storage, _snapshot: &Snapshot) -> Result<Target, Rejection> {
         let facts = claim::filesystem(NAME, json!({"name": claim::VOLUME, "emptyDir": {}}));
-        Ok(Target { location: Some(String::new()), named: true, facts })
+        Ok(Target {
+            location: Some(String::new()),
+            named: true,
+            facts,
+        })
     }
 
-    async fn exists(&self, _step: &Step<'_>) -> Result<Existence, Failure> {
-        // Nothing can be missing; always looking again keeps the warning about replicas in one place.
-        Ok(Existence::Absent)
+    async fn exists(&self, step: &Step<'_>) -> Result<Existence, Failure> {
+        Ok(Existence::Present(vec![verdict(step.config)], notices(step.config)))
     }
 
     async fn ensure(&self, step: &Step<'_>) -> Result<Next<Ensured>, Failure> {
-        let replicas = step.config.spec.replicas;
-        let warn = replicas > 1 && edited(step.config);
-        let warning = || Notice { warning: true, reason: "EphemeralStorageNotShared", note: not_shared(replicas) };
         Ok(Next::Done(Ensured {
             storage: step.storage.clone(),
             blank_state: State::Managed,
             verdicts: vec![verdict(step.config)],
-            notices: warn.then(warning).into_iter().collect(),
+            notices: notices(step.config),
         }))
     }
 }

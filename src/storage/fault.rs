@@ -26,17 +26,26 @@ pub struct Fault {
 impl Fault {
     /// A fault that may go away when something outside the Config is mended.
     pub fn config(message: impl Into<String>) -> Self {
-        Self { class: Class::Config, message: message.into() }
+        Self {
+            class: Class::Config,
+            message: message.into(),
+        }
     }
 
     /// A fault that may go away by itself.
     pub fn transient(message: impl Into<String>) -> Self {
-        Self { class: Class::Transient, message: message.into() }
+        Self {
+            class: Class::Transient,
+            message: message.into(),
+        }
     }
 }
 
 impl From<Rejection> for Fault {
     fn from(rejection: Rejection) -> Self {
-        Self { class: Class::Rejected(rejection.reason), message: rejection.message }
+        Self {
+            class: Class::Rejected(rejection.reason),
+            message: rejection.message,
+        }
     }
 }

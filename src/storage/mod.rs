@@ -74,7 +74,7 @@ pub struct Outcome {
     /// JSON merge patch of the Config (members of `spec.storage`, annotations), without resourceVersion; to be stored
     /// before anything uses it, also where `fault` is set. `None` on a settled cluster.
     pub record: Option<Value>,
-    /// The new `status.storage`, to be stored after `record`; `None` keeps what is stored.
+    /// The new `status.storage`, to be stored after `record`, and not where that failed; `None` keeps what is stored.
     pub status_storage: Option<Storage>,
     /// The new `status.storageManaged`.
     pub storage_managed: bool,
@@ -89,7 +89,7 @@ pub struct Outcome {
     pub facts: Option<StorageFacts>,
     /// The storage moved to another place: counts in `storage_reconfigured_total`.
     pub reconfigured: bool,
-    /// When to come back at the latest, and what is waited for. Zero: as soon as `record` is stored.
+    /// When to come back at the latest, and what is waited for. Zero: as soon as what this outcome wants stored is stored.
     pub wait: Option<(Duration, String)>,
     /// Why the step could not be done.
     pub fault: Option<Fault>,
@@ -101,7 +101,11 @@ impl Outcome {
     /// An outcome that changes nothing of what is stored.
     fn unchanged(config: &Config) -> Self {
         let storage_managed = config.status.as_ref().is_some_and(|s| s.storage_managed);
-        Self { storage_managed, own_conditions: STORAGE_CONDITIONS, ..Self::default() }
+        Self {
+            storage_managed,
+            own_conditions: STORAGE_CONDITIONS,
+            ..Self::default()
+        }
     }
 }
 
@@ -111,7 +115,12 @@ impl Outcome {
 pub async fn ensure(config: &Config, snapshot: &Snapshot, claims: &impl Claims) -> Outcome {
     let selected = match select::select(config, snapshot) {
         Ok(selected) => selected,
-        Err(fault) => return Outcome { fault: Some(fault), ..Outcome::unchanged(config) },
+        Err(fault) => {
+            return Outcome {
+                fault: Some(fault),
+                ..Outcome::unchanged(config)
+            };
+        }
     };
     match selected.backend {
         pvc::NAME => ensure::ensure(&pvc::Pvc { claims }, config, snapshot, &selected).await,
@@ -137,7 +146,10 @@ pub async fn remove(config: &Config, snapshot: &Snapshot, claims: &impl Claims, 
     match stored.backends().as_slice() {
         [] => remove::forget(config),
         [pvc::NAME] => remove::remove(&pvc::Pvc { claims }, config, snapshot, deleting_config).await,
-        [empty_dir::NAME] => Outcome { own_conditions: &[], ..remove::forget(config) },
+        [empty_dir::NAME] => Outcome {
+            own_conditions: &[],
+            ..remove::forget(config)
+        },
         [other] => remove::without_driver(other, config, deleting_config),
         several => {
             let message = format!(
@@ -145,7 +157,10 @@ pub async fn remove(config: &Config, snapshot: &Snapshot, claims: &impl Claims, 
                 several.len(),
                 several.join(", ")
             );
-            Outcome { fault: Some(Fault::config(message)), ..Outcome::unchanged(config) }
+            Outcome {
+                fault: Some(Fault::config(message)),
+                ..Outcome::unchanged(config)
+            }
         }
     }
 }

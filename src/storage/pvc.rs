@@ -17,7 +17,6 @@ use super::{Claims, Creation, STORAGE_EXISTS, claim};
 use crate::api::registry_config::PvcStorage;
 use crate::api::{Config, Kind, Storage};
 use crate::config::defaults;
-use crate::config::notice::Notice;
 use crate::config::resolve::{Reason, Rejection};
 use crate::config::snapshot::Snapshot;
 use crate::names;
@@ -53,7 +52,10 @@ fn exists(status: Status, reason: impl Into<String>, message: impl Into<String>)
 
 fn failure(fault: Fault, reason: &str) -> Failure {
     let verdict = exists(Status::False, reason, fault.message.clone());
-    Failure { fault, verdicts: vec![verdict] }
+    Failure {
+        fault,
+        verdicts: vec![verdict],
+    }
 }
 
 /// The API server did not tell: nothing is concluded from it.
@@ -61,16 +63,24 @@ fn undecided(name: &str, cause: &str) -> Failure {
     let reason = format!("Unknown error occurred checking for volume claim {name}");
     let fault = Fault::transient(format!("claim {name} could not be looked at or created: {cause}"));
     let verdict = exists(Status::Unknown, reason, fault.message.clone());
-    Failure { fault, verdicts: vec![verdict] }
+    Failure {
+        fault,
+        verdicts: vec![verdict],
+    }
 }
 
 fn known(snapshot: &Snapshot, name: &str) -> Result<(), Failure> {
     let known = snapshot.objects.served(Kind::PersistentVolumeClaim);
-    known.then_some(()).ok_or_else(|| undecided(name, "claims cannot be listed yet"))
+    known
+        .then_some(())
+        .ok_or_else(|| undecided(name, "claims cannot be listed yet"))
 }
 
 fn missing(name: &str) -> String {
-    format!("claim {name} not found in {}: create it, or name another in spec.storage.pvc.claim", names::NAMESPACE)
+    format!(
+        "claim {name} not found in {}: create it, or name another in spec.storage.pvc.claim",
+        names::NAMESPACE
+    )
 }
 
 fn being_deleted(name: &str) -> String {
@@ -80,7 +90,11 @@ fn being_deleted(name: &str) -> String {
 fn leaving(name: &str) -> Wait {
     let message = being_deleted(name);
     let verdict = exists(Status::False, "PVC does not exist", message.clone());
-    Wait { after: LOOK_AGAIN, message, verdicts: vec![verdict] }
+    Wait {
+        after: LOOK_AGAIN,
+        message,
+        verdicts: vec![verdict],
+    }
 }
 
 /// A claim for the spec to name.
@@ -90,10 +104,20 @@ struct Use<'a> {
 }
 
 impl Use<'_> {
-    fn ensured(self, step: &Step<'_>, verdict: Verdict, notices: Vec<Notice>) -> Next<Ensured> {
-        let pvc = Some(PvcStorage { claim: Some(self.name.to_owned()) });
-        let storage = Storage { pvc, ..step.storage.clone() };
-        Next::Done(Ensured { storage, blank_state: self.blank_state, verdicts: vec![verdict], notices })
+    fn ensured(self, step: &Step<'_>, verdict: Verdict) -> Next<Ensured> {
+        let pvc = Some(PvcStorage {
+            claim: Some(self.name.to_owned()),
+        });
+        let storage = Storage {
+            pvc,
+            ..step.storage.clone()
+        };
+        Next::Done(Ensured {
+            storage,
+            blank_state: self.blank_state,
+            verdicts: vec![verdict],
+            notices: Vec::new(),
+        })
     }
 
     /// Takes the claim that is there, if it fits. In use already, it is only reported (`facts.unfit`).
@@ -104,8 +128,12 @@ impl Use<'_> {
         if !step.applied {
             refuse_misfit(step, self.name, found)?;
         }
-        let verdict = exists(Status::True, "PVC Exists", claim::describe(step.snapshot, self.name, found));
-        Ok(self.ensured(step, verdict, Vec::new()))
+        let verdict = exists(
+            Status::True,
+            "PVC Exists",
+            claim::describe(step.snapshot, self.name, found),
+        );
+        Ok(self.ensured(step, verdict))
     }
 }
 
@@ -113,7 +141,10 @@ fn refuse_misfit(step: &Step<'_>, name: &str, found: &Value) -> Result<(), Failu
     match claim::misfit(step.config, name, found) {
         None => Ok(()),
         Some(message) => {
-            let fault = Fault { class: Class::Rejected(Reason::PvcIncompatible), message };
+            let fault = Fault {
+                class: Class::Rejected(Reason::PvcIncompatible),
+                message,
+            };
             Err(failure(fault, "PVC Issues Found"))
         }
     }
@@ -125,7 +156,11 @@ impl<C: Claims> Pvc<'_, C> {
             Ok(Creation::Created) => {}
             Ok(Creation::AlreadyExists) => {
                 let message = format!("claim {} has just appeared, it is looked at next", wanted.name);
-                return Ok(Next::Wait(Wait { after: STORE_LAGS, message, verdicts: Vec::new() }));
+                return Ok(Next::Wait(Wait {
+                    after: STORE_LAGS,
+                    message,
+                    verdicts: Vec::new(),
+                }));
             }
             Err(fault) if fault.class == Class::Transient => return Err(undecided(wanted.name, &fault.message)),
             Err(fault) => {
@@ -140,13 +175,15 @@ impl<C: Claims> Pvc<'_, C> {
         let mode = text("/spec/accessModes/0").unwrap_or_default();
         let class = text("/spec/storageClassName").unwrap_or("default");
         let message = format!("Claim {} was created (100Gi, {mode}, class {class}).", wanted.name);
-        let notices = if step.applied { vec![lost(wanted.name)] } else { Vec::new() };
-        Ok(wanted.ensured(step, exists(Status::True, "PVC Created", message), notices))
+        Ok(wanted.ensured(step, exists(Status::True, "PVC Created", message)))
     }
 
     /// A claim that the spec (or the platform's default) names.
     async fn named(&self, step: &Step<'_>, name: &str) -> Result<Next<Ensured>, Failure> {
-        let wanted = Use { name, blank_state: State::Unmanaged };
+        let wanted = Use {
+            name,
+            blank_state: State::Unmanaged,
+        };
         if let Some(found) = find(step.snapshot, name) {
             return wanted.take(step, found);
         }
@@ -167,7 +204,10 @@ impl<C: Claims> Pvc<'_, C> {
 
     /// The operator's own claim.
     async fn own(&self, step: &Step<'_>) -> Result<Next<Ensured>, Failure> {
-        let wanted = Use { name: names::DEFAULT_CLAIM, blank_state: State::Managed };
+        let wanted = Use {
+            name: names::DEFAULT_CLAIM,
+            blank_state: State::Managed,
+        };
         match find(step.snapshot, names::DEFAULT_CLAIM) {
             None => self.create(step, wanted, &claim::default_claim()).await,
             Some(found) if claim::is_ours(found) || claim::deleted_at(found).is_some() => wanted.take(step, found),
@@ -180,11 +220,6 @@ impl<C: Claims> Pvc<'_, C> {
             }
         }
     }
-}
-
-fn lost(name: &str) -> Notice {
-    let note = format!("claim {name} was gone and has been created again: the images that were on it are lost");
-    Notice { warning: true, reason: "StorageRecreated", note }
 }
 
 impl<C: Claims> Driver for Pvc<'_, C> {
@@ -216,18 +251,25 @@ impl<C: Claims> Driver for Pvc<'_, C> {
             None if snapshot.objects.served(Kind::PersistentVolumeClaim) => facts.not_usable = Some(missing(name)),
             None => {}
         }
-        Ok(Target { location: Some(name.to_owned()), named: named.is_some(), facts })
+        Ok(Target {
+            location: Some(name.to_owned()),
+            named: named.is_some(),
+            facts,
+        })
     }
 
     async fn exists(&self, step: &Step<'_>) -> Result<Existence, Failure> {
         let name = claim_name(step.storage).unwrap_or(names::DEFAULT_CLAIM);
         known(step.snapshot, name)?;
         Ok(match find(step.snapshot, name) {
-            None => Existence::Absent,
+            None => Existence::Absent {
+                reason: "PVC does not exist",
+                message: missing(name),
+            },
             Some(found) if claim::deleted_at(found).is_some() => Existence::Leaving(leaving(name)),
             Some(found) => {
                 let message = claim::describe(step.snapshot, name, found);
-                Existence::Present(vec![exists(Status::True, Self::EXISTS, message)])
+                Existence::Present(vec![exists(Status::True, Self::EXISTS, message)], Vec::new())
             }
         })
     }
@@ -246,9 +288,14 @@ impl<C: Claims> Removable for Pvc<'_, C> {
     async fn prove(&self, step: &Step<'_>) -> Result<Mark, Failure> {
         let name = claim_name(step.storage).unwrap_or_default();
         known(step.snapshot, name)?;
-        let Some(found) = find(step.snapshot, name) else { return Ok(Mark::Gone) };
+        let Some(found) = find(step.snapshot, name) else {
+            return Ok(Mark::Gone);
+        };
         if !claim::is_ours(found) {
-            return Ok(Mark::NotOurs(format!("it has no annotation {}", names::OWNED_ANNOTATION)));
+            return Ok(Mark::NotOurs(format!(
+                "it has no annotation {}",
+                names::OWNED_ANNOTATION
+            )));
         }
         let pin = claim::uid(found).map(|uid| Mark::Ours(uid.to_owned()));
         pin.ok_or_else(|| Fault::transient(format!("claim {name} has no uid")).into())
@@ -256,7 +303,9 @@ impl<C: Claims> Removable for Pvc<'_, C> {
 
     async fn remove(&self, step: &Step<'_>, proof: &OwnershipProof) -> Result<Wait, Failure> {
         let name = claim_name(step.storage).unwrap_or_default();
-        let since = find(step.snapshot, name).and_then(claim::deleted_at).and_then(|t| t.parse::<Timestamp>().ok());
+        let since = find(step.snapshot, name)
+            .and_then(claim::deleted_at)
+            .and_then(|t| t.parse::<Timestamp>().ok());
         match since {
             None => self.claims.delete_claim(name, proof.pin()).await?,
             Some(since) if step.snapshot.now.as_second() - since.as_second() > GONE_WITHIN => {
@@ -268,11 +317,19 @@ impl<C: Claims> Removable for Pvc<'_, C> {
             Some(_) => {}
         }
         let message = format!("claim {name} was deleted, waiting until it is gone");
-        Ok(Wait { after: LOOK_AGAIN, message, verdicts: Vec::new() })
+        Ok(Wait {
+            after: LOOK_AGAIN,
+            message,
+            verdicts: Vec::new(),
+        })
     }
 
     fn removed(&self, location: &str) -> Vec<Verdict> {
-        vec![exists(Status::False, "PVC Deleted", format!("Claim {location} was deleted with its images."))]
+        vec![exists(
+            Status::False,
+            "PVC Deleted",
+            format!("Claim {location} was deleted with its images."),
+        )]
     }
 
     fn forget(storage: &mut Storage) {

@@ -51,14 +51,23 @@ fn gate(config: &Config, deleting_config: bool) -> Gate {
 pub fn forget(config: &Config) -> Outcome {
     let stored = config.status.as_ref().map(|s| s.storage.clone()).unwrap_or_default();
     let status_storage = (!block::same(&stored, &Storage::default())).then(Storage::default);
-    Outcome { status_storage, done: true, ..Outcome::unchanged(config) }
+    Outcome {
+        status_storage,
+        done: true,
+        ..Outcome::unchanged(config)
+    }
 }
 
 /// One step.
 pub async fn remove<D: Removable>(driver: &D, config: &Config, snapshot: &Snapshot, deleting_config: bool) -> Outcome {
     let stored = config.status.as_ref().map(|s| s.storage.clone()).unwrap_or_default();
-    let own = |outcome: Outcome| Outcome { own_conditions: D::CONDITIONS, ..outcome };
-    let Some(location) = D::locate(&stored, snapshot) else { return own(forget(config)) };
+    let own = |outcome: Outcome| Outcome {
+        own_conditions: D::CONDITIONS,
+        ..outcome
+    };
+    let Some(location) = D::locate(&stored, snapshot) else {
+        return own(forget(config));
+    };
     let kept = block::describe(&stored, D::NAME);
     match gate(config, deleting_config) {
         Gate::Open => {}
@@ -67,7 +76,12 @@ pub async fn remove<D: Removable>(driver: &D, config: &Config, snapshot: &Snapsh
     }
     let target = match driver.resolve(config, &stored, snapshot) {
         Ok(target) => target,
-        Err(rejection) => return own(Outcome { fault: Some(rejection.into()), ..Outcome::unchanged(config) }),
+        Err(rejection) => {
+            return own(Outcome {
+                fault: Some(rejection.into()),
+                ..Outcome::unchanged(config)
+            });
+        }
     };
     let intent = Intent::stored(config, Some(&location));
     let step = Step {
@@ -79,23 +93,49 @@ pub async fn remove<D: Removable>(driver: &D, config: &Config, snapshot: &Snapsh
         defaulted: false,
         applied: true,
         intent: intent.as_ref(),
+        consent: false,
     };
     let ended = match driver.prove(&step).await {
         Ok(Mark::Gone) => {
-            let record = if deleting_config { None } else { record::<D>(config, snapshot, &location) };
+            let record = if deleting_config {
+                None
+            } else {
+                record::<D>(config, snapshot, &location)
+            };
             let storage_managed = deleting_config && Outcome::unchanged(config).storage_managed;
-            return own(Outcome { record, storage_managed, verdicts: driver.removed(&location), ..forget(config) });
+            return own(Outcome {
+                record,
+                storage_managed,
+                verdicts: driver.removed(&location),
+                ..forget(config)
+            });
         }
         Ok(Mark::NotOurs(why)) => {
-            return own(keep(config, &format!("{kept} was kept with its images: {why}"), D::EXISTS));
+            return own(keep(
+                config,
+                &format!("{kept} was kept with its images: {why}"),
+                D::EXISTS,
+            ));
         }
         Ok(Mark::Ours(pin)) => driver.remove(&step, &OwnershipProof { pin }).await,
         Err(failure) => Err(failure),
     };
     let unchanged = Outcome::unchanged(config);
     own(match ended {
-        Ok(Wait { after, message, verdicts }) => Outcome { verdicts, wait: Some((after, message)), ..unchanged },
-        Err(Failure { fault, verdicts }) => Outcome { verdicts, fault: Some(fault), ..unchanged },
+        Ok(Wait {
+            after,
+            message,
+            verdicts,
+        }) => Outcome {
+            verdicts,
+            wait: Some((after, message)),
+            ..unchanged
+        },
+        Err(Failure { fault, verdicts }) => Outcome {
+            verdicts,
+            fault: Some(fault),
+            ..unchanged
+        },
     })
 }
 
@@ -121,8 +161,16 @@ fn raised(kept: &str) -> String {
 /// Ends a removal without deleting, and says so.
 fn keep(config: &Config, message: &str, reason: &str) -> Outcome {
     let verdict = Verdict::new(STORAGE_EXISTS, Status::True, reason, message);
-    let notice = Notice { warning: true, reason: "StorageKept", note: message.to_owned() };
-    Outcome { verdicts: vec![verdict], notices: vec![notice], ..forget(config) }
+    let notice = Notice {
+        warning: true,
+        reason: "StorageKept",
+        note: message.to_owned(),
+    };
+    Outcome {
+        verdicts: vec![verdict],
+        notices: vec![notice],
+        ..forget(config)
+    }
 }
 
 /// Removal of storage whose backend this build does not know: it ends where nothing is to be deleted.
@@ -131,13 +179,23 @@ pub fn without_driver(backend: &str, config: &Config, deleting_config: bool) -> 
         Gate::Open => {}
         Gate::Closed => return forget(config),
         Gate::Raised => {
-            let notice = Notice { warning: true, reason: "StorageKept", note: raised(backend) };
-            return Outcome { notices: vec![notice], ..forget(config) };
+            let notice = Notice {
+                warning: true,
+                reason: "StorageKept",
+                note: raised(backend),
+            };
+            return Outcome {
+                notices: vec![notice],
+                ..forget(config)
+            };
         }
     }
     let message = format!(
         "storage backend {backend} is not implemented by this build of the operator, so that its data was not deleted: \
          set spec.storage.managementState to Unmanaged to keep the data and finish the removal"
     );
-    Outcome { fault: Some(Fault::config(message)), ..Outcome::unchanged(config) }
+    Outcome {
+        fault: Some(Fault::config(message)),
+        ..Outcome::unchanged(config)
+    }
 }

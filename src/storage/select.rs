@@ -1,6 +1,7 @@
 //! Which backend a Config means. PURE.
 
 use super::fault::{Class, Fault};
+use crate::api::openshift::InfrastructureStatus;
 use crate::api::{Config, Kind, Storage};
 use crate::config::defaults::{self, PlatformStorage};
 use crate::config::resolve::{self, Reason};
@@ -18,16 +19,22 @@ pub struct Selected {
 }
 
 fn not_configured(message: String) -> Fault {
-    Fault { class: Class::Rejected(Reason::StorageNotConfigured), message }
+    Fault {
+        class: Class::Rejected(Reason::StorageNotConfigured),
+        message,
+    }
 }
 
 /// The backend of the spec, else the platform's.
 pub fn select(config: &Config, snapshot: &Snapshot) -> Result<Selected, Fault> {
     let storage = config.spec.storage.clone().unwrap_or_default();
     if let Some(backend) = resolve::select(&storage)? {
-        return Ok(Selected { backend, storage, defaulted: false });
+        return Ok(Selected {
+            backend,
+            storage,
+            defaulted: false,
+        });
     }
-    let oss = if storage.oss.is_some() { "; spec.storage.oss is not supported by this operator" } else { "" };
     let infrastructure = match snapshot.infrastructure() {
         Some(infrastructure) => infrastructure,
         None if snapshot.objects.served(Kind::Infrastructure) => {
@@ -35,21 +42,29 @@ pub fn select(config: &Config, snapshot: &Snapshot) -> Result<Selected, Fault> {
                            create it, or set one backend in spec.storage";
             return Err(Fault::config(message));
         }
-        None => Default::default(),
+        None => InfrastructureStatus::default(),
     };
     let platform = defaults::platform(&infrastructure);
     match defaults::storage(platform.as_deref()) {
         PlatformStorage::Backend(default) => {
-            let storage = Storage { management_state: storage.management_state, oss: storage.oss, ..*default };
+            let storage = Storage {
+                management_state: storage.management_state,
+                ..*default
+            };
             let backend = resolve::select(&storage)?.unwrap_or_default();
-            Ok(Selected { backend, storage, defaulted: true })
+            Ok(Selected {
+                backend,
+                storage,
+                defaulted: true,
+            })
         }
-        PlatformStorage::SwiftOrClaim => Err(not_configured(format!(
+        PlatformStorage::SwiftOrClaim => Err(not_configured(
             "spec.storage names no backend, and the default of platform OpenStack, Swift, is not implemented by this \
-             build: set one backend in spec.storage, for example pvc{oss}"
-        ))),
+             build: set one backend in spec.storage, for example pvc"
+                .to_owned(),
+        )),
         PlatformStorage::Nothing => Err(not_configured(format!(
-            "spec.storage names no backend, and platform {} has no default: set one, for example pvc{oss}",
+            "spec.storage names no backend, and platform {} has no default: set one, for example pvc",
             platform.as_deref().unwrap_or("(unknown)")
         ))),
     }

@@ -38,7 +38,11 @@ pub fn stored(config: &Config) -> Option<State> {
 
 /// State that an unchanged, existing storage has when the spec says none: the deprecated mirror tells (upgrades).
 pub fn mirrored(config: &Config) -> State {
-    if config.status.as_ref().is_some_and(|s| s.storage_managed) { State::Managed } else { State::Unmanaged }
+    if config.status.as_ref().is_some_and(|s| s.storage_managed) {
+        State::Managed
+    } else {
+        State::Unmanaged
+    }
 }
 
 /// State that counts in this pass; `None` where the driver's findings decide.

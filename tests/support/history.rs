@@ -70,31 +70,31 @@ impl History {
         names
     }
 
-    /// Conditions that came back to a status that they had left, with the statuses in order.
+    /// See [`reversals`].
     pub fn reversals(&self) -> Vec<String> {
-        let mut courses: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (_, object) in self.versions() {
-            for condition in object
-                .pointer("/status/conditions")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-            {
-                let course = courses
-                    .entry(condition["type"].as_str().unwrap().to_owned())
-                    .or_default();
-                let status = condition["status"].as_str().unwrap();
-                if course.last().is_none_or(|last| last != status) {
-                    course.push(status.to_owned());
-                }
+        reversals(self.versions().iter().map(|(_, object)| object))
+    }
+}
+
+/// Conditions that came back to a status that they had left, with the statuses in order.
+pub fn reversals<'a>(versions: impl IntoIterator<Item = &'a Value>) -> Vec<String> {
+    let mut courses: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for object in versions {
+        let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+        for condition in conditions.into_iter().flatten() {
+            let type_ = condition["type"].as_str().unwrap().to_owned();
+            let course = courses.entry(type_).or_default();
+            let status = condition["status"].as_str().unwrap();
+            if course.last().is_none_or(|last| last != status) {
+                course.push(status.to_owned());
             }
         }
-        let turned = |course: &Vec<String>| course.iter().enumerate().any(|(i, s)| course[..i].contains(s));
-        let turned = courses.iter().filter(|(_, course)| turned(course));
-        turned
-            .map(|(type_, course)| format!("{type_}: {}", course.join(" -> ")))
-            .collect()
     }
+    let turned = |course: &Vec<String>| course.iter().enumerate().any(|(i, s)| course[..i].contains(s));
+    let turned = courses.iter().filter(|(_, course)| turned(course));
+    turned
+        .map(|(type_, course)| format!("{type_}: {}", course.join(" -> ")))
+        .collect()
 }
 
 impl Drop for History {

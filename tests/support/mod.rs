@@ -26,6 +26,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Lab {
     pub client: Client,
     pub cluster: &'static Cluster,
+    /// How long this test waits; [`PATIENCE`] unless it takes real pods.
+    pub patience: Duration,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -43,6 +45,7 @@ pub async fn lab(options: Options) -> Lab {
     let lab = Lab {
         client: cluster.client().await.unwrap(),
         cluster,
+        patience: PATIENCE,
         _turn: turn,
     };
     lab.reset().await;
@@ -186,7 +189,7 @@ impl Lab {
         let api = self.api(reference);
         let config = watcher::Config::default().fields(&format!("metadata.name={}", reference.name));
         let mut stream = Box::pin(watcher(api, config));
-        let waited = tokio::time::timeout(PATIENCE, async {
+        let waited = tokio::time::timeout(self.patience, async {
             while let Some(event) = stream.next().await {
                 match event {
                     Ok(Event::Init) => last = None,
@@ -210,7 +213,8 @@ impl Lab {
                 .as_ref()
                 .map(|o| serde_json::to_string_pretty(&without_noise(o)).unwrap());
             panic!(
-                "{reference}: not {what} within {PATIENCE:?}; it is\n{}",
+                "{reference}: not {what} within {:?}; it is\n{}",
+                self.patience,
                 shown.unwrap_or("absent".to_owned())
             );
         }
@@ -256,7 +260,9 @@ impl Lab {
 
     /// Brings the cluster back to where a test may begin: no Config, no operand, nothing of the operator.
     pub async fn reset(&self) {
-        self.cluster.resume_simulated_pods().unwrap();
+        if self.cluster.real_nodes().is_empty() {
+            self.cluster.resume_simulated_pods().unwrap();
+        }
         let config = config_ref();
         if self.get(&config).await.is_some() {
             let _ = self.try_patch(&config, json!({"metadata": {"finalizers": null}})).await;
@@ -270,12 +276,18 @@ impl Lab {
             ObjectRef::new(Kind::ConfigMap, names::CONFIG_MANAGED_NAMESPACE, names::CA_MAP),
             operand(Kind::ConfigMap, names::CERTIFICATES_MAP),
             operand(Kind::ConfigMap, names::SERVICE_CA_MAP),
+            ObjectRef::new(Kind::ClusterRole, "", names::PRUNER_CLUSTER_ROLE),
+            ObjectRef::new(Kind::ClusterRoleBinding, "", names::PRUNER_CLUSTER_ROLE_BINDING),
+            operand(Kind::DaemonSet, names::NODE_CA),
+            operand(Kind::CronJob, names::PRUNER_CRON_JOB),
+            operand(Kind::ServiceAccount, names::PRUNER_SERVICE_ACCOUNT),
+            operand(Kind::NetworkPolicy, names::PRUNER_NETWORK_POLICY),
             operand(Kind::ServiceAccount, names::REGISTRY_SERVICE_ACCOUNT),
             operand(Kind::NetworkPolicy, names::REGISTRY_NETWORK_POLICY),
             operand(Kind::PodDisruptionBudget, names::REGISTRY),
             operand(Kind::Service, names::REGISTRY),
         ];
-        for kind in [Kind::Deployment, Kind::Route, Kind::PersistentVolumeClaim] {
+        for kind in [Kind::Deployment, Kind::Route, Kind::PersistentVolumeClaim, Kind::Job] {
             doomed.extend(
                 self.list(kind, names::NAMESPACE)
                     .await

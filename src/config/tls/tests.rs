@@ -1,6 +1,6 @@
 use super::*;
 
-fn observed(profile: Value) -> Value {
+fn observed(profile: &Value) -> Value {
     let spec: ApiServerSpec = serde_json::from_value(json!({"tlsSecurityProfile": profile})).unwrap();
     ServingInfo::observed(Some(&spec)).to_observed_config()["servingInfo"].clone()
 }
@@ -36,11 +36,11 @@ fn the_type_alone_selects_and_everything_unclear_is_intermediate() {
         json!({"type": "Modernest", "modern": {}, "custom": {"ciphers": ["AES128-SHA"], "minTLSVersion": "VersionTLS10"}}),
         json!({"custom": {"minTLSVersion": "VersionTLS10"}}),
     ] {
-        assert_eq!(observed(profile.clone()), intermediate(), "{profile}");
+        assert_eq!(observed(&profile), intermediate(), "{profile}");
     }
     let modern = json!({"minTLSVersion": "VersionTLS13", "cipherSuites": INTERMEDIATE_IANA[..3]});
     assert_eq!(
-        observed(json!({"type": "Modern", "custom": {"ciphers": ["AES128-SHA"]}})),
+        observed(&json!({"type": "Modern", "custom": {"ciphers": ["AES128-SHA"]}})),
         modern
     );
 }
@@ -73,7 +73,7 @@ fn old_goes_on_where_intermediate_ends() {
     ];
     let all: Vec<_> = INTERMEDIATE_IANA.into_iter().chain(beyond).collect();
     assert_eq!(
-        observed(json!({"type": "Old"})),
+        observed(&json!({"type": "Old"})),
         json!({"minTLSVersion": "VersionTLS10", "cipherSuites": all})
     );
 }
@@ -96,11 +96,11 @@ fn custom_suites_are_translated_and_unknown_ones_left_out() {
         "TLS_RSA_WITH_AES_128_CBC_SHA",
     ];
     assert_eq!(
-        observed(custom),
+        observed(&custom),
         json!({"minTLSVersion": "VersionTLS11", "cipherSuites": expected})
     );
     for none in [json!({"ciphers": ["NO-SUCH"]}), json!({"ciphers": null}), json!({})] {
-        let found = observed(json!({"type": "Custom", "custom": none}));
+        let found = observed(&json!({"type": "Custom", "custom": none}));
         assert_eq!(
             found,
             json!({"minTLSVersion": "", "cipherSuites": []}),

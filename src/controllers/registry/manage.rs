@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use serde_json::Value;
-
+use super::claims::ClaimWriter;
 use super::report::Outcome;
 use super::{Ended, Generations, Interrupted, Registry};
 use crate::api::{Config, Kind, ObjectRef};
-use crate::apply::{self, WriteError, Writer};
+use crate::apply;
 use crate::config::facts::StorageFacts;
 use crate::config::resolve::{self, ManagementState, Reason, Rejection, Resolved};
 use crate::config::snapshot::Snapshot;
@@ -16,11 +15,11 @@ use crate::names;
 use crate::observe::Controller;
 use crate::plan::{self, Inputs, Plan, certificates, settle};
 use crate::status::judge::Failing;
+use crate::storage;
 use crate::storage::fault::{Class, Fault};
-use crate::storage::{self, Claims, Creation};
 
 impl Registry {
-    pub(super) async fn manage(&mut self, config: Config, snapshot: Snapshot) -> Result<Ended, Interrupted> {
+    pub(super) async fn manage(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {
         let valid = resolve::resolve(&config, &snapshot).is_ok();
         let (config, snapshot, mut confirmed) = self.complete(config, snapshot, valid).await?;
         let mut outcome = Outcome {
@@ -37,6 +36,11 @@ impl Registry {
         let (config, snapshot, wrote, mut stored) = self.store_storage(config, snapshot).await?;
         confirmed |= wrote;
         outcome.take_storage(&mut stored);
+        if is_new(&config) {
+            outcome
+                .notices
+                .extend(config.spec.storage.as_ref().and_then(resolve::storage_notice));
+        }
         let again = stored.wait.as_ref().map(|(after, _)| *after);
         // Facts beside a fault: the storage in use is not the one at fault, all else goes on.
         let Some(facts) = stored.facts.take() else {
@@ -49,7 +53,7 @@ impl Registry {
             objects: self.context.world.snapshot().objects,
             ..snapshot
         };
-        let (plan, waiting) = self.plan(&resolved, &facts, &snapshot);
+        let (plan, waiting) = Self::plan(&resolved, &facts, &snapshot);
         outcome.waiting_for = waiting.as_ref().map(|(missing, _)| missing.clone());
         outcome.problems(&plan, facts.unfit.as_deref());
         let generations = config
@@ -83,16 +87,17 @@ impl Registry {
     /// Steps of the storage until it rests; what each wants recorded is stored before the next.
     async fn store_storage(
         &mut self,
-        mut config: Config,
+        mut config: Box<Config>,
         mut snapshot: Snapshot,
-    ) -> Result<(Config, Snapshot, bool, storage::Outcome), Interrupted> {
+    ) -> Result<(Box<Config>, Snapshot, bool, storage::Outcome), Interrupted> {
         let mut wrote = false;
         let mut notices = Vec::new();
         loop {
-            let claims = ClaimWriter {
-                writer: &self.context.writer,
-            };
+            let claims = ClaimWriter::new(&self.context.writer, &config);
             let mut stored = storage::ensure(&config, &snapshot, &claims).await;
+            if claims.is_stale() {
+                return Err(Interrupted::Stale);
+            }
             let record = stored.record.take().unwrap_or_default();
             let recorded;
             (config, snapshot, recorded) = self.store(config, snapshot, record).await?;
@@ -109,12 +114,7 @@ impl Registry {
     }
 
     /// The plan; and, where the first Deployment waits for its inputs, what is missing and for how long at most.
-    fn plan(
-        &self,
-        resolved: &Resolved,
-        facts: &StorageFacts,
-        snapshot: &Snapshot,
-    ) -> (Plan, Option<(String, Duration)>) {
+    fn plan(resolved: &Resolved, facts: &StorageFacts, snapshot: &Snapshot) -> (Plan, Option<(String, Duration)>) {
         let inputs = Inputs {
             resolved,
             facts,
@@ -178,38 +178,14 @@ impl Outcome {
     }
 }
 
+/// Whether no pass has looked at this generation of the Config yet: what is told once an edit is told now.
+fn is_new(config: &Config) -> bool {
+    config.status.as_ref().and_then(|status| status.observed_generation) != config.metadata.generation
+}
+
 pub(super) fn permanent(rejection: Rejection) -> Failing {
     Failing::Permanent {
         reason: rejection.reason,
         message: rejection.message,
-    }
-}
-
-/// Claims, written as everything else is: only while this process leads.
-pub(super) struct ClaimWriter<'a> {
-    pub(super) writer: &'a Writer,
-}
-
-impl Claims for ClaimWriter<'_> {
-    async fn create_claim(&self, claim: &Value) -> Result<Creation, Fault> {
-        let name = claim
-            .pointer("/metadata/name")
-            .and_then(Value::as_str)
-            .unwrap_or(names::DEFAULT_CLAIM);
-        let reference = ObjectRef::new(Kind::PersistentVolumeClaim, names::NAMESPACE, name);
-        match self.writer.create(&reference, claim).await {
-            Ok(_) => Ok(Creation::Created),
-            Err(WriteError::Conflict(_)) => Ok(Creation::AlreadyExists),
-            Err(error @ (WriteError::Refused(_) | WriteError::Forbidden(_))) => Err(Fault::config(error.to_string())),
-            Err(error) => Err(Fault::transient(error.to_string())),
-        }
-    }
-
-    async fn delete_claim(&self, name: &str, uid: &str) -> Result<(), Fault> {
-        let reference = ObjectRef::new(Kind::PersistentVolumeClaim, names::NAMESPACE, name);
-        self.writer
-            .delete(&reference, Some(uid))
-            .await
-            .map_err(|error| Fault::transient(error.to_string()))
     }
 }

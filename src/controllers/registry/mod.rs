@@ -1,5 +1,6 @@
 //! The registry: Config, storage, operand and their status. The one writer of the Config.
 
+mod claims;
 mod manage;
 mod record;
 mod remove;
@@ -13,6 +14,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::pace::Pace;
 use super::{Backoff, Context, RESYNC, bootstrap};
 use crate::api::{Config, Kind, ObjectRef};
 use crate::apply::{Recorded, WriteError};
@@ -55,8 +57,8 @@ struct Registry {
     generations: HashMap<ObjectRef, i64>,
     /// Since when passes fail without a success in between.
     failing_since: Option<Timestamp>,
-    /// When the status was last written.
-    status_written: Option<Instant>,
+    /// Paces writes of the status.
+    pace: Pace,
     /// Whether the group of security context constraints was asked for.
     security_asked: bool,
 }
@@ -68,7 +70,7 @@ pub async fn run(context: Context) {
         context: context.clone(),
         generations: HashMap::new(),
         failing_since: None,
-        status_written: None,
+        pace: Pace::default(),
         security_asked: false,
     };
     loop {
@@ -90,7 +92,7 @@ pub async fn run(context: Context) {
 impl Registry {
     async fn pass(&mut self) -> Ended {
         for _ in 0..RESTARTS {
-            match self.attempt().await {
+            match Box::pin(self.attempt()).await {
                 Ok(ended) => return ended,
                 Err(Interrupted::Stale) => {
                     debug!("the Config changed while a pass ran, the pass starts over");
@@ -117,7 +119,7 @@ impl Registry {
     async fn attempt(&mut self) -> Result<Ended, Interrupted> {
         let snapshot = self.gather().await?;
         let config = match snapshot.config() {
-            Ok(Some(config)) => config,
+            Ok(Some(config)) => Box::new(config),
             Ok(None) => return Ok(self.bootstrap(&snapshot).await),
             Err(undecodable) => return self.report_undecodable(&snapshot, &undecodable).await,
         };
@@ -171,7 +173,7 @@ impl Registry {
     }
 
     /// `Unmanaged`: nothing is touched but what is observed and told.
-    async fn leave_alone(&mut self, config: Config, snapshot: Snapshot) -> Result<Ended, Interrupted> {
+    async fn leave_alone(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {
         let (_, snapshot, _) = self.complete(config, snapshot, false).await?;
         let outcome = report::Outcome {
             state: Some(ManagementState::Unmanaged),

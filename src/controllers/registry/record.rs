@@ -19,10 +19,10 @@ impl Registry {
     /// wrote, and so has read the newest Config.
     pub(super) async fn complete(
         &mut self,
-        config: Config,
+        config: Box<Config>,
         snapshot: Snapshot,
         with_secret: bool,
-    ) -> Result<(Config, Snapshot, bool), Interrupted> {
+    ) -> Result<(Box<Config>, Snapshot, bool), Interrupted> {
         let observed = ServingInfo::observed(snapshot.api_server().as_ref());
         let secret = if with_secret {
             random::key_hex::<HTTP_SECRET_BYTES>()
@@ -46,10 +46,10 @@ impl Registry {
     /// Patches the Config, only if it is still the one that the pass began with; the pass goes on with what was stored.
     pub(super) async fn store(
         &mut self,
-        config: Config,
+        config: Box<Config>,
         mut snapshot: Snapshot,
         patch: Value,
-    ) -> Result<(Config, Snapshot, bool), Interrupted> {
+    ) -> Result<(Box<Config>, Snapshot, bool), Interrupted> {
         if patch.as_object().is_none_or(serde_json::Map::is_empty) {
             return Ok((config, snapshot, false));
         }

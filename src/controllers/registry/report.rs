@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::Instant;
 
 use super::{Ended, Interrupted, RESYNC, Registry};
 use crate::api::registry_config::Storage;
@@ -17,9 +16,6 @@ use crate::status::conditions::{Status, Verdict};
 use crate::status::config_status::{self, Next};
 use crate::status::judge::{Failing, Findings, Removal, judge};
 use crate::storage::STORAGE_CONDITIONS;
-
-/// A status in which only texts differ is written at most this often.
-const TEXT_ONLY: Duration = Duration::from_secs(1);
 
 /// What a pass found, for its status.
 #[derive(Default)]
@@ -75,11 +71,10 @@ impl Registry {
         verdicts.push(Verdict::new("ConfigObservationDegraded", Status::False, "", ""));
         verdicts.extend(self.context.board.verdicts());
         self.context.tell(outcome.notices);
-        let generations: Vec<_> = self
-            .generations
-            .iter()
-            .map(|(object, g)| (object.clone(), *g))
-            .collect();
+        let mut gone = outcome.own_conditions.map(unowned).unwrap_or_default();
+        gone.extend(self.context.board.dropped());
+        let own = self.generations.iter().map(|(object, g)| (object.clone(), *g));
+        let generations: Vec<_> = own.chain(self.context.board.generations()).collect();
         let next = config_status::next_status(
             &stored,
             &Next {
@@ -92,7 +87,7 @@ impl Registry {
                 storage: outcome.storage.as_ref(),
                 storage_managed: outcome.storage_managed,
                 verdicts: &verdicts,
-                drop: &outcome.own_conditions.map(unowned).unwrap_or_default(),
+                drop: &gone,
                 now: snapshot.now,
             },
         );
@@ -126,7 +121,7 @@ impl Registry {
         .await
     }
 
-    /// Writes the status, if it differs. Where only texts do and the last write was a moment ago, tells when to come back.
+    /// Writes the status, if it differs. Where the write has to wait, tells when to come back.
     async fn write_status(
         &mut self,
         config: &Value,
@@ -136,17 +131,14 @@ impl Registry {
         if !config_status::differs(stored, next) {
             return Ok(None);
         }
-        let since = self.status_written.map(|written| written.elapsed());
-        if let Some(left) = since.and_then(|since| TEXT_ONLY.checked_sub(since))
-            && !config_status::differs(&without_texts(stored), &without_texts(next))
-        {
+        if let Some(left) = self.pace.hold(stored, next) {
             return Ok(Some(left));
         }
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
         let version = config.pointer("/metadata/resourceVersion").and_then(Value::as_str);
         let patch = config_status::merge_patch(stored, next);
         self.context.writer.merge_status(&reference, patch, version).await?;
-        self.status_written = Some(Instant::now());
+        self.pace.wrote();
         self.context.world.trigger(Controller::ClusterOperator);
         Ok(None)
     }
@@ -162,22 +154,6 @@ impl Registry {
         let applied = stored.and_then(|s| s.backends().first().copied());
         self.context.metrics.storage_type(applied.or(backend));
     }
-}
-
-/// A status without the messages of its conditions and without counts: what is left is worth a write at once.
-fn without_texts(status: &Value) -> Value {
-    let mut status = status.clone();
-    for condition in status
-        .get_mut("conditions")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
-        if let Some(condition) = condition.as_object_mut() {
-            condition.remove("message");
-        }
-    }
-    status
 }
 
 fn unowned(own: &'static [&'static str]) -> Vec<&'static str> {

@@ -94,3 +94,6 @@ fn of_storage(variable: &EnvVar) -> Value {
     };
     json!({"name": name, "value": value})
 }
+
+#[cfg(test)]
+mod tests;

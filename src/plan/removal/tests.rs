@@ -152,6 +152,17 @@ fn a_pod_that_nobody_asked_to_go_is_waited_for() {
     assert!(removal(&cluster.snapshot).delete.is_empty());
 }
 
+// A Deployment that nobody asked to go may make pods yet.
+#[test]
+fn without_pods_the_deployment_still_goes_first() {
+    let mut cluster = running();
+    cluster.remove(Kind::Pod, "openshift-image-registry", "image-registry-x");
+    let first = removal(&cluster.snapshot).delete;
+    assert_eq!(first.last().map(|reference| reference.kind), Some(Kind::Deployment));
+    ask(&mut cluster, &first, "2031-05-06T07:08:09Z");
+    assert_eq!(names(&removal(&cluster.snapshot)), LAST);
+}
+
 #[test]
 fn an_empty_cluster_has_nothing_to_remove() {
     let cluster = Cluster::new(&json!({}), []);

@@ -6,7 +6,7 @@ fn at(seconds: i64) -> Timestamp {
 
 type Input<'a> = (&'a str, &'a str, &'a str, &'a str);
 
-fn object(spec: Value, conditions: &[Input<'_>]) -> Value {
+fn object(spec: &Value, conditions: &[Input<'_>]) -> Value {
     let conditions: Vec<_> = conditions
         .iter()
         .map(|(type_, status, reason, message)| json!({"type": type_, "status": status, "reason": reason, "message": message}))
@@ -77,7 +77,7 @@ fn message<'a>(status: &'a Value, type_: &str) -> &'a str {
 // lifecycle 112
 #[test]
 fn all_normal_is_available_and_messages_name_their_source() {
-    let config = object(json!({}), &normal());
+    let config = object(&json!({}), &normal());
     let status = desired(&sources(&config)).unwrap();
     let types: Vec<_> = status["conditions"]
         .as_array()
@@ -101,13 +101,13 @@ fn all_normal_is_available_and_messages_name_their_source() {
 #[test]
 fn unknown_beats_normal_and_abnormal_beats_unknown() {
     let unknown = ("NodeCADaemonAvailable", "Unknown", "Unknown", "cannot be read");
-    let config = object(json!({}), &with(&[unknown]));
+    let config = object(&json!({}), &with(&[unknown]));
     assert_eq!(
         shown(&desired(&sources(&config)).unwrap(), "Available"),
         "Unknown/NodeCADaemonUnknown::Ready"
     );
     let abnormal = ("Available", "False", "NoReplicasAvailable", "none");
-    let config = object(json!({}), &with(&[unknown, abnormal]));
+    let config = object(&json!({}), &with(&[unknown, abnormal]));
     let status = desired(&sources(&config)).unwrap();
     assert_eq!(
         shown(&status, "Available"),
@@ -121,7 +121,7 @@ fn unknown_beats_normal_and_abnormal_beats_unknown() {
 #[test]
 fn any_abnormal_input_decides_and_reasons_are_sorted_and_joined() {
     let node_ca = ("NodeCADaemonAvailable", "False", "NoAvailableReplicas", "none");
-    let config = object(json!({}), &with(&[node_ca]));
+    let config = object(&json!({}), &with(&[node_ca]));
     let status = desired(&sources(&config)).unwrap();
     assert_eq!(
         shown(&status, "Available"),
@@ -132,13 +132,13 @@ fn any_abnormal_input_decides_and_reasons_are_sorted_and_joined() {
         ("ConfigObservationDegraded", "True", "Error", "a\nb"),
         ("example.com/OtherDegraded", "False", "Foreign", ""),
     ];
-    let config = object(json!({}), &with(&degraded));
+    let config = object(&json!({}), &with(&degraded));
     let failed = [
         ("Available", "True", "AsExpected", ""),
         ("Degraded", "True", "JobFailed", "m"),
         ("Failed", "True", "F", ""),
     ];
-    let pruner = object(json!({}), &failed);
+    let pruner = object(&json!({}), &failed);
     let status = desired(&Sources {
         pruner: Some(&pruner),
         ..sources(&config)
@@ -166,8 +166,8 @@ fn deployment(change: impl FnOnce(&mut Value)) -> Value {
 // lifecycle 109
 #[test]
 fn the_version_is_reported_once_it_is_rolled_out() {
-    let config = object(json!({"managementState": "Managed"}), &normal());
-    let forced = object(json!({"managementState": "Force"}), &normal());
+    let config = object(&json!({"managementState": "Managed"}), &normal());
+    let forced = object(&json!({"managementState": "Force"}), &normal());
     let rolled_out = deployment(|_| ());
     for config in [&config, &forced] {
         let reached = Sources {
@@ -186,7 +186,7 @@ fn the_version_is_reported_once_it_is_rolled_out() {
         Some(deployment(|d| d["status"]["availableReplicas"] = json!(0))),
         Some(deployment(|d| d["metadata"]["generation"] = json!(4))),
         Some(deployment(|d| {
-            d["metadata"]["annotations"] = json!({"release.openshift.io/version": ""})
+            d["metadata"]["annotations"] = json!({"release.openshift.io/version": ""});
         })),
         Some(deployment(|d| d["metadata"]["annotations"] = Value::Null)),
     ] {
@@ -205,7 +205,7 @@ fn the_version_is_reported_once_it_is_rolled_out() {
 #[test]
 fn an_unmanaged_or_removed_registry_reports_the_release() {
     for state in ["Removed", "Unmanaged"] {
-        let config = object(json!({"managementState": state}), &normal());
+        let config = object(&json!({"managementState": state}), &normal());
         let live =
             json!({"status": {"versions": [{"name": "operator", "version": "4"}, {"name": "x", "version": "1"}]}});
         let told = Sources {
@@ -229,7 +229,7 @@ fn an_unmanaged_or_removed_registry_reports_the_release() {
 // api 27: `relatedObjects`
 #[test]
 fn one_that_was_made_anew_gets_everything_and_the_six_related_objects_in_order() {
-    let config = object(json!({"managementState": "Removed"}), &normal());
+    let config = object(&json!({"managementState": "Removed"}), &normal());
     let live = skeleton();
     let status = desired(&Sources {
         live: Some(&live),
@@ -255,7 +255,7 @@ fn one_that_was_made_anew_gets_everything_and_the_six_related_objects_in_order()
 
 #[test]
 fn a_settled_one_is_not_written_and_times_move_with_the_status_alone() {
-    let config = object(json!({"managementState": "Removed"}), &normal());
+    let config = object(&json!({"managementState": "Removed"}), &normal());
     let first = desired(&Sources {
         release_version: "5.0",
         ..sources(&config)
@@ -271,7 +271,7 @@ fn a_settled_one_is_not_written_and_times_move_with_the_status_alone() {
     };
     assert_eq!(desired(&settled), None);
     let rolling = object(
-        json!({"managementState": "Removed"}),
+        &json!({"managementState": "Removed"}),
         &with(&[("Progressing", "True", "DeploymentNotCompleted", "m")]),
     );
     let status = desired(&Sources {
@@ -293,7 +293,7 @@ fn a_settled_one_is_not_written_and_times_move_with_the_status_alone() {
 
 #[test]
 fn conditions_of_others_stay() {
-    let config = object(json!({}), &normal());
+    let config = object(&json!({}), &normal());
     let foreign = json!({"type": "Upgradeable", "status": "True", "reason": "AsExpected", "future": 1,
                          "lastTransitionTime": "2020-01-01T00:00:00Z"});
     let live = json!({"status": {"conditions": [foreign, {"type": "Available", "status": "False", "future": 1}]}});
@@ -310,7 +310,7 @@ fn conditions_of_others_stay() {
 #[test]
 fn overrides_without_support_block_the_upgrade_while_they_are_set() {
     let set = object(
-        json!({"unsupportedConfigOverrides": {"deployment": {"runtimeClassName": "x"}}}),
+        &json!({"unsupportedConfigOverrides": {"deployment": {"runtimeClassName": "x"}}}),
         &normal(),
     );
     let status = desired(&sources(&set)).unwrap();
@@ -328,7 +328,7 @@ fn overrides_without_support_block_the_upgrade_while_they_are_set() {
         json!({"unsupportedConfigOverrides": null}),
         json!({"unsupportedConfigOverrides": {}}),
     ] {
-        let config = object(cleared, &normal());
+        let config = object(&cleared, &normal());
         let status = desired(&Sources {
             live: Some(&live),
             ..sources(&config)
@@ -337,7 +337,7 @@ fn overrides_without_support_block_the_upgrade_while_they_are_set() {
         assert_eq!(shown(&status, "Upgradeable"), "absent");
     }
     let refused = json!({"status": {"conditions": [{"type": "Upgradeable", "status": "False", "reason": "Foreign"}]}});
-    for config in [&set, &object(json!({}), &normal())] {
+    for config in [&set, &object(&json!({}), &normal())] {
         let status = desired(&Sources {
             live: Some(&refused),
             ..sources(config)
@@ -390,7 +390,7 @@ fn a_failed_bootstrap_is_told_and_nothing_else_without_a_config() {
 #[test]
 fn a_config_whose_spec_does_not_decode_is_reported() {
     let invalid = ("Degraded", "True", "InvalidConfig", "spec.replicas is text");
-    let config = object(json!({"replicas": "many"}), &with(&[invalid]));
+    let config = object(&json!({"replicas": "many"}), &with(&[invalid]));
     assert_eq!(
         shown(&desired(&sources(&config)).unwrap(), "Degraded"),
         "True/InvalidConfig"
@@ -429,7 +429,7 @@ fn while_a_registry_comes_up_no_condition_goes_back() {
     let mut live = skeleton();
     let mut seen = vec![Vec::new(); 3];
     for (config, pruner) in steps {
-        let (config, pruner) = (object(json!({}), &config), pruner.map(|p| object(json!({}), &p)));
+        let (config, pruner) = (object(&json!({}), &config), pruner.map(|p| object(&json!({}), &p)));
         if let Some(status) = desired(&Sources {
             pruner: pruner.as_ref(),
             live: Some(&live),

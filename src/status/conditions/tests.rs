@@ -161,7 +161,7 @@ fn a_failure_is_told_when_it_lasted_two_minutes() {
     assert_eq!(streak.note(type_, Ok(()), at(130)), (Some(fine), None));
     assert_eq!(
         streak.note(type_, Err("e"), at(131)),
-        (None, Some(Duration::from_secs(120))),
+        (None, Some(Duration::from_mins(2))),
         "counts anew"
     );
 }

@@ -7,7 +7,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
 }
 
-fn next<'a>(verdicts: &'a [Verdict]) -> Next<'a> {
+fn next(verdicts: &[Verdict]) -> Next<'_> {
     Next {
         generation: 7,
         ready_replicas: 0,

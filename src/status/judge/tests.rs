@@ -50,6 +50,7 @@ fn ready() -> Value {
     deployment(2, 2, "NewReplicaSetAvailable")
 }
 
+#[allow(clippy::unnecessary_wraps)] // as the field that it fills
 fn permanent(reason: Reason) -> Option<Failing> {
     Some(Failing::Permanent {
         reason,
@@ -57,6 +58,7 @@ fn permanent(reason: Reason) -> Option<Failing> {
     })
 }
 
+#[allow(clippy::unnecessary_wraps)] // as the field that it fills
 fn transient() -> Option<Failing> {
     Some(Failing::Transient {
         message: "Secret a/b is missing".to_owned(),

@@ -11,7 +11,7 @@ fn job(name: &str, created: &str, conditions: &[(&str, &str)]) -> Value {
     })
 }
 
-fn findings<'a>(jobs: Vec<&'a Value>) -> Findings<'a> {
+fn findings(jobs: Vec<&Value>) -> Findings<'_> {
     Findings {
         cron_job: true,
         suspended: false,

@@ -14,10 +14,17 @@ async fn empty_dir_is_managed_and_applied_in_one_pass() {
     assert_eq!(world.status(), &json!({"emptyDir": {}, "managementState": "Managed"}));
     assert_eq!(world.config["status"]["storageManaged"], true);
     assert_eq!(world.exists(), "True/Creation Successful");
-    assert!(world.message().contains("Images are lost when the registry pod is replaced."));
+    assert!(
+        world
+            .message()
+            .contains("Images are lost when the registry pod is replaced.")
+    );
     let facts = outcome.facts.unwrap();
     assert_eq!(facts.volumes, [json!({"name": "registry-storage", "emptyDir": {}})]);
-    assert_eq!(facts.mounts, [json!({"name": "registry-storage", "mountPath": "/registry"})]);
+    assert_eq!(
+        facts.mounts,
+        [json!({"name": "registry-storage", "mountPath": "/registry"})]
+    );
 }
 
 // storage-volumes 32
@@ -38,7 +45,11 @@ async fn several_replicas_on_empty_dir_are_deployed_and_warned_about_once_per_ed
     world.edit(json!({"replicas": 3}));
     let first = world.pass().await;
     assert!(first.fault.is_none() && first.facts.unwrap().unfit.is_none());
-    assert!(world.message().contains("ephemeral storage with 3 replicas: pods do not share content"));
+    assert!(
+        world
+            .message()
+            .contains("ephemeral storage with 3 replicas: pods do not share content")
+    );
     let notes: Vec<_> = first.notices.iter().filter(|n| n.warning).collect();
     assert_eq!(notes.len(), 1);
     assert!(warnings(&world.pass().await).is_empty());

@@ -1,5 +1,7 @@
 //! A small world to run steps in: the Config as the controller would store it, and claims that live in the snapshot.
 
+#![allow(clippy::needless_pass_by_value)] // `json!` at each call reads better without `&`.
+
 use std::cell::RefCell;
 
 use serde_json::{Value, json};
@@ -13,6 +15,7 @@ use crate::config::snapshot::{Objects, Snapshot};
 use crate::names;
 use crate::status::conditions;
 
+mod cloud;
 mod empty_dir;
 mod fake;
 mod flow;
@@ -83,7 +86,13 @@ impl World {
             "spec": {"managementState": "Managed", "replicas": 1},
         });
         merge(&mut config["spec"], &spec);
-        Self { config, snapshot, server: Server::Works, calls: RefCell::default(), appeared: RefCell::default() }
+        Self {
+            config,
+            snapshot,
+            server: Server::Works,
+            calls: RefCell::default(),
+            appeared: RefCell::default(),
+        }
     }
 
     /// Platform without default storage, `spec.storage` as given, one replica, `Recreate`.
@@ -103,12 +112,18 @@ impl World {
         let kind = Kind::find(object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap()).unwrap();
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or("").to_owned();
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
-        self.snapshot.objects.insert(ObjectRef::new(kind, &namespace, &name), object.into());
+        self.snapshot
+            .objects
+            .insert(ObjectRef::new(kind, &namespace, &name), object.into());
     }
 
     /// A claim that somebody made; `ours` puts the operator's annotation on it.
     fn add_claim(&mut self, name: &str, modes: &[&str], ours: bool) {
-        let annotations = if ours { json!({names::OWNED_ANNOTATION: "true"}) } else { json!({"team": "blue"}) };
+        let annotations = if ours {
+            json!({names::OWNED_ANNOTATION: "true"})
+        } else {
+            json!({"team": "blue"})
+        };
         self.add(json!({
             "apiVersion": "v1", "kind": "PersistentVolumeClaim",
             "metadata": {"name": name, "namespace": names::NAMESPACE, "uid": format!("uid-of-{name}"), "annotations": annotations},
@@ -125,7 +140,9 @@ impl World {
     }
 
     fn drop_claim(&mut self, name: &str) {
-        self.snapshot.objects.remove(&ObjectRef::new(Kind::PersistentVolumeClaim, names::NAMESPACE, name));
+        self.snapshot
+            .objects
+            .remove(&ObjectRef::new(Kind::PersistentVolumeClaim, names::NAMESPACE, name));
     }
 
     fn edit(&mut self, spec: Value) {
@@ -149,7 +166,10 @@ impl World {
     fn store_status(&mut self, outcome: &Outcome) {
         let stored = self.config().status.unwrap_or_default();
         let kept: Vec<_> = stored.conditions.clone().unwrap_or_default();
-        let kept: Vec<_> = kept.into_iter().filter(|c| outcome.own_conditions.contains(&c.type_.as_str())).collect();
+        let kept: Vec<_> = kept
+            .into_iter()
+            .filter(|c| outcome.own_conditions.contains(&c.type_.as_str()))
+            .collect();
         let merged = conditions::merge(&kept, &outcome.verdicts, self.snapshot.now);
         let storage = outcome.status_storage.clone().unwrap_or(stored.storage);
         self.config["status"] = json!({
@@ -202,7 +222,11 @@ impl World {
     /// `status/reason` of the stored `StorageExists`.
     fn exists(&self) -> String {
         let condition = self.exists_condition();
-        format!("{}/{}", condition["status"].as_str().unwrap_or("-"), condition["reason"].as_str().unwrap_or("-"))
+        format!(
+            "{}/{}",
+            condition["status"].as_str().unwrap_or("-"),
+            condition["reason"].as_str().unwrap_or("-")
+        )
     }
 
     fn message(&self) -> String {
@@ -210,8 +234,14 @@ impl World {
     }
 
     fn exists_condition(&self) -> Value {
-        let conditions = self.config["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        conditions.into_iter().find(|c| c["type"] == "StorageExists").unwrap_or_default()
+        let conditions = self.config["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        conditions
+            .into_iter()
+            .find(|c| c["type"] == "StorageExists")
+            .unwrap_or_default()
     }
 }
 
@@ -241,5 +271,10 @@ fn rejected(outcome: &Outcome) -> Option<Reason> {
 }
 
 fn warnings(outcome: &Outcome) -> Vec<&str> {
-    outcome.notices.iter().filter(|n| n.warning).map(|n| n.note.as_str()).collect()
+    outcome
+        .notices
+        .iter()
+        .filter(|n| n.warning)
+        .map(|n| n.note.as_str())
+        .collect()
 }

@@ -24,15 +24,30 @@ async fn an_empty_block_creates_and_owns_the_default_claim() {
         made["spec"],
         json!({"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "100Gi"}}})
     );
-    assert_eq!(made["metadata"]["annotations"], json!({"imageregistry.openshift.io": "true"}));
+    assert_eq!(
+        made["metadata"]["annotations"],
+        json!({"imageregistry.openshift.io": "true"})
+    );
     assert_eq!(made["metadata"]["namespace"], names::NAMESPACE);
-    assert_eq!(world.storage(), &json!({"pvc": {"claim": OWN}, "managementState": "Managed"}));
-    assert_eq!(world.status(), &json!({"pvc": {"claim": OWN}, "managementState": "Managed"}));
+    assert_eq!(
+        world.storage(),
+        &json!({"pvc": {"claim": OWN}, "managementState": "Managed"})
+    );
+    assert_eq!(
+        world.status(),
+        &json!({"pvc": {"claim": OWN}, "managementState": "Managed"})
+    );
     assert!(!outcome.reconfigured && outcome.notices.is_empty());
     let facts = outcome.facts.unwrap();
     assert_eq!(facts.backend, "PVC");
-    assert_eq!(facts.volumes, [json!({"name": "registry-storage", "persistentVolumeClaim": {"claimName": OWN}})]);
-    assert_eq!(facts.mounts, [json!({"name": "registry-storage", "mountPath": "/registry"})]);
+    assert_eq!(
+        facts.volumes,
+        [json!({"name": "registry-storage", "persistentVolumeClaim": {"claimName": OWN}})]
+    );
+    assert_eq!(
+        facts.mounts,
+        [json!({"name": "registry-storage", "mountPath": "/registry"})]
+    );
     let env: Vec<_> = facts.env.iter().map(|e| e.name).collect();
     assert_eq!(env, ["REGISTRY_STORAGE", "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY"]);
     assert_eq!((facts.unfit, facts.not_usable), (None, None));
@@ -55,9 +70,17 @@ async fn an_annotated_default_claim_is_reused_whatever_the_value() {
     for value in ["true", "false", ""] {
         let mut world = World::with_storage(json!({"pvc": {}}));
         world.add_claim(OWN, &["ReadWriteMany"], true);
-        world.set_claim(OWN, "/metadata/annotations", json!({"imageregistry.openshift.io": value}));
+        world.set_claim(
+            OWN,
+            "/metadata/annotations",
+            json!({"imageregistry.openshift.io": value}),
+        );
         world.settle().await;
-        assert_eq!((world.state(), world.calls()), (Some("Managed"), vec![]), "value {value:?}");
+        assert_eq!(
+            (world.state(), world.calls()),
+            (Some("Managed"), vec![]),
+            "value {value:?}"
+        );
         assert_eq!(world.exists(), "True/PVC Exists");
     }
 }
@@ -89,7 +112,10 @@ async fn a_refused_creation_leaves_the_spec_alone_and_is_tried_again() {
     assert_eq!(world.storage(), &json!({"pvc": {}}));
     world.server = Server::Works;
     world.pass().await;
-    assert_eq!((world.exists().as_str(), world.state()), ("True/PVC Created", Some("Managed")));
+    assert_eq!(
+        (world.exists().as_str(), world.state()),
+        ("True/PVC Created", Some("Managed"))
+    );
 }
 
 // storage-volumes 8, 9, 12, 14
@@ -120,10 +146,20 @@ async fn named_claims_that_fit_are_used_and_not_owned() {
 async fn named_claims_that_do_not_fit_are_refused_at_first_use_with_the_cause() {
     for (modes, replicas, strategy, cause) in [
         (&["ReadWriteOnce"][..], 1, "", "spec.rolloutStrategy is not set"),
-        (&["ReadWriteOnce"], 1, "RollingUpdate", "spec.rolloutStrategy is RollingUpdate"),
+        (
+            &["ReadWriteOnce"],
+            1,
+            "RollingUpdate",
+            "spec.rolloutStrategy is RollingUpdate",
+        ),
         (&["ReadWriteOnce"], 2, "Recreate", "spec.replicas is 2"),
         (&["ReadWriteOncePod"], 2, "Recreate", "spec.replicas is 2"),
-        (&["ReadOnlyMany"], 1, "Recreate", "neither ReadWriteMany nor ReadWriteOnce"),
+        (
+            &["ReadOnlyMany"],
+            1,
+            "Recreate",
+            "neither ReadWriteMany nor ReadWriteOnce",
+        ),
         (&[], 1, "Recreate", "neither ReadWriteMany nor ReadWriteOnce"),
     ] {
         let storage = json!({"pvc": {"claim": "blue-claim"}});
@@ -186,16 +222,25 @@ async fn an_applied_claim_that_no_longer_fits_is_reported_as_unfit_and_stays() {
     world.settle().await;
     for (edit, cause) in [
         (json!({"replicas": 2}), "spec.replicas is 2"),
-        (json!({"replicas": 1, "rolloutStrategy": "RollingUpdate"}), "spec.rolloutStrategy is RollingUpdate"),
+        (
+            json!({"replicas": 1, "rolloutStrategy": "RollingUpdate"}),
+            "spec.rolloutStrategy is RollingUpdate",
+        ),
         // A turned managementState takes another way through the code.
-        (json!({"storage": {"managementState": "Managed"}}), "spec.rolloutStrategy is RollingUpdate"),
+        (
+            json!({"storage": {"managementState": "Managed"}}),
+            "spec.rolloutStrategy is RollingUpdate",
+        ),
     ] {
         world.edit(edit);
         let outcome = world.pass().await;
         assert_eq!(outcome.fault, None);
         assert_eq!(world.exists(), "True/PVC Exists");
         let unfit = outcome.facts.unwrap().unfit.unwrap();
-        assert!(unfit.contains(cause) && unfit.contains("Recreate, or use a ReadWriteMany claim"), "{unfit}");
+        assert!(
+            unfit.contains(cause) && unfit.contains("Recreate, or use a ReadWriteMany claim"),
+            "{unfit}"
+        );
     }
 }
 
@@ -206,9 +251,16 @@ async fn an_operator_made_claim_that_was_deleted_is_created_again_with_a_warning
     world.settle().await;
     world.drop_claim(OWN);
     let outcome = world.pass().await;
-    assert!(warnings(&outcome)[0].contains("lost"));
+    assert_eq!(world.exists(), "False/PVC does not exist");
+    assert!(warnings(&outcome)[0].contains("PVC image-registry-storage is gone"));
+    assert!(outcome.facts.unwrap().not_usable.is_some() && outcome.wait.unwrap().0.is_zero());
+    let outcome = world.pass().await;
+    assert!(warnings(&outcome).is_empty());
     assert!(world.claim(OWN).is_some());
-    assert_eq!((world.exists().as_str(), world.state()), ("True/PVC Created", Some("Managed")));
+    assert_eq!(
+        (world.exists().as_str(), world.state()),
+        ("True/PVC Created", Some("Managed"))
+    );
     assert_eq!(outcome.facts.unwrap().not_usable, None);
     assert!(warnings(&world.pass().await).is_empty());
 }
@@ -219,7 +271,11 @@ async fn a_claim_that_is_being_deleted_is_waited_for() {
     let mut world = World::with_storage(json!({"pvc": {"claim": "blue-claim"}}));
     world.add_claim("blue-claim", &["ReadWriteMany"], false);
     world.settle().await;
-    world.set_claim("blue-claim", "/metadata/deletionTimestamp", json!("2026-05-04T03:00:00Z"));
+    world.set_claim(
+        "blue-claim",
+        "/metadata/deletionTimestamp",
+        json!("2026-05-04T03:00:00Z"),
+    );
     let outcome = world.pass().await;
     assert_eq!(world.exists(), "False/PVC does not exist");
     assert!(world.message().contains("is being deleted") && outcome.wait.is_some() && outcome.fault.is_none());
@@ -243,9 +299,17 @@ async fn a_missing_claim_of_a_running_registry_stops_new_pods_only() {
     world.add_claim("blue-claim", &["ReadWriteMany"], false);
     world.settle().await;
     world.drop_claim("blue-claim");
+    assert!(world.pass().await.notices.is_empty());
     let outcome = world.pass().await;
     assert_eq!(world.exists(), "False/PVC Issues Found");
-    assert!(outcome.facts.unwrap().not_usable.unwrap().contains("blue-claim not found"));
+    assert!(
+        outcome
+            .facts
+            .unwrap()
+            .not_usable
+            .unwrap()
+            .contains("blue-claim not found")
+    );
     assert!(outcome.fault.is_some() && world.calls().is_empty());
 }
 
@@ -259,12 +323,18 @@ async fn an_api_server_that_does_not_answer_decides_nothing() {
     let mut blind_later = World::with_storage(json!({"pvc": {}}));
     blind_later.settle().await;
     blind_later.drop_claim(OWN);
-    blind_later.snapshot.objects.set_absent_kind(Kind::PersistentVolumeClaim);
+    blind_later
+        .snapshot
+        .objects
+        .set_absent_kind(Kind::PersistentVolumeClaim);
     for (mut world, applied) in [(broken, false), (blind, false), (blind_later, true)] {
         let calls = world.calls().len();
         let outcome = world.pass().await;
         assert_eq!(outcome.fault.as_ref().unwrap().class, Class::Transient);
-        assert_eq!(world.exists(), format!("Unknown/Unknown error occurred checking for volume claim {OWN}"));
+        assert_eq!(
+            world.exists(),
+            format!("Unknown/Unknown error occurred checking for volume claim {OWN}")
+        );
         // What runs goes on, with nothing about its storage changed.
         assert_eq!(outcome.facts.map(|f| f.not_usable), applied.then_some(None));
         if applied {
@@ -306,9 +376,16 @@ async fn a_switch_of_claims_leaves_the_old_one_and_counts() {
     world.edit(json!({"storage": {"pvc": {"claim": "blue-claim"}}}));
     let outcome = world.pass().await;
     assert!(outcome.reconfigured && world.claim(OWN).is_some());
-    assert!(outcome.notices[0].note.contains(&format!("from PVC {OWN} to PVC blue-claim")));
+    assert!(
+        outcome.notices[0]
+            .note
+            .contains(&format!("from PVC {OWN} to PVC blue-claim"))
+    );
     // The kept Managed was about the other claim.
-    assert_eq!((world.state(), world.status()["managementState"].as_str()), (Some("Unmanaged"), Some("Unmanaged")));
+    assert_eq!(
+        (world.state(), world.status()["managementState"].as_str()),
+        (Some("Unmanaged"), Some("Unmanaged"))
+    );
     assert!(!world.pass().await.reconfigured);
     assert_eq!(world.calls(), [format!("create {OWN}")]);
 }
@@ -320,10 +397,15 @@ async fn nothing_is_created_under_an_explicit_unmanaged() {
     let outcome = world.pass().await;
     assert_eq!(rejected(&outcome), Some(Reason::InvalidConfig));
     assert!(world.calls().is_empty());
-    let mut ovirt =
-        World::new("oVirt", json!({"rolloutStrategy": "Recreate", "storage": {"managementState": "Unmanaged"}}));
+    let mut ovirt = World::new(
+        "oVirt",
+        json!({"rolloutStrategy": "Recreate", "storage": {"managementState": "Unmanaged"}}),
+    );
     ovirt.pass().await;
-    assert_eq!((ovirt.calls(), ovirt.exists().as_str()), (vec![], "False/PVC Issues Found"));
+    assert_eq!(
+        (ovirt.calls(), ovirt.exists().as_str()),
+        (vec![], "False/PVC Issues Found")
+    );
 }
 
 fn class(name: &str, default: bool, binding: &str) -> Value {
@@ -358,8 +440,14 @@ async fn the_platforms_default_claim_is_created_when_a_managed_config_names_no_s
     let mut world = World::new("oVirt", json!({"rolloutStrategy": "Recreate"}));
     world.add(class("ovirt-csi-sc", false, "WaitForFirstConsumer"));
     let outcome = world.pass().await;
-    assert_eq!(world.claim(OWN).unwrap()["spec"]["accessModes"], json!(["ReadWriteOnce"]));
-    assert_eq!(world.storage(), &json!({"pvc": {"claim": OWN}, "managementState": "Unmanaged"}));
+    assert_eq!(
+        world.claim(OWN).unwrap()["spec"]["accessModes"],
+        json!(["ReadWriteOnce"])
+    );
+    assert_eq!(
+        world.storage(),
+        &json!({"pvc": {"claim": OWN}, "managementState": "Unmanaged"})
+    );
     assert!(outcome.facts.is_some());
     world.settle().await;
     // replicas and strategy are the user's.
@@ -403,5 +491,9 @@ async fn the_message_says_why_a_claim_is_pending() {
     assert!(world.message().contains("WaitForFirstConsumer"), "{}", world.message());
     world.set_claim("blue-claim", "/spec", json!({"accessModes": ["ReadWriteMany"]}));
     world.pass().await;
-    assert!(world.message().contains("no default StorageClass"), "{}", world.message());
+    assert!(
+        world.message().contains("no default StorageClass"),
+        "{}",
+        world.message()
+    );
 }

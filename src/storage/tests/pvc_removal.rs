@@ -83,6 +83,27 @@ async fn an_unmanaged_claim_is_not_touched() {
     assert!(bootstrap.pass().await.done && bootstrap.calls().is_empty());
 }
 
+#[tokio::test]
+async fn a_state_lowered_together_with_the_removal_keeps_the_claim() {
+    let mut world = removed_own().await;
+    world.edit(json!({"storage": {"managementState": "Unmanaged"}}));
+    assert!(world.pass().await.done && world.calls().is_empty());
+    assert_eq!(
+        (world.status(), world.storage()["pvc"]["claim"].as_str()),
+        (&json!({}), Some(OWN))
+    );
+}
+
+#[tokio::test]
+async fn only_the_literal_managed_deletes() {
+    for text in ["managed", "Force", ""] {
+        let mut world = removed_own().await;
+        world.config["spec"]["storage"]["managementState"] = json!(text);
+        world.config["status"]["storage"]["managementState"] = json!(text);
+        assert!(world.pass().await.done && world.calls().is_empty(), "{text:?}");
+    }
+}
+
 // storage-volumes 21
 #[tokio::test]
 async fn a_claim_that_is_gone_already_is_a_success() {
@@ -98,10 +119,16 @@ async fn after_a_removal_the_default_claim_is_new_and_a_named_one_is_the_users()
     let mut world = removed_own().await;
     world.drop_claim(OWN);
     world.pass().await;
-    let mut named = World { config: world.config.clone(), ..World::with_storage(json!({})) };
+    let mut named = World {
+        config: world.config.clone(),
+        ..World::with_storage(json!({}))
+    };
     world.edit(json!({"managementState": "Managed"}));
     world.settle().await;
-    assert_eq!((world.exists().as_str(), world.state()), ("True/PVC Exists", Some("Managed")));
+    assert_eq!(
+        (world.exists().as_str(), world.state()),
+        ("True/PVC Exists", Some("Managed"))
+    );
     assert_eq!(world.calls(), [format!("create {OWN}")]);
 
     named.add_claim("blue-claim", &["ReadWriteMany"], true);
@@ -171,7 +198,10 @@ async fn what_the_status_names_goes_and_what_the_spec_names_stays() {
     assert_eq!(world.calls(), [format!("delete {OWN} made-by-operator")]);
     world.drop_claim(OWN);
     assert!(world.pass().await.done);
-    assert_eq!(world.storage(), &json!({"pvc": {"claim": "blue-claim"}, "emptyDir": {}}));
+    assert_eq!(
+        world.storage(),
+        &json!({"pvc": {"claim": "blue-claim"}, "emptyDir": {}})
+    );
 }
 
 // storage-core 27

@@ -20,7 +20,7 @@ pub const RELEASE_VERSION: &str = "4.22.0";
 /// Field manager of what an installer and the platform's own operators have written.
 const PLATFORM: &str = "devcluster";
 /// Field manager of `deploy/`, as on OpenShift.
-const VERSION_OPERATOR: &str = "cluster-version-operator";
+pub(crate) const VERSION_OPERATOR: &str = "cluster-version-operator";
 
 const IMAGE_STREAMS: &str = include_str!("../crds/optional/imagestreams.yaml");
 const SECURITY: &str = include_str!("../crds/optional/securitycontextconstraints.yaml");
@@ -87,7 +87,7 @@ fn crd_directories() -> Vec<PathBuf> {
 }
 
 /// Root of the checkout that this was built from.
-fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 

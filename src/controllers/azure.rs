@@ -1,0 +1,121 @@
+//! Azure: the endpoints file of Azure Stack Hub, and what releases up to 4.16 left behind on Azure.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::secondary::{self, Failure, Telling};
+use super::{Context, RESYNC};
+use crate::api::{Kind, ObjectRef};
+use crate::config::defaults;
+use crate::names;
+use crate::observe::Controller;
+use crate::status::conditions::{AZURE_PATH_FIX, Status, Verdict};
+
+const STACK_CONDITION: &str = "AzureStackCloudControllerDegraded";
+
+/// Keeps the endpoints file (`AZURE_ENVIRONMENT_FILEPATH`) as ConfigMap `openshift-config/cloud-provider-config` says.
+pub async fn stack(context: Context, file: Option<PathBuf>) {
+    secondary::run(
+        context,
+        Controller::AzureStack,
+        "azurestack",
+        Telling::Itself,
+        async |context| {
+            let result = stack_pass(context, file.as_deref());
+            let (status, reason, message) = match &result {
+                Ok(()) => (Status::False, "AsExpected", String::new()),
+                Err(failure) => (Status::True, "Error", failure.to_string()),
+            };
+            context.post([Verdict::new(STACK_CONDITION, status, reason, message)]);
+            result.map(|()| RESYNC)
+        },
+    )
+    .await;
+}
+
+fn stack_pass(context: &Context, file: Option<&Path>) -> Result<(), Failure> {
+    let snapshot = context.world.snapshot();
+    let map = snapshot
+        .objects
+        .get(Kind::ConfigMap, names::CONFIG_NAMESPACE, names::CLOUD_PROVIDER_CONFIG);
+    let endpoints = map
+        .and_then(|m| m.pointer("/data/endpoints"))
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let platform = snapshot.infrastructure().and_then(|i| defaults::platform(&i));
+    let Some(file) = file else {
+        if platform.as_deref() != Some("Azure") {
+            return Ok(()); // nobody reads it there
+        }
+        return Err(Failure::Failed(
+            "environment variable AZURE_ENVIRONMENT_FILEPATH is not set".to_owned(),
+        ));
+    };
+    let done = if endpoints.is_empty() {
+        remove(file)
+    } else {
+        replace(file, endpoints)
+    };
+    done.map_err(|error| Failure::Failed(format!("cannot write {}: {error}", file.display())))
+}
+
+fn remove(file: &Path) -> io::Result<()> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A reader sees the old or the new content, never a part.
+fn replace(file: &Path, content: &str) -> io::Result<()> {
+    if std::fs::read(file).is_ok_and(|present| present == content.as_bytes()) {
+        return Ok(());
+    }
+    let mut temporary = file.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
+    std::fs::write(&temporary, content)?;
+    std::fs::rename(&temporary, file)
+}
+
+/// Takes away the job that moved blobs, and its conditions: releases up to 4.16 made them on Azure.
+pub async fn path_fix(context: Context) {
+    secondary::run(
+        context,
+        Controller::AzurePathFix,
+        "azurepathfix",
+        Telling::Itself,
+        path_fix_pass,
+    )
+    .await;
+}
+
+async fn path_fix_pass(context: &Context) -> Result<Duration, Failure> {
+    let snapshot = context.world.snapshot();
+    let platform = snapshot.infrastructure().and_then(|i| defaults::platform(&i));
+    let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
+    let cloud = config
+        .and_then(|c| c.pointer("/status/storage/azure/cloudName"))
+        .and_then(Value::as_str);
+    let stack = cloud.is_some_and(|cloud| cloud.eq_ignore_ascii_case("AZURESTACKCLOUD"));
+    if platform.as_deref() != Some("Azure") || stack {
+        return Ok(RESYNC);
+    }
+    if context.board.drop_conditions(AZURE_PATH_FIX) {
+        context.world.trigger(Controller::Registry);
+    }
+    let job = ObjectRef::new(Kind::Job, names::NAMESPACE, names::AZURE_PATH_FIX_JOB);
+    let live = snapshot.objects.find(&job);
+    if live.is_some_and(|job| {
+        job.pointer("/metadata/deletionTimestamp")
+            .unwrap_or(&json!(null))
+            .is_null()
+    }) {
+        let deleted = context.writer.delete(&job, None).await;
+        deleted.map_err(|error| Failure::Failed(format!("cannot delete {job}: {error}")))?;
+    }
+    Ok(RESYNC)
+}

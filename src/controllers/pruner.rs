@@ -1,0 +1,149 @@
+//! The image pruner, in every managementState.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::secondary::{self, Failure, Telling};
+use super::{Context, RESYNC};
+use crate::api::{ImagePruner, Kind, ObjectRef};
+use crate::apply::{self, NothingRecorded};
+use crate::config::resolve::ManagementState;
+use crate::config::snapshot::Snapshot;
+use crate::names;
+use crate::observe::Controller;
+use crate::plan;
+use crate::status::conditions::{Status, Verdict};
+use crate::status::pruner::{self, Findings};
+
+/// How long the first CronJob waits for the registry's name.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// Runs passes until the process stops leading.
+pub async fn run(context: Context) {
+    let began = Instant::now();
+    secondary::run(
+        context,
+        Controller::Pruner,
+        "pruner",
+        Telling::Itself,
+        async |context| pass(context, began).await,
+    )
+    .await;
+}
+
+/// Whether the registry's name is about to be known: a CronJob made now would be written again a moment later.
+fn awaits_registry(snapshot: &Snapshot) -> bool {
+    let image = snapshot.objects.cluster(Kind::Image, names::CLUSTER);
+    let hostname = image
+        .and_then(|i| i.pointer("/status/internalRegistryHostname"))
+        .and_then(Value::as_str);
+    let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
+    let state = config
+        .and_then(|c| c.pointer("/spec/managementState"))
+        .and_then(Value::as_str);
+    let managed = config.is_none() || ManagementState::parse(state) == ManagementState::Managed;
+    let exists = snapshot
+        .objects
+        .operand(Kind::CronJob, names::PRUNER_CRON_JOB)
+        .is_some();
+    managed && !exists && hostname.is_none_or(str::is_empty) && snapshot.objects.served(Kind::Image)
+}
+
+fn reference() -> ObjectRef {
+    ObjectRef::new(Kind::ImagePruner, "", names::CLUSTER)
+}
+
+async fn pass(context: &Context, began: Instant) -> Result<Duration, Failure> {
+    let snapshot = context.world.snapshot();
+    if !snapshot.objects.served(Kind::ImagePruner) {
+        return Ok(RESYNC);
+    }
+    let Some(object) = snapshot.objects.find(&reference()) else {
+        return bootstrap(context).await.map(|()| RESYNC);
+    };
+    let decoded: ImagePruner = match serde_json::from_value(object.as_ref().clone()) {
+        Ok(decoded) => decoded,
+        Err(error) => return undecodable(context, &snapshot, object, &error).await.map(|()| RESYNC),
+    };
+    let mut plan = plan::pruner(&decoded.spec, &snapshot);
+    let waits = awaits_registry(&snapshot) && began.elapsed() < SETTLE;
+    if waits {
+        plan.present.retain(|desired| desired.reference.kind != Kind::CronJob);
+    }
+    let report = apply::apply(&plan, &snapshot, &NothingRecorded, &context.writer).await;
+    context.tell(report.notices);
+    let failing = (!report.failures.is_empty()).then(|| report.failures.join("; "));
+    if waits && failing.is_none() {
+        return Ok(SETTLE.saturating_sub(began.elapsed()));
+    }
+    let objects = context.world.snapshot().objects;
+    let findings = Findings {
+        cron_job: objects.operand(Kind::CronJob, names::PRUNER_CRON_JOB).is_some(),
+        suspended: decoded.spec.suspend.unwrap_or(false),
+        jobs: objects.of(Kind::Job).map(|(_, job)| job).collect(),
+        failing: failing.as_deref(),
+    };
+    context
+        .metrics
+        .pruner_install_status(pruner::install_status(&findings).into());
+    write(context, &snapshot, object, &pruner::judge(&findings)).await?;
+    failing.map_or(Ok(RESYNC), |failing| Err(Failure::Failed(failing)))
+}
+
+/// What users start with; a deleted ImagePruner comes back so.
+async fn bootstrap(context: &Context) -> Result<(), Failure> {
+    let object = json!({
+        "apiVersion": Kind::ImagePruner.api_version(),
+        "kind": Kind::ImagePruner.kind(),
+        "metadata": {"name": names::CLUSTER},
+        "spec": {
+            "suspend": false,
+            "keepTagRevisions": 3,
+            "successfulJobsHistoryLimit": 3,
+            "failedJobsHistoryLimit": 3,
+            "ignoreInvalidImageReferences": true,
+        },
+    });
+    match context.writer.create(&reference(), &object).await {
+        Ok(_) => {
+            context.world.trigger(Controller::Pruner);
+            Ok(())
+        }
+        Err(error) => Err(context.refused(&reference(), error).await),
+    }
+}
+
+/// An ImagePruner that does not decode: the CronJob stays as it is, and the condition says what to mend.
+async fn undecodable(
+    context: &Context,
+    snapshot: &Snapshot,
+    object: &Value,
+    error: &serde_json::Error,
+) -> Result<(), Failure> {
+    let message = format!("{} cannot be read: {error}; mend the field with `oc edit`", reference());
+    write(
+        context,
+        snapshot,
+        object,
+        &[Verdict::new("Degraded", Status::True, "SyncError", message)],
+    )
+    .await
+}
+
+async fn write(context: &Context, snapshot: &Snapshot, object: &Value, verdicts: &[Verdict]) -> Result<(), Failure> {
+    let stored = object.get("status").cloned().unwrap_or_default();
+    let generation = object
+        .pointer("/metadata/generation")
+        .and_then(Value::as_i64)
+        .unwrap_or_default();
+    let Some(patch) = pruner::status_patch(&stored, generation, verdicts, snapshot.now) else {
+        return Ok(());
+    };
+    let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+    match context.writer.merge_status(&reference(), patch, version).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(context.refused(&reference(), error).await),
+    }
+}

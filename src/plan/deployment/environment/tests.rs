@@ -1,0 +1,170 @@
+use serde_json::{Value, json};
+
+use crate::api::Kind;
+use crate::config::facts::{EnvValue, EnvVar};
+use crate::plan::fixture::Cluster;
+
+fn with(spec: &Value) -> Cluster {
+    Cluster::new(spec, [])
+}
+
+// workload 22
+#[test]
+fn log_levels_reach_the_registry() {
+    for (given, expected) in [
+        (json!({"logLevel": "Normal", "logging": 0}), "info"),
+        (json!({"logLevel": "Normal", "logging": 1}), "warn"),
+        (json!({"logging": 2}), "info"),
+        (json!({"logging": 3}), "info"),
+        (json!({"logging": 4}), "debug"),
+        (json!({"logging": -1}), "debug"),
+        (json!({"logLevel": "Debug", "logging": 1}), "debug"),
+        (json!({"logLevel": "Trace"}), "debug"),
+        (json!({"logLevel": "TraceAll"}), "debug"),
+    ] {
+        assert_eq!(
+            with(&given).env("REGISTRY_LOG_LEVEL").as_deref(),
+            Some(expected),
+            "{given}"
+        );
+    }
+}
+
+// workload 23, workload 24
+#[test]
+fn switches_set_their_variable_or_none() {
+    for (field, name, value) in [
+        ("readOnly", "REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: true}"),
+        ("disableRedirect", "REGISTRY_STORAGE_REDIRECT_DISABLE", "true"),
+    ] {
+        assert_eq!(with(&json!({field: true})).env(name).as_deref(), Some(value));
+        assert_eq!(with(&json!({field: false})).env(name), None);
+    }
+}
+
+fn limits(cluster: &Cluster, direction: &str) -> Option<[String; 3]> {
+    let get = |what: &str| cluster.env(&format!("REGISTRY_OPENSHIFT_REQUESTS_{direction}_{what}"));
+    Some([get("MAXRUNNING")?, get("MAXINQUEUE")?, get("MAXWAITINQUEUE")?])
+}
+
+// workload 25
+#[test]
+fn limits_of_both_directions_are_set() {
+    let cluster = with(&json!({"requests": {
+        "read": {"maxRunning": 1, "maxInQueue": 2, "maxWaitInQueue": "3s"},
+        "write": {"maxRunning": 4, "maxInQueue": 5, "maxWaitInQueue": "6h"},
+    }}));
+    assert_eq!(limits(&cluster, "READ"), Some(["1", "2", "3s"].map(str::to_owned)));
+    assert_eq!(limits(&cluster, "WRITE"), Some(["4", "5", "6h0m0s"].map(str::to_owned)));
+}
+
+// workload 26
+#[test]
+fn a_waiting_time_alone_sets_no_limit() {
+    let only_wait = with(&json!({"requests": {"read": {"maxWaitInQueue": "3s"}}}));
+    assert!(!only_wait.pod().to_string().contains("REQUESTS_READ"));
+    let only_queue = with(&json!({"requests": {"read": {"maxInQueue": 5}}}));
+    assert_eq!(limits(&only_queue, "READ"), Some(["0", "5", "0s"].map(str::to_owned)));
+    assert_eq!(limits(&only_queue, "WRITE"), None);
+}
+
+fn proxy(cluster: &Cluster) -> [Option<String>; 3] {
+    ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"].map(|name| cluster.env(name))
+}
+
+// workload 28, workload 29
+#[test]
+fn each_proxy_variable_falls_back_on_its_own() {
+    let cluster_proxy = json!({
+        "apiVersion": "config.openshift.io/v1", "kind": "Proxy", "metadata": {"name": "cluster"},
+        "spec": {"httpProxy": "spec", "httpsProxy": "spec", "noProxy": "spec"},
+        "status": {"httpProxy": "c1", "httpsProxy": "c2", "noProxy": "c3"},
+    });
+    let text = |text: &str| Some(text.to_owned());
+    let both = Cluster::new(&json!({"proxy": {"http": "own"}}), [cluster_proxy.clone()]);
+    assert_eq!(proxy(&both), [text("own"), text("c2"), text("c3")]);
+    assert_eq!(
+        proxy(&Cluster::new(&json!({}), [cluster_proxy])),
+        [text("c1"), text("c2"), text("c3")]
+    );
+    assert_eq!(proxy(&with(&json!({}))), [None, None, None]);
+}
+
+// workload 30
+#[test]
+fn the_upload_secret_is_used_as_it_is_and_never_an_empty_one() {
+    assert_eq!(
+        with(&json!({"httpSecret": "10"}))
+            .env("REGISTRY_HTTP_SECRET")
+            .as_deref(),
+        Some("10")
+    );
+    let plan = with(&json!({"httpSecret": ""})).plan();
+    assert!(plan.desired(Kind::Deployment, "image-registry").is_none());
+    assert!(plan.failures[0].message.contains("spec.httpSecret"));
+}
+
+// workload 31
+#[test]
+fn tls_settings_reach_the_registry() {
+    let info =
+        json!({"minTLSVersion": "VersionTLS13", "cipherSuites": ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"]});
+    let cluster = with(&json!({"observedConfig": {"servingInfo": info}}));
+    assert_eq!(
+        cluster.env("REGISTRY_HTTP_TLS_MINVERSION").as_deref(),
+        Some("VersionTLS13")
+    );
+    let suites = cluster.env("OPENSHIFT_REGISTRY_HTTP_TLS_CIPHERSUITES");
+    assert_eq!(suites.as_deref(), Some("TLS_AES_128_GCM_SHA256,TLS_AES_256_GCM_SHA384"));
+    let none = with(&json!({"observedConfig": {}}));
+    assert_eq!(none.env("REGISTRY_HTTP_TLS_MINVERSION"), None);
+    assert_eq!(none.env("OPENSHIFT_REGISTRY_HTTP_TLS_CIPHERSUITES"), None);
+}
+
+// workload 33, workload 37, workload 38
+#[test]
+fn storage_comes_first_and_is_encoded_where_the_registry_reads_yaml() {
+    let mut cluster = with(&json!({"httpSecret": "10"}));
+    let text = |text: &str| EnvValue::Text(text.to_owned());
+    cluster.facts.env = vec![
+        EnvVar {
+            name: "REGISTRY_B",
+            value: text("123456"),
+        },
+        EnvVar {
+            name: "AZURE_CLIENT_ID",
+            value: text("123456"),
+        },
+        EnvVar {
+            name: "REGISTRY_A",
+            value: EnvValue::Number(10),
+        },
+        EnvVar {
+            name: "REGISTRY_FLAG",
+            value: EnvValue::Flag(true),
+        },
+        EnvVar {
+            name: "REGISTRY_LIST",
+            value: EnvValue::Raw("- name: x".to_owned()),
+        },
+        EnvVar {
+            name: "REGISTRY_SECRET",
+            value: EnvValue::Secret(crate::api::Sensitive::new("x")),
+        },
+    ];
+    let env = cluster.pod()["containers"][0]["env"].clone();
+    let secret = json!({"secretKeyRef": {"name": "image-registry-private-configuration", "key": "REGISTRY_SECRET"}});
+    assert_eq!(
+        env.as_array().unwrap()[..8],
+        [
+            json!({"name": "REGISTRY_B", "value": "\"123456\""}),
+            json!({"name": "AZURE_CLIENT_ID", "value": "123456"}),
+            json!({"name": "REGISTRY_A", "value": "10"}),
+            json!({"name": "REGISTRY_FLAG", "value": "true"}),
+            json!({"name": "REGISTRY_LIST", "value": "- name: x"}),
+            json!({"name": "REGISTRY_SECRET", "valueFrom": secret}),
+            json!({"name": "REGISTRY_HTTP_ADDR", "value": ":5000"}),
+            json!({"name": "REGISTRY_HTTP_NET", "value": "tcp"}),
+        ]
+    );
+}

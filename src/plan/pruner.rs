@@ -1,0 +1,250 @@
+//! Removes images that nobody uses, at times. It is there in every management state.
+
+mod quantity;
+
+use serde_json::{Value, json};
+
+use super::{Desired, Drift, Plan, certificates, network, only, rbac};
+use crate::api::{ImagePrunerSpec, Kind, duration};
+use crate::config::resolve::ManagementState;
+use crate::config::snapshot::Snapshot;
+use crate::names::{
+    self, PRUNER_CLUSTER_ROLE as CLUSTER_ROLE, PRUNER_CLUSTER_ROLE_BINDING as CLUSTER_ROLE_BINDING,
+    PRUNER_CRON_JOB as CRON_JOB, PRUNER_NETWORK_POLICY as NETWORK_POLICY, PRUNER_SERVICE_ACCOUNT as SERVICE_ACCOUNT,
+};
+
+/// On pods and, as `created-by`, on Jobs: tells the pruner's Jobs from others of the namespace.
+const LABEL_VALUE: &str = "image-pruner";
+
+/// All objects of the pruner, in the order in which they are applied.
+pub fn pruner(spec: &ImagePrunerSpec, snapshot: &Snapshot) -> Plan {
+    let mut plan = Plan::default();
+    plan.present.extend([
+        cluster_role(),
+        rbac::binding(CLUSTER_ROLE_BINDING, CLUSTER_ROLE, SERVICE_ACCOUNT),
+        rbac::account(SERVICE_ACCOUNT),
+        certificates::service_ca(),
+        network_policy(),
+    ]);
+    match cron_job(spec, snapshot) {
+        Ok(desired) => plan.present.push(desired),
+        Err(message) => plan.fail(Kind::CronJob, CRON_JOB, message),
+    }
+    plan
+}
+
+fn cluster_role() -> Desired {
+    let read = json!(["get", "list"]);
+    let body = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": CLUSTER_ROLE},
+        "rules": [
+            {"apiGroups": [""], "resources": ["pods", "replicationcontrollers"], "verbs": read},
+            {"apiGroups": [""], "resources": ["limitranges"], "verbs": ["list"]},
+            {"apiGroups": ["build.openshift.io"], "resources": ["buildconfigs", "builds"], "verbs": read},
+            {"apiGroups": ["apps.openshift.io"], "resources": ["deploymentconfigs"], "verbs": read},
+            {"apiGroups": ["batch"], "resources": ["jobs", "cronjobs"], "verbs": read},
+            {
+                "apiGroups": ["apps"],
+                "resources": ["daemonsets", "deployments", "replicasets", "statefulsets"],
+                "verbs": read,
+            },
+            {"apiGroups": ["image.openshift.io"], "resources": ["images"], "verbs": ["delete"]},
+            {
+                "apiGroups": ["image.openshift.io"],
+                "resources": ["images", "imagestreams"],
+                "verbs": ["get", "list", "watch"],
+            },
+            {"apiGroups": ["image.openshift.io"], "resources": ["imagestreams/status"], "verbs": ["update"]},
+        ],
+    });
+    Desired::new(Kind::ClusterRole, rbac::ROLE_DRIFT, body)
+}
+
+fn network_policy() -> Desired {
+    let registry = json!([{"podSelector": {"matchLabels": {names::OPERAND_LABEL: names::OPERAND_LABEL_VALUE}}}]);
+    let body = json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": NETWORK_POLICY, "namespace": names::NAMESPACE},
+        "spec": {
+            "podSelector": {"matchLabels": {"app": LABEL_VALUE}},
+            "policyTypes": ["Egress"],
+            // As for the registry: the first rule covers the others, which tell who is spoken to.
+            "egress": [
+                {},
+                {"to": network::api_server_peers(), "ports": [{"protocol": "TCP", "port": 6443}]},
+                {"to": network::dns_peers(), "ports": network::dns_ports()},
+                {"to": registry, "ports": [{"protocol": "TCP", "port": names::REGISTRY_PORT}]},
+            ],
+        },
+    });
+    Desired::new(Kind::NetworkPolicy, Drift::Whole(&["spec"]), body).without_checksum()
+}
+
+fn cron_job(spec: &ImagePrunerSpec, snapshot: &Snapshot) -> Result<Desired, String> {
+    let live = snapshot.objects.operand(Kind::CronJob, CRON_JOB);
+    let schedule = spec
+        .schedule
+        .as_deref()
+        .filter(|schedule| !schedule.is_empty())
+        .unwrap_or("0 0 * * *");
+    let body = json!({
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": CRON_JOB, "namespace": names::NAMESPACE},
+        "spec": {
+            "schedule": schedule,
+            "timeZone": null,
+            "suspend": spec.suspend.unwrap_or(false),
+            "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": 3600,
+            "successfulJobsHistoryLimit": spec.successful_jobs_history_limit.unwrap_or(3),
+            "failedJobsHistoryLimit": spec.failed_jobs_history_limit.unwrap_or(3),
+            "jobTemplate": {
+                "metadata": {"labels": {"created-by": LABEL_VALUE}},
+                "spec": {
+                    // The container itself tries again.
+                    "backoffLimit": 0,
+                    "activeDeadlineSeconds": null,
+                    "ttlSecondsAfterFinished": null,
+                    "template": {
+                        "metadata": {
+                            "labels": {"app": LABEL_VALUE},
+                            "annotations": {names::SCC_ANNOTATION: "restricted-v2"},
+                        },
+                        "spec": pod(spec, snapshot, live)?,
+                    },
+                },
+            },
+        },
+    });
+    Ok(Desired::new(Kind::CronJob, Drift::Template, body))
+}
+
+fn pod(spec: &ImagePrunerSpec, snapshot: &Snapshot, live: Option<&Value>) -> Result<Value, String> {
+    let live = live.and_then(|job| job.pointer("/spec/jobTemplate/spec/template/spec"));
+    let live_pod = |member: &str| live.and_then(|pod| pod.get(member));
+    let live_container = |member: &str| live.and_then(|pod| pod.pointer("/containers/0")?.get(member));
+    let resources = spec
+        .resources
+        .clone()
+        .unwrap_or_else(|| json!({"requests": {"cpu": "100m", "memory": "256Mi"}}));
+    let resources = quantity::as_stored(resources, live_container("resources"));
+    let tolerations: Vec<Value> = spec.tolerations.iter().flatten().map(without_empty_text).collect();
+    Ok(json!({
+        "restartPolicy": "Never",
+        "serviceAccountName": SERVICE_ACCOUNT,
+        "priorityClassName": "system-cluster-critical",
+        "affinity": only(spec.affinity.clone().unwrap_or_else(|| json!({})), live_pod("affinity")),
+        "nodeSelector": only(json!(spec.node_selector.clone().unwrap_or_default()), live_pod("nodeSelector")),
+        "tolerations": tolerations,
+        "initContainers": null,
+        "containers": [{
+            "name": "image-pruner",
+            "image": snapshot.environment.pruner_image,
+            "command": ["/bin/sh"],
+            "args": arguments(spec, snapshot)?,
+            "env": null,
+            "envFrom": null,
+            "resources": only(resources, live_container("resources")),
+            "securityContext": only(json!({"readOnlyRootFilesystem": true}), live_container("securityContext")),
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+            "volumeMounts": [{"name": "serviceca", "mountPath": CA_FOLDER, "readOnly": true}],
+        }],
+        "volumes": [{"name": "serviceca", "configMap": {"name": names::SERVICE_CA_MAP}}],
+    }))
+}
+
+const CA_FOLDER: &str = "/var/run/configmaps/serviceca";
+
+/// Runs its arguments until they succeed, six times at most, and waits longer each time.
+const SCRIPT: &str = r#"n=0
+until "$@"; do
+  rc=$?
+  n=$((n + 1))
+  [ "$n" -gt 5 ] && exit "$rc"
+  echo "pruner: try $n ended with code $rc; next try in $((n * 30))s" >&2
+  sleep $((n * 30))
+done
+"#;
+
+/// Arguments of the shell. Users' tools look the flags up as whole elements.
+fn arguments(spec: &ImagePrunerSpec, snapshot: &Snapshot) -> Result<Vec<String>, String> {
+    let mut arguments: Vec<String> = ["-c", SCRIPT, "pruner", "oc", "adm", "prune", "images", "--confirm=true"]
+        .map(str::to_owned)
+        .into();
+    arguments.extend([
+        format!("--certificate-authority={CA_FOLDER}/{}", names::SERVICE_CA_KEY),
+        format!("--keep-tag-revisions={}", spec.keep_tag_revisions.unwrap_or(3)),
+        format!("--keep-younger-than={}", keep_younger_than(spec)?),
+        format!(
+            "--ignore-invalid-refs={}",
+            spec.ignore_invalid_image_references.unwrap_or(false)
+        ),
+        format!("--loglevel={}", log_level(spec.log_level.as_deref())),
+    ]);
+    match registry_host(snapshot) {
+        Some(host) => arguments.extend([
+            "--prune-registry=true".to_owned(),
+            format!("--registry-url=https://{host}"),
+        ]),
+        None => arguments.push("--prune-registry=false".to_owned()),
+    }
+    Ok(arguments)
+}
+
+fn keep_younger_than(spec: &ImagePrunerSpec) -> Result<String, String> {
+    match (
+        spec.keep_younger_than_duration
+            .as_deref()
+            .filter(|text| !text.is_empty()),
+        spec.keep_younger_than,
+    ) {
+        (Some(text), _) => duration::parse(text).map(duration::go_text).ok_or_else(|| {
+            format!(
+                "spec.keepYoungerThanDuration of ImagePruner {} is {text:?}, which is no duration: write for example \
+                 90m or 1h30m",
+                names::CLUSTER
+            )
+        }),
+        (None, Some(nanoseconds)) => Ok(duration::go_text(nanoseconds)),
+        (None, None) => Ok("60m".to_owned()),
+    }
+}
+
+/// From level 2 on `oc` ends with a dump of all its threads, which spoils the termination message.
+fn log_level(level: Option<&str>) -> u8 {
+    match level {
+        Some("Debug") => 4,
+        Some("Trace") => 6,
+        Some("TraceAll") => 8,
+        _ => 1,
+    }
+}
+
+/// Host of the registry whose blobs are pruned too: only while the operator keeps one.
+fn registry_host(snapshot: &Snapshot) -> Option<&str> {
+    let config = snapshot.config().ok().flatten()?;
+    if ManagementState::of(&config) != ManagementState::Managed {
+        return None;
+    }
+    let image = snapshot.objects.cluster(Kind::Image, names::CLUSTER)?;
+    image
+        .pointer("/status/internalRegistryHostname")?
+        .as_str()
+        .filter(|host| !host.is_empty())
+}
+
+/// The API server does not store empty text in a toleration.
+fn without_empty_text(toleration: &Value) -> Value {
+    let members = toleration.as_object().into_iter().flatten();
+    let kept = members.filter(|(_, value)| *value != "");
+    kept.map(|(member, value)| (member.clone(), value.clone()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+#[cfg(test)]
+mod tests;

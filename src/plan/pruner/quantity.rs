@@ -1,0 +1,86 @@
+//! Quantities of resources: the API server rewrites them (`0.5` becomes `500m`), which must not look like an edit.
+
+use serde_json::Value;
+
+/// `resources` with each quantity spelled as in `live` where both are the same amount.
+pub(super) fn as_stored(mut resources: Value, live: Option<&Value>) -> Value {
+    for section in ["requests", "limits"] {
+        let Some(Value::Object(wanted)) = resources.get_mut(section) else {
+            continue;
+        };
+        for (name, quantity) in wanted {
+            let stored = live.and_then(|live| live.get(section)?.get(name));
+            if let Some(stored) = stored.filter(|stored| amount(stored).is_some() && amount(stored) == amount(quantity))
+            {
+                *quantity = stored.clone();
+            }
+        }
+    }
+    resources
+}
+
+/// Thousand millionths, the finest amount there is. `None` for text that is no quantity.
+fn amount(quantity: &Value) -> Option<i128> {
+    let text = match quantity {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    let number_ends = text
+        .find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | '+' | '-'))
+        .unwrap_or(text.len());
+    let (number, suffix) = text.split_at(number_ends);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    digits.checked_mul(nanos(suffix)?)?.checked_div(scale)
+}
+
+fn nanos(suffix: &str) -> Option<i128> {
+    let unit: i128 = 1_000_000_000;
+    let power = |letters: &str, base: i128, letter: &str| {
+        let exponent = u32::try_from(letters.find(letter)?).ok()? + 1;
+        unit.checked_mul(base.checked_pow(exponent)?)
+    };
+    match suffix {
+        "" => Some(unit),
+        "n" => Some(1),
+        "u" => Some(1_000),
+        "m" => Some(1_000_000),
+        "k" => Some(unit * 1000),
+        "M" | "G" | "T" | "P" | "E" => power("kMGTPE", 1000, suffix),
+        "Ki" | "Mi" | "Gi" | "Ti" | "Pi" | "Ei" => power("KMGTPE", 1024, suffix.trim_end_matches('i')),
+        exponent => {
+            let exponent: u32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
+            unit.checked_mul(10_i128.checked_pow(exponent)?)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{amount, as_stored};
+
+    #[test]
+    fn spellings_of_one_amount_are_equal() {
+        for (one, other) in [
+            (json!("0.5"), json!("500m")),
+            (json!(1), json!("1")),
+            (json!("1024Mi"), json!("1Gi")),
+            (json!("1e3"), json!("1k")),
+            (json!("0.1Gi"), json!("107374182400m")),
+            (json!("2000M"), json!("2G")),
+        ] {
+            assert_eq!(amount(&one), amount(&other), "{one} {other}");
+            assert!(amount(&one).is_some());
+        }
+        assert_ne!(amount(&json!("1G")), amount(&json!("1Gi")));
+        assert_eq!(amount(&json!("soon")), None);
+        let live = json!({"requests": {"cpu": "500m", "memory": "2Gi"}});
+        let wanted = json!({"requests": {"cpu": "0.5", "memory": "1Gi"}, "limits": {"cpu": "1"}});
+        let expected = json!({"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "1"}});
+        assert_eq!(as_stored(wanted, Some(&live)), expected);
+    }
+}

@@ -1,0 +1,320 @@
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::{SCRIPT, pruner};
+use crate::api::{ImagePrunerSpec, Kind};
+use crate::config::snapshot::Snapshot;
+use crate::plan::drift::{differs, merged};
+use crate::plan::fixture::{Cluster, merge};
+use crate::plan::{Desired, Plan};
+
+const HOST: &str = "image-registry.openshift-image-registry.svc:5000";
+
+fn cluster(state: &str, host: &str) -> Cluster {
+    let image = json!({
+        "apiVersion": "config.openshift.io/v1", "kind": "Image", "metadata": {"name": "cluster"},
+        "status": {"internalRegistryHostname": host},
+    });
+    Cluster::new(&json!({"managementState": state}), [image])
+}
+
+fn plan(spec: &Value, snapshot: &Snapshot) -> Plan {
+    pruner(
+        &serde_json::from_value::<ImagePrunerSpec>(spec.clone()).unwrap(),
+        snapshot,
+    )
+}
+
+fn job(spec: &Value, snapshot: &Snapshot) -> Desired {
+    plan(spec, snapshot)
+        .desired(Kind::CronJob, "image-pruner")
+        .cloned()
+        .unwrap()
+}
+
+fn spec_of(spec: &Value) -> Value {
+    job(spec, &cluster("Managed", HOST).snapshot).body["spec"].clone()
+}
+
+fn pod_of(spec: &Value) -> Value {
+    spec_of(spec)["jobTemplate"]["spec"]["template"]["spec"].clone()
+}
+
+fn arguments(spec: &Value, snapshot: &Snapshot) -> Vec<String> {
+    let job = job(spec, snapshot);
+    let arguments = job
+        .body
+        .pointer("/spec/jobTemplate/spec/template/spec/containers/0/args")
+        .cloned();
+    serde_json::from_value(arguments.unwrap()).unwrap()
+}
+
+fn flag(spec: &Value, name: &str) -> String {
+    let prefix = format!("--{name}=");
+    let all = arguments(spec, &cluster("Managed", HOST).snapshot);
+    all.iter()
+        .find_map(|argument| argument.strip_prefix(&prefix))
+        .unwrap()
+        .to_owned()
+}
+
+#[test]
+fn objects_are_complete_and_in_order() {
+    let plan = plan(&json!({}), &cluster("Managed", HOST).snapshot);
+    let order: Vec<String> = plan
+        .present
+        .iter()
+        .map(|desired| format!("{} {}", desired.reference.kind.kind(), desired.reference.name))
+        .collect();
+    assert_eq!(
+        order,
+        [
+            "ClusterRole system:image-pruner",
+            "ClusterRoleBinding openshift-image-registry-pruner",
+            "ServiceAccount pruner",
+            "ConfigMap serviceca",
+            "NetworkPolicy image-pruner-networkpolicy",
+            "CronJob image-pruner",
+        ]
+    );
+}
+
+// workload 91
+#[test]
+fn an_empty_spec_has_defaults() {
+    let spec = spec_of(&json!({}));
+    assert_eq!(
+        (&spec["schedule"], &spec["suspend"]),
+        (&json!("0 0 * * *"), &json!(false))
+    );
+    assert_eq!(
+        (&spec["successfulJobsHistoryLimit"], &spec["failedJobsHistoryLimit"]),
+        (&json!(3), &json!(3))
+    );
+    assert_eq!(
+        arguments(&json!({}), &cluster("Managed", HOST).snapshot)[2..],
+        [
+            "pruner",
+            "oc",
+            "adm",
+            "prune",
+            "images",
+            "--confirm=true",
+            "--certificate-authority=/var/run/configmaps/serviceca/service-ca.crt",
+            "--keep-tag-revisions=3",
+            "--keep-younger-than=60m",
+            "--ignore-invalid-refs=false",
+            "--loglevel=1",
+            "--prune-registry=true",
+            "--registry-url=https://image-registry.openshift-image-registry.svc:5000",
+        ]
+    );
+    assert_eq!(
+        flag(&json!({"ignoreInvalidImageReferences": true}), "ignore-invalid-refs"),
+        "true"
+    );
+}
+
+// workload 92
+#[test]
+fn ages_are_written_as_go_writes_them() {
+    let age = |spec: Value| flag(&spec, "keep-younger-than");
+    assert_eq!(age(json!({"keepYoungerThan": 10_000_000_000_i64})), "10s");
+    assert_eq!(age(json!({"keepYoungerThanDuration": "1h"})), "1h0m0s");
+    assert_eq!(
+        age(json!({"keepYoungerThanDuration": "1h", "keepYoungerThan": 5})),
+        "1h0m0s"
+    );
+    let failed = plan(
+        &json!({"keepYoungerThanDuration": "soon"}),
+        &cluster("Managed", HOST).snapshot,
+    );
+    assert!(failed.failures[0].message.contains("keepYoungerThanDuration"));
+    assert_eq!(failed.present.len(), 5, "the rest goes on");
+}
+
+// workload 93
+#[test]
+fn log_levels_become_numbers() {
+    let all = [
+        ("Normal", "1"),
+        ("", "1"),
+        ("Loud", "1"),
+        ("Debug", "4"),
+        ("Trace", "6"),
+        ("TraceAll", "8"),
+    ];
+    for (level, expected) in all {
+        assert_eq!(flag(&json!({"logLevel": level}), "loglevel"), expected, "{level}");
+    }
+}
+
+// workload 94
+#[test]
+fn an_explicit_zero_is_kept() {
+    let zero = json!({"keepTagRevisions": 0, "successfulJobsHistoryLimit": 0, "failedJobsHistoryLimit": 0});
+    assert_eq!(flag(&zero, "keep-tag-revisions"), "0");
+    let spec = spec_of(&zero);
+    assert_eq!(
+        (&spec["successfulJobsHistoryLimit"], &spec["failedJobsHistoryLimit"]),
+        (&json!(0), &json!(0))
+    );
+}
+
+// workload 95
+#[test]
+fn blobs_are_pruned_only_while_the_operator_keeps_the_registry() {
+    let tail = |cluster: &Cluster| arguments(&json!({}), &cluster.snapshot)[13..].to_vec();
+    let on = [
+        "--prune-registry=true".to_owned(),
+        format!("--registry-url=https://{HOST}"),
+    ];
+    for state in ["Managed", "Force", ""] {
+        assert_eq!(tail(&cluster(state, HOST)), on, "{state}");
+    }
+    for (state, host) in [("Managed", ""), ("Removed", HOST), ("Removed", ""), ("Unmanaged", HOST)] {
+        assert_eq!(
+            tail(&cluster(state, host)),
+            ["--prune-registry=false"],
+            "{state} {host}"
+        );
+    }
+    for (kind, what) in [(Kind::Config, "Config"), (Kind::Image, "Image")] {
+        let mut without = cluster("Managed", HOST);
+        without.remove(kind, "", "cluster");
+        assert_eq!(tail(&without), ["--prune-registry=false"], "no {what}");
+    }
+}
+
+// workload 96
+#[test]
+fn schedule_and_suspension_are_taken() {
+    let spec = spec_of(&json!({"suspend": true, "schedule": "10 10 * * *"}));
+    assert_eq!(
+        (&spec["schedule"], &spec["suspend"]),
+        (&json!("10 10 * * *"), &json!(true))
+    );
+}
+
+/// Runs the script with a command that fails `failures` times, without waiting: exit code, and how often and how long it ran.
+fn run(failures: u32) -> (Option<i32>, String) {
+    let prelude = format!(
+        "sleep() {{ echo \"sleep $1\"; }}; i=0; try() {{ i=$((i + 1)); echo \"try $i\"; [ $i -gt {failures} ] || return 7; }}\n"
+    );
+    let done = Command::new("/bin/sh")
+        .args(["-c", &(prelude + SCRIPT), "pruner", "try"])
+        .output()
+        .unwrap();
+    (
+        done.status.code(),
+        String::from_utf8(done.stdout).unwrap().replace('\n', ";"),
+    )
+}
+
+// workload 97
+#[test]
+fn the_command_is_tried_six_times_with_growing_pauses() {
+    assert_eq!(run(0), (Some(0), "try 1;".to_owned()));
+    assert_eq!(run(2), (Some(0), "try 1;sleep 30;try 2;sleep 60;try 3;".to_owned()));
+    let always = "try 1;sleep 30;try 2;sleep 60;try 3;sleep 90;try 4;sleep 120;try 5;sleep 150;try 6;";
+    assert_eq!(run(100), (Some(7), always.to_owned()));
+}
+
+// workload 98
+#[test]
+fn what_is_given_for_the_pod_replaces_the_defaults() {
+    let given = json!({
+        "tolerations": [{"key": "ice", "operator": "Exists"}], "nodeSelector": {"a": "b"},
+        "affinity": {"nodeAffinity": {"x": 1}}, "resources": {"limits": {"cpu": "3"}},
+    });
+    let pod = pod_of(&given);
+    for member in ["tolerations", "nodeSelector", "affinity"] {
+        assert_eq!(pod[member], given[member]);
+    }
+    assert_eq!(pod["containers"][0]["resources"], given["resources"]);
+    let pod = pod_of(&json!({}));
+    assert_eq!(
+        (&pod["tolerations"], &pod["nodeSelector"], &pod["affinity"]),
+        (&json!([]), &json!({}), &json!({}))
+    );
+    assert_eq!(
+        pod["containers"][0]["resources"],
+        json!({"requests": {"cpu": "100m", "memory": "256Mi"}})
+    );
+}
+
+// workload 99
+#[test]
+fn labels_and_the_constraint_are_where_they_belong() {
+    let job = &spec_of(&json!({}))["jobTemplate"];
+    assert_eq!(job["metadata"], json!({"labels": {"created-by": "image-pruner"}}));
+    assert_eq!(job["spec"]["backoffLimit"], 0);
+    let expected =
+        json!({"labels": {"app": "image-pruner"}, "annotations": {"openshift.io/required-scc": "restricted-v2"}});
+    assert_eq!(job["spec"]["template"]["metadata"], expected);
+}
+
+/// What the API server makes of a CronJob.
+fn stored(desired: &Desired) -> Value {
+    let mut live = merged(desired, &Value::Null, Some("sha256:x"));
+    let pod = live.pointer_mut("/spec/jobTemplate/spec/template/spec").unwrap();
+    merge(
+        pod,
+        &json!({
+            "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler", "securityContext": {},
+            "serviceAccount": "pruner", "terminationGracePeriodSeconds": 30,
+        }),
+    );
+    merge(
+        &mut pod["containers"][0],
+        &json!({"imagePullPolicy": "IfNotPresent", "terminationMessagePath": "/dev/termination-log"}),
+    );
+    pod["volumes"][0]["configMap"]["defaultMode"] = json!(420);
+    for member in ["tolerations", "nodeSelector"] {
+        if crate::plan::drift::is_empty(&pod[member]) {
+            pod.as_object_mut().unwrap().remove(member);
+        }
+    }
+    live
+}
+
+// workload 101
+#[test]
+fn a_job_edited_by_hand_is_restored_and_defaults_are_no_edit() {
+    let mut cluster = cluster("Managed", HOST);
+    let spec = json!({"resources": {"requests": {"cpu": "0.5"}}, "tolerations": [{"key": "a", "value": ""}]});
+    let mut live = stored(&job(&spec, &cluster.snapshot));
+    live["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["resources"] =
+        json!({"requests": {"cpu": "500m"}});
+    cluster.put(&live);
+    assert!(!differs(&job(&spec, &cluster.snapshot), &live, None));
+    let pod = |pod: Value| json!({"jobTemplate": {"spec": {"template": {"spec": pod}}}});
+    let container = |patch: &Value| {
+        let mut container = live["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0].clone();
+        merge(&mut container, patch);
+        pod(json!({"containers": [container]}))
+    };
+    for edit in [
+        json!({"schedule": "1 1 * * *"}),
+        json!({"suspend": true}),
+        json!({"timeZone": "Etc/UTC"}),
+        json!({"jobTemplate": {"spec": {"ttlSecondsAfterFinished": 5}}}),
+        pod(json!({"nodeSelector": {"a": "b"}})),
+        pod(json!({"affinity": {"nodeAffinity": {"x": 1}}})),
+        pod(json!({"tolerations": []})),
+        container(&json!({"image": "other"})),
+        container(&json!({"env": [{"name": "A"}]})),
+        container(&json!({"resources": {"limits": {"cpu": "1"}}})),
+        container(&json!({"securityContext": {"privileged": true}})),
+    ] {
+        let mut edited = live.clone();
+        merge(&mut edited["spec"], &edit);
+        cluster.put(&edited);
+        let desired = job(&spec, &cluster.snapshot);
+        assert!(differs(&desired, &edited, None), "{edit}");
+        let written = merged(&desired, &edited, Some("sha256:x"));
+        cluster.put(&written);
+        assert!(!differs(&job(&spec, &cluster.snapshot), &written, None), "{edit}");
+    }
+}

@@ -1,0 +1,66 @@
+//! The operator as a pod: its image and the registry's packed and loaded, and `deploy/07-operator.yaml` applied with
+//! nothing replaced but the names of the images.
+
+use crate::{Cluster, apply::Applier, files, image, platform, programs};
+use anyhow::{Result, bail};
+use std::path::Path;
+
+/// What the nodes know the operator's image by.
+pub const OPERATOR_IMAGE: &str = "localhost/operator:dev";
+/// What the nodes know the registry's image by.
+pub const REGISTRY_IMAGE: &str = "localhost/registry:dev";
+/// Nothing runs the pruner yet.
+const PRUNER_IMAGE: &str = "localhost/cli:dev";
+
+/// The images that the manifest names, which the release tool would replace.
+const REPLACED: [(&str, &str); 3] = [
+    (
+        "docker.io/openshift/origin-cluster-image-registry-operator:latest",
+        OPERATOR_IMAGE,
+    ),
+    ("docker.io/openshift/origin-docker-registry:latest", REGISTRY_IMAGE),
+    ("quay.io/openshift/origin-cli:v4.0", PRUNER_IMAGE),
+];
+
+/// The shell and tools of the registry's image; static, for the image has no libraries.
+const BUSYBOX: &str = "/bin/busybox";
+
+/// Packs the operator's program and the registry, and loads both images into every real node.
+pub async fn load_images(cluster: &Cluster, operator: &Path) -> Result<()> {
+    if !Path::new(BUSYBOX).is_file() {
+        bail!("there is no {BUSYBOX} for the registry's image: run tests/devcluster/install-prerequisites");
+    }
+    if !operator.is_file() {
+        bail!(
+            "there is no operator at {}: build it (`cargo build`), or name it",
+            operator.display()
+        );
+    }
+    let programs = programs::ensure(&["registry"]).await?;
+    let images = [
+        image::operator_image(OPERATOR_IMAGE, operator),
+        image::registry_image(REGISTRY_IMAGE, programs.path("registry")?, Path::new(BUSYBOX)),
+    ];
+    for (name, image) in ["operator", "registry"].iter().zip(images) {
+        let tar = cluster.directory().join(format!("{name}.tar"));
+        image.write(&tar)?;
+        cluster.load_image(&tar).await?;
+        files::remove(&tar)?;
+    }
+    Ok(())
+}
+
+/// Applies the Deployment of the operator; the rest of `deploy/` is there since the cluster came up.
+pub async fn deploy_operator(cluster: &Cluster) -> Result<()> {
+    let mut manifest = files::read(&platform::repository().join("deploy/07-operator.yaml"))?;
+    for (from, to) in REPLACED {
+        if !manifest.contains(from) {
+            bail!("deploy/07-operator.yaml names no image {from}");
+        }
+        manifest = manifest.replace(from, to);
+    }
+    Applier::new(cluster.client().await?, platform::VERSION_OPERATOR)
+        .apply_yaml(&manifest)
+        .await?;
+    Ok(())
+}
