@@ -91,6 +91,11 @@ impl ManagementState {
         Self::parse(config.spec.management_state.as_deref())
     }
 
+    /// State of a Config as stored: known also where another field does not decode.
+    pub fn of_stored(config: &Value) -> Self {
+        Self::parse(config.pointer("/spec/managementState").and_then(Value::as_str))
+    }
+
     /// State of that name.
     pub fn parse(state: Option<&str>) -> Self {
         match state {

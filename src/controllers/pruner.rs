@@ -40,10 +40,7 @@ fn awaits_registry(snapshot: &Snapshot) -> bool {
         .and_then(|i| i.pointer("/status/internalRegistryHostname"))
         .and_then(Value::as_str);
     let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
-    let state = config
-        .and_then(|c| c.pointer("/spec/managementState"))
-        .and_then(Value::as_str);
-    let managed = config.is_none() || ManagementState::parse(state) == ManagementState::Managed;
+    let managed = config.is_none_or(|c| ManagementState::of_stored(c) == ManagementState::Managed);
     let exists = snapshot
         .objects
         .operand(Kind::CronJob, names::PRUNER_CRON_JOB)

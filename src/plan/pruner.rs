@@ -226,8 +226,8 @@ fn log_level(level: Option<&str>) -> u8 {
 
 /// Host of the registry whose blobs are pruned too: only while the operator keeps one.
 fn registry_host(snapshot: &Snapshot) -> Option<&str> {
-    let config = snapshot.config().ok().flatten()?;
-    if ManagementState::of(&config) != ManagementState::Managed {
+    let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER)?;
+    if ManagementState::of_stored(config) != ManagementState::Managed {
         return None;
     }
     let image = snapshot.objects.cluster(Kind::Image, names::CLUSTER)?;
