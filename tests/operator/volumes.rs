@@ -469,7 +469,7 @@ async fn no_pod_starts_on_a_claim_that_is_going_and_the_next_claim_is_made_with_
         "the Deployment came {:?} before its claim",
         made - deployed
     );
-    lab.until_event("Warning StorageRecreated", OWN).await;
+    lab.until_event("Warning StorageLost", OWN).await;
     let found = until_mounted(&lab, OWN).await;
     assert_eq!(env(&found, "REGISTRY_LOG_LEVEL"), Some("debug"));
 }
