@@ -1,8 +1,10 @@
-//! What is kept of an object: all of it, but for what no pass looks at and what changes all the time.
+//! What is kept of an object: all of it, but for what no pass looks at and what changes all the time. Of the managed fields of
+//! workloads what the Go operator set is kept ([`crate::plan::adopt`]).
 
 use serde_json::{Map, Value, json};
 
 use crate::api::Kind;
+use crate::plan::adopt;
 
 /// Takes out of an object what is not kept.
 pub fn trim(kind: Kind, object: Value) -> Value {
@@ -10,6 +12,14 @@ pub fn trim(kind: Kind, object: Value) -> Value {
         Kind::Node => node(&object),
         Kind::Pod => pod(&object),
         Kind::StorageClass => pick(&object, &["/metadata/name", "/metadata/annotations"]),
+        Kind::Deployment | Kind::DaemonSet => {
+            let managed = object.pointer("/metadata/managedFields").and_then(adopt::reduced);
+            let mut kept = without_managed_fields(object);
+            if let (Some(managed), Some(metadata)) = (managed, kept.get_mut("metadata").and_then(Value::as_object_mut)) {
+                metadata.insert("managedFields".to_owned(), managed);
+            }
+            kept
+        }
         _ => without_managed_fields(object),
     }
 }
