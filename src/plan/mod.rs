@@ -2,7 +2,7 @@
 //!
 //! This room knows no client, clock, environment or randomness. It may use `config`, `api` and `names`.
 
-pub mod adopt;
+mod adopt;
 pub mod certificates;
 pub mod checksum;
 mod dependencies;

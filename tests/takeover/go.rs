@@ -42,7 +42,14 @@ pub struct Go<'a> {
 
 impl<'a> Go<'a> {
     pub fn new(lab: &'a Lab, deployment: &'static str, spec: Value) -> Self {
-        Self { lab, deployment, spec, route: None, managed: true, edit: |_| () }
+        Self {
+            lab,
+            deployment,
+            spec,
+            route: None,
+            managed: true,
+            edit: |_| (),
+        }
     }
 
     /// Brings the cluster to where the Go operator rests.
@@ -54,17 +61,37 @@ impl<'a> Go<'a> {
             "spec": {"suspend": false, "keepTagRevisions": 3, "successfulJobsHistoryLimit": 3, "failedJobsHistoryLimit": 3,
                      "ignoreInvalidImageReferences": true, "schedule": "", "logLevel": "Normal"}}))
             .await;
-        self.create(&json!({"apiVersion": "config.openshift.io/v1", "kind": "ClusterOperator",
-            "metadata": {"name": "image-registry"}, "spec": {}}))
-            .await;
-        let first = if self.managed { self.documents(COMMON).await } else { Vec::new() };
-        let maps = self.documents(ALWAYS).await.into_iter().filter(|o| o["metadata"]["name"] == "serviceca");
+        self.create(
+            &json!({"apiVersion": "config.openshift.io/v1", "kind": "ClusterOperator",
+            "metadata": {"name": "image-registry"}, "spec": {}}),
+        )
+        .await;
+        let first = if self.managed {
+            self.documents(COMMON).await
+        } else {
+            Vec::new()
+        };
+        let maps = self
+            .documents(ALWAYS)
+            .await
+            .into_iter()
+            .filter(|o| o["metadata"]["name"] == "serviceca");
         for object in first.into_iter().chain(maps) {
             self.apply(object).await;
         }
         let has = |pointer: &'static str| move |o: Option<&Value>| o.is_some_and(|o| o.pointer(pointer).is_some());
-        lab.until(&operand(Kind::ConfigMap, "serviceca"), "injected", has("/data/service-ca.crt")).await;
-        lab.until(&operand(Kind::ConfigMap, "trusted-ca"), "injected", has("/data/ca-bundle.crt")).await;
+        lab.until(
+            &operand(Kind::ConfigMap, "serviceca"),
+            "injected",
+            has("/data/service-ca.crt"),
+        )
+        .await;
+        lab.until(
+            &operand(Kind::ConfigMap, "trusted-ca"),
+            "injected",
+            has("/data/ca-bundle.crt"),
+        )
+        .await;
         if self.managed {
             lab.until_present(&operand(Kind::Secret, "image-registry-tls")).await;
         }
@@ -76,7 +103,11 @@ impl<'a> Go<'a> {
             self.rolled_out().await;
         }
         self.report().await;
-        assert_eq!(self.pass().await, Vec::<String>::new(), "the fixture is at rest by its own rules");
+        assert_eq!(
+            self.pass().await,
+            Vec::<String>::new(),
+            "the fixture is at rest by its own rules"
+        );
     }
 
     /// What was merged into the Deployment long ago and is not desired any more.
@@ -95,15 +126,23 @@ impl<'a> Go<'a> {
     pub async fn rolled_out(&self) {
         let lab = self.lab;
         if self.managed {
-            lab.until(&operand(Kind::Deployment, names::REGISTRY), "rolled out", |o| o.is_some_and(deployed)).await;
+            lab.until(&operand(Kind::Deployment, names::REGISTRY), "rolled out", |o| {
+                o.is_some_and(deployed)
+            })
+            .await;
         }
         let everywhere = |o: &Value| {
             let status = &o["status"];
             status["observedGeneration"] == o["metadata"]["generation"]
                 && status["desiredNumberScheduled"].as_i64() > Some(0)
-                && ["updatedNumberScheduled", "numberAvailable"].iter().all(|n| status[n] == status["desiredNumberScheduled"])
+                && ["updatedNumberScheduled", "numberAvailable"]
+                    .iter()
+                    .all(|n| status[n] == status["desiredNumberScheduled"])
         };
-        lab.until(&operand(Kind::DaemonSet, "node-ca"), "everywhere", |o| o.is_some_and(everywhere)).await;
+        lab.until(&operand(Kind::DaemonSet, "node-ca"), "everywhere", |o| {
+            o.is_some_and(everywhere)
+        })
+        .await;
         if self.route.is_some() {
             for name in ["default-route", "public"] {
                 lab.until(&operand(Kind::Route, name), "admitted", |o| {
@@ -116,7 +155,11 @@ impl<'a> Go<'a> {
 
     /// One pass by its rules: what it wrote.
     pub async fn pass(&self) -> Vec<String> {
-        let mut objects = if self.managed { self.documents(COMMON).await } else { Vec::new() };
+        let mut objects = if self.managed {
+            self.documents(COMMON).await
+        } else {
+            Vec::new()
+        };
         if self.route.is_some() {
             objects.extend(self.documents(ROUTES).await);
         }
@@ -163,8 +206,18 @@ impl<'a> Go<'a> {
         let config = lab.config().await;
         let state = config["spec"]["managementState"].as_str().unwrap().to_owned();
         let mut conditions: Vec<Value> = [
-            ("NodeCADaemonAvailable", "True", "AsExpected", "The daemon set node-ca has available replicas"),
-            ("NodeCADaemonProgressing", "False", "AsExpected", "The daemon set node-ca is deployed"),
+            (
+                "NodeCADaemonAvailable",
+                "True",
+                "AsExpected",
+                "The daemon set node-ca has available replicas",
+            ),
+            (
+                "NodeCADaemonProgressing",
+                "False",
+                "AsExpected",
+                "The daemon set node-ca is deployed",
+            ),
             ("NodeCADaemonControllerDegraded", "False", "AsExpected", ""),
             ("ImageRegistryCertificatesControllerDegraded", "False", "AsExpected", ""),
             ("ImageConfigControllerDegraded", "False", "AsExpected", ""),
@@ -175,19 +228,39 @@ impl<'a> Go<'a> {
         .map(|(type_, status, reason, message)| condition(type_, status, reason, message))
         .collect();
         let main: &[(&str, &str, &str)] = match state.as_str() {
-            "Removed" => &[("Available", "True", "Removed"), ("Progressing", "False", "Removed"),
-                           ("Degraded", "False", "Removed"), ("Removed", "True", "Removed")],
-            "Unmanaged" => &[("Available", "True", "Unmanaged"), ("Progressing", "False", "Unmanaged"),
-                             ("Degraded", "False", "Unmanaged"), ("Removed", "False", "")],
-            _ => &[("Available", "True", "Ready"), ("Progressing", "False", "Ready"), ("Degraded", "False", ""),
-                   ("Removed", "False", ""), ("StorageExists", "True", "Creation Successful")],
+            "Removed" => &[
+                ("Available", "True", "Removed"),
+                ("Progressing", "False", "Removed"),
+                ("Degraded", "False", "Removed"),
+                ("Removed", "True", "Removed"),
+            ],
+            "Unmanaged" => &[
+                ("Available", "True", "Unmanaged"),
+                ("Progressing", "False", "Unmanaged"),
+                ("Degraded", "False", "Unmanaged"),
+                ("Removed", "False", ""),
+            ],
+            _ => &[
+                ("Available", "True", "Ready"),
+                ("Progressing", "False", "Ready"),
+                ("Degraded", "False", ""),
+                ("Removed", "False", ""),
+                ("StorageExists", "True", "Creation Successful"),
+            ],
         };
-        conditions.extend(main.iter().map(|(t, s, r)| condition(t, s, r, "The registry is as it is")));
+        conditions.extend(
+            main.iter()
+                .map(|(t, s, r)| condition(t, s, r, "The registry is as it is")),
+        );
         let mut storage = config["spec"]["storage"].clone();
         if state == "Removed" {
             storage = json!({});
         }
-        let replicas = if self.managed { config["spec"]["replicas"].clone() } else { json!(0) };
+        let replicas = if self.managed {
+            config["spec"]["replicas"].clone()
+        } else {
+            json!(0)
+        };
         let status = json!({"observedGeneration": config["metadata"]["generation"], "readyReplicas": replicas,
             "storageManaged": true, "storage": storage, "conditions": conditions,
             "generations": config.pointer("/status/generations").cloned().unwrap_or(json!([]))});
@@ -200,11 +273,18 @@ impl<'a> Go<'a> {
             condition("Scheduled", "True", "Scheduled", "The pruner job has been scheduled."),
             condition("Degraded", "False", "AsExpected", ""),
         ];
-        self.put_status(&pruner, json!({"observedGeneration": generation, "conditions": conditions})).await;
+        self.put_status(
+            &pruner,
+            json!({"observedGeneration": generation, "conditions": conditions}),
+        )
+        .await;
         let operator = ObjectRef::new(Kind::ClusterOperator, "", "image-registry");
         let pruner = lab.get(&pruner).await.unwrap();
         let config = lab.config().await;
-        let all = inputs(&config, "").into_iter().chain(inputs(&pruner, "ImagePruner")).collect::<Vec<_>>();
+        let all = inputs(&config, "")
+            .into_iter()
+            .chain(inputs(&pruner, "ImagePruner"))
+            .collect::<Vec<_>>();
         let conditions = [
             aggregate("Available", "True", &all),
             aggregate("Progressing", "False", &all),
@@ -215,14 +295,25 @@ impl<'a> Go<'a> {
             ("imageregistry.operator.openshift.io", "configs", "cluster"),
             ("imageregistry.operator.openshift.io", "imagepruners", "cluster"),
             ("rbac.authorization.k8s.io", "clusterroles", "system:registry"),
-            ("rbac.authorization.k8s.io", "clusterrolebindings", "registry-registry-role"),
-            ("rbac.authorization.k8s.io", "clusterrolebindings", "openshift-image-registry-pruner"),
+            (
+                "rbac.authorization.k8s.io",
+                "clusterrolebindings",
+                "registry-registry-role",
+            ),
+            (
+                "rbac.authorization.k8s.io",
+                "clusterrolebindings",
+                "openshift-image-registry-pruner",
+            ),
             ("", "namespaces", "openshift-image-registry"),
         ]
         .map(|(group, resource, name)| json!({"group": group, "resource": resource, "name": name}));
-        self.put_status(&operator, json!({"conditions": conditions, "relatedObjects": related,
-                                          "versions": [{"name": "operator", "version": "4.22.0-test"}]}))
-            .await;
+        self.put_status(
+            &operator,
+            json!({"conditions": conditions, "relatedObjects": related,
+                                          "versions": [{"name": "operator", "version": "4.22.0-test"}]}),
+        )
+        .await;
         let image = ObjectRef::new(Kind::Image, "", "cluster");
         if lab.get(&image).await.is_some() {
             let hosts = if self.route.is_some() {
@@ -233,7 +324,11 @@ impl<'a> Go<'a> {
             };
             let service = lab.get(&operand(Kind::Service, names::REGISTRY)).await;
             let internal = service.map_or("", |_| "image-registry.openshift-image-registry.svc:5000");
-            self.patch_status(&image, json!({"internalRegistryHostname": internal, "externalRegistryHostnames": hosts})).await;
+            self.patch_status(
+                &image,
+                json!({"internalRegistryHostname": internal, "externalRegistryHostnames": hosts}),
+            )
+            .await;
         }
     }
 
@@ -244,11 +339,15 @@ impl<'a> Go<'a> {
         let service = lab.get(&operand(Kind::Service, names::REGISTRY)).await.is_some();
         let mut certificates = json!({});
         for host in ["svc", "svc.cluster.local"].iter().filter(|_| service) {
-            certificates[format!("image-registry.openshift-image-registry.{host}..5000")] = ca["service-ca.crt"].clone();
+            certificates[format!("image-registry.openshift-image-registry.{host}..5000")] =
+                ca["service-ca.crt"].clone();
         }
         let mut prune = vec!["--prune-registry=false"];
         if service {
-            prune = vec!["--prune-registry=true", "--registry-url=https://image-registry.openshift-image-registry.svc:5000"];
+            prune = vec![
+                "--prune-registry=true",
+                "--registry-url=https://image-registry.openshift-image-registry.svc:5000",
+            ];
         }
         let pull = ObjectRef::new(Kind::Secret, names::CONFIG_NAMESPACE, names::PULL_SECRET);
         let config = lab.config().await;
@@ -257,7 +356,10 @@ impl<'a> Go<'a> {
             ("$CERTIFICATES", certificates),
             ("$PRUNE_REGISTRY", json!(prune)),
             ("$PULL_SECRET", data(lab.get(&pull).await)),
-            ("$MIN_AVAILABLE", json!(i32::from(config["spec"]["replicas"].as_i64() > Some(1)))),
+            (
+                "$MIN_AVAILABLE",
+                json!(i32::from(config["spec"]["replicas"].as_i64() > Some(1))),
+            ),
             ("$OPERATOR_IMAGE", json!(IMAGE)),
             ("$HTTP_SECRET", json!(HTTP_SECRET)),
             ("$DEPENDENCIES", json!(self.dependencies().await)),
@@ -275,11 +377,21 @@ impl<'a> Go<'a> {
     async fn dependencies(&self) -> String {
         let mut lines = Vec::new();
         for (kind, prefix, names) in [
-            (Kind::ConfigMap, "configmap", ["image-registry-certificates", "trusted-ca"]),
-            (Kind::Secret, "secret", ["image-registry-tls", "installation-pull-secrets"]),
+            (
+                Kind::ConfigMap,
+                "configmap",
+                ["image-registry-certificates", "trusted-ca"],
+            ),
+            (
+                Kind::Secret,
+                "secret",
+                ["image-registry-tls", "installation-pull-secrets"],
+            ),
         ] {
             for name in names {
-                let Some(object) = self.lab.get(&operand(kind, name)).await else { continue };
+                let Some(object) = self.lab.get(&operand(kind, name)).await else {
+                    continue;
+                };
                 let mut text = r#"{"metadata":{}"#.to_owned();
                 for member in ["immutable", "data", "binaryData", "type"] {
                     if let Some(value) = object.get(member) {
@@ -288,7 +400,10 @@ impl<'a> Go<'a> {
                     }
                 }
                 text += "}";
-                let text = text.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e");
+                let text = text
+                    .replace('&', "\\u0026")
+                    .replace('<', "\\u003c")
+                    .replace('>', "\\u003e");
                 lines.push(format!("{prefix}:{name}:sha256:{}", hex(&text)));
             }
         }
@@ -305,7 +420,9 @@ impl<'a> Go<'a> {
             return Some(format!("create {reference}"));
         };
         let body = match reference.kind {
-            Kind::Deployment | Kind::DaemonSet => self.merged_workload(&desired, &live, self.recorded(&reference).await)?,
+            Kind::Deployment | Kind::DaemonSet => {
+                self.merged_workload(&desired, &live, self.recorded(&reference).await)?
+            }
             Kind::NetworkPolicy => {
                 if live["spec"] == desired["spec"] {
                     return None;
@@ -313,7 +430,9 @@ impl<'a> Go<'a> {
                 with(&live, "spec", &desired["spec"])
             }
             Kind::ConfigMap if reference.name == "serviceca" => {
-                let same = ["annotations", "labels"].iter().all(|m| live["metadata"].get(m) == desired["metadata"].get(m));
+                let same = ["annotations", "labels"]
+                    .iter()
+                    .all(|m| live["metadata"].get(m) == desired["metadata"].get(m));
                 if same {
                     return None;
                 }
@@ -330,8 +449,14 @@ impl<'a> Go<'a> {
                     body["spec"]["type"] = json!("ClusterIP");
                     body
                 } else {
-                    let members: Vec<&str> = live.as_object().unwrap().keys().chain(desired.as_object().unwrap().keys())
-                        .map(String::as_str).filter(|m| !["metadata", "status", "apiVersion", "kind"].contains(m)).collect();
+                    let members: Vec<&str> = live
+                        .as_object()
+                        .unwrap()
+                        .keys()
+                        .chain(desired.as_object().unwrap().keys())
+                        .map(String::as_str)
+                        .filter(|m| !["metadata", "status", "apiVersion", "kind"].contains(m))
+                        .collect();
                     let mut body = stomped(&desired, &live, &members);
                     if kind == Kind::Route && body["spec"].get("host").is_none() {
                         body["spec"]["host"] = live["spec"]["host"].clone(); // the aggregated API keeps it
@@ -361,9 +486,15 @@ impl<'a> Go<'a> {
 
     async fn recorded(&self, reference: &ObjectRef) -> i64 {
         let config = self.lab.config().await;
-        let entries = config.pointer("/status/generations").and_then(Value::as_array).cloned().unwrap_or_default();
+        let entries = config
+            .pointer("/status/generations")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         let found = entries.iter().find(|e| {
-            e["group"] == reference.kind.group() && e["resource"] == reference.kind.plural() && e["name"] == reference.name
+            e["group"] == reference.kind.group()
+                && e["resource"] == reference.kind.plural()
+                && e["name"] == reference.name
         });
         found.map_or(-1, |e| e["lastGeneration"].as_i64().unwrap())
     }
@@ -372,8 +503,18 @@ impl<'a> Go<'a> {
         if !matches!(reference.kind, Kind::Deployment | Kind::DaemonSet) {
             return;
         }
-        let mut status = self.lab.config().await.get("status").cloned().unwrap_or(json!({"storage": {}, "storageManaged": true}));
-        let mut entries = status.get("generations").and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut status = self
+            .lab
+            .config()
+            .await
+            .get("status")
+            .cloned()
+            .unwrap_or(json!({"storage": {}, "storageManaged": true}));
+        let mut entries = status
+            .get("generations")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
         entries.retain(|e| e["name"] != reference.name);
         entries.push(json!({"group": reference.kind.group(), "resource": reference.kind.plural(), "namespace": reference.namespace,
                             "name": reference.name, "lastGeneration": written["metadata"]["generation"], "hash": ""}));
@@ -383,20 +524,32 @@ impl<'a> Go<'a> {
 
     pub async fn create(&self, object: &Value) -> Value {
         let reference = reference(object);
-        let created = self.lab.api(&reference).create(&parameters(), &serde_json::from_value(object.clone()).unwrap()).await;
+        let created = self
+            .lab
+            .api(&reference)
+            .create(&parameters(), &serde_json::from_value(object.clone()).unwrap())
+            .await;
         serde_json::to_value(created.unwrap_or_else(|e| panic!("create {reference}: {e}"))).unwrap()
     }
 
     pub async fn put(&self, reference: &ObjectRef, object: &Value) -> Value {
         let body = serde_json::from_value(object.clone()).unwrap();
-        let written = self.lab.api(reference).replace(&reference.name, &parameters(), &body).await;
+        let written = self
+            .lab
+            .api(reference)
+            .replace(&reference.name, &parameters(), &body)
+            .await;
         serde_json::to_value(written.unwrap_or_else(|e| panic!("update {reference}: {e}"))).unwrap()
     }
 
     pub async fn put_status(&self, reference: &ObjectRef, status: Value) {
         let object = with(&self.lab.get(reference).await.unwrap(), "status", &status);
         let body = serde_json::from_value(object).unwrap();
-        let written = self.lab.api(reference).replace_status(&reference.name, &parameters(), &body).await;
+        let written = self
+            .lab
+            .api(reference)
+            .replace_status(&reference.name, &parameters(), &body)
+            .await;
         written.unwrap_or_else(|e| panic!("status of {reference}: {e}"));
     }
 
@@ -409,24 +562,52 @@ impl<'a> Go<'a> {
 fn inputs(object: &Value, prefix: &str) -> Vec<[String; 3]> {
     let all = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let text = |c: &Value, member: &str| c[member].as_str().unwrap_or_default().to_owned();
-    all.iter().map(|c| [format!("{prefix}{}", text(c, "type")), text(c, "reason"), text(c, "message")]).collect()
+    all.iter()
+        .map(|c| {
+            [
+                format!("{prefix}{}", text(c, "type")),
+                text(c, "reason"),
+                text(c, "message"),
+            ]
+        })
+        .collect()
 }
 
 /// As the Go operator tells its ClusterOperator when everything is normal.
 fn aggregate(output: &str, status: &str, inputs: &[[String; 3]]) -> Value {
-    let fitting = || inputs.iter().filter_map(|[t, r, m]| Some((t.strip_suffix(output)?, t, r, m)));
-    let mut reasons: Vec<_> = fitting().filter(|(_, _, r, _)| !r.is_empty() && *r != "AsExpected").map(|(p, _, r, _)| format!("{p}{r}")).collect();
+    let fitting = || {
+        inputs
+            .iter()
+            .filter_map(|[t, r, m]| Some((t.strip_suffix(output)?, t, r, m)))
+    };
+    let mut reasons: Vec<_> = fitting()
+        .filter(|(_, _, r, _)| !r.is_empty() && *r != "AsExpected")
+        .map(|(p, _, r, _)| format!("{p}{r}"))
+        .collect();
     reasons.sort();
-    let reason = if reasons.is_empty() { "AsExpected".to_owned() } else { reasons.join("::") };
-    let lines: Vec<_> = fitting().filter(|(.., m)| !m.is_empty()).map(|(_, t, _, m)| format!("{t}: {m}")).collect();
+    let reason = if reasons.is_empty() {
+        "AsExpected".to_owned()
+    } else {
+        reasons.join("::")
+    };
+    let lines: Vec<_> = fitting()
+        .filter(|(.., m)| !m.is_empty())
+        .map(|(_, t, _, m)| format!("{t}: {m}"))
+        .collect();
     condition(output, status, &reason, &lines.join("\n"))
 }
 
 fn deployed(o: &Value) -> bool {
     let status = &o["status"];
     status["observedGeneration"] == o["metadata"]["generation"]
-        && ["replicas", "updatedReplicas", "availableReplicas"].iter().all(|n| status[n] == o["spec"]["replicas"])
-        && status["conditions"].as_array().into_iter().flatten().any(|c| c["reason"] == "NewReplicaSetAvailable")
+        && ["replicas", "updatedReplicas", "availableReplicas"]
+            .iter()
+            .all(|n| status[n] == o["spec"]["replicas"])
+        && status["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|c| c["reason"] == "NewReplicaSetAvailable")
 }
 
 pub fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Value {
@@ -440,7 +621,10 @@ pub fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Valu
 }
 
 fn parameters() -> PostParams {
-    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
+    PostParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PostParams::default()
+    }
 }
 
 pub fn reference(object: &Value) -> ObjectRef {
@@ -453,7 +637,13 @@ pub fn reference(object: &Value) -> ObjectRef {
 fn stomped(desired: &Value, live: &Value, members: &[&str]) -> Value {
     let mut body = live.clone();
     let mut metadata: Map<String, Value> = Map::new();
-    for member in ["uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"] {
+    for member in [
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+        "generation",
+        "managedFields",
+    ] {
         if let Some(value) = live["metadata"].get(member) {
             metadata.insert(member.to_owned(), value.clone());
         }
@@ -486,7 +676,9 @@ fn fill(value: &mut Value, values: &BTreeMap<&str, Value>) {
         Value::Array(items) => {
             let before = std::mem::take(items);
             for mut item in before {
-                let name = item.as_str().is_some_and(|t| values.get(t).is_some_and(Value::is_array));
+                let name = item
+                    .as_str()
+                    .is_some_and(|t| values.get(t).is_some_and(Value::is_array));
                 fill(&mut item, values);
                 match item {
                     Value::Array(inner) if name => items.extend(inner),
@@ -511,5 +703,9 @@ fn digests(object: &mut Value) {
 }
 
 fn hex(text: &str) -> String {
-    digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest(&SHA256, text.as_bytes())
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -71,15 +71,29 @@ async fn running(lab: &Lab) -> BTreeMap<String, String> {
 async fn kept(lab: &Lab) -> Vec<Value> {
     let mut found = Vec::new();
     for kind in [
-        Kind::ServiceAccount, Kind::Secret, Kind::ConfigMap, Kind::Service, Kind::Deployment, Kind::DaemonSet, Kind::CronJob,
-        Kind::PodDisruptionBudget, Kind::NetworkPolicy, Kind::Route,
+        Kind::ServiceAccount,
+        Kind::Secret,
+        Kind::ConfigMap,
+        Kind::Service,
+        Kind::Deployment,
+        Kind::DaemonSet,
+        Kind::CronJob,
+        Kind::PodDisruptionBudget,
+        Kind::NetworkPolicy,
+        Kind::Route,
     ] {
         let mut objects = lab.list(kind, names::NAMESPACE).await;
         for object in &mut objects {
             object["apiVersion"] = json!(kind.api_version());
             object["kind"] = json!(kind.kind());
         }
-        let foreign = ["default", "builder", "deployer", "node-ca", "cluster-image-registry-operator"];
+        let foreign = [
+            "default",
+            "builder",
+            "deployer",
+            "node-ca",
+            "cluster-image-registry-operator",
+        ];
         objects.retain(|o| kind != Kind::ServiceAccount || !foreign.contains(&o["metadata"]["name"].as_str().unwrap()));
         found.extend(objects);
     }
@@ -91,7 +105,14 @@ async fn kept(lab: &Lab) -> Vec<Value> {
     ] {
         found.extend(lab.get(&ObjectRef::new(kind, "", name)).await);
     }
-    found.extend(lab.get(&ObjectRef::new(Kind::ConfigMap, names::CONFIG_MANAGED_NAMESPACE, names::CA_MAP)).await);
+    found.extend(
+        lab.get(&ObjectRef::new(
+            Kind::ConfigMap,
+            names::CONFIG_MANAGED_NAMESPACE,
+            names::CA_MAP,
+        ))
+        .await,
+    );
     found
 }
 
@@ -110,7 +131,11 @@ async fn users_touch_everything(lab: &Lab) {
     let foreign = go::condition("ExampleAudited", "True", "Audited", "by somebody else");
     status["conditions"].as_array_mut().unwrap().push(foreign);
     lab.patch_status(&config_ref(), json!({"status": status})).await;
-    lab.patch(&config_ref(), json!({"metadata": {"labels": {USERS: "kept"}, "annotations": {USERS: "kept"}}})).await;
+    lab.patch(
+        &config_ref(),
+        json!({"metadata": {"labels": {USERS: "kept"}, "annotations": {USERS: "kept"}}}),
+    )
+    .await;
 }
 
 async fn users_fields_are_there(lab: &Lab) {
@@ -120,13 +145,28 @@ async fn users_fields_are_there(lab: &Lab) {
             assert_eq!(object["metadata"][member][USERS], "kept", "{member} of {name}");
         }
         if object["kind"] == "ServiceAccount" {
-            assert!(object["secrets"].as_array().unwrap().contains(&json!({"name": "users-own"})), "{object}");
-            assert!(object["imagePullSecrets"].as_array().unwrap().contains(&json!({"name": "users-pull"})), "{object}");
+            assert!(
+                object["secrets"]
+                    .as_array()
+                    .unwrap()
+                    .contains(&json!({"name": "users-own"})),
+                "{object}"
+            );
+            assert!(
+                object["imagePullSecrets"]
+                    .as_array()
+                    .unwrap()
+                    .contains(&json!({"name": "users-pull"})),
+                "{object}"
+            );
         }
     }
     let config = lab.config().await;
     assert!(is(&config, "ExampleAudited", "True", "Audited"), "{config}");
-    let operator = lab.get(&ObjectRef::new(Kind::ClusterOperator, "", "image-registry")).await.unwrap();
+    let operator = lab
+        .get(&ObjectRef::new(Kind::ClusterOperator, "", "image-registry"))
+        .await
+        .unwrap();
     assert!(is(&operator, "ExampleFamiliar", "True", "Foreign"), "{operator}");
 }
 
@@ -134,9 +174,19 @@ async fn users_fields_are_there(lab: &Lab) {
 fn count(lab: &Lab, since: Mark) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for event in lab.requests(since).writes().events() {
-        let verb = if matches!(event.verb.as_str(), "patch" | "update") { "write" } else { event.verb.as_str() };
-        let part = if event.subresource.is_empty() { String::new() } else { format!("/{}", event.subresource) };
-        *counts.entry(format!("{verb} {}{part} {}", event.resource, event.name)).or_default() += 1;
+        let verb = if matches!(event.verb.as_str(), "patch" | "update") {
+            "write"
+        } else {
+            event.verb.as_str()
+        };
+        let part = if event.subresource.is_empty() {
+            String::new()
+        } else {
+            format!("/{}", event.subresource)
+        };
+        *counts
+            .entry(format!("{verb} {}{part} {}", event.resource, event.name))
+            .or_default() += 1;
         assert!((200..300).contains(&event.code), "{event}");
     }
     counts
@@ -145,15 +195,12 @@ fn count(lab: &Lab, since: Mark) -> BTreeMap<String, usize> {
 /// Starts the operator and waits until it has taken the workloads over and rests.
 async fn take_over(lab: &Lab, environment: &[(&str, &str)]) -> (Operator, BTreeMap<String, usize>) {
     let mark = lab.mark();
-    let history = lab.record(&deployment()).await;
     let operator = lab.operator_with(environment).await;
     synced(lab, &operator).await;
     // Words may wait for a moment.
     tokio::time::sleep(Duration::from_secs(1)).await;
     lab.settle().await;
     let count = count(lab, mark);
-    eprintln!("{}", operator.log());
-    for (_, v) in history.versions() { eprintln!("{} {} {} {} {}", v["metadata"]["generation"],v["metadata"]["annotations"], v["metadata"]["resourceVersion"], v["spec"]["template"]["metadata"], v["spec"]["template"]["spec"]["containers"][0]["env"]); }
     eprintln!("{count:#?}");
     (operator, count)
 }
@@ -186,12 +233,28 @@ fn assert_once(counts: &BTreeMap<String, usize>) {
 async fn nothing_is_left(lab: &Lab) {
     let live = lab.get(&deployment()).await.unwrap();
     for member in ["labels", "annotations"] {
-        assert!(live["metadata"][member].get(go::LEFT).is_none(), "{member}: {}", live["metadata"]);
+        assert!(
+            live["metadata"][member].get(go::LEFT).is_none(),
+            "{member}: {}",
+            live["metadata"]
+        );
     }
-    assert!(live["metadata"].get("ownerReferences").is_none(), "{}", live["metadata"]);
+    assert!(
+        live["metadata"].get("ownerReferences").is_none(),
+        "{}",
+        live["metadata"]
+    );
     // The record of who set what stays complete.
-    let managers: Vec<_> = live["metadata"]["managedFields"].as_array().unwrap().iter().map(|m| m["manager"].clone()).collect();
-    assert!(managers.contains(&json!(go::MANAGER)) && managers.contains(&json!("kube-controller-manager")), "{managers:?}");
+    let managers: Vec<_> = live["metadata"]["managedFields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["manager"].clone())
+        .collect();
+    assert!(
+        managers.contains(&json!(go::MANAGER)) && managers.contains(&json!("kube-controller-manager")),
+        "{managers:?}"
+    );
 }
 
 /// The Go operator can read all of it, and nothing in it is unknown to it.
@@ -199,25 +262,47 @@ async fn go_can_read(lab: &Lab) {
     let config = lab.config().await;
     assert_eq!(config["metadata"]["finalizers"], json!([names::FINALIZER]));
     let known = [
-        "Available", "Progressing", "Degraded", "Removed", "StorageExists", "NodeCADaemonAvailable", "NodeCADaemonProgressing",
-        "NodeCADaemonControllerDegraded", "ImageRegistryCertificatesControllerDegraded", "ImageConfigControllerDegraded",
-        "AzureStackCloudControllerDegraded", "ConfigObservationDegraded", "ExampleAudited",
+        "Available",
+        "Progressing",
+        "Degraded",
+        "Removed",
+        "StorageExists",
+        "NodeCADaemonAvailable",
+        "NodeCADaemonProgressing",
+        "NodeCADaemonControllerDegraded",
+        "ImageRegistryCertificatesControllerDegraded",
+        "ImageConfigControllerDegraded",
+        "AzureStackCloudControllerDegraded",
+        "ConfigObservationDegraded",
+        "ExampleAudited",
     ];
     let conditions = config["status"]["conditions"].as_array().unwrap();
     for condition in conditions {
         assert!(known.contains(&condition["type"].as_str().unwrap()), "{condition}");
-        assert!(["True", "False", "Unknown"].contains(&condition["status"].as_str().unwrap()), "{condition}");
+        assert!(
+            ["True", "False", "Unknown"].contains(&condition["status"].as_str().unwrap()),
+            "{condition}"
+        );
         let time = condition["lastTransitionTime"].as_str().unwrap();
-        assert!(time.parse::<jiff::Timestamp>().is_ok() && time.len() == 20, "{condition}");
+        assert!(
+            time.parse::<jiff::Timestamp>().is_ok() && time.len() == 20,
+            "{condition}"
+        );
     }
     for (kind, name) in [(Kind::Deployment, names::REGISTRY), (Kind::DaemonSet, names::NODE_CA)] {
-        let Some(live) = lab.get(&operand(kind, name)).await else { continue };
+        let Some(live) = lab.get(&operand(kind, name)).await else {
+            continue;
+        };
         if kind == Kind::Deployment && config["spec"]["managementState"] == "Unmanaged" {
             continue;
         }
         let entry = json!({"group": "apps", "resource": kind.plural(), "namespace": names::NAMESPACE, "name": name,
                            "lastGeneration": live["metadata"]["generation"], "hash": ""});
-        assert!(config["status"]["generations"].as_array().unwrap().contains(&entry), "{}", config["status"]["generations"]);
+        assert!(
+            config["status"]["generations"].as_array().unwrap().contains(&entry),
+            "{}",
+            config["status"]["generations"]
+        );
     }
 }
 
@@ -246,11 +331,24 @@ async fn course(lab: &Lab, go: &Go<'_>) {
     let (operator, counts) = take_over(lab, SAME_IMAGE).await;
     lab.until_config("up", is_up).await;
     assert_once(&counts);
-    for workload in ["write deployments image-registry", "write daemonsets node-ca", "write cronjobs image-pruner"] {
+    for workload in [
+        "write deployments image-registry",
+        "write daemonsets node-ca",
+        "write cronjobs image-pruner",
+    ] {
         assert_eq!(counts.get(workload), Some(&1), "{workload}");
     }
-    let others = |what: &&String| !what.contains("/status") && !["deployments", "daemonsets", "cronjobs"].iter().any(|k| what.contains(k));
-    assert_eq!(counts.keys().filter(others).collect::<Vec<_>>(), Vec::<&String>::new(), "equal objects need no write");
+    let others = |what: &&String| {
+        !what.contains("/status")
+            && !["deployments", "daemonsets", "cronjobs"]
+                .iter()
+                .any(|k| what.contains(k))
+    };
+    assert_eq!(
+        counts.keys().filter(others).collect::<Vec<_>>(),
+        Vec::<&String>::new(),
+        "equal objects need no write"
+    );
     assert_eq!(running(lab).await, before);
     users_fields_are_there(lab).await;
     nothing_is_left(lab).await;
@@ -264,7 +362,11 @@ async fn course(lab: &Lab, go: &Go<'_>) {
 
     // The way back: it sees other digests, and writes its form.
     let written = go.pass().await;
-    for workload in [deployment(), operand(Kind::DaemonSet, names::NODE_CA), operand(Kind::CronJob, names::PRUNER_CRON_JOB)] {
+    for workload in [
+        deployment(),
+        operand(Kind::DaemonSet, names::NODE_CA),
+        operand(Kind::CronJob, names::PRUNER_CRON_JOB),
+    ] {
         assert!(written.contains(&format!("update {workload}")), "{written:?}");
     }
     assert_eq!(go.pass().await, Vec::<String>::new());
@@ -294,20 +396,29 @@ async fn two_replicas_on_a_claim_with_routes_change_hands_without_a_pods_end() {
     lab.cluster.host_volume(&volume, &["ReadWriteMany"]).await.unwrap();
     let storage = json!({"managementState": "Managed", "pvc": {"claim": names::DEFAULT_CLAIM}});
     let routes = json!([{"name": "public", "hostname": "registry.example.com", "secretName": "public-tls"}]);
-    let mut go = Go::new(&lab, CLAIM_ZONED, json!({"replicas": 2, "storage": storage, "defaultRoute": true, "routes": routes}));
+    let mut go = Go::new(
+        &lab,
+        CLAIM_ZONED,
+        json!({"replicas": 2, "storage": storage, "defaultRoute": true, "routes": routes}),
+    );
     let signed = rcgen::generate_simple_self_signed(vec!["registry.example.com".to_owned()]).unwrap();
     let (certificate, key) = (signed.cert.pem(), signed.signing_key.serialize_pem());
     go.route = Some((certificate.clone(), key.clone()));
     let data = json!({"tls.crt": certificate, "tls.key": key, "tls.cacrt": certificate});
-    lab.create(json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "stringData": data,
-                      "metadata": {"name": "public-tls", "namespace": names::NAMESPACE}}))
-        .await;
+    lab.create(
+        json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "stringData": data,
+                      "metadata": {"name": "public-tls", "namespace": names::NAMESPACE}}),
+    )
+    .await;
     go.create(&json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
         "metadata": {"name": names::DEFAULT_CLAIM, "namespace": names::NAMESPACE, "annotations": {names::OWNED_ANNOTATION: "true"}},
         "spec": {"accessModes": ["ReadWriteMany"], "storageClassName": "", "resources": {"requests": {"storage": "100Gi"}}}}))
         .await;
     course(&lab, &go).await;
-    let claim = lab.get(&operand(Kind::PersistentVolumeClaim, names::DEFAULT_CLAIM)).await.unwrap();
+    let claim = lab
+        .get(&operand(Kind::PersistentVolumeClaim, names::DEFAULT_CLAIM))
+        .await
+        .unwrap();
     assert_eq!(claim["metadata"].get("deletionTimestamp"), None);
     zones(&lab, json!(null)).await;
 }
@@ -320,15 +431,26 @@ async fn overrides_and_proxies_change_hands_without_a_pods_end() {
     let spec = json!({"httpProxy": "http://cluster.proxy.test:3128", "httpsProxy": "http://cluster.proxy.test:3129",
                       "noProxy": ".cluster.local"});
     lab.patch(&proxy, json!({"spec": spec})).await;
-    lab.until(&proxy, "told", |o| o.is_some_and(|o| o["status"]["noProxy"] == ".cluster.local")).await;
+    lab.until(&proxy, "told", |o| {
+        o.is_some_and(|o| o["status"]["noProxy"] == ".cluster.local")
+    })
+    .await;
     let overrides = json!({"deployment": {"annotations": {"tuning.example.com/profile": "fast"}}});
     let requests = json!({"read": {"maxRunning": 7, "maxWaitInQueue": "0s"}, "write": {"maxWaitInQueue": "0s"}});
-    let go = Go::new(&lab, OVERRIDES_PROXY, json!({"unsupportedConfigOverrides": overrides, "logLevel": "Debug", "readOnly": true,
-        "requests": requests, "proxy": {"http": "http://own.proxy.test:3128"}}));
+    let go = Go::new(
+        &lab,
+        OVERRIDES_PROXY,
+        json!({"unsupportedConfigOverrides": overrides, "logLevel": "Debug", "readOnly": true,
+        "requests": requests, "proxy": {"http": "http://own.proxy.test:3128"}}),
+    );
     course(&lab, &go).await;
     let live = lab.get(&deployment()).await.unwrap();
     assert_eq!(live["metadata"]["annotations"]["tuning.example.com/profile"], "fast");
-    lab.patch(&proxy, json!({"spec": {"httpProxy": null, "httpsProxy": null, "noProxy": null}})).await;
+    lab.patch(
+        &proxy,
+        json!({"spec": {"httpProxy": null, "httpsProxy": null, "noProxy": null}}),
+    )
+    .await;
 }
 
 /// An earlier release than ours: what it told, set and ran, and nobody does any more, goes; one rollout is due.
@@ -338,12 +460,17 @@ async fn what_an_earlier_release_left_goes_with_one_rollout() {
     lab.platform("Azure").await;
     let mut go = Go::new(&lab, EMPTY_DIR, json!({}));
     go.edit = |deployment| {
-        let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array_mut().unwrap();
+        let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+            .as_array_mut()
+            .unwrap();
         env.insert(3, json!({"name": "REGISTRY_FORMER_SETTING", "value": "on"}));
     };
     go.install().await;
     users_touch_everything(&lab).await;
-    let mut role = lab.get(&ObjectRef::new(Kind::ClusterRole, "", names::REGISTRY_CLUSTER_ROLE)).await.unwrap();
+    let mut role = lab
+        .get(&ObjectRef::new(Kind::ClusterRole, "", names::REGISTRY_CLUSTER_ROLE))
+        .await
+        .unwrap();
     role["rules"].as_array_mut().unwrap().truncate(3);
     go.put(&go::reference(&role), &role).await;
     go.create(&json!({"apiVersion": "batch/v1", "kind": "Job",
@@ -369,7 +496,10 @@ async fn what_an_earlier_release_left_goes_with_one_rollout() {
     assert_eq!(counts.get("write deployments image-registry"), Some(&1));
     assert_eq!(counts.get("write clusterroles system:registry"), Some(&1));
     let live = lab.get(&deployment()).await.unwrap();
-    assert!(!live.to_string().contains("REGISTRY_FORMER_SETTING\",\"value"), "{live}");
+    assert!(
+        !live.to_string().contains("REGISTRY_FORMER_SETTING\",\"value"),
+        "{live}"
+    );
     let sets = |all: &BTreeMap<String, String>| all.keys().filter(|name| name.matches('-').count() == 2).count();
     assert_eq!(sets(&running(&lab).await), sets(&before) + 1, "one rollout");
     users_fields_are_there(&lab).await;
@@ -388,7 +518,9 @@ async fn a_rollout_that_is_under_way_goes_on() {
     lab.cluster.pause_simulated_pods().unwrap();
     lab.edit(json!({"logLevel": "Debug"})).await;
     go.edit = |deployment| {
-        let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array_mut().unwrap();
+        let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+            .as_array_mut()
+            .unwrap();
         env.iter_mut().find(|e| e["name"] == "REGISTRY_LOG_LEVEL").unwrap()["value"] = json!("debug");
     };
     assert_eq!(go.pass().await, [format!("update {}", deployment())]);
@@ -401,13 +533,23 @@ async fn a_rollout_that_is_under_way_goes_on() {
     let (operator, counts) = take_over(&lab, SAME_IMAGE).await;
     assert_once(&counts);
     assert_eq!(counts.get("write deployments image-registry"), Some(&1));
-    let config = lab.until_config("in progress", |c| is(c, "Progressing", "True", "DeploymentNotCompleted")).await;
+    let config = lab
+        .until_config("in progress", |c| {
+            is(c, "Progressing", "True", "DeploymentNotCompleted")
+        })
+        .await;
     assert!(is(&config, "Available", "True", "MinimumAvailability"), "{config}");
-    assert_eq!(running(&lab).await.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+    assert_eq!(
+        running(&lab).await.keys().collect::<Vec<_>>(),
+        before.keys().collect::<Vec<_>>()
+    );
     lab.cluster.resume_simulated_pods().unwrap();
     lab.until_config("up", is_up).await;
     let after = running(&lab).await;
-    assert!(after.keys().all(|name| before.contains_key(name)), "{before:#?}\n{after:#?}");
+    assert!(
+        after.keys().all(|name| before.contains_key(name)),
+        "{before:#?}\n{after:#?}"
+    );
     assert!(operator.stop().await.success());
 }
 
@@ -435,18 +577,27 @@ async fn an_unmanaged_registry_is_left_alone() {
     only_what_is_always_there_is_written(&lab).await;
     assert_eq!(running(&lab).await, before);
     let live = lab.get(&deployment()).await.unwrap();
-    assert_eq!(live["metadata"]["annotations"][go::LEFT], "an override that was removed");
+    assert_eq!(
+        live["metadata"]["annotations"][go::LEFT],
+        "an override that was removed"
+    );
 }
 
 async fn only_what_is_always_there_is_written(lab: &Lab) {
     let config = lab.config().await;
     let (operator, counts) = take_over(lab, SAME_IMAGE).await;
     let allowed = [
-        "write daemonsets node-ca", "write cronjobs image-pruner", "write configs/status cluster",
-        "write clusteroperators/status image-registry", "write imagepruners/status cluster",
+        "write daemonsets node-ca",
+        "write cronjobs image-pruner",
+        "write configs/status cluster",
+        "write clusteroperators/status image-registry",
+        "write imagepruners/status cluster",
     ];
     assert_once(&counts);
-    assert!(counts.keys().all(|what| allowed.contains(&what.as_str())), "{counts:#?}");
+    assert!(
+        counts.keys().all(|what| allowed.contains(&what.as_str())),
+        "{counts:#?}"
+    );
     let now = lab.config().await;
     assert_eq!(now["spec"], config["spec"]);
     assert_eq!(now["status"]["storage"], config["status"]["storage"]);
@@ -463,10 +614,15 @@ async fn a_workload_whose_generation_is_not_recorded_is_written_once() {
     let (operator, _) = take_over(&lab, SAME_IMAGE).await;
     give_back(&lab, operator).await;
     let before = running(&lab).await;
-    lab.patch_status(&config_ref(), json!({"status": {"generations": []}})).await;
+    lab.patch_status(&config_ref(), json!({"status": {"generations": []}}))
+        .await;
     let (operator, counts) = take_over(&lab, SAME_IMAGE).await;
     assert_once(&counts);
-    for workload in ["write deployments image-registry", "write daemonsets node-ca", "write configs/status cluster"] {
+    for workload in [
+        "write deployments image-registry",
+        "write daemonsets node-ca",
+        "write configs/status cluster",
+    ] {
         assert_eq!(counts.get(workload), Some(&1), "{workload}: {counts:#?}");
     }
     assert_eq!(running(&lab).await, before);

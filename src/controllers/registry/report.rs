@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Ended, Interrupted, RESYNC, Registry};
-use crate::controllers::pace::without_words;
 use crate::api::registry_config::Storage;
 use crate::api::{Kind, ObjectRef};
 use crate::config::notice::Notice;
 use crate::config::resolve::{ManagementState, Reason, Rejection};
 use crate::config::snapshot::{Snapshot, Undecodable};
+use crate::controllers::pace::without_words;
 use crate::names;
 use crate::observe::Controller;
 use crate::status::conditions::{Status, Verdict};

@@ -1,6 +1,12 @@
 use serde_json::{Value, json};
 
-use super::{clear, reduced};
+use super::clear;
+use crate::api::managed_fields;
+use crate::names;
+
+fn reduced(managed: &Value) -> Option<Value> {
+    managed_fields::reduced(managed, names::FORMER_MANAGER)
+}
 
 fn metadata() -> Value {
     let set = |manager: &str, keys: &[&str]| {
@@ -8,7 +14,11 @@ fn metadata() -> Value {
         json!({"manager": manager, "operation": "Update", "fieldsV1": {"f:metadata": {"f:annotations": keys}}})
     };
     let go = [
-        "left.example.com/a", "wanted", "both", "deployment.kubernetes.io/revision", "deprecated.daemonset.template.generation",
+        "left.example.com/a",
+        "wanted",
+        "both",
+        "deployment.kubernetes.io/revision",
+        "deprecated.daemonset.template.generation",
         "imageregistry.operator.openshift.io/checksum",
     ];
     json!({
@@ -28,7 +38,10 @@ fn metadata() -> Value {
 }
 
 fn cleared(mut metadata: Value) -> Value {
-    clear(metadata.as_object_mut().unwrap(), &json!({"annotations": {"wanted": "x"}}));
+    clear(
+        metadata.as_object_mut().unwrap(),
+        &json!({"annotations": {"wanted": "x"}}),
+    );
     metadata
 }
 
