@@ -34,6 +34,7 @@ impl Scenario {
             objects,
             environment: Environment {
                 gates_version: String::new(),
+                node_ca_user: None,
                 registry_image: text_of(&about["environment"]["registryImage"]),
                 pruner_image: text_of(&about["environment"]["prunerImage"]),
                 operator_image: text_of(&about["environment"]["operatorImage"]),

@@ -1,7 +1,8 @@
 //! Plan to cluster: the only writer of operands. What cannot change anything is not sent.
 //!
-//! Updates carry the watched `resourceVersion`; only a conflict makes it read live.
+//! Updates carry the watched `resourceVersion` (workloads: `generation`, see [`amend`]); only a conflict makes it read live.
 
+mod amend;
 mod writer;
 
 use std::time::Duration;
@@ -188,7 +189,7 @@ async fn step(
     if reference.kind == Kind::Deployment
         && let Some(first) = plan::affinity_first(&desired.body, live)
     {
-        let written = writer.replace(reference, &first).await?;
+        let written = writer.amend(reference, live, &first).await?;
         note(
             &Desired {
                 drift: Drift::Named,
@@ -200,7 +201,11 @@ async fn step(
         );
         return Ok(());
     }
-    let written = writer.replace(reference, &drift::merged(desired, live, digest)).await?;
+    let wanted = drift::merged(desired, live, digest);
+    let written = match desired.drift {
+        Drift::Generation => writer.amend(reference, live, &wanted).await?,
+        Drift::Whole(_) | Drift::Named | Drift::Template => writer.replace(reference, &wanted).await?,
+    };
     note(desired, &written, "Updated", report);
     Ok(())
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
-use serde_json::Value;
+use kube::core::Status;
+use serde_json::{Value, json};
 
+use super::amend;
 use crate::api::{Kind, ObjectRef};
 
 /// How long one call may take.
@@ -41,6 +43,9 @@ impl From<kube::Error> for WriteError {
             kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() || status.code == 409 => {
                 Self::Conflict(status.message)
             }
+            // What the API server says of a JSON patch that does not apply, such as a test that fails; what is wrong with an
+            // object it names in causes.
+            kube::Error::Api(status) if status.code == 422 && no_causes(&status) => Self::Conflict(status.message),
             kube::Error::Api(status) if status.is_not_found() || status.code == 404 => Self::NotFound,
             kube::Error::Api(status) if status.is_forbidden() || status.code == 403 => Self::Forbidden(status.message),
             kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429 => {
@@ -50,6 +55,10 @@ impl From<kube::Error> for WriteError {
             other => Self::Transient(other.to_string()),
         }
     }
+}
+
+fn no_causes(status: &Status) -> bool {
+    status.details.as_ref().is_none_or(|details| details.causes.is_empty())
 }
 
 /// Told of every object that a write or a live read brought, so that the next pass sees it.
@@ -92,6 +101,17 @@ impl Writer {
         self.keep(reference, written)
     }
 
+    /// Changes an object from `live` to `wanted`, unless its spec was changed since `live` was seen; see [`super::amend`].
+    pub async fn amend(&self, reference: &ObjectRef, live: &Value, wanted: &Value) -> Result<Value, WriteError> {
+        let operations = amend::operations(live, wanted).into();
+        let operations = serde_json::from_value(operations).map_err(|error| WriteError::Refused(error.to_string()))?;
+        let patch: Patch<()> = Patch::Json(operations);
+        let api = self.api(reference);
+        let parameters = PatchParams::default();
+        let written = self.send(api.patch(&reference.name, &parameters, &patch)).await?;
+        self.keep(reference, written)
+    }
+
     /// Merge-patches an object; with `resource_version` only if it is still of that version.
     pub async fn merge(
         &self,
@@ -104,6 +124,19 @@ impl Writer {
         let parameters = PatchParams::default();
         let written = self.send(api.patch(&reference.name, &parameters, &patch)).await?;
         self.keep(reference, written)
+    }
+
+    /// Merge-patches the status of an object that nobody else writes; only if it is still the one with that `uid`.
+    pub async fn merge_own_status(
+        &self,
+        reference: &ObjectRef,
+        mut patch: Value,
+        uid: &str,
+    ) -> Result<Value, WriteError> {
+        if let Some(patch) = patch.as_object_mut() {
+            patch.insert("metadata".to_owned(), json!({ "uid": uid }));
+        }
+        self.merge_status(reference, patch, None).await
     }
 
     /// Merge-patches the status of an object; with `resource_version` only if it is still of that version.

@@ -13,4 +13,6 @@ pub struct Environment {
     pub release_version: String,
     /// Version whose feature gates count (`OPERATOR_IMAGE_VERSION`); may be empty, then all gates are off.
     pub gates_version: String,
+    /// User id of node-ca (`NODE_CA_RUN_AS_USER`); `None` is the default.
+    pub node_ca_user: Option<u32>,
 }

@@ -140,6 +140,7 @@ pub async fn run(runtime: Runtime) -> Result<(), String> {
         operator_image: runtime.environment.operator_image.clone(),
         release_version: runtime.environment.release_version.clone(),
         gates_version: runtime.environment.operator_image_version.clone(),
+        node_ca_user: runtime.environment.node_ca_user,
     };
     let world = World::start(runtime.client.clone(), environment);
     let claim = runtime.claim.clone();

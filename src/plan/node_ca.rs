@@ -39,6 +39,9 @@ pub fn node_ca(environment: &Environment) -> Desired {
         .with_immutable(&["/spec/selector"])
 }
 
+/// User id of node-ca where the operator's environment names no other.
+const USER: u32 = 1001;
+
 fn pod(environment: &Environment) -> Value {
     json!({
         // Works before the pods' network does.
@@ -56,7 +59,7 @@ fn pod(environment: &Environment) -> Value {
             // The host's directory belongs to root's group.
             "securityContext": {
                 "privileged": true,
-                "runAsUser": 1001,
+                "runAsUser": environment.node_ca_user.unwrap_or(USER),
                 "runAsGroup": 0,
                 "readOnlyRootFilesystem": true,
             },

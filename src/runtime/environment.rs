@@ -9,6 +9,17 @@ use super::secret::Secret;
 #[error("environment variable {0} must be set and not be empty: it is the image of {1}")]
 pub struct MissingVariable(&'static str, &'static str);
 
+/// Why the environment cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum EnvironmentError {
+    /// A variable is missing.
+    #[error(transparent)]
+    Missing(#[from] MissingVariable),
+    /// `NODE_CA_RUN_AS_USER` is no user id.
+    #[error("environment variable NODE_CA_RUN_AS_USER is {0:?}: it must be a user id, 0 or more")]
+    NoUserId(String),
+}
+
 /// What the environment said at the start; an empty variable is as an absent one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessEnvironment {
@@ -26,6 +37,9 @@ pub struct ProcessEnvironment {
     pub watch_namespace: Option<String>,
     /// `POD_NAME`: our own pod, whose owner gets the events.
     pub pod_name: Option<String>,
+    /// `NODE_CA_RUN_AS_USER`: user id of node-ca; needed where the host's `/etc/docker/certs.d` does not belong to root's
+    /// group.
+    pub node_ca_user: Option<u32>,
     /// `AZURE_ENVIRONMENT_FILEPATH`: where the endpoints of an Azure Stack cloud are written.
     pub azure_environment_filepath: Option<PathBuf>,
     /// `MANAGED_AZURE_HCP_CREDENTIALS_FILE_PATH`: managed identity of a hosted control plane on Azure.
@@ -47,14 +61,14 @@ pub struct ProxyVariables {
 
 impl ProcessEnvironment {
     /// Reads the process's environment. Values that are not UTF-8 count as absent.
-    pub fn from_process() -> Result<Self, MissingVariable> {
+    pub fn from_process() -> Result<Self, EnvironmentError> {
         let known =
             env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self::from_variables(known)
     }
 
     /// Reads the given variables.
-    pub fn from_variables(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, MissingVariable> {
+    pub fn from_variables(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, EnvironmentError> {
         let mut set: BTreeMap<String, String> = variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         let mut take = |name: &str| set.remove(name);
         Ok(Self {
@@ -65,6 +79,9 @@ impl ProcessEnvironment {
             image_pruner: take("IMAGE_PRUNER").ok_or(MissingVariable("IMAGE_PRUNER", "the image pruner"))?,
             watch_namespace: take("WATCH_NAMESPACE"),
             pod_name: take("POD_NAME"),
+            node_ca_user: take("NODE_CA_RUN_AS_USER")
+                .map(|id| id.parse().map_err(|_| EnvironmentError::NoUserId(id)))
+                .transpose()?,
             azure_environment_filepath: take("AZURE_ENVIRONMENT_FILEPATH").map(PathBuf::from),
             azure_hcp_credentials_filepath: take("MANAGED_AZURE_HCP_CREDENTIALS_FILE_PATH").map(PathBuf::from),
             proxy: ProxyVariables {
@@ -80,7 +97,7 @@ impl ProcessEnvironment {
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<ProcessEnvironment, MissingVariable> {
+    fn read(pairs: &[(&str, &str)]) -> Result<ProcessEnvironment, EnvironmentError> {
         ProcessEnvironment::from_variables(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
     }
 
@@ -95,6 +112,19 @@ mod tests {
             let empty: Vec<_> = rest.into_iter().chain([(missing, "")]).collect();
             assert!(read(&empty).unwrap_err().to_string().contains(&format!(" {missing} ")));
         }
+    }
+
+    #[test]
+    fn the_user_of_node_ca_is_a_number_or_refused() {
+        let of = |id| read(&[IMAGES.as_slice(), &[("NODE_CA_RUN_AS_USER", id)]].concat());
+        assert_eq!(of("0").unwrap().node_ca_user, Some(0));
+        assert_eq!(of("").unwrap().node_ca_user, None);
+        assert!(
+            of("root")
+                .unwrap_err()
+                .to_string()
+                .contains("NODE_CA_RUN_AS_USER is \"root\"")
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@
 mod support;
 
 mod go;
+mod words;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
 use support::operator::Operator;
 use support::{Lab, config_ref, is, is_up, lab, operand, simulated};
+use words::condition;
 
 const EMPTY_DIR: &str = include_str!("../data/takeover/deployment-emptydir.yaml");
 const CLAIM_ZONED: &str = include_str!("../data/takeover/deployment-pvc-zoned.yaml");
@@ -128,7 +130,7 @@ async fn users_touch_everything(lab: &Lab) {
         lab.patch(&reference, patch).await;
     }
     let mut status = lab.config().await["status"].clone();
-    let foreign = go::condition("ExampleAudited", "True", "Audited", "by somebody else");
+    let foreign = condition("ExampleAudited", "True", "Audited", "by somebody else");
     status["conditions"].as_array_mut().unwrap().push(foreign);
     lab.patch_status(&config_ref(), json!({"status": status})).await;
     lab.patch(
@@ -479,8 +481,8 @@ async fn what_an_earlier_release_left_goes_with_one_rollout() {
         .await;
     let mut status = lab.config().await["status"].clone();
     let conditions = status["conditions"].as_array_mut().unwrap();
-    conditions.push(go::condition("AzurePathFixProgressing", "False", "AsExpected", ""));
-    conditions.push(go::condition("AzurePathFixControllerDegraded", "False", "", ""));
+    conditions.push(condition("AzurePathFixProgressing", "False", "AsExpected", ""));
+    conditions.push(condition("AzurePathFixControllerDegraded", "False", "", ""));
     for condition in conditions.iter_mut().filter(|c| c["type"] != "ExampleAudited") {
         condition.as_object_mut().unwrap().remove("reason");
     }

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::time::Instant;
 
+use super::claims::ClaimWriter;
 use super::report::Outcome;
 use super::{Ended, Generations, Interrupted, Registry};
 use crate::api::{Config, Kind, ObjectRef};
-use crate::apply::{self, WriteError, Writer};
+use crate::apply;
 use crate::config::facts::StorageFacts;
 use crate::config::resolve::{self, ManagementState, Reason, Rejection, Resolved};
 use crate::config::snapshot::Snapshot;
@@ -17,8 +17,8 @@ use crate::names;
 use crate::observe::Controller;
 use crate::plan::{self, Inputs, Plan, certificates, settle};
 use crate::status::judge::Failing;
+use crate::storage;
 use crate::storage::fault::{Class, Fault};
-use crate::storage::{self, Claims, Creation};
 
 impl Registry {
     pub(super) async fn manage(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {
@@ -98,10 +98,11 @@ impl Registry {
         let mut wrote = false;
         let mut notices = Vec::new();
         loop {
-            let claims = ClaimWriter {
-                writer: &self.context.writer,
-            };
+            let claims = ClaimWriter::new(&self.context.writer, &config);
             let mut stored = storage::ensure(&config, &snapshot, &claims).await;
+            if claims.is_stale() {
+                return Err(Interrupted::Stale);
+            }
             let record = stored.record.take().unwrap_or_default();
             let recorded;
             (config, snapshot, recorded) = self.store(config, snapshot, record).await?;
@@ -191,34 +192,5 @@ pub(super) fn permanent(rejection: Rejection) -> Failing {
     Failing::Permanent {
         reason: rejection.reason,
         message: rejection.message,
-    }
-}
-
-/// Claims, written as everything else is: only while this process leads.
-pub(super) struct ClaimWriter<'a> {
-    pub(super) writer: &'a Writer,
-}
-
-impl Claims for ClaimWriter<'_> {
-    async fn create_claim(&self, claim: &Value) -> Result<Creation, Fault> {
-        let name = claim
-            .pointer("/metadata/name")
-            .and_then(Value::as_str)
-            .unwrap_or(names::DEFAULT_CLAIM);
-        let reference = ObjectRef::new(Kind::PersistentVolumeClaim, names::NAMESPACE, name);
-        match self.writer.create(&reference, claim).await {
-            Ok(_) => Ok(Creation::Created),
-            Err(WriteError::Conflict(_)) => Ok(Creation::AlreadyExists),
-            Err(error @ (WriteError::Refused(_) | WriteError::Forbidden(_))) => Err(Fault::config(error.to_string())),
-            Err(error) => Err(Fault::transient(error.to_string())),
-        }
-    }
-
-    async fn delete_claim(&self, name: &str, uid: &str) -> Result<(), Fault> {
-        let reference = ObjectRef::new(Kind::PersistentVolumeClaim, names::NAMESPACE, name);
-        self.writer
-            .delete(&reference, Some(uid))
-            .await
-            .map_err(|error| Fault::transient(error.to_string()))
     }
 }

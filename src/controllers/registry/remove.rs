@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::manage::ClaimWriter;
+use super::claims::ClaimWriter;
 use super::report::Outcome;
 use super::{Ended, Interrupted, Registry};
 use crate::api::Config;
@@ -19,6 +19,9 @@ use crate::storage;
 
 /// How long a removal that waits for pods rests at most before it looks again; a pod that goes triggers a pass anyway.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
+/// What was deleted is mostly gone at once; the watch tells of the rest.
+const NEXT_STAGE: Duration = Duration::from_millis(50);
 
 impl Registry {
     pub(super) async fn remove(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {
@@ -82,6 +85,7 @@ impl Registry {
                 return self.report(&snapshot, outcome).await.map(|ended| (ended, false));
             }
         }
+        let mut again = None;
         let mut done = stage.delete.is_empty() && stage.objects_gone && stage.pods_gone;
         let mut snapshot = Snapshot {
             objects: self.context.world.snapshot().objects,
@@ -94,10 +98,12 @@ impl Registry {
         };
         // Unmanaged and deleted: the storage is not ours to look at, let alone to touch.
         if done && !(deleting && state == ManagementState::Unmanaged) {
-            let claims = ClaimWriter {
-                writer: &self.context.writer,
-            };
+            let claims = ClaimWriter::new(&self.context.writer, &config);
             let mut removed = storage::remove(&config, &snapshot, &claims, deleting).await;
+            if claims.is_stale() {
+                return Err(Interrupted::Stale);
+            }
+            again = removed.wait.as_ref().map(|(after, _)| *after);
             let record = removed.record.take().unwrap_or_default();
             (_, snapshot, _) = self.store(config, snapshot, record).await?;
             outcome.storage = removed.status_storage.take();
@@ -115,11 +121,12 @@ impl Registry {
         }
         let mut ended = self.report(&snapshot, outcome).await?;
         if !done {
-            ended.again = ended.again.min(if stage.delete.is_empty() {
+            let stage_again = if stage.delete.is_empty() {
                 LOOK_AGAIN
             } else {
-                Duration::from_millis(50)
-            });
+                NEXT_STAGE
+            };
+            ended.again = ended.again.min(again.unwrap_or(stage_again));
         }
         Ok((ended, done))
     }

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::node_ca;
+use crate::config::environment::Environment;
 use crate::plan::drift::{differs, merged};
 use crate::plan::fixture::{merge, snapshot};
 
@@ -64,4 +65,21 @@ fn tolerations_removed_by_hand_come_back() {
     );
     assert!(differs(&desired, &live, Some(4)));
     assert_eq!(merged(&desired, &live, None)["spec"], desired.body["spec"]);
+}
+
+#[test]
+fn the_operators_environment_may_name_another_user() {
+    let environment = Environment {
+        node_ca_user: Some(0),
+        ..Environment::default()
+    };
+    let user = "/spec/template/spec/containers/0/securityContext/runAsUser";
+    assert_eq!(
+        super::node_ca(&environment).body.pointer(user),
+        Some(&serde_json::json!(0))
+    );
+    assert_eq!(
+        super::node_ca(&Environment::default()).body.pointer(user),
+        Some(&serde_json::json!(1001))
+    );
 }

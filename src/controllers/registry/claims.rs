@@ -1,0 +1,89 @@
+//! What a storage step may do with claims: written as everything else is, only while this process leads, and only for the
+//! newest Config.
+
+use std::cell::Cell;
+
+use serde_json::Value;
+
+use crate::api::{Config, Kind, ObjectRef};
+use crate::apply::{WriteError, Writer};
+use crate::names;
+use crate::storage::fault::Fault;
+use crate::storage::{Claims, Creation};
+
+/// Writes claims on behalf of one version of the Config. Before its first write it reads the Config live: a claim that an
+/// administrator does not want any more is neither made nor, far worse, deleted.
+pub(super) struct ClaimWriter<'a> {
+    writer: &'a Writer,
+    version: Option<String>,
+    state: Cell<State>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Unread,
+    Newest,
+    Stale,
+}
+
+impl<'a> ClaimWriter<'a> {
+    pub(super) fn new(writer: &'a Writer, config: &Config) -> Self {
+        Self {
+            writer,
+            version: config.metadata.resource_version.clone(),
+            state: Cell::new(State::Unread),
+        }
+    }
+
+    /// Whether the Config has changed, and a write was therefore not done.
+    pub(super) fn is_stale(&self) -> bool {
+        self.state.get() == State::Stale
+    }
+
+    async fn confirm(&self) -> Result<(), Fault> {
+        if self.state.get() == State::Unread {
+            let config = ObjectRef::new(Kind::Config, "", names::CLUSTER);
+            let live = self.writer.read(&config).await.map_err(|error| transient(&error))?;
+            let version = live
+                .as_ref()
+                .and_then(|l| l.pointer("/metadata/resourceVersion"))
+                .and_then(Value::as_str);
+            let newest = version == self.version.as_deref();
+            self.state.set(if newest { State::Newest } else { State::Stale });
+        }
+        if self.is_stale() {
+            return Err(Fault::transient("the Config was changed at the same time"));
+        }
+        Ok(())
+    }
+}
+
+fn transient(error: &WriteError) -> Fault {
+    Fault::transient(error.to_string())
+}
+
+impl Claims for ClaimWriter<'_> {
+    async fn create_claim(&self, claim: &Value) -> Result<Creation, Fault> {
+        self.confirm().await?;
+        let name = claim
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or(names::DEFAULT_CLAIM);
+        let reference = ObjectRef::new(Kind::PersistentVolumeClaim, names::NAMESPACE, name);
+        match self.writer.create(&reference, claim).await {
+            Ok(_) => Ok(Creation::Created),
+            Err(WriteError::Conflict(_)) => Ok(Creation::AlreadyExists),
+            Err(error @ (WriteError::Refused(_) | WriteError::Forbidden(_))) => Err(Fault::config(error.to_string())),
+            Err(error) => Err(transient(&error)),
+        }
+    }
+
+    async fn delete_claim(&self, name: &str, uid: &str) -> Result<(), Fault> {
+        self.confirm().await?;
+        let reference = ObjectRef::new(Kind::PersistentVolumeClaim, names::NAMESPACE, name);
+        self.writer
+            .delete(&reference, Some(uid))
+            .await
+            .map_err(|error| transient(&error))
+    }
+}
