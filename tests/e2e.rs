@@ -222,6 +222,7 @@ impl Scenario {
     /// Pushed from one node and pulled to another, whole, it is the same image.
     async fn push_and_pull(&self, host: &str, sample: &Sample) {
         let reference = sample.at(host);
+        install::nodes_trust(self.lab.cluster, host).await.unwrap();
         self.crane("node1", &["push", &sample.layout.display().to_string(), &reference])
             .await;
         assert_eq!(self.crane("node2", &["digest", &reference]).await, sample.digest);
@@ -236,7 +237,7 @@ impl Scenario {
         self.say(&format!("pushed to and pulled from {host}"));
     }
 
-    /// The kubelet pulls by the Service's name, trusting what the platform trusts for it.
+    /// The kubelet pulls by the Service's name; it trusts the registry because node-ca ran.
     async fn a_pod_runs(&self, sample: &Sample) {
         let name = format!("runs-{}", sample.name);
         let pod = json!({

@@ -140,8 +140,7 @@ async fn write(context: &Context, snapshot: &Snapshot, object: &Value, verdicts:
     let Some(patch) = pruner::status_patch(&stored, generation, verdicts, snapshot.now) else {
         return Ok(());
     };
-    let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-    match context.writer.merge_status(&reference(), patch, version).await {
+    match context.writer.merge_status(&reference(), object, &patch).await {
         Ok(_) => Ok(()),
         Err(error) => Err(context.refused(&reference(), error).await),
     }

@@ -16,7 +16,11 @@ use super::{claims, cluster, up};
 /// When these were asked for.
 fn times(proxy: &Proxy, method: &Method, end: &str) -> Vec<Instant> {
     let asked = proxy.asked();
-    asked.iter().filter(|asked| asked.is(method, end)).map(|asked| asked.at).collect()
+    asked
+        .iter()
+        .filter(|asked| asked.is(method, end))
+        .map(|asked| asked.at)
+        .collect()
 }
 
 // workload 9
@@ -42,17 +46,32 @@ async fn an_object_that_cannot_be_written_is_reported_and_retried_and_stops_no_o
     for name in [names::REGISTRY_CLUSTER_ROLE, names::REGISTRY_NETWORK_POLICY] {
         assert!(message.contains(name), "{message}");
     }
-    assert!(lab.get(&operand(Kind::PodDisruptionBudget, names::REGISTRY)).await.is_some());
+    assert!(
+        lab.get(&operand(Kind::PodDisruptionBudget, names::REGISTRY))
+            .await
+            .is_some()
+    );
     // Each wait is longer than the one before it; what else happens meanwhile may bring a pass of its own.
-    let tries = |asked: &[Asked]| asked.iter().filter(|asked| asked.is(&Method::POST, "/networkpolicies")).count();
+    let tries = |asked: &[Asked]| {
+        asked
+            .iter()
+            .filter(|asked| asked.is(&Method::POST, "/networkpolicies"))
+            .count()
+    };
     let tried = tries(&proxy.asked());
-    proxy.until("four more attempts", |asked| tries(asked) >= tried + 4).await;
+    proxy
+        .until("four more attempts", |asked| tries(asked) >= tried + 4)
+        .await;
     let times = times(&proxy, &Method::POST, "/networkpolicies");
     let waits: Vec<_> = times[tried..].windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(waits.is_sorted() && waits[2] >= waits[0] * 2, "{waits:?}");
     proxy.pass();
     up(&lab).await;
-    assert!(lab.get(&operand(Kind::NetworkPolicy, names::REGISTRY_NETWORK_POLICY)).await.is_some());
+    assert!(
+        lab.get(&operand(Kind::NetworkPolicy, names::REGISTRY_NETWORK_POLICY))
+            .await
+            .is_some()
+    );
     operator.kill().await;
 }
 
@@ -67,20 +86,43 @@ async fn a_conflict_is_tried_four_times_with_fresh_reads_and_then_later() {
     let service = operand(Kind::Service, names::REGISTRY);
     let end = format!("/services/{}", names::REGISTRY);
     let update = end.clone();
-    proxy.rule(move |asked| if asked.is(&Method::PUT, &update) { Fault::Refuse(409) } else { Fault::Pass });
-    lab.patch(&service, json!({"spec": {"sessionAffinity": "ClientIP"}, "metadata": {"labels": {"docker-registry": "no"}}})).await;
+    proxy.rule(move |asked| {
+        if asked.is(&Method::PUT, &update) {
+            Fault::Refuse(409)
+        } else {
+            Fault::Pass
+        }
+    });
+    lab.patch(
+        &service,
+        json!({"spec": {"sessionAffinity": "ClientIP"}, "metadata": {"labels": {"docker-registry": "no"}}}),
+    )
+    .await;
     let puts = |asked: &[Asked]| asked.iter().filter(|asked| asked.is(&Method::PUT, &end)).count();
-    proxy.until("the attempts of three passes", |asked| puts(asked) >= 12).await;
+    proxy
+        .until("the attempts of three passes", |asked| puts(asked) >= 12)
+        .await;
     proxy.pass();
     let asked = proxy.asked();
-    let of_service: Vec<_> = asked.iter().filter(|asked| asked.path.ends_with(&end)).take(23).collect();
+    let of_service: Vec<_> = asked
+        .iter()
+        .filter(|asked| asked.path.ends_with(&end))
+        .take(23)
+        .collect();
     let methods: Vec<_> = of_service.iter().take(8).map(|asked| asked.method.as_str()).collect();
     assert_eq!(methods, ["PUT", "GET", "PUT", "GET", "PUT", "GET", "PUT", "PUT"]);
     // From the end of one pass to the begin of the next.
-    let first: Vec<_> = of_service.iter().filter(|asked| asked.method == Method::PUT).map(|asked| asked.at).collect();
+    let first: Vec<_> = of_service
+        .iter()
+        .filter(|asked| asked.method == Method::PUT)
+        .map(|asked| asked.at)
+        .collect();
     let (wait, next) = (first[4] - first[3], first[8] - first[7]);
     assert!(wait >= Duration::from_millis(150) && next > wait, "{wait:?}, {next:?}");
-    lab.until(&service, "put right", |s| s.is_some_and(|s| s["metadata"]["labels"]["docker-registry"] == "default")).await;
+    lab.until(&service, "put right", |s| {
+        s.is_some_and(|s| s["metadata"]["labels"]["docker-registry"] == "default")
+    })
+    .await;
     up(&lab).await;
     operator.kill().await;
 }

@@ -41,12 +41,19 @@ async fn removed(lab: &Lab) {
 
 /// A user's Config: Managed, a claim that the operator makes, two replicas; and a volume that fits.
 async fn claims(lab: &Lab) -> Value {
-    lab.volume("volume", json!({"accessModes": ["ReadWriteMany"], "storageClassName": ""})).await;
+    lab.volume(
+        "volume",
+        json!({"accessModes": ["ReadWriteMany"], "storageClassName": ""}),
+    )
+    .await;
     let mut config = Lab::managed(json!({"pvc": {"claim": ""}}));
     config["spec"]["replicas"] = json!(2);
     config
 }
 
 fn claim() -> ObjectRef {
-    support::operand(image_registry_operator::api::Kind::PersistentVolumeClaim, names::DEFAULT_CLAIM)
+    support::operand(
+        image_registry_operator::api::Kind::PersistentVolumeClaim,
+        names::DEFAULT_CLAIM,
+    )
 }

@@ -147,7 +147,10 @@ impl Course<'_> {
         let log = self.requests();
         for (what, history) in [("Config", &self.configs), ("ClusterOperator", &self.operators)] {
             let versions = history.versions();
-            let counted = versions.iter().map(|(_, object)| object).skip_while(|object| !begins(object));
+            let counted = versions
+                .iter()
+                .map(|(_, object)| object)
+                .skip_while(|object| !begins(object));
             assert_eq!(reversals(counted), Vec::<String>::new(), "of the {what}");
         }
         assert!(log.denied().is_empty(), "denied: {}", log.denied());
@@ -207,10 +210,16 @@ impl Course<'_> {
                 // It turns normal only when every input is there; one that is not normal counts at once.
                 let abnormal = statuses.iter().any(|status| status != normal);
                 let missing = AWAITED.iter().any(|awaited| {
-                    awaited.ends_with(type_) && !awaited.starts_with("ImagePruner") && status(config, awaited).is_empty()
+                    awaited.ends_with(type_)
+                        && !awaited.starts_with("ImagePruner")
+                        && status(config, awaited).is_empty()
                 });
                 if abnormal || !missing {
-                    assert_eq!(status(told, type_) != normal, abnormal, "{type_} a second later, of {statuses:?}");
+                    assert_eq!(
+                        status(told, type_) != normal,
+                        abnormal,
+                        "{type_} a second later, of {statuses:?}"
+                    );
                 }
             }
         }
@@ -222,5 +231,7 @@ fn inputs(config: &Value, type_: &str) -> Vec<String> {
     let conditions = config.pointer("/status/conditions").and_then(Value::as_array);
     let all = conditions.into_iter().flatten();
     let of_type = all.filter(|condition| condition["type"].as_str().is_some_and(|t| t.ends_with(type_)));
-    of_type.map(|condition| condition["status"].as_str().unwrap().to_owned()).collect()
+    of_type
+        .map(|condition| condition["status"].as_str().unwrap().to_owned())
+        .collect()
 }

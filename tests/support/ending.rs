@@ -58,18 +58,30 @@ impl Lab {
         all.insert(reference.to_string(), map.unwrap_or_default());
         let sets = self.replica_sets().list(&Default::default()).await.unwrap().items.len();
         all.insert("ReplicaSets".to_owned(), sets.into());
-        all.insert("Pods".to_owned(), self.list(Kind::Pod, names::NAMESPACE).await.len().into());
+        all.insert(
+            "Pods".to_owned(),
+            self.list(Kind::Pod, names::NAMESPACE).await.len().into(),
+        );
         all
     }
 }
 
 /// What is in one and not, or not so, in the other.
 pub fn difference(one: &Ending, other: &Ending) -> Option<String> {
-    let names = one.keys().chain(other.keys()).collect::<std::collections::BTreeSet<_>>();
+    let names = one
+        .keys()
+        .chain(other.keys())
+        .collect::<std::collections::BTreeSet<_>>();
     let differs = names.into_iter().filter(|name| one.get(*name) != other.get(*name));
     let show = |value: Option<&Value>| value.map_or("absent".to_owned(), |v| serde_json::to_string_pretty(v).unwrap());
     let lines: Vec<_> = differs
-        .map(|name| format!("{name} is\n{}\ninstead of\n{}", show(one.get(name)), show(other.get(name))))
+        .map(|name| {
+            format!(
+                "{name} is\n{}\ninstead of\n{}",
+                show(one.get(name)),
+                show(other.get(name))
+            )
+        })
         .collect();
     (!lines.is_empty()).then(|| lines.join("\n"))
 }

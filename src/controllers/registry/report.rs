@@ -135,9 +135,8 @@ impl Registry {
             return Ok(Some(left));
         }
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
-        let version = config.pointer("/metadata/resourceVersion").and_then(Value::as_str);
         let patch = config_status::merge_patch(stored, next);
-        self.context.writer.merge_status(&reference, patch, version).await?;
+        self.context.writer.merge_status(&reference, config, &patch).await?;
         self.pace.wrote();
         self.context.world.trigger(Controller::ClusterOperator);
         Ok(None)

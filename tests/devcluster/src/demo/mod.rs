@@ -46,18 +46,17 @@ pub(crate) async fn run(arguments: Demo) -> Result<()> {
     devcluster::check_real_nodes(&arguments.name)?;
     let story = Story::begin();
     // Dropping the cluster in the middle of the play removes it.
-    let cluster = tokio::select! {
-        cluster = story.play(&arguments.name, &operator) => cluster?,
+    let (cluster, conditions) = tokio::select! {
+        played = story.play(&arguments.name, &operator) => played?,
         () = interrupted() => bail!("interrupted; nothing is left of the cluster"),
     };
     story.tell("Done: the registry is available; an image was pushed, pulled and run.")?;
     if stay {
-        let told = Conditions::follow(&cluster, story.began).await?;
         try_next(&cluster, &arguments.name)?;
         interrupted().await;
-        drop(told);
         story.tell("Removing the cluster")?;
     }
+    drop(conditions);
     cluster.down().await
 }
 
@@ -89,7 +88,7 @@ impl Story {
         print(&format!("{:9} {what}", ""))
     }
 
-    async fn play(&self, name: &str, operator: &Path) -> Result<Cluster> {
+    async fn play(&self, name: &str, operator: &Path) -> Result<(Cluster, Conditions)> {
         self.tell(
             "Programs: etcd, Kubernetes, containerd, a registry, ... (built from source the first time, then kept)",
         )?;
@@ -103,15 +102,16 @@ impl Story {
             ..Options::default()
         };
         let cluster = Cluster::up(options).await?;
-        let result = self.play_on(&cluster, operator).await;
-        if let Err(error) = result {
-            let kept = cluster.down_keeping_logs().await?;
-            return Err(error.context(format!("the demo failed; logs are in {}", kept.display())));
+        match self.play_on(&cluster, operator).await {
+            Ok(conditions) => Ok((cluster, conditions)),
+            Err(error) => {
+                let kept = cluster.down_keeping_logs().await?;
+                Err(error.context(format!("the demo failed; logs are in {}", kept.display())))
+            }
         }
-        Ok(cluster)
     }
 
-    async fn play_on(&self, cluster: &Cluster, operator: &Path) -> Result<()> {
+    async fn play_on(&self, cluster: &Cluster, operator: &Path) -> Result<Conditions> {
         self.tell("Images of operator and registry, packed and loaded into the nodes")?;
         install::load_images(cluster, operator).await?;
         self.tell(
@@ -131,16 +131,18 @@ impl Story {
         conditions.until("Available", "True", "Ready", LIMIT).await?;
         conditions.until("Progressing", "False", "Ready", LIMIT).await?;
 
+        install::nodes_trust(cluster, REGISTRY).await?;
         let pushed = self.push(cluster).await?;
         self.pull(cluster, "node2", REGISTRY, &pushed).await?;
         self.tell("The registry opens to the world")?;
         self.edit(cluster, &json!({ "defaultRoute": true })).await?;
         let host = self.route(cluster).await?;
+        install::nodes_trust(cluster, &host).await?;
         self.pull(cluster, "node3", &host, &pushed).await?;
         self.run_pod(cluster, &pushed).await?;
         // For who switches to storage that lasts.
         cluster.host_volume("images", &["ReadWriteMany"]).await?;
-        Ok(())
+        Ok(conditions)
     }
 
     /// As `oc patch` does it.
