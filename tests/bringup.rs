@@ -311,8 +311,7 @@ async fn a_settled_cluster_costs_nothing_and_a_deleted_deployment_is_back_at_onc
     let operator = restart_writes_nothing(&lab, operator).await;
     deleted_deployment_comes_back(&lab).await;
 
-    // Events and the last status of what was just done.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    comes_to_rest(&lab).await;
     let passes = operator.passes("registry").await;
     assert!(passes > 0);
     let mark = lab.cluster.mark().unwrap();
@@ -333,6 +332,19 @@ async fn a_settled_cluster_costs_nothing_and_a_deleted_deployment_is_back_at_onc
     let version = |config: &Value| text(config, "/metadata/resourceVersion");
     assert_eq!(version(&lab.config().await), version(&touched));
     operator.kill().await;
+}
+
+/// Waits until all is told of what was done: events go out at their own pace.
+async fn comes_to_rest(lab: &Lab) {
+    loop {
+        let mark = lab.cluster.mark().unwrap();
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        let log = audit::Log::read_since(lab.cluster.audit_log(), mark).unwrap();
+        let ours = log.by_service_account(names::NAMESPACE, "cluster-image-registry-operator");
+        if ours.counted().filter(|event| event.resource != "leases").is_empty() {
+            return;
+        }
+    }
 }
 
 /// A restart on a settled cluster: the lease and the event that tells of it.
