@@ -32,7 +32,7 @@ const OPERATOR: &str = names::OPERATOR_DEPLOYMENT;
 const REGISTRY: &str = "image-registry.openshift-image-registry.svc:5000";
 const CLAIM: &str = "registry-images";
 
-// workload 2
+// lifecycle 45, 48; storage-volumes 20; deploy 19
 #[tokio::test]
 async fn the_operator_in_a_pod_brings_up_a_registry_from_which_the_cluster_runs_an_image() {
     assert!(
@@ -222,6 +222,7 @@ impl Scenario {
     /// Pushed from one node and pulled to another, whole, it is the same image.
     async fn push_and_pull(&self, host: &str, sample: &Sample) {
         let reference = sample.at(host);
+        install::nodes_trust(self.lab.cluster, host).await.unwrap();
         self.crane("node1", &["push", &sample.layout.display().to_string(), &reference])
             .await;
         assert_eq!(self.crane("node2", &["digest", &reference]).await, sample.digest);
@@ -236,7 +237,7 @@ impl Scenario {
         self.say(&format!("pushed to and pulled from {host}"));
     }
 
-    /// The kubelet pulls by the Service's name, trusting what the platform trusts for it.
+    /// The kubelet pulls by the Service's name; it trusts the registry because node-ca ran.
     async fn a_pod_runs(&self, sample: &Sample) {
         let name = format!("runs-{}", sample.name);
         let pod = json!({
@@ -389,7 +390,8 @@ impl Scenario {
     /// Everything goes but what is the administrator's.
     async fn removed(&self, data: &Path, sample: &Sample) {
         self.lab.edit(json!({"managementState": "Removed"})).await;
-        self.lab
+        let config = self
+            .lab
             .until_config("removed", |c| {
                 is(c, "Available", "True", "Removed") && is(c, "Progressing", "False", "Removed")
             })
@@ -399,10 +401,23 @@ impl Scenario {
             operand(Kind::Deployment, names::REGISTRY),
             operand(Kind::Service, names::REGISTRY),
             operand(Kind::Route, names::DEFAULT_ROUTE),
+            operand(Kind::Secret, names::PRIVATE_SECRET),
+            operand(Kind::Secret, names::PULL_SECRET_COPY),
+            operand(Kind::PodDisruptionBudget, names::REGISTRY),
             operand(Kind::ServiceAccount, names::REGISTRY_SERVICE_ACCOUNT),
+            operand(Kind::NetworkPolicy, names::REGISTRY_NETWORK_POLICY),
+            ObjectRef::new(Kind::ClusterRole, "", names::REGISTRY_CLUSTER_ROLE),
+            ObjectRef::new(Kind::ClusterRoleBinding, "", names::REGISTRY_CLUSTER_ROLE_BINDING),
         ] {
             assert!(self.lab.get(&reference).await.is_none(), "{reference}");
         }
+        assert!(
+            self.lab
+                .get(&operand(Kind::ConfigMap, names::CERTIFICATES_MAP))
+                .await
+                .is_some()
+        );
+        assert_eq!(config["status"]["storage"], json!({}));
         let claim = self
             .lab
             .get(&operand(Kind::PersistentVolumeClaim, CLAIM))

@@ -1,8 +1,9 @@
 //! Plan to cluster: the only writer of operands. What cannot change anything is not sent.
 //!
-//! Updates carry the watched `resourceVersion` (workloads: `generation`, see [`amend`]); only a conflict makes it read live.
+//! Updates count on what was watched: the spec, or the `resourceVersion` where there is none. Only a conflict makes it read
+//! live.
 
-mod amend;
+mod patch;
 mod writer;
 
 use std::time::Duration;
@@ -189,7 +190,7 @@ async fn step(
     if reference.kind == Kind::Deployment
         && let Some(first) = plan::affinity_first(&desired.body, live)
     {
-        let written = writer.amend(reference, live, &first).await?;
+        let written = writer.update(reference, live, &first).await?;
         note(
             &Desired {
                 drift: Drift::Named,
@@ -201,11 +202,9 @@ async fn step(
         );
         return Ok(());
     }
-    let wanted = drift::merged(desired, live, digest);
-    let written = match desired.drift {
-        Drift::Generation => writer.amend(reference, live, &wanted).await?,
-        Drift::Whole(_) | Drift::Named | Drift::Template => writer.replace(reference, &wanted).await?,
-    };
+    let written = writer
+        .update(reference, live, &drift::merged(desired, live, digest))
+        .await?;
     note(desired, &written, "Updated", report);
     Ok(())
 }

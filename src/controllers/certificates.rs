@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{Backoff, Context, RESYNC};
@@ -45,14 +46,13 @@ async fn pass(context: &Context, began: Instant) -> Result<Duration, ()> {
     if !context.world.is_synced() {
         return Ok(RESYNC); // a sync triggers the next pass
     }
-    let config = snapshot.config().ok().flatten();
-    let removed = config
-        .as_ref()
-        .is_none_or(|c| ManagementState::of(c) == ManagementState::Removed);
-    let no_redirect = config.as_ref().is_some_and(|c| c.spec.disable_redirect == Some(true));
+    let state = ManagementState::stored(&snapshot);
+    let removed = state.is_none_or(|state| state == ManagementState::Removed);
+    let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
+    let no_redirect = config.and_then(|c| c.pointer("/spec/disableRedirect")) == Some(&Value::Bool(true));
     let ca = context.board.storage_ca().filter(|_| !removed);
     let mut wanted = certificates::certificates(&snapshot, ca.as_deref(), no_redirect, removed);
-    let expected = config.is_none_or(|c| ManagementState::of(&c) == ManagementState::Managed);
+    let expected = state.is_none_or(|state| state == ManagementState::Managed);
     if expected && began.elapsed() < SETTLE && !settled(&snapshot) {
         // serviceca itself goes out: it is what brings the service CA.
         wanted
@@ -107,7 +107,7 @@ fn follow(context: &Context, snapshot: &Snapshot) {
     let image = snapshot.objects.cluster(Kind::Image, names::CLUSTER);
     let name = image
         .and_then(|i| i.pointer("/spec/additionalTrustedCA/name"))
-        .and_then(serde_json::Value::as_str);
+        .and_then(Value::as_str);
     let wanted = name
         .filter(|n| !n.is_empty())
         .map(|n| ObjectRef::new(Kind::ConfigMap, names::CONFIG_NAMESPACE, n));

@@ -123,8 +123,13 @@ impl Stamp {
     /// Of the file that `path` leads to, links followed; `None` where it says nothing for sure, and the content is to be read.
     fn steady(path: &Path) -> Option<Self> {
         let data = std::fs::metadata(path).ok()?;
-        let changed = Duration::new(u64::try_from(data.ctime()).ok()?, u32::try_from(data.ctime_nsec()).ok()?);
-        let age = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + changed).ok()?;
+        let changed = Duration::new(
+            u64::try_from(data.ctime()).ok()?,
+            u32::try_from(data.ctime_nsec()).ok()?,
+        );
+        let age = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH + changed)
+            .ok()?;
         (age > UNSTEADY).then(|| Self {
             file: (data.dev(), data.ino()),
             size: data.len(),

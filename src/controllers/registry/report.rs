@@ -135,11 +135,8 @@ impl Registry {
             return Ok(Some(left));
         }
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
-        let uid = config.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
         let patch = config_status::merge_patch(stored, next);
-        // This process is the one writer of the status. An edit of the spec meanwhile is no conflict with it:
-        // `observedGeneration` tells what it is about, and the edit's own pass follows.
-        self.context.writer.merge_own_status(&reference, patch, uid).await?;
+        self.context.writer.merge_status(&reference, config, &patch).await?;
         self.pace.wrote();
         self.context.world.trigger(Controller::ClusterOperator);
         Ok(None)

@@ -50,6 +50,7 @@ mod wait;
 pub use client::from as client_from;
 pub use cluster::{Cluster, RealNode};
 pub use companion::{APPS_DOMAIN, run as run_standins};
+pub use node::check_real_nodes;
 pub use platform::RELEASE_VERSION;
 pub use record::{Record, find as find_cluster};
 

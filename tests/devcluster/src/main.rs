@@ -1,11 +1,14 @@
 //! `devcluster`: a real Kubernetes cluster on this machine in one command.
 
+mod demo;
+
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use devcluster::{Cluster, Options, Record, bench, cluster, programs};
+use devcluster::{Cluster, Options, Record, bench, cluster, inside, programs};
 use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -29,6 +32,18 @@ enum Action {
         /// Only this cluster.
         #[arg(long)]
         name: Option<String>,
+    },
+    /// See all of it work: a cluster, the operator in it, a registry, an image pushed, pulled and run.
+    Demo(demo::Demo),
+    /// Run a command on a real node, such as `crane`: names resolve and registries are trusted as the node does it.
+    Exec {
+        #[command(flatten)]
+        name: Name,
+        /// The node, such as node1.
+        node: String,
+        /// The command.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
     },
     /// Load an image archive (OCI layout) into the real nodes of a cluster.
     LoadImage {
@@ -138,6 +153,8 @@ async fn act(action: Action) -> Result<()> {
         Action::Down(Name { name }) => cluster::down(&name),
         Action::Status { name } => status(name),
         Action::LoadImage { name, tar } => cluster::load_image(&devcluster::find_cluster(&name.name)?, &tar).await,
+        Action::Demo(arguments) => demo::run(arguments).await,
+        Action::Exec { name, node, command } => exec(&name.name, &node, &command).await,
         Action::Bench(arguments) => measure(arguments).await,
         Action::Programs => {
             let names = programs::all();
@@ -176,6 +193,14 @@ async fn up(arguments: Up) -> Result<()> {
         begin.elapsed().as_secs_f32()
     ))?;
     say(&format!("export KUBECONFIG={}", record.kubeconfig().display()))
+}
+
+/// Becomes the command.
+async fn exec(name: &str, node: &str, command: &[String]) -> Result<()> {
+    let words: Vec<&str> = command.iter().map(String::as_str).collect();
+    let mut inside = inside::command(&devcluster::find_cluster(name)?, node, &words).await?;
+    let error = inside.stdin(Stdio::inherit()).exec();
+    Err(error).context("cannot run nsenter")
 }
 
 async fn measure(arguments: Bench) -> Result<()> {
