@@ -3,8 +3,13 @@
 //!
 //! One scenario on one cluster: each step builds on the one before. Needs root, for its nodes.
 
-#[path = "support/https.rs"]
-mod https;
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper that stops is the report of its test"
+)]
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -24,7 +29,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, ListParams, LogParams};
 use serde_json::{Value, json};
 use support::history::History;
-use support::{Lab, config_ref, is, is_up, lab, operand};
+use support::{Lab, config_ref, https, is, is_up, lab, operand};
 
 const NAMESPACE: &str = names::NAMESPACE;
 const OPERATOR: &str = names::OPERATOR_DEPLOYMENT;

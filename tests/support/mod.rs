@@ -1,6 +1,12 @@
 //! What integration tests share: one cluster per test binary, the operator as a process under its shipped
 //! ServiceAccount, and ways to wait for what the API server tells.
-#![allow(dead_code)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each test uses some of it; a helper that stops is the report of its test"
+)]
 
 pub mod course;
 pub mod ending;
