@@ -145,6 +145,12 @@ impl Scenario {
             .lab
             .until_config("removed", |c| is(c, "Available", "True", "Removed"))
             .await;
+        // Its readers follow a moment later; what comes before that is not part of a bring-up.
+        self.lab
+            .until(&cluster_operator(), "removed", |o| {
+                o.is_some_and(|o| is(o, "Available", "True", "Removed"))
+            })
+            .await;
         assert_eq!(config["spec"]["managementState"], "Removed");
         assert_eq!(
             self.lab.list(Kind::Deployment, NAMESPACE).await.len(),
@@ -487,8 +493,13 @@ fn bring_up(history: &History) -> Vec<Value> {
         .collect()
 }
 
-/// Conditions that came back to a status that they had left.
+/// Conditions that came back to a status that they had left; shows the course of all where there is one.
 fn reversals(history: &History) -> Vec<String> {
+    if !support::history::reversals(bring_up(history).iter()).is_empty() {
+        for (time, version) in history.versions() {
+            eprintln!("{time:?} {} {}", version["metadata"], version["status"]["conditions"]);
+        }
+    }
     support::history::reversals(bring_up(history).iter())
 }
 
