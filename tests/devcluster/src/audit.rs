@@ -292,7 +292,12 @@ mod tests {
         let path = std::env::temp_dir().join(format!("devcluster-audit-{}", std::process::id()));
         let whole = line("a", "ResponseComplete", "get", "u", 200);
         let with_half = whole.clone() + "{\"half";
-        for (text, expected) in [("", 0), ("{\"half", 0), (&whole, whole.len()), (&with_half, whole.len())] {
+        for (text, expected) in [
+            ("", 0),
+            ("{\"half", 0),
+            (&whole, whole.len()),
+            (&with_half, whole.len()),
+        ] {
             std::fs::write(&path, text)?;
             assert_eq!(mark(&path)?, Mark(expected as u64));
         }
