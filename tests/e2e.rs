@@ -3,8 +3,13 @@
 //!
 //! One scenario on one cluster: each step builds on the one before. Needs root, for its nodes.
 
-#[path = "support/https.rs"]
-mod https;
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper that stops is the report of its test"
+)]
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -24,7 +29,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, ListParams, LogParams};
 use serde_json::{Value, json};
 use support::history::History;
-use support::{Lab, config_ref, is, is_up, lab, operand};
+use support::{Lab, config_ref, https, is, is_up, lab, operand};
 
 const NAMESPACE: &str = names::NAMESPACE;
 const OPERATOR: &str = names::OPERATOR_DEPLOYMENT;
@@ -32,7 +37,7 @@ const OPERATOR: &str = names::OPERATOR_DEPLOYMENT;
 const REGISTRY: &str = "image-registry.openshift-image-registry.svc:5000";
 const CLAIM: &str = "registry-images";
 
-// workload 2
+// lifecycle 45, 48; storage-volumes 20; deploy 19
 #[tokio::test]
 async fn the_operator_in_a_pod_brings_up_a_registry_from_which_the_cluster_runs_an_image() {
     assert!(
@@ -140,6 +145,12 @@ impl Scenario {
             .lab
             .until_config("removed", |c| is(c, "Available", "True", "Removed"))
             .await;
+        // Its readers follow a moment later; what comes before that is not part of a bring-up.
+        self.lab
+            .until(&cluster_operator(), "removed", |o| {
+                o.is_some_and(|o| is(o, "Available", "True", "Removed"))
+            })
+            .await;
         assert_eq!(config["spec"]["managementState"], "Removed");
         assert_eq!(
             self.lab.list(Kind::Deployment, NAMESPACE).await.len(),
@@ -222,6 +233,7 @@ impl Scenario {
     /// Pushed from one node and pulled to another, whole, it is the same image.
     async fn push_and_pull(&self, host: &str, sample: &Sample) {
         let reference = sample.at(host);
+        install::nodes_trust(self.lab.cluster, host).await.unwrap();
         self.crane("node1", &["push", &sample.layout.display().to_string(), &reference])
             .await;
         assert_eq!(self.crane("node2", &["digest", &reference]).await, sample.digest);
@@ -236,7 +248,7 @@ impl Scenario {
         self.say(&format!("pushed to and pulled from {host}"));
     }
 
-    /// The kubelet pulls by the Service's name, trusting what the platform trusts for it.
+    /// The kubelet pulls by the Service's name; it trusts the registry because node-ca ran.
     async fn a_pod_runs(&self, sample: &Sample) {
         let name = format!("runs-{}", sample.name);
         let pod = json!({
@@ -389,7 +401,8 @@ impl Scenario {
     /// Everything goes but what is the administrator's.
     async fn removed(&self, data: &Path, sample: &Sample) {
         self.lab.edit(json!({"managementState": "Removed"})).await;
-        self.lab
+        let config = self
+            .lab
             .until_config("removed", |c| {
                 is(c, "Available", "True", "Removed") && is(c, "Progressing", "False", "Removed")
             })
@@ -399,10 +412,23 @@ impl Scenario {
             operand(Kind::Deployment, names::REGISTRY),
             operand(Kind::Service, names::REGISTRY),
             operand(Kind::Route, names::DEFAULT_ROUTE),
+            operand(Kind::Secret, names::PRIVATE_SECRET),
+            operand(Kind::Secret, names::PULL_SECRET_COPY),
+            operand(Kind::PodDisruptionBudget, names::REGISTRY),
             operand(Kind::ServiceAccount, names::REGISTRY_SERVICE_ACCOUNT),
+            operand(Kind::NetworkPolicy, names::REGISTRY_NETWORK_POLICY),
+            ObjectRef::new(Kind::ClusterRole, "", names::REGISTRY_CLUSTER_ROLE),
+            ObjectRef::new(Kind::ClusterRoleBinding, "", names::REGISTRY_CLUSTER_ROLE_BINDING),
         ] {
             assert!(self.lab.get(&reference).await.is_none(), "{reference}");
         }
+        assert!(
+            self.lab
+                .get(&operand(Kind::ConfigMap, names::CERTIFICATES_MAP))
+                .await
+                .is_some()
+        );
+        assert_eq!(config["status"]["storage"], json!({}));
         let claim = self
             .lab
             .get(&operand(Kind::PersistentVolumeClaim, CLAIM))
@@ -467,8 +493,13 @@ fn bring_up(history: &History) -> Vec<Value> {
         .collect()
 }
 
-/// Conditions that came back to a status that they had left.
+/// Conditions that came back to a status that they had left; shows the course of all where there is one.
 fn reversals(history: &History) -> Vec<String> {
+    if !support::history::reversals(bring_up(history).iter()).is_empty() {
+        for (time, version) in history.versions() {
+            eprintln!("{time:?} {} {}", version["metadata"], version["status"]["conditions"]);
+        }
+    }
     support::history::reversals(bring_up(history).iter())
 }
 

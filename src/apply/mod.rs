@@ -1,7 +1,9 @@
 //! Plan to cluster: the only writer of operands. What cannot change anything is not sent.
 //!
-//! Updates carry the watched `resourceVersion`; only a conflict makes it read live.
+//! Updates count on what was watched: the spec, or the `resourceVersion` where there is none. Only a conflict makes it read
+//! live.
 
+mod patch;
 mod writer;
 
 use std::time::Duration;
@@ -188,7 +190,7 @@ async fn step(
     if reference.kind == Kind::Deployment
         && let Some(first) = plan::affinity_first(&desired.body, live)
     {
-        let written = writer.replace(reference, &first).await?;
+        let written = writer.update(reference, live, &first).await?;
         note(
             &Desired {
                 drift: Drift::Named,
@@ -200,7 +202,9 @@ async fn step(
         );
         return Ok(());
     }
-    let written = writer.replace(reference, &drift::merged(desired, live, digest)).await?;
+    let written = writer
+        .update(reference, live, &drift::merged(desired, live, digest))
+        .await?;
     note(desired, &written, "Updated", report);
     Ok(())
 }

@@ -7,6 +7,7 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::Value;
 
+use super::patch;
 use crate::api::{Kind, ObjectRef};
 
 /// How long one call may take.
@@ -83,10 +84,16 @@ impl Writer {
         self.keep(reference, written)
     }
 
-    /// Replaces an object; `body` carries the `resourceVersion` that it was read with.
-    pub async fn replace(&self, reference: &ObjectRef, body: &Value) -> Result<Value, WriteError> {
-        let object: DynamicObject = decode(body)?;
+    /// Brings an object from what was `seen` of it to what is `wanted`. One whose spec somebody has changed since is a
+    /// [`WriteError::Conflict`]; so is, for kinds without spec, one of which anything has changed.
+    pub async fn update(&self, reference: &ObjectRef, seen: &Value, wanted: &Value) -> Result<Value, WriteError> {
         let api = self.api(reference);
+        if let Some(steps) = patch::update(seen, wanted) {
+            let (parameters, patch) = (PatchParams::default(), json_patch(&steps)?);
+            let answer = self.send(api.patch(&reference.name, &parameters, &patch)).await;
+            return self.patched(reference, &steps, answer).await;
+        }
+        let object: DynamicObject = decode(wanted)?;
         let parameters = PostParams::default();
         let written = self.send(api.replace(&reference.name, &parameters, &object)).await?;
         self.keep(reference, written)
@@ -106,20 +113,31 @@ impl Writer {
         self.keep(reference, written)
     }
 
-    /// Merge-patches the status of an object; with `resource_version` only if it is still of that version.
-    pub async fn merge_status(
+    /// Carries out a merge patch (`{"status": {...}}`) of an object's status. One of which the members that it touches are
+    /// not as `seen` any more is a [`WriteError::Conflict`].
+    pub async fn merge_status(&self, reference: &ObjectRef, seen: &Value, merge: &Value) -> Result<Value, WriteError> {
+        let api = self.api(reference);
+        let steps = patch::status(seen, merge);
+        let (parameters, patch) = (PatchParams::default(), json_patch(&steps)?);
+        let answer = self.send(api.patch_status(&reference.name, &parameters, &patch)).await;
+        self.patched(reference, &steps, answer).await
+    }
+
+    /// The API server answers alike to an object that it refuses and to one that is not what a patch counts on.
+    async fn patched(
         &self,
         reference: &ObjectRef,
-        patch: Value,
-        resource_version: Option<&str>,
+        steps: &[Value],
+        answer: Result<DynamicObject, WriteError>,
     ) -> Result<Value, WriteError> {
-        let patch = Patch::Merge(guarded(patch, resource_version));
-        let api = self.api(reference);
-        let parameters = PatchParams::default();
-        let written = self
-            .send(api.patch_status(&reference.name, &parameters, &patch))
-            .await?;
-        self.keep(reference, written)
+        match answer {
+            Ok(written) => self.keep(reference, written),
+            Err(WriteError::Refused(cause)) => match self.read(reference).await? {
+                Some(live) if !patch::is_outdated(steps, &live) => Err(WriteError::Refused(cause)),
+                _ => Err(WriteError::Conflict(cause)),
+            },
+            Err(error) => Err(error),
+        }
     }
 
     /// Deletes an object without grace and in the foreground (the pods' own grace is not touched); with `uid` only that
@@ -211,6 +229,12 @@ impl Writer {
 
 fn decode(body: &Value) -> Result<DynamicObject, WriteError> {
     serde_json::from_value(body.clone()).map_err(|error| WriteError::Refused(error.to_string()))
+}
+
+fn json_patch(steps: &[Value]) -> Result<Patch<()>, WriteError> {
+    let steps = Value::Array(steps.to_vec());
+    let steps = serde_json::from_value(steps).map_err(|error| WriteError::Refused(error.to_string()))?;
+    Ok(Patch::Json(steps))
 }
 
 fn guarded(mut patch: Value, resource_version: Option<&str>) -> Value {

@@ -8,7 +8,7 @@ use super::notice::Notice;
 use super::snapshot::Snapshot;
 use super::tls;
 use crate::api::registry_config::{RequestLimits, RouteEntry, Storage};
-use crate::api::{Config, Sensitive, duration};
+use crate::api::{Config, Kind, Sensitive, duration};
 use crate::names;
 
 /// Why the Config cannot be applied. All of them wait for an edit; the name is the reason of the condition.
@@ -91,9 +91,12 @@ impl ManagementState {
         Self::parse(config.spec.management_state.as_deref())
     }
 
-    /// State of a Config as stored: known also where another field does not decode.
-    pub fn of_stored(config: &Value) -> Self {
-        Self::parse(config.pointer("/spec/managementState").and_then(Value::as_str))
+    /// State of the stored Config, also where other members of it do not decode; `None` without a Config.
+    pub fn stored(snapshot: &Snapshot) -> Option<Self> {
+        let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER)?;
+        Some(Self::parse(
+            config.pointer("/spec/managementState").and_then(Value::as_str),
+        ))
     }
 
     /// State of that name.

@@ -46,10 +46,9 @@ async fn pass(context: &Context, began: Instant) -> Result<Duration, ()> {
     if !context.world.is_synced() {
         return Ok(RESYNC); // a sync triggers the next pass
     }
-    // A Config that does not decode changes nothing: what it says of this is read as it is stored.
-    let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
-    let state = config.map(ManagementState::of_stored);
+    let state = ManagementState::stored(&snapshot);
     let removed = state.is_none_or(|state| state == ManagementState::Removed);
+    let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
     let no_redirect = config.and_then(|c| c.pointer("/spec/disableRedirect")) == Some(&Value::Bool(true));
     let ca = context.board.storage_ca().filter(|_| !removed);
     let mut wanted = certificates::certificates(&snapshot, ca.as_deref(), no_redirect, removed);

@@ -14,7 +14,7 @@ use crate::status::cluster_operator::{self, AWAITED, Sources};
 
 /// Runs passes until the process stops leading.
 pub async fn run(context: Context) {
-    let mut pace = Pace::default();
+    let mut pace = Pace::from_now(true);
     secondary::run(
         context,
         Controller::ClusterOperator,
@@ -62,13 +62,13 @@ async fn pass(context: &Context, pace: &mut Pace) -> Result<Duration, Failure> {
             Err(error) => return Err(context.refused(&reference, error).await),
         }
     }
-    let version = live
-        .as_ref()
-        .and_then(|l| l.pointer("/metadata/resourceVersion"))
-        .and_then(Value::as_str);
     match context
         .writer
-        .merge_status(&reference, json!({"status": status}), version)
+        .merge_status(
+            &reference,
+            live.as_ref().unwrap_or(&Value::Null),
+            &json!({"status": status}),
+        )
         .await
     {
         Ok(_) => {

@@ -62,11 +62,8 @@ async fn pass(context: &Context, gate: &mut String) -> Result<Duration, Failure>
         }
     }
     if let Some(patch) = patch {
-        let version = image
-            .as_ref()
-            .and_then(|i| i.pointer("/metadata/resourceVersion"))
-            .and_then(Value::as_str);
-        if let Err(error) = context.writer.merge_status(&reference, patch, version).await {
+        let seen = image.as_ref().unwrap_or(&Value::Null);
+        if let Err(error) = context.writer.merge_status(&reference, seen, &patch).await {
             return Err(context.refused(&reference, error).await);
         }
     }

@@ -39,8 +39,7 @@ fn awaits_registry(snapshot: &Snapshot) -> bool {
     let hostname = image
         .and_then(|i| i.pointer("/status/internalRegistryHostname"))
         .and_then(Value::as_str);
-    let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
-    let managed = config.is_none_or(|c| ManagementState::of_stored(c) == ManagementState::Managed);
+    let managed = ManagementState::stored(snapshot).is_none_or(|state| state == ManagementState::Managed);
     let exists = snapshot
         .objects
         .operand(Kind::CronJob, names::PRUNER_CRON_JOB)
@@ -65,6 +64,9 @@ async fn pass(context: &Context, began: Instant) -> Result<Duration, Failure> {
         Err(error) => return undecodable(context, &snapshot, object, &error).await.map(|()| RESYNC),
     };
     let mut plan = plan::pruner(&decoded.spec, &snapshot);
+    // The certificates loop applies it in every state; two loops that make one object would get in each other's way.
+    plan.present
+        .retain(|desired| desired.reference.name != names::SERVICE_CA_MAP);
     let waits = awaits_registry(&snapshot) && began.elapsed() < SETTLE;
     if waits {
         plan.present.retain(|desired| desired.reference.kind != Kind::CronJob);
@@ -138,8 +140,7 @@ async fn write(context: &Context, snapshot: &Snapshot, object: &Value, verdicts:
     let Some(patch) = pruner::status_patch(&stored, generation, verdicts, snapshot.now) else {
         return Ok(());
     };
-    let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-    match context.writer.merge_status(&reference(), patch, version).await {
+    match context.writer.merge_status(&reference(), object, &patch).await {
         Ok(_) => Ok(()),
         Err(error) => Err(context.refused(&reference(), error).await),
     }

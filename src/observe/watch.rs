@@ -9,6 +9,7 @@ use kube::api::{Api, DynamicObject};
 use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
 use kube::{Client, ResourceExt};
 use serde_json::Value;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::{Interest, World};
@@ -16,6 +17,8 @@ use crate::api::ObjectRef;
 
 /// Waits between attempts after an error.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+/// An error that comes later than this after an attempt is not one in a row with those before it.
+const CALM: Duration = Duration::from_secs(60);
 /// How often a kind that the API server does not serve is asked for again.
 const ABSENT_KIND: Duration = Duration::from_secs(30);
 
@@ -33,19 +36,37 @@ enum Ended {
 pub async fn follow(client: Client, interest: Interest, world: World) {
     // Streamed initial lists come through the watch itself; the server holds no list in memory, neither do we.
     let mut strategy = InitialListStrategy::StreamingList;
-    let mut wait = BACKOFF.0;
+    let mut pause = Pause::default();
     loop {
-        match run(&client, &interest, &world, strategy.clone(), &mut wait).await {
+        match run(&client, &interest, &world, strategy.clone(), &mut pause).await {
             Ended::NoStreaming => strategy = InitialListStrategy::ListWatch,
             Ended::Absent => {
                 world.kind_absent(&interest);
                 tokio::time::sleep(ABSENT_KIND).await;
             }
-            Ended::Failed => {
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(BACKOFF.1);
-            }
+            Ended::Failed => tokio::time::sleep(pause.next()).await,
         }
+    }
+}
+
+/// The wait before the next attempt: longer for each error in a row. A resumed watch may be silent for hours, so success
+/// shows only in that no error comes.
+#[derive(Default)]
+struct Pause {
+    last: Option<(Duration, Instant)>,
+}
+
+impl Pause {
+    fn next(&mut self) -> Duration {
+        let now = Instant::now();
+        let in_a_row = self.last.filter(|(_, due)| now.saturating_duration_since(*due) < CALM);
+        let wait = in_a_row.map_or(BACKOFF.0, |(wait, _)| (wait * 2).min(BACKOFF.1));
+        self.last = Some((wait, now + wait));
+        wait
+    }
+
+    fn reset(&mut self) {
+        self.last = None;
     }
 }
 
@@ -54,7 +75,7 @@ async fn run(
     interest: &Interest,
     world: &World,
     strategy: InitialListStrategy,
-    wait: &mut Duration,
+    pause: &mut Pause,
 ) -> Ended {
     let resource = interest.kind.resource();
     let api: Api<DynamicObject> = match interest.namespace {
@@ -81,7 +102,7 @@ async fn run(
             }
             Ok(Event::InitDone) => {
                 world.initialised(interest, &std::mem::take(&mut seen));
-                *wait = BACKOFF.0;
+                pause.reset();
             }
             Ok(Event::Apply(object)) => {
                 if let Some((reference, object)) = convert(interest, object) {
@@ -101,8 +122,7 @@ async fn run(
                 // The watcher resumes by itself; all that is left to us is to wait.
                 None => {
                     debug!(kind = interest.kind.kind(), %error, "watch was interrupted");
-                    tokio::time::sleep(*wait).await;
-                    *wait = (*wait * 2).min(BACKOFF.1);
+                    tokio::time::sleep(pause.next()).await;
                 }
                 Some(ended) => {
                     if matches!(ended, Ended::Failed) {
@@ -144,4 +164,24 @@ fn convert(interest: &Interest, object: DynamicObject) -> Option<(ObjectRef, Val
         map.insert("kind".to_owned(), Value::from(interest.kind.kind()));
     }
     Some((reference, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_grow_while_errors_follow_each_other_and_start_over_after_a_calm_time() {
+        let mut pause = Pause::default();
+        let mut waits = Vec::new();
+        for _ in 0..10 {
+            let wait = pause.next();
+            tokio::time::sleep(wait).await;
+            waits.push(wait);
+        }
+        assert_eq!(waits[..3], [BACKOFF.0, BACKOFF.0 * 2, BACKOFF.0 * 4]);
+        assert_eq!(waits[9], BACKOFF.1);
+        tokio::time::advance(CALM).await;
+        assert_eq!(pause.next(), BACKOFF.0);
+    }
 }

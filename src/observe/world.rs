@@ -137,8 +137,10 @@ impl World {
         }
     }
 
-    /// Puts what the API server answered to a write into the store, so that the next pass sees it. An answer that comes
-    /// after the watch told of the object's end is news no more: it must not bring the object back.
+    /// Puts what the API server answered to a write or a read into the store, so that the next pass sees it. An answer that
+    /// comes after the watch told of the object's end is news no more: it must not bring the object back.
+    ///
+    /// What is new in it is told to everybody who looks at the object: when the watch comes to it, it is news no more.
     pub fn written(&self, reference: ObjectRef, object: Value) {
         let object = trim::trim(reference.kind, object);
         let mut state = self.state();
@@ -149,14 +151,27 @@ impl World {
                 told.map(|(_, told)| *told).any(|told| version <= told)
             }),
         };
-        if !outdated {
-            state.objects.insert(reference, Arc::new(object));
+        if outdated {
+            return;
+        }
+        let known = state.objects.find(&reference);
+        let changed = known.is_none_or(|known| trim::changed(known, &object));
+        state.objects.insert(reference.clone(), Arc::new(object));
+        drop(state);
+        if changed {
+            self.notify_of(&reference);
         }
     }
 
     /// Takes an object out of the store: a live read found it gone.
     pub fn gone(&self, reference: &ObjectRef) {
-        self.state().objects.remove(reference);
+        let mut state = self.state();
+        let known = state.objects.find(reference).is_some();
+        state.objects.remove(reference);
+        drop(state);
+        if known {
+            self.notify_of(reference);
+        }
     }
 
     pub(super) fn observe(&self, interest: &Interest, reference: ObjectRef, object: Value) {
@@ -259,6 +274,21 @@ impl World {
     fn notify(&self, interest: &Interest) {
         for controller in interest.triggers {
             self.trigger(*controller);
+        }
+    }
+
+    fn notify_of(&self, reference: &ObjectRef) {
+        let covering: Vec<Interest> = {
+            let state = self.state();
+            state
+                .followed
+                .keys()
+                .filter(|interest| interest.covers(reference))
+                .cloned()
+                .collect()
+        };
+        for interest in &covering {
+            self.notify(interest);
         }
     }
 

@@ -226,8 +226,7 @@ fn log_level(level: Option<&str>) -> u8 {
 
 /// Host of the registry whose blobs are pruned too: only while the operator keeps one.
 fn registry_host(snapshot: &Snapshot) -> Option<&str> {
-    let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER)?;
-    if ManagementState::of_stored(config) != ManagementState::Managed {
+    if ManagementState::stored(snapshot) != Some(ManagementState::Managed) {
         return None;
     }
     let image = snapshot.objects.cluster(Kind::Image, names::CLUSTER)?;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use futures::StreamExt;
 use image_registry_operator::api::ObjectRef;
+use kube::api::{Api, DynamicObject};
 use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -21,8 +22,15 @@ pub struct History {
 impl Lab {
     /// Records all objects of a kind (and namespace) from now on.
     pub async fn record(&self, reference: &ObjectRef) -> History {
+        History::of(self.api(reference)).await
+    }
+}
+
+impl History {
+    /// Records what an API lists from now on; what there is already comes first.
+    pub async fn of(api: Api<DynamicObject>) -> Self {
         let versions = Arc::new(Mutex::new(Vec::new()));
-        let (sink, api) = (versions.clone(), self.api(reference));
+        let sink = versions.clone();
         let (ready, wait) = tokio::sync::oneshot::channel();
         let task = tokio::spawn(async move {
             let config = watcher::Config {
@@ -48,11 +56,9 @@ impl Lab {
             }
         });
         wait.await.expect("the watch begins");
-        History { versions, task }
+        Self { versions, task }
     }
-}
 
-impl History {
     /// All versions so far.
     pub fn versions(&self) -> Vec<(Instant, Value)> {
         self.versions.lock().unwrap().clone()

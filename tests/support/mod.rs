@@ -1,15 +1,28 @@
 //! What integration tests share: one cluster per test binary, the operator as a process under its shipped
 //! ServiceAccount, and ways to wait for what the API server tells.
-#![allow(dead_code)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each test uses some of it; a helper that stops is the report of its test"
+)]
 
+pub mod course;
+pub mod ending;
 pub mod history;
+pub mod https;
+pub mod lease;
 pub mod observe;
 pub mod operator;
+pub mod proxy;
+pub mod volume;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use devcluster::standin::Control;
 use devcluster::{Cluster, Options};
 use futures::{StreamExt, future};
 use image_registry_operator::api::{Kind, ObjectRef};
@@ -28,7 +41,7 @@ pub struct Lab {
     pub cluster: &'static Cluster,
     /// How long this test waits; [`PATIENCE`] unless it takes real pods.
     pub patience: Duration,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 static CLUSTER: OnceLock<Cluster> = OnceLock::new();
@@ -46,7 +59,7 @@ pub async fn lab(options: Options) -> Lab {
         client: cluster.client().await.unwrap(),
         cluster,
         patience: PATIENCE,
-        _turn: turn,
+        _turn: Some(turn),
     };
     lab.reset().await;
     lab
@@ -98,6 +111,18 @@ pub fn is_up(config: &Value) -> bool {
 }
 
 impl Lab {
+    /// A cluster of its own, for what runs beside the tests; as it comes up.
+    pub async fn aside(options: Options) -> Self {
+        let cluster = Cluster::up(options).await.expect("the cluster comes up");
+        let cluster: &'static Cluster = Box::leak(Box::new(cluster));
+        Self {
+            client: cluster.client().await.unwrap(),
+            cluster,
+            patience: PATIENCE,
+            _turn: None,
+        }
+    }
+
     pub fn api(&self, reference: &ObjectRef) -> Api<DynamicObject> {
         let resource = reference.kind.resource();
         if reference.kind.namespaced() {
@@ -302,10 +327,7 @@ impl Lab {
             }
         }
         future::join_all(doomed.iter().map(|reference| self.delete(reference))).await;
-        let lease =
-            "/apis/coordination.k8s.io/v1/namespaces/openshift-image-registry/leases/openshift-master-controllers";
-        let request = http::Request::delete(lease).body(Vec::new()).unwrap();
-        let _ = self.client.request::<Value>(request).await;
+        self.delete_lease().await;
         for reference in &doomed {
             if !matches!(reference.kind, Kind::Secret) {
                 self.until_absent(reference).await;
@@ -321,6 +343,7 @@ impl Lab {
 
     /// Inputs of the platform that tests change.
     async fn restore_inputs(&self) {
+        Control::default().set(&self.client).await.unwrap();
         let pull = ObjectRef::new(Kind::Secret, names::CONFIG_NAMESPACE, names::PULL_SECRET);
         let data = json!({".dockerconfigjson": "eyJhdXRocyI6e319"});
         if self.get(&pull).await.is_none() {

@@ -1,7 +1,7 @@
 //! The operator as a process, under the ServiceAccount that `deploy/` ships.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use tokio::process::{Child, Command};
 use super::Lab;
 
 const NAMESPACE: &str = "openshift-image-registry";
-const ACCOUNT: &str = "cluster-image-registry-operator";
+pub const ACCOUNT: &str = "cluster-image-registry-operator";
 
 /// A running operator; dropping it kills it.
 pub struct Operator {
     child: Child,
     log: PathBuf,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Lab {
@@ -27,11 +27,20 @@ impl Lab {
 
     /// Starts the operator with more, or other, environment.
     pub async fn operator_with(&self, environment: &[(&str, &str)]) -> Operator {
-        let kubeconfig = self
-            .cluster
+        let kubeconfig = self.account().await;
+        self.operator_at(&kubeconfig, environment)
+    }
+
+    /// A kubeconfig of the operator's ServiceAccount.
+    pub async fn account(&self) -> PathBuf {
+        self.cluster
             .service_account_kubeconfig(NAMESPACE, ACCOUNT)
             .await
-            .unwrap();
+            .unwrap()
+    }
+
+    /// Starts the operator with another way to the API server.
+    pub fn operator_at(&self, kubeconfig: &Path, environment: &[(&str, &str)]) -> Operator {
         let directory = tempfile::tempdir().unwrap();
         let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let (cert, key) = (directory.path().join("tls.crt"), directory.path().join("tls.key"));
@@ -68,7 +77,7 @@ impl Lab {
         Operator {
             child: command.spawn().unwrap(),
             log,
-            _directory: directory,
+            directory,
         }
     }
 }
@@ -83,6 +92,28 @@ impl Operator {
     /// What it logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// What `/metrics` tells, or nothing while it does not serve yet.
+    pub async fn metrics(&self) -> String {
+        let log = self.log();
+        let Some((_, address)) = log.split_once("serving metrics on ") else {
+            return String::new();
+        };
+        let address = address.split_whitespace().next().unwrap().parse().unwrap();
+        let certificate = fs::read_to_string(self.directory.path().join("tls.crt")).unwrap();
+        let (status, metrics) = super::https::get(address, "localhost", &certificate, "/metrics").await;
+        assert_eq!(status, 200);
+        metrics
+    }
+
+    /// How many passes a controller has ended without an error.
+    pub async fn passes(&self, controller: &str) -> u64 {
+        let series =
+            format!("image_registry_operator_reconciles_total{{controller=\"{controller}\",outcome=\"success\"}} ");
+        let metrics = self.metrics().await;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&series));
+        value.map_or(0, |value| value.parse().unwrap())
     }
 
     /// Process id.

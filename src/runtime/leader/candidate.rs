@@ -85,10 +85,11 @@ async fn attempt(store: &LeaseStore, seen: &mut Observation) -> Result<Attempt, 
     let lease = store.read(limit()).await?;
     if let Some(lease) = &lease {
         seen.note(lease, Instant::now());
-        if seen
+        let held = seen
             .held_until(timings.lease)
-            .is_some_and(|until| Instant::now() < until)
-        {
+            .is_some_and(|until| Instant::now() < until);
+        // Ours already: an earlier write was carried out and its answer lost. Nobody else has our name.
+        if held && !store.is_ours(lease) {
             return Ok(Attempt::Held(Box::new(lease.clone())));
         }
     }
@@ -104,21 +105,29 @@ async fn attempt(store: &LeaseStore, seen: &mut Observation) -> Result<Attempt, 
 }
 
 /// Waits until it is worth to try again: the Lease became free, or its holder went silent for too long, or it is simply time
-/// to look. One watch tells of the first; without it (it may be forbidden, or end) the others still hold.
+/// to look. One watch tells of the first. Without it (it may be forbidden, or end) looks are closer together: a holder's
+/// silence counts from the look that first showed its last renewal.
 async fn wait(store: &LeaseStore, seen: &mut Observation, lease: &Lease) {
     let timings = store.candidate().timings;
-    let look = Instant::now() + timings.retry + random::up_to(timings.retry.mul_f64(1.2));
+    let began = Instant::now();
+    let mut look = began + timings.retry + random::up_to(timings.retry.mul_f64(1.2));
     let spread = random::up_to(SPREAD);
     let mut changes = pin!(changes(store, lease).fuse());
+    let mut watches = true;
     loop {
         let Some(until) = seen.held_until(timings.lease) else {
             return;
         };
         tokio::select! {
             () = tokio::time::sleep_until(look.min(until + spread)) => return,
-            Some(change) = changes.next() => match change {
-                Some(lease) => seen.note(&lease, Instant::now()),
-                None => return,
+            change = changes.next(), if watches => match change {
+                Some(Some(lease)) => seen.note(&lease, Instant::now()),
+                Some(None) => return,
+                None => {
+                    watches = false;
+                    let half = timings.retry / 2;
+                    look = began + half + random::up_to(half.saturating_sub(SPREAD));
+                }
             },
         }
     }

@@ -115,6 +115,17 @@ async fn a_released_lease_is_taken_at_once_with_two_requests_and_counts_a_transi
     assert_eq!(api.get(LEASE).unwrap()["metadata"]["labels"]["kept"], "yes");
 }
 
+// A write was carried out and its answer lost.
+#[tokio::test(start_paused = true)]
+async fn a_candidate_does_not_wait_for_itself() {
+    let api = FakeApi::default();
+    api.put(LEASE, foreign("a", "2026-01-01T00:00:00.000000Z", 4));
+    let (claim, time) = timed(acquire(candidate(&api, "a"))).await;
+    assert!(claim.is_current());
+    assert_eq!(time, 0);
+    assert_eq!(spec(&api)["leaseTransitions"], 5);
+}
+
 // lifecycle 10, 28 of deploy: whoever renews is never overtaken, whatever the time stamps in the record say
 #[tokio::test(start_paused = true)]
 async fn a_renewing_holder_is_never_overtaken() {

@@ -204,6 +204,13 @@ impl Cluster {
         tokio::task::spawn_blocking(move || self.end(false)).await?
     }
 
+    /// The same after a failure; answers where the logs are kept.
+    pub async fn down_keeping_logs(mut self) -> Result<PathBuf> {
+        let kept = self.layout.kept_logs();
+        tokio::task::spawn_blocking(move || self.end(true)).await??;
+        Ok(kept)
+    }
+
     fn end(&mut self, keep_logs: bool) -> Result<()> {
         if std::mem::replace(&mut self.released, true) {
             return Ok(());

@@ -1,12 +1,15 @@
 //! `devcluster`: a real Kubernetes cluster on this machine in one command.
 
+mod demo;
+
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use devcluster::{Cluster, Options, Record, cluster, programs};
+use devcluster::{Cluster, Options, Record, bench, cluster, inside, programs};
 use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
-use std::time::Instant;
+use std::process::{ExitCode, Stdio};
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
@@ -30,6 +33,18 @@ enum Action {
         #[arg(long)]
         name: Option<String>,
     },
+    /// See all of it work: a cluster, the operator in it, a registry, an image pushed, pulled and run.
+    Demo(demo::Demo),
+    /// Run a command on a real node, such as `crane`: names resolve and registries are trusted as the node does it.
+    Exec {
+        #[command(flatten)]
+        name: Name,
+        /// The node, such as node1.
+        node: String,
+        /// The command.
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
     /// Load an image archive (OCI layout) into the real nodes of a cluster.
     LoadImage {
         #[command(flatten)]
@@ -37,6 +52,8 @@ enum Action {
         /// The archive.
         tar: PathBuf,
     },
+    /// Measure the operator on a cluster of its own, and print the figures.
+    Bench(Bench),
     /// Find or build every program that clusters consist of, and show where they are.
     Programs,
     /// Play the stand-ins for a cluster; `up` starts this.
@@ -82,6 +99,25 @@ struct Up {
     no_standins: bool,
 }
 
+#[derive(Args)]
+struct Bench {
+    /// The operator's program; a release build.
+    #[arg(long)]
+    operator: PathBuf,
+    /// How long the settled operator is watched.
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+    /// Starts and stops.
+    #[arg(long, default_value_t = 20)]
+    rounds: usize,
+    /// Edits, at rest and in quick succession.
+    #[arg(long, default_value_t = 100)]
+    edits: usize,
+    /// Secrets, ConfigMaps and image streams each that are not ours.
+    #[arg(long, default_value_t = 10_000)]
+    foreign: usize,
+}
+
 fn main() -> ExitCode {
     log_to_stderr();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -117,6 +153,9 @@ async fn act(action: Action) -> Result<()> {
         Action::Down(Name { name }) => cluster::down(&name),
         Action::Status { name } => status(name),
         Action::LoadImage { name, tar } => cluster::load_image(&devcluster::find_cluster(&name.name)?, &tar).await,
+        Action::Demo(arguments) => demo::run(arguments).await,
+        Action::Exec { name, node, command } => exec(&name.name, &node, &command).await,
+        Action::Bench(arguments) => measure(arguments).await,
         Action::Programs => {
             let names = programs::all();
             let found = programs::ensure(&names).await?;
@@ -154,6 +193,30 @@ async fn up(arguments: Up) -> Result<()> {
         begin.elapsed().as_secs_f32()
     ))?;
     say(&format!("export KUBECONFIG={}", record.kubeconfig().display()))
+}
+
+/// Becomes the command.
+async fn exec(name: &str, node: &str, command: &[String]) -> Result<()> {
+    let words: Vec<&str> = command.iter().map(String::as_str).collect();
+    let mut inside = inside::command(&devcluster::find_cluster(name)?, node, &words).await?;
+    let error = inside.stdin(Stdio::inherit()).exec();
+    Err(error).context("cannot run nsenter")
+}
+
+async fn measure(arguments: Bench) -> Result<()> {
+    let settings = bench::Settings {
+        operator: arguments.operator,
+        settled: Duration::from_secs(arguments.minutes * 60),
+        rounds: arguments.rounds,
+        edits: arguments.edits,
+        foreign: arguments.foreign,
+    };
+    // Dropping the cluster removes it.
+    let table = tokio::select! {
+        table = bench::run(settings) => table?,
+        () = interrupted() => bail!("interrupted"),
+    };
+    say(table.trim_end())
 }
 
 async fn interrupted() {

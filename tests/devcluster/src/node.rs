@@ -60,6 +60,11 @@ pub(crate) fn check(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
+/// Fails with what to do when this machine cannot have real nodes in a cluster of that name.
+pub fn check_real_nodes(name: &str) -> Result<()> {
+    check(&Layout::named(name))
+}
+
 /// A program in PATH, or where Debian keeps those of the administrator.
 fn find(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -119,6 +124,9 @@ fn hold(start: &Start<'_>, node: &NodeRecord) -> Result<()> {
     let directory = start.layout.node(&node.name);
     files::create_dir(&directory.join("cni"))?;
     files::create_dir(&start.layout.certs(&node.name))?;
+    // node-ca runs as a user of root's group. Privileged as it is, the platform's runtime lets it write anywhere; containerd
+    // gives capabilities to nobody but root.
+    files::set_mode(&start.layout.certs(&node.name), 0o775)?;
     files::write(&start.layout.hosts(&node.name), "127.0.0.1 localhost\n")?;
     let script = directory.join("holder.sh");
     files::write(&script, HOLDER)?;

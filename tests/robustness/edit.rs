@@ -1,0 +1,139 @@
+//! Edits of the user while a pass is in the middle of its work.
+
+use http::Method;
+use image_registry_operator::api::Kind;
+use image_registry_operator::names;
+use serde_json::{Value, json};
+
+use super::support::operator::Operator;
+use super::support::proxy::{Asked, Fault, Gate, Proxy};
+use super::support::{Lab, is, operand};
+use super::{claim, claims, cluster, up};
+
+/// A bring-up that stands in its storage step: the claim is asked for, and the answer is held back.
+struct Slow {
+    operator: Operator,
+    proxy: Proxy,
+    answer: Gate,
+}
+
+impl Slow {
+    async fn start(lab: &Lab) -> Self {
+        let config = claims(lab).await;
+        lab.create(config).await;
+        let (proxy, answer) = (lab.proxy().await, Gate::closed());
+        let held = answer.clone();
+        proxy.rule(move |asked| {
+            if asked.is(&Method::POST, "/persistentvolumeclaims") {
+                Fault::Hold(held.clone())
+            } else {
+                Fault::Pass
+            }
+        });
+        let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
+        let asks = |asked: &[Asked]| {
+            asked
+                .iter()
+                .any(|asked| asked.is(&Method::POST, "/persistentvolumeclaims"))
+        };
+        proxy.until("claim", asks).await;
+        Self {
+            operator,
+            proxy,
+            answer,
+        }
+    }
+}
+
+// lifecycle 71, 72; storage-core 23
+#[tokio::test]
+async fn whatever_the_user_edits_during_a_slow_storage_step_survives() {
+    let lab = cluster().await;
+    let slow = Slow::start(&lab).await;
+    let edit = json!({
+        "replicas": 3,
+        "logLevel": "Debug",
+        "operatorLogLevel": "Trace",
+        "logging": 1,
+        "httpSecret": "the user's own",
+        "defaultRoute": true,
+        "routes": [{"name": "kites", "hostname": "kites.example.test"}],
+        "disableRedirect": true,
+        "readOnly": true,
+        "proxy": {"noProxy": ".example.test"},
+        "requests": {"read": {"maxRunning": 7}},
+        "resources": {"requests": {"cpu": "30m"}},
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "kites", "operator": "Exists"}],
+        "rolloutStrategy": "Recreate",
+        "affinity": {"podAntiAffinity": {}},
+        "topologySpreadConstraints": [{"maxSkew": 2, "topologyKey": "kubernetes.io/hostname",
+                                       "whenUnsatisfiable": "ScheduleAnyway",
+                                       "labelSelector": {"matchLabels": {"docker-registry": "default"}}}],
+        "unsupportedConfigOverrides": {"deployment": {"annotations": {"kites": "fly"}}},
+    });
+    let labels = json!({"labels": {"kites": "fly"}, "annotations": {"kites": "fly"}});
+    lab.patch(&super::support::config_ref(), json!({"metadata": labels, "spec": edit}))
+        .await;
+    slow.answer.open();
+    let config = up(&lab).await;
+    for (field, value) in edit.as_object().unwrap() {
+        assert_eq!(config["spec"][field], *value, "spec.{field}");
+    }
+    for kind in ["labels", "annotations"] {
+        assert_eq!(config["metadata"][kind]["kites"], "fly");
+    }
+    let storage = json!({"pvc": {"claim": names::DEFAULT_CLAIM}, "managementState": "Managed"});
+    assert_eq!(config["spec"]["storage"], storage);
+    assert_eq!(config["status"]["storage"], storage);
+    let deployment = lab.get(&operand(Kind::Deployment, names::REGISTRY)).await.unwrap();
+    assert_eq!(deployment["spec"]["replicas"], 3);
+    let created = |asked: &&Asked| asked.is(&Method::POST, "/persistentvolumeclaims");
+    assert_eq!(slow.proxy.asked().iter().filter(created).count(), 1);
+    slow.operator.kill().await;
+}
+
+// lifecycle 72
+#[tokio::test]
+async fn unmanaged_during_a_slow_storage_step_stops_the_bring_up_and_is_never_reverted() {
+    let lab = cluster().await;
+    let slow = Slow::start(&lab).await;
+    let configs = lab.record(&super::support::config_ref()).await;
+    lab.edit(json!({"managementState": "Unmanaged"})).await;
+    slow.answer.open();
+    lab.until_config("unmanaged", |c| is(c, "Available", "True", "Unmanaged"))
+        .await;
+    let states: Vec<Value> = configs
+        .versions()
+        .into_iter()
+        .map(|(_, config)| config["spec"]["managementState"].clone())
+        .collect();
+    let reverted = states
+        .iter()
+        .skip_while(|state| *state != "Unmanaged")
+        .any(|state| state != "Unmanaged");
+    assert!(!reverted, "{states:?}");
+    assert_eq!(lab.get(&operand(Kind::Deployment, names::REGISTRY)).await, None);
+    slow.operator.kill().await;
+}
+
+// storage-core 23, for the storage itself: what was made for the old choice stays and is not used
+#[tokio::test]
+async fn other_storage_chosen_during_a_slow_storage_step_is_what_the_registry_gets() {
+    let lab = cluster().await;
+    let slow = Slow::start(&lab).await;
+    lab.edit(json!({"storage": {"pvc": null, "emptyDir": {}}})).await;
+    slow.answer.open();
+    let config = up(&lab).await;
+    let storage = json!({"emptyDir": {}, "managementState": "Managed"});
+    assert_eq!(config["spec"]["storage"], storage);
+    assert_eq!(config["status"]["storage"], storage);
+    let deployment = lab.get(&operand(Kind::Deployment, names::REGISTRY)).await.unwrap();
+    assert!(
+        !deployment["spec"]["template"]
+            .to_string()
+            .contains("persistentVolumeClaim")
+    );
+    assert!(lab.get(&claim()).await.is_some());
+    slow.operator.kill().await;
+}

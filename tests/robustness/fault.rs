@@ -1,0 +1,198 @@
+//! An API server that refuses, forgets to answer, or goes away.
+
+use std::time::{Duration, Instant};
+
+use http::Method;
+use image_registry_operator::api::Kind;
+use image_registry_operator::names;
+use serde_json::json;
+
+use super::support::ending::difference;
+use super::support::operator::signal;
+use super::support::proxy::{Asked, Fault, Proxy};
+use super::support::{Lab, condition, is, operand};
+use super::{claims, cluster, up};
+
+/// When these were asked for.
+fn times(proxy: &Proxy, method: &Method, end: &str) -> Vec<Instant> {
+    let asked = proxy.asked();
+    asked
+        .iter()
+        .filter(|asked| asked.is(method, end))
+        .map(|asked| asked.at)
+        .collect()
+}
+
+// workload 9
+#[tokio::test]
+async fn an_object_that_cannot_be_written_is_reported_and_retried_and_stops_no_other() {
+    let lab = cluster().await;
+    let config = claims(&lab).await;
+    lab.create(config).await;
+    let proxy = lab.proxy().await;
+    proxy.rule(|asked| match asked.path.rsplit('/').next() {
+        Some("clusterroles") if asked.is_write() => Fault::Refuse(500),
+        Some("networkpolicies") if asked.is_write() => Fault::Refuse(503),
+        _ => Fault::Pass,
+    });
+    let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
+    // Everything else is there, and even serves.
+    let config = lab
+        .until_config("up but for two objects", |config| {
+            is(config, "Available", "True", "Ready") && is(config, "Progressing", "True", "Error")
+        })
+        .await;
+    let (_, _, message) = condition(&config, "Progressing");
+    for name in [names::REGISTRY_CLUSTER_ROLE, names::REGISTRY_NETWORK_POLICY] {
+        assert!(message.contains(name), "{message}");
+    }
+    assert!(
+        lab.get(&operand(Kind::PodDisruptionBudget, names::REGISTRY))
+            .await
+            .is_some()
+    );
+    // Each wait is longer than the one before it; what else happens meanwhile may bring a pass of its own.
+    let tries = |asked: &[Asked]| {
+        asked
+            .iter()
+            .filter(|asked| asked.is(&Method::POST, "/networkpolicies"))
+            .count()
+    };
+    let tried = tries(&proxy.asked());
+    proxy
+        .until("four more attempts", |asked| tries(asked) >= tried + 4)
+        .await;
+    let times = times(&proxy, &Method::POST, "/networkpolicies");
+    let waits: Vec<_> = times[tried..].windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits.is_sorted() && waits[2] >= waits[0] * 2, "{waits:?}");
+    proxy.pass();
+    up(&lab).await;
+    assert!(
+        lab.get(&operand(Kind::NetworkPolicy, names::REGISTRY_NETWORK_POLICY))
+            .await
+            .is_some()
+    );
+    operator.kill().await;
+}
+
+// workload 10
+#[tokio::test]
+async fn a_conflict_is_tried_four_times_with_fresh_reads_and_then_later() {
+    let lab = cluster().await;
+    lab.create(Lab::managed(json!({"emptyDir": {}}))).await;
+    let proxy = lab.proxy().await;
+    let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
+    up(&lab).await;
+    let service = operand(Kind::Service, names::REGISTRY);
+    let end = format!("/services/{}", names::REGISTRY);
+    let update = end.clone();
+    proxy.rule(move |asked| {
+        if asked.is(&Method::PUT, &update) {
+            Fault::Refuse(409)
+        } else {
+            Fault::Pass
+        }
+    });
+    lab.patch(
+        &service,
+        json!({"spec": {"sessionAffinity": "ClientIP"}, "metadata": {"labels": {"docker-registry": "no"}}}),
+    )
+    .await;
+    let puts = |asked: &[Asked]| asked.iter().filter(|asked| asked.is(&Method::PUT, &end)).count();
+    proxy
+        .until("the attempts of three passes", |asked| puts(asked) >= 12)
+        .await;
+    proxy.pass();
+    let asked = proxy.asked();
+    let of_service: Vec<_> = asked
+        .iter()
+        .filter(|asked| asked.path.ends_with(&end))
+        .take(23)
+        .collect();
+    let methods: Vec<_> = of_service.iter().take(8).map(|asked| asked.method.as_str()).collect();
+    assert_eq!(methods, ["PUT", "GET", "PUT", "GET", "PUT", "GET", "PUT", "PUT"]);
+    // From the end of one pass to the begin of the next.
+    let first: Vec<_> = of_service
+        .iter()
+        .filter(|asked| asked.method == Method::PUT)
+        .map(|asked| asked.at)
+        .collect();
+    let (wait, next) = (first[4] - first[3], first[8] - first[7]);
+    assert!(wait >= Duration::from_millis(150) && next > wait, "{wait:?}, {next:?}");
+    lab.until(&service, "put right", |s| {
+        s.is_some_and(|s| s["metadata"]["labels"]["docker-registry"] == "default")
+    })
+    .await;
+    up(&lab).await;
+    operator.kill().await;
+}
+
+// workload 11
+#[tokio::test]
+async fn what_turns_out_to_exist_already_is_taken_as_it_is() {
+    let lab = cluster().await;
+    let config = claims(&lab).await;
+    lab.create(config.clone()).await;
+    let operator = lab.operator().await;
+    up(&lab).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let expected = lab.ending().await;
+    operator.kill().await;
+
+    // Every creation is carried out, and its answer says that the object exists: as after an answer that was lost.
+    lab.reset().await;
+    claims(&lab).await;
+    lab.create(config).await;
+    let proxy = lab.proxy().await;
+    proxy.rule(|asked| {
+        let creates = asked.method == Method::POST && !asked.is_event();
+        if creates { Fault::Twice } else { Fault::Pass }
+    });
+    let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
+    up(&lab).await;
+    let conflicts = proxy.asked().iter().filter(|asked| asked.status == 409).count();
+    assert!(conflicts >= 12, "{conflicts}");
+    let began = Instant::now();
+    while let Some(difference) = difference(&lab.ending().await, &expected) {
+        assert!(began.elapsed() < Duration::from_secs(10), "{difference}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    operator.kill().await;
+}
+
+#[tokio::test]
+async fn an_api_server_that_freezes_or_goes_away_for_seconds_is_waited_for() {
+    let lab = cluster().await;
+    lab.create(Lab::managed(json!({"emptyDir": {}}))).await;
+    let proxy = lab.proxy().await;
+    let mut operator = lab.operator_at(&proxy.kubeconfig(), &[]);
+    up(&lab).await;
+    let budget = operand(Kind::PodDisruptionBudget, names::REGISTRY);
+
+    // Connections stay, and nothing answers.
+    let pid = std::fs::read_to_string(lab.cluster.directory().join("pids/kube-apiserver")).unwrap();
+    let pid = pid.split_whitespace().next().unwrap().parse().unwrap();
+    signal(pid, "STOP");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    signal(pid, "CONT");
+    comes_back(&lab, &budget).await;
+
+    // Connections break, and new ones are refused; twice, because the first must not slow down the second.
+    for _ in 0..2 {
+        proxy.go_away();
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        lab.delete(&budget).await;
+        proxy.come_back();
+        lab.until_present(&budget).await;
+    }
+    comes_back(&lab, &budget).await;
+    assert!(operator.is_running());
+    operator.kill().await;
+}
+
+async fn comes_back(lab: &Lab, object: &image_registry_operator::api::ObjectRef) {
+    lab.delete(object).await;
+    let began = Instant::now();
+    lab.until_present(object).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}

@@ -1,0 +1,80 @@
+//! The DaemonSet that brings CAs to the nodes.
+
+use image_registry_operator::api::Kind;
+use image_registry_operator::names;
+use serde_json::{Value, json};
+
+use crate::support::{condition, is};
+use crate::{STATES, cluster_operator, daemon_set, enter, registry, uid};
+
+// lifecycle 44 (node-ca), 87, 89, workload 80, 81, 107 (node-ca)
+#[tokio::test]
+async fn it_is_there_and_repaired_in_every_state_and_without_a_pod_the_platform_is_told() {
+    let (lab, _operator) = registry(json!({})).await;
+    let first = lab.until_present(&daemon_set()).await;
+    judge(&first);
+    for state in STATES {
+        enter(&lab, state).await;
+        // Defaults of the API server included, it goes back to the very spec that it had.
+        let by_hand = json!({"spec": {"template": {"spec": {"tolerations": null, "hostNetwork": null}}},
+            "metadata": {"annotations": {"example.com/own": state}}});
+        let edited = lab.patch(&daemon_set(), by_hand).await;
+        assert_ne!(edited["spec"], first["spec"]);
+        let right = |o: &Value| o["spec"] == first["spec"] && o["metadata"]["annotations"]["example.com/own"] == state;
+        let found = lab
+            .until(&daemon_set(), "repaired", |o| o.is_some_and(right))
+            .await
+            .unwrap();
+        assert_eq!(uid(&found), uid(&first), "{state}");
+        let recorded = |c: &Value| {
+            let generations = c["status"]["generations"].as_array().cloned().unwrap_or_default();
+            generations
+                .iter()
+                .any(|g| g["resource"] == "daemonsets" && g["lastGeneration"] == found["metadata"]["generation"])
+        };
+        lab.until_config("recording its generation", recorded).await;
+    }
+    lab.delete(&daemon_set()).await;
+    lab.until(&daemon_set(), "made anew", |o| {
+        o.is_some_and(|o| uid(o) != uid(&first) && o["spec"] == first["spec"])
+    })
+    .await;
+    let ready = |o: &Value| is(o, "Available", "True", "Ready") && condition(o, "Progressing").0 == "False";
+    lab.until(&cluster_operator(), "available", |o| o.is_some_and(ready))
+        .await;
+
+    lab.cluster.pause_simulated_pods().unwrap();
+    let pods = lab.list(Kind::Pod, names::NAMESPACE).await;
+    for pod in pods.iter().filter(|pod| pod["metadata"]["labels"]["name"] == "node-ca") {
+        let reference = crate::operand(Kind::Pod, pod["metadata"]["name"].as_str().unwrap());
+        lab.patch_status(
+            &reference,
+            json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}),
+        )
+        .await;
+    }
+    let none = |c: &Value| {
+        is(c, "NodeCADaemonAvailable", "False", "NoAvailableReplicas") && is(c, "Available", "True", "Ready")
+    };
+    lab.until_config("without node-ca", none).await;
+    let told = |o: &Value| is(o, "Available", "False", "NodeCADaemonNoAvailableReplicas::Ready");
+    lab.until(&cluster_operator(), "not available", |o| o.is_some_and(told))
+        .await;
+    lab.cluster.resume_simulated_pods().unwrap();
+}
+
+/// The parts that matter on a node.
+fn judge(set: &Value) {
+    let pod = &set["spec"]["template"]["spec"];
+    assert_eq!(pod["hostNetwork"], true);
+    assert_eq!(pod["tolerations"], json!([{"operator": "Exists"}]));
+    assert_eq!(pod["nodeSelector"], json!({"kubernetes.io/os": "linux"}));
+    assert_eq!(pod["priorityClassName"], "system-cluster-critical");
+    assert_eq!(pod["serviceAccountName"], "node-ca");
+    let container = &pod["containers"][0];
+    assert_eq!(container["image"], "localhost/operator:dev");
+    assert_eq!(container["args"], json!(["node-ca-sync"]));
+    assert_eq!(container["securityContext"]["privileged"], true);
+    assert_eq!(set["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"], "10%");
+    assert_eq!(pod["volumes"].as_array().unwrap().len(), 2);
+}
