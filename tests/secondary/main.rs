@@ -22,6 +22,7 @@ mod faults;
 mod gates;
 mod image_config;
 mod log_level;
+mod memory;
 mod metrics;
 mod node_ca;
 mod orders;
