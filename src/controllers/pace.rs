@@ -29,7 +29,9 @@ impl Pace {
 
     /// How long the write of `next` over `stored` has to wait; `None`: it is due.
     pub fn hold(&self, stored: &Value, next: &Value) -> Option<Duration> {
-        let left = WORDS.checked_sub(self.written?.elapsed()).filter(|left| !left.is_zero())?;
+        let left = WORDS
+            .checked_sub(self.written?.elapsed())
+            .filter(|left| !left.is_zero())?;
         (!differs(&without_words(stored), &without_words(next))).then_some(left)
     }
 

@@ -134,7 +134,7 @@ async fn storm(lab: &Lab) {
             }
             _ => {
                 lab.edit(
-                    json!({"logLevel": if number % 2 == 0 { "Debug" } else { "Normal" }, "routes": [
+                    json!({"logLevel": if number.is_multiple_of(2) { "Debug" } else { "Normal" }, "routes": [
                     {"name": "stormy", "hostname": "stormy.example.com"},
                     {"name": format!("route-{}", number % 3), "hostname": format!("{}.example.com", number % 3)}]}),
                 )

@@ -2,6 +2,7 @@
 //! updates, its rules of when to write and what. Written from the description of its behaviour, with none of our code.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use image_registry_operator::api::{Kind, ObjectRef};
@@ -245,7 +246,9 @@ impl<'a> Go<'a> {
         ]
         .into();
         let mut documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
-        documents.iter_mut().for_each(|document| fill(document, &values));
+        for document in &mut documents {
+            fill(document, &values);
+        }
         documents
     }
 
@@ -272,7 +275,7 @@ impl<'a> Go<'a> {
                 for member in ["immutable", "data", "binaryData", "type"] {
                     if let Some(value) = object.get(member) {
                         let sorted: Value = serde_json::from_str(&value.to_string()).unwrap();
-                        text += &format!(r#","{member}":{sorted}"#);
+                        write!(text, r#","{member}":{sorted}"#).unwrap();
                     }
                 }
                 text += "}";
@@ -530,9 +533,9 @@ fn digests(object: &mut Value) {
 }
 
 fn hex(text: &str) -> String {
-    digest(&SHA256, text.as_bytes())
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut hex = String::new();
+    for byte in digest(&SHA256, text.as_bytes()).as_ref() {
+        write!(hex, "{byte:02x}").unwrap();
+    }
+    hex
 }
