@@ -119,6 +119,12 @@ fn strip(value: &mut Value) {
         Value::Object(members) => {
             members.retain(|member, _| !NOISE.contains(&member.as_str()));
             members.values_mut().for_each(strip);
+            // Their order tells who was first, and means nothing.
+            for list in ["conditions", "generations"] {
+                if let Some(list) = members.get_mut(list).and_then(Value::as_array_mut) {
+                    list.sort_by_key(ToString::to_string);
+                }
+            }
         }
         Value::Array(items) => items.iter_mut().for_each(strip),
         Value::String(text) if is_noise(text) => "<generated>".clone_into(text),
