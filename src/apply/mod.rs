@@ -202,7 +202,9 @@ async fn step(
         );
         return Ok(());
     }
-    let written = writer.update(reference, live, &drift::merged(desired, live, digest)).await?;
+    let written = writer
+        .update(reference, live, &drift::merged(desired, live, digest))
+        .await?;
     note(desired, &written, "Updated", report);
     Ok(())
 }

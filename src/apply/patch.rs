@@ -8,14 +8,19 @@ use serde_json::{Map, Value, json};
 pub(super) fn update(seen: &Value, wanted: &Value) -> Option<Vec<Value>> {
     let mut patch = vec![identity(seen)];
     // What the API server counts changes of the spec by; not every API does.
-    let generation = seen.pointer("/metadata/generation").filter(|g| g.as_i64().is_some_and(|g| g > 0));
+    let generation = seen
+        .pointer("/metadata/generation")
+        .filter(|g| g.as_i64().is_some_and(|g| g > 0));
     let (path, counts_on) = match generation {
         Some(generation) => ("/metadata/generation", generation),
         None => ("/spec", seen.get("spec")?),
     };
     patch.push(test(path, counts_on));
     let (seen, wanted) = (seen.as_object()?, wanted.as_object()?);
-    for member in seen.keys().chain(wanted.keys().filter(|member| !seen.contains_key(*member))) {
+    for member in seen
+        .keys()
+        .chain(wanted.keys().filter(|member| !seen.contains_key(*member)))
+    {
         match member.as_str() {
             "apiVersion" | "kind" | "status" => {}
             "metadata" => patch.extend(metadata(seen.get(member)?, wanted.get(member)?)?),
@@ -34,7 +39,10 @@ pub(super) fn status(seen: &Value, merge: &Value) -> Vec<Value> {
     let stored = seen.get("status").and_then(Value::as_object);
     if stored.is_none() {
         // There is no telling that a member is absent.
-        patch.extend(seen.pointer("/metadata/resourceVersion").map(|version| test("/metadata/resourceVersion", version)));
+        patch.extend(
+            seen.pointer("/metadata/resourceVersion")
+                .map(|version| test("/metadata/resourceVersion", version)),
+        );
         patch.push(add("/status", &json!({})));
     }
     let touched = merge.get("status").and_then(Value::as_object);
@@ -46,7 +54,11 @@ pub(super) fn status(seen: &Value, merge: &Value) -> Vec<Value> {
             continue;
         }
         patch.extend(before.map(|before| test(&path, before)));
-        patch.push(if after.is_null() { remove(&path) } else { add(&path, &after) });
+        patch.push(if after.is_null() {
+            remove(&path)
+        } else {
+            add(&path, &after)
+        });
     }
     patch
 }
@@ -71,7 +83,10 @@ fn metadata(seen: &Value, wanted: &Value) -> Option<Vec<Value>> {
     let mut patch = Vec::new();
     let (seen, wanted) = (seen.as_object()?, wanted.as_object()?);
     let members = seen.keys().chain(wanted.keys());
-    if members.filter(|m| !MAPS.contains(&m.as_str())).any(|member| seen.get(member) != wanted.get(member)) {
+    if members
+        .filter(|m| !MAPS.contains(&m.as_str()))
+        .any(|member| seen.get(member) != wanted.get(member))
+    {
         return None;
     }
     for name in MAPS {
@@ -166,7 +181,10 @@ mod tests {
         let mut seen = seen();
         seen["metadata"].as_object_mut().unwrap().remove("generation");
         let patch = update(&seen, &seen).unwrap();
-        assert_eq!(patch[1], json!({"op": "test", "path": "/spec", "value": {"replicas": 1}}));
+        assert_eq!(
+            patch[1],
+            json!({"op": "test", "path": "/spec", "value": {"replicas": 1}})
+        );
     }
 
     #[test]
@@ -181,7 +199,8 @@ mod tests {
     #[test]
     fn a_status_counts_on_the_members_that_it_touches() {
         let seen = json!({"metadata": {"uid": "u"}, "status": {"kept": 1, "storage": {"a": {}, "b": {}}, "list": [1], "gone": 2}});
-        let merge = json!({"status": {"storage": {"a": null, "c": {}}, "list": [2], "gone": null, "new": 3, "kept": 1}});
+        let merge =
+            json!({"status": {"storage": {"a": null, "c": {}}, "list": [2], "gone": null, "new": 3, "kept": 1}});
         let expected = [
             json!({"op": "test", "path": "/metadata/uid", "value": "u"}),
             json!({"op": "test", "path": "/status/gone", "value": 2}),
@@ -193,7 +212,13 @@ mod tests {
             json!({"op": "add", "path": "/status/storage", "value": {"b": {}, "c": {}}}),
         ];
         assert_eq!(status(&seen, &merge), expected);
-        let first = status(&json!({"metadata": {"uid": "u"}}), &json!({"status": {"list": [1], "none": null}}));
-        assert_eq!(first[1..], [add("/status", &json!({})), add("/status/list", &json!([1]))]);
+        let first = status(
+            &json!({"metadata": {"uid": "u"}}),
+            &json!({"status": {"list": [1], "none": null}}),
+        );
+        assert_eq!(
+            first[1..],
+            [add("/status", &json!({})), add("/status/list", &json!([1]))]
+        );
     }
 }

@@ -27,7 +27,11 @@ impl Backoff {
     /// over does not make the waits longer: much changes while a registry comes up.
     pub fn fail(&mut self, jitter: f64) -> Duration {
         let now = Instant::now();
-        if let Some(left) = self.due.and_then(|due| due.checked_duration_since(now)).filter(|left| !left.is_zero()) {
+        if let Some(left) = self
+            .due
+            .and_then(|due| due.checked_duration_since(now))
+            .filter(|left| !left.is_zero())
+        {
             return left;
         }
         let wait = self.next.mul_f64(1.0 + jitter.clamp(0.0, 1.0) / 2.0);

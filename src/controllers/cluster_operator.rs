@@ -14,7 +14,7 @@ use crate::status::cluster_operator::{self, AWAITED, Sources};
 
 /// Runs passes until the process stops leading.
 pub async fn run(context: Context) {
-    let mut pace = Pace::default();
+    let mut pace = Pace::from_now(true);
     secondary::run(
         context,
         Controller::ClusterOperator,
@@ -64,7 +64,11 @@ async fn pass(context: &Context, pace: &mut Pace) -> Result<Duration, Failure> {
     }
     match context
         .writer
-        .merge_status(&reference, live.as_ref().unwrap_or(&Value::Null), &json!({"status": status}))
+        .merge_status(
+            &reference,
+            live.as_ref().unwrap_or(&Value::Null),
+            &json!({"status": status}),
+        )
         .await
     {
         Ok(_) => {

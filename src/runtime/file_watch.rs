@@ -4,14 +4,18 @@
 use std::{
     fs::File,
     io::{self, Read},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-/// How often the content is read.
+/// How often is looked.
 const PERIOD: Duration = Duration::from_secs(5);
+/// Two writes within a tick of the kernel's clock leave the same time stamps; a file that was touched so recently is read
+/// again.
+const UNSTEADY: Duration = Duration::from_secs(2);
 
 /// A path that cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -80,9 +84,15 @@ impl FileWatch {
         if self.files.is_empty() {
             std::future::pending::<()>().await;
         }
+        let mut read: Vec<Option<Stamp>> = vec![None; self.files.len()];
         loop {
             tokio::time::sleep(PERIOD).await;
-            for (path, before) in &self.files {
+            for ((path, before), read) in self.files.iter().zip(&mut read) {
+                let stamp = Stamp::steady(path);
+                if stamp.is_some() && stamp == *read {
+                    continue;
+                }
+                *read = stamp;
                 let kind = match (before, content(path)?) {
                     (None, Some(_)) => Kind::Created,
                     (Some(_), None) => Kind::Deleted,
@@ -96,6 +106,36 @@ impl FileWatch {
                 });
             }
         }
+    }
+}
+
+/// What the file system tells of a file, without reading it: as long as it is the same, so is the content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+    /// Nobody can set it, whatever they do to the other one.
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// Of the file that `path` leads to, links followed; `None` where it says nothing for sure, and the content is to be read.
+    fn steady(path: &Path) -> Option<Self> {
+        let data = std::fs::metadata(path).ok()?;
+        let changed = Duration::new(
+            u64::try_from(data.ctime()).ok()?,
+            u32::try_from(data.ctime_nsec()).ok()?,
+        );
+        let age = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH + changed)
+            .ok()?;
+        (age > UNSTEADY).then(|| Self {
+            file: (data.dev(), data.ino()),
+            size: data.len(),
+            modified: (data.mtime(), data.mtime_nsec()),
+            changed: (data.ctime(), data.ctime_nsec()),
+        })
     }
 }
 
@@ -191,6 +231,31 @@ mod tests {
         std::os::unix::fs::symlink("v2", dir.path().join("..new")).unwrap();
         fs::rename(dir.path().join("..new"), dir.path().join("..data")).unwrap();
         assert_eq!(watch.changed().await.unwrap().kind, Kind::Modified);
+    }
+
+    #[test]
+    fn a_file_says_nothing_for_sure_while_it_is_fresh_or_absent() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tls.crt");
+        assert_eq!(Stamp::steady(&path), None);
+        fs::write(&path, "one").unwrap();
+        assert_eq!(Stamp::steady(&path), None);
+        std::thread::sleep(UNSTEADY + Duration::from_millis(50));
+        let steady = Stamp::steady(&path);
+        assert!(steady.is_some() && steady == Stamp::steady(&path));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_was_steady_for_long_counts_when_it_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tls.crt");
+        fs::write(&path, "one").unwrap();
+        let mut watch = std::pin::pin!(FileWatch::start(std::slice::from_ref(&path)).unwrap().changed());
+        std::thread::sleep(UNSTEADY + Duration::from_millis(50));
+        let quiet = tokio::time::timeout(4 * PERIOD, &mut watch).await;
+        assert!(quiet.is_err());
+        fs::write(&path, "two").unwrap();
+        assert_eq!(watch.await.unwrap().kind, Kind::Modified);
     }
 
     #[test]

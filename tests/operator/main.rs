@@ -1,21 +1,27 @@
 //! The operator at work on a cluster with simulated nodes: what only its wiring can break. Each test says in its name what
 //! a user may count on; all go through the operator's own process, under the rights that `deploy/` gives.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a helper that stops is the report of its test"
-)]
+// A test may end where it stands, tell a number, and hold its turn while it waits.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::large_futures, clippy::await_holding_lock)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod bad_input;
+mod bootstrap;
+mod certificates;
 mod crds;
 mod deletion;
+mod drift;
+mod inputs;
+mod rollout;
+mod routes;
+mod status;
 mod transitions;
+mod volumes;
 
+use devcluster::standin::Control;
 use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
 use serde_json::{Value, json};
@@ -26,7 +32,22 @@ use support::{Lab, is_up, lab, operand, simulated};
 async fn cluster() -> Lab {
     let lab = lab(simulated("operator")).await;
     lab.forget_events().await;
+    release(&lab).await;
     lab
+}
+
+/// Takes back what a test before this one, had it failed, would have left in the way.
+async fn release(lab: &Lab) {
+    Control::default().set(&lab.client).await.unwrap();
+    for path in [
+        "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations/failing",
+        "/api/v1/namespaces/openshift-image-registry/resourcequotas/no-claims",
+        "/apis/storage.k8s.io/v1/storageclasses/ovirt-csi-sc",
+        "/apis/node.k8s.io/v1/runtimeclasses/kata",
+    ] {
+        let request = http::Request::delete(path).body(Vec::new()).unwrap();
+        let _ = lab.client.request::<Value>(request).await;
+    }
 }
 
 /// A registry on emptyDir with one replica that is up and at rest, with these members of the spec besides.
@@ -94,6 +115,29 @@ fn operands() -> Vec<ObjectRef> {
 fn env<'a>(deployment: &'a Value, name: &str) -> Option<&'a str> {
     let all = deployment.pointer("/spec/template/spec/containers/0/env")?.as_array()?;
     all.iter().find(|e| e["name"] == name)?["value"].as_str()
+}
+
+/// Which ReplicaSet of the Deployment is the newest: counts rollouts.
+fn revision(deployment: &Value) -> i64 {
+    let annotation = &deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
+    annotation.as_str().unwrap_or("0").parse().unwrap()
+}
+
+/// The newest Deployment, once its rollout is complete and the operator rests.
+async fn rolled_out(lab: &Lab) -> Value {
+    lab.settle().await;
+    lab.until(&deployment(), "rolled out", |o| o.is_some_and(is_rolled_out))
+        .await
+        .unwrap()
+}
+
+fn is_rolled_out(deployment: &Value) -> bool {
+    let status = &deployment["status"];
+    let all = deployment["spec"]["replicas"].as_i64();
+    status["observedGeneration"] == deployment["metadata"]["generation"]
+        && ["updatedReplicas", "availableReplicas", "replicas"]
+            .iter()
+            .all(|m| status[m].as_i64().or(Some(0)) == all)
 }
 
 /// The generation that the last pass looked at is the newest.

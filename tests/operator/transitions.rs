@@ -88,6 +88,8 @@ async fn removed_takes_the_registry_away_and_leaves_what_belongs_to_others() {
         operand(Kind::Route, "foreign"),
         operand(Kind::ConfigMap, names::TRUSTED_CA_MAP),
         operand(Kind::ConfigMap, names::SERVICE_CA_MAP),
+        operand(Kind::DaemonSet, names::NODE_CA),
+        operand(Kind::CronJob, names::PRUNER_CRON_JOB),
     ] {
         assert!(lab.get(&reference).await.is_some(), "{reference} is gone");
     }
@@ -165,6 +167,21 @@ async fn unmanaged_leaves_every_object_alone_and_goes_on_reporting() {
         o.is_some_and(|o| !texts(o, "/data").contains_key("own"))
     })
     .await;
+    let node_ca = operand(Kind::DaemonSet, names::NODE_CA);
+    let pruner = operand(Kind::CronJob, names::PRUNER_CRON_JOB);
+    for (reference, member, edit) in [
+        (
+            &node_ca,
+            "/spec/template/spec/tolerations",
+            json!({"spec": {"template": {"spec": {"tolerations": null}}}}),
+        ),
+        (&pruner, "/spec/schedule", json!({"spec": {"schedule": "1 1 1 1 1"}})),
+    ] {
+        let good = lab.until_present(reference).await;
+        lab.patch(reference, edit).await;
+        let right = |o: &Value| o.pointer(member) == good.pointer(member);
+        lab.until(reference, "put right", |o| o.is_some_and(right)).await;
+    }
     // So is what is observed of the cluster.
     let api_server = crate::ObjectRef::new(Kind::ApiServer, "", names::CLUSTER);
     lab.patch(

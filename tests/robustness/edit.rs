@@ -31,7 +31,11 @@ impl Slow {
             }
         });
         let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
-        let asks = |asked: &[Asked]| asked.iter().any(|asked| asked.is(&Method::POST, "/persistentvolumeclaims"));
+        let asks = |asked: &[Asked]| {
+            asked
+                .iter()
+                .any(|asked| asked.is(&Method::POST, "/persistentvolumeclaims"))
+        };
         proxy.until("claim", asks).await;
         Self {
             operator,
@@ -69,7 +73,8 @@ async fn whatever_the_user_edits_during_a_slow_storage_step_survives() {
         "unsupportedConfigOverrides": {"deployment": {"annotations": {"kites": "fly"}}},
     });
     let labels = json!({"labels": {"kites": "fly"}, "annotations": {"kites": "fly"}});
-    lab.patch(&super::support::config_ref(), json!({"metadata": labels, "spec": edit})).await;
+    lab.patch(&super::support::config_ref(), json!({"metadata": labels, "spec": edit}))
+        .await;
     slow.answer.open();
     let config = up(&lab).await;
     for (field, value) in edit.as_object().unwrap() {
@@ -96,10 +101,17 @@ async fn unmanaged_during_a_slow_storage_step_stops_the_bring_up_and_is_never_re
     let configs = lab.record(&super::support::config_ref()).await;
     lab.edit(json!({"managementState": "Unmanaged"})).await;
     slow.answer.open();
-    lab.until_config("unmanaged", |c| is(c, "Available", "True", "Unmanaged")).await;
-    let states: Vec<Value> =
-        configs.versions().into_iter().map(|(_, config)| config["spec"]["managementState"].clone()).collect();
-    let reverted = states.iter().skip_while(|state| *state != "Unmanaged").any(|state| state != "Unmanaged");
+    lab.until_config("unmanaged", |c| is(c, "Available", "True", "Unmanaged"))
+        .await;
+    let states: Vec<Value> = configs
+        .versions()
+        .into_iter()
+        .map(|(_, config)| config["spec"]["managementState"].clone())
+        .collect();
+    let reverted = states
+        .iter()
+        .skip_while(|state| *state != "Unmanaged")
+        .any(|state| state != "Unmanaged");
     assert!(!reverted, "{states:?}");
     assert_eq!(lab.get(&operand(Kind::Deployment, names::REGISTRY)).await, None);
     slow.operator.kill().await;
@@ -117,7 +129,11 @@ async fn other_storage_chosen_during_a_slow_storage_step_is_what_the_registry_ge
     assert_eq!(config["spec"]["storage"], storage);
     assert_eq!(config["status"]["storage"], storage);
     let deployment = lab.get(&operand(Kind::Deployment, names::REGISTRY)).await.unwrap();
-    assert!(!deployment["spec"]["template"].to_string().contains("persistentVolumeClaim"));
+    assert!(
+        !deployment["spec"]["template"]
+            .to_string()
+            .contains("persistentVolumeClaim")
+    );
     assert!(lab.get(&claim()).await.is_some());
     slow.operator.kill().await;
 }

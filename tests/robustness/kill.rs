@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use image_registry_operator::api::Kind;
 use serde_json::{Value, json};
 
+use super::support::Lab;
 use super::support::ending::{Ending, difference};
 use super::support::proxy::{Fault, Proxy};
-use super::support::Lab;
 use super::{claims, cluster, up};
 
 /// How long a settled operator is given to show that it has nothing more to write.
@@ -112,12 +112,20 @@ async fn recovers(lab: &Lab, n: usize, proxy: &Proxy, expected: &Ending) {
     let at = proxy.asked().into_iter().find(|asked| asked.lost).unwrap();
     let context = format!("killed at write {n}, {at}");
     let stored = lab.list(Kind::Config, "").await;
-    let secret = |config: &Value| config.pointer("/spec/httpSecret").cloned().filter(|s| s.is_string() && s != "");
+    let secret = |config: &Value| {
+        config
+            .pointer("/spec/httpSecret")
+            .cloned()
+            .filter(|s| s.is_string() && s != "")
+    };
     let before = stored.first().and_then(secret);
     lab.clear_lease().await;
     let operator = lab.operator().await;
     let config = up(lab).await;
-    assert!(before.is_none() || before == secret(&config), "{context}: the upload secret was made anew");
+    assert!(
+        before.is_none() || before == secret(&config),
+        "{context}: the upload secret was made anew"
+    );
     let began = Instant::now();
     while let Some(difference) = difference(&lab.ending().await, expected) {
         assert!(began.elapsed() < Duration::from_secs(10), "{context}: {difference}");

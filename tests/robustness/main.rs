@@ -1,5 +1,9 @@
 //! What must not harm: death at any moment, other processes that want to lead, edits and errors in the middle of a pass.
 
+// A test may end where it stands, tell a number, and hold its turn while it waits.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::large_futures, clippy::await_holding_lock)]
+
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -41,12 +45,19 @@ async fn removed(lab: &Lab) {
 
 /// A user's Config: Managed, a claim that the operator makes, two replicas; and a volume that fits.
 async fn claims(lab: &Lab) -> Value {
-    lab.volume("volume", json!({"accessModes": ["ReadWriteMany"], "storageClassName": ""})).await;
+    lab.volume(
+        "volume",
+        json!({"accessModes": ["ReadWriteMany"], "storageClassName": ""}),
+    )
+    .await;
     let mut config = Lab::managed(json!({"pvc": {"claim": ""}}));
     config["spec"]["replicas"] = json!(2);
     config
 }
 
 fn claim() -> ObjectRef {
-    support::operand(image_registry_operator::api::Kind::PersistentVolumeClaim, names::DEFAULT_CLAIM)
+    support::operand(
+        image_registry_operator::api::Kind::PersistentVolumeClaim,
+        names::DEFAULT_CLAIM,
+    )
 }

@@ -14,10 +14,10 @@ use kube::api::{Api, DeleteParams, PostParams};
 use kube::config::Kubeconfig;
 use serde_json::json;
 
+use super::removed;
 use super::support::Lab;
 use super::support::course::cluster_operator;
 use super::support::operator::ACCOUNT;
-use super::removed;
 
 /// 137 s that the dead one promised, and 26 s within which everybody looks.
 const LIMIT: Duration = Duration::from_secs(163);
@@ -39,8 +39,16 @@ pub fn begin() {
 #[test]
 fn without_a_word_from_the_dead_leader_a_successor_gets_in_by_itself_and_with_a_rotated_token() {
     begin();
-    let thread = TAKEOVER.get().unwrap().lock().unwrap_or_else(PoisonError::into_inner).take();
-    let took = thread.unwrap().join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    let thread = TAKEOVER
+        .get()
+        .unwrap()
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    let took = thread
+        .unwrap()
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     println!("the successor acted after {took:?}");
     assert!(took <= LIMIT, "{took:?}");
 }
@@ -48,7 +56,7 @@ fn without_a_word_from_the_dead_leader_a_successor_gets_in_by_itself_and_with_a_
 async fn takeover() -> Duration {
     let options = Options {
         name: format!("takeover-{}", std::process::id()),
-        simulated_nodes: 0,
+        simulated_nodes: 1,
         security_api: true,
         ..Options::default()
     };
@@ -77,7 +85,12 @@ async fn takeover() -> Duration {
         }
     };
     let acted = tokio::time::timeout(limit, acts).await;
-    assert!(acted.is_ok(), "nobody acts; the lease is {:?}; the log says\n{}", lab.lease().await, operator.log());
+    assert!(
+        acted.is_ok(),
+        "nobody acts; the lease is {:?}; the log says\n{}",
+        lab.lease().await,
+        operator.log()
+    );
     let took = killed.elapsed();
     assert_ne!(lab.holder().await, dead);
     removed(&lab).await;
@@ -115,7 +128,10 @@ async fn token(lab: &Lab, name: &str, directory: &Path) {
         ..Default::default()
     };
     let accounts: Api<ServiceAccount> = Api::namespaced(lab.client.clone(), names::NAMESPACE);
-    let answer = accounts.create_token_request(ACCOUNT, &PostParams::default(), &request).await.unwrap();
+    let answer = accounts
+        .create_token_request(ACCOUNT, &PostParams::default(), &request)
+        .await
+        .unwrap();
     let (new, path) = (directory.join("new"), directory.join("token"));
     std::fs::write(&new, answer.status.unwrap().token).unwrap();
     std::fs::rename(new, path).unwrap();

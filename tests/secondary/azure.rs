@@ -20,7 +20,8 @@ async fn endpoints(lab: &Lab, endpoints: Value) {
         lab.patch(&provider_config(), json!({"data": data})).await;
     } else {
         let metadata = json!({"name": provider_config().name, "namespace": provider_config().namespace});
-        lab.create(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})).await;
+        lab.create(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}))
+            .await;
     }
 }
 
@@ -30,19 +31,26 @@ async fn the_endpoints_file_follows_the_map_and_without_a_place_for_it_azure_alo
     let lab = cluster().await;
     create_config(&lab, json!({})).await;
     let operator = lab.operator().await;
-    lab.until_config("well without the variable", |c| is(c, CONDITION, "False", "AsExpected")).await;
+    lab.until_config("well without the variable", |c| is(c, CONDITION, "False", "AsExpected"))
+        .await;
     lab.platform("Azure").await;
-    let config = lab.until_config("degraded", |c| is(c, CONDITION, "True", "Error")).await;
+    let config = lab
+        .until_config("degraded", |c| is(c, CONDITION, "True", "Error"))
+        .await;
     assert!(condition(&config, CONDITION).2.contains("AZURE_ENVIRONMENT_FILEPATH"));
     let told = |o: &Value| is(o, "Degraded", "True", "AzureStackCloudControllerError");
-    lab.until(&cluster_operator(), "degraded", |o| o.is_some_and(told)).await;
+    lab.until(&cluster_operator(), "degraded", |o| o.is_some_and(told))
+        .await;
     assert!(operator.stop().await.success());
 
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("azurestackcloud.json");
     endpoints(&lab, json!("{\"name\": \"one\"}")).await;
-    let operator = lab.operator_with(&[("AZURE_ENVIRONMENT_FILEPATH", file.to_str().unwrap())]).await;
-    lab.until_config("well", |c| is(c, CONDITION, "False", "AsExpected")).await;
+    let operator = lab
+        .operator_with(&[("AZURE_ENVIRONMENT_FILEPATH", file.to_str().unwrap())])
+        .await;
+    lab.until_config("well", |c| is(c, CONDITION, "False", "AsExpected"))
+        .await;
     let holds = async |expected: Option<&str>| {
         let read = || std::fs::read_to_string(&file).ok();
         eventually(&format!("{expected:?}"), async || read().as_deref() == expected).await;
@@ -59,16 +67,23 @@ async fn the_endpoints_file_follows_the_map_and_without_a_place_for_it_azure_alo
     holds(Some("five")).await;
     lab.delete(&provider_config()).await;
     holds(None).await;
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing else is left");
+    assert_eq!(
+        std::fs::read_dir(directory.path()).unwrap().count(),
+        0,
+        "nothing else is left"
+    );
 
     // What cannot be written degrades this condition alone, and heals.
     std::fs::create_dir(&file).unwrap();
     endpoints(&lab, json!("six")).await;
-    let config = lab.until_config("degraded", |c| is(c, CONDITION, "True", "Error")).await;
+    let config = lab
+        .until_config("degraded", |c| is(c, CONDITION, "True", "Error"))
+        .await;
     assert_eq!(condition(&config, "Degraded").0, "False");
     std::fs::remove_dir(&file).unwrap();
     endpoints(&lab, json!("seven")).await;
-    lab.until_config("well", |c| is(c, CONDITION, "False", "AsExpected")).await;
+    lab.until_config("well", |c| is(c, CONDITION, "False", "AsExpected"))
+        .await;
     holds(Some("seven")).await;
     assert!(operator.stop().await.success());
 }
@@ -84,25 +99,39 @@ async fn leftovers(lab: &Lab, cloud: &str) {
         json!({"type": type_, "status": "False", "reason": "AsExpected", "message": "", "lastTransitionTime": "2025-01-01T00:00:00Z"})
     });
     let storage = json!({"azure": {"accountName": "account", "container": "container", "cloudName": cloud}});
-    lab.patch_status(&config_ref(), json!({"status": {"storage": storage, "storageManaged": false, "conditions": conditions}})).await;
+    lab.patch_status(
+        &config_ref(),
+        json!({"status": {"storage": storage, "storageManaged": false, "conditions": conditions}}),
+    )
+    .await;
     let pod = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "localhost/none"}]}});
-    lab.create(json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"suspend": true, "template": pod},
-        "metadata": {"name": names::AZURE_PATH_FIX_JOB, "namespace": names::NAMESPACE}}))
-        .await;
+    lab.create(
+        json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"suspend": true, "template": pod},
+        "metadata": {"name": names::AZURE_PATH_FIX_JOB, "namespace": names::NAMESPACE}}),
+    )
+    .await;
 }
 
 // lifecycle 94, workload 103
 #[tokio::test]
 async fn what_old_releases_left_on_azure_is_taken_away_and_nothing_elsewhere() {
     let job = operand(Kind::Job, names::AZURE_PATH_FIX_JOB);
-    for (platform, cloud, cleans) in [("AWS", "AzurePublicCloud", false), ("Azure", "AzureStackCloud", false), ("Azure", "AzurePublicCloud", true)] {
+    for (platform, cloud, cleans) in [
+        ("AWS", "AzurePublicCloud", false),
+        ("Azure", "AzureStackCloud", false),
+        ("Azure", "AzurePublicCloud", true),
+    ] {
         let lab = cluster().await;
         lab.platform(platform).await;
         leftovers(&lab, cloud).await;
         let operator = lab.operator().await;
-        lab.until_config("unmanaged", |c| is(c, "Available", "True", "Unmanaged")).await;
+        lab.until_config("unmanaged", |c| is(c, "Available", "True", "Unmanaged"))
+            .await;
         if cleans {
-            lab.until_config("without the old conditions", |c| LEGACY.iter().all(|t| condition(c, t).0.is_empty())).await;
+            lab.until_config("without the old conditions", |c| {
+                LEGACY.iter().all(|t| condition(c, t).0.is_empty())
+            })
+            .await;
             lab.until_absent(&job).await;
         } else {
             lab.settle().await;

@@ -21,9 +21,11 @@ pub fn users_map() -> ObjectRef {
 }
 
 pub async fn create_users_map(lab: &Lab) {
-    let data = json!({USERS[0]: "no PEM at all", USERS[1]: "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"});
+    let data =
+        json!({USERS[0]: "no PEM at all", USERS[1]: "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"});
     let metadata = json!({"name": users_map().name, "namespace": names::CONFIG_NAMESPACE});
-    lab.create(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})).await;
+    lab.create(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}))
+        .await;
 }
 
 fn keys(map: &Value) -> Vec<String> {
@@ -35,8 +37,14 @@ pub async fn until_whole(lab: &Lab, state: &str) {
     let own: &[&str] = if state == "Removed" { &[] } else { &OWN };
     let mut all: Vec<_> = own.iter().chain(&USERS).copied().collect();
     all.sort_unstable();
-    lab.until(&certificates_map(), &format!("whole while {state}"), |o| o.is_some_and(|o| keys(o) == all)).await;
-    lab.until(&ca_map(), &format!("whole while {state}"), |o| o.is_some_and(|o| keys(o) == own)).await;
+    lab.until(&certificates_map(), &format!("whole while {state}"), |o| {
+        o.is_some_and(|o| keys(o) == all)
+    })
+    .await;
+    lab.until(&ca_map(), &format!("whole while {state}"), |o| {
+        o.is_some_and(|o| keys(o) == own)
+    })
+    .await;
 }
 
 // lifecycle 44 (the CA maps), 91, workload 71, 72, 73, 75, 78, 107 (the CA maps)
@@ -45,7 +53,11 @@ async fn the_maps_are_kept_up_in_every_state_and_a_missing_map_is_told_at_once()
     let (lab, _operator) = registry(json!({})).await;
     lab.delete(&users_map()).await;
     create_users_map(&lab).await;
-    lab.patch(&image(), json!({"spec": {"additionalTrustedCA": {"name": users_map().name}}})).await;
+    lab.patch(
+        &image(),
+        json!({"spec": {"additionalTrustedCA": {"name": users_map().name}}}),
+    )
+    .await;
     for state in STATES {
         enter(&lab, state).await;
         until_whole(&lab, state).await;
@@ -62,10 +74,15 @@ async fn the_maps_are_kept_up_in_every_state_and_a_missing_map_is_told_at_once()
 
 async fn by_hand(lab: &Lab, state: &str) {
     lab.patch(&ca_map(), json!({"data": {"own": "by hand"}})).await;
-    lab.patch(&certificates_map(), json!({"data": {USERS[0]: "by hand", USERS[1]: null}})).await;
+    lab.patch(
+        &certificates_map(),
+        json!({"data": {USERS[0]: "by hand", USERS[1]: null}}),
+    )
+    .await;
     until_whole(lab, state).await;
     let right = |o: &Value| texts(o, "/data")[USERS[0]] == "no PEM at all";
-    lab.until(&certificates_map(), "put right", |o| o.is_some_and(right)).await;
+    lab.until(&certificates_map(), "put right", |o| o.is_some_and(right))
+        .await;
 }
 
 /// The user's map goes and comes back: what was published of it stays, and a condition names it meanwhile.
@@ -74,13 +91,19 @@ async fn missing(lab: &Lab, state: &str) {
     let degraded = |c: &Value| is(c, CONDITION, "True", "Error");
     let config = lab.until_config("degraded", degraded).await;
     assert!(condition(&config, CONDITION).2.contains(&users_map().name), "{state}");
-    let told = |o: &Value| condition(o, "Degraded").1.contains("ImageRegistryCertificatesControllerError");
-    lab.until(&cluster_operator(), "degraded", |o| o.is_some_and(told)).await;
+    let told = |o: &Value| {
+        condition(o, "Degraded")
+            .1
+            .contains("ImageRegistryCertificatesControllerError")
+    };
+    lab.until(&cluster_operator(), "degraded", |o| o.is_some_and(told))
+        .await;
     // Nothing but its own condition is touched.
     assert_eq!(condition(&config, "Degraded").0, "False", "{state}");
     until_whole(lab, state).await;
     create_users_map(lab).await;
-    lab.until_config("well again", |c| is(c, CONDITION, "False", "AsExpected")).await;
+    lab.until_config("well again", |c| is(c, CONDITION, "False", "AsExpected"))
+        .await;
 }
 
 // lifecycle 92, workload 77 (the trigger; what changes in the maps is told in plan)
@@ -89,7 +112,10 @@ async fn an_edit_of_disable_redirect_runs_the_certificates_loop_at_once() {
     let (lab, operator) = registry(json!({})).await;
     let passes = async || {
         let text = operator.metrics().await;
-        metrics::value(&text, "image_registry_operator_reconciles_total{controller=\"certificates\",outcome=\"success\"}")
+        metrics::value(
+            &text,
+            "image_registry_operator_reconciles_total{controller=\"certificates\",outcome=\"success\"}",
+        )
     };
     let before = passes().await;
     tokio::time::sleep(Duration::from_millis(500)).await;

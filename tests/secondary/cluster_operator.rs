@@ -9,7 +9,10 @@ use crate::support::{condition, is, is_up};
 use crate::{cluster, cluster_operator, create_config, deployment, enter, registry, uid};
 
 fn version(operator: &Value) -> &str {
-    operator.pointer("/status/versions/0/version").and_then(Value::as_str).unwrap_or_default()
+    operator
+        .pointer("/status/versions/0/version")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// Another release of operator and registry.
@@ -27,17 +30,27 @@ async fn it_is_made_with_conditions_version_and_related_objects_and_made_anew_wh
         (lab, operator)
     };
     let complete = |o: &Value| is(o, "Available", "True", "Ready") && version(o) == "4.22.0-test";
-    let first = lab.until(&cluster_operator(), "complete", |o| o.is_some_and(complete)).await.unwrap();
+    let first = lab
+        .until(&cluster_operator(), "complete", |o| o.is_some_and(complete))
+        .await
+        .unwrap();
     lab.settle().await;
     let writes = lab.requests(mark).writes().filter(|e| e.resource == "clusteroperators");
-    let verbs: Vec<_> = writes.events().iter().map(|e| format!("{} {}", e.verb, e.subresource)).collect();
+    let verbs: Vec<_> = writes
+        .events()
+        .iter()
+        .map(|e| format!("{} {}", e.verb, e.subresource))
+        .collect();
     assert_eq!(verbs[0], "create ");
     assert!(verbs[1..].iter().all(|v| v == "patch status"), "{verbs:?}");
     judge(&first);
 
     lab.delete(&cluster_operator()).await;
     let again = |o: &Value| uid(o) != uid(&first) && complete(o);
-    let second = lab.until(&cluster_operator(), "made anew", |o| o.is_some_and(again)).await.unwrap();
+    let second = lab
+        .until(&cluster_operator(), "made anew", |o| o.is_some_and(again))
+        .await
+        .unwrap();
     judge(&second);
 }
 
@@ -46,7 +59,10 @@ fn judge(operator: &Value) {
     assert!(is(operator, "Degraded", "False", "AsExpected"));
     let (_, _, message) = condition(operator, "Available");
     for source in ["Available: ", "NodeCADaemonAvailable: ", "ImagePrunerAvailable: "] {
-        assert!(message.lines().any(|line| line.starts_with(source)), "{source}: {message}");
+        assert!(
+            message.lines().any(|line| line.starts_with(source)),
+            "{source}: {message}"
+        );
     }
     let related = json!([
         {"group": "imageregistry.operator.openshift.io", "resource": "configs", "name": "cluster"},
@@ -74,15 +90,23 @@ async fn it_follows_the_config_within_a_second_and_warns_of_overrides() {
     let edited = std::time::Instant::now();
     lab.edit(json!({"unsupportedConfigOverrides": overrides})).await;
     let refuses = |o: &Value| is(o, "Upgradeable", "False", "UnsupportedConfigOverridesSet");
-    lab.until(&cluster_operator(), "not upgradeable", |o| o.is_some_and(refuses)).await;
+    lab.until(&cluster_operator(), "not upgradeable", |o| o.is_some_and(refuses))
+        .await;
     assert!(edited.elapsed() < Duration::from_secs(1), "{:?}", edited.elapsed());
     lab.edit(json!({"unsupportedConfigOverrides": null})).await;
-    lab.until(&cluster_operator(), "upgradeable", |o| o.is_some_and(|o| condition(o, "Upgradeable").0.is_empty())).await;
+    lab.until(&cluster_operator(), "upgradeable", |o| {
+        o.is_some_and(|o| condition(o, "Upgradeable").0.is_empty())
+    })
+    .await;
 
     // Each news of the Config's conditions was told on within a second.
     let told = history.versions();
     let mut compared = 0;
-    let news: Vec<_> = configs.versions().into_iter().map(|(at, config)| (at, condition(&config, "Available").1)).collect();
+    let news: Vec<_> = configs
+        .versions()
+        .into_iter()
+        .map(|(at, config)| (at, condition(&config, "Available").1))
+        .collect();
     for pair in news.windows(2).filter(|pair| pair[0].1 != pair[1].1) {
         let (at, reason) = &pair[1];
         // A moment's state may be gone again before it is told.
@@ -90,9 +114,15 @@ async fn it_follows_the_config_within_a_second_and_warns_of_overrides() {
         if lasted.is_some_and(|(later, _)| *later - *at < Duration::from_millis(300)) {
             continue;
         }
-        let follows = told.iter().find(|(then, operator)| then >= at && condition(operator, "Available").1 == *reason);
+        let follows = told
+            .iter()
+            .find(|(then, operator)| then >= at && condition(operator, "Available").1 == *reason);
         let follows = follows.unwrap_or_else(|| panic!("{reason} was never told"));
-        assert!(follows.0 - *at < Duration::from_secs(1), "{reason}: after {:?}", follows.0 - *at);
+        assert!(
+            follows.0 - *at < Duration::from_secs(1),
+            "{reason}: after {:?}",
+            follows.0 - *at
+        );
         compared += 1;
     }
     assert!(compared >= 4, "{compared}");
@@ -106,21 +136,30 @@ async fn a_version_is_told_once_its_rollout_is_complete() {
     let operator = lab.operator().await;
     // Nothing runs: the operator's own version counts.
     let removed = |o: &Value| is(o, "Available", "True", "Removed") && version(o) == "4.22.0-test";
-    lab.until(&cluster_operator(), "removed", |o| o.is_some_and(removed)).await;
+    lab.until(&cluster_operator(), "removed", |o| o.is_some_and(removed))
+        .await;
     enter(&lab, "Managed").await;
     assert!(operator.stop().await.success());
 
     lab.cluster.pause_simulated_pods().unwrap();
     let _next = lab.operator_with(NEXT).await;
-    let annotated = |o: &Value| o.pointer("/metadata/annotations/release.openshift.io~1version") == Some(&json!("4.23.0-next"));
+    let annotated =
+        |o: &Value| o.pointer("/metadata/annotations/release.openshift.io~1version") == Some(&json!("4.23.0-next"));
     let updating = |o: &Value| annotated(o) && o["status"]["updatedReplicas"] == 1 && o["status"]["replicas"] == 2;
-    lab.until(&deployment(), "rolling out", |o| o.is_some_and(updating)).await;
+    lab.until(&deployment(), "rolling out", |o| o.is_some_and(updating))
+        .await;
     let rolling = |o: &Value| is(o, "Progressing", "True", "DeploymentNotCompleted");
-    let found = lab.until(&cluster_operator(), "rolling out", |o| o.is_some_and(rolling)).await.unwrap();
+    let found = lab
+        .until(&cluster_operator(), "rolling out", |o| o.is_some_and(rolling))
+        .await
+        .unwrap();
     assert_eq!(version(&found), "4.22.0-test");
     lab.settle().await;
     assert_eq!(version(&lab.get(&cluster_operator()).await.unwrap()), "4.22.0-test");
     lab.cluster.resume_simulated_pods().unwrap();
-    lab.until(&cluster_operator(), "of the next version", |o| o.is_some_and(|o| version(o) == "4.23.0-next")).await;
+    lab.until(&cluster_operator(), "of the next version", |o| {
+        o.is_some_and(|o| version(o) == "4.23.0-next")
+    })
+    .await;
     lab.until_config("up", is_up).await;
 }

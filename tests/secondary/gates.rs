@@ -20,23 +20,36 @@ fn cluster_version() -> ObjectRef {
 /// The gates of some releases: whether ours is among the enabled ones.
 async fn gates(lab: &Lab, releases: &[(&str, bool)]) {
     let entries = releases.iter().map(|(version, enabled)| {
-        let (on, off) = if *enabled { (json!([{"name": GATE}]), json!([])) } else { (json!([]), json!([{"name": GATE}])) };
+        let (on, off) = if *enabled {
+            (json!([{"name": GATE}]), json!([]))
+        } else {
+            (json!([]), json!([{"name": GATE}]))
+        };
         json!({"version": version, "enabled": on, "disabled": off})
     });
     let entries: Vec<_> = entries.collect();
-    lab.patch_status(&feature_gate(), json!({"status": {"featureGates": entries}})).await;
+    lab.patch_status(&feature_gate(), json!({"status": {"featureGates": entries}}))
+        .await;
 }
 
 async fn architecture(lab: &Lab, architecture: Value) {
-    lab.patch_status(&cluster_version(), json!({"status": {"desired": {"architecture": architecture}}})).await;
+    lab.patch_status(
+        &cluster_version(),
+        json!({"status": {"desired": {"architecture": architecture}}}),
+    )
+    .await;
 }
 
 fn mode(image: &Value) -> &str {
-    image.pointer("/status/imageStreamImportMode").and_then(Value::as_str).unwrap_or_default()
+    image
+        .pointer("/status/imageStreamImportMode")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 async fn until_mode(lab: &Lab, expected: &str) {
-    lab.until(&image(), expected, |o| o.is_some_and(|o| mode(o) == expected)).await;
+    lab.until(&image(), expected, |o| o.is_some_and(|o| mode(o) == expected))
+        .await;
 }
 
 // lifecycle 17, 18, 19, 121
@@ -56,19 +69,26 @@ async fn a_gate_that_appears_or_changes_is_taken_up_by_the_running_process() {
     until_mode(&lab, "Legacy").await;
     architecture(&lab, json!("Multi")).await;
     until_mode(&lab, "PreserveOriginal").await;
-    lab.patch(&image(), json!({"spec": {"imageStreamImportMode": "Legacy"}})).await;
+    lab.patch(&image(), json!({"spec": {"imageStreamImportMode": "Legacy"}}))
+        .await;
     until_mode(&lab, "Legacy").await;
 
     // Off again: the field is nobody's business.
     gates(&lab, &[("4.22.0-test", false)]).await;
     lab.settle().await;
-    lab.patch(&image(), json!({"spec": {"imageStreamImportMode": ""}})).await;
+    lab.patch(&image(), json!({"spec": {"imageStreamImportMode": ""}}))
+        .await;
     lab.settle().await;
     assert_eq!(mode(&lab.get(&image()).await.unwrap()), "Legacy");
     lab.delete(&feature_gate()).await;
     lab.settle().await;
     assert!(operator.is_running());
-    assert_eq!(operator.log().matches(off).count(), 2, "said once each time:\n{}", operator.log());
+    assert_eq!(
+        operator.log().matches(off).count(),
+        2,
+        "said once each time:\n{}",
+        operator.log()
+    );
     assert!(operator.stop().await.success());
 
     // A program that the release tool put no version into goes by the cluster's.

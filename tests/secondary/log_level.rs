@@ -17,25 +17,41 @@ async fn the_level_changes_at_run_time_with_one_event_and_no_level_prints_a_secr
         "stringData": {"tls.crt": "CERTIFICATE", "tls.key": MARK}});
     lab.create(secret).await;
     let pull = crate::ObjectRef::new(Kind::Secret, names::CONFIG_NAMESPACE, names::PULL_SECRET);
-    lab.patch(&pull, json!({"stringData": {".dockerconfigjson": format!("{{\"auths\":{{\"{MARK}\":{{}}}}}}")}})).await;
+    lab.patch(
+        &pull,
+        json!({"stringData": {".dockerconfigjson": format!("{{\"auths\":{{\"{MARK}\":{{}}}}}}")}}),
+    )
+    .await;
     create_config(&lab, json!({"managementState": "Removed"})).await;
     let operator = lab.operator().await;
-    lab.until_config("removed", |c| crate::support::is(c, "Available", "True", "Removed")).await;
+    lab.until_config("removed", |c| crate::support::is(c, "Available", "True", "Removed"))
+        .await;
     lab.settle().await;
-    assert!(!lab.events().await.iter().any(|e| e.contains("OperatorLogLevelChange")), "none at the start");
+    assert!(
+        !lab.events().await.iter().any(|e| e.contains("OperatorLogLevelChange")),
+        "none at the start"
+    );
     assert!(!operator.log().contains("DEBUG") && !operator.log().contains("TRACE"));
 
     lab.edit(json!({"operatorLogLevel": "TraceAll"})).await;
-    lab.until_event("Normal OperatorLogLevelChange", "from Normal to TraceAll").await;
-    lab.edit(json!({"routes": [{"name": "own", "hostname": "own.example.com", "secretName": "route-tls"}]})).await;
+    lab.until_event("Normal OperatorLogLevelChange", "from Normal to TraceAll")
+        .await;
+    lab.edit(json!({"routes": [{"name": "own", "hostname": "own.example.com", "secretName": "route-tls"}]}))
+        .await;
     enter(&lab, "Managed").await;
     let route = lab.until_present(&operand(Kind::Route, "own")).await;
     assert_eq!(route["spec"]["tls"]["key"], MARK);
     lab.edit(json!({"replicas": -1})).await;
-    lab.until_config("refused", |c| crate::support::condition(c, "Degraded").1 == "VerificationFailed").await;
+    lab.until_config("refused", |c| {
+        crate::support::condition(c, "Degraded").1 == "VerificationFailed"
+    })
+    .await;
     lab.edit(json!({"replicas": 1})).await;
     let config = lab.until_config("up", is_up).await;
-    eventually("it says more", async || operator.log().contains("DEBUG") || operator.log().contains("TRACE")).await;
+    eventually("it says more", async || {
+        operator.log().contains("DEBUG") || operator.log().contains("TRACE")
+    })
+    .await;
     let log = operator.log();
     let secret = config["spec"]["httpSecret"].as_str().unwrap();
     assert!(!log.contains(secret), "spec.httpSecret is in the log");
@@ -44,8 +60,13 @@ async fn the_level_changes_at_run_time_with_one_event_and_no_level_prints_a_secr
     assert!(!log.contains(encoded), "secret data is in the log");
 
     lab.edit(json!({"operatorLogLevel": "Normal"})).await;
-    lab.until_event("Normal OperatorLogLevelChange", "from TraceAll to Normal").await;
-    let changes = lab.events().await.into_iter().filter(|e| e.contains("OperatorLogLevelChange"));
+    lab.until_event("Normal OperatorLogLevelChange", "from TraceAll to Normal")
+        .await;
+    let changes = lab
+        .events()
+        .await
+        .into_iter()
+        .filter(|e| e.contains("OperatorLogLevelChange"));
     assert_eq!(changes.count(), 2);
     assert!(operator.stop().await.success());
     lab.delete(&pull).await;

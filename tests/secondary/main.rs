@@ -40,8 +40,12 @@ async fn cluster() -> Lab {
     options.imagestreams = true;
     let lab = lab(options).await;
     lab.forget_events().await;
-    lab.delete(&ObjectRef::new(Kind::ConfigMap, names::CONFIG_NAMESPACE, names::CLOUD_PROVIDER_CONFIG))
-        .await;
+    lab.delete(&ObjectRef::new(
+        Kind::ConfigMap,
+        names::CONFIG_NAMESPACE,
+        names::CLOUD_PROVIDER_CONFIG,
+    ))
+    .await;
     lab
 }
 
@@ -123,7 +127,11 @@ fn uid(object: &Value) -> &str {
 async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !holds().await {
-        assert!(began.elapsed() < support::PATIENCE, "{what}: not within {:?}", support::PATIENCE);
+        assert!(
+            began.elapsed() < support::PATIENCE,
+            "{what}: not within {:?}",
+            support::PATIENCE
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -78,7 +78,11 @@ pub fn path(reference: &ObjectRef) -> String {
 
 fn collection(kind: Kind, namespace: &str) -> String {
     let resource = kind.resource();
-    let prefix = if resource.group.is_empty() { format!("/api/{}", resource.version) } else { format!("/apis/{}/{}", resource.group, resource.version) };
+    let prefix = if resource.group.is_empty() {
+        format!("/api/{}", resource.version)
+    } else {
+        format!("/apis/{}/{}", resource.group, resource.version)
+    };
     if kind.namespaced() {
         format!("{prefix}/namespaces/{namespace}/{}", resource.plural)
     } else {
@@ -171,8 +175,11 @@ impl Server {
             let n = set["spec"]["replicas"].as_i64().unwrap_or(1);
             let complete = json!([{"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable"},
                 {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]);
-            self.touch(&reference, &json!({"status": {"observedGeneration": generation(&set), "replicas": n, "updatedReplicas": n,
-                "readyReplicas": n, "availableReplicas": n, "conditions": complete}}));
+            self.touch(
+                &reference,
+                &json!({"status": {"observedGeneration": generation(&set), "replicas": n, "updatedReplicas": n,
+                "readyReplicas": n, "availableReplicas": n, "conditions": complete}}),
+            );
         }
         if let Some((Some(set), reference)) = find(Kind::DaemonSet, names::NODE_CA) {
             self.touch(&reference, &json!({"status": {"observedGeneration": generation(&set), "desiredNumberScheduled": 3,
@@ -183,7 +190,10 @@ impl Server {
             self.delete(&secret);
             if let Some(service) = service {
                 let owner = json!([{"apiVersion": "v1", "kind": "Service", "name": names::REGISTRY, "uid": service["metadata"]["uid"]}]);
-                self.merge(&secret, &json!({"metadata": {"ownerReferences": owner}, "data": {"tls.crt": "YQ==", "tls.key": "Yg=="}}));
+                self.merge(
+                    &secret,
+                    &json!({"metadata": {"ownerReferences": owner}, "data": {"tls.crt": "YQ==", "tls.key": "Yg=="}}),
+                );
             }
         }
         if let Some((Some(_), reference)) = find(Kind::ConfigMap, names::SERVICE_CA_MAP) {
@@ -196,7 +206,10 @@ impl Server {
                 let chosen = format!("{}-{}.apps.test", reference.name, names::NAMESPACE);
                 let host = route["spec"]["host"].as_str().unwrap_or(&chosen);
                 let admitted = json!([{"host": host, "routerName": "default", "conditions": [{"type": "Admitted", "status": "True"}]}]);
-                self.touch(&reference, &json!({"spec": {"host": host}, "status": {"ingress": admitted}}));
+                self.touch(
+                    &reference,
+                    &json!({"spec": {"host": host}, "status": {"ingress": admitted}}),
+                );
             }
         }
     }
@@ -221,23 +234,38 @@ impl Server {
             let mut state = self.state();
             let counts = parts.method != Method::GET && !path.contains("/leases");
             state.writes += usize::from(counts);
-            let json_patch = parts.headers.get("content-type").is_some_and(|t| t == "application/json-patch+json");
+            let json_patch = parts
+                .headers
+                .get("content-type")
+                .is_some_and(|t| t == "application/json-patch+json");
             state.answer(&parts.method, path, body, json_patch)
         };
         tokio::time::sleep(after).await;
-        let body = Full::from(object.to_string()).map_err(|never| match never {}).boxed_unsync();
+        let body = Full::from(object.to_string())
+            .map_err(|never| match never {})
+            .boxed_unsync();
         Ok(Response::builder().status(code).body(body)?)
     }
 
     /// A watch that begins with all objects, or, resumed, with what is newer than a version.
     fn watch(&self, path: &str, query: &str) -> Reply {
-        let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-        let name = parameter("fieldSelector").and_then(|s| s.strip_prefix("metadata.name%3D")).map(str::to_owned);
+        let parameter = |name: &str| {
+            query
+                .split('&')
+                .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+        };
+        let name = parameter("fieldSelector")
+            .and_then(|s| s.strip_prefix("metadata.name%3D"))
+            .map(str::to_owned);
         let initial = parameter("sendInitialEvents") == Some("true");
         let since: u64 = parameter("resourceVersion").and_then(|v| v.parse().ok()).unwrap_or(0);
         let (lines, mut queue) = mpsc::unbounded_channel::<Bytes>();
         let mut state = self.state();
-        let watcher = Watcher { collection: path.to_owned(), name, lines };
+        let watcher = Watcher {
+            collection: path.to_owned(),
+            name,
+            lines,
+        };
         for (path, object) in &state.objects {
             let version: u64 = object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
             if watcher.covers(path) && (initial || version > since) {
@@ -246,7 +274,10 @@ impl Server {
         }
         if initial {
             let metadata = json!({"resourceVersion": state.version.to_string(), "annotations": {"k8s.io/initial-events-end": "true"}});
-            watcher.tell("BOOKMARK", &json!({"apiVersion": "v1", "kind": "Any", "metadata": metadata}));
+            watcher.tell(
+                "BOOKMARK",
+                &json!({"apiVersion": "v1", "kind": "Any", "metadata": metadata}),
+            );
         }
         state.watchers.push(watcher);
         let mut random = Random(state.random.below(u64::MAX));
@@ -259,19 +290,27 @@ impl Server {
                 }
             }
         });
-        let lines = stream::poll_fn(move |context| lines.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line)))));
+        let lines = stream::poll_fn(move |context| {
+            lines
+                .poll_recv(context)
+                .map(|line| line.map(|line| Ok(Frame::data(line))))
+        });
         Response::new(StreamBody::new(lines).boxed_unsync())
     }
 }
 
 impl Watcher {
     fn covers(&self, path: &str) -> bool {
-        let Some((collection, name)) = path.rsplit_once('/') else { return false };
+        let Some((collection, name)) = path.rsplit_once('/') else {
+            return false;
+        };
         collection == self.collection && self.name.as_ref().is_none_or(|wanted| wanted == name)
     }
 
     fn tell(&self, kind: &str, object: &Value) {
-        let _ = self.lines.send(Bytes::from(format!("{}\n", json!({"type": kind, "object": object}))));
+        let _ = self
+            .lines
+            .send(Bytes::from(format!("{}\n", json!({"type": kind, "object": object}))));
     }
 }
 
@@ -308,7 +347,10 @@ impl State {
     }
 
     fn tell(&mut self, kind: &str, path: &str, object: &Value) {
-        self.watchers.iter().filter(|w| w.covers(path)).for_each(|w| w.tell(kind, object));
+        self.watchers
+            .iter()
+            .filter(|w| w.covers(path))
+            .for_each(|w| w.tell(kind, object));
         let _ = self.changes.send(path.to_owned());
     }
 
@@ -336,7 +378,10 @@ impl State {
                     return refusal(409, "Conflict");
                 }
                 self.remove(path);
-                return (200, json!({"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success", "code": 200}));
+                return (
+                    200,
+                    json!({"apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Success", "code": 200}),
+                );
             }
             Method::PUT => object = body.clone(),
             _ if json_patch => {
@@ -346,7 +391,11 @@ impl State {
             }
             _ => merge(&mut object, &body),
         }
-        if !json_patch && body.pointer("/metadata/resourceVersion").is_some_and(|v| *v != old["metadata"]["resourceVersion"]) {
+        if !json_patch
+            && body
+                .pointer("/metadata/resourceVersion")
+                .is_some_and(|v| *v != old["metadata"]["resourceVersion"])
+        {
             return refusal(409, "Conflict");
         }
         // Each half by its own path.
@@ -371,7 +420,11 @@ fn patched(object: &mut Value, steps: &Value) -> bool {
             "test" if object.pointer(pointer) != Some(&step["value"]) => return false,
             "test" => {}
             "add" | "replace" => object.pointer_mut(parent).unwrap()[&member] = step["value"].clone(),
-            "remove" => match object.pointer_mut(parent).and_then(Value::as_object_mut).and_then(|o| o.remove(&member)) {
+            "remove" => match object
+                .pointer_mut(parent)
+                .and_then(Value::as_object_mut)
+                .and_then(|o| o.remove(&member))
+            {
                 Some(_) => {}
                 None => return false,
             },

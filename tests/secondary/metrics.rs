@@ -9,12 +9,16 @@ use crate::{cluster, create_config, eventually, image_pruner};
 
 /// The value of one series; -1 where there is none.
 pub fn value(text: &str, series: &str) -> i64 {
-    let found = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    let found = text
+        .lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     found.map_or(-1, |value| value.parse().unwrap())
 }
 
 fn storage(text: &str) -> Vec<&str> {
-    text.lines().filter(|line| line.starts_with("image_registry_storage_type{")).collect()
+    text.lines()
+        .filter(|line| line.starts_with("image_registry_storage_type{"))
+        .collect()
 }
 
 fn stream(namespace: &str, name: &str, spec: &[&str], status: &[&str]) -> Value {
@@ -48,27 +52,38 @@ async fn streams_storage_and_pruner_are_told_right_after_the_start_and_follow() 
     create_config(&lab, json!({})).await;
     let operator = lab.operator().await;
     let tags = |text: &str| {
-        [("imported", "openshift"), ("pushed", "openshift"), ("imported", "other"), ("pushed", "other")].map(
-            |(source, location)| {
-                let series = format!("image_registry_image_stream_tags_total{{source=\"{source}\",location=\"{location}\"}}");
-                value(text, &series)
-            },
-        )
+        [
+            ("imported", "openshift"),
+            ("pushed", "openshift"),
+            ("imported", "other"),
+            ("pushed", "other"),
+        ]
+        .map(|(source, location)| {
+            let series =
+                format!("image_registry_image_stream_tags_total{{source=\"{source}\",location=\"{location}\"}}");
+            value(text, &series)
+        })
     };
-    eventually("tags are told", async || tags(&operator.metrics().await) == [1, 1, 2, 3]).await;
+    eventually("tags are told", async || {
+        tags(&operator.metrics().await) == [1, 1, 2, 3]
+    })
+    .await;
     lab.until_config("up", is_up).await;
 
     let reconfigured = |text: &str| value(text, "image_registry_operator_storage_reconfigured_total");
     let text = operator.metrics().await;
     assert_eq!(storage(&text), ["image_registry_storage_type{storage=\"EmptyDir\"} 1"]);
     assert_eq!(reconfigured(&text), 0);
-    lab.edit(json!({"storage": {"emptyDir": null, "managementState": null, "pvc": {}}})).await;
+    lab.edit(json!({"storage": {"emptyDir": null, "managementState": null, "pvc": {}}}))
+        .await;
     let claimed = |c: &Value| !c["status"]["storage"]["pvc"].is_null();
     lab.until_config("on a claim", claimed).await;
     let alone = ["image_registry_storage_type{storage=\"PVC\"} 1"];
     eventually("PVC alone", async || storage(&operator.metrics().await) == alone).await;
-    lab.edit(json!({"storage": {"emptyDir": {}, "managementState": null, "pvc": null}})).await;
-    lab.until_config("back", |c| c["status"]["storage"]["pvc"].is_null()).await;
+    lab.edit(json!({"storage": {"emptyDir": {}, "managementState": null, "pvc": null}}))
+        .await;
+    lab.until_config("back", |c| c["status"]["storage"]["pvc"].is_null())
+        .await;
     let alone = ["image_registry_storage_type{storage=\"EmptyDir\"} 1"];
     eventually("EmptyDir alone", async || storage(&operator.metrics().await) == alone).await;
     assert_eq!(reconfigured(&operator.metrics().await), 2);
@@ -79,7 +94,12 @@ async fn streams_storage_and_pruner_are_told_right_after_the_start_and_follow() 
     eventually("suspended", async || status(&operator.metrics().await) == 1).await;
     assert!(lab.get(&config_ref()).await.is_some());
     for (namespace, name) in [("openshift-config", "one"), ("default", "two"), ("default", "three")] {
-        lab.delete(&image_registry_operator::api::ObjectRef::new(Kind::ImageStream, namespace, name)).await;
+        lab.delete(&image_registry_operator::api::ObjectRef::new(
+            Kind::ImageStream,
+            namespace,
+            name,
+        ))
+        .await;
     }
     let _ = names::NAMESPACE;
 }

@@ -21,29 +21,45 @@ async fn it_is_there_and_repaired_in_every_state_and_without_a_pod_the_platform_
         let edited = lab.patch(&daemon_set(), by_hand).await;
         assert_ne!(edited["spec"], first["spec"]);
         let right = |o: &Value| o["spec"] == first["spec"] && o["metadata"]["annotations"]["example.com/own"] == state;
-        let found = lab.until(&daemon_set(), "repaired", |o| o.is_some_and(right)).await.unwrap();
+        let found = lab
+            .until(&daemon_set(), "repaired", |o| o.is_some_and(right))
+            .await
+            .unwrap();
         assert_eq!(uid(&found), uid(&first), "{state}");
         let recorded = |c: &Value| {
             let generations = c["status"]["generations"].as_array().cloned().unwrap_or_default();
-            generations.iter().any(|g| g["resource"] == "daemonsets" && g["lastGeneration"] == found["metadata"]["generation"])
+            generations
+                .iter()
+                .any(|g| g["resource"] == "daemonsets" && g["lastGeneration"] == found["metadata"]["generation"])
         };
         lab.until_config("recording its generation", recorded).await;
     }
     lab.delete(&daemon_set()).await;
-    lab.until(&daemon_set(), "made anew", |o| o.is_some_and(|o| uid(o) != uid(&first) && o["spec"] == first["spec"])).await;
+    lab.until(&daemon_set(), "made anew", |o| {
+        o.is_some_and(|o| uid(o) != uid(&first) && o["spec"] == first["spec"])
+    })
+    .await;
     let ready = |o: &Value| is(o, "Available", "True", "Ready") && condition(o, "Progressing").0 == "False";
-    lab.until(&cluster_operator(), "available", |o| o.is_some_and(ready)).await;
+    lab.until(&cluster_operator(), "available", |o| o.is_some_and(ready))
+        .await;
 
     lab.cluster.pause_simulated_pods().unwrap();
     let pods = lab.list(Kind::Pod, names::NAMESPACE).await;
     for pod in pods.iter().filter(|pod| pod["metadata"]["labels"]["name"] == "node-ca") {
         let reference = crate::operand(Kind::Pod, pod["metadata"]["name"].as_str().unwrap());
-        lab.patch_status(&reference, json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}})).await;
+        lab.patch_status(
+            &reference,
+            json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}),
+        )
+        .await;
     }
-    let none = |c: &Value| is(c, "NodeCADaemonAvailable", "False", "NoAvailableReplicas") && is(c, "Available", "True", "Ready");
+    let none = |c: &Value| {
+        is(c, "NodeCADaemonAvailable", "False", "NoAvailableReplicas") && is(c, "Available", "True", "Ready")
+    };
     lab.until_config("without node-ca", none).await;
     let told = |o: &Value| is(o, "Available", "False", "NodeCADaemonNoAvailableReplicas::Ready");
-    lab.until(&cluster_operator(), "not available", |o| o.is_some_and(told)).await;
+    lab.until(&cluster_operator(), "not available", |o| o.is_some_and(told))
+        .await;
     lab.cluster.resume_simulated_pods().unwrap();
 }
 

@@ -27,7 +27,9 @@ use serde_json::{Value, json};
 
 use crate::memory::{Random, Server, path};
 use crate::support::{Lab, config_ref, is_up, operand};
-use crate::{certificates_map, ca_map, cluster, cluster_operator, cron_job, daemon_set, deployment, image, image_pruner, service};
+use crate::{
+    ca_map, certificates_map, cluster, cluster_operator, cron_job, daemon_set, deployment, image, image_pruner, service,
+};
 
 const ORDERS: u64 = 500;
 /// The longest time between two events, in milliseconds: about what an answer and a watch take.
@@ -80,17 +82,40 @@ fn events() -> Vec<Happens> {
         pruner(json!({"suspend": true})),
         pruner(json!({"keepTagRevisions": 9})),
         pruner(json!({"logLevel": "Debug"})),
-        Edit(image(), json!({"spec": {"additionalTrustedCA": {"name": "users-trust"}}})),
-        Appears(map("users-trust"), json!({"data": {"reg.example.com": "PEM", "reg.example.com..5000": "PEM"}})),
-        Appears(ObjectRef::new(Kind::Secret, names::CONFIG_NAMESPACE, names::PULL_SECRET),
-            json!({"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "eyJhdXRocyI6e319"}})),
-        Appears(operand(Kind::Secret, "own-tls"), json!({"data": {"tls.crt": "YQ==", "tls.key": "Yg=="}})),
-        Appears(operand(Kind::Job, "of-somebody-else"), json!({"spec": {"suspend": true, "template": {"spec": {"restartPolicy": "Never",
-            "containers": [{"name": "c", "image": "localhost/none"}]}}}})),
-        Edit(config_object(Kind::ApiServer), json!({"spec": {"tlsSecurityProfile": {"type": "Modern", "modern": {}}}})),
+        Edit(
+            image(),
+            json!({"spec": {"additionalTrustedCA": {"name": "users-trust"}}}),
+        ),
+        Appears(
+            map("users-trust"),
+            json!({"data": {"reg.example.com": "PEM", "reg.example.com..5000": "PEM"}}),
+        ),
+        Appears(
+            ObjectRef::new(Kind::Secret, names::CONFIG_NAMESPACE, names::PULL_SECRET),
+            json!({"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "eyJhdXRocyI6e319"}}),
+        ),
+        Appears(
+            operand(Kind::Secret, "own-tls"),
+            json!({"data": {"tls.crt": "YQ==", "tls.key": "Yg=="}}),
+        ),
+        Appears(
+            operand(Kind::Job, "of-somebody-else"),
+            json!({"spec": {"suspend": true, "template": {"spec": {"restartPolicy": "Never",
+            "containers": [{"name": "c", "image": "localhost/none"}]}}}}),
+        ),
+        Edit(
+            config_object(Kind::ApiServer),
+            json!({"spec": {"tlsSecurityProfile": {"type": "Modern", "modern": {}}}}),
+        ),
         Status(config_object(Kind::FeatureGate), json!({"featureGates": gates})),
-        Status(ObjectRef::new(Kind::ClusterVersion, "", names::CLUSTER_VERSION), json!({"desired": {"architecture": "Multi"}})),
-        Meddles(daemon_set(), json!({"spec": {"template": {"spec": {"tolerations": null}}}})),
+        Status(
+            ObjectRef::new(Kind::ClusterVersion, "", names::CLUSTER_VERSION),
+            json!({"desired": {"architecture": "Multi"}}),
+        ),
+        Meddles(
+            daemon_set(),
+            json!({"spec": {"template": {"spec": {"tolerations": null}}}}),
+        ),
         Meddles(cron_job(), json!({"spec": {"schedule": "1 2 3 4 5"}})),
         Vanishes(service()),
         Vanishes(certificates_map()),
@@ -99,22 +124,58 @@ fn events() -> Vec<Happens> {
 
 /// What is there before anything happens: a registry that is not wanted, without storage.
 fn start(server: &Server) {
-    let put = |kind, namespace: &str, name: &str, body: Value| server.merge(&ObjectRef::new(kind, namespace, name), &body);
+    let put =
+        |kind, namespace: &str, name: &str, body: Value| server.merge(&ObjectRef::new(kind, namespace, name), &body);
     let groups = json!({names::SUPPLEMENTAL_GROUPS_ANNOTATION: "1000290000/10000"});
-    put(Kind::Namespace, "", names::NAMESPACE, json!({"metadata": {"annotations": groups}}));
-    put(Kind::Infrastructure, "", names::CLUSTER, json!({"spec": {}, "status": {"platform": "None",
-        "platformStatus": {"type": "None"}, "controlPlaneTopology": "HighlyAvailable", "infrastructureTopology": "HighlyAvailable"}}));
+    put(
+        Kind::Namespace,
+        "",
+        names::NAMESPACE,
+        json!({"metadata": {"annotations": groups}}),
+    );
+    put(
+        Kind::Infrastructure,
+        "",
+        names::CLUSTER,
+        json!({"spec": {}, "status": {"platform": "None",
+        "platformStatus": {"type": "None"}, "controlPlaneTopology": "HighlyAvailable", "infrastructureTopology": "HighlyAvailable"}}),
+    );
     for kind in [Kind::Image, Kind::Proxy, Kind::ApiServer] {
         put(kind, "", names::CLUSTER, json!({"spec": {}}));
     }
-    put(Kind::FeatureGate, "", names::CLUSTER, json!({"spec": {}, "status": {"featureGates": []}}));
-    put(Kind::ClusterVersion, "", names::CLUSTER_VERSION, json!({"spec": {}, "status": {"desired": {"version": "4.22.0"}}}));
+    put(
+        Kind::FeatureGate,
+        "",
+        names::CLUSTER,
+        json!({"spec": {}, "status": {"featureGates": []}}),
+    );
+    put(
+        Kind::ClusterVersion,
+        "",
+        names::CLUSTER_VERSION,
+        json!({"spec": {}, "status": {"desired": {"version": "4.22.0"}}}),
+    );
     for node in ["a", "b", "c"] {
-        put(Kind::Node, "", node, json!({"spec": {}, "metadata": {"labels": {"node-role.kubernetes.io/worker": ""}}}));
+        put(
+            Kind::Node,
+            "",
+            node,
+            json!({"spec": {}, "metadata": {"labels": {"node-role.kubernetes.io/worker": ""}}}),
+        );
     }
-    put(Kind::ConfigMap, names::NAMESPACE, names::TRUSTED_CA_MAP, json!({"data": {"ca-bundle.crt": "BUNDLE"},
-        "metadata": {"labels": {"config.openshift.io/inject-trusted-cabundle": "true"}}}));
-    put(Kind::Config, "", names::CLUSTER, config()["spec"].clone().pipe(|spec| json!({"spec": spec})));
+    put(
+        Kind::ConfigMap,
+        names::NAMESPACE,
+        names::TRUSTED_CA_MAP,
+        json!({"data": {"ca-bundle.crt": "BUNDLE"},
+        "metadata": {"labels": {"config.openshift.io/inject-trusted-cabundle": "true"}}}),
+    );
+    put(
+        Kind::Config,
+        "",
+        names::CLUSTER,
+        config()["spec"].clone().pipe(|spec| json!({"spec": spec})),
+    );
     put(Kind::ImagePruner, "", names::CLUSTER, json!({"spec": pruner_spec()}));
 }
 
@@ -180,10 +241,16 @@ fn comparable(value: &mut Value) {
 
 /// The first differences between two states, in words.
 fn differences(expected: &BTreeMap<String, Value>, found: &BTreeMap<String, Value>) -> String {
-    let keys = expected.keys().chain(found.keys().filter(|key| !expected.contains_key(*key)));
+    let keys = expected
+        .keys()
+        .chain(found.keys().filter(|key| !expected.contains_key(*key)));
     let different = keys.filter(|key| expected.get(*key) != found.get(*key)).take(3);
     let shown = different.map(|key| {
-        let of = |state: &BTreeMap<String, Value>| state.get(key).map_or("absent".to_owned(), |v| serde_json::to_string_pretty(v).unwrap());
+        let of = |state: &BTreeMap<String, Value>| {
+            state
+                .get(key)
+                .map_or("absent".to_owned(), |v| serde_json::to_string_pretty(v).unwrap())
+        };
         let (one, other) = (of(expected), of(found));
         let known: Vec<_> = one.lines().collect();
         let news: Vec<_> = other.lines().collect();
@@ -196,7 +263,11 @@ fn differences(expected: &BTreeMap<String, Value>, found: &BTreeMap<String, Valu
 
 /// The state that one order ends in.
 fn simulate(seed: u64) -> BTreeMap<String, Value> {
-    let executor = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let executor = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
     executor.block_on(async {
         let mut random = Random(seed);
         let server = Server::start(random.below(u64::MAX));
@@ -209,7 +280,9 @@ fn simulate(seed: u64) -> BTreeMap<String, Value> {
             course.push((number, Duration::from_millis(random.below(PAUSE)), event));
         }
         let before: Vec<_> = course.iter().filter(|(number, ..)| *number < starts).cloned().collect();
-        before.iter().for_each(|(_, _, event)| happen(&server, event));
+        for (_, _, event) in &before {
+            happen(&server, event);
+        }
         let script = async {
             for (_, pause, event) in course.iter().filter(|(number, ..)| *number >= starts) {
                 tokio::time::sleep(*pause).await;
@@ -226,7 +299,10 @@ fn simulate(seed: u64) -> BTreeMap<String, Value> {
         }
         let found = server.get(&config_ref()).unwrap();
         assert!(is_up(&found), "seed {seed}: {}", found["status"]);
-        assert_eq!(found["status"]["observedGeneration"], found["metadata"]["generation"], "seed {seed}");
+        assert_eq!(
+            found["status"]["observedGeneration"], found["metadata"]["generation"],
+            "seed {seed}"
+        );
         let mut objects = server.objects();
         objects.values_mut().for_each(comparable);
         objects
@@ -318,21 +394,38 @@ async fn orders_on_a_real_api_server_end_in_the_same_state() {
 async fn real(seed: u64) -> BTreeMap<String, Value> {
     let lab = cluster().await;
     let appearing = events();
-    let appearing: Vec<_> = appearing.iter().filter_map(|e| match e {
-        Happens::Appears(object, _) => Some(object.clone()),
-        _ => None,
-    }).collect();
+    let appearing: Vec<_> = appearing
+        .iter()
+        .filter_map(|e| match e {
+            Happens::Appears(object, _) => Some(object.clone()),
+            _ => None,
+        })
+        .collect();
     for object in &appearing {
         lab.delete(object).await;
         lab.until_absent(object).await;
     }
-    lab.patch_status(&config_object(Kind::FeatureGate), json!({"status": {"featureGates": []}})).await;
-    lab.patch_status(&ObjectRef::new(Kind::ClusterVersion, "", names::CLUSTER_VERSION), json!({"status": {"desired": {"architecture": null}}})).await;
+    lab.patch_status(
+        &config_object(Kind::FeatureGate),
+        json!({"status": {"featureGates": []}}),
+    )
+    .await;
+    lab.patch_status(
+        &ObjectRef::new(Kind::ClusterVersion, "", names::CLUSTER_VERSION),
+        json!({"status": {"desired": {"architecture": null}}}),
+    )
+    .await;
     lab.delete(&image()).await;
-    lab.create(json!({"apiVersion": "config.openshift.io/v1", "kind": "Image", "metadata": {"name": "cluster"}, "spec": {}})).await;
+    lab.create(
+        json!({"apiVersion": "config.openshift.io/v1", "kind": "Image", "metadata": {"name": "cluster"}, "spec": {}}),
+    )
+    .await;
     lab.create(config()).await;
-    lab.create(json!({"apiVersion": Kind::ImagePruner.api_version(), "kind": "ImagePruner", "metadata": {"name": "cluster"},
-        "spec": pruner_spec()})).await;
+    lab.create(
+        json!({"apiVersion": Kind::ImagePruner.api_version(), "kind": "ImagePruner", "metadata": {"name": "cluster"},
+        "spec": pruner_spec()}),
+    )
+    .await;
     let mut random = Random(seed);
     let mut events = events();
     random.shuffle(&mut events);
@@ -344,17 +437,37 @@ async fn real(seed: u64) -> BTreeMap<String, Value> {
         }
         really(&lab, event).await;
     }
-    lab.until_config("up", |c| is_up(c) && c["status"]["observedGeneration"] == c["metadata"]["generation"]).await;
+    lab.until_config("up", |c| {
+        is_up(c) && c["status"]["observedGeneration"] == c["metadata"]["generation"]
+    })
+    .await;
     lab.settle().await;
     lab.settle().await;
-    let mut compared = vec![config_ref(), image_pruner(), image(), cluster_operator(), deployment(), service(), daemon_set(), cron_job(),
-        certificates_map(), ca_map(), operand(Kind::Secret, names::PULL_SECRET_COPY), operand(Kind::Secret, names::PRIVATE_SECRET),
-        operand(Kind::PodDisruptionBudget, names::REGISTRY), operand(Kind::Route, "own"), operand(Kind::Route, names::DEFAULT_ROUTE)];
+    let mut compared = vec![
+        config_ref(),
+        image_pruner(),
+        image(),
+        cluster_operator(),
+        deployment(),
+        service(),
+        daemon_set(),
+        cron_job(),
+        certificates_map(),
+        ca_map(),
+        operand(Kind::Secret, names::PULL_SECRET_COPY),
+        operand(Kind::Secret, names::PRIVATE_SECRET),
+        operand(Kind::PodDisruptionBudget, names::REGISTRY),
+        operand(Kind::Route, "own"),
+        operand(Kind::Route, names::DEFAULT_ROUTE),
+    ];
     let mut state = BTreeMap::new();
     for reference in compared.drain(..) {
         let mut object = lab.get(&reference).await;
         if let Some(object) = &mut object {
-            if matches!(reference.kind, Kind::Deployment | Kind::DaemonSet | Kind::PodDisruptionBudget) {
+            if matches!(
+                reference.kind,
+                Kind::Deployment | Kind::DaemonSet | Kind::PodDisruptionBudget
+            ) {
                 object["status"] = Value::Null;
             }
             comparable(object);

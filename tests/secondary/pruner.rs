@@ -14,7 +14,12 @@ use crate::{STATES, cluster, cluster_operator, create_config, cron_job, enter, i
 
 /// The arguments of the command that a CronJob, or a Job of it, runs.
 pub fn arguments(pod: &Value) -> Vec<&str> {
-    pod["containers"][0]["args"].as_array().unwrap().iter().map(|a| a.as_str().unwrap()).collect()
+    pod["containers"][0]["args"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| a.as_str().unwrap())
+        .collect()
 }
 
 pub fn pod(cron_job: &Value) -> &Value {
@@ -37,7 +42,10 @@ pub fn expected(state: &str) -> Vec<&'static str> {
         "--loglevel=1",
     ];
     expected.extend(match state {
-        "Managed" => vec!["--prune-registry=true", "--registry-url=https://image-registry.openshift-image-registry.svc:5000"],
+        "Managed" => vec![
+            "--prune-registry=true",
+            "--registry-url=https://image-registry.openshift-image-registry.svc:5000",
+        ],
         _ => vec!["--prune-registry=false"],
     });
     expected
@@ -45,7 +53,11 @@ pub fn expected(state: &str) -> Vec<&'static str> {
 
 pub async fn until_arguments(lab: &Lab, state: &str) -> Value {
     let right = |o: &Value| arguments(pod(o))[2..] == expected(state);
-    lab.until(&cron_job(), &format!("with the arguments of {state}"), |o| o.is_some_and(right)).await.unwrap()
+    lab.until(&cron_job(), &format!("with the arguments of {state}"), |o| {
+        o.is_some_and(right)
+    })
+    .await
+    .unwrap()
 }
 
 // lifecycle 35, 36, 44 (the pruner), 105, 127, api 17, workload 90, 95, 101, 107 (the pruner), deploy 40, 41, 42
@@ -69,21 +81,35 @@ async fn arguments_follow_the_state_and_edits_by_hand_do_not_last_in_any_of_them
         enter(&lab, state).await;
         until_arguments(&lab, state).await;
         // By hand.
-        lab.patch(&cron_job(), json!({"spec": {"schedule": "1 1 * * *", "concurrencyPolicy": "Allow"}})).await;
-        lab.patch(&policy, json!({"spec": {"policyTypes": ["Egress", "Ingress"]}})).await;
+        lab.patch(
+            &cron_job(),
+            json!({"spec": {"schedule": "1 1 * * *", "concurrencyPolicy": "Allow"}}),
+        )
+        .await;
+        lab.patch(&policy, json!({"spec": {"policyTypes": ["Egress", "Ingress"]}}))
+            .await;
         lab.patch(&role, json!({"rules": []})).await;
-        lab.until(&cron_job(), "put right", |o| o.is_some_and(|o| o["spec"]["schedule"] == "0 0 * * *" && o["spec"]["concurrencyPolicy"] == "Forbid")).await;
-        lab.until(&policy, "put right", |o| o.is_some_and(|o| o["spec"] == egress)).await;
-        lab.until(&role, "put right", |o| o.is_some_and(|o| o["rules"] == rules)).await;
+        lab.until(&cron_job(), "put right", |o| {
+            o.is_some_and(|o| o["spec"]["schedule"] == "0 0 * * *" && o["spec"]["concurrencyPolicy"] == "Forbid")
+        })
+        .await;
+        lab.until(&policy, "put right", |o| o.is_some_and(|o| o["spec"] == egress))
+            .await;
+        lab.until(&role, "put right", |o| o.is_some_and(|o| o["rules"] == rules))
+            .await;
         lab.delete(&policy).await;
-        lab.until(&policy, "made anew", |o| o.is_some_and(|o| o["spec"] == egress)).await;
+        lab.until(&policy, "made anew", |o| o.is_some_and(|o| o["spec"] == egress))
+            .await;
         // By the ImagePruner.
         let edit = json!({"suspend": true, "schedule": "10 10 * * *", "keepYoungerThan": 3_600_000_000_000_i64, "logLevel": "Debug"});
         lab.patch(&image_pruner(), json!({"spec": edit})).await;
         let follows = |o: &Value| {
             let arguments = arguments(pod(o));
-            o["spec"]["suspend"] == true && o["spec"]["schedule"] == "10 10 * * *"
-                && ["--keep-younger-than=1h0m0s", "--loglevel=4"].iter().all(|a| arguments.contains(a))
+            o["spec"]["suspend"] == true
+                && o["spec"]["schedule"] == "10 10 * * *"
+                && ["--keep-younger-than=1h0m0s", "--loglevel=4"]
+                    .iter()
+                    .all(|a| arguments.contains(a))
         };
         lab.until(&cron_job(), "following", |o| o.is_some_and(follows)).await;
         // Deleted, it begins anew; its CronJob stays.
@@ -97,12 +123,17 @@ async fn arguments_follow_the_state_and_edits_by_hand_do_not_last_in_any_of_them
 
 /// A Job as the CronJob would make it, that no controller touches; and what became of it.
 async fn job(lab: &Lab, name: &str, labels: Value) {
-    let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "localhost/none"}]}});
+    let template =
+        json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "localhost/none"}]}});
     lab.create(json!({"apiVersion": "batch/v1", "kind": "Job",
         "metadata": {"name": name, "namespace": names::NAMESPACE, "labels": labels},
         "spec": {"managedBy": "example.com/tests", "template": template}}))
         .await;
-    lab.patch_status(&operand(Kind::Job, name), json!({"status": {"startTime": "2025-01-01T00:00:00Z"}})).await;
+    lab.patch_status(
+        &operand(Kind::Job, name),
+        json!({"status": {"startTime": "2025-01-01T00:00:00Z"}}),
+    )
+    .await;
 }
 
 async fn ends(lab: &Lab, name: &str, failed: bool) {
@@ -119,11 +150,16 @@ async fn ends(lab: &Lab, name: &str, failed: bool) {
         let of = |type_: &str| condition(type_, "CompletionsReached", "Reached expected number of succeeded pods");
         json!({"succeeded": 1, "completionTime": time, "conditions": [of("SuccessCriteriaMet"), of("Complete")]})
     };
-    lab.patch_status(&operand(Kind::Job, name), json!({"status": status})).await;
+    lab.patch_status(&operand(Kind::Job, name), json!({"status": status}))
+        .await;
 }
 
 async fn until_degraded(lab: &Lab, status: &str, reason: &str) -> Value {
-    lab.until(&image_pruner(), reason, |o| o.is_some_and(|o| is(o, "Degraded", status, reason))).await.unwrap()
+    lab.until(&image_pruner(), reason, |o| {
+        o.is_some_and(|o| is(o, "Degraded", status, reason))
+    })
+    .await
+    .unwrap()
 }
 
 // lifecycle 99, 100, 101, 102, 103, workload 100
@@ -145,9 +181,14 @@ async fn the_newest_finished_job_decides_and_jobs_of_others_do_not() {
     let found = until_degraded(&lab, "True", "JobFailed").await;
     assert!(is(&found, "Failed", "True", "BackoffLimitExceeded"));
     assert!(condition(&found, "Degraded").2.contains("run-1"), "{found}");
-    assert!(condition(&found, "Degraded").2.contains("has reached the specified backoff limit"));
+    assert!(
+        condition(&found, "Degraded")
+            .2
+            .contains("has reached the specified backoff limit")
+    );
     let told = |o: &Value| is(o, "Degraded", "True", "ImagePrunerJobFailed");
-    lab.until(&cluster_operator(), "degraded", |o| o.is_some_and(told)).await;
+    lab.until(&cluster_operator(), "degraded", |o| o.is_some_and(told))
+        .await;
 
     job(&lab, "run-2", ours).await;
     lab.settle().await;
@@ -155,14 +196,28 @@ async fn the_newest_finished_job_decides_and_jobs_of_others_do_not() {
     ends(&lab, "run-2", false).await;
     let found = until_degraded(&lab, "False", "AsExpected").await;
     assert!(is(&found, "Failed", "False", "Complete"));
-    lab.until(&cluster_operator(), "well", |o| o.is_some_and(|o| is(o, "Degraded", "False", "AsExpected"))).await;
+    lab.until(&cluster_operator(), "well", |o| {
+        o.is_some_and(|o| is(o, "Degraded", "False", "AsExpected"))
+    })
+    .await;
 
     lab.patch(&image_pruner(), json!({"spec": {"suspend": true}})).await;
-    lab.until(&image_pruner(), "suspended", |o| o.is_some_and(|o| is(o, "Scheduled", "False", "Suspended"))).await;
-    lab.until(&cron_job(), "suspended", |o| o.is_some_and(|o| o["spec"]["suspend"] == true)).await;
+    lab.until(&image_pruner(), "suspended", |o| {
+        o.is_some_and(|o| is(o, "Scheduled", "False", "Suspended"))
+    })
+    .await;
+    lab.until(&cron_job(), "suspended", |o| {
+        o.is_some_and(|o| o["spec"]["suspend"] == true)
+    })
+    .await;
     lab.settle().await;
     // The foreign one was never looked at; its failure is newer in nothing but time.
-    assert!(is(&lab.get(&image_pruner()).await.unwrap(), "Failed", "False", "Complete"));
+    assert!(is(
+        &lab.get(&image_pruner()).await.unwrap(),
+        "Failed",
+        "False",
+        "Complete"
+    ));
     retries(&lab).await;
 }
 
@@ -180,10 +235,19 @@ async fn retries(lab: &Lab) {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         };
         let log_path = log.display();
-        program("oc", format!("#!/bin/sh\necho \"oc $*\" >>{log_path}\n[ $(grep -c '^oc ' {log_path}) -gt {failures} ] || exit 9\n"));
+        program(
+            "oc",
+            format!(
+                "#!/bin/sh\necho \"oc $*\" >>{log_path}\n[ $(grep -c '^oc ' {log_path}) -gt {failures} ] || exit 9\n"
+            ),
+        );
         program("sleep", format!("#!/bin/sh\necho \"sleep $*\" >>{log_path}\n"));
         let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
-        let done = Command::new(container["command"][0].as_str().unwrap()).args(&arguments).env("PATH", path).output().unwrap();
+        let done = Command::new(container["command"][0].as_str().unwrap())
+            .args(&arguments)
+            .env("PATH", path)
+            .output()
+            .unwrap();
         assert_eq!(done.status.code(), Some(code));
         let log = fs::read_to_string(&log).unwrap();
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();

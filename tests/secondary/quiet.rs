@@ -36,7 +36,10 @@ async fn ordinary_edits_cost_no_conflict_and_nothing_is_asked_for_once_settled()
     let (lab, operator) = registry(json!({"defaultRoute": true})).await;
     let before = lab.config().await;
     quiet(&lab, Duration::from_secs(15)).await;
-    assert_eq!(before["metadata"]["resourceVersion"], lab.config().await["metadata"]["resourceVersion"]);
+    assert_eq!(
+        before["metadata"]["resourceVersion"],
+        lab.config().await["metadata"]["resourceVersion"]
+    );
 
     let mark = lab.mark();
     let began = Instant::now();
@@ -53,26 +56,43 @@ async fn ordinary_edits_cost_no_conflict_and_nothing_is_asked_for_once_settled()
         lab.edit(edit).await;
         lab.until_config("observing the edit", observed).await;
     }
-    lab.patch(&image_pruner(), json!({"spec": {"keepTagRevisions": 7}})).await;
-    lab.until(&cron_job(), "following", |o| o.is_some_and(|o| o.to_string().contains("--keep-tag-revisions=7"))).await;
+    lab.patch(&image_pruner(), json!({"spec": {"keepTagRevisions": 7}}))
+        .await;
+    lab.until(&cron_job(), "following", |o| {
+        o.is_some_and(|o| o.to_string().contains("--keep-tag-revisions=7"))
+    })
+    .await;
     lab.delete(&certificates::users_map()).await;
     certificates::create_users_map(&lab).await;
-    lab.patch(&image(), json!({"spec": {"additionalTrustedCA": {"name": certificates::users_map().name}}})).await;
+    lab.patch(
+        &image(),
+        json!({"spec": {"additionalTrustedCA": {"name": certificates::users_map().name}}}),
+    )
+    .await;
     certificates::until_whole(&lab, "Managed").await;
     let pull = ObjectRef::new(Kind::Secret, names::CONFIG_NAMESPACE, names::PULL_SECRET);
-    lab.patch(&pull, json!({"stringData": {".dockerconfigjson": "{\"auths\":{\"a.example.com\":{}}}"}})).await;
+    lab.patch(
+        &pull,
+        json!({"stringData": {".dockerconfigjson": "{\"auths\":{\"a.example.com\":{}}}"}}),
+    )
+    .await;
     for state in STATES {
         enter(&lab, state).await;
     }
     lab.settle().await;
     let log = lab.requests(mark).counted();
-    eprintln!("ordinary edits: {} requests of the operator in {:?}", log.len(), began.elapsed());
+    eprintln!(
+        "ordinary edits: {} requests of the operator in {:?}",
+        log.len(),
+        began.elapsed()
+    );
     assert!(conflicts(&log).is_empty(), "{}", conflicts(&log));
     assert!(log.denied().is_empty(), "{}", log.denied());
     let crds = log.filter(|event| event.resource == "customresourcedefinitions");
     assert!(crds.is_empty(), "{crds}");
     lab.delete(&certificates::users_map()).await;
-    lab.patch(&image(), json!({"spec": {"additionalTrustedCA": null}})).await;
+    lab.patch(&image(), json!({"spec": {"additionalTrustedCA": null}}))
+        .await;
     storm(&lab).await;
     quiet(&lab, Duration::from_secs(6)).await;
     assert!(operator.stop().await.success());
@@ -86,19 +106,40 @@ async fn storm(lab: &Lab) {
     let mark = lab.mark();
     let began = Instant::now();
     let pull = ObjectRef::new(Kind::Secret, names::CONFIG_NAMESPACE, names::PULL_SECRET);
-    lab.edit(json!({"routes": [{"name": "stormy", "hostname": "stormy.example.com"}]})).await;
+    lab.edit(json!({"routes": [{"name": "stormy", "hostname": "stormy.example.com"}]}))
+        .await;
     let route = operand(Kind::Route, "stormy");
     lab.until_present(&route).await;
     let one = async |number: u32| {
         tokio::time::sleep((TIME / EDITS * number).saturating_sub(began.elapsed())).await;
         match number % 5 {
             0 => lab.edit(json!({"replicas": 1 + number / 5 % 2})).await,
-            1 => lab.patch(&image_pruner(), json!({"spec": {"keepTagRevisions": 1 + number}})).await,
-            2 => lab.patch(&route, json!({"spec": {"host": format!("h{number}.example.com"), "path": format!("/{number}")}})).await,
-            3 => lab.patch(&pull, json!({"stringData": {".dockerconfigjson": format!("{{\"auths\":{{\"h{number}\":{{}}}}}}")}})).await,
-            _ => lab.edit(json!({"logLevel": if number % 2 == 0 { "Debug" } else { "Normal" }, "routes": [
+            1 => {
+                lab.patch(&image_pruner(), json!({"spec": {"keepTagRevisions": 1 + number}}))
+                    .await
+            }
+            2 => {
+                lab.patch(
+                    &route,
+                    json!({"spec": {"host": format!("h{number}.example.com"), "path": format!("/{number}")}}),
+                )
+                .await
+            }
+            3 => {
+                lab.patch(
+                    &pull,
+                    json!({"stringData": {".dockerconfigjson": format!("{{\"auths\":{{\"h{number}\":{{}}}}}}")}}),
+                )
+                .await
+            }
+            _ => {
+                lab.edit(
+                    json!({"logLevel": if number.is_multiple_of(2) { "Debug" } else { "Normal" }, "routes": [
                     {"name": "stormy", "hostname": "stormy.example.com"},
-                    {"name": format!("route-{}", number % 3), "hostname": format!("{}.example.com", number % 3)}]})).await,
+                    {"name": format!("route-{}", number % 3), "hostname": format!("{}.example.com", number % 3)}]}),
+                )
+                .await
+            }
         };
     };
     future::join_all((0..EDITS).map(one)).await;
@@ -107,23 +148,40 @@ async fn storm(lab: &Lab) {
     let log = lab.requests(mark).counted();
     let conflicts = conflicts(&log);
     let mut by_resource: BTreeMap<&str, u32> = BTreeMap::new();
-    conflicts.events().iter().for_each(|e| *by_resource.entry(&e.resource).or_default() += 1);
+    conflicts
+        .events()
+        .iter()
+        .for_each(|e| *by_resource.entry(&e.resource).or_default() += 1);
     eprintln!(
         "storm: {EDITS} edits in {took:?}, {} requests of the operator, {} conflicts {by_resource:?}",
         log.len(),
         conflicts.len()
     );
-    assert!(conflicts.len() * 100 <= log.len(), "{} of {} requests ended in a conflict:\n{conflicts}", conflicts.len(), log.len());
+    assert!(
+        conflicts.len() * 100 <= log.len(),
+        "{} of {} requests ended in a conflict:\n{conflicts}",
+        conflicts.len(),
+        log.len()
+    );
     // The last word counts.
     lab.edit(json!({"replicas": 1, "routes": null})).await;
-    lab.until(&deployment(), "of one replica", |o| o.is_some_and(|o| o["spec"]["replicas"] == 1)).await;
+    lab.until(&deployment(), "of one replica", |o| {
+        o.is_some_and(|o| o["spec"]["replicas"] == 1)
+    })
+    .await;
     lab.until_absent(&route).await;
     let last = lab.get(&image_pruner()).await.unwrap();
     let revisions = format!("--keep-tag-revisions={}", last["spec"]["keepTagRevisions"]);
-    lab.until(&cron_job(), "following the last edit", |o| o.is_some_and(|o| o.to_string().contains(&revisions))).await;
+    lab.until(&cron_job(), "following the last edit", |o| {
+        o.is_some_and(|o| o.to_string().contains(&revisions))
+    })
+    .await;
     let copy = operand(Kind::Secret, names::PULL_SECRET_COPY);
     let source = lab.get(&pull).await.unwrap();
-    lab.until(&copy, "as its source", |o| o.is_some_and(|o| o["data"] == source["data"])).await;
+    lab.until(&copy, "as its source", |o| {
+        o.is_some_and(|o| o["data"] == source["data"])
+    })
+    .await;
     lab.until_config("up", |c| is_up(c) && observed(c)).await;
     assert!(lab.get(&config_ref()).await.is_some());
 }

@@ -78,6 +78,22 @@ impl Course<'_> {
         self.log().by_user(ACCOUNT)
     }
 
+    /// Requests of the operator that count, up to the write that made the Config Available. Nobody else may have changed
+    /// the Config since then.
+    pub fn requests_to_available(&self) -> audit::Log {
+        let configs = self.configs.versions();
+        let configs = configs.iter().map(|(_, config)| config);
+        let later = configs
+            .skip_while(|config| !is(config, "Available", "True", "Ready"))
+            .skip(1)
+            .count();
+        let log = self.requests();
+        let told =
+            log.filter(|event| event.resource == "configs" && event.subresource == "status" && event.code == 200);
+        let available = told.events()[told.len() - 1 - later].time;
+        log.counted().filter(|event| event.time <= available)
+    }
+
     /// Names of the ReplicaSets that belong to Deployments of this course.
     pub fn replica_sets(&self) -> Vec<String> {
         let uids: Vec<_> = self
@@ -135,19 +151,30 @@ impl Course<'_> {
         let log = self.requests();
         for (what, history) in [("Config", &self.configs), ("ClusterOperator", &self.operators)] {
             let versions = history.versions();
-            let counted = versions.iter().map(|(_, object)| object).skip_while(|object| !begins(object));
+            let counted = versions
+                .iter()
+                .map(|(_, object)| object)
+                .skip_while(|object| !begins(object));
             assert_eq!(reversals(counted), Vec::<String>::new(), "of the {what}");
         }
         assert!(log.denied().is_empty(), "denied: {}", log.denied());
         let conflicts = log.filter(|event| event.code == 409);
         assert!(
             conflicts.is_empty(),
-            "conflicts: {conflicts}among\n{}",
+            "conflicts: {}among\n{}",
+            self.raw(&conflicts),
             self.log().writes()
         );
         assert_eq!(self.replica_sets().len(), 1, "{:?}", self.replica_sets());
         self.available_after_ready(begins);
         self.cluster_operator_follows();
+    }
+
+    /// Requests with all that the audit log has of them.
+    fn raw(&self, log: &audit::Log) -> String {
+        let text = std::fs::read_to_string(self.lab.cluster.audit_log()).unwrap();
+        let asked = |line: &&str| log.events().iter().any(|event| line.contains(&event.id));
+        text.lines().filter(asked).collect::<Vec<_>>().join("\n")
     }
 
     /// Available=True comes after a pod of this course was Ready, in the order in which the API server stored them.
@@ -187,10 +214,16 @@ impl Course<'_> {
                 // It turns normal only when every input is there; one that is not normal counts at once.
                 let abnormal = statuses.iter().any(|status| status != normal);
                 let missing = AWAITED.iter().any(|awaited| {
-                    awaited.ends_with(type_) && !awaited.starts_with("ImagePruner") && status(config, awaited).is_empty()
+                    awaited.ends_with(type_)
+                        && !awaited.starts_with("ImagePruner")
+                        && status(config, awaited).is_empty()
                 });
                 if abnormal || !missing {
-                    assert_eq!(status(told, type_) != normal, abnormal, "{type_} a second later, of {statuses:?}");
+                    assert_eq!(
+                        status(told, type_) != normal,
+                        abnormal,
+                        "{type_} a second later, of {statuses:?}"
+                    );
                 }
             }
         }
@@ -202,5 +235,7 @@ fn inputs(config: &Value, type_: &str) -> Vec<String> {
     let conditions = config.pointer("/status/conditions").and_then(Value::as_array);
     let all = conditions.into_iter().flatten();
     let of_type = all.filter(|condition| condition["type"].as_str().is_some_and(|t| t.ends_with(type_)));
-    of_type.map(|condition| condition["status"].as_str().unwrap().to_owned()).collect()
+    of_type
+        .map(|condition| condition["status"].as_str().unwrap().to_owned())
+        .collect()
 }

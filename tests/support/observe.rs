@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use devcluster::audit::{Log, Mark};
+use devcluster::audit::{Event, Log, Mark};
 use image_registry_operator::names;
-use k8s_openapi::api::core::v1::Event;
+use k8s_openapi::api::core::v1::Event as Told;
 use kube::api::{Api, DeleteParams, ListParams};
 
 use super::{Lab, PATIENCE};
@@ -12,6 +12,11 @@ use super::{Lab, PATIENCE};
 const ACCOUNT: &str = "cluster-image-registry-operator";
 /// How long the operator has to write nothing to count as settled.
 const QUIET: Duration = Duration::from_millis(600);
+
+/// Whether an object is there whatever becomes of the registry.
+fn is_independent(name: &str) -> bool {
+    name == "serviceca" || ["pruner", "node-ca"].iter().any(|part| name.contains(part))
+}
 
 impl Lab {
     /// The end of the audit log.
@@ -26,15 +31,22 @@ impl Lab {
             .filter(|event| !matches!(event.resource.as_str(), "leases" | "events"))
     }
 
-    /// Writes of the operator since a mark to anything but the Config and the ClusterOperator, as `verb resource name`.
+    /// Writes of the operator since a mark to the registry's objects and the CA maps, as `verb resource name`: not those to
+    /// what it reports by (Config, ClusterOperator, Image), nor to what is independent of the registry (pruner, node-ca).
     pub fn writes(&self, since: Mark) -> Vec<String> {
         let log = self.requests(since).writes();
-        let others = log
-            .events()
-            .iter()
-            .filter(|e| !matches!(e.resource.as_str(), "configs" | "clusteroperators"));
-        others
-            .map(|e| format!("{} {} {}", e.verb, e.resource, e.name))
+        let reports = ["configs", "clusteroperators", "images", "imagepruners"];
+        let registry = |e: &&Event| !reports.contains(&e.resource.as_str()) && !is_independent(&e.name);
+        let refused = |code: u16| {
+            if code < 300 {
+                String::new()
+            } else {
+                format!(", refused with {code}")
+            }
+        };
+        let of_registry = log.events().iter().filter(registry);
+        of_registry
+            .map(|e| format!("{} {} {}{}", e.verb, e.resource, e.name, refused(e.code)))
             .collect()
     }
 
@@ -62,7 +74,7 @@ impl Lab {
 
     /// The operator's events, as `Type Reason: message`.
     pub async fn events(&self) -> Vec<String> {
-        let api: Api<Event> = Api::namespaced(self.client.clone(), names::NAMESPACE);
+        let api: Api<Told> = Api::namespaced(self.client.clone(), names::NAMESPACE);
         let list = api.list(&ListParams::default()).await.unwrap();
         let ours = list.items.into_iter().filter(|event| {
             let component = event.source.as_ref().and_then(|s| s.component.as_deref());
@@ -93,9 +105,21 @@ impl Lab {
 
     /// Removes all events of the registry's namespace.
     pub async fn forget_events(&self) {
-        let api: Api<Event> = Api::namespaced(self.client.clone(), names::NAMESPACE);
+        let api: Api<Told> = Api::namespaced(self.client.clone(), names::NAMESPACE);
         api.delete_collection(&DeleteParams::default(), &ListParams::default())
             .await
             .unwrap();
+    }
+}
+
+impl Lab {
+    /// Creates an object of a kind that the operator does not know, at the path of its list.
+    pub async fn create_raw(&self, path: &str, object: serde_json::Value) {
+        let body = serde_json::to_vec(&object).unwrap();
+        let request = http::Request::post(path)
+            .header("content-type", "application/json")
+            .body(body)
+            .unwrap();
+        self.client.request::<serde_json::Value>(request).await.unwrap();
     }
 }

@@ -16,7 +16,10 @@ impl Lab {
             api.delete(name, &DeleteParams::default()).await.unwrap();
             let uid = old.metadata.uid.unwrap();
             let gone = await_condition(api.clone(), name, conditions::is_deleted(&uid));
-            tokio::time::timeout(PATIENCE, gone).await.expect("the old volume goes").unwrap();
+            tokio::time::timeout(PATIENCE, gone)
+                .await
+                .expect("the old volume goes")
+                .unwrap();
         }
         let mut volume = json!({
             "metadata": {"name": name},
@@ -26,6 +29,8 @@ impl Lab {
         for (member, value) in spec.as_object().unwrap() {
             volume["spec"][member] = value.clone();
         }
-        api.create(&PostParams::default(), &serde_json::from_value(volume).unwrap()).await.unwrap();
+        api.create(&PostParams::default(), &serde_json::from_value(volume).unwrap())
+            .await
+            .unwrap();
     }
 }

@@ -119,6 +119,7 @@ fn a_missing_map_is_named_and_what_was_published_of_it_stays() {
 }
 
 // workload 74, workload 77
+// storage-core 50
 #[test]
 fn redirected_clients_trust_the_storage_too() {
     let found = certificates(&cluster([]), Some("STORAGE\n"), false, false);
@@ -138,6 +139,7 @@ fn redirected_clients_trust_the_storage_too() {
 }
 
 // workload 75, workload 76
+// storage-core 49
 #[test]
 fn without_registry_or_storage_the_maps_are_still_there() {
     let user = user_map(&json!({"foo.example.com": PEM}), &Value::Null);

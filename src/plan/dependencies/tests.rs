@@ -84,6 +84,7 @@ fn only_content_counts() {
 }
 
 // workload 14
+// storage-core 34
 #[test]
 fn secrets_count_as_this_pass_writes_them() {
     let mut cluster = Cluster::new(&json!({}), []);

@@ -203,6 +203,7 @@ fn keys_of_a_secret_that_nobody_wants_go() {
 }
 
 // workload 19, workload 20
+// storage-core 33
 #[test]
 fn an_empty_secret_has_no_data_at_all_in_the_api() {
     let empty = desired(&cluster().plan(), Kind::Secret, "image-registry-private-configuration");

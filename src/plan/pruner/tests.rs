@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{SCRIPT, pruner};
 use crate::api::{ImagePrunerSpec, Kind};
 use crate::config::snapshot::Snapshot;
+use crate::names;
 use crate::plan::drift::{differs, merged};
 use crate::plan::fixture::{Cluster, merge};
 use crate::plan::{Desired, Plan};
@@ -80,6 +81,22 @@ fn objects_are_complete_and_in_order() {
     );
 }
 
+// lifecycle 127
+#[test]
+fn a_normal_log_level_is_one_lest_stack_traces_bury_the_message() {
+    assert_eq!(flag(&json!({"logLevel": "Normal"}), "loglevel"), "1");
+    assert_eq!(flag(&json!({"logLevel": ""}), "loglevel"), "1");
+}
+
+// deploy 42
+#[test]
+fn its_network_policy_is_about_egress_and_begins_with_all_of_it() {
+    let plan = plan(&json!({}), &cluster("Managed", HOST).snapshot);
+    let policy = plan.desired(Kind::NetworkPolicy, names::PRUNER_NETWORK_POLICY).unwrap();
+    assert_eq!(policy.body["spec"]["policyTypes"], json!(["Egress"]));
+    assert_eq!(policy.body["spec"]["egress"][0], json!({}));
+}
+
 // workload 91
 #[test]
 fn an_empty_spec_has_defaults() {
@@ -117,9 +134,17 @@ fn an_empty_spec_has_defaults() {
 }
 
 // workload 92
+// api 17
 #[test]
 fn ages_are_written_as_go_writes_them() {
     let age = |spec: Value| flag(&spec, "keep-younger-than");
+    let hour = json!({"keepYoungerThan": 3_600_000_000_000_i64});
+    assert_eq!(age(hour.clone()), "1h0m0s");
+    assert_eq!(
+        age(json!({"keepYoungerThan": hour["keepYoungerThan"], "keepYoungerThanDuration": "2h"})),
+        "2h0m0s"
+    );
+    assert_eq!(age(json!({})), "60m");
     assert_eq!(age(json!({"keepYoungerThan": 10_000_000_000_i64})), "10s");
     assert_eq!(age(json!({"keepYoungerThanDuration": "1h"})), "1h0m0s");
     assert_eq!(

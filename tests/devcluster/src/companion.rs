@@ -21,7 +21,8 @@ async fn start(directory: &Path) -> Result<standin::Running> {
         domain: APPS_DOMAIN.into(),
         router: Some(router_address(&record)),
         node_dirs: record.nodes.iter().map(|node| layout.node(&node.name)).collect(),
-        service_ca_on_nodes: true,
+        // node-ca does it.
+        service_ca_on_nodes: false,
     };
     let running = standin::start(&options).await?;
     if let Some(address) = running.router() {

@@ -1,9 +1,10 @@
 //! The operator as a pod: its image and the registry's packed and loaded, and `deploy/07-operator.yaml` applied with
 //! nothing replaced but the names of the images.
 
-use crate::{Cluster, apply::Applier, files, image, platform, programs};
+use crate::{Cluster, apply::Applier, files, image, platform, programs, wait};
 use anyhow::{Result, bail};
 use std::path::Path;
+use std::time::Duration;
 
 /// What the nodes know the operator's image by.
 pub const OPERATOR_IMAGE: &str = "localhost/operator:dev";
@@ -63,4 +64,16 @@ pub async fn deploy_operator(cluster: &Cluster) -> Result<()> {
         .apply_yaml(&manifest)
         .await?;
     Ok(())
+}
+
+/// Waits until every real node has an authority for that registry (a host, with its port where it is not 443): the
+/// operator's node-ca brings the one of the registry's Service, the stand-ins those of routes.
+pub async fn nodes_trust(cluster: &Cluster, registry: &str) -> Result<()> {
+    let layout = cluster.record().layout();
+    let known = |node: &str| layout.certs(node).join(registry).join("ca.crt").is_file();
+    let what = format!("every node trusts {registry}");
+    wait::until(&what, Duration::from_mins(2), || async {
+        Ok(cluster.real_nodes().iter().all(|node| known(&node.name)).then_some(()))
+    })
+    .await
 }

@@ -17,11 +17,12 @@
 //! Where things are: `programs` finds or builds the binaries; `slot` hands out addresses and ports; `process` starts
 //! and stops; `control_plane`, `simulated`, `node` and `network` are the parts of a cluster; `platform` and `apply` fill
 //! it; `image` packs what runs on real nodes, `install` runs the operator there, `inside` is a person's shell on a node;
-//! `standin` plays the platform's controllers, started by `companion`; `teardown` removes a cluster, also a dead one;
+//! `standin` plays the platform's controllers, started by `companion`; `bench` measures the operator; `teardown` removes a cluster, also a dead one;
 //! `cluster` puts it all together.
 
 pub mod apply;
 pub mod audit;
+pub mod bench;
 pub mod cluster;
 pub mod hosts;
 pub mod image;

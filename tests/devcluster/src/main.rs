@@ -4,12 +4,12 @@ mod demo;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use devcluster::{Cluster, Options, Record, cluster, inside, programs};
+use devcluster::{Cluster, Options, Record, bench, cluster, inside, programs};
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
@@ -52,6 +52,8 @@ enum Action {
         /// The archive.
         tar: PathBuf,
     },
+    /// Measure the operator on a cluster of its own, and print the figures.
+    Bench(Bench),
     /// Find or build every program that clusters consist of, and show where they are.
     Programs,
     /// Play the stand-ins for a cluster; `up` starts this.
@@ -97,6 +99,25 @@ struct Up {
     no_standins: bool,
 }
 
+#[derive(Args)]
+struct Bench {
+    /// The operator's program; a release build.
+    #[arg(long)]
+    operator: PathBuf,
+    /// How long the settled operator is watched.
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+    /// Starts and stops.
+    #[arg(long, default_value_t = 20)]
+    rounds: usize,
+    /// Edits, at rest and in quick succession.
+    #[arg(long, default_value_t = 100)]
+    edits: usize,
+    /// Secrets, ConfigMaps and image streams each that are not ours.
+    #[arg(long, default_value_t = 10_000)]
+    foreign: usize,
+}
+
 fn main() -> ExitCode {
     log_to_stderr();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -134,6 +155,7 @@ async fn act(action: Action) -> Result<()> {
         Action::LoadImage { name, tar } => cluster::load_image(&devcluster::find_cluster(&name.name)?, &tar).await,
         Action::Demo(arguments) => demo::run(arguments).await,
         Action::Exec { name, node, command } => exec(&name.name, &node, &command).await,
+        Action::Bench(arguments) => measure(arguments).await,
         Action::Programs => {
             let names = programs::all();
             let found = programs::ensure(&names).await?;
@@ -179,6 +201,22 @@ async fn exec(name: &str, node: &str, command: &[String]) -> Result<()> {
     let mut inside = inside::command(&devcluster::find_cluster(name)?, node, &words).await?;
     let error = inside.stdin(Stdio::inherit()).exec();
     Err(error).context("cannot run nsenter")
+}
+
+async fn measure(arguments: Bench) -> Result<()> {
+    let settings = bench::Settings {
+        operator: arguments.operator,
+        settled: Duration::from_secs(arguments.minutes * 60),
+        rounds: arguments.rounds,
+        edits: arguments.edits,
+        foreign: arguments.foreign,
+    };
+    // Dropping the cluster removes it.
+    let table = tokio::select! {
+        table = bench::run(settings) => table?,
+        () = interrupted() => bail!("interrupted"),
+    };
+    say(table.trim_end())
 }
 
 async fn interrupted() {

@@ -124,6 +124,9 @@ fn hold(start: &Start<'_>, node: &NodeRecord) -> Result<()> {
     let directory = start.layout.node(&node.name);
     files::create_dir(&directory.join("cni"))?;
     files::create_dir(&start.layout.certs(&node.name))?;
+    // node-ca runs as a user of root's group. Privileged as it is, the platform's runtime lets it write anywhere; containerd
+    // gives capabilities to nobody but root.
+    files::set_mode(&start.layout.certs(&node.name), 0o775)?;
     files::write(&start.layout.hosts(&node.name), "127.0.0.1 localhost\n")?;
     let script = directory.join("holder.sh");
     files::write(&script, HOLDER)?;

@@ -46,18 +46,17 @@ pub(crate) async fn run(arguments: Demo) -> Result<()> {
     devcluster::check_real_nodes(&arguments.name)?;
     let story = Story::begin();
     // Dropping the cluster in the middle of the play removes it.
-    let cluster = tokio::select! {
-        cluster = story.play(&arguments.name, &operator) => cluster?,
+    let (cluster, conditions) = tokio::select! {
+        played = story.play(&arguments.name, &operator) => played?,
         () = interrupted() => bail!("interrupted; nothing is left of the cluster"),
     };
     story.tell("Done: the registry is available; an image was pushed, pulled and run.")?;
     if stay {
-        let told = Conditions::follow(&cluster, story.began).await?;
         try_next(&cluster, &arguments.name)?;
         interrupted().await;
-        drop(told);
         story.tell("Removing the cluster")?;
     }
+    drop(conditions);
     cluster.down().await
 }
 
@@ -80,16 +79,7 @@ impl Story {
         print(&format!("{} {on}{what}{off}", conditions::since(self.began)))
     }
 
-    /// What a person would type for it.
-    fn typed(&self, command: &str) -> Result<()> {
-        print(&format!("{:9} $ {command}", ""))
-    }
-
-    fn detail(&self, what: &str) -> Result<()> {
-        print(&format!("{:9} {what}", ""))
-    }
-
-    async fn play(&self, name: &str, operator: &Path) -> Result<Cluster> {
+    async fn play(&self, name: &str, operator: &Path) -> Result<(Cluster, Conditions)> {
         self.tell(
             "Programs: etcd, Kubernetes, containerd, a registry, ... (built from source the first time, then kept)",
         )?;
@@ -103,21 +93,22 @@ impl Story {
             ..Options::default()
         };
         let cluster = Cluster::up(options).await?;
-        let result = self.play_on(&cluster, operator).await;
-        if let Err(error) = result {
-            let kept = cluster.down_keeping_logs().await?;
-            return Err(error.context(format!("the demo failed; logs are in {}", kept.display())));
+        match self.play_on(&cluster, operator).await {
+            Ok(conditions) => Ok((cluster, conditions)),
+            Err(error) => {
+                let kept = cluster.down_keeping_logs().await?;
+                Err(error.context(format!("the demo failed; logs are in {}", kept.display())))
+            }
         }
-        Ok(cluster)
     }
 
-    async fn play_on(&self, cluster: &Cluster, operator: &Path) -> Result<()> {
+    async fn play_on(&self, cluster: &Cluster, operator: &Path) -> Result<Conditions> {
         self.tell("Images of operator and registry, packed and loaded into the nodes")?;
         install::load_images(cluster, operator).await?;
         self.tell(
             "The operator, as deploy/ has it but for the names of the images; its conditions follow as they change",
         )?;
-        self.typed("kubectl apply -f deploy/07-operator.yaml")?;
+        typed("kubectl apply -f deploy/07-operator.yaml")?;
         let conditions = Conditions::follow(cluster, self.began).await?;
         install::deploy_operator(cluster).await?;
         conditions.until("Available", "True", "Removed", LIMIT).await?;
@@ -131,22 +122,24 @@ impl Story {
         conditions.until("Available", "True", "Ready", LIMIT).await?;
         conditions.until("Progressing", "False", "Ready", LIMIT).await?;
 
+        install::nodes_trust(cluster, REGISTRY).await?;
         let pushed = self.push(cluster).await?;
         self.pull(cluster, "node2", REGISTRY, &pushed).await?;
         self.tell("The registry opens to the world")?;
         self.edit(cluster, &json!({ "defaultRoute": true })).await?;
         let host = self.route(cluster).await?;
+        install::nodes_trust(cluster, &host).await?;
         self.pull(cluster, "node3", &host, &pushed).await?;
         self.run_pod(cluster, &pushed).await?;
         // For who switches to storage that lasts.
         cluster.host_volume("images", &["ReadWriteMany"]).await?;
-        Ok(())
+        Ok(conditions)
     }
 
     /// As `oc patch` does it.
     async fn edit(&self, cluster: &Cluster, spec: &Value) -> Result<()> {
         let patch = json!({ "spec": spec });
-        self.typed(&patch_command(&patch))?;
+        typed(&patch_command(&patch))?;
         let api = config_api(&cluster.client().await?);
         api.patch("cluster", &PatchParams::default(), &Patch::Merge(&patch))
             .await?;
@@ -163,9 +156,9 @@ impl Story {
         let digest = image.write_layout(&layout)?.to_string();
         let reference = format!("{REGISTRY}/{HELLO}");
         let words = ["push", &layout.display().to_string(), &reference];
-        self.typed(&format!("crane {}", words.join(" ")))?;
+        typed(&format!("crane {}", words.join(" ")))?;
         inside::crane(cluster.record(), "node1", &words).await?;
-        self.detail(&digest)?;
+        detail(&digest)?;
         Ok(digest)
     }
 
@@ -173,11 +166,11 @@ impl Story {
     async fn pull(&self, cluster: &Cluster, node: &str, host: &str, digest: &str) -> Result<()> {
         self.tell(&format!("It is pulled on {node} from {host}"))?;
         let reference = format!("{host}/{HELLO}");
-        self.typed(&format!("crane pull {reference} hello.tar"))?;
+        typed(&format!("crane pull {reference} hello.tar"))?;
         inside::crane(cluster.record(), node, &["pull", &reference, "/dev/null"]).await?;
         let found = inside::crane(cluster.record(), node, &["digest", &reference]).await?;
         ensure!(found == digest, "pushed {digest}, but {reference} is {found}");
-        self.detail(&format!("{found}: the same"))
+        detail(&format!("{found}: the same"))
     }
 
     /// The host of the default route, once the router serves it.
@@ -197,7 +190,7 @@ impl Story {
     async fn run_pod(&self, cluster: &Cluster, digest: &str) -> Result<()> {
         self.tell("The cluster runs a pod from it")?;
         let image = format!("{REGISTRY}/{HELLO}");
-        self.typed(&format!("kubectl run hello --image {image}"))?;
+        typed(&format!("kubectl run hello --image {image}"))?;
         let client = cluster.client().await?;
         let accounts: Api<ServiceAccount> = Api::default_namespaced(client.clone());
         conditions::wait("ServiceAccount default", LIMIT, || async {
@@ -224,7 +217,7 @@ impl Story {
         if !running.ends_with(digest) {
             bail!("pod hello runs {running}, not {digest}");
         }
-        self.detail(&format!("running on {node}, from {running}"))
+        detail(&format!("running on {node}, from {running}"))
     }
 }
 
@@ -268,6 +261,16 @@ Try next, in another terminal, while the conditions go on here; Ctrl-C removes t
         removed = patch_command(&removed),
         hello = hello(cluster).display(),
     ))
+}
+
+/// What a person would type for a step.
+fn typed(command: &str) -> Result<()> {
+    print(&format!("{:9} $ {command}", ""))
+}
+
+/// What came of a step.
+fn detail(what: &str) -> Result<()> {
+    print(&format!("{:9} {what}", ""))
 }
 
 fn print(text: &str) -> Result<()> {
