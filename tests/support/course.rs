@@ -83,9 +83,13 @@ impl Course<'_> {
     pub fn requests_to_available(&self) -> audit::Log {
         let configs = self.configs.versions();
         let configs = configs.iter().map(|(_, config)| config);
-        let later = configs.skip_while(|config| !is(config, "Available", "True", "Ready")).skip(1).count();
+        let later = configs
+            .skip_while(|config| !is(config, "Available", "True", "Ready"))
+            .skip(1)
+            .count();
         let log = self.requests();
-        let told = log.filter(|event| event.resource == "configs" && event.subresource == "status" && event.code == 200);
+        let told =
+            log.filter(|event| event.resource == "configs" && event.subresource == "status" && event.code == 200);
         let available = told.events()[told.len() - 1 - later].time;
         log.counted().filter(|event| event.time <= available)
     }
