@@ -117,7 +117,7 @@ async fn another_release_or_a_lost_record_writes_the_deployment_once_and_starts_
     lab.until_config("recorded", recorded).await;
     let last = rolled_out(&lab).await;
     assert_eq!(revision(&last), revision(&before));
-    assert_eq!(lab.writes(mark), ["update deployments image-registry"]);
+    assert_eq!(lab.writes(mark), ["patch deployments image-registry"]);
 }
 
 // lifecycle 55, 74, 83, 84, workload 49

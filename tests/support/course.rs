@@ -174,7 +174,7 @@ impl Course<'_> {
     fn raw(&self, log: &audit::Log) -> String {
         let text = std::fs::read_to_string(self.lab.cluster.audit_log()).unwrap();
         let asked = |line: &&str| log.events().iter().any(|event| line.contains(&event.id));
-        text.lines().filter(asked).map(|line| format!("{line}\n")).collect()
+        text.lines().filter(asked).collect::<Vec<_>>().join("\n")
     }
 
     /// Available=True comes after a pod of this course was Ready, in the order in which the API server stored them.

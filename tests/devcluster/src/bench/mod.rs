@@ -39,10 +39,34 @@ pub async fn run(settings: Settings) -> Result<String> {
         imagestreams: true,
         ..Options::default()
     };
+    let begun = format!("{}; {}", jiff::Timestamp::now().strftime("%Y-%m-%d"), machine());
+    let before = load();
     let cluster = Cluster::up(options).await?;
     let figures = course::run(&cluster, &settings).await;
     let removed = cluster.down().await;
     let figures = figures?;
     removed?;
-    Ok(figures.table())
+    Ok(format!(
+        "{begun}; load average {before} before, {} after\n\n{}",
+        load(),
+        figures.table()
+    ))
+}
+
+/// What the figures were measured on.
+fn machine() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let mut models = text.lines().filter(|line| line.starts_with("model name"));
+    let model = models
+        .next()
+        .and_then(|line| line.split_once(": "))
+        .map_or("CPU", |(_, model)| model);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{} cores of {model}, Linux {}", 1 + models.count(), kernel.trim())
+}
+
+/// Of the last minute: above the number of cores, latencies tell more of the machine than of the operator.
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split_whitespace().next().unwrap_or("?").to_owned()
 }
