@@ -280,7 +280,9 @@ fn simulate(seed: u64) -> BTreeMap<String, Value> {
             course.push((number, Duration::from_millis(random.below(PAUSE)), event));
         }
         let before: Vec<_> = course.iter().filter(|(number, ..)| *number < starts).cloned().collect();
-        before.iter().for_each(|(_, _, event)| happen(&server, event));
+        for (_, _, event) in &before {
+            happen(&server, event);
+        }
         let script = async {
             for (_, pause, event) in course.iter().filter(|(number, ..)| *number >= starts) {
                 tokio::time::sleep(*pause).await;
