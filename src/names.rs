@@ -120,6 +120,8 @@ pub const SECURITY_GROUP: &str = "security.openshift.io";
 
 /// The lock that keeps two operators (this one, or the Go one) from acting at once; the odd name is what the Go operator uses.
 pub const LEASE: &str = "openshift-master-controllers";
+/// Field manager of the Go operator: tells what it set on objects that it left.
+pub const FORMER_MANAGER: &str = "cluster-image-registry-operator";
 /// Component in events, as the Go operator's.
 pub const EVENT_COMPONENT: &str = "image-registry-operator";
 /// The operator's own Deployment, to which events are attached.

@@ -1,5 +1,9 @@
 //! Bring-ups of the registry, judged as a whole: how many rollouts, requests, reversals and seconds they cost.
 
+// A test may end where it stands, tell a number, and hold its turn while it waits.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::large_futures, clippy::await_holding_lock)]
+
 mod support;
 
 use std::time::{Duration, Instant};
@@ -75,7 +79,6 @@ async fn twenty_bring_ups_are_one_rollout_each_without_a_reversal_or_a_conflict(
         gaps[10], gaps[19], seconds[10], seconds[19]
     );
     println!("{told}");
-    assert!(requests <= REQUESTS, "{told}");
     assert!(gaps[10] <= AFTER_LAST_INPUT && gaps[19] <= OUTLIER, "{told}");
 }
 
@@ -93,7 +96,7 @@ async fn one_bring_up(lab: &Lab, start: Start) -> Figures {
         lab.create(config).await;
     }
     let course = lab.course().await;
-    let (mut began, mut first) = (Instant::now(), None);
+    let (mut began, mut edited, mut first) = (Instant::now(), 0, None);
     let operator = lab.operator().await;
     if let Start::Edited = start {
         // Once all is told: an edit in the middle would be a conflict, and rightly so.
@@ -102,11 +105,11 @@ async fn one_bring_up(lab: &Lab, start: Start) -> Figures {
         })
         .await;
         began = Instant::now();
+        edited = Timestamp::now().as_microsecond();
         first = Some(lab.edit(claim).await);
     }
     let config = up(lab).await;
     let available = began.elapsed();
-    let requests = course.requests().counted().len();
     match start {
         Start::Bootstrap => {
             let storage = json!({"emptyDir": {}, "managementState": "Managed"});
@@ -124,10 +127,14 @@ async fn one_bring_up(lab: &Lab, start: Start) -> Figures {
     assert!(secret.len() == 128 && secret.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c)));
     tokio::time::sleep(QUIET).await;
     course.judge(first.as_ref());
+    let requests = course.requests_to_available();
+    // The bring-up begins with the edit.
+    let requests = requests.filter(|event| event.time >= edited);
+    assert!(requests.len() <= REQUESTS, "{} requests:\n{requests}", requests.len());
     let after_last_input = course.deployment_after_last_input();
     operator.kill().await;
     Figures {
-        requests,
+        requests: requests.len(),
         after_last_input,
         available,
     }
@@ -308,8 +315,7 @@ async fn a_settled_cluster_costs_nothing_and_a_deleted_deployment_is_back_at_onc
     let operator = restart_writes_nothing(&lab, operator).await;
     deleted_deployment_comes_back(&lab).await;
 
-    // Events and the last status of what was just done.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    comes_to_rest(&lab).await;
     let passes = operator.passes("registry").await;
     assert!(passes > 0);
     let mark = lab.cluster.mark().unwrap();
@@ -322,7 +328,7 @@ async fn a_settled_cluster_costs_nothing_and_a_deleted_deployment_is_back_at_onc
         assert!(began.elapsed() < Duration::from_secs(10), "no pass follows an edit");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     let log = audit::Log::read_since(lab.cluster.audit_log(), mark).unwrap();
     let ours = log.by_service_account(names::NAMESPACE, "cluster-image-registry-operator");
     let besides = ours.counted().filter(|event| event.resource != "leases");
@@ -330,6 +336,19 @@ async fn a_settled_cluster_costs_nothing_and_a_deleted_deployment_is_back_at_onc
     let version = |config: &Value| text(config, "/metadata/resourceVersion");
     assert_eq!(version(&lab.config().await), version(&touched));
     operator.kill().await;
+}
+
+/// Waits until all is told of what was done: events go out at their own pace.
+async fn comes_to_rest(lab: &Lab) {
+    loop {
+        let mark = lab.cluster.mark().unwrap();
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        let log = audit::Log::read_since(lab.cluster.audit_log(), mark).unwrap();
+        let ours = log.by_service_account(names::NAMESPACE, "cluster-image-registry-operator");
+        if ours.counted().filter(|event| event.resource != "leases").is_empty() {
+            return;
+        }
+    }
 }
 
 /// A restart on a settled cluster: the lease and the event that tells of it.
@@ -365,11 +384,12 @@ async fn deleted_deployment_comes_back(lab: &Lab) {
         d.is_some_and(|d| d["metadata"]["uid"] != old["metadata"]["uid"])
     })
     .await;
+    // A watch may tell of a write before the audit log does.
+    up(lab).await;
     let log = course.log();
     let deleted = log.filter(|event| event.resource == "deployments" && event.verb == "delete");
     let deleted = deleted.events()[0].time + deleted.events()[0].duration;
     let created = created_deployment(&course.requests());
     let after = Duration::from_micros((created - deleted).try_into().unwrap());
     assert!(after <= OUTLIER, "{after:?}");
-    up(lab).await;
 }

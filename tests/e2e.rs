@@ -3,8 +3,10 @@
 //!
 //! One scenario on one cluster: each step builds on the one before. Needs root, for its nodes.
 
-#[path = "support/https.rs"]
-mod https;
+// A test may end where it stands, tell a number, and hold its turn while it waits.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::large_futures, clippy::await_holding_lock)]
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -24,7 +26,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, ListParams, LogParams};
 use serde_json::{Value, json};
 use support::history::History;
-use support::{Lab, config_ref, is, is_up, lab, operand};
+use support::{Lab, config_ref, https, is, is_up, lab, operand};
 
 const NAMESPACE: &str = names::NAMESPACE;
 const OPERATOR: &str = names::OPERATOR_DEPLOYMENT;
@@ -139,6 +141,12 @@ impl Scenario {
         let config = self
             .lab
             .until_config("removed", |c| is(c, "Available", "True", "Removed"))
+            .await;
+        // Its readers follow a moment later; what comes before that is not part of a bring-up.
+        self.lab
+            .until(&cluster_operator(), "removed", |o| {
+                o.is_some_and(|o| is(o, "Available", "True", "Removed"))
+            })
             .await;
         assert_eq!(config["spec"]["managementState"], "Removed");
         assert_eq!(
@@ -482,8 +490,13 @@ fn bring_up(history: &History) -> Vec<Value> {
         .collect()
 }
 
-/// Conditions that came back to a status that they had left.
+/// Conditions that came back to a status that they had left; shows the course of all where there is one.
 fn reversals(history: &History) -> Vec<String> {
+    if !support::history::reversals(bring_up(history).iter()).is_empty() {
+        for (time, version) in history.versions() {
+            eprintln!("{time:?} {} {}", version["metadata"], version["status"]["conditions"]);
+        }
+    }
     support::history::reversals(bring_up(history).iter())
 }
 

@@ -1,5 +1,9 @@
 //! The house's rules, checked by reading the source: imports point one way, and pure rooms stay pure.
 
+// A test may end where it stands, tell a number, and hold its turn while it waits.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::large_futures, clippy::await_holding_lock)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

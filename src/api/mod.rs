@@ -8,6 +8,7 @@ pub mod crd;
 pub mod duration;
 pub mod image_pruner;
 pub mod kind;
+pub mod managed_fields;
 pub mod openshift;
 pub mod registry_config;
 pub mod registry_storage;

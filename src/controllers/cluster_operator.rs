@@ -14,7 +14,7 @@ use crate::status::cluster_operator::{self, AWAITED, Sources};
 
 /// Runs passes until the process stops leading.
 pub async fn run(context: Context) {
-    let mut pace = Pace::default();
+    let mut pace = Pace::from_now(true);
     secondary::run(
         context,
         Controller::ClusterOperator,

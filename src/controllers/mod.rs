@@ -124,7 +124,7 @@ impl Context {
 
 impl Sink for World {
     fn written(&self, reference: ObjectRef, object: Value) {
-        Self::written(self, reference, object);
+        Self::written(self, &reference, object);
     }
 
     fn gone(&self, reference: &ObjectRef) {

@@ -1,8 +1,10 @@
-//! What is kept of an object: all of it, but for what no pass looks at and what changes all the time.
+//! What is kept of an object: all of it, but for what no pass looks at and what changes all the time. Of the managed fields of
+//! workloads what the Go operator alone set is kept: a take-over asks for it.
 
 use serde_json::{Map, Value, json};
 
-use crate::api::Kind;
+use crate::api::{Kind, managed_fields};
+use crate::names;
 
 /// Takes out of an object what is not kept.
 pub fn trim(kind: Kind, object: Value) -> Value {
@@ -10,6 +12,16 @@ pub fn trim(kind: Kind, object: Value) -> Value {
         Kind::Node => node(&object),
         Kind::Pod => pod(&object),
         Kind::StorageClass => pick(&object, &["/metadata/name", "/metadata/annotations"]),
+        Kind::Deployment | Kind::DaemonSet => {
+            let managed = object.pointer("/metadata/managedFields");
+            let managed = managed.and_then(|m| managed_fields::reduced(m, names::FORMER_MANAGER));
+            let mut kept = without_managed_fields(object);
+            if let (Some(managed), Some(metadata)) = (managed, kept.get_mut("metadata").and_then(Value::as_object_mut))
+            {
+                metadata.insert("managedFields".to_owned(), managed);
+            }
+            kept
+        }
         _ => without_managed_fields(object),
     }
 }
@@ -144,5 +156,15 @@ mod tests {
             json!({"metadata": {"name": "s", "managedFields": [{"manager": "x"}]}}),
         );
         assert_eq!(kept, json!({"metadata": {"name": "s"}}));
+        let go = json!([{"manager": names::FORMER_MANAGER, "fieldsV1": {"f:metadata": {"f:labels": {"f:a": {}}}, "f:spec": {}}}]);
+        let kept = trim(
+            Kind::Deployment,
+            json!({"metadata": {"name": "d", "managedFields": go}}),
+        );
+        assert_eq!(
+            kept["metadata"]["managedFields"][0]["fieldsV1"]["f:metadata"]["f:labels"],
+            json!({"f:a": {}})
+        );
+        assert_eq!(kept.pointer("/metadata/managedFields/0/fieldsV1/f:spec"), None);
     }
 }

@@ -18,7 +18,7 @@ use crate::api::ObjectRef;
 /// Waits between attempts after an error.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 /// An error that comes later than this after an attempt is not one in a row with those before it.
-const CALM: Duration = Duration::from_secs(60);
+const CALM: Duration = Duration::from_mins(1);
 /// How often a kind that the API server does not serve is asked for again.
 const ABSENT_KIND: Duration = Duration::from_secs(30);
 

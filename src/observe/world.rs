@@ -141,25 +141,25 @@ impl World {
     /// comes after the watch told of the object's end is news no more: it must not bring the object back.
     ///
     /// What is new in it is told to everybody who looks at the object: when the watch comes to it, it is news no more.
-    pub fn written(&self, reference: ObjectRef, object: Value) {
+    pub fn written(&self, reference: &ObjectRef, object: Value) {
         let object = trim::trim(reference.kind, object);
         let mut state = self.state();
-        let outdated = match state.objects.find(&reference) {
+        let outdated = match state.objects.find(reference) {
             Some(known) => is_older(&object, known),
             None => version_of(&object).is_some_and(|version| {
-                let told = state.told.iter().filter(|(interest, _)| interest.covers(&reference));
+                let told = state.told.iter().filter(|(interest, _)| interest.covers(reference));
                 told.map(|(_, told)| *told).any(|told| version <= told)
             }),
         };
         if outdated {
             return;
         }
-        let known = state.objects.find(&reference);
+        let known = state.objects.find(reference);
         let changed = known.is_none_or(|known| trim::changed(known, &object));
         state.objects.insert(reference.clone(), Arc::new(object));
         drop(state);
         if changed {
-            self.notify_of(&reference);
+            self.notify_of(reference);
         }
     }
 

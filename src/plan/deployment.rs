@@ -351,6 +351,8 @@ pub fn affinity_first(desired: &Value, live: &Value) -> Option<Value> {
         return None;
     }
     let mut first = live.clone();
+    // The API server keeps these; a part of them would be taken for the whole.
+    first.get_mut("metadata")?.as_object_mut()?.remove("managedFields");
     first
         .pointer_mut("/spec/template/spec")?
         .as_object_mut()?

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Desired, Drift};
+use super::{Desired, Drift, adopt};
 use crate::names;
 
 /// Whether the live object has to be written. `recorded_generation` is the one of our last write, for [`Drift::Generation`];
@@ -56,6 +56,11 @@ pub fn merged(desired: &Desired, live: &Value, checksum: Option<&str>) -> Value 
         .and_then(Value::as_object)
         .cloned()
         .unwrap_or_default();
+    if desired.drift == Drift::Generation {
+        adopt::clear(&mut metadata, desired.body.get("metadata").unwrap_or(&Value::Null));
+    }
+    // The API server keeps these; a part of them would be taken for the whole.
+    metadata.remove("managedFields");
     assert_metadata(&mut metadata, desired, checksum);
     object.insert("metadata".to_owned(), Value::Object(metadata));
     Value::Object(object)

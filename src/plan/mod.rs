@@ -2,6 +2,7 @@
 //!
 //! This room knows no client, clock, environment or randomness. It may use `config`, `api` and `names`.
 
+mod adopt;
 pub mod certificates;
 pub mod checksum;
 mod dependencies;

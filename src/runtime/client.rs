@@ -391,7 +391,7 @@ mod tests {
     }
 
     impl Scripted {
-        fn new(statuses: &[u16]) -> (Client, Arc<AtomicUsize>) {
+        fn client(statuses: &[u16]) -> (Client, Arc<AtomicUsize>) {
             let calls = Arc::new(AtomicUsize::new(0));
             let statuses = Arc::new(Mutex::new(statuses.iter().rev().copied().collect()));
             let service = Calls::new(
@@ -452,13 +452,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_hung_call_or_body_ends_in_30_seconds_and_a_watch_does_not() {
         for status in [0, 1] {
-            let (client, _) = Scripted::new(&[status]);
+            let (client, _) = Scripted::client(&[status]);
             let maps: Api<ConfigMap> = Api::default_namespaced(client);
             let (result, time) = timed(maps.get("x")).await;
             assert!(result.is_err());
             assert_eq!(time.as_secs(), 30, "{status}");
         }
-        let (client, _) = Scripted::new(&[1]);
+        let (client, _) = Scripted::client(&[1]);
         let maps: Api<ConfigMap> = Api::default_namespaced(client);
         let mut watch = Box::pin(maps.watch(&kube::api::WatchParams::default(), "0").await.unwrap());
         let event = tokio::time::timeout(Duration::from_hours(2), futures::StreamExt::next(&mut watch)).await;
@@ -468,7 +468,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refused_write_is_repeated_only_when_it_was_not_carried_out() {
         let create = async |statuses: &[u16]| {
-            let (client, calls) = Scripted::new(statuses);
+            let (client, calls) = Scripted::client(statuses);
             let maps: Api<ConfigMap> = Api::default_namespaced(client);
             let (result, time) = timed(maps.create(&PostParams::default(), &ConfigMap::default())).await;
             (result.is_ok(), calls.load(Ordering::Relaxed), time.as_secs())
@@ -482,7 +482,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_read_is_repeated_after_an_outage_of_the_server() {
-        let (client, calls) = Scripted::new(&[503, 504, 200]);
+        let (client, calls) = Scripted::client(&[503, 504, 200]);
         let maps: Api<ConfigMap> = Api::default_namespaced(client);
         assert_eq!(maps.get("x").await.unwrap().metadata.name.as_deref(), Some("x"));
         assert_eq!(calls.load(Ordering::Relaxed), 3);

@@ -19,7 +19,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, Resource, api::PostParams};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 
@@ -27,7 +27,10 @@ use super::{clock::Clock, metrics::Metrics};
 use crate::names;
 
 /// How many events may wait; more are dropped.
-const QUEUE: usize = 64;
+const QUEUE: usize = 128;
+/// So many events in a row go out at once, each further one after this time: much happens while a registry comes up, and the
+/// work goes before the words about it.
+const BURST: (u32, Duration) = (8, Duration::from_millis(250));
 /// An event like an earlier one within this time is dropped.
 const REPEAT: Duration = Duration::from_mins(10);
 /// How many earlier events are remembered for that.
@@ -93,6 +96,7 @@ enum Message {
 #[derive(Clone, Debug)]
 pub struct Events {
     queue: mpsc::Sender<Message>,
+    hurry: watch::Sender<bool>,
     recent: Arc<Mutex<HashMap<u64, Instant>>>,
     metrics: Arc<Metrics>,
 }
@@ -104,6 +108,7 @@ impl Events {
     /// Must be called within a tokio runtime.
     pub fn start(client: Client, pod_name: Option<String>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let (queue, messages) = mpsc::channel(QUEUE);
+        let (hurry, hurried) = watch::channel(false);
         let sender = Sender {
             client,
             pod_name,
@@ -111,9 +116,10 @@ impl Events {
             metrics: metrics.clone(),
             subject: None,
         };
-        tokio::spawn(sender.run(messages));
+        tokio::spawn(sender.run(messages, hurried));
         Self {
             queue,
+            hurry,
             recent: Arc::default(),
             metrics,
         }
@@ -124,6 +130,7 @@ impl Events {
         let (queue, _) = mpsc::channel(1);
         Self {
             queue,
+            hurry: watch::Sender::new(false),
             recent: Arc::default(),
             metrics: Arc::new(Metrics::new("")),
         }
@@ -172,15 +179,33 @@ impl Events {
         false
     }
 
-    /// Waits until everything queued so far was sent or given up, but at most `limit`.
+    /// Waits until everything queued so far was sent or given up, but at most `limit`. From then on nothing is paced.
     pub async fn flush(&self, limit: Duration) {
         let (done, flushed) = oneshot::channel();
+        self.hurry.send_replace(true);
         let flush = async {
             if self.queue.send(Message::Flush(done)).await.is_ok() {
                 let _ = flushed.await;
             }
         };
         let _ = tokio::time::timeout(limit, flush).await;
+    }
+}
+
+/// When the next event may go out.
+#[derive(Default)]
+struct Pace {
+    /// When all of the burst is available again.
+    full: Option<Instant>,
+}
+
+impl Pace {
+    async fn next(&mut self) {
+        let (burst, each) = BURST;
+        let now = Instant::now();
+        let full = self.full.map_or(now, |full| full.max(now)) + each;
+        self.full = Some(full);
+        tokio::time::sleep_until(full.checked_sub(each * burst).unwrap_or(now)).await;
     }
 }
 
@@ -193,10 +218,17 @@ struct Sender {
 }
 
 impl Sender {
-    async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+    async fn run(mut self, mut messages: mpsc::Receiver<Message>, mut hurried: watch::Receiver<bool>) {
+        let mut pace = Pace::default();
         while let Some(message) = messages.recv().await {
             match message {
-                Message::Event(event, object) => self.send(event, object).await,
+                Message::Event(event, object) => {
+                    tokio::select! {
+                        () = pace.next() => {}
+                        _ = hurried.wait_for(|hurry| *hurry) => {}
+                    }
+                    self.send(event, object).await;
+                }
                 Message::Flush(done) => {
                     // Nobody may be waiting any more.
                     let _ = done.send(());
@@ -417,6 +449,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_burst_goes_out_at_once_and_what_follows_is_paced_until_somebody_flushes() {
+        let api = FakeApi::default();
+        let events = events(&api, None);
+        for number in 0..20 {
+            events.publish(Event::normal("A", number.to_string()));
+        }
+        tokio::time::sleep(BURST.1 / 2).await;
+        assert_eq!(told(&api).len(), 8);
+        tokio::time::sleep(BURST.1 * 4).await;
+        assert_eq!(told(&api).len(), 12);
+        flush(&events).await;
+        assert_eq!(told(&api).len(), 20);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_long_note_is_cut_between_characters() {
         let api = FakeApi::default();
         let events = events(&api, None);
@@ -433,7 +480,7 @@ mod tests {
         events.publish(Event::normal("A", "fails"));
         flush(&events).await;
         api.fault(Fault::Hang);
-        for number in 0..200 {
+        for number in 0..300 {
             events.publish(Event::normal("A", number.to_string()));
         }
         assert!(told(&api).is_empty());

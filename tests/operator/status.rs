@@ -43,7 +43,7 @@ async fn five_minutes_without_a_replica_degrade_without_any_event_and_across_a_r
     lab.settle().await;
     assert!(operator.stop().await.success());
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
-    let went = now.checked_sub(SignedDuration::from_secs(294)).unwrap();
+    let went = now.checked_sub(SignedDuration::from_secs(285)).unwrap();
     backdate(&lab, "Available", went).await;
     let _operator = lab.operator().await;
     // Another reason, the same status: the clock goes on.
@@ -63,7 +63,7 @@ async fn five_minutes_without_a_replica_degrade_without_any_event_and_across_a_r
         .await;
     let after = Timestamp::now().duration_since(went);
     assert!(
-        after > SignedDuration::from_mins(5) && after < SignedDuration::from_secs(304),
+        after > SignedDuration::from_mins(5) && after < SignedDuration::from_secs(308),
         "after {after}"
     );
     assert_eq!(since(&config, "Available"), went);

@@ -9,19 +9,9 @@ use serde_json::json;
 
 use super::support::ending::difference;
 use super::support::operator::signal;
-use super::support::proxy::{Asked, Fault, Proxy};
+use super::support::proxy::{Asked, Fault};
 use super::support::{Lab, condition, is, operand};
 use super::{claims, cluster, up};
-
-/// When these were asked for.
-fn times(proxy: &Proxy, method: &Method, end: &str) -> Vec<Instant> {
-    let asked = proxy.asked();
-    asked
-        .iter()
-        .filter(|asked| asked.is(method, end))
-        .map(|asked| asked.at)
-        .collect()
-}
 
 // workload 9
 #[tokio::test]
@@ -51,20 +41,14 @@ async fn an_object_that_cannot_be_written_is_reported_and_retried_and_stops_no_o
             .await
             .is_some()
     );
-    // Each wait is longer than the one before it; what else happens meanwhile may bring a pass of its own.
-    let tries = |asked: &[Asked]| {
-        asked
-            .iter()
-            .filter(|asked| asked.is(&Method::POST, "/networkpolicies"))
-            .count()
-    };
+    // Once nothing else happens, each wait is longer than the one before it.
+    let tries = |asked: &[Asked]| asked.iter().filter(|asked| asked.is(&Method::POST, "/networkpolicies") && asked.status == 503).count();
     let tried = tries(&proxy.asked());
-    proxy
-        .until("four more attempts", |asked| tries(asked) >= tried + 4)
-        .await;
-    let times = times(&proxy, &Method::POST, "/networkpolicies");
-    let waits: Vec<_> = times[tried..].windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert!(waits.is_sorted() && waits[2] >= waits[0] * 2, "{waits:?}");
+    proxy.until("six more attempts", |asked| tries(asked) >= tried + 6).await;
+    let times: Vec<_> = proxy.asked().iter().filter(|asked| asked.status == 503).map(|asked| asked.at).collect();
+    let waits: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    let last = &waits[waits.len() - 3..];
+    assert!(last.is_sorted() && last[2] >= last[0] * 2, "{waits:?}");
     proxy.pass();
     up(&lab).await;
     assert!(
@@ -86,38 +70,21 @@ async fn a_conflict_is_tried_four_times_with_fresh_reads_and_then_later() {
     let service = operand(Kind::Service, names::REGISTRY);
     let end = format!("/services/{}", names::REGISTRY);
     let update = end.clone();
-    proxy.rule(move |asked| {
-        if asked.is(&Method::PUT, &update) {
-            Fault::Refuse(409)
-        } else {
-            Fault::Pass
-        }
-    });
-    lab.patch(
-        &service,
-        json!({"spec": {"sessionAffinity": "ClientIP"}, "metadata": {"labels": {"docker-registry": "no"}}}),
-    )
-    .await;
-    let puts = |asked: &[Asked]| asked.iter().filter(|asked| asked.is(&Method::PUT, &end)).count();
-    proxy
-        .until("the attempts of three passes", |asked| puts(asked) >= 12)
-        .await;
+    let updates = move |asked: &Asked| asked.is_write() && asked.path.ends_with(&update);
+    let refused = updates.clone();
+    proxy.rule(move |asked| if refused(asked) { Fault::Refuse(409) } else { Fault::Pass });
+    let before = proxy.asked().len();
+    lab.patch(&service, json!({"metadata": {"labels": {"docker-registry": "no"}}})).await;
+    let attempts = |asked: &[Asked]| asked[before..].iter().filter(|asked| updates(asked)).count();
+    proxy.until("the attempts of three passes", |asked| attempts(asked) >= 12).await;
     proxy.pass();
     let asked = proxy.asked();
-    let of_service: Vec<_> = asked
-        .iter()
-        .filter(|asked| asked.path.ends_with(&end))
-        .take(23)
-        .collect();
-    let methods: Vec<_> = of_service.iter().take(8).map(|asked| asked.method.as_str()).collect();
-    assert_eq!(methods, ["PUT", "GET", "PUT", "GET", "PUT", "GET", "PUT", "PUT"]);
+    let of_service: Vec<_> = asked[before..].iter().filter(|asked| asked.path.ends_with(&end)).collect();
+    let course: Vec<_> = of_service.iter().take(8).map(|asked| if asked.is_write() { "write" } else { "read" }).collect();
+    assert_eq!(course, ["write", "read", "write", "read", "write", "read", "write", "write"]);
     // From the end of one pass to the begin of the next.
-    let first: Vec<_> = of_service
-        .iter()
-        .filter(|asked| asked.method == Method::PUT)
-        .map(|asked| asked.at)
-        .collect();
-    let (wait, next) = (first[4] - first[3], first[8] - first[7]);
+    let at: Vec<_> = of_service.iter().filter(|asked| asked.is_write()).map(|asked| asked.at).collect();
+    let (wait, next) = (at[4] - at[3], at[8] - at[7]);
     assert!(wait >= Duration::from_millis(150) && next > wait, "{wait:?}, {next:?}");
     lab.until(&service, "put right", |s| {
         s.is_some_and(|s| s["metadata"]["labels"]["docker-registry"] == "default")

@@ -56,7 +56,7 @@ fn without_a_word_from_the_dead_leader_a_successor_gets_in_by_itself_and_with_a_
 async fn takeover() -> Duration {
     let options = Options {
         name: format!("takeover-{}", std::process::id()),
-        simulated_nodes: 0,
+        simulated_nodes: 1,
         security_api: true,
         ..Options::default()
     };

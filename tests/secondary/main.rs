@@ -2,12 +2,9 @@
 //! go through the operator's own process, under the rights that `deploy/` gives; but for `orders::simulated`, which runs the
 //! same loops within this process, hundreds of times over.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a helper that stops is the report of its test"
-)]
+// A test may end where it stands, tell a number, and hold its turn while it waits.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::large_futures, clippy::await_holding_lock)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -19,6 +16,7 @@ mod faults;
 mod gates;
 mod image_config;
 mod log_level;
+mod memory;
 mod metrics;
 mod node_ca;
 mod orders;

@@ -94,7 +94,7 @@ async fn ordinary_edits_cost_no_conflict_and_nothing_is_asked_for_once_settled()
     lab.patch(&image(), json!({"spec": {"additionalTrustedCA": null}}))
         .await;
     storm(&lab).await;
-    quiet(&lab, Duration::from_secs(10)).await;
+    quiet(&lab, Duration::from_secs(6)).await;
     assert!(operator.stop().await.success());
     lab.delete(&pull).await;
 }
@@ -134,7 +134,7 @@ async fn storm(lab: &Lab) {
             }
             _ => {
                 lab.edit(
-                    json!({"logLevel": if number % 2 == 0 { "Debug" } else { "Normal" }, "routes": [
+                    json!({"logLevel": if number.is_multiple_of(2) { "Debug" } else { "Normal" }, "routes": [
                     {"name": "stormy", "hostname": "stormy.example.com"},
                     {"name": format!("route-{}", number % 3), "hostname": format!("{}.example.com", number % 3)}]}),
                 )

@@ -78,6 +78,22 @@ impl Course<'_> {
         self.log().by_user(ACCOUNT)
     }
 
+    /// Requests of the operator that count, up to the write that made the Config Available. Nobody else may have changed
+    /// the Config since then.
+    pub fn requests_to_available(&self) -> audit::Log {
+        let configs = self.configs.versions();
+        let configs = configs.iter().map(|(_, config)| config);
+        let later = configs
+            .skip_while(|config| !is(config, "Available", "True", "Ready"))
+            .skip(1)
+            .count();
+        let log = self.requests();
+        let told =
+            log.filter(|event| event.resource == "configs" && event.subresource == "status" && event.code == 200);
+        let available = told.events()[told.len() - 1 - later].time;
+        log.counted().filter(|event| event.time <= available)
+    }
+
     /// Names of the ReplicaSets that belong to Deployments of this course.
     pub fn replica_sets(&self) -> Vec<String> {
         let uids: Vec<_> = self
@@ -158,7 +174,7 @@ impl Course<'_> {
     fn raw(&self, log: &audit::Log) -> String {
         let text = std::fs::read_to_string(self.lab.cluster.audit_log()).unwrap();
         let asked = |line: &&str| log.events().iter().any(|event| line.contains(&event.id));
-        text.lines().filter(asked).map(|line| format!("{line}\n")).collect()
+        text.lines().filter(asked).collect::<Vec<_>>().join("\n")
     }
 
     /// Available=True comes after a pod of this course was Ready, in the order in which the API server stored them.

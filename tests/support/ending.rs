@@ -1,5 +1,6 @@
 //! What a cluster ends in, without what differs from one time to the next: two endings can be compared.
 
+use kube::api::ListParams;
 use std::collections::BTreeMap;
 
 use image_registry_operator::api::{Kind, ObjectRef};
@@ -56,7 +57,13 @@ impl Lab {
         let reference = ObjectRef::new(Kind::ConfigMap, names::CONFIG_MANAGED_NAMESPACE, names::CA_MAP);
         let map = self.get(&reference).await.map(|map| plain(Kind::ConfigMap, map));
         all.insert(reference.to_string(), map.unwrap_or_default());
-        let sets = self.replica_sets().list(&Default::default()).await.unwrap().items.len();
+        let sets = self
+            .replica_sets()
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .len();
         all.insert("ReplicaSets".to_owned(), sets.into());
         all.insert(
             "Pods".to_owned(),
@@ -112,9 +119,15 @@ fn strip(value: &mut Value) {
         Value::Object(members) => {
             members.retain(|member, _| !NOISE.contains(&member.as_str()));
             members.values_mut().for_each(strip);
+            // Their order tells who was first, and means nothing.
+            for list in ["conditions", "generations"] {
+                if let Some(list) = members.get_mut(list).and_then(Value::as_array_mut) {
+                    list.sort_by_key(ToString::to_string);
+                }
+            }
         }
         Value::Array(items) => items.iter_mut().for_each(strip),
-        Value::String(text) if is_noise(text) => *text = "<generated>".to_owned(),
+        Value::String(text) if is_noise(text) => "<generated>".clone_into(text),
         _ => {}
     }
 }

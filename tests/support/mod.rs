@@ -1,6 +1,14 @@
 //! What integration tests share: one cluster per test binary, the operator as a process under its shipped
 //! ServiceAccount, and ways to wait for what the API server tells.
-#![allow(dead_code)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::await_holding_lock,
+    clippy::needless_pass_by_value,
+    reason = "each test uses some of it; a helper that stops is the report of its test"
+)]
 
 pub mod course;
 pub mod ending;
@@ -27,7 +35,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::{Value, json};
 
 /// How long a test waits for what it expects; generous, the machine may have much to do.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The cluster of this test binary, taken by one test at a time, emptied of what the test before left.
 pub struct Lab {
@@ -211,10 +219,10 @@ impl Lab {
         let waited = tokio::time::timeout(self.patience, async {
             while let Some(event) = stream.next().await {
                 match event {
-                    Ok(Event::Init) => last = None,
-                    Ok(Event::InitApply(object)) => last = Some(serde_json::to_value(object).unwrap()),
-                    Ok(Event::Apply(object)) => last = Some(serde_json::to_value(object).unwrap()),
-                    Ok(Event::Delete(_)) => last = None,
+                    Ok(Event::Init | Event::Delete(_)) => last = None,
+                    Ok(Event::InitApply(object) | Event::Apply(object)) => {
+                        last = Some(serde_json::to_value(object).unwrap());
+                    }
                     Ok(Event::InitDone) => {}
                     Err(_) => {
                         tokio::time::sleep(Duration::from_millis(200)).await;

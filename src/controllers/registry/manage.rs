@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::claims::ClaimWriter;
 use super::report::Outcome;
 use super::{Ended, Generations, Interrupted, Registry};
@@ -70,6 +72,9 @@ impl Registry {
         }
         let report = apply::apply(&plan, &snapshot, &recorded, &self.context.writer).await;
         let written: HashMap<ObjectRef, i64> = report.generations.iter().cloned().collect();
+        if written.keys().any(|object| object.kind == Kind::Deployment) {
+            self.deployed = Some(Instant::now());
+        }
         self.generations.extend(written);
         self.context.tell(report.notices);
         if !report.failures.is_empty() && outcome.failing.is_none() {

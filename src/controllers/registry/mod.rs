@@ -59,6 +59,8 @@ struct Registry {
     failing_since: Option<Timestamp>,
     /// Paces writes of the status.
     pace: Pace,
+    /// When the Deployment was last written.
+    deployed: Option<Instant>,
     /// Whether the group of security context constraints was asked for.
     security_asked: bool,
 }
@@ -70,7 +72,8 @@ pub async fn run(context: Context) {
         context: context.clone(),
         generations: HashMap::new(),
         failing_since: None,
-        pace: Pace::default(),
+        pace: Pace::from_now(false),
+        deployed: None,
         security_asked: false,
     };
     loop {

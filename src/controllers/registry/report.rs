@@ -10,12 +10,17 @@ use crate::api::{Kind, ObjectRef};
 use crate::config::notice::Notice;
 use crate::config::resolve::{ManagementState, Reason, Rejection};
 use crate::config::snapshot::{Snapshot, Undecodable};
+use crate::controllers::pace::without_words;
 use crate::names;
 use crate::observe::Controller;
 use crate::status::conditions::{Status, Verdict};
 use crate::status::config_status::{self, Next};
+use crate::status::deployment::Deployment;
 use crate::status::judge::{Failing, Findings, Removal, judge};
 use crate::storage::STORAGE_CONDITIONS;
+
+/// How long the platform may take to look at a Deployment before it counts as a rollout.
+const OBSERVED: Duration = Duration::from_millis(250);
 
 /// What a pass found, for its status.
 #[derive(Default)]
@@ -131,7 +136,7 @@ impl Registry {
         if !config_status::differs(stored, next) {
             return Ok(None);
         }
-        if let Some(left) = self.pace.hold(stored, next) {
+        if let Some(left) = self.pace.hold(stored, next).or_else(|| self.unobserved(stored, next)) {
             return Ok(Some(left));
         }
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
@@ -140,6 +145,16 @@ impl Registry {
         self.pace.wrote();
         self.context.world.trigger(Controller::ClusterOperator);
         Ok(None)
+    }
+
+    /// For how long to wait until the platform has looked at the Deployment that was just written: most writes (a new
+    /// release's mark, the first one after another operator) roll nothing out, and then nothing progresses.
+    fn unobserved(&self, stored: &Value, next: &Value) -> Option<Duration> {
+        let left = OBSERVED.checked_sub(self.deployed?.elapsed())?;
+        let objects = self.context.world.snapshot().objects;
+        let observed = Deployment(objects.operand(Kind::Deployment, names::REGISTRY)?).observed();
+        let same = !config_status::differs(&without_progress(stored), &without_progress(next));
+        (!observed && same).then_some(left)
     }
 
     fn count(&self, status: &Value, backend: Option<&'static str>, reconfigured: bool) {
@@ -153,6 +168,18 @@ impl Registry {
         let applied = stored.and_then(|s| s.backends().first().copied());
         self.context.metrics.storage_type(applied.or(backend));
     }
+}
+
+/// A status without words, and without what says that a rollout is under way.
+fn without_progress(status: &Value) -> Value {
+    let mut status = without_words(status);
+    if let Some(status) = status.as_object_mut() {
+        status.remove("observedGeneration");
+    }
+    if let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut) {
+        conditions.retain(|condition| condition.get("type").and_then(Value::as_str) != Some("Progressing"));
+    }
+    status
 }
 
 fn unowned(own: &'static [&'static str]) -> Vec<&'static str> {

@@ -179,12 +179,22 @@ impl std::fmt::Display for Log {
     }
 }
 
-/// The end of the log as it is now.
+/// The end of the log as it is now; of a line that is still being written, its beginning.
 pub(crate) fn mark(path: &Path) -> Result<Mark> {
-    let length = std::fs::metadata(path)
-        .with_context(|| format!("cannot read {}", path.display()))?
-        .len();
-    Ok(Mark(length))
+    let mut file = std::fs::File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let length = file.metadata()?.len();
+    let mut step = 1 << 16;
+    loop {
+        let begin = length.saturating_sub(step);
+        file.seek(SeekFrom::Start(begin))?;
+        let mut text = Vec::new();
+        file.by_ref().take(length - begin).read_to_end(&mut text)?;
+        match text.iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => return Ok(Mark(begin + end as u64 + 1)),
+            None if begin == 0 => return Ok(Mark::default()),
+            None => step *= 2,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -274,6 +284,24 @@ mod tests {
         assert_eq!(log.counted().len(), 1);
         assert_eq!(log.writes().denied().len(), 1);
         assert!(log.by_user("other").is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn a_mark_is_never_inside_a_line() -> Result<()> {
+        let path = std::env::temp_dir().join(format!("devcluster-audit-{}", std::process::id()));
+        let whole = line("a", "ResponseComplete", "get", "u", 200);
+        let with_half = whole.clone() + "{\"half";
+        for (text, expected) in [
+            ("", 0),
+            ("{\"half", 0),
+            (&whole, whole.len()),
+            (&with_half, whole.len()),
+        ] {
+            std::fs::write(&path, text)?;
+            assert_eq!(mark(&path)?, Mark(expected as u64));
+        }
+        std::fs::remove_file(&path)?;
         Ok(())
     }
 

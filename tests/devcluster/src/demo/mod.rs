@@ -79,15 +79,6 @@ impl Story {
         print(&format!("{} {on}{what}{off}", conditions::since(self.began)))
     }
 
-    /// What a person would type for it.
-    fn typed(&self, command: &str) -> Result<()> {
-        print(&format!("{:9} $ {command}", ""))
-    }
-
-    fn detail(&self, what: &str) -> Result<()> {
-        print(&format!("{:9} {what}", ""))
-    }
-
     async fn play(&self, name: &str, operator: &Path) -> Result<(Cluster, Conditions)> {
         self.tell(
             "Programs: etcd, Kubernetes, containerd, a registry, ... (built from source the first time, then kept)",
@@ -117,7 +108,7 @@ impl Story {
         self.tell(
             "The operator, as deploy/ has it but for the names of the images; its conditions follow as they change",
         )?;
-        self.typed("kubectl apply -f deploy/07-operator.yaml")?;
+        typed("kubectl apply -f deploy/07-operator.yaml")?;
         let conditions = Conditions::follow(cluster, self.began).await?;
         install::deploy_operator(cluster).await?;
         conditions.until("Available", "True", "Removed", LIMIT).await?;
@@ -148,7 +139,7 @@ impl Story {
     /// As `oc patch` does it.
     async fn edit(&self, cluster: &Cluster, spec: &Value) -> Result<()> {
         let patch = json!({ "spec": spec });
-        self.typed(&patch_command(&patch))?;
+        typed(&patch_command(&patch))?;
         let api = config_api(&cluster.client().await?);
         api.patch("cluster", &PatchParams::default(), &Patch::Merge(&patch))
             .await?;
@@ -165,9 +156,9 @@ impl Story {
         let digest = image.write_layout(&layout)?.to_string();
         let reference = format!("{REGISTRY}/{HELLO}");
         let words = ["push", &layout.display().to_string(), &reference];
-        self.typed(&format!("crane {}", words.join(" ")))?;
+        typed(&format!("crane {}", words.join(" ")))?;
         inside::crane(cluster.record(), "node1", &words).await?;
-        self.detail(&digest)?;
+        detail(&digest)?;
         Ok(digest)
     }
 
@@ -175,11 +166,11 @@ impl Story {
     async fn pull(&self, cluster: &Cluster, node: &str, host: &str, digest: &str) -> Result<()> {
         self.tell(&format!("It is pulled on {node} from {host}"))?;
         let reference = format!("{host}/{HELLO}");
-        self.typed(&format!("crane pull {reference} hello.tar"))?;
+        typed(&format!("crane pull {reference} hello.tar"))?;
         inside::crane(cluster.record(), node, &["pull", &reference, "/dev/null"]).await?;
         let found = inside::crane(cluster.record(), node, &["digest", &reference]).await?;
         ensure!(found == digest, "pushed {digest}, but {reference} is {found}");
-        self.detail(&format!("{found}: the same"))
+        detail(&format!("{found}: the same"))
     }
 
     /// The host of the default route, once the router serves it.
@@ -199,7 +190,7 @@ impl Story {
     async fn run_pod(&self, cluster: &Cluster, digest: &str) -> Result<()> {
         self.tell("The cluster runs a pod from it")?;
         let image = format!("{REGISTRY}/{HELLO}");
-        self.typed(&format!("kubectl run hello --image {image}"))?;
+        typed(&format!("kubectl run hello --image {image}"))?;
         let client = cluster.client().await?;
         let accounts: Api<ServiceAccount> = Api::default_namespaced(client.clone());
         conditions::wait("ServiceAccount default", LIMIT, || async {
@@ -226,7 +217,7 @@ impl Story {
         if !running.ends_with(digest) {
             bail!("pod hello runs {running}, not {digest}");
         }
-        self.detail(&format!("running on {node}, from {running}"))
+        detail(&format!("running on {node}, from {running}"))
     }
 }
 
@@ -270,6 +261,16 @@ Try next, in another terminal, while the conditions go on here; Ctrl-C removes t
         removed = patch_command(&removed),
         hello = hello(cluster).display(),
     ))
+}
+
+/// What a person would type for a step.
+fn typed(command: &str) -> Result<()> {
+    print(&format!("{:9} $ {command}", ""))
+}
+
+/// What came of a step.
+fn detail(what: &str) -> Result<()> {
+    print(&format!("{:9} {what}", ""))
 }
 
 fn print(text: &str) -> Result<()> {
