@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use kube::Client;
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::support::{Lab, condition, is};
@@ -224,28 +225,29 @@ async fn a_loop_that_cannot_write_degrades_its_own_condition_by_its_own_rule_and
 async fn scheduled(lab: &Lab, state: &str) {
     lab.patch(&image_pruner(), json!({"spec": {"schedule": "* * * * *"}}))
         .await;
-    let mut found = None;
-    let mut lab_patience = Instant::now();
-    eventually("a Job", async || {
+    let began = Instant::now();
+    let job = loop {
         let jobs = lab.list(Kind::Job, names::NAMESPACE).await;
-        found = jobs
+        let mut ours = jobs
             .into_iter()
-            .find(|job| job["metadata"]["ownerReferences"][0]["name"] == "image-pruner");
-        if found.is_none() && lab_patience.elapsed() > Duration::from_secs(50) {
-            // A full minute may just have passed: one more.
-            lab_patience = Instant::now();
+            .filter(|job| job["metadata"]["ownerReferences"][0]["name"] == "image-pruner");
+        if let Some(job) = ours.next() {
+            break job;
         }
-        found.is_some()
-    })
-    .await;
-    let job = found.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(75), "no Job within a minute");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
     assert_eq!(job["metadata"]["labels"]["created-by"], "image-pruner");
     assert_eq!(
         pruner::arguments(&job["spec"]["template"]["spec"])[2..],
         pruner::expected(state)
     );
-    lab.delete(&crate::operand(Kind::Job, job["metadata"]["name"].as_str().unwrap()))
-        .await;
+    // Jobs are the one kind whose pods stay behind unless asked for.
+    let reference = crate::operand(Kind::Job, job["metadata"]["name"].as_str().unwrap());
+    lab.api(&reference)
+        .delete(&reference.name, &DeleteParams::background())
+        .await
+        .unwrap();
 }
 
 /// Not before two minutes, and then without anything else to wake the loops.

@@ -2,9 +2,12 @@
 //! go through the operator's own process, under the rights that `deploy/` gives; but for `orders::simulated`, which runs the
 //! same loops within this process, hundreds of times over.
 
-// A test may end where it stands, tell a number, and hold its turn while it waits.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
-#![allow(clippy::large_futures, clippy::await_holding_lock)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper that stops is the report of its test"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
