@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
@@ -46,7 +46,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub const TRUSTED_CA_BUNDLE: &str = "/var/run/configmaps/trusted-ca/tls-ca-bundle.pem";
 /// How long running work has to reach a safe point when the process ends.
 const SAFE_POINT: Duration = Duration::from_millis(1500);
-/// How long giving back the Lease may take; with [`SAFE_POINT`] it stays below 2 s.
+/// How long giving back the Lease may take at least; with [`SAFE_POINT`], of which it gets the rest, it stays below 2 s.
 const RELEASE: Duration = Duration::from_millis(400);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -245,11 +245,13 @@ where
         runtime = start => runtime?,
     };
     let (claim, events) = (runtime.claim.clone(), runtime.events.clone());
-    let result = lead(runtime, controllers).await;
+    let (result, stopped) = lead(runtime, controllers).await;
     // Whoever lost leadership writes nothing more, not even events.
     if claim.is_current() {
-        let farewell = async { tokio::join!(claim.release(), events.flush(RELEASE)) };
-        if tokio::time::timeout(RELEASE, farewell).await.is_err() {
+        // What running work has left of its time is the API's.
+        let left = RELEASE + SAFE_POINT.saturating_sub(stopped.elapsed());
+        let farewell = async { tokio::join!(claim.release(), events.flush(left)) };
+        if tokio::time::timeout(left, farewell).await.is_err() {
             tracing::warn!("the API did not answer in time; the lease expires by itself");
         }
     }
@@ -265,8 +267,9 @@ fn ended(cause: &Cause) -> Result<(), Failure> {
     }
 }
 
-/// Runs the controllers while this process leads, and gives them time to reach a safe point when it ends.
-async fn lead<C, E>(runtime: Runtime, controllers: C) -> Result<(), Failure>
+/// Runs the controllers while this process leads, and gives them time to reach a safe point when it ends. Tells when it was
+/// to end.
+async fn lead<C, E>(runtime: Runtime, controllers: C) -> (Result<(), Failure>, Instant)
 where
     C: AsyncFnOnce(Runtime) -> Result<(), E>,
     E: Into<BoxError>,
@@ -279,14 +282,18 @@ where
         why = claim.lost() => {
             // No safe point: another process may act already.
             tracing::error!("leadership lost: {why}");
-            return Ok(());
+            return (Ok(()), Instant::now());
         }
         cause = shutdown.begun() => cause,
-        result = &mut work => return match result {
-            Err(error) => Err(Failure::Controllers(error.into())),
-            Ok(()) => shutdown.cause().map_or(Err(Failure::ControllersEnded), |cause| ended(&cause)),
+        result = &mut work => {
+            let result = match result {
+                Err(error) => Err(Failure::Controllers(error.into())),
+                Ok(()) => shutdown.cause().map_or(Err(Failure::ControllersEnded), |cause| ended(&cause)),
+            };
+            return (result, Instant::now());
         },
     };
+    let stopped = Instant::now();
     if let Cause::FileChanged(path) = &cause {
         events.publish(Event::normal(
             "OperatorRestart",
@@ -301,7 +308,7 @@ where
             Err(_) => tracing::warn!("running work did not reach a safe point in {SAFE_POINT:?}; it is cut off"),
         },
     }
-    ended(&cause)
+    (ended(&cause), stopped)
 }
 
 /// Everything up to leadership. What can be wrong in files and variables is found before the API is asked for anything.

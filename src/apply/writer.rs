@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Request;
 use serde_json::Value;
 
 use super::patch;
@@ -89,9 +90,9 @@ impl Writer {
     pub async fn update(&self, reference: &ObjectRef, seen: &Value, wanted: &Value) -> Result<Value, WriteError> {
         let api = self.api(reference);
         if let Some(steps) = patch::update(seen, wanted) {
-            let (parameters, patch) = (PatchParams::default(), json_patch(&steps)?);
-            let answer = self.send(api.patch(&reference.name, &parameters, &patch)).await;
-            return self.patched(reference, &steps, answer).await;
+            let request =
+                Request::new(api.resource_url()).patch(&reference.name, &PatchParams::default(), &json_patch(&steps)?);
+            return self.patched(reference, &steps, request).await;
         }
         let object: DynamicObject = decode(wanted)?;
         let parameters = PostParams::default();
@@ -119,18 +120,22 @@ impl Writer {
         let api = self.api(reference);
         let steps = patch::status(seen, merge);
         let (parameters, patch) = (PatchParams::default(), json_patch(&steps)?);
-        let answer = self.send(api.patch_status(&reference.name, &parameters, &patch)).await;
-        self.patched(reference, &steps, answer).await
+        let request = Request::new(api.resource_url());
+        let request = request.patch_subresource("status", &reference.name, &parameters, &patch);
+        self.patched(reference, &steps, request).await
     }
 
-    /// The API server answers alike to an object that it refuses and to one that is not what a patch counts on.
+    /// Sends a JSON patch. The API server answers alike to an object that it refuses and to one that is not what a patch
+    /// counts on.
     async fn patched(
         &self,
         reference: &ObjectRef,
         steps: &[Value],
-        answer: Result<DynamicObject, WriteError>,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<Value, WriteError> {
-        match answer {
+        let request = request.map_err(|error| WriteError::Refused(error.to_string()))?;
+        let request = request.map(|body| patch::as_stored(&body));
+        match self.send(self.client.request(request)).await {
             Ok(written) => self.keep(reference, written),
             Err(WriteError::Refused(cause)) => match self.read(reference).await? {
                 Some(live) if !patch::is_outdated(steps, &live) => Err(WriteError::Refused(cause)),

@@ -9,6 +9,7 @@ pub mod environment;
 pub mod facts;
 pub mod gates;
 pub mod notice;
+pub mod rejection;
 pub mod resolve;
 pub mod snapshot;
 pub mod tls;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::resolve::{Reason, Rejection};
+use super::rejection::{Reason, Rejection};
 use crate::api::openshift::ApiServerSpec;
 
 /// TLS settings of the registry. Empty members set no variable.

@@ -47,6 +47,13 @@ fn cases() -> Vec<(Value, &'static str, &'static str, Value)> {
             "requests.read.maxWaitInQueue",
             json!({"requests": null}),
         ),
+        // What a patch of the status counts on is then a text that the API server writes otherwise than others do.
+        (
+            json!({"requests": {"read": {"maxRunning": 1, "maxWaitInQueue": "<5m> & \u{2028}more"}}}),
+            "InvalidDuration",
+            "<5m> &",
+            json!({"requests": null}),
+        ),
         (
             json!({"requests": {"write": {"maxRunning": -1}}}),
             "InvalidRequestsLimits",

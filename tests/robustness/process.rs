@@ -126,7 +126,11 @@ async fn a_leader_that_finds_its_lease_taken_ends_in_the_middle_of_a_pass_and_wr
     let known = proxy.asked().len();
     lab.edit(json!({"managementState": "Managed", "storage": {"emptyDir": {}}}))
         .await;
-    let writes = |asked: &[Asked]| asked[known..].iter().any(|asked| asked.is(&Method::POST, "/clusterroles"));
+    let writes = |asked: &[Asked]| {
+        asked[known..]
+            .iter()
+            .any(|asked| asked.is(&Method::POST, "/clusterroles"))
+    };
     proxy.until("write in the middle of a pass", writes).await;
     let before = proxy.writes().len();
     answer.open();

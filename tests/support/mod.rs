@@ -353,6 +353,10 @@ impl Lab {
                                 "metadata": {"name": names::PULL_SECRET, "namespace": names::CONFIG_NAMESPACE}});
             self.create(secret).await;
         }
+        let image = ObjectRef::new(Kind::Image, "", names::CLUSTER);
+        if self.get(&image).await.is_some() {
+            self.patch_status(&image, json!({"status": null})).await;
+        }
         for (kind, spec) in [
             (Kind::ApiServer, "tlsSecurityProfile"),
             (Kind::Image, "additionalTrustedCA"),
