@@ -9,7 +9,7 @@
 //! real one, which defaults, validates and counts generations by its own rules.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use image_registry_operator::api::{Kind, ObjectRef};
@@ -24,6 +24,7 @@ use image_registry_operator::runtime::shutdown::Shutdown;
 use image_registry_operator::runtime::telemetry::{Format, Telemetry};
 use image_registry_operator::{controllers, names};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use crate::memory::{Random, Server, path};
 use crate::support::{Lab, config_ref, is_up, operand};
@@ -32,6 +33,8 @@ use crate::{
 };
 
 const ORDERS: u64 = 500;
+/// The longest that a simulation may take; a fraction of a second is usual.
+const LONGEST: Duration = Duration::from_secs(60);
 /// The longest time between two events, in milliseconds: about what an answer and a watch take.
 const PAUSE: u64 = 120;
 /// On the real cluster, the first of which gives the state to compare with.
@@ -296,6 +299,7 @@ fn simulate(seed: u64) -> BTreeMap<String, Value> {
         tokio::select! {
             ended = operator(&server) => panic!("seed {seed}: the operator ended: {ended:?}"),
             () = script => {}
+            () = too_long() => panic!("seed {seed}: a loop runs without a pause, time does not pass any more"),
         }
         let found = server.get(&config_ref()).unwrap();
         assert!(is_up(&found), "seed {seed}: {}", found["status"]);
@@ -307,6 +311,28 @@ fn simulate(seed: u64) -> BTreeMap<String, Value> {
         objects.values_mut().for_each(comparable);
         objects
     })
+}
+
+/// Ends when a simulation has taken longer than any should, by the wall's clock: the paused one stands still while a loop
+/// never rests.
+async fn too_long() {
+    static ALARMS: OnceLock<mpsc::Sender<oneshot::Sender<()>>> = OnceLock::new();
+    let alarms = ALARMS.get_or_init(|| {
+        let (alarms, set) = mpsc::channel::<oneshot::Sender<()>>();
+        std::thread::spawn(move || {
+            while let Ok(alarm) = set.recv() {
+                let began = std::time::Instant::now();
+                while !alarm.is_closed() && began.elapsed() < LONGEST {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                let _ = alarm.send(());
+            }
+        });
+        alarms
+    });
+    let (alarm, rings) = oneshot::channel();
+    alarms.send(alarm).unwrap();
+    rings.await.unwrap();
 }
 
 fn happen(server: &Server, event: &Happens) {

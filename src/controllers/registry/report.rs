@@ -150,7 +150,9 @@ impl Registry {
     /// For how long to wait until the platform has looked at the Deployment that was just written: most writes (a new
     /// release's mark, the first one after another operator) roll nothing out, and then nothing progresses.
     fn unobserved(&self, stored: &Value, next: &Value) -> Option<Duration> {
-        let left = OBSERVED.checked_sub(self.deployed?.elapsed())?;
+        let left = OBSERVED
+            .checked_sub(self.deployed?.elapsed())
+            .filter(|left| !left.is_zero())?;
         let objects = self.context.world.snapshot().objects;
         let observed = Deployment(objects.operand(Kind::Deployment, names::REGISTRY)?).observed();
         let same = !config_status::differs(&without_progress(stored), &without_progress(next));
