@@ -136,7 +136,7 @@ async fn one(
     report: &mut Report,
 ) -> Result<(), WriteError> {
     let digest = desired.checksum.then(|| checksum::checksum(desired, namespace_uid));
-    let mut live = live.cloned();
+    let mut live = live.map(|seen| writer.newest(&desired.reference, seen));
     let mut wait = FIRST_WAIT;
     for attempt in 1..=ATTEMPTS {
         let attempted = step(desired, live.as_ref(), digest.as_deref(), recorded, writer, report).await;

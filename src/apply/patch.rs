@@ -104,14 +104,16 @@ fn identity(seen: &Value) -> Value {
     test("/metadata/uid", seen.pointer("/metadata/uid").unwrap_or(&Value::Null))
 }
 
-/// Labels and annotations, one by one: those of others are not spoken of. `None` where anything else differs.
+/// Labels and annotations, one by one: those of others are not spoken of. `None` where anything else differs but who
+/// manages which field, which the API server keeps up itself.
 fn metadata(seen: &Value, wanted: &Value) -> Option<Vec<Value>> {
     const MAPS: [&str; 2] = ["labels", "annotations"];
+    const KEPT_UP: &str = "managedFields";
     let mut patch = Vec::new();
     let (seen, wanted) = (seen.as_object()?, wanted.as_object()?);
     let members = seen.keys().chain(wanted.keys());
     if members
-        .filter(|m| !MAPS.contains(&m.as_str()))
+        .filter(|m| *m != KEPT_UP && !MAPS.contains(&m.as_str()))
         .any(|member| seen.get(member) != wanted.get(member))
     {
         return None;
@@ -195,7 +197,8 @@ mod tests {
 
     #[test]
     fn an_update_counts_on_the_spec_and_names_only_what_it_changes() {
-        let mut wanted = seen();
+        let (mut read, mut wanted) = (seen(), seen());
+        read["metadata"]["managedFields"] = json!([{"manager": "x"}]); // only what is read live has them
         wanted["spec"]["replicas"] = json!(2);
         wanted["metadata"]["annotations"] = json!({"theirs": "2", "x/z": "3"});
         let expected = [
@@ -207,6 +210,7 @@ mod tests {
         ];
         let patch = update(&seen(), &wanted).unwrap();
         assert_eq!(patch, expected);
+        assert_eq!(update(&read, &wanted).unwrap(), expected);
         let mut live = seen();
         live["status"]["replicas"] = json!(5);
         live["metadata"]["resourceVersion"] = json!("8");

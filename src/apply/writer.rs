@@ -54,8 +54,10 @@ impl From<kube::Error> for WriteError {
     }
 }
 
-/// Told of every object that a write or a live read brought, so that the next pass sees it.
+/// What is known of the cluster. Told of every object that a write or a live read brought, so that the next pass sees it.
 pub trait Sink: Send + Sync {
+    /// The newest that is known of an object.
+    fn newest(&self, reference: &ObjectRef) -> Option<Arc<Value>>;
     /// The object as the API server answered.
     fn written(&self, reference: ObjectRef, object: Value);
     /// The object is not there.
@@ -74,6 +76,14 @@ impl Writer {
     /// A writer that sends only while `leading` says so.
     pub fn new(client: Client, leading: Arc<dyn Fn() -> bool + Send + Sync>, sink: Arc<dyn Sink>) -> Self {
         Self { client, leading, sink }
+    }
+
+    /// What is known by now of an object that was `seen` when the pass began: a pass takes time, and counting on what is
+    /// old asks for a conflict. One that was not seen, or is another one now, is left to the next pass.
+    pub fn newest(&self, reference: &ObjectRef, seen: &Value) -> Value {
+        let uid = |object: &Value| object.pointer("/metadata/uid").cloned();
+        let newest = self.sink.newest(reference).filter(|newest| uid(newest) == uid(seen));
+        newest.map_or_else(|| seen.clone(), |newest| newest.as_ref().clone())
     }
 
     /// Creates an object. One that exists already is a [`WriteError::Conflict`].

@@ -123,6 +123,10 @@ impl Context {
 }
 
 impl Sink for World {
+    fn newest(&self, reference: &ObjectRef) -> Option<Arc<Value>> {
+        Self::newest(self, reference)
+    }
+
     fn written(&self, reference: ObjectRef, object: Value) {
         Self::written(self, &reference, object);
     }

@@ -163,6 +163,11 @@ impl World {
         }
     }
 
+    /// The newest that is known of an object.
+    pub fn newest(&self, reference: &ObjectRef) -> Option<Arc<Value>> {
+        self.state().objects.find(reference).cloned()
+    }
+
     /// Takes an object out of the store: a live read found it gone.
     pub fn gone(&self, reference: &ObjectRef) {
         let mut state = self.state();

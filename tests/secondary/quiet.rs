@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 use crate::support::{Lab, config_ref, is_up, operand};
 use crate::{STATES, certificates, cron_job, deployment, enter, image, image_pruner, registry};
 
+/// Requests that the server refused because the object was another one meanwhile: 409, or 422 where a patch says what it
+/// counts on.
 fn conflicts(log: &Log) -> Log {
-    log.filter(|event| event.code == 409)
+    log.filter(|event| matches!(event.code, 409 | 422))
 }
 
 fn observed(config: &Value) -> bool {
