@@ -66,6 +66,7 @@ clippy:
 # today must not fail the build of an old commit. `make audit` asks for them.
 .PHONY: deny
 deny: $(CARGO_DENY)
+	cargo fetch --locked --quiet # also what other platforms need: cargo-deny looks at all of it
 	$(CARGO_DENY) --offline --workspace check licenses bans sources
 
 .PHONY: audit

@@ -34,7 +34,7 @@ async fn lost_leadership_cuts_work_off_at_once_and_is_no_failure() {
         finished.store(true, Ordering::Relaxed);
         Ok::<_, BoxError>(())
     });
-    assert!(result.await.is_ok());
+    assert!(result.await.0.is_ok());
     assert_eq!(started.elapsed().as_secs(), 5);
     assert!(!finished.into_inner());
 }
@@ -50,7 +50,7 @@ async fn running_work_reaches_a_safe_point_within_its_time_and_no_longer() {
             finished.store(true, Ordering::Relaxed);
             Ok::<_, BoxError>(())
         });
-        assert!(result.await.is_ok());
+        assert!(result.await.0.is_ok());
         assert_eq!(finished.into_inner(), finishes);
         assert!(started.elapsed() <= SAFE_POINT + Duration::from_millis(5));
     }
@@ -58,9 +58,9 @@ async fn running_work_reaches_a_safe_point_within_its_time_and_no_longer() {
 
 #[tokio::test(start_paused = true)]
 async fn controllers_that_fail_or_end_by_themselves_are_a_failure() {
-    let ended = lead(runtime(held()), async |_| Ok::<_, BoxError>(())).await;
+    let (ended, _) = lead(runtime(held()), async |_| Ok::<_, BoxError>(())).await;
     assert!(matches!(ended, Err(Failure::ControllersEnded)), "{ended:?}");
-    let failed = lead(runtime(held()), async |_| Err::<(), BoxError>("no watch".into())).await;
+    let (failed, _) = lead(runtime(held()), async |_| Err::<(), BoxError>("no watch".into())).await;
     assert!(failed.unwrap_err().to_string().contains("no watch"));
 }
 
@@ -70,7 +70,7 @@ async fn a_shutdown_for_a_failure_is_a_failure() {
         runtime.shutdown.begin(Cause::Failure("cannot watch /x".to_owned()));
         Ok::<_, BoxError>(())
     });
-    assert!(result.await.unwrap_err().to_string().contains("/x"));
+    assert!(result.await.0.unwrap_err().to_string().contains("/x"));
 }
 
 #[test]

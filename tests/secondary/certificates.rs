@@ -47,7 +47,8 @@ pub async fn until_whole(lab: &Lab, state: &str) {
     .await;
 }
 
-// lifecycle 44 (the CA maps), 91, workload 71, 72, 73, 75, 78, 107 (the CA maps)
+// lifecycle 44, 91, workload 71, 72, 73, 75, 78, 107
+// In part: 44 (the CA maps); 107 (the CA maps).
 #[tokio::test]
 async fn the_maps_are_kept_up_in_every_state_and_a_missing_map_is_told_at_once() {
     let (lab, _operator) = registry(json!({})).await;
@@ -106,7 +107,8 @@ async fn missing(lab: &Lab, state: &str) {
         .await;
 }
 
-// lifecycle 92, workload 77 (the trigger; what changes in the maps is told in plan)
+// lifecycle 92, workload 77
+// In part: 77 (the trigger; what changes in the maps is told in plan).
 #[tokio::test]
 async fn an_edit_of_disable_redirect_runs_the_certificates_loop_at_once() {
     let (lab, operator) = registry(json!({})).await;

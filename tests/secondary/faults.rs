@@ -125,7 +125,8 @@ fn degraded(config: &Value) -> Vec<&str> {
     wrong.map(|c| c["type"].as_str().unwrap()).collect()
 }
 
-// lifecycle 88, 104, 123, workload 9 (across loops), 82
+// lifecycle 88, 104, 123, workload 9, 82
+// In part: 9 (across loops).
 #[tokio::test]
 async fn a_loop_that_cannot_write_degrades_its_own_condition_by_its_own_rule_and_stops_no_other() {
     let (lab, _operator) = registry(json!({})).await;

@@ -28,7 +28,8 @@ fn stream(namespace: &str, name: &str, spec: &[&str], status: &[&str]) -> Value 
            "spec": {"tags": spec}, "status": {"dockerImageRepository": "", "tags": status}})
 }
 
-// lifecycle 63 (the counter), 64, 99 (the gauge), 100, 124
+// lifecycle 63, 64, 99, 100, 124
+// In part: 63 (the counter); 99 (the gauge).
 #[tokio::test]
 async fn streams_storage_and_pruner_are_told_right_after_the_start_and_follow() {
     let lab = cluster().await;

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::support::{condition, is};
 use crate::{STATES, cluster_operator, daemon_set, enter, registry, uid};
 
-// lifecycle 44 (node-ca), 87, 89, workload 80, 81, 107 (node-ca)
+// lifecycle 44, 87, 89, workload 80, 81, 107
+// In part: 44 (node-ca); 107 (node-ca).
 #[tokio::test]
 async fn it_is_there_and_repaired_in_every_state_and_without_a_pod_the_platform_is_told() {
     let (lab, _operator) = registry(json!({})).await;

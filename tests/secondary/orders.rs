@@ -388,10 +388,6 @@ fn five_hundred_random_orders_of_thirty_events_end_in_the_same_state() {
     if only.is_none() {
         let _ = tracing::subscriber::set_global_default(tracing::subscriber::NoSubscriber::default());
     }
-    if only.is_none() {
-        // Telling of it all costs more than doing it. What logs first stays.
-        let _ = tracing::subscriber::set_global_default(tracing::subscriber::NoSubscriber::default());
-    }
     let expected = simulate(0);
     assert!(expected.contains_key(&path(&deployment())));
     let began = std::time::Instant::now();

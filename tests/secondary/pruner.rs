@@ -60,7 +60,8 @@ pub async fn until_arguments(lab: &Lab, state: &str) -> Value {
     .unwrap()
 }
 
-// lifecycle 35, 36, 44 (the pruner), 105, 127, api 17, workload 90, 95, 101, 107 (the pruner), deploy 40, 41, 42
+// lifecycle 35, 36, 44, 105, 127, api 17, workload 90, 95, 101, 107, deploy 40, 41, 42
+// In part: 44 (the pruner); 107 (the pruner).
 #[tokio::test]
 async fn arguments_follow_the_state_and_edits_by_hand_do_not_last_in_any_of_them() {
     let (lab, _operator) = registry(json!({})).await;

@@ -32,7 +32,8 @@ async fn quiet(lab: &Lab, how_long: Duration) {
     assert!(log.len() <= 2, "it does not rest:\n{log}");
 }
 
-// lifecycle 55, 67, workload 2, 102, api 42, deploy 11 (what these edits take)
+// lifecycle 55, 67, workload 2, 102, api 42, deploy 11
+// In part: 11 (what these edits take).
 #[tokio::test]
 async fn ordinary_edits_cost_no_conflict_and_nothing_is_asked_for_once_settled() {
     let (lab, operator) = registry(json!({"defaultRoute": true})).await;
