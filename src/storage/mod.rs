@@ -20,12 +20,15 @@ use crate::status::conditions::Verdict;
 
 mod block;
 mod claim;
+pub mod cloud;
 pub mod driver;
 mod empty_dir;
 mod ensure;
 pub mod fault;
+pub mod http;
 mod pvc;
 mod remove;
+pub mod s3;
 mod select;
 mod state;
 #[cfg(test)]

@@ -1,0 +1,9 @@
+//! Amazon S3, and stores that speak its protocol.
+
+pub mod client;
+pub mod credentials;
+pub mod effective;
+pub mod endpoint;
+pub mod error;
+pub mod identity;
+pub mod tags;
