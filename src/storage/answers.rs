@@ -52,6 +52,7 @@ impl Fingerprint {
     }
 
     /// Of this and of these texts.
+    #[must_use]
     pub fn and<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Self {
         let Self(bytes) = Self::of(texts);
         let mut all = [0; digest::SHA256_OUTPUT_LEN * 2];
@@ -132,7 +133,7 @@ pub struct Circumstances {
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// The storage is as the Config says.
-    Done(Ensured),
+    Done(Box<Ensured>),
     /// It is on its way.
     Wait(Wait),
     /// It could not be told, or done.
@@ -143,7 +144,7 @@ impl Answer {
     /// As the step that it was the end of.
     pub fn into_step(self) -> Result<Next<Ensured>, Failure> {
         match self {
-            Self::Done(ensured) => Ok(Next::Done(ensured)),
+            Self::Done(ensured) => Ok(Next::Done(*ensured)),
             Self::Wait(wait) => Ok(Next::Wait(wait)),
             Self::Failed(failure) => Err(failure),
         }

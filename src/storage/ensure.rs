@@ -118,7 +118,7 @@ pub async fn ensure<D: Driver>(
     let (taken, again) = take(driver, core, &step, state_changed(&pass)).await;
     let taken = taken.map(|next| refuse_creation(next, &pass, &step, D::NAME));
     let mut outcome = match taken {
-        Ok(Taken::Done(ensured)) => done(driver, core, &step, &pass, ensured).await,
+        Ok(Taken::Done(ensured)) => done(driver, core, &step, &pass, *ensured).await,
         Ok(Taken::Wait(wait)) => {
             let notices = lost(&pass, &wait.verdicts, D::NAME).into_iter().collect();
             Outcome {
@@ -151,7 +151,7 @@ pub async fn ensure<D: Driver>(
 
 /// How a step ended, less what core does not allow.
 enum Taken {
-    Done(Ensured),
+    Done(Box<Ensured>),
     Wait(Wait),
     Record(Box<Record>),
     Refused(Failure),
@@ -167,7 +167,7 @@ fn refuse_creation(next: Next<Ensured>, pass: &Pass<'_>, step: &Step<'_>, backen
         }
         Next::Record(note) => Taken::Record(note),
         Next::Wait(wait) => Taken::Wait(wait),
-        Next::Done(ensured) => Taken::Done(ensured),
+        Next::Done(ensured) => Taken::Done(Box::new(ensured)),
     }
 }
 

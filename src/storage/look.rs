@@ -37,7 +37,7 @@ pub async fn take<D: Driver>(
         let ensured = unchanged(step, Vec::new());
         let again = core
             .answers
-            .note(question, Answer::Done(ensured.clone()), circumstances);
+            .note(question, Answer::Done(Box::new(ensured.clone())), circumstances);
         return (Ok(Next::Done(ensured)), again);
     }
     let mut ended = look(driver, step, complete).await;
@@ -48,17 +48,16 @@ pub async fn take<D: Driver>(
         }
     }
     let answer = match &ended {
-        Ok(Next::Done(ensured)) => Some(Answer::Done(ensured.clone())),
+        Ok(Next::Done(ensured)) => Some(Answer::Done(Box::new(ensured.clone()))),
         Ok(Next::Wait(wait)) if !wait.after.is_zero() => Some(Answer::Wait(wait.clone())),
         Err(failure) if !core.cluster.is_stale() => Some(Answer::Failed(failure.clone())),
         _ => None,
     };
-    let again = match answer {
-        Some(answer) => core.answers.note(question, answer, circumstances),
-        None => {
-            core.answers.forget();
-            None
-        }
+    let again = if let Some(answer) = answer {
+        core.answers.note(question, answer, circumstances)
+    } else {
+        core.answers.forget();
+        None
     };
     (ended, again)
 }
@@ -77,7 +76,7 @@ pub fn keep<D: Driver>(driver: &D, core: &Core<'_, impl Cluster>, step: &Step<'_
     };
     let question = question(driver, &completed);
     core.answers
-        .note(question, Answer::Done(ensured), circumstances(driver, step));
+        .note(question, Answer::Done(Box::new(ensured)), circumstances(driver, step));
 }
 
 fn question<D: Driver>(driver: &D, step: &Step<'_>) -> Question {
@@ -165,7 +164,10 @@ fn tell_of_stopped_removal(core: &Core<'_, impl Cluster>, location: &str, ensure
     };
     let said = super::remove::stopped(objects);
     for verdict in ensured.verdicts.iter_mut().filter(|v| v.type_ == STORAGE_EXISTS) {
-        verdict.message = [verdict.message.trim_end(), &said].join(" ").trim_start().to_owned();
+        verdict.message = match verdict.message.trim_end() {
+            "" => said.clone(),
+            message => format!("{message} {said}"),
+        };
     }
     ensured.notices.push(super::remove::stopped_notice(location, objects));
 }

@@ -136,7 +136,7 @@ impl Registry {
         let deleting = config.metadata.deletion_timestamp.is_some();
         match ManagementState::of(&config) {
             _ if deleting => self.finalize(config, snapshot).await,
-            ManagementState::Managed => self.manage(config, snapshot).await,
+            ManagementState::Managed => Box::pin(self.manage(config, snapshot)).await,
             ManagementState::Removed => self.remove(config, snapshot).await,
             ManagementState::Unmanaged => self.leave_alone(config, snapshot).await,
         }
