@@ -6,4 +6,6 @@ pub mod effective;
 pub mod endpoint;
 pub mod error;
 pub mod identity;
+pub mod name;
+mod shared_config;
 pub mod tags;
