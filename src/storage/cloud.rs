@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::answers::Answers;
 use super::http::{Http, Proxies};
 
 /// What the process gives to clouds.
@@ -24,6 +25,8 @@ pub struct Settings {
 pub struct Cloud {
     pub(super) settings: Settings,
     pub(super) http: Http,
+    /// Of core; drivers keep nothing here.
+    pub(super) answers: Answers,
 }
 
 impl Cloud {
@@ -32,6 +35,7 @@ impl Cloud {
         let proxies = settings.proxies.clone();
         Self {
             http: Http::new(move || proxies()),
+            answers: Answers::default(),
             settings,
         }
     }
