@@ -16,14 +16,19 @@
 //! `BUCKET.s3.localhost` or `BUCKET.s3.test.example`, which no resolver of this machine knows: they go through a
 //! forward proxy that does, or have the name resolved for them.
 
+mod asked;
 mod form;
+mod gate;
 mod home;
 mod moto;
 mod port;
 mod seaweed;
+mod serve;
 mod tls;
 mod wire;
 
+pub use asked::Asked;
+pub use gate::{Fault, Gate, Hook, Latch, Reply, When};
 pub use moto::{ACCOUNT, Moto, MotoOptions, OTHER_ACCOUNT};
 pub use seaweed::{Seaweed, SeaweedOptions};
 pub use tls::{Authority, NAMES};
