@@ -7,5 +7,8 @@ pub mod endpoint;
 pub mod error;
 pub mod identity;
 pub mod name;
+mod retry;
 mod shared_config;
+mod sts;
 pub mod tags;
+mod transport;
