@@ -9,10 +9,12 @@ use kube::core::Request;
 use serde_json::Value;
 
 use super::patch;
-use crate::api::{Kind, ObjectRef};
+use crate::api::{Kind, ObjectRef, Sensitive};
 
 /// How long one call may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a token is asked for.
+const TOKEN_SECONDS: u32 = 600;
 
 /// Why a write was not done.
 #[derive(Debug, thiserror::Error)]
@@ -195,6 +197,30 @@ impl Writer {
             return Ok(None);
         };
         self.keep(reference, object).map(Some)
+    }
+
+    /// Whether this process still leads.
+    pub fn leads(&self) -> bool {
+        (self.leading)()
+    }
+
+    /// A token of a ServiceAccount for an audience, valid for ten minutes, which is the least that the API server gives.
+    pub async fn token(&self, account: &ObjectRef, audience: &str) -> Result<Sensitive, WriteError> {
+        let body = serde_json::json!({
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"audiences": [audience], "expirationSeconds": TOKEN_SECONDS},
+        });
+        let api = self.api(account);
+        let request = http::Request::post(format!("{}/{}/token", api.resource_url(), account.name))
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(body.to_string().into_bytes())
+            .map_err(|error| WriteError::Transient(error.to_string()))?;
+        let answer: Value = self.send(self.client.request(request)).await?;
+        let token = answer.pointer("/status/token").and_then(Value::as_str);
+        token
+            .map(Sensitive::new)
+            .ok_or_else(|| WriteError::Transient("the API server answered without a token".to_owned()))
     }
 
     /// Whether the API server serves a group.

@@ -26,18 +26,22 @@ use tracing::info;
 pub use backoff::{Backoff, RESYNC};
 use board::Board;
 
-use crate::api::ObjectRef;
+use crate::api::{ObjectRef, Sensitive};
 use crate::apply::{Sink, Writer};
-use crate::cli::Runtime;
+use crate::cli::{self, Runtime};
 use crate::config::environment::Environment;
 use crate::config::notice::Notice;
 use crate::observe::streams::{self, Tags};
 use crate::observe::{Controller, World};
+use crate::runtime::environment::ProxyVariables;
 use crate::runtime::event::{Event, Events};
 use crate::runtime::metrics::{ImageStreamTags, Metrics, Outcome};
 use crate::runtime::random;
+use crate::runtime::secret::Secret;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::telemetry::{Change, LevelError, Telemetry};
+use crate::storage::cloud::{Cloud, Settings};
+use crate::storage::http::Proxies;
 
 /// How often sums of image stream tags are told at most.
 const STREAM_TAGS: Duration = Duration::from_mins(1);
@@ -50,6 +54,7 @@ pub struct Context {
     world: World,
     writer: Writer,
     board: Board,
+    cloud: Arc<Cloud>,
     events: Events,
     metrics: Arc<Metrics>,
     telemetry: Telemetry,
@@ -149,11 +154,13 @@ pub async fn run(runtime: Runtime) -> Result<(), String> {
     let world = World::start(runtime.client.clone(), environment);
     let claim = runtime.claim.clone();
     let leading = Arc::new(move || claim.is_current());
+    let cloud = Arc::new(Cloud::new(settings(leading.clone())));
     let writer = Writer::new(runtime.client.clone(), leading, Arc::new(world.clone()));
     let context = Context {
         world: world.clone(),
         writer,
         board: Board::default(),
+        cloud,
         events: runtime.events.clone(),
         metrics: runtime.metrics.clone(),
         telemetry: runtime.telemetry.clone(),
@@ -172,6 +179,25 @@ pub async fn run(runtime: Runtime) -> Result<(), String> {
     LocalSet::new()
         .run_until(lead(context, runtime.client, azure_file, runtime.shutdown, passes))
         .await
+}
+
+/// What this process gives to clouds. Its environment is asked at each request.
+fn settings(leading: Arc<dyn Fn() -> bool + Send + Sync>) -> Settings {
+    Settings {
+        version: cli::VERSION.to_owned(),
+        proxies: Arc::new(|| {
+            let ProxyVariables { http, https, no_proxy } = ProxyVariables::from_process();
+            let secret = |address: Secret<String>| Sensitive::new(address.expose().as_str());
+            Proxies {
+                http: http.map(secret),
+                https: https.map(secret),
+                no_proxy,
+            }
+        }),
+        leading,
+        fips: std::env::var("AWS_USE_FIPS_ENDPOINT").is_ok_and(|set| set.eq_ignore_ascii_case("true")),
+        root: PathBuf::new(),
+    }
 }
 
 fn tell_tags(metrics: &Metrics, tags: Tags) {

@@ -59,6 +59,22 @@ pub struct ProxyVariables {
     pub no_proxy: Option<String>,
 }
 
+impl ProxyVariables {
+    /// Reads the process's environment, as it is now.
+    pub fn from_process() -> Self {
+        Self::read(|name| env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    fn read(mut take: impl FnMut(&str) -> Option<String>) -> Self {
+        let mut either = |upper: &str, lower: &str| take(upper).or_else(|| take(lower));
+        Self {
+            http: either("HTTP_PROXY", "http_proxy").map(Secret::new),
+            https: either("HTTPS_PROXY", "https_proxy").map(Secret::new),
+            no_proxy: either("NO_PROXY", "no_proxy"),
+        }
+    }
+}
+
 impl ProcessEnvironment {
     /// Reads the process's environment. Values that are not UTF-8 count as absent.
     pub fn from_process() -> Result<Self, EnvironmentError> {
@@ -84,11 +100,7 @@ impl ProcessEnvironment {
                 .transpose()?,
             azure_environment_filepath: take("AZURE_ENVIRONMENT_FILEPATH").map(PathBuf::from),
             azure_hcp_credentials_filepath: take("MANAGED_AZURE_HCP_CREDENTIALS_FILE_PATH").map(PathBuf::from),
-            proxy: ProxyVariables {
-                http: take("HTTP_PROXY").or_else(|| take("http_proxy")).map(Secret::new),
-                https: take("HTTPS_PROXY").or_else(|| take("https_proxy")).map(Secret::new),
-                no_proxy: take("NO_PROXY").or_else(|| take("no_proxy")),
-            },
+            proxy: ProxyVariables::read(take),
         })
     }
 }

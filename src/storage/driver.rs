@@ -9,8 +9,10 @@ use crate::config::resolve::Rejection;
 use crate::config::snapshot::Snapshot;
 use crate::status::conditions::Verdict;
 
+pub use super::answers::Fingerprint;
 pub use super::ensure::Intent;
 use super::fault::Fault;
+pub use super::preflight::{Denial, Probe, Probed, Trial};
 pub use super::remove::OwnershipProof;
 pub use super::state::State;
 
@@ -142,18 +144,49 @@ pub trait Driver {
     const CONDITIONS: &'static [&'static str];
     /// Reason of `StorageExists=True` for storage that is there.
     const EXISTS: &'static str;
+    /// Whether a look at the storage is a call to a service. Then answers are kept and used again ([`Self::fingerprint`]),
+    /// failures are asked again with backoff, and changed storage is tried out before the registry uses it
+    /// ([`Self::probe`]). Where not, the snapshot tells all, and nothing is kept.
+    const REMOTE: bool;
 
     /// Location ID of a block, where the block alone tells; `None` where it names none. Pure.
     fn locate(storage: &Storage, snapshot: &Snapshot) -> Option<String>;
     /// What the block means, or why it cannot be right. Pure.
     fn resolve(&self, config: &Config, storage: &Storage, snapshot: &Snapshot) -> Result<Target, Rejection>;
+    /// Certificates that the storage's endpoint is trusted by, PEM, out of the maps that the block names; core puts them
+    /// into the facts. A fault (a map or key that is missing, a bundle without certificate) ends the step before anything
+    /// is asked, and is also told by the condition of the CA maps. Pure.
+    fn ca_bundle(&self, _storage: &Storage, _snapshot: &Snapshot) -> Result<Option<String>, Fault> {
+        Ok(None)
+    }
+    /// What answers depend on: effective configuration, credentials, CA, proxy. Pure.
+    fn fingerprint(&self, step: &Step<'_>) -> Fingerprint {
+        let location = step.target.location.as_deref().unwrap_or_default();
+        Fingerprint::of_facts(location, &step.target.facts)
+    }
+    /// Whether storage that is there misses something that `ensure` should try again, as the stored conditions say: core
+    /// calls `ensure` for it at most once a resync. Pure.
+    fn unfinished(&self, _step: &Step<'_>) -> bool {
+        false
+    }
     /// Cheap look whether the storage is there; must not create or repair. An error means: undecided.
     async fn exists(&self, step: &Step<'_>) -> Result<Existence, Failure>;
-    /// One step towards storage that is there, complete and (where Managed) hardened. Never deletes or migrates.
+    /// One step towards storage that is there, complete and (where Managed) hardened. Never deletes or migrates. Before its
+    /// first call that changes something it asks [`Cluster::confirm`](super::Cluster::confirm).
     async fn ensure(&self, step: &Step<'_>) -> Result<Next<Ensured>, Failure>;
     /// Adds to what [`Target::facts`] says what only the network can tell.
     async fn facts(&self, _step: &Step<'_>, known: StorageFacts) -> Result<StorageFacts, Failure> {
         Ok(known)
+    }
+    /// Tries out what the registry would do, as whom and on what way it would. Its object is recorded before by core, and is
+    /// deleted also after a failure; with `probe.read_only` nothing is written. Leadership was confirmed.
+    async fn probe(&self, _step: &Step<'_>, _probe: &Probe<'_>) -> Probed {
+        Trial::Passed.into()
+    }
+    /// Deletes the probe object that an earlier process may have left under this key (and what is unfinished of it). Nothing
+    /// there is a success. A transient fault is tried again; any other ends the attempts, and people are told.
+    async fn clear_probe(&self, _step: &Step<'_>, _key: &str) -> Result<(), Failure> {
+        Ok(())
     }
 }
 
@@ -168,13 +201,23 @@ pub enum Mark {
     Gone,
 }
 
+/// One step of deletion.
+#[derive(Clone, Debug)]
+pub struct Deleted {
+    /// Objects (versions, delete markers) that this step deleted.
+    pub objects: u64,
+    /// What comes next.
+    pub wait: Wait,
+}
+
 /// A backend whose data outlives the pods.
 #[allow(async_fn_in_trait)] // One thread runs all of it: no future has to be `Send`.
 pub trait Removable: Driver {
     /// Reads the mark, now. An error means that it cannot be read: nothing is deleted.
     async fn prove(&self, step: &Step<'_>) -> Result<Mark, Failure>;
-    /// One bounded step of deletion. Ends with [`Next::Wait`] until [`Self::prove`] says [`Mark::Gone`].
-    async fn remove(&self, step: &Step<'_>, proof: &OwnershipProof) -> Result<Wait, Failure>;
+    /// One bounded step of deletion (at most 1000 objects), taken again until [`Self::prove`] says [`Mark::Gone`]. Leadership,
+    /// the newest Config and the proof were looked at just before.
+    async fn remove(&self, step: &Step<'_>, proof: &OwnershipProof) -> Result<Deleted, Failure>;
     /// What the conditions say when it is gone.
     fn removed(&self, location: &str) -> Vec<Verdict>;
     /// Takes the identifiers of removed storage out of a block, and leaves the rest of it.

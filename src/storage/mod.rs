@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::api::{Config, Storage};
+use crate::api::{Config, Sensitive, Storage};
 use crate::config::facts::StorageFacts;
 use crate::config::notice::Notice;
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
 use crate::status::conditions::Verdict;
 
+pub mod answers;
 mod block;
 mod claim;
 pub mod cloud;
@@ -26,6 +27,7 @@ mod empty_dir;
 mod ensure;
 pub mod fault;
 pub mod http;
+pub mod preflight;
 mod pvc;
 mod remove;
 pub mod s3;
@@ -35,7 +37,9 @@ mod state;
 mod tests;
 
 pub use claim::{bootstrap_claim, bootstrap_claim_class};
+use cloud::Cloud;
 use fault::Fault;
+use preflight::Pods;
 
 /// Whether the storage exists; every backend has it.
 pub const STORAGE_EXISTS: &str = "StorageExists";
@@ -59,15 +63,20 @@ pub enum Creation {
     AlreadyExists,
 }
 
-/// What a step may do with claims. The controller implements it; each write checks leadership first.
+/// What a step may ask of the cluster. The controller implements it, for one version of the Config.
 ///
 /// A fault is [`fault::Class::Transient`] where the API server did not answer or failed (5xx, timeout, 429), and
 /// [`fault::Class::Config`] where it refused (quota, admission, rights, validation).
 #[allow(async_fn_in_trait)] // One thread runs all of it: no future has to be `Send`.
-pub trait Claims {
-    /// Creates a claim in the registry's namespace.
+pub trait Cluster {
+    /// Before anything is changed outside: whether this process still leads, and the Config is the newest. One live read a
+    /// pass; leadership is looked at each time.
+    async fn confirm(&self) -> Result<(), Fault>;
+    /// A short-lived token of the registry's ServiceAccount, for this audience ([`preflight::AUDIENCE`]).
+    async fn registry_token(&self, audience: &str) -> Result<Sensitive, Fault>;
+    /// Creates a claim in the registry's namespace, after [`Self::confirm`].
     async fn create_claim(&self, claim: &Value) -> Result<Creation, Fault>;
-    /// Deletes the claim if it still is the one with this uid; one that is gone already is a success.
+    /// Deletes the claim if it still is the one with this uid, after [`Self::confirm`]; one that is gone already is a success.
     async fn delete_claim(&self, name: &str, uid: &str) -> Result<(), Fault>;
 }
 
@@ -115,7 +124,14 @@ impl Outcome {
 /// One step towards the storage that the Config names, for `managementState: Managed`.
 ///
 /// Harmless when run again; on a settled cluster it wants no record, the status as stored and the conditions as stored.
-pub async fn ensure(config: &Config, snapshot: &Snapshot, claims: &impl Claims) -> Outcome {
+pub async fn ensure(
+    config: &Config,
+    snapshot: &Snapshot,
+    cluster: &impl Cluster,
+    cloud: &Cloud,
+    pods: &Pods<'_>,
+) -> Outcome {
+    let _ = (cloud, pods);
     let selected = match select::select(config, snapshot) {
         Ok(selected) => selected,
         Err(fault) => {
@@ -126,7 +142,7 @@ pub async fn ensure(config: &Config, snapshot: &Snapshot, claims: &impl Claims) 
         }
     };
     match selected.backend {
-        pvc::NAME => ensure::ensure(&pvc::Pvc { claims }, config, snapshot, &selected).await,
+        pvc::NAME => ensure::ensure(&pvc::Pvc { cluster }, config, snapshot, &selected).await,
         empty_dir::NAME => ensure::ensure(&empty_dir::EmptyDir, config, snapshot, &selected).await,
         other => Outcome {
             record: ensure::record_default(config, &selected),
@@ -140,7 +156,14 @@ pub async fn ensure(config: &Config, snapshot: &Snapshot, claims: &impl Claims) 
 /// objects and pods are gone. What is removed is what `status.storage` names.
 ///
 /// Ends with [`Outcome::done`]; without it the finalizer stays and the step is repeated.
-pub async fn remove(config: &Config, snapshot: &Snapshot, claims: &impl Claims, deleting_config: bool) -> Outcome {
+pub async fn remove(
+    config: &Config,
+    snapshot: &Snapshot,
+    cluster: &impl Cluster,
+    cloud: &Cloud,
+    deleting_config: bool,
+) -> Outcome {
+    let _ = cloud;
     if !deleting_config && ManagementState::of(config) != ManagementState::Removed {
         // The user thought better of it: nothing more is deleted.
         return Outcome::unchanged(config);
@@ -148,7 +171,7 @@ pub async fn remove(config: &Config, snapshot: &Snapshot, claims: &impl Claims, 
     let stored = config.status.as_ref().map(|s| s.storage.clone()).unwrap_or_default();
     match stored.backends().as_slice() {
         [] => remove::forget(config),
-        [pvc::NAME] => remove::remove(&pvc::Pvc { claims }, config, snapshot, deleting_config).await,
+        [pvc::NAME] => remove::remove(&pvc::Pvc { cluster }, config, snapshot, cluster, deleting_config).await,
         [empty_dir::NAME] => Outcome {
             own_conditions: &[],
             ..remove::forget(config)

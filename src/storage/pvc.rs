@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::driver::{
-    Driver, Ensured, Existence, Failure, Mark, Next, OwnershipProof, Removable, State, Step, Target, Wait,
+    Deleted, Driver, Ensured, Existence, Failure, Mark, Next, OwnershipProof, Removable, State, Step, Target, Wait,
 };
 use super::fault::{Class, Fault};
-use super::{Claims, Creation, STORAGE_EXISTS, claim};
+use super::{Cluster, Creation, STORAGE_EXISTS, claim};
 use crate::api::registry_config::PvcStorage;
 use crate::api::{Config, Kind, Storage};
 use crate::config::defaults;
@@ -35,7 +35,7 @@ const GONE_WITHIN: i64 = 5 * 60;
 /// The backend.
 pub struct Pvc<'a, C> {
     /// What it may do in the cluster.
-    pub claims: &'a C,
+    pub cluster: &'a C,
 }
 
 fn claim_name(storage: &Storage) -> Option<&str> {
@@ -150,9 +150,9 @@ fn refuse_misfit(step: &Step<'_>, name: &str, found: &Value) -> Result<(), Failu
     }
 }
 
-impl<C: Claims> Pvc<'_, C> {
+impl<C: Cluster> Pvc<'_, C> {
     async fn create(&self, step: &Step<'_>, wanted: Use<'_>, body: &Value) -> Result<Next<Ensured>, Failure> {
-        match self.claims.create_claim(body).await {
+        match self.cluster.create_claim(body).await {
             Ok(Creation::Created) => {}
             Ok(Creation::AlreadyExists) => {
                 let message = format!("claim {} has just appeared, it is looked at next", wanted.name);
@@ -222,10 +222,11 @@ impl<C: Claims> Pvc<'_, C> {
     }
 }
 
-impl<C: Claims> Driver for Pvc<'_, C> {
+impl<C: Cluster> Driver for Pvc<'_, C> {
     const NAME: &'static str = NAME;
     const CONDITIONS: &'static [&'static str] = &[STORAGE_EXISTS];
     const EXISTS: &'static str = "PVC Exists";
+    const REMOTE: bool = false;
 
     fn locate(storage: &Storage, _snapshot: &Snapshot) -> Option<String> {
         claim_name(storage).map(str::to_owned)
@@ -284,7 +285,7 @@ impl<C: Claims> Driver for Pvc<'_, C> {
     }
 }
 
-impl<C: Claims> Removable for Pvc<'_, C> {
+impl<C: Cluster> Removable for Pvc<'_, C> {
     async fn prove(&self, step: &Step<'_>) -> Result<Mark, Failure> {
         let name = claim_name(step.storage).unwrap_or_default();
         known(step.snapshot, name)?;
@@ -301,13 +302,13 @@ impl<C: Claims> Removable for Pvc<'_, C> {
         pin.ok_or_else(|| Fault::transient(format!("claim {name} has no uid")).into())
     }
 
-    async fn remove(&self, step: &Step<'_>, proof: &OwnershipProof) -> Result<Wait, Failure> {
+    async fn remove(&self, step: &Step<'_>, proof: &OwnershipProof) -> Result<Deleted, Failure> {
         let name = claim_name(step.storage).unwrap_or_default();
         let since = find(step.snapshot, name)
             .and_then(claim::deleted_at)
             .and_then(|t| t.parse::<Timestamp>().ok());
         match since {
-            None => self.claims.delete_claim(name, proof.pin()).await?,
+            None => self.cluster.delete_claim(name, proof.pin()).await?,
             Some(since) if step.snapshot.now.as_second() - since.as_second() > GONE_WITHIN => {
                 let message = format!(
                     "claim {name} was deleted at {since} and is still there: a pod may use it, or another finalizer holds it"
@@ -317,11 +318,12 @@ impl<C: Claims> Removable for Pvc<'_, C> {
             Some(_) => {}
         }
         let message = format!("claim {name} was deleted, waiting until it is gone");
-        Ok(Wait {
+        let wait = Wait {
             after: LOOK_AGAIN,
             message,
             verdicts: Vec::new(),
-        })
+        };
+        Ok(Deleted { objects: 0, wait })
     }
 
     fn removed(&self, location: &str) -> Vec<Verdict> {

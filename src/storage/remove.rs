@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::driver::{Failure, Mark, Removable, Step, Wait};
+use super::driver::{Deleted, Failure, Mark, Removable, Step, Wait};
 use super::ensure::Intent;
 use super::fault::Fault;
 use super::state::{self, State};
-use super::{Outcome, STORAGE_EXISTS, block};
+use super::{Cluster, Outcome, STORAGE_EXISTS, block};
 use crate::api::{Config, Storage};
 use crate::config::notice::Notice;
 use crate::config::resolve::ManagementState;
@@ -59,7 +59,13 @@ pub fn forget(config: &Config) -> Outcome {
 }
 
 /// One step.
-pub async fn remove<D: Removable>(driver: &D, config: &Config, snapshot: &Snapshot, deleting_config: bool) -> Outcome {
+pub async fn remove<D: Removable>(
+    driver: &D,
+    config: &Config,
+    snapshot: &Snapshot,
+    cluster: &impl Cluster,
+    deleting_config: bool,
+) -> Outcome {
     let stored = config.status.as_ref().map(|s| s.storage.clone()).unwrap_or_default();
     let own = |outcome: Outcome| Outcome {
         own_conditions: D::CONDITIONS,
@@ -117,15 +123,18 @@ pub async fn remove<D: Removable>(driver: &D, config: &Config, snapshot: &Snapsh
                 D::EXISTS,
             ));
         }
-        Ok(Mark::Ours(pin)) => driver.remove(&step, &OwnershipProof { pin }).await,
+        Ok(Mark::Ours(pin)) => delete(driver, cluster, &step, &OwnershipProof { pin }).await,
         Err(failure) => Err(failure),
     };
     let unchanged = Outcome::unchanged(config);
     own(match ended {
-        Ok(Wait {
-            after,
-            message,
-            verdicts,
+        Ok(Deleted {
+            objects: _,
+            wait: Wait {
+                after,
+                message,
+                verdicts,
+            },
         }) => Outcome {
             verdicts,
             wait: Some((after, message)),
@@ -137,6 +146,20 @@ pub async fn remove<D: Removable>(driver: &D, config: &Config, snapshot: &Snapsh
             ..unchanged
         },
     })
+}
+
+/// One bounded step, if this process still leads and the Config is the newest. What is in the cluster itself is deleted by
+/// a write that looks at that anyway.
+async fn delete<D: Removable>(
+    driver: &D,
+    cluster: &impl Cluster,
+    step: &Step<'_>,
+    proof: &OwnershipProof,
+) -> Result<Deleted, Failure> {
+    if D::REMOTE {
+        cluster.confirm().await?;
+    }
+    driver.remove(step, proof).await
 }
 
 /// What the spec forgets after a removal: identifiers of what is gone (not those of other storage that it names

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::claims::ClaimWriter;
+use super::cluster::OnBehalf;
 use super::report::Outcome;
 use super::{Ended, Generations, Interrupted, Registry};
 use crate::api::{Config, Kind, ObjectRef};
@@ -19,6 +19,8 @@ use crate::plan::{self, Inputs, Plan, certificates, settle};
 use crate::status::judge::Failing;
 use crate::storage;
 use crate::storage::fault::{Class, Fault};
+use crate::storage::http::Proxies;
+use crate::storage::preflight::{self, Pods};
 
 impl Registry {
     pub(super) async fn manage(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {
@@ -35,7 +37,7 @@ impl Registry {
                 return self.report(&snapshot, outcome).await;
             }
         };
-        let (config, snapshot, wrote, mut stored) = self.store_storage(config, snapshot).await?;
+        let (config, snapshot, wrote, mut stored) = self.store_storage(config, snapshot, &resolved).await?;
         confirmed |= wrote;
         outcome.take_storage(&mut stored);
         if is_new(&config) {
@@ -94,13 +96,23 @@ impl Registry {
         &mut self,
         mut config: Box<Config>,
         mut snapshot: Snapshot,
+        resolved: &Resolved,
     ) -> Result<(Box<Config>, Snapshot, bool, storage::Outcome), Interrupted> {
+        let pods = Pods {
+            differs: &|_| false,
+            via: Proxies {
+                http: preflight::proxy(resolved.proxy.http.as_ref()),
+                https: preflight::proxy(resolved.proxy.https.as_ref()),
+                no_proxy: resolved.proxy.no_proxy.clone(),
+            },
+            read_only: resolved.read_only,
+        };
         let mut wrote = false;
         let mut notices = Vec::new();
         loop {
-            let claims = ClaimWriter::new(&self.context.writer, &config);
-            let mut stored = storage::ensure(&config, &snapshot, &claims).await;
-            if claims.is_stale() {
+            let cluster = OnBehalf::new(&self.context.writer, &config);
+            let mut stored = storage::ensure(&config, &snapshot, &cluster, &self.context.cloud, &pods).await;
+            if cluster.is_stale() {
                 return Err(Interrupted::Stale);
             }
             let record = stored.record.take().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The registry: Config, storage, operand and their status. The one writer of the Config.
 
-mod claims;
+mod cluster;
 mod manage;
 mod record;
 mod remove;

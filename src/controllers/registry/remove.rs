@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::claims::ClaimWriter;
+use super::cluster::OnBehalf;
 use super::report::Outcome;
 use super::{Ended, Interrupted, Registry};
 use crate::api::Config;
@@ -98,9 +98,9 @@ impl Registry {
         };
         // Unmanaged and deleted: the storage is not ours to look at, let alone to touch.
         if done && !(deleting && state == ManagementState::Unmanaged) {
-            let claims = ClaimWriter::new(&self.context.writer, &config);
-            let mut removed = storage::remove(&config, &snapshot, &claims, deleting).await;
-            if claims.is_stale() {
+            let cluster = OnBehalf::new(&self.context.writer, &config);
+            let mut removed = storage::remove(&config, &snapshot, &cluster, &self.context.cloud, deleting).await;
+            if cluster.is_stale() {
                 return Err(Interrupted::Stale);
             }
             again = removed.wait.as_ref().map(|(after, _)| *after);

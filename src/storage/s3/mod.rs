@@ -9,5 +9,8 @@ pub mod environment;
 pub mod error;
 pub mod identity;
 pub mod name;
+mod retry;
 mod shared_config;
+mod sts;
 pub mod tags;
+mod transport;

@@ -24,7 +24,7 @@ impl Site {
     async fn step(&self) -> Outcome {
         let config = self.world.config();
         if config.spec.management_state.as_deref() == Some("Removed") {
-            return remove::remove(&self.cloud, &config, &self.world.snapshot, false).await;
+            return remove::remove(&self.cloud, &config, &self.world.snapshot, &self.world, false).await;
         }
         let selected = select::select(&config, &self.world.snapshot).unwrap();
         ensure::ensure(&self.cloud, &config, &self.world.snapshot, &selected).await

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::driver::{
-    Driver, Ensured, Existence, Failure, Mark, Next, OwnershipProof, Record, Removable, State, Step, Target, Wait,
+    Deleted, Driver, Ensured, Existence, Failure, Mark, Next, OwnershipProof, Record, Removable, State, Step, Target,
+    Wait,
 };
 use super::super::fault::Fault;
 use crate::api::{Config, Sensitive, Storage};
@@ -133,6 +134,7 @@ impl Driver for Cloud {
     const NAME: &'static str = "S3";
     const CONDITIONS: &'static [&'static str] = &["StorageExists", "StorageTagged"];
     const EXISTS: &'static str = "Bucket Exists";
+    const REMOTE: bool = true;
 
     fn locate(storage: &Storage, _snapshot: &Snapshot) -> Option<String> {
         let endpoint = storage.s3.as_ref()?.region_endpoint.clone().unwrap_or_default();
@@ -243,8 +245,9 @@ impl Removable for Cloud {
         })
     }
 
-    async fn remove(&self, _step: &Step<'_>, proof: &OwnershipProof) -> Result<Wait, Failure> {
+    async fn remove(&self, _step: &Step<'_>, proof: &OwnershipProof) -> Result<Deleted, Failure> {
         let name = proof.pin();
+        let images = u64::from(self.bucket(name).is_some_and(|b| b.images > 0));
         if self.bucket(name).is_some_and(|b| b.images > 0) {
             self.change("delete image")?;
             self.with(name, |b| b.images -= 1);
@@ -252,11 +255,12 @@ impl Removable for Cloud {
             self.change("delete bucket")?;
             self.buckets.borrow_mut().remove(name);
         }
-        Ok(Wait {
+        let wait = Wait {
             after: Duration::ZERO,
             message: "emptying".into(),
             verdicts: Vec::new(),
-        })
+        };
+        Ok(Deleted { objects: images, wait })
     }
 
     fn removed(&self, location: &str) -> Vec<Verdict> {

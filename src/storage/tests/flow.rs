@@ -162,7 +162,7 @@ async fn a_lowered_state_is_mirrored() {
 #[tokio::test]
 async fn a_record_names_only_what_changes() {
     let world = World::new("BareMetal", json!({"replicas": 2, "storage": {"pvc": {}}}));
-    let outcome = super::ensure(&world.config(), &world.snapshot, &world).await;
+    let outcome = world.ensure().await;
     let expected =
         json!({"spec": {"storage": {"managementState": "Managed", "pvc": {"claim": "image-registry-storage"}}}});
     assert_eq!(outcome.record, Some(expected));

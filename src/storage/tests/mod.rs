@@ -3,12 +3,17 @@
 #![allow(clippy::needless_pass_by_value)] // `json!` at each call reads better without `&`.
 
 use std::cell::RefCell;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::cloud::{Cloud, Settings};
 use super::fault::{Class, Fault};
-use super::{Claims, Creation, Outcome, ensure, remove};
-use crate::api::{Config, Kind, ObjectRef};
+use super::http::Proxies;
+use super::preflight::Pods;
+use super::{Cluster, Creation, Outcome, ensure, remove};
+use crate::api::{Config, Kind, ObjectRef, Sensitive};
 use crate::config::environment::Environment;
 use crate::config::resolve::Reason;
 use crate::config::snapshot::{Objects, Snapshot};
@@ -40,7 +45,15 @@ struct World {
     appeared: RefCell<Vec<Value>>,
 }
 
-impl Claims for World {
+impl Cluster for World {
+    async fn confirm(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn registry_token(&self, audience: &str) -> Result<Sensitive, Fault> {
+        Ok(Sensitive::new(format!("token for {audience}")))
+    }
+
     async fn create_claim(&self, claim: &Value) -> Result<Creation, Fault> {
         let name = claim["metadata"]["name"].as_str().unwrap();
         self.calls.borrow_mut().push(format!("create {name}"));
@@ -178,12 +191,29 @@ impl World {
         });
     }
 
+    async fn ensure(&self) -> Outcome {
+        self.ensure_of(&self.config(), &self.snapshot).await
+    }
+
+    async fn ensure_of(&self, config: &Config, snapshot: &Snapshot) -> Outcome {
+        let pods = Pods {
+            differs: &|_| false,
+            via: Proxies::default(),
+            read_only: false,
+        };
+        ensure(config, snapshot, self, &no_cloud(), &pods).await
+    }
+
+    async fn remove(&self, deleting_config: bool) -> Outcome {
+        remove(&self.config(), &self.snapshot, self, &no_cloud(), deleting_config).await
+    }
+
     /// One pass as the controller runs it: step, record, status.
     async fn pass(&mut self) -> Outcome {
         let config = self.config();
         let outcome = match config.spec.management_state.as_deref() {
-            Some("Removed") => remove(&config, &self.snapshot, self, false).await,
-            _ => ensure(&config, &self.snapshot, self).await,
+            Some("Removed") => self.remove(false).await,
+            _ => self.ensure().await,
         };
         self.store_record(&outcome);
         self.store_status(&outcome);
@@ -243,6 +273,17 @@ impl World {
             .find(|c| c["type"] == "StorageExists")
             .unwrap_or_default()
     }
+}
+
+/// A cloud that leads nowhere.
+fn no_cloud() -> Cloud {
+    Cloud::new(Settings {
+        version: "7.7.7".to_owned(),
+        proxies: Arc::new(Proxies::default),
+        leading: Arc::new(|| false),
+        fips: false,
+        root: PathBuf::new(),
+    })
 }
 
 /// JSON merge patch, as the API server applies it.

@@ -361,7 +361,7 @@ async fn a_claim_that_the_store_does_not_show_yet_is_looked_at_before_it_is_used
     world.add_claim(OWN, &["ReadWriteMany"], false);
     let mut stale = world.snapshot.clone();
     stale.objects = Objects::default();
-    let outcome = super::ensure(&config, &stale, &world).await;
+    let outcome = world.ensure_of(&config, &stale).await;
     assert!(outcome.wait.is_some() && outcome.record.is_none() && outcome.facts.is_none());
     world.pass().await;
     assert_eq!(world.exists(), "False/PVC Already Exists");

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{World, remove, warnings};
+use super::{World, warnings};
 use crate::api::Kind;
 use crate::names;
 
@@ -223,7 +223,7 @@ async fn a_users_claim_does_not_inherit_managed_from_the_bucket_before_it() {
 async fn a_config_that_is_not_removed_any_more_deletes_nothing() {
     let mut world = removed_own().await;
     world.edit(json!({"managementState": "Managed"}));
-    let outcome = remove(&world.config(), &world.snapshot, &world, false).await;
+    let outcome = world.remove(false).await;
     assert!(!outcome.done && outcome.status_storage.is_none() && world.calls().is_empty());
 }
 
@@ -233,17 +233,17 @@ async fn deletion_of_the_config_deletes_managed_storage_only_if_the_registry_is_
     let mut world = World::with_storage(json!({"pvc": {}}));
     world.settle().await;
     world.calls.borrow_mut().clear();
-    let outcome = remove(&world.config(), &world.snapshot, &world, true).await;
+    let outcome = world.remove(true).await;
     assert!(!outcome.done && world.calls().len() == 1);
     world.drop_claim(OWN);
-    let outcome = remove(&world.config(), &world.snapshot, &world, true).await;
+    let outcome = world.remove(true).await;
     assert!(outcome.done && outcome.record.is_none());
 
     let mut left = World::with_storage(json!({"pvc": {}}));
     left.settle().await;
     left.calls.borrow_mut().clear();
     left.edit(json!({"managementState": "Unmanaged"}));
-    assert!(remove(&left.config(), &left.snapshot, &left, true).await.done && left.calls().is_empty());
+    assert!(left.remove(true).await.done && left.calls().is_empty());
 }
 
 #[tokio::test]

@@ -1,19 +1,19 @@
-//! What a storage step may do with claims: written as everything else is, only while this process leads, and only for the
-//! newest Config.
+//! What a storage step may ask of the cluster: written as everything else is, only while this process leads, and only for
+//! the newest Config.
 
 use std::cell::Cell;
 
 use serde_json::Value;
 
-use crate::api::{Config, Kind, ObjectRef};
+use crate::api::{Config, Kind, ObjectRef, Sensitive};
 use crate::apply::{WriteError, Writer};
 use crate::names;
 use crate::storage::fault::Fault;
-use crate::storage::{Claims, Creation};
+use crate::storage::{Cluster, Creation};
 
-/// Writes claims on behalf of one version of the Config. Before its first write it reads the Config live: a claim that an
+/// Acts on behalf of one version of the Config. Before its first change it reads the Config live: storage that an
 /// administrator does not want any more is neither made nor, far worse, deleted.
-pub(super) struct ClaimWriter<'a> {
+pub(super) struct OnBehalf<'a> {
     writer: &'a Writer,
     version: Option<String>,
     state: Cell<State>,
@@ -26,7 +26,7 @@ enum State {
     Stale,
 }
 
-impl<'a> ClaimWriter<'a> {
+impl<'a> OnBehalf<'a> {
     pub(super) fn new(writer: &'a Writer, config: &Config) -> Self {
         Self {
             writer,
@@ -39,8 +39,17 @@ impl<'a> ClaimWriter<'a> {
     pub(super) fn is_stale(&self) -> bool {
         self.state.get() == State::Stale
     }
+}
 
+fn transient(error: &WriteError) -> Fault {
+    Fault::transient(error.to_string())
+}
+
+impl Cluster for OnBehalf<'_> {
     async fn confirm(&self) -> Result<(), Fault> {
+        if !self.writer.leads() {
+            return Err(transient(&WriteError::NotLeading));
+        }
         if self.state.get() == State::Unread {
             let config = ObjectRef::new(Kind::Config, "", names::CLUSTER);
             let live = self.writer.read(&config).await.map_err(|error| transient(&error))?;
@@ -56,13 +65,20 @@ impl<'a> ClaimWriter<'a> {
         }
         Ok(())
     }
-}
 
-fn transient(error: &WriteError) -> Fault {
-    Fault::transient(error.to_string())
-}
+    async fn registry_token(&self, audience: &str) -> Result<Sensitive, Fault> {
+        let account = names::REGISTRY_SERVICE_ACCOUNT;
+        let reference = ObjectRef::new(Kind::ServiceAccount, names::NAMESPACE, account);
+        let token = self.writer.token(&reference, audience).await;
+        token.map_err(|error| {
+            let message = format!("a token of ServiceAccount {account} for audience {audience} cannot be had: {error}");
+            match error {
+                WriteError::Refused(_) | WriteError::Forbidden(_) => Fault::config(message),
+                _ => Fault::transient(message),
+            }
+        })
+    }
 
-impl Claims for ClaimWriter<'_> {
     async fn create_claim(&self, claim: &Value) -> Result<Creation, Fault> {
         self.confirm().await?;
         let name = claim
