@@ -13,3 +13,4 @@ pub mod rejection;
 pub mod resolve;
 pub mod snapshot;
 pub mod tls;
+pub mod yaml;

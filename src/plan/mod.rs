@@ -18,7 +18,6 @@ mod route;
 mod secret;
 mod service;
 pub mod settle;
-mod yaml;
 
 #[cfg(test)]
 mod fixture;

@@ -4,10 +4,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::{Desired, Drift, Plan, operand, yaml};
+use super::{Desired, Drift, Plan, operand};
 use crate::api::Kind;
 use crate::config::facts::{EnvValue, StorageFacts};
 use crate::config::snapshot::Snapshot;
+use crate::config::yaml;
 use crate::names;
 
 /// A type, and the mark that closes a Secret, cannot be changed: such a Secret is made anew.

@@ -1,11 +1,16 @@
 //! What drivers of clouds work with: connections, identities, and answers that need not be asked for again. It lives as
 //! long as the process leads; correctness needs none of what it keeps.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures::future::BoxFuture;
 
 use super::answers::Answers;
-use super::http::{Http, Proxies};
+use super::http::{Http, Names, Proxies};
+use super::s3::identity::Identities;
 
 /// What the process gives to clouds.
 pub struct Settings {
@@ -21,22 +26,65 @@ pub struct Settings {
     pub root: PathBuf,
 }
 
+/// Time, as clouds see it: what tests may take into their own hands.
+#[derive(Clone)]
+pub struct Pace {
+    /// The clock, for credentials that expire.
+    pub now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    /// Waits, between attempts.
+    pub sleep: Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            now: Arc::new(SystemTime::now),
+            sleep: Arc::new(|time| Box::pin(tokio::time::sleep(time))),
+        }
+    }
+}
+
+impl fmt::Debug for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pace")
+    }
+}
+
 /// Shared by all passes.
 pub struct Cloud {
     pub(super) settings: Settings,
-    pub(super) http: Http,
+    pub(super) http: Arc<Http>,
+    pub(super) pace: Pace,
+    pub(super) identities: Identities,
     /// Of core; drivers keep nothing here.
     pub(super) answers: Answers,
 }
 
 impl Cloud {
-    /// Nothing is sent yet.
+    /// Nothing is made or sent yet.
     pub fn new(settings: Settings) -> Self {
         let proxies = settings.proxies.clone();
         Self {
-            http: Http::new(move || proxies()),
-            answers: Answers::default(),
+            http: Arc::new(Http::new(move || proxies())),
             settings,
+            pace: Pace::default(),
+            identities: Identities::default(),
+            answers: Answers::default(),
         }
+    }
+
+    /// With another clock; for tests.
+    #[must_use]
+    pub fn with_pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// Names that `names` knows are not asked of the system; for tests.
+    #[must_use]
+    pub fn with_names(mut self, names: Names) -> Self {
+        let proxies = self.settings.proxies.clone();
+        self.http = Arc::new(Http::new(move || proxies()).with_names(names));
+        self
     }
 }

@@ -12,7 +12,6 @@ use super::state::{self, State};
 use super::trial::{Tried, try_out};
 use super::{Cluster, Core, Hold, Outcome, STORAGE_EXISTS, block};
 use crate::api::{Config, Storage};
-use crate::config::facts::StorageFacts;
 use crate::config::notice::Notice;
 use crate::config::resolve::Reason;
 use crate::config::snapshot::Snapshot;
@@ -208,7 +207,7 @@ fn look<'a, D: Driver>(config: &'a Config, snapshot: &Snapshot, selected: &'a Se
         _ => None,
     };
     let moved = left.is_some() || backends.len() != 1;
-    let applied = !moved && block::same_block(&stored, &selected.storage, D::NAME);
+    let applied = !moved && D::same(&stored, &selected.storage, snapshot);
     Pass {
         config,
         selected,
@@ -250,6 +249,7 @@ async fn done<D: Driver>(
 ) -> Outcome {
     let Ensured {
         storage,
+        applied,
         blank_state,
         verdicts,
         notices,
@@ -270,27 +270,28 @@ async fn done<D: Driver>(
         ..storage
     };
     let record = block::patch(pass.config.spec.storage.as_ref(), &wanted, None);
-    let applied = block::only(&wanted, D::NAME, state.text());
+    let applied = block::only(applied.as_ref().unwrap_or(&wanted), D::NAME, state.text());
     let mut outcome = Outcome {
         verdicts,
         notices,
-        own_conditions: D::CONDITIONS,
+        // The others are about settings, and none are applied to Unmanaged storage.
+        own_conditions: match state {
+            State::Managed => D::CONDITIONS,
+            State::Unmanaged => &[STORAGE_EXISTS],
+        },
         hold: hold::<D>(step.applied),
         ..Outcome::unchanged(pass.config)
     };
     if D::REMOTE && record.is_some() {
         // Name and state are stored before anything else is done with them; the next step goes by what was stored.
-        keep(
-            driver,
-            core,
-            step,
-            Ensured {
-                storage: wanted,
-                blank_state,
-                verdicts: outcome.verdicts.clone(),
-                notices: Vec::new(),
-            },
-        );
+        let ensured = Ensured {
+            storage: wanted,
+            applied: Some(applied.clone()),
+            blank_state,
+            verdicts: outcome.verdicts.clone(),
+            notices: Vec::new(),
+        };
+        keep(driver, core, step, ensured);
         outcome.record = record;
         outcome.wait = Some((
             Duration::ZERO,
@@ -299,12 +300,20 @@ async fn done<D: Driver>(
         return outcome;
     }
     outcome.record = record;
-    // Done means usable, whatever stood in the snapshot.
-    let known = StorageFacts {
-        not_usable: None,
-        ..step.target.facts.clone()
+    // What the first pods get is what later ones get: the facts are those of the completed block.
+    let target = match completed(driver, step, &applied) {
+        Ok(target) => target,
+        Err(fault) => {
+            outcome.fault = Some(fault);
+            return outcome;
+        }
     };
-    let facts = match driver.facts(step, known).await {
+    let step = &Step {
+        storage: &applied,
+        target: &target,
+        ..*step
+    };
+    let facts = match driver.facts(step, target.facts.clone()).await {
         Ok(facts) => facts,
         Err(Failure { fault, verdicts }) => {
             // What was done is kept; the status follows when the registry can be told of it.
@@ -342,6 +351,14 @@ async fn done<D: Driver>(
     outcome.storage_managed = state == State::Managed;
     outcome.status_storage = (!block::same(&pass.stored, &applied)).then_some(applied);
     outcome
+}
+
+/// What the block means that the driver completed. It is usable, whatever stood in the snapshot.
+pub fn completed<D: Driver>(driver: &D, step: &Step<'_>, storage: &Storage) -> Result<Target, Fault> {
+    let mut target = driver.resolve(step.config, storage, step.snapshot)?;
+    target.facts.ca_bundle.clone_from(&step.target.facts.ca_bundle);
+    target.facts.not_usable = None;
+    Ok(target)
 }
 
 fn moved(from: &str, to: &str, state: State) -> Notice {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::answers::{Answer, Circumstances, Question};
 use super::driver::{Driver, Ensured, Existence, Failure, Next, Step, Wait};
+use super::ensure::completed;
 use super::state;
 use super::{Cluster, Core, STORAGE_EXISTS};
 use crate::api::{Config, Kind};
@@ -64,10 +65,9 @@ pub async fn take<D: Driver>(
 
 /// Keeps the end of `ensure` for the question that is asked once the spec holds what it completed.
 pub fn keep<D: Driver>(driver: &D, core: &Core<'_, impl Cluster>, step: &Step<'_>, ensured: Ensured) {
-    let Ok(mut target) = driver.resolve(step.config, &ensured.storage, step.snapshot) else {
+    let Ok(target) = completed(driver, step, &ensured.storage) else {
         return;
     };
-    target.facts.ca_bundle.clone_from(&step.target.facts.ca_bundle);
     let storage = ensured.storage.clone();
     let completed = Step {
         storage: &storage,
@@ -121,6 +121,7 @@ pub fn said_to_exist(config: &Config) -> bool {
 fn unchanged(step: &Step<'_>, verdicts: Vec<Verdict>) -> Ensured {
     Ensured {
         storage: step.storage.clone(),
+        applied: step.config.status.as_ref().map(|status| status.storage.clone()),
         blank_state: state::mirrored(step.config),
         verdicts,
         notices: Vec::new(),

@@ -1,17 +1,37 @@
 //! Calls to one bucket, through the official SDK over our own HTTP client.
 //!
-//! Each method is one call (with the SDK's retries); what it answers is plain data. Calls that change something ask first
-//! whether this process still leads, and carry `x-amz-expected-bucket-owner` on public AWS endpoints where the account is
-//! known.
+//! Each method is one call (with the retries that it deserves); what it answers is plain data. Calls that change something
+//! ask first whether this process still leads, and carry `x-amz-expected-bucket-owner` on public AWS endpoints where the
+//! account is known.
 
-use super::credentials::Credentials;
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    StalledStreamProtectionConfig,
+};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::types::TransitionDefaultMinimumObjectSize;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+use super::credentials::{Credentials, Profile};
 use super::effective::Effective;
+use super::endpoint;
 use super::error::CallError;
-use super::identity::Token;
-use super::tags::Tag;
-use crate::storage::cloud::Cloud;
+use super::identity::{Identity, Provider, Token, Who};
+use super::retry;
+use super::sts::Sts;
+use super::transport::{Product, Touch, Transport};
+use crate::api::Sensitive;
+use crate::storage::cloud::{Cloud, Pace};
 use crate::storage::fault::Fault;
-use crate::storage::http::{Trust, Via};
+use crate::storage::http::{Http, Trust, Via};
+
+mod objects;
+mod settings;
 
 /// How a bucket is reached.
 #[derive(Clone, Debug)]
@@ -35,6 +55,18 @@ pub struct Connection<'a> {
 /// The bucket of a connection.
 pub struct Bucket {
     pub(super) name: String,
+    region: String,
+    s3: aws_sdk_s3::Client,
+    identity: Arc<Identity>,
+    pace: Pace,
+    leading: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// A public AWS endpoint: the account of the credentials is that of the bucket's owner.
+    public: bool,
+    pin_owner: bool,
+    /// Passwords of proxies.
+    secrets: Vec<Sensitive>,
+    /// A setting of the lifecycle that stands beside the rules: what was read is written back.
+    transition_size: Mutex<Option<TransitionDefaultMinimumObjectSize>>,
 }
 
 /// Default encryption of a bucket.
@@ -110,120 +142,201 @@ pub enum ObjectEncryption {
 impl Cloud {
     /// A connection to the bucket `name`. Nothing is sent yet.
     pub fn s3(&self, connection: &Connection<'_>, name: &str) -> Result<Bucket, Fault> {
-        let _ = (connection, &self.http, &self.settings);
-        Ok(Bucket { name: name.to_owned() })
+        let effective = connection.effective;
+        // What is wrong with the bundle or the proxy shows here, not at some request.
+        self.http.client(&connection.trust, &connection.via)?;
+        let product = Product::new(&self.settings.version);
+        let identity = self.identity(connection, &product)?;
+        // Written keys at a custom endpoint need no STS, so nothing is wrong with a region that has none.
+        let needed = effective.endpoint.is_none() || !matches!(connection.credentials.profile, Profile::Static { .. });
+        let fips = needed && (self.settings.fips || connection.credentials.fips);
+        let url = match &effective.endpoint {
+            Some(custom) => custom.clone(),
+            None => endpoint::s3_url(&effective.region, fips)?,
+        };
+        let s3 = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(endpoint::signing_region(&effective.region).to_owned()))
+            .endpoint_url(url)
+            // At the public endpoint the SDK puts the bucket into the host where it fits there.
+            .force_path_style(effective.endpoint.is_some() && !effective.virtual_hosted)
+            .http_client(self.transport(&connection.trust, &connection.via))
+            .credentials_provider(Provider(identity.clone()))
+            // Kept by the identity; the attempts, too, are ours to count.
+            .identity_cache(IdentityCache::no_cache())
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .disable_s3_express_session_auth(true)
+            .interceptor(product)
+            .build();
+        Ok(Bucket {
+            name: name.to_owned(),
+            region: effective.region.clone(),
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            identity,
+            pace: self.pace.clone(),
+            leading: self.settings.leading.clone(),
+            public: effective.endpoint.is_none(),
+            pin_owner: connection.pin_owner,
+            secrets: self.http.secrets(&connection.via),
+            transition_size: Mutex::default(),
+        })
+    }
+
+    fn transport(&self, trust: &Trust, via: &Via) -> Transport {
+        Transport::new(self.http.clone(), trust.clone(), via.clone())
+    }
+
+    fn identity(&self, connection: &Connection<'_>, product: &Product) -> Result<Arc<Identity>, Fault> {
+        let effective = connection.effective;
+        // Written keys at a custom endpoint need no STS, so nothing is wrong with a region that has none.
+        let needed = effective.endpoint.is_none() || !matches!(connection.credentials.profile, Profile::Static { .. });
+        let fips = needed && (self.settings.fips || connection.credentials.fips);
+        let sts = Sts {
+            endpoint: endpoint::sts_url(&effective.region, effective.sts_endpoint.as_deref(), fips)?,
+            region: endpoint::signing_region(&effective.region).to_owned(),
+            transport: self.transport(&connection.sts_trust, &connection.via),
+            path: Http::path(&connection.sts_trust, &connection.via),
+            product: product.clone(),
+            root: self.settings.root.clone(),
+        };
+        let who = Who {
+            profile: &connection.credentials.profile,
+            text: &connection.credentials.text,
+            token: &connection.token,
+            sts,
+        };
+        Ok(self.identities.of(who, &self.pace))
     }
 }
 
 type Called<T> = Result<T, CallError>;
 
-#[allow(clippy::unused_async)]
-impl Bucket {
-    /// HeadBucket. On 400 and 403 the code of a `GET ?location` is in the error, where that tells more.
-    pub async fn head(&self) -> Called<()> {
-        Err(not_built())
+/// A call, for permissions and messages.
+struct Call {
+    /// IAM action.
+    action: &'static str,
+    /// Key, where it is about one.
+    key: Option<String>,
+    /// Whether it changes something.
+    changes: bool,
+    /// Whether a checksum is mandatory.
+    md5: bool,
+    /// Outermost element of the answer, where stores differ.
+    root: Option<&'static str>,
+}
+
+impl Call {
+    /// Reads.
+    fn read(action: &'static str) -> Self {
+        Self {
+            action,
+            key: None,
+            changes: false,
+            md5: false,
+            root: None,
+        }
     }
-    /// Account of the credentials (STS GetCallerIdentity, kept); `None` where it cannot be known.
-    pub async fn account(&self) -> Option<String> {
-        None
+
+    /// Changes something.
+    fn change(action: &'static str) -> Self {
+        Self {
+            changes: true,
+            ..Self::read(action)
+        }
     }
-    /// CreateBucket, with LocationConstraint where the region is not `us-east-1`.
-    pub async fn create(&self) -> Called<()> {
-        Err(not_built())
+
+    /// Changes something, with a checksum of the body.
+    fn checked(action: &'static str) -> Self {
+        Self {
+            changes: true,
+            md5: true,
+            ..Self::read(action)
+        }
     }
-    /// DeleteBucket.
-    pub async fn delete_bucket(&self) -> Called<()> {
-        Err(not_built())
+
+    fn answered_by(self, root: &'static str) -> Self {
+        Self {
+            root: Some(root),
+            ..self
+        }
     }
-    /// GetBucketTagging; `NoSuchTagSet` is an empty set.
-    pub async fn tags(&self) -> Called<Vec<Tag>> {
-        Err(not_built())
-    }
-    /// PutBucketTagging: the whole set.
-    pub async fn put_tags(&self, _tags: &[Tag]) -> Called<()> {
-        Err(not_built())
-    }
-    /// GetPublicAccessBlock: whether all four are on; none is `false`.
-    pub async fn is_private(&self) -> Called<bool> {
-        Err(not_built())
-    }
-    /// PutPublicAccessBlock, all four.
-    pub async fn make_private(&self) -> Called<()> {
-        Err(not_built())
-    }
-    /// GetBucketEncryption; `ServerSideEncryptionConfigurationNotFoundError` is `None`.
-    pub async fn encryption(&self) -> Called<Option<Encryption>> {
-        Err(not_built())
-    }
-    /// PutBucketEncryption.
-    pub async fn put_encryption(&self, _encryption: &Encryption) -> Called<()> {
-        Err(not_built())
-    }
-    /// DeleteBucketEncryption.
-    pub async fn delete_encryption(&self) -> Called<()> {
-        Err(not_built())
-    }
-    /// GetBucketLifecycleConfiguration; `NoSuchLifecycleConfiguration` is empty.
-    pub async fn lifecycle(&self) -> Called<Vec<Rule>> {
-        Err(not_built())
-    }
-    /// PutBucketLifecycleConfiguration: all rules.
-    pub async fn put_lifecycle(&self, _rules: &[Rule]) -> Called<()> {
-        Err(not_built())
-    }
-    /// ListObjectVersions, one page from the start.
-    pub async fn versions(&self, _at_most: u16) -> Called<Listing> {
-        Err(not_built())
-    }
-    /// ListObjectsV2 (V1 where the store does not know it), one page from the start.
-    pub async fn objects(&self, _prefix: &str, _at_most: u16) -> Called<Listing> {
-        Err(not_built())
-    }
-    /// DeleteObjects, quiet, at most 1000; what is not deleted comes back.
-    pub async fn delete(&self, _entries: &[Entry]) -> Called<Vec<KeyError>> {
-        Err(not_built())
-    }
-    /// ListMultipartUploads under a prefix, one page from the start, and whether there is more.
-    pub async fn uploads(&self, _prefix: &str) -> Called<(Vec<Upload>, bool)> {
-        Err(not_built())
-    }
-    /// AbortMultipartUpload.
-    pub async fn abort(&self, _upload: &Upload) -> Called<()> {
-        Err(not_built())
-    }
-    /// PutObject; the VersionId of what was written.
-    pub async fn put(&self, _key: &str, _body: Vec<u8>, _encryption: &ObjectEncryption) -> Called<Option<String>> {
-        Err(not_built())
-    }
-    /// GetObject, all of it.
-    pub async fn get(&self, _key: &str) -> Called<Vec<u8>> {
-        Err(not_built())
-    }
-    /// DeleteObject, of one version where given.
-    pub async fn delete_object(&self, _key: &str, _version: Option<&str>) -> Called<()> {
-        Err(not_built())
-    }
-    /// CreateMultipartUpload.
-    pub async fn begin_upload(&self, _key: &str, _encryption: &ObjectEncryption) -> Called<Upload> {
-        Err(not_built())
-    }
-    /// UploadPart.
-    pub async fn upload_part(&self, _upload: &Upload, _number: i32, _body: Vec<u8>) -> Called<()> {
-        Err(not_built())
-    }
-    /// ListParts: how many.
-    pub async fn parts(&self, _upload: &Upload) -> Called<usize> {
-        Err(not_built())
+
+    fn of(self, key: &str) -> Self {
+        Self {
+            key: Some(key.to_owned()),
+            ..self
+        }
     }
 }
 
-fn not_built() -> CallError {
-    CallError {
-        action: "s3",
-        resource: String::new(),
-        cause: super::error::Cause::NotLeading,
-        code: String::new(),
-        message: String::new(),
-        region: None,
+impl Bucket {
+    /// Account of the credentials (from STS, kept); `None` where it cannot be known, and at custom endpoints.
+    pub async fn account(&self) -> Option<String> {
+        if !self.public {
+            return None;
+        }
+        self.identity.account().await
+    }
+
+    /// Sends until there is an answer that counts.
+    async fn call<T, E, F>(&self, call: &Call, send: impl Fn(Touch) -> F) -> Called<T>
+    where
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let touch = Touch {
+            md5: call.md5,
+            root: call.root,
+            owner: if call.changes && self.pin_owner {
+                self.account().await
+            } else {
+                None
+            },
+        };
+        let resource = self.resource(call);
+        let (mut retries, mut renewed) = (0, false);
+        loop {
+            if call.changes && !(self.leading)() {
+                return Err(CallError::not_leading(call.action, &resource));
+            }
+            let error = match Box::pin(send(touch.clone())).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => CallError::of(call.action, &resource, &error),
+            };
+            if error.of_identity() {
+                // It had its attempts.
+                return Err(self.cleaned(error));
+            }
+            if retry::stale(&error) && !renewed && self.identity.forget().await {
+                renewed = true;
+                continue;
+            }
+            let Some(delay) = retry::delay(&error, retries, retry::chance()) else {
+                return Err(self.cleaned(error));
+            };
+            retries += 1;
+            tracing::debug!(action = call.action, code = error.code, retries, "another attempt");
+            (self.pace.sleep)(delay).await;
+        }
+    }
+
+    fn resource(&self, call: &Call) -> String {
+        match &call.key {
+            Some(key) => format!("{}/{key}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    fn cleaned(&self, error: CallError) -> CallError {
+        error.without(&self.secrets).without(&self.identity.secrets())
+    }
+
+    /// Where the SDK's own types refuse what they are given.
+    fn unsendable(&self, call: &Call, why: &dyn Error) -> CallError {
+        CallError::unsendable(call.action, &self.resource(call), why)
     }
 }

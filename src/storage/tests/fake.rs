@@ -129,11 +129,9 @@ impl Cloud {
             }
         }
         let blank_state = if adopted { State::Managed } else { State::Unmanaged };
-        if step.state.unwrap_or(blank_state) == State::Managed && !found.hardened {
-            if !self.hardening_down.get() {
-                self.change("harden")?;
-                self.with(name, |b| b.hardened = true);
-            }
+        if step.state.unwrap_or(blank_state) == State::Managed && !found.hardened && !self.hardening_down.get() {
+            self.change("harden")?;
+            self.with(name, |b| b.hardened = true);
         }
         let mut verdicts = vec![Verdict::new(
             "StorageExists",
@@ -151,6 +149,7 @@ impl Cloud {
         }
         Ok(Next::Done(Ensured {
             storage: step.storage.clone(),
+            applied: None,
             blank_state,
             verdicts,
             notices,

@@ -54,7 +54,7 @@ enum Action {
     },
     /// Measure the operator on a cluster of its own, and print the figures.
     Bench(Bench),
-    /// Find or build every program that clusters consist of, and show where they are.
+    /// Find or build every program that clusters and tests use, and show where they are.
     Programs,
     /// Play the stand-ins for a cluster; `up` starts this.
     #[command(hide = true)]

@@ -18,15 +18,17 @@ use std::time::{Duration, Instant};
 pub(crate) const MARKER: &str = "DEVCLUSTER_DIRECTORY";
 
 /// Kills everything recorded once its standard input closes, which the kernel does when the owner dies, however it does.
-/// `$1` is the directory of the pid files.
+/// `$1` is the directory of the pid files, `$2` one to remove afterwards, or empty.
 const WATCHDOG: &str = r#"
 read -r _
-for f in "$1"/*; do
+pids=$1 remove=$2
+for f in "$pids"/*; do
   read -r pid start <"$f" || continue
   stat=$(cat "/proc/$pid/stat" 2>/dev/null) || continue
-  set -- "$1" ${stat##*) }
-  [ "${21}" = "$start" ] && kill -9 "$pid"
+  set -- ${stat##*) }
+  [ "${20}" = "$start" ] && kill -9 "$pid"
 done
+[ -z "$remove" ] || rm -rf "$remove"
 "#;
 
 /// A process for good: ids are reused, the pair of id and start time is not.
@@ -131,10 +133,20 @@ impl Processes {
     /// Lets a small process wait for the death of this one and then end the cluster's: a killed test leaves no load
     /// behind. What else remains is removed by the next `up`.
     pub fn watch_over(&self) -> Result<()> {
+        self.start_watchdog(None)
+    }
+
+    /// The same; it also removes the directory, for processes that nobody would look for later.
+    pub fn watch_over_and_remove(&self) -> Result<()> {
+        self.start_watchdog(Some(self.layout.root()))
+    }
+
+    fn start_watchdog(&self, remove: Option<&Path>) -> Result<()> {
         let mut command = command("sh");
         command
             .args(["-c", WATCHDOG, "devcluster-watchdog"])
             .arg(self.layout.pids())
+            .arg(remove.unwrap_or(Path::new("")))
             .stdin(Stdio::piped());
         command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let child = command.spawn().context("cannot start sh")?;

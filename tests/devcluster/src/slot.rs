@@ -105,6 +105,17 @@ impl Slot {
     }
 }
 
+/// Where this machine's addresses and ports are handed out.
+pub(crate) fn directory() -> Result<PathBuf> {
+    // Not TMPDIR: clusters of differing TMPDIR share the machine's addresses and ports too.
+    let directory = PathBuf::from("/tmp/devcluster-slots");
+    if !directory.is_dir() {
+        files::create_dir(&directory)?;
+        files::set_mode(&directory, 0o1777)?;
+    }
+    Ok(directory)
+}
+
 /// The machine's slots, locked against every other process for as long as this value lives.
 pub(crate) struct Slots {
     directory: PathBuf,
@@ -113,12 +124,7 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub fn lock() -> Result<Self> {
-        // Not TMPDIR: clusters of differing TMPDIR share the machine's addresses and ports too.
-        let directory = PathBuf::from("/tmp/devcluster-slots");
-        if !directory.is_dir() {
-            files::create_dir(&directory)?;
-            files::set_mode(&directory, 0o1777)?;
-        }
+        let directory = directory()?;
         let path = directory.join("lock");
         // Reading is enough for a lock: another user's file can be opened for that only.
         let lock = File::open(&path).or_else(|_| File::create(&path));

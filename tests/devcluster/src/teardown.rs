@@ -32,7 +32,8 @@ pub(crate) fn remove_leftovers() -> Result<()> {
     Ok(())
 }
 
-fn clear(directory: &Path, keep_logs: bool) -> Result<()> {
+/// The same for what holds no slot.
+pub(crate) fn clear(directory: &Path, keep_logs: bool) -> Result<()> {
     let layout = Layout::at(directory);
     process::kill_all(&layout, Duration::from_secs(20))?;
     remove_cgroups(directory);
@@ -65,12 +66,12 @@ fn keep(layout: &Layout) {
     if std::fs::rename(layout.logs(), &target).is_ok() {
         // The audit log tells what was asked for; there is none if the API server never started.
         let _ = std::fs::rename(layout.audit_log(), target.join("audit.log"));
-        tell(&format!("logs of the failed cluster are in {}", target.display()));
+        tell(&format!("logs of what failed are in {}", target.display()));
     }
 }
 
 /// Straight to the terminal: this is said in destructors, when a test's captured output may be gone.
-fn tell(line: &str) {
+pub(crate) fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "devcluster: {line}");
 }
 

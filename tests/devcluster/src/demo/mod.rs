@@ -83,7 +83,7 @@ impl Story {
         self.tell(
             "Programs: etcd, Kubernetes, containerd, a registry, ... (built from source the first time, then kept)",
         )?;
-        programs::ensure(&programs::all()).await?;
+        programs::ensure(&programs::of_clusters()).await?;
         self.tell("A cluster with three nodes, each with kubelet, containerd and kube-proxy")?;
         let options = Options {
             name: name.into(),

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 /// YAML 1.1 of a text, without a final newline.
-pub(super) fn text(value: &str) -> String {
+pub fn text(value: &str) -> String {
     if value.contains('\n') && block_allowed(value) {
         literal(value)
     } else if reads_as_other(value) || value.contains(unprintable) {

@@ -1,8 +1,11 @@
-//! The programs of a cluster: found by `KUBEBUILDER_ASSETS`, or built once from the Go modules pinned in `tools/`.
+//! The programs of a cluster and of storage servers: found by `KUBEBUILDER_ASSETS`, or made once from what is pinned in
+//! `tools/`: Go modules are built, Python packages installed (see `environment`).
 //!
 //! Each group is a Go module of its own, so that their versions do not bind each other. What is built is kept in
 //! `${XDG_CACHE_HOME:-~/.cache}/image-registry-operator/devcluster/GROUP-HASH`, where the hash covers the module's files
 //! and the build flags: a change of either builds anew, a second run builds nothing.
+
+mod environment;
 
 use crate::files;
 use anyhow::{Context as _, Result, bail};
@@ -113,13 +116,23 @@ pub const REAL: &[&str] = &[
     "portmap",
     "pause",
 ];
-/// Every program there is, for `devcluster programs`.
-pub fn all() -> Vec<&'static str> {
+/// Storage servers, which only tests use.
+pub const STORES: &[&str] = &["moto_server", "weed"];
+
+/// Every program that clusters consist of.
+pub fn of_clusters() -> Vec<&'static str> {
     GROUPS
         .iter()
         .flat_map(|group| group.programs)
         .map(|(name, _)| *name)
         .collect()
+}
+
+/// Every program there is, for `devcluster programs`.
+pub fn all() -> Vec<&'static str> {
+    let mut names = of_clusters();
+    names.extend(STORES);
+    names
 }
 
 /// Where programs are.
@@ -157,6 +170,7 @@ fn ensure_blocking(names: &[String]) -> Result<Programs> {
         .filter(|v| !v.is_empty())
         .map(PathBuf::from);
     let mut wanted: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+    let mut stores = Vec::new();
     for name in names {
         if let Some(path) = assets
             .as_ref()
@@ -164,6 +178,10 @@ fn ensure_blocking(names: &[String]) -> Result<Programs> {
             .filter(|path| path.is_file())
         {
             programs.paths.insert(name.clone(), path);
+            continue;
+        }
+        if STORES.contains(&name.as_str()) {
+            stores.push(name);
             continue;
         }
         let group = GROUPS
@@ -182,12 +200,23 @@ fn ensure_blocking(names: &[String]) -> Result<Programs> {
             programs.paths.insert(name.to_owned(), directory.join(name));
         }
     }
+    if !stores.is_empty() {
+        let directory = environment::make("stores")?;
+        for name in stores {
+            programs.paths.insert(name.clone(), directory.join("bin").join(name));
+        }
+    }
     Ok(programs)
+}
+
+/// Where a group's pins are.
+fn pins(group: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(group)
 }
 
 /// Directory of a group's Go module.
 fn module(group: &Group) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(group.name)
+    pins(group.name)
 }
 
 fn cache() -> Result<PathBuf> {
@@ -223,7 +252,6 @@ fn link_flags(group: &Group) -> String {
 
 /// What a group is built from, as twelve hex digits.
 fn hash(group: &Group) -> Result<String> {
-    use std::fmt::Write as _;
     let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     let mut sources = files::list(&module(group), "mod")?;
     sources.extend(files::list(&module(group), "sum")?);
@@ -232,11 +260,28 @@ fn hash(group: &Group) -> Result<String> {
         context.update(&std::fs::read(&source).with_context(|| format!("cannot read {}", source.display()))?);
     }
     context.update(format!("{} {}", link_flags(group), group.tags).as_bytes());
+    Ok(abbreviate(context.finish()))
+}
+
+/// The first twelve hex digits.
+fn abbreviate(digest: aws_lc_rs::digest::Digest) -> String {
+    use std::fmt::Write as _;
     let mut text = String::new();
-    for byte in &context.finish().as_ref()[..6] {
-        write!(text, "{byte:02x}")?;
+    for byte in digest.as_ref().iter().take(6) {
+        // A String takes everything.
+        let _ = write!(text, "{byte:02x}");
     }
-    Ok(text)
+    text
+}
+
+/// Waits for another process that makes the same; the lock is held as long as the file is open.
+fn lock(name: &str, directory: &Path) -> Result<File> {
+    let lock = File::create(directory.join("lock")).context("cannot create a lock file")?;
+    if lock.try_lock().is_err() {
+        progress(&format!("another process builds {name}; waiting for it"));
+        lock.lock().context("cannot lock")?;
+    }
+    Ok(lock)
 }
 
 fn build(group: &Group, names: &[&str], directory: &Path) -> Result<()> {
@@ -251,11 +296,7 @@ fn build(group: &Group, names: &[&str], directory: &Path) -> Result<()> {
         return Ok(());
     }
     files::create_dir(directory)?;
-    let lock = File::create(directory.join("lock")).context("cannot create a lock file")?;
-    if lock.try_lock().is_err() {
-        progress(&format!("another process builds {}; waiting for it", group.name));
-        lock.lock().context("cannot lock")?;
-    }
+    let _lock = lock(group.name, directory)?;
     let missing = missing();
     if missing.is_empty() {
         return Ok(());

@@ -1,0 +1,170 @@
+//! Names of buckets that the operator chooses. PURE.
+
+use crate::config::snapshot::Snapshot;
+use crate::names;
+use crate::storage::fault::Fault;
+
+/// Longest name that is made, in bytes; one less than stores allow.
+const LONGEST: usize = 62;
+/// Digits of the namespace's uid that stand in for the cluster's name.
+const UID_DIGITS: usize = 10;
+
+/// The cluster's name in names and tags: `infrastructureName`, and where that is empty `ns-` and ten hexadecimal digits
+/// of the uid of the registry's namespace. Never a constant: two clusters of one account must not meet.
+///
+/// A fault while neither is known.
+pub fn infrastructure_name(snapshot: &Snapshot) -> Result<String, Fault> {
+    let named = snapshot.infrastructure().and_then(|i| i.infrastructure_name);
+    if let Some(name) = named.filter(|name| !name.is_empty()) {
+        return Ok(name);
+    }
+    let uid: String = snapshot
+        .namespace_uid()
+        .chars()
+        .filter(char::is_ascii_hexdigit)
+        .take(UID_DIGITS)
+        .collect();
+    if uid.len() < UID_DIGITS {
+        return Err(Fault::transient(format!(
+            "infrastructures/cluster has no infrastructureName, and the uid of Namespace {} is not known yet, so that \
+             no name can be chosen for the storage",
+            names::NAMESPACE
+        )));
+    }
+    Ok(format!("ns-{}", uid.to_ascii_lowercase()))
+}
+
+/// A name that is always the same: `<infrastructure name>-image-registry[-<info>...]`, empty infos left out, at most 62
+/// bytes. It is the Go operator's, but for characters that have no place in the name of a bucket.
+pub fn deterministic(infrastructure_name: &str, infos: &[&str]) -> String {
+    let mut name = base(infrastructure_name, infos);
+    name.truncate(LONGEST);
+    if name.ends_with('-') {
+        name.pop();
+        name.push('s');
+    }
+    name
+}
+
+/// A name of exactly 62 bytes, what is missing filled up with letters. `letter` tells the next one, a lower-case one.
+pub fn random(infrastructure_name: &str, infos: &[&str], mut letter: impl FnMut() -> char) -> String {
+    let mut name = base(infrastructure_name, infos);
+    name.truncate(LONGEST);
+    if name.len() < LONGEST - 1 && !name.ends_with('-') {
+        name.push('-');
+    }
+    while name.len() < LONGEST {
+        name.push(letter());
+    }
+    if name.ends_with('-') {
+        name.pop();
+        name.push(letter());
+    }
+    name
+}
+
+/// Lower-case letters, digits and single dashes, beginning with none.
+fn base(infrastructure_name: &str, infos: &[&str]) -> String {
+    let parts = [infrastructure_name, "image-registry"];
+    let parts: Vec<&str> = parts.iter().chain(infos).copied().filter(|p| !p.is_empty()).collect();
+    let mut name = String::new();
+    for c in parts.join("-").chars() {
+        let c = if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        };
+        if c != '-' || !(name.is_empty() || name.ends_with('-')) {
+            name.push(c);
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::snapshot::Objects;
+
+    fn cluster(name: Option<&str>, uid: &str) -> Snapshot {
+        let infrastructure = json!({
+            "apiVersion": "config.openshift.io/v1", "kind": "Infrastructure", "metadata": {"name": "cluster"},
+            "status": {"infrastructureName": name},
+        });
+        let namespace = json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": names::NAMESPACE, "uid": uid},
+        });
+        Snapshot {
+            objects: Objects::from_values([infrastructure, namespace]).unwrap(),
+            ..Snapshot::empty()
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_go_operator() {
+        let x46 = "x".repeat(46);
+        let long = "a-very-long-infrastructure-name-that-exceeds";
+        for (infrastructure, info, expected) in [
+            // storage-core 35
+            (
+                "my-cluster-abc12",
+                "us-east-1",
+                "my-cluster-abc12-image-registry-us-east-1".to_owned(),
+            ),
+            // storage-core 36
+            ("MY--CLUSTER", "", "my-cluster-image-registry".to_owned()),
+            // storage-core 37
+            (
+                "a-very-long-infrastructure-name-that-exceeds",
+                "us-gov-west-1",
+                format!("{long}-image-registry-us"),
+            ),
+            // storage-core 38
+            (&x46, "us-east-1", format!("{x46}-image-registrys")),
+        ] {
+            assert_eq!(deterministic(infrastructure, &[info]), expected);
+        }
+        let cut = deterministic(&"y".repeat(99), &["us-east-1"]);
+        assert_eq!(cut, "y".repeat(62));
+    }
+
+    #[test]
+    fn characters_that_no_bucket_may_have_become_dashes() {
+        assert_eq!(deterministic("Blue_x7.k2p", &["a.b"]), "blue-x7-k2p-image-registry-a-b");
+        assert_eq!(deterministic("_blüe_", &[]), "bl-e-image-registry");
+    }
+
+    // storage-core 39
+    #[test]
+    fn a_random_name_is_exactly_as_long_as_it_may_be() {
+        let mut next = 0_u8;
+        let mut letter = || {
+            next = (next + 7) % 25;
+            char::from(b'a' + next)
+        };
+        for length in 0..80 {
+            for infrastructure in ["x".repeat(length), "X-".repeat(length), "a_-.b".repeat(length)] {
+                let name = random(&infrastructure, &["us-south"], &mut letter);
+                let bad = name.contains("--") || name.ends_with('-') || name.starts_with('-');
+                assert!(name.len() == 62 && !bad && name == name.to_lowercase(), "{name}");
+            }
+        }
+        assert!(random("blue", &["us-south"], &mut letter).starts_with("blue-image-registry-us-south-"));
+    }
+
+    #[test]
+    fn a_cluster_without_a_name_gets_one_of_its_own() {
+        let uid = "1B4E28BA-2fa1-11d2-883f-0016d3cca427";
+        assert_eq!(
+            infrastructure_name(&cluster(Some("blue-x7k2p"), uid)).unwrap(),
+            "blue-x7k2p"
+        );
+        assert_eq!(infrastructure_name(&cluster(Some(""), uid)).unwrap(), "ns-1b4e28ba2f");
+        assert_eq!(infrastructure_name(&cluster(None, uid)).unwrap(), "ns-1b4e28ba2f");
+        let unknown = infrastructure_name(&cluster(None, "")).unwrap_err();
+        assert!(unknown.message.contains("openshift-image-registry"), "{unknown}");
+        infrastructure_name(&Snapshot::empty()).unwrap_err();
+    }
+}

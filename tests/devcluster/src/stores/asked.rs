@@ -1,0 +1,258 @@
+//! A request as a server between client and store saw it.
+
+use super::form::unescape;
+use super::wire::host_name;
+use hyper::body::Bytes;
+use hyper::header::{self, HeaderMap};
+use hyper::{Method, Request};
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Instant;
+
+/// A request that came in.
+#[derive(Clone)]
+pub struct Asked {
+    /// When.
+    pub at: Instant,
+    /// Counts from 1, in the order of arrival.
+    pub number: usize,
+    /// Method.
+    pub method: Method,
+    /// `http` or `https`, as the client asked.
+    pub scheme: &'static str,
+    /// Host header, with the port if it has one.
+    pub host: String,
+    /// Path, encoded.
+    pub path: String,
+    /// Query without `?`, encoded; may be empty.
+    pub query: String,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body.
+    pub body: Bytes,
+    /// Status of the answer; 0 while there is none.
+    pub status: u16,
+    /// Whether it was carried out, and its answer thrown away.
+    pub lost: bool,
+}
+
+impl Asked {
+    pub(super) fn new(request: &Request<()>, scheme: &'static str, body: Bytes) -> Self {
+        let header = |name: header::HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+        Self {
+            at: Instant::now(),
+            number: 0,
+            method: request.method().clone(),
+            scheme,
+            host: header(header::HOST).unwrap_or_default().to_owned(),
+            path: request.uri().path().to_owned(),
+            query: request.uri().query().unwrap_or_default().to_owned(),
+            headers: request.headers().clone(),
+            body,
+            status: 0,
+            lost: false,
+        }
+    }
+
+    /// The whole URL.
+    pub fn url(&self) -> String {
+        let question = if self.query.is_empty() { "" } else { "?" };
+        format!("{}://{}{}{question}{}", self.scheme, self.host, self.path, self.query)
+    }
+
+    /// A header, if there is one in plain text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Whether it carries a signature, in a header or in the URL.
+    pub fn is_signed(&self) -> bool {
+        self.key_id().is_some()
+    }
+
+    /// Access key ID of the signature.
+    pub fn key_id(&self) -> Option<String> {
+        let scope = match self.header("authorization") {
+            Some(value) => value.split_once("Credential=").map(|(_, rest)| rest.to_owned()),
+            None => self.parameter("X-Amz-Credential"),
+        };
+        scope?.split('/').next().map(ToOwned::to_owned)
+    }
+
+    /// A parameter of the query, decoded; empty for one without a value.
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        let mut pairs = self
+            .query
+            .split('&')
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| unescape(value))
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Whether the bucket is in the path: the host is an address, or begins with `localhost` or `s3.`.
+    fn is_path_style(&self) -> bool {
+        let host = host_name(&self.host);
+        host.parse::<IpAddr>().is_ok() || host == "localhost" || host.starts_with("s3.") || host.starts_with("s3-")
+    }
+
+    /// Bucket and key, decoded; empty where there is none.
+    pub fn resource(&self) -> (String, String) {
+        let path = self.path.trim_start_matches('/');
+        let (bucket, key) = if self.is_path_style() {
+            path.split_once('/').unwrap_or((path, ""))
+        } else {
+            (host_name(&self.host).split('.').next().unwrap_or_default(), path)
+        };
+        (unescape(bucket), unescape(key))
+    }
+
+    /// Name of the operation of S3 (`PutBucketTagging`, `HeadObject`), or `Action` of a form (`AssumeRole`).
+    pub fn operation(&self) -> String {
+        if let Some(action) = self.action() {
+            return action;
+        }
+        let (_, key) = self.resource();
+        let method = self.method.as_str();
+        let names: &[(&str, &str, &str)] = if key.is_empty() { BUCKET } else { OBJECT };
+        let fits = |(of, parameter, _): &&(&str, &str, &str)| {
+            *of == method && (parameter.is_empty() || self.parameter(parameter).is_some())
+        };
+        names
+            .iter()
+            .find(fits)
+            .map_or("Unknown", |(_, _, name)| name)
+            .to_owned()
+    }
+
+    /// `Action` of a form, as the query protocol of STS and IAM has it.
+    fn action(&self) -> Option<String> {
+        let is_form = self
+            .header("content-type")?
+            .starts_with("application/x-www-form-urlencoded");
+        let pairs = super::form::decode(&self.text());
+        pairs
+            .into_iter()
+            .find(|(name, _)| is_form && name == "Action")
+            .map(|(_, action)| action)
+    }
+
+    /// Whether it can change something.
+    pub fn is_write(&self) -> bool {
+        !matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS)
+    }
+}
+
+/// Method, parameter that decides, operation; the first that fits counts.
+const BUCKET: &[(&str, &str, &str)] = &[
+    ("HEAD", "", "HeadBucket"),
+    ("GET", "location", "GetBucketLocation"),
+    ("GET", "tagging", "GetBucketTagging"),
+    ("GET", "encryption", "GetBucketEncryption"),
+    ("GET", "lifecycle", "GetBucketLifecycleConfiguration"),
+    ("GET", "publicAccessBlock", "GetPublicAccessBlock"),
+    ("GET", "versioning", "GetBucketVersioning"),
+    ("GET", "versions", "ListObjectVersions"),
+    ("GET", "uploads", "ListMultipartUploads"),
+    ("GET", "list-type", "ListObjectsV2"),
+    ("GET", "", "ListObjects"),
+    ("PUT", "tagging", "PutBucketTagging"),
+    ("PUT", "encryption", "PutBucketEncryption"),
+    ("PUT", "lifecycle", "PutBucketLifecycleConfiguration"),
+    ("PUT", "publicAccessBlock", "PutPublicAccessBlock"),
+    ("PUT", "versioning", "PutBucketVersioning"),
+    ("PUT", "policy", "PutBucketPolicy"),
+    ("PUT", "", "CreateBucket"),
+    ("DELETE", "tagging", "DeleteBucketTagging"),
+    ("DELETE", "encryption", "DeleteBucketEncryption"),
+    ("DELETE", "lifecycle", "DeleteBucketLifecycle"),
+    ("DELETE", "publicAccessBlock", "DeletePublicAccessBlock"),
+    ("DELETE", "", "DeleteBucket"),
+    ("POST", "delete", "DeleteObjects"),
+];
+
+const OBJECT: &[(&str, &str, &str)] = &[
+    ("HEAD", "", "HeadObject"),
+    ("GET", "uploadId", "ListParts"),
+    ("GET", "tagging", "GetObjectTagging"),
+    ("GET", "", "GetObject"),
+    ("PUT", "uploadId", "UploadPart"),
+    ("PUT", "", "PutObject"),
+    ("POST", "uploads", "CreateMultipartUpload"),
+    ("POST", "uploadId", "CompleteMultipartUpload"),
+    ("DELETE", "uploadId", "AbortMultipartUpload"),
+    ("DELETE", "", "DeleteObject"),
+];
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lost = if self.lost { " (answer lost)" } else { "" };
+        write!(
+            f,
+            "{} {} {} {}{lost}",
+            self.status,
+            self.operation(),
+            self.method,
+            self.url()
+        )
+    }
+}
+
+/// Without headers and body, which hold what must not be shown.
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(method: &str, host: &str, path: &str) -> Asked {
+        let request = Request::builder().method(method).uri(path).header("host", host);
+        Asked::new(&request.body(()).unwrap(), "http", Bytes::new())
+    }
+
+    #[test]
+    fn operations_are_told_in_both_styles() {
+        for (method, rest, expected) in [
+            ("HEAD", "", "HeadBucket"),
+            ("PUT", "", "CreateBucket"),
+            ("PUT", "?tagging", "PutBucketTagging"),
+            ("GET", "?versions&max-keys=5", "ListObjectVersions"),
+            ("GET", "?list-type=2&prefix=x", "ListObjectsV2"),
+            ("POST", "?delete", "DeleteObjects"),
+            ("PUT", "/a/b", "PutObject"),
+            ("POST", "/a?uploads", "CreateMultipartUpload"),
+            ("PUT", "/a?partNumber=1&uploadId=u", "UploadPart"),
+            ("DELETE", "/a?uploadId=u", "AbortMultipartUpload"),
+        ] {
+            let path = asked(method, "127.0.0.1:5000", &format!("/buck.et{rest}"));
+            assert_eq!(path.operation(), expected, "{method} {rest}");
+            assert_eq!(path.resource().0, "buck.et");
+            let rest = if rest.starts_with('/') {
+                rest.to_owned()
+            } else {
+                format!("/{rest}")
+            };
+            let hosted = asked(method, "bucket.s3.localhost:5000", &rest);
+            assert_eq!(hosted.operation(), expected, "{method} {rest}");
+            assert_eq!(hosted.resource().0, "bucket");
+        }
+    }
+
+    #[test]
+    fn who_signed_is_told_from_header_and_url() {
+        let mut signed = asked("GET", "h", "/b");
+        assert!(!signed.is_signed());
+        let header = "AWS4-HMAC-SHA256 Credential=AKIAX/20200101/us-east-1/s3/aws4_request, SignedHeaders=host";
+        signed.headers.insert("authorization", header.parse().unwrap());
+        assert_eq!(signed.key_id().as_deref(), Some("AKIAX"));
+        let url = asked("GET", "h", "/b?X-Amz-Credential=AKIAY%2F20200101%2Fx");
+        assert_eq!(url.key_id().as_deref(), Some("AKIAY"));
+    }
+}

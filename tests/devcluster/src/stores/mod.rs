@@ -1,0 +1,47 @@
+//! Real storage servers for tests: programs of their own on loopback, each with its own ports, directory and clean
+//! environment, gone when the value is dropped.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use devcluster::stores::{Moto, MotoOptions};
+//! let moto = Moto::start(MotoOptions { authorisation: true, ..Default::default() }).await?;
+//! let statements = serde_json::json!([{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }]);
+//! let keys = moto.user("registry", &statements).await?;
+//! // ... point something at moto.url() with those keys ...
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Names: addresses and `localhost` mean path style for both servers. With the bucket in the host, clients ask for
+//! `BUCKET.s3.localhost` or `BUCKET.s3.test.example`, which no resolver of this machine knows: they go through a
+//! [`ForwardProxy`] that does.
+
+mod asked;
+mod form;
+mod gate;
+mod home;
+mod moto;
+mod port;
+mod proxy;
+mod seaweed;
+mod serve;
+mod sts;
+mod tls;
+mod token;
+mod wire;
+
+pub use asked::Asked;
+pub use gate::{Fault, Gate, Hook, Latch, Reply, When};
+pub use moto::{ACCOUNT, Moto, MotoOptions, OTHER_ACCOUNT};
+pub use proxy::{ForwardProxy, Hosts, Proxied, ProxyOptions};
+pub use seaweed::{Seaweed, SeaweedOptions};
+pub use sts::{Sts, StsOptions};
+pub use tls::{Authority, NAMES};
+pub use token::{ISSUER, TokenIssuer, TokenKey};
+pub use wire::{Answer, Call, Keys, Target};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
