@@ -131,7 +131,7 @@ pub async fn ensure(
     cloud: &Cloud,
     pods: &Pods<'_>,
 ) -> Outcome {
-    let _ = (cloud, pods);
+    let _ = pods;
     let selected = match select::select(config, snapshot) {
         Ok(selected) => selected,
         Err(fault) => {
@@ -144,6 +144,8 @@ pub async fn ensure(
     match selected.backend {
         pvc::NAME => ensure::ensure(&pvc::Pvc { cluster }, config, snapshot, &selected).await,
         empty_dir::NAME => ensure::ensure(&empty_dir::EmptyDir, config, snapshot, &selected).await,
+        // Boxed, as a chain of futures as long as this one is more than the compiler likes to lay out in one piece.
+        s3::NAME => Box::pin(ensure::ensure(&s3::S3 { cloud, cluster }, config, snapshot, &selected)).await,
         other => Outcome {
             record: ensure::record_default(config, &selected),
             fault: Some(select::not_in_this_build(other)),
@@ -163,7 +165,6 @@ pub async fn remove(
     cloud: &Cloud,
     deleting_config: bool,
 ) -> Outcome {
-    let _ = cloud;
     if !deleting_config && ManagementState::of(config) != ManagementState::Removed {
         // The user thought better of it: nothing more is deleted.
         return Outcome::unchanged(config);
@@ -172,6 +173,10 @@ pub async fn remove(
     match stored.backends().as_slice() {
         [] => remove::forget(config),
         [pvc::NAME] => remove::remove(&pvc::Pvc { cluster }, config, snapshot, cluster, deleting_config).await,
+        [s3::NAME] => {
+            let driver = s3::S3 { cloud, cluster };
+            Box::pin(remove::remove(&driver, config, snapshot, cluster, deleting_config)).await
+        }
         [empty_dir::NAME] => Outcome {
             own_conditions: &[],
             ..remove::forget(config)
