@@ -56,7 +56,8 @@ fn roots(bundle: &str, system: bool) -> Trust {
     }
 }
 
-// storage-s3 43 (whom S3 trusts)
+// storage-s3 43
+// In part: 43 (whom S3 trusts).
 #[test]
 fn under_a_trusted_ca_only_this_and_the_proxy_s_count_and_sts_has_the_system_s_too() {
     let (store, proxy_pem, cloud) = (certificate("store"), certificate("proxy"), certificate("cloud"));
@@ -72,7 +73,8 @@ fn under_a_trusted_ca_only_this_and_the_proxy_s_count_and_sts_has_the_system_s_t
     assert_eq!(alone.s3, roots(&format!("{}\n", store.trim_end()), false));
 }
 
-// storage-s3 44 (whom S3 trusts)
+// storage-s3 44
+// In part: 44 (whom S3 trusts).
 #[test]
 fn without_a_trusted_ca_the_cloud_s_bundle_counts_beside_the_system_s() {
     let (cloud, proxy_pem) = (certificate("cloud"), certificate("proxy"));
@@ -98,7 +100,8 @@ fn without_a_trusted_ca_the_cloud_s_bundle_counts_beside_the_system_s() {
     }
 }
 
-// storage-s3 43 (what is missing)
+// storage-s3 43
+// In part: 43 (what is missing).
 #[test]
 fn a_missing_map_or_key_is_named_and_so_is_a_bundle_without_a_certificate() {
     let other_key = map("openshift-config", "store-ca", "ca.crt", &certificate("store"));

@@ -230,7 +230,8 @@ fn regions_and_buckets_that_would_lead_elsewhere_are_refused() {
     }
 }
 
-// storage-s3 10 (which style)
+// storage-s3 10
+// In part: 10 (which style).
 #[test]
 fn the_block_chooses_the_style_at_a_custom_endpoint() {
     for style in [false, true] {
@@ -239,7 +240,8 @@ fn the_block_chooses_the_style_at_a_custom_endpoint() {
     }
 }
 
-// storage-s3 11 (which style)
+// storage-s3 11
+// In part: 11 (which style).
 #[test]
 fn a_public_bucket_with_a_name_that_is_no_host_goes_into_the_path() {
     let effective = of(json!({"region": "eu-west-1"}), &Snapshot::empty());
@@ -255,7 +257,8 @@ fn a_public_bucket_with_a_name_that_is_no_host_goes_into_the_path() {
     }
 }
 
-// storage-decisions 6 (what makes it another location)
+// storage-decisions 6
+// In part: 6 (what makes it another location).
 #[test]
 fn the_location_is_the_endpoint_or_the_partition_and_the_bucket() {
     let location = |spec: Value, snapshot: &Snapshot| of(spec, snapshot).location();
@@ -296,7 +299,8 @@ fn the_operator_s_own_name_holds_cluster_and_region() {
     nameless.deterministic_bucket(&Snapshot::empty()).unwrap_err();
 }
 
-// storage-s3 39 (what is compared)
+// storage-s3 39
+// In part: 39 (what is compared).
 #[test]
 fn what_the_cluster_fills_in_is_no_difference_in_either_direction() {
     let same = |a: Value, b: Value, snapshot: &Snapshot| {
@@ -383,7 +387,8 @@ fn requests_are_signed_for_the_effective_region() {
     );
 }
 
-// storage-s3 16 (where to), storage-s3 17 (where to)
+// storage-s3 16, storage-s3 17
+// In part: 16 (where to); 17 (where to).
 #[test]
 fn sts_is_the_region_s_or_the_cluster_s_own() {
     let public = of(json!({}), &in_region("us-east-2"));

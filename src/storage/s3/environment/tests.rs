@@ -68,7 +68,8 @@ fn the_whole_environment_has_its_order() {
     assert_eq!(variables_of(block), expected);
 }
 
-// storage-s3 3 (the environment)
+// storage-s3 3
+// In part: 3 (the environment).
 #[test]
 fn a_public_bucket_has_no_endpoint_and_forces_the_path_style() {
     let expected = [
@@ -89,7 +90,8 @@ fn a_public_bucket_has_no_endpoint_and_forces_the_path_style() {
     );
 }
 
-// storage-s3 6 (the environment), storage-s3 7, storage-s3 9
+// storage-s3 6, storage-s3 7, storage-s3 9
+// In part: 6 (the environment).
 #[test]
 fn dual_stack_is_told_where_there_is_one_and_never_denied() {
     for (region, told) in [
