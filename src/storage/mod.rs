@@ -142,9 +142,9 @@ pub async fn ensure(
         }
     };
     match selected.backend {
-        pvc::NAME => ensure::ensure(&pvc::Pvc { cluster }, config, snapshot, &selected).await,
-        empty_dir::NAME => ensure::ensure(&empty_dir::EmptyDir, config, snapshot, &selected).await,
-        // Boxed, as a chain of futures as long as this one is more than the compiler likes to lay out in one piece.
+        // Boxed: each is large, and callers keep one future for all.
+        pvc::NAME => Box::pin(ensure::ensure(&pvc::Pvc { cluster }, config, snapshot, &selected)).await,
+        empty_dir::NAME => Box::pin(ensure::ensure(&empty_dir::EmptyDir, config, snapshot, &selected)).await,
         s3::NAME => Box::pin(ensure::ensure(&s3::S3 { cloud, cluster }, config, snapshot, &selected)).await,
         other => Outcome {
             record: ensure::record_default(config, &selected),

@@ -33,7 +33,11 @@ fn kill_at(world: &World, n: usize, after: bool) -> Killed {
 async fn assert_one_owned_bucket(world: &World, at: &str) {
     let store = store().await;
     let name = world.generated();
-    assert_eq!(store.buckets(&world.infrastructure).await, [name.clone()], "{at}");
+    assert_eq!(
+        store.buckets(&world.infrastructure).await,
+        std::slice::from_ref(&name),
+        "{at}"
+    );
     assert_eq!(world.state(), Some("Managed"), "{at}");
     assert_eq!(world.status()["s3"]["bucket"], json!(name), "{at}");
     let tags = store.tags(&name).await;

@@ -6,7 +6,7 @@ use image_registry_operator::names;
 use serde_json::{Value, json};
 
 use super::lab::{self, cluster};
-use super::world::REGION;
+use super::world::{REGION, World};
 
 fn bodies(asked: &[Asked], operation: &str) -> Vec<String> {
     asked
@@ -69,7 +69,7 @@ async fn an_empty_block_gets_one_bucket_in_the_order_that_no_crash_can_break() {
         assert_eq!(world.condition(condition), format!("True/{reason}"));
     }
     assert_eq!(
-        world.variable(&outcome, "REGISTRY_STORAGE_S3_ENCRYPT").as_deref(),
+        World::variable(&outcome, "REGISTRY_STORAGE_S3_ENCRYPT").as_deref(),
         Some("Flag(true)"),
         "what the first pods get is what later ones get"
     );

@@ -60,7 +60,11 @@ async fn whatever_happens_to_any_call_of_a_creation_it_comes_to_its_end_with_one
             let name = world.generated();
             let at = format!("{kind} at call {first} of {calls}");
             assert!(outcome.facts.is_some(), "{at}");
-            assert_eq!(store().await.buckets(&infrastructure).await, [name.clone()], "{at}");
+            assert_eq!(
+                store().await.buckets(&infrastructure).await,
+                std::slice::from_ref(&name),
+                "{at}"
+            );
             assert_eq!(world.state(), Some("Managed"), "{at}");
             assert_eq!(store().await.tags(&name).await.len(), 2, "{at}");
             assert_eq!(store().await.count(&name).await, 0, "{at}");

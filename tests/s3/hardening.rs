@@ -36,7 +36,7 @@ async fn a_new_key_is_applied_to_the_bucket_at_once() {
         .asked()
         .iter()
         .filter(|a| a.operation() == "PutBucketEncryption")
-        .map(|a| a.text())
+        .map(devcluster::stores::Asked::text)
         .collect();
     for part in [
         "<SSEAlgorithm>aws:kms</SSEAlgorithm>",
@@ -46,7 +46,7 @@ async fn a_new_key_is_applied_to_the_bucket_at_once() {
         assert!(body.contains(part), "{body}");
     }
     assert_eq!(
-        world.variable(&outcome, "REGISTRY_STORAGE_S3_KEYID").as_deref(),
+        World::variable(&outcome, "REGISTRY_STORAGE_S3_KEYID").as_deref(),
         Some("Text(\"testKey\")")
     );
 }
@@ -64,7 +64,7 @@ async fn encryption_that_fails_leaves_encrypt_as_it_is_and_the_pass_goes_on() {
     assert_eq!(world.condition("StorageEncrypted"), "False/AccessDenied");
     assert_eq!(world.storage()["s3"].get("encrypt"), None);
     assert_eq!(
-        world.variable(&outcome, "REGISTRY_STORAGE_S3_ENCRYPT").as_deref(),
+        World::variable(&outcome, "REGISTRY_STORAGE_S3_ENCRYPT").as_deref(),
         Some("Flag(false)")
     );
 }
@@ -207,7 +207,7 @@ async fn a_users_default_with_a_kms_key_is_kept_where_no_key_is_named() {
         assert_eq!(count(&world, "PutBucketEncryption"), 0);
         assert_eq!(world.condition("StorageEncrypted"), "True/Encryption Successful");
         assert!(world.message("StorageEncrypted").contains(&format!("{algorithm} ")));
-        let asked = world.variable(&outcome, "REGISTRY_STORAGE_S3_ENCRYPT");
+        let asked = World::variable(&outcome, "REGISTRY_STORAGE_S3_ENCRYPT");
         assert_eq!(
             asked.as_deref(),
             Some("Flag(false)"),

@@ -345,7 +345,7 @@ impl World {
     }
 
     /// Value of a variable that the registry would get.
-    pub fn variable(&self, outcome: &Outcome, name: &str) -> Option<String> {
+    pub fn variable(outcome: &Outcome, name: &str) -> Option<String> {
         let facts = outcome.facts.as_ref()?;
         let found = facts.env.iter().find(|variable| variable.name == name)?;
         Some(format!("{:?}", found.value))
@@ -420,10 +420,11 @@ impl Store<'_> {
     }
 
     pub async fn set_tags(&self, bucket: &str, tags: &[(&str, &str)]) {
-        let tags: String = tags
+        let tags: Vec<_> = tags
             .iter()
             .map(|(k, v)| format!("<Tag><Key>{k}</Key><Value>{v}</Value></Tag>"))
             .collect();
+        let tags = tags.concat();
         let body = format!("<Tagging><TagSet>{tags}</TagSet></Tagging>");
         self.good(Method::PUT, &format!("/{bucket}?tagging"), &[], &body).await;
     }

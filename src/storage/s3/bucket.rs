@@ -9,7 +9,7 @@ use super::error::CallError;
 use super::harden;
 use super::own::{self, Contents, Decision, Marked};
 use super::tags::{self, Owner, Tag};
-use super::visit::{Visit, code, is_gone};
+use super::visit::{Visit, code, exists, is_gone};
 use crate::config::notice::Notice;
 use crate::status::conditions::{Status, Verdict};
 use crate::storage::driver::{Ensured, Existence, Failure, Next, Record, State, Wait};
@@ -76,7 +76,7 @@ impl<C: Cluster> Visit<'_, C> {
         } else {
             let (name, region) = (&self.site.name, &self.site.effective.region);
             let message = format!("Bucket {name} in {region} exists and is reachable.");
-            self.exists(Status::True, EXISTS, message)
+            exists(Status::True, EXISTS, message)
         }
     }
 
@@ -85,7 +85,7 @@ impl<C: Cluster> Visit<'_, C> {
             "Bucket {} was created in {}.",
             self.site.name, self.site.effective.region
         );
-        self.exists(Status::True, CREATED, message)
+        exists(Status::True, CREATED, message)
     }
 
     fn missing_message(&self) -> String {
@@ -121,7 +121,7 @@ impl<C: Cluster> Visit<'_, C> {
     }
 
     async fn missing(&self, error: &CallError) -> Result<Next<Ensured>, Failure> {
-        let verdict = self.exists(Status::False, missing_reason(error), self.missing_message());
+        let verdict = exists(Status::False, missing_reason(error), self.missing_message());
         if self.step.applied && !self.said_to_be_missing() {
             // Stored first, so that what dies between creation and hardening is not taken for what was there before.
             return Ok(Next::Wait(Wait {
@@ -174,7 +174,7 @@ impl<C: Cluster> Visit<'_, C> {
                 message: message.clone(),
                 ..error.fault()
             },
-            verdicts: vec![self.exists(Status::False, reason, message)],
+            verdicts: vec![exists(Status::False, reason, message)],
         }
     }
 
@@ -253,7 +253,7 @@ impl<C: Cluster> Visit<'_, C> {
         );
         Next::Wait(Wait {
             after: VISIBLE,
-            verdicts: vec![self.exists(Status::False, "ResourceNotReady", message.clone())],
+            verdicts: vec![exists(Status::False, "ResourceNotReady", message.clone())],
             message,
         })
     }
@@ -293,7 +293,7 @@ impl<C: Cluster> Visit<'_, C> {
             self.site.name
         );
         Failure {
-            verdicts: vec![self.exists(Status::True, EXISTS, message.clone())],
+            verdicts: vec![exists(Status::True, EXISTS, message.clone())],
             fault: Fault::config(message),
         }
     }
@@ -307,7 +307,7 @@ impl<C: Cluster> Visit<'_, C> {
         );
         let reason = code(error);
         let tagged = Verdict::new("StorageTagged", Status::False, reason.clone(), message.clone());
-        let exists = self.exists(Status::Unknown, reason, message.clone());
+        let exists = exists(Status::Unknown, reason, message.clone());
         Failure {
             fault: Fault {
                 message,
@@ -359,7 +359,7 @@ impl<C: Cluster> Visit<'_, C> {
                 );
                 let reason = code(&error);
                 let tagged = Verdict::new("StorageTagged", Status::False, reason.clone(), message.clone());
-                let exists = self.exists(Status::Unknown, reason, message.clone());
+                let exists = exists(Status::Unknown, reason, message.clone());
                 Err(Failure {
                     fault: Fault {
                         message,

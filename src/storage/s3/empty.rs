@@ -9,7 +9,7 @@ use super::client::{Entry, KeyError, Listing};
 use super::error::CallError;
 use super::own::Marked;
 use super::tags::Owner;
-use super::visit::{Visit, code, is_gone};
+use super::visit::{Visit, code, exists, is_gone};
 use crate::status::conditions::Status;
 use crate::storage::Cluster;
 use crate::storage::driver::{Deleted, Failure, Mark, Wait};
@@ -165,7 +165,7 @@ impl<C: Cluster> Visit<'_, C> {
         } else {
             Class::Config
         };
-        self.failed(Fault { class, message }, code.to_owned())
+        stuck(Fault { class, message }, code.to_owned())
     }
 
     async fn delete_bucket(&self, complete: bool) -> Result<Deleted, Failure> {
@@ -182,14 +182,14 @@ impl<C: Cluster> Visit<'_, C> {
                      s3:DeleteObjectVersion, {RELEASE}",
                     self.site.name
                 );
-                Err(self.failed(Fault::config(message), code(&error)))
+                Err(stuck(Fault::config(message), code(&error)))
             }
             Err(error) if error.code == "BucketNotEmpty" => {
                 let message = format!(
                     "bucket {} was not deleted: something was written to it meanwhile, it is emptied again: {error}",
                     self.site.name
                 );
-                Err(self.failed(Fault::transient(message), code(&error)))
+                Err(stuck(Fault::transient(message), code(&error)))
             }
             Err(error) => Err(self.kept(&error, "it cannot be deleted")),
         }
@@ -214,8 +214,10 @@ impl<C: Cluster> Visit<'_, C> {
     fn kept(&self, error: &CallError, why: &str) -> Failure {
         let remedy = if error.is_undecided() {
             String::new()
-        } else {
+        } else if error.is_denied() {
             format!(": grant {} to the operator, {RELEASE}", error.action)
+        } else {
+            format!(": mend it, {RELEASE}")
         };
         let name = &self.site.name;
         let message = format!("bucket {name} was not deleted, {why}: {}{remedy}", self.explain(error));
@@ -223,15 +225,15 @@ impl<C: Cluster> Visit<'_, C> {
             message,
             ..error.fault()
         };
-        self.failed(fault, code(error))
+        stuck(fault, code(error))
     }
+}
 
-    fn failed(&self, fault: Fault, reason: String) -> Failure {
-        let verdict = self.exists(Status::Unknown, reason, fault.message.clone());
-        Failure {
-            fault,
-            verdicts: vec![verdict],
-        }
+fn stuck(fault: Fault, reason: String) -> Failure {
+    let verdict = exists(Status::Unknown, reason, fault.message.clone());
+    Failure {
+        fault,
+        verdicts: vec![verdict],
     }
 }
 

@@ -223,7 +223,7 @@ fn is_clean_up(Rule(rule): &Rule) -> bool {
     });
     let days = rule
         .abort_incomplete_multipart_upload()
-        .and_then(|abort| abort.days_after_initiation());
+        .and_then(AbortIncompleteMultipartUpload::days_after_initiation);
     rule.id() == Some(RULE) && *rule.status() == ExpirationStatus::Enabled && everywhere && days == Some(1)
 }
 

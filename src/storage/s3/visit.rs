@@ -70,11 +70,6 @@ impl<C: Cluster> Visit<'_, C> {
         }
     }
 
-    /// `StorageExists` of this bucket.
-    pub fn exists(&self, status: Status, reason: impl Into<String>, message: impl Into<String>) -> Verdict {
-        Verdict::new(STORAGE_EXISTS, status, reason, message)
-    }
-
     /// A call failed: what that says of `StorageExists`, and whether it is worth trying again soon.
     ///
     /// What the store decided is `False` with its code; all else is `Unknown`.
@@ -92,7 +87,7 @@ impl<C: Cluster> Visit<'_, C> {
         };
         Failure {
             fault,
-            verdicts: vec![self.exists(status, reason, message)],
+            verdicts: vec![exists(status, reason, message)],
         }
     }
 
@@ -110,6 +105,11 @@ impl<C: Cluster> Visit<'_, C> {
         });
         format!("bucket {}: {error}{}", self.site.name, region.unwrap_or_default())
     }
+}
+
+/// `StorageExists`.
+pub(super) fn exists(status: Status, reason: impl Into<String>, message: impl Into<String>) -> Verdict {
+    Verdict::new(STORAGE_EXISTS, status, reason, message)
 }
 
 /// Whether nothing was sent because this process does not lead any more.
