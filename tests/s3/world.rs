@@ -59,6 +59,10 @@ impl Cluster for Seam {
         Ok(())
     }
 
+    fn is_stale(&self) -> bool {
+        self.stale.get()
+    }
+
     async fn registry_token(&self, audience: &str) -> Result<Sensitive, Fault> {
         self.tokens.borrow_mut().push(audience.to_owned());
         Ok(Sensitive::new("token-of-registry"))
@@ -106,8 +110,12 @@ impl World {
             "apiVersion": "v1", "kind": "Namespace",
             "metadata": {"name": names::NAMESPACE, "uid": "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"},
         });
+        let account = json!({
+            "apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": {"name": names::REGISTRY_SERVICE_ACCOUNT, "namespace": names::NAMESPACE},
+        });
         let snapshot = Snapshot {
-            objects: Objects::from_values([infrastructures, namespace]).unwrap(),
+            objects: Objects::from_values([infrastructures, namespace, account]).unwrap(),
             environment: Environment::default(),
             security_api: true,
             now: "2026-05-04T03:02:01Z".parse().unwrap(),
@@ -236,6 +244,8 @@ impl World {
 
     /// One pass: steps until the storage rests, then the registry, then the status.
     pub async fn pass(&mut self) -> Outcome {
+        self.later(Duration::from_secs(1));
+        self.clear_probes().await;
         for _ in 0..20 {
             let mut outcome = self.step().await;
             let recorded = outcome.record.take().is_some_and(|record| {
@@ -250,11 +260,26 @@ impl World {
             }
             if let Some(facts) = &outcome.facts {
                 self.running = Some(facts.clone());
+                self.add(json!({
+                    "apiVersion": "apps/v1", "kind": "Deployment",
+                    "metadata": {"name": names::REGISTRY, "namespace": names::NAMESPACE},
+                    "status": {"availableReplicas": 2},
+                }));
             }
             self.store_status(&outcome);
             return outcome;
         }
         panic!("a pass without end: {:#}", self.config);
+    }
+
+    /// What earlier processes may have left of probes.
+    async fn clear_probes(&mut self) {
+        let cleared = storage::clear_probes(&self.typed(), &self.snapshot, &self.seam, &self.cloud).await;
+        self.notices
+            .extend(cleared.notices.iter().map(|n| format!("{}: {}", n.reason, n.note)));
+        if let Some(record) = &cleared.record {
+            merge(&mut self.config, record);
+        }
     }
 
     fn store_status(&mut self, outcome: &Outcome) {
@@ -278,7 +303,9 @@ impl World {
             if waits.is_none() && (self.config == before || outcome.fault.is_some()) {
                 return outcome;
             }
-            tokio::time::sleep(waits.unwrap_or_default().min(Duration::from_millis(200))).await;
+            let waits = waits.unwrap_or_default();
+            tokio::time::sleep(waits.min(Duration::from_millis(50))).await;
+            self.later(waits);
         }
         panic!("does not settle: {:#}", self.config);
     }

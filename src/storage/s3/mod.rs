@@ -36,8 +36,8 @@ use visit::{Site, Visit};
 
 use super::cloud::Cloud;
 use super::driver::{
-    Deleted, Driver, Ensured, Existence, Failure, Mark, Next, OwnershipProof, Probe, Probed, Removable, State, Step,
-    Target, Trial,
+    Deleted, Driver, Ensured, Existence, Failure, Fingerprint, Mark, Next, OwnershipProof, Probe, Probed, Removable,
+    State, Step, Target, Trial,
 };
 use super::fault::Fault;
 use super::http::{Trust, Via};
@@ -223,10 +223,17 @@ impl<C: Cluster> Driver for S3<'_, C> {
         Ok(ca::trust(&block, snapshot)?.publish)
     }
 
+    fn fingerprint(&self, step: &Step<'_>) -> Fingerprint {
+        let location = step.target.location.as_deref().unwrap_or_default();
+        let via = (self.cloud.settings.proxies)();
+        let proxies = [&via.http, &via.https].map(|proxy| proxy.as_ref().map_or("", |proxy| proxy.expose()));
+        let direct = via.no_proxy.as_deref().unwrap_or_default();
+        Fingerprint::of_facts(location, &step.target.facts).and([proxies[0], proxies[1], direct])
+    }
+
     fn unfinished(&self, step: &Step<'_>) -> bool {
         let state = step.state.unwrap_or_else(|| state::mirrored(step.config));
-        let to_be_marked = step.consent && !harden::is_said_to_be_ours(step.config);
-        state == State::Managed && (harden::is_unfinished(step.config) || to_be_marked)
+        state == State::Managed && harden::is_unfinished(step.config)
     }
 
     async fn exists(&self, step: &Step<'_>) -> Result<Existence, Failure> {
