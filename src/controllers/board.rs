@@ -16,7 +16,9 @@ pub struct Board {
 struct Notes {
     verdicts: BTreeMap<&'static str, Verdict>,
     bootstrap_failure: Option<String>,
-    storage_ca: Option<String>,
+    /// The inner one is the bundle; `None` until somebody told.
+    storage_ca: Option<Option<String>>,
+    storage_ca_fault: Option<String>,
     dropped: BTreeSet<&'static str>,
     generations: BTreeMap<ObjectRef, i64>,
 }
@@ -51,14 +53,27 @@ impl Board {
     /// Notes the CA bundle of the storage in use, PEM. Tells whether it is news.
     pub fn set_storage_ca(&self, bundle: Option<String>) -> bool {
         let mut notes = self.notes();
-        let news = notes.storage_ca != bundle;
-        notes.storage_ca = bundle;
+        let news = notes.storage_ca.as_ref() != Some(&bundle);
+        notes.storage_ca = Some(bundle);
         news
     }
 
-    /// CA bundle of the storage in use, PEM.
-    pub fn storage_ca(&self) -> Option<String> {
+    /// CA bundle of the storage in use, PEM. `None` while nobody knows: what is published then stays.
+    pub fn storage_ca(&self) -> Option<Option<String>> {
         self.notes().storage_ca.clone()
+    }
+
+    /// Notes why the CA bundle of the storage cannot be had; `None` when it can. Tells whether it is news.
+    pub fn set_storage_ca_fault(&self, fault: Option<String>) -> bool {
+        let mut notes = self.notes();
+        let news = notes.storage_ca_fault != fault;
+        notes.storage_ca_fault = fault;
+        news
+    }
+
+    /// Why the CA bundle of the storage cannot be had.
+    pub fn storage_ca_fault(&self) -> Option<String> {
+        self.notes().storage_ca_fault.clone()
     }
 
     /// Notes conditions of the Config that nobody writes any more. Tells whether it is news.
