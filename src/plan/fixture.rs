@@ -43,6 +43,14 @@ impl Cluster {
         }
     }
 
+    /// What a pass plans while the storage may not change.
+    pub(super) fn held(&self, storage: Source<'_>) -> Plan {
+        registry(&Inputs {
+            storage,
+            ..self.inputs()
+        })
+    }
+
     pub(super) fn plan(&self) -> Plan {
         registry(&self.inputs())
     }

@@ -57,7 +57,8 @@ impl Parts {
         }
     }
 
-    fn rendered(facts: &StorageFacts, resolved: &Resolved) -> Self {
+    /// The parts of what the storage needs now.
+    pub(super) fn rendered(facts: &StorageFacts, resolved: &Resolved) -> Self {
         Self {
             env: facts.env.iter().map(environment::of_storage).collect(),
             volumes: facts.volumes.clone(),

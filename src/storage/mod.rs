@@ -150,15 +150,10 @@ pub struct Outcome {
 impl Outcome {
     /// Takes back what goes with the use of the storage: the registry keeps what it has, and the status with it.
     pub fn hold_back(&mut self, config: &Config) {
-        let Self {
-            storage_managed, hold, ..
-        } = Self::unchanged(config);
         self.facts = None;
-        self.hold = match hold {
-            Hold::All | Hold::Deployment | Hold::Storage => Hold::Storage,
-        };
+        self.hold = Hold::Storage;
         self.status_storage = None;
-        self.storage_managed = storage_managed;
+        self.storage_managed = Self::unchanged(config).storage_managed;
         self.reconfigured = false;
         self.notices.retain(|notice| notice.reason != ensure::RECONFIGURED);
     }
