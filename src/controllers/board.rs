@@ -6,6 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::api::ObjectRef;
 use crate::status::conditions::Verdict;
 
+/// What the CA maps are to hold of the storage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum StorageCa {
+    /// Nobody has told yet: what is published stays.
+    #[default]
+    Unknown,
+    /// The bundle, PEM; `None` where there is none.
+    Known(Option<String>),
+}
+
 /// Shared notes. Cheap to clone; all clones are the same board.
 #[derive(Clone, Default)]
 pub struct Board {
@@ -16,8 +26,7 @@ pub struct Board {
 struct Notes {
     verdicts: BTreeMap<&'static str, Verdict>,
     bootstrap_failure: Option<String>,
-    /// The inner one is the bundle; `None` until somebody told.
-    storage_ca: Option<Option<String>>,
+    storage_ca: StorageCa,
     storage_ca_fault: Option<String>,
     dropped: BTreeSet<&'static str>,
     generations: BTreeMap<ObjectRef, i64>,
@@ -53,13 +62,14 @@ impl Board {
     /// Notes the CA bundle of the storage in use, PEM. Tells whether it is news.
     pub fn set_storage_ca(&self, bundle: Option<String>) -> bool {
         let mut notes = self.notes();
-        let news = notes.storage_ca.as_ref() != Some(&bundle);
-        notes.storage_ca = Some(bundle);
+        let known = StorageCa::Known(bundle);
+        let news = notes.storage_ca != known;
+        notes.storage_ca = known;
         news
     }
 
-    /// CA bundle of the storage in use, PEM. `None` while nobody knows: what is published then stays.
-    pub fn storage_ca(&self) -> Option<Option<String>> {
+    /// CA bundle of the storage in use.
+    pub fn storage_ca(&self) -> StorageCa {
         self.notes().storage_ca.clone()
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::board::StorageCa;
 use super::{Backoff, Context, RESYNC};
 use crate::api::{Kind, ObjectRef};
 use crate::apply::{self, NothingRecorded};
@@ -51,8 +52,10 @@ async fn pass(context: &Context, began: Instant) -> Result<Duration, ()> {
     let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
     let no_redirect = config.and_then(|c| c.pointer("/spec/disableRedirect")) == Some(&Value::Bool(true));
     // Until the registry's loop has told, and where it does not look, what is published stays.
-    let told = context.board.storage_ca();
-    let ca = told.unwrap_or_else(|| certificates::published_storage_ca(&snapshot));
+    let ca = match context.board.storage_ca() {
+        StorageCa::Known(bundle) => bundle,
+        StorageCa::Unknown => certificates::published_storage_ca(&snapshot),
+    };
     let ca = ca.filter(|_| !removed);
     let mut wanted = certificates::certificates(&snapshot, ca.as_deref(), no_redirect, removed);
     let expected = state.is_none_or(|state| state == ManagementState::Managed);

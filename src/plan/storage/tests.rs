@@ -103,7 +103,7 @@ fn what_runs_differs_from_what_would_only_where_storage_does() {
         |facts| {
             facts
                 .volumes
-                .push(json!({"name": "cdn", "secret": {"secretName": "cdn-key"}}))
+                .push(json!({"name": "cdn", "secret": {"secretName": "cdn-key"}}));
         },
         |facts| facts.mounts[0]["mountPath"] = json!("/elsewhere"),
         |facts| drop(facts.files.insert("credentials".to_owned(), Sensitive::new("other"))),
