@@ -36,17 +36,22 @@ async fn it_is_there_and_repaired_in_every_state_and_without_a_pod_the_platform_
         lab.until_config("recording its generation", recorded).await;
     }
     lab.delete(&daemon_set()).await;
-    lab.until(&daemon_set(), "made anew", |o| {
-        o.is_some_and(|o| uid(o) != uid(&first) && o["spec"] == first["spec"])
-    })
-    .await;
+    let anew = |o: &Value| {
+        let number = |name: &str| o["status"][name].as_i64().unwrap_or(0);
+        let complete = number("numberAvailable") > 0 && number("numberAvailable") == number("desiredNumberScheduled");
+        uid(o) != uid(&first) && o["spec"] == first["spec"] && complete
+    };
+    let second = lab.until(&daemon_set(), "made anew", |o| o.is_some_and(anew)).await;
+    let second = second.unwrap();
     let ready = |o: &Value| is(o, "Available", "True", "Ready") && condition(o, "Progressing").0 == "False";
     lab.until(&cluster_operator(), "available", |o| o.is_some_and(ready))
         .await;
 
     lab.cluster.pause_simulated_pods().unwrap();
     let pods = lab.list(Kind::Pod, names::NAMESPACE).await;
-    for pod in pods.iter().filter(|pod| pod["metadata"]["labels"]["name"] == "node-ca") {
+    // Pods of the first one may be about to go.
+    let of_second = |pod: &&Value| pod["metadata"]["ownerReferences"][0]["uid"] == second["metadata"]["uid"];
+    for pod in pods.iter().filter(of_second) {
         let reference = crate::operand(Kind::Pod, pod["metadata"]["name"].as_str().unwrap());
         lab.patch_status(
             &reference,
