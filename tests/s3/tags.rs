@@ -97,6 +97,7 @@ async fn tags_that_could_not_be_written_are_told_as_a_warning_and_tried_again() 
         world.notices
     );
     world.gate.pass();
+    world.later(std::time::Duration::from_mins(11));
     world.settle().await;
     assert_eq!(value(&world, "a").await.as_deref(), Some("1"));
     assert_eq!(world.condition("StorageTagged"), "True/Tagging Successful");
