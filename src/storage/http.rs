@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::{NoProxy, Proxy, redirect};
+use reqwest::{NoProxy, Proxy, Url, redirect};
 use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
@@ -174,25 +174,39 @@ fn build(trust: &Trust, proxies: &Proxies, names: Option<Names>) -> Result<reqwe
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(redirect::Policy::none())
+        .referer(false)
         .connect_timeout(CONNECT)
         .timeout(REQUEST)
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .tcp_keepalive(KEEP_ALIVE)
         .no_proxy(); // None but those that were asked for.
-    let direct = proxies.no_proxy.as_deref().and_then(NoProxy::from_string);
-    if let Some(url) = proxies.http.as_ref().filter(|url| !url.is_empty()) {
-        let proxy = Proxy::http(url.expose()).map_err(|_| no_proxy_url("HTTP_PROXY"))?;
-        builder = builder.proxy(proxy.no_proxy(direct.clone()));
-    }
-    if let Some(url) = proxies.https.as_ref().filter(|url| !url.is_empty()) {
-        let proxy = Proxy::https(url.expose()).map_err(|_| no_proxy_url("HTTPS_PROXY"))?;
-        builder = builder.proxy(proxy.no_proxy(direct));
+    for (variable, url, make) in [
+        ("HTTP_PROXY", &proxies.http, Proxy::http as fn(_) -> _),
+        ("HTTPS_PROXY", &proxies.https, Proxy::https),
+    ] {
+        if let Some(url) = url.as_ref().filter(|url| !url.is_empty()) {
+            let url = proxy_url(url).ok_or_else(|| no_proxy_url(variable))?;
+            let proxy: Proxy = make(url).map_err(|_| no_proxy_url(variable))?;
+            builder = builder.proxy(proxy.no_proxy(proxies.no_proxy.as_deref().and_then(NoProxy::from_string)));
+        }
     }
     if let Some(names) = names {
         builder = builder.dns_resolver(Resolver(names));
     }
     builder.build().map_err(|error| unusable(&cause(&error)))
+}
+
+/// The library takes what it does not understand for "no proxy", and would go out directly.
+fn proxy_url(text: &Sensitive) -> Option<Url> {
+    let text = text.expose();
+    let url = if text.contains("://") {
+        Url::parse(text)
+    } else {
+        Url::parse(&format!("http://{text}"))
+    };
+    url.ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 /// The value may hold a password: it is not shown.
@@ -236,3 +250,6 @@ impl reqwest::dns::Resolve for Resolver {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
