@@ -4,29 +4,22 @@
 //! hook in it too, must not wait for the test that made it.
 
 use super::asked::Asked;
-use super::serve::{Answered, Body, Closed, Handler, Peer, Server};
+use super::lock;
+use super::serve::{Answered, Body, Closed, Handler, Peer, Server, strip};
 use super::tls::Authority;
 use super::wire::Target;
 use anyhow::{Result, bail};
 use futures::future::{BoxFuture, FutureExt as _};
 use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{self, HeaderName};
+use hyper::header;
 use hyper::{Method, Request, Response, StatusCode};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// How long tests wait for what must come.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Headers that are between two neighbours, and not for the next one. The library frames each body anew.
-const OWN_HOP: [HeaderName; 4] = [
-    header::CONNECTION,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    HeaderName::from_static("keep-alive"),
-];
 
 /// Something to do at a request; it runs in the gate's thread.
 pub type Hook = Arc<dyn Fn(&Asked) + Send + Sync>;
@@ -356,10 +349,6 @@ impl Gate {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Handler for Shared {
     fn answer(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> BoxFuture<'static, Answered> {
         async move { self.act(request, &peer).await }.boxed()
@@ -457,14 +446,10 @@ impl Shared {
         *onward.method_mut() = request.method().clone();
         *onward.uri_mut() = request.uri().clone();
         *onward.headers_mut() = request.headers().clone();
-        for name in OWN_HOP {
-            onward.headers_mut().remove(name);
-        }
+        strip(onward.headers_mut());
         // An upstream that is gone is a connection that is gone.
         let mut answer = self.upstream.send(onward).await.map_err(|_| Closed)?;
-        for name in OWN_HOP {
-            answer.headers_mut().remove(name);
-        }
+        strip(answer.headers_mut());
         Ok(answer.map(Either::Left))
     }
 }

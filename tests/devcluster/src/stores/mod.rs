@@ -14,7 +14,7 @@
 //!
 //! Names: addresses and `localhost` mean path style for both servers. With the bucket in the host, clients ask for
 //! `BUCKET.s3.localhost` or `BUCKET.s3.test.example`, which no resolver of this machine knows: they go through a
-//! forward proxy that does, or have the name resolved for them.
+//! [`ForwardProxy`] that does.
 
 mod asked;
 mod form;
@@ -22,6 +22,7 @@ mod gate;
 mod home;
 mod moto;
 mod port;
+mod proxy;
 mod seaweed;
 mod serve;
 mod tls;
@@ -30,6 +31,13 @@ mod wire;
 pub use asked::Asked;
 pub use gate::{Fault, Gate, Hook, Latch, Reply, When};
 pub use moto::{ACCOUNT, Moto, MotoOptions, OTHER_ACCOUNT};
+pub use proxy::{ForwardProxy, Hosts, Proxied, ProxyOptions};
 pub use seaweed::{Seaweed, SeaweedOptions};
 pub use tls::{Authority, NAMES};
 pub use wire::{Answer, Call, Keys, Target};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

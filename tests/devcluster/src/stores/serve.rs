@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use futures::future::BoxFuture;
 use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -19,6 +20,21 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+
+/// Headers that are between two neighbours, and not for the next one. The library frames each body anew.
+const OWN_HOP: [HeaderName; 4] = [
+    header::CONNECTION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    HeaderName::from_static("keep-alive"),
+];
+
+/// Takes out what must not go on to the next neighbour.
+pub(super) fn strip(headers: &mut HeaderMap) {
+    for name in OWN_HOP {
+        headers.remove(name);
+    }
+}
 
 /// What another server answered, or an answer of our own.
 pub(crate) type Body = Either<Incoming, Full<Bytes>>;
