@@ -225,6 +225,8 @@ struct Call {
     changes: bool,
     /// Whether a checksum is mandatory.
     md5: bool,
+    /// Whether it may carry the owner.
+    owned: bool,
     /// Outermost element of the answer, where stores differ.
     root: Option<&'static str>,
 }
@@ -237,6 +239,7 @@ impl Call {
             key: None,
             changes: false,
             md5: false,
+            owned: false,
             root: None,
         }
     }
@@ -245,6 +248,7 @@ impl Call {
     fn change(action: &'static str) -> Self {
         Self {
             changes: true,
+            owned: true,
             ..Self::read(action)
         }
     }
@@ -252,9 +256,8 @@ impl Call {
     /// Changes something, with a checksum of the body.
     fn checked(action: &'static str) -> Self {
         Self {
-            changes: true,
             md5: true,
-            ..Self::read(action)
+            ..Self::change(action)
         }
     }
 
@@ -263,6 +266,10 @@ impl Call {
             root: Some(root),
             ..self
         }
+    }
+
+    fn without_owner(self) -> Self {
+        Self { owned: false, ..self }
     }
 
     fn of(self, key: &str) -> Self {
@@ -291,7 +298,7 @@ impl Bucket {
         let touch = Touch {
             md5: call.md5,
             root: call.root,
-            owner: if call.changes && self.pin_owner {
+            owner: if call.owned && self.pin_owner {
                 self.account().await
             } else {
                 None
