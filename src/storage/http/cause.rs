@@ -41,15 +41,16 @@ pub fn cause(error: &reqwest::Error) -> String {
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)> {
-    let mut links = vec![error];
-    let mut next = error.source();
+    let mut links = Vec::new();
+    let mut next = Some(error);
     while let Some(link) = next {
         links.push(link);
         // An io::Error says what its content says, and leaves the content itself out of the chain.
-        if let Some(inner) = link.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            links.push(inner);
-        }
-        next = link.source();
+        let content = link.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match content {
+            Some(content) => Some(content),
+            None => link.source(),
+        };
     }
     links
 }
