@@ -74,6 +74,10 @@ pub const CA_MAP: &str = "image-registry-ca";
 pub const SERVICE_CA_MAP: &str = "serviceca";
 /// ConfigMap of the platform's cloud provider, in [`CONFIG_NAMESPACE`]; Azure Stack Hub's endpoints are in it.
 pub const CLOUD_PROVIDER_CONFIG: &str = "cloud-provider-config";
+/// ConfigMap of the platform's cloud provider as the platform hands it on, in [`CONFIG_MANAGED_NAMESPACE`].
+pub const CLOUD_CONFIG_MAP: &str = "kube-cloud-config";
+/// Key of the cloud's own CA bundle in [`CLOUD_CONFIG_MAP`].
+pub const CLOUD_CA_KEY: &str = "ca-bundle.pem";
 /// Job that releases up to 4.16 ran on Azure.
 pub const AZURE_PATH_FIX_JOB: &str = "azure-path-fix";
 /// Key under which the platform's service CA puts its certificate.

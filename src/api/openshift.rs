@@ -148,7 +148,16 @@ pub struct GcpTag {
     pub value: Option<String>,
 }
 
-/// `proxies/cluster`, status. An absent object is an empty one; `spec` is what was asked for and never counts.
+/// `proxies/cluster`, spec: the one member that has no counterpart in the status.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProxySpec {
+    /// ConfigMap in `openshift-config` with the proxy's CA.
+    #[serde(rename = "trustedCA")]
+    pub trusted_ca: Option<MapName>,
+}
+
+/// `proxies/cluster`, status. An absent object is an empty one; addresses in `spec` are what was asked for and never count.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProxyStatus {

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::environment::Environment;
-use crate::api::openshift::{ApiServerSpec, InfrastructureStatus, ProxyStatus};
+use crate::api::openshift::{ApiServerSpec, InfrastructureStatus, ProxySpec, ProxyStatus};
 use crate::api::{Config, Kind, ObjectRef};
 use crate::names;
 
@@ -137,6 +137,12 @@ impl Snapshot {
     /// Status of the cluster's proxy; empty where there is none.
     pub fn proxy(&self) -> ProxyStatus {
         self.part(Kind::Proxy, "status").unwrap_or_default()
+    }
+
+    /// Name of the ConfigMap in `openshift-config` with the CA of the cluster's proxy, where there is one.
+    pub fn proxy_ca_map(&self) -> Option<String> {
+        let spec: ProxySpec = self.part(Kind::Proxy, "spec")?;
+        spec.trusted_ca?.name.filter(|name| !name.is_empty())
     }
 
     /// Spec of the APIServer; `None` where there is no such object.

@@ -10,6 +10,7 @@ use crate::config::snapshot::Snapshot;
 use crate::status::conditions::Verdict;
 
 pub use super::answers::Fingerprint;
+use super::block;
 pub use super::ensure::Intent;
 use super::fault::Fault;
 pub use super::preflight::{Denial, Probe, Probed, Trial};
@@ -125,8 +126,11 @@ pub enum Existence {
 /// What [`Driver::ensure`] ends with.
 #[derive(Clone, Debug)]
 pub struct Ensured {
-    /// The storage with its block completed (names, regions).
+    /// The storage with its block completed (names, regions), as it should stand in the spec.
     pub storage: Storage,
+    /// As it should stand in the status, where that is not the same: the spec of Unmanaged storage stays as the user wrote
+    /// it, and the status says what it means.
+    pub applied: Option<Storage>,
     /// What a blank managementState becomes.
     pub blank_state: State,
     /// What was found and done.
@@ -151,6 +155,11 @@ pub trait Driver {
 
     /// Location ID of a block, where the block alone tells; `None` where it names none. Pure.
     fn locate(storage: &Storage, snapshot: &Snapshot) -> Option<String>;
+    /// Whether the block of the spec means what is applied, as the status has it: what the cluster fills in counts as written
+    /// in either. Pure.
+    fn same(stored: &Storage, wanted: &Storage, _snapshot: &Snapshot) -> bool {
+        block::same_block(stored, wanted, Self::NAME)
+    }
     /// What the block means, or why it cannot be right. Pure.
     fn resolve(&self, config: &Config, storage: &Storage, snapshot: &Snapshot) -> Result<Target, Rejection>;
     /// Certificates that the storage's endpoint is trusted by, PEM, out of the maps that the block names; core puts them

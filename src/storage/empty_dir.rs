@@ -72,6 +72,7 @@ impl Driver for EmptyDir {
     async fn ensure(&self, step: &Step<'_>) -> Result<Next<Ensured>, Failure> {
         Ok(Next::Done(Ensured {
             storage: step.storage.clone(),
+            applied: None,
             blank_state: State::Managed,
             verdicts: vec![verdict(step.config)],
             notices: notices(step.config),

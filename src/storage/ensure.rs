@@ -162,7 +162,7 @@ fn look<'a, D: Driver>(config: &'a Config, snapshot: &Snapshot, selected: &'a Se
         _ => None,
     };
     let moved = left.is_some() || backends.len() != 1;
-    let applied = !moved && block::same_block(&stored, &selected.storage, D::NAME);
+    let applied = !moved && D::same(&stored, &selected.storage, snapshot);
     Pass {
         config,
         selected,
@@ -186,10 +186,11 @@ async fn take<D: Driver>(driver: &D, step: &Step<'_>, turned: bool) -> Result<Ne
     if step.applied && !turned {
         let finished = said_to_exist(step.config);
         match driver.exists(step).await? {
-            Existence::Present(verdicts, notices) if finished => {
+            Existence::Present(verdicts, notices) if finished && !driver.unfinished(step) => {
                 let storage = step.storage.clone();
                 return Ok(Next::Done(Ensured {
                     storage,
+                    applied: step.config.status.as_ref().map(|status| status.storage.clone()),
                     blank_state: state::mirrored(step.config),
                     verdicts,
                     notices,
@@ -241,6 +242,7 @@ fn lost(pass: &Pass<'_>, verdicts: &[Verdict], backend: &str) -> Option<Notice> 
 async fn done<D: Driver>(driver: &D, step: &Step<'_>, pass: &Pass<'_>, ensured: Ensured) -> Outcome {
     let Ensured {
         storage,
+        applied,
         blank_state,
         verdicts,
         mut notices,
@@ -261,17 +263,16 @@ async fn done<D: Driver>(driver: &D, step: &Step<'_>, pass: &Pass<'_>, ensured: 
         ..storage
     };
     let record = block::patch(pass.config.spec.storage.as_ref(), &wanted, None);
-    let applied = block::only(&wanted, D::NAME, state.text());
-    // Done means usable, whatever stood in the snapshot.
-    let known = StorageFacts {
-        not_usable: None,
-        ..step.target.facts.clone()
-    };
-    let facts = driver.facts(step, known).await;
+    let applied = block::only(applied.as_ref().unwrap_or(&wanted), D::NAME, state.text());
+    let facts = facts_of(driver, step, &applied).await;
     let mut outcome = Outcome {
         record,
         verdicts,
-        own_conditions: D::CONDITIONS,
+        // The others are about settings, and none are applied to Unmanaged storage.
+        own_conditions: match state {
+            State::Managed => D::CONDITIONS,
+            State::Unmanaged => &[STORAGE_EXISTS],
+        },
         ..Outcome::unchanged(pass.config)
     };
     match facts {
@@ -292,6 +293,25 @@ async fn done<D: Driver>(driver: &D, step: &Step<'_>, pass: &Pass<'_>, ensured: 
     outcome.storage_managed = state == State::Managed;
     outcome.status_storage = (!block::same(&pass.stored, &applied)).then_some(applied);
     outcome
+}
+
+/// Facts of storage that is there, with what the driver completed in its block: what the first pods get is what later ones
+/// get.
+async fn facts_of<D: Driver>(driver: &D, step: &Step<'_>, applied: &Storage) -> Result<StorageFacts, Failure> {
+    let target = driver
+        .resolve(step.config, applied, step.snapshot)
+        .map_err(Fault::from)?;
+    let step = Step {
+        storage: applied,
+        target: &target,
+        ..*step
+    };
+    // Done means usable, whatever stood in the snapshot.
+    let known = StorageFacts {
+        not_usable: None,
+        ..target.facts.clone()
+    };
+    driver.facts(&step, known).await
 }
 
 /// Facts for a pass that did not get to the end: only where the registry runs on this very storage already, so that

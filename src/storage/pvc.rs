@@ -114,6 +114,7 @@ impl Use<'_> {
         };
         Next::Done(Ensured {
             storage,
+            applied: None,
             blank_state: self.blank_state,
             verdicts: vec![verdict],
             notices: Vec::new(),

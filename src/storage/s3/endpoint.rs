@@ -296,7 +296,8 @@ mod tests {
         }
     }
 
-    // storage-s3 17 (which address)
+    // storage-s3 17
+    // In part: 17 (which address).
     #[test]
     fn the_cluster_s_own_address_of_sts_wins() {
         let own = Some("https://sts.example.com");

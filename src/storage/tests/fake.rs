@@ -119,6 +119,7 @@ impl Cloud {
         let verdict = Verdict::new("StorageExists", Status::True, "Bucket Exists", format!("bucket {name}"));
         Ok(Next::Done(Ensured {
             storage: step.storage.clone(),
+            applied: None,
             blank_state,
             verdicts: vec![verdict],
             notices,

@@ -14,7 +14,9 @@ use crate::{
     record::{self, Record},
     simulated,
     slot::{self, Holder, Slots},
-    standin, teardown, wait,
+    standin,
+    stores::TokenKey,
+    teardown, wait,
 };
 use anyhow::{Context as _, Result, bail};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -329,6 +331,11 @@ impl Cluster {
         let authority = files::read(&self.layout.pki().join("ca.crt"))?;
         pki::write_kubeconfig(&path, self.server(), &authority, name, &json!({ "token": token }))?;
         Ok(path)
+    }
+
+    /// What tokens of the cluster's ServiceAccounts are checked with.
+    pub fn token_key(&self) -> Result<TokenKey> {
+        TokenKey::from_pem(&files::read(&self.layout.pki().join("service-account.pub"))?)
     }
 
     /// Loads an image archive (OCI layout, annotated with `io.containerd.image.name`) into every real node.

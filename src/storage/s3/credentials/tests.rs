@@ -77,7 +77,8 @@ fn a_static_key_is_rendered_byte_for_byte_as_it_always_was() {
     );
 }
 
-// storage-core 28, storage-core 31 (whose the credentials are)
+// storage-core 28, storage-core 31
+// In part: 31 (whose the credentials are).
 #[test]
 fn the_administrator_s_secret_wins_for_as_long_as_it_exists() {
     let own = secret(

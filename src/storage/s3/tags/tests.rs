@@ -116,7 +116,8 @@ fn a_bucket_is_ours_only_with_the_whole_mark_and_no_other_cluster_s() {
     assert_ne!(Owner::of(&own(""), ""), Owner::Ours);
 }
 
-// storage-s3 38, storage-s3 54 (the set), storage-s3 55 (that there is none), storage-s3 61
+// storage-s3 38, storage-s3 54, storage-s3 55, storage-s3 61
+// In part: 54 (the set); 55 (that there is none).
 #[test]
 fn merging_keeps_the_tags_of_others_and_takes_none_away() {
     let existing = [tag("b", "2"), tag("team", "x")];
@@ -172,7 +173,8 @@ fn the_mark_is_added_to_what_is_there() {
     assert_eq!(mark(&marked, INFRA), None);
 }
 
-// storage-decisions 1 (which tags)
+// storage-decisions 1
+// In part: 1 (which tags).
 #[test]
 fn storage_that_was_not_created_here_gets_no_mark() {
     let (wanted, _) = wanted(INFRA, &[pair("a", "1")]);

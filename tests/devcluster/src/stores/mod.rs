@@ -25,7 +25,9 @@ mod port;
 mod proxy;
 mod seaweed;
 mod serve;
+mod sts;
 mod tls;
+mod token;
 mod wire;
 
 pub use asked::Asked;
@@ -33,7 +35,9 @@ pub use gate::{Fault, Gate, Hook, Latch, Reply, When};
 pub use moto::{ACCOUNT, Moto, MotoOptions, OTHER_ACCOUNT};
 pub use proxy::{ForwardProxy, Hosts, Proxied, ProxyOptions};
 pub use seaweed::{Seaweed, SeaweedOptions};
+pub use sts::{Sts, StsOptions};
 pub use tls::{Authority, NAMES};
+pub use token::{ISSUER, TokenIssuer, TokenKey};
 pub use wire::{Answer, Call, Keys, Target};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

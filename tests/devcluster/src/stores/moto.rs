@@ -26,13 +26,15 @@ const REGION: &str = "us-east-1";
 const CREATE_KEY: &str = "TrentService.CreateKey";
 const PROCESS: &str = "moto";
 
-/// Hosts that are not `BUCKET.` something, beside addresses and `localhost`.
+/// Hosts whose first label is no bucket, beside addresses and `localhost`: on the default port and on moto's own. On
+/// another one, such as a gate's, the bucket is looked for in the name.
 const PATH_HOSTS: &[&str] = &[
-    "https://s3.test.example",
-    "https://s3.dualstack.us-east-1.amazonaws.com",
-    "https://s3.dualstack.us-east-2.amazonaws.com",
-    "https://s3.dualstack.us-west-2.amazonaws.com",
-    "https://s3.dualstack.eu-west-1.amazonaws.com",
+    "s3.localhost",
+    "s3.test.example",
+    "s3.dualstack.us-east-1.amazonaws.com",
+    "s3.dualstack.us-east-2.amazonaws.com",
+    "s3.dualstack.us-west-2.amazonaws.com",
+    "s3.dualstack.eu-west-1.amazonaws.com",
 ];
 
 /// How to start moto.
@@ -69,7 +71,9 @@ impl Moto {
             let (certificate, key) = authority.issue(&options.names)?.write(home.directory())?;
             command.arg("-c").arg(certificate).arg("-k").arg(key);
         }
-        command.env("MOTO_S3_CUSTOM_ENDPOINTS", PATH_HOSTS.join(","));
+        // Each counts with the port and without it.
+        let endpoints: Vec<String> = PATH_HOSTS.iter().map(|host| format!("https://{host}:{port}")).collect();
+        command.env("MOTO_S3_CUSTOM_ENDPOINTS", endpoints.join(","));
         home.spawn(PROCESS, command)?;
         let target = Target {
             address,
@@ -186,7 +190,7 @@ impl Moto {
     /// Makes a role of an account with one policy, given by its statements; its ARN. Whoever asks may be it: who may is
     /// [`super::Sts`]'s matter.
     pub async fn role(&self, account: &str, name: &str, statements: &Value) -> Result<String> {
-        let anybody = policy(&json!([{ "Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole" }]));
+        let anybody = policy(&json!([{ "Effect": "Allow", "Principal": { "AWS": "*" }, "Action": "sts:AssumeRole" }]));
         let form = [
             ("Action", "CreateRole"),
             ("RoleName", name),
