@@ -163,7 +163,7 @@ async fn a_token_is_read_anew_for_each_call_of_sts_and_credentials_come_five_min
     fs::write(&file, "first").unwrap();
     bench.bucket(&access).head().await.unwrap();
     fs::write(&file, "second").unwrap();
-    bench.pass(Duration::from_secs(54 * 60));
+    bench.pass(Duration::from_mins(54));
     bench.bucket(&access).head().await.unwrap();
     assert_eq!(keys(&gate), ["ASIA1"; 2]);
     bench.pass(Duration::from_secs(61));
@@ -321,7 +321,7 @@ async fn credentials_are_used_to_their_end_while_sts_is_down() {
     let bucket = bench.bucket(&role(access));
     bucket.head().await.unwrap();
     gate.plan(When::operation("AssumeRoleWithWebIdentity"), Fault::Reset);
-    bench.pass(Duration::from_secs(57 * 60));
+    bench.pass(Duration::from_mins(57));
     bucket.head().await.unwrap();
     assert_eq!(keys(&gate), ["ASIA1"; 2]);
     bench.pass(Duration::from_mins(3));

@@ -5,6 +5,7 @@
 //! account is known.
 
 use std::error::Error;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -280,6 +281,11 @@ impl Call {
     }
 }
 
+/// The SDK's futures take kilobytes: made here, they are no part of those that wait for them.
+fn boxed<F>(send: impl Fn(Touch) -> F, touch: Touch) -> Pin<Box<F>> {
+    Box::pin(send(touch))
+}
+
 impl Bucket {
     /// Account of the credentials (from STS, kept); `None` where it cannot be known, and at custom endpoints.
     pub async fn account(&self) -> Option<String> {
@@ -310,7 +316,7 @@ impl Bucket {
             if call.changes && !(self.leading)() {
                 return Err(CallError::not_leading(call.action, &resource));
             }
-            let error = match Box::pin(send(touch.clone())).await {
+            let error = match boxed(&send, touch.clone()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => CallError::of(call.action, &resource, &error),
             };

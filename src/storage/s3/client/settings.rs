@@ -36,7 +36,6 @@ impl Bucket {
         match self.location().await {
             // The credentials were stale, which HEAD cannot say.
             Ok(()) if self.identity.dropped() != dropped => self.head_once().await,
-            Ok(()) => Err(head),
             Err(location) if matches!(location.cause, Cause::Answer(_)) && !location.is_undecided() => Err(CallError {
                 code: location.code,
                 message: location.message,
@@ -44,7 +43,7 @@ impl Bucket {
                 ..head
             }),
             Err(location) if location.cause == Cause::Identity => Err(location),
-            Err(_) => Err(head),
+            Ok(()) | Err(_) => Err(head),
         }
     }
 
