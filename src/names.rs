@@ -103,6 +103,8 @@ pub const VERSION_ANNOTATION: &str = "release.openshift.io/version";
 pub const OVERRIDES_ANNOTATION: &str = "imageregistry.operator.openshift.io/override-annotations";
 /// On the Config: where storage is about to be, or was, created by this operator.
 pub const STORAGE_INTENT_ANNOTATION: &str = "imageregistry.operator.openshift.io/storage-intent";
+/// On the Config: where a probe object may be that tried storage out, with what finds it again (JSON).
+pub const STORAGE_PROBE_ANNOTATION: &str = "imageregistry.operator.openshift.io/storage-probe";
 /// On the Config, set by an administrator: consent to own (and later delete) existing storage of that location ID.
 pub const ADOPT_STORAGE_ANNOTATION: &str = "imageregistry.operator.openshift.io/adopt-storage";
 /// Workload partitioning, on pod templates.

@@ -58,6 +58,21 @@ pub enum Removal {
     Failed(String),
 }
 
+/// Reason of `Degraded` while changed storage does not work for the registry.
+pub const PREFLIGHT_FAILED: &str = "StoragePreflightFailed";
+
+/// Storage that was changed and that the registry does not get yet: it is tried out first. Each is tried again, and names
+/// action, object and cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Preflight {
+    /// Too early to be judged.
+    Waiting(String),
+    /// Nobody knows: no answer.
+    Undecided(String),
+    /// It does not work.
+    Failed(String),
+}
+
 /// What a pass found.
 #[derive(Clone, Debug)]
 pub struct Findings<'a> {
@@ -73,6 +88,8 @@ pub struct Findings<'a> {
     pub problems: Vec<Rejection>,
     /// What the first Deployment waits for.
     pub waiting_for: Option<String>,
+    /// Storage that is not used yet.
+    pub preflight: Option<Preflight>,
     /// How far a removal is; also asked for by the deletion of the Config, whatever its state.
     pub removal: Removal,
     /// Conditions as stored.
@@ -169,8 +186,24 @@ impl Case<'_> {
         }
     }
 
+    /// What fails and may pass by itself: that is a matter of time.
+    fn lasting(&self) -> Option<&str> {
+        let undecided = match &self.findings.preflight {
+            Some(Preflight::Undecided(message)) => Some(message.as_str()),
+            _ => None,
+        };
+        self.transient().or(undecided)
+    }
+
+    /// Storage that is not used yet, and why.
+    fn preflight(&self) -> Option<&str> {
+        match self.findings.preflight.as_ref()? {
+            Preflight::Waiting(message) | Preflight::Undecided(message) | Preflight::Failed(message) => Some(message),
+        }
+    }
+
     fn failing_since(&self) -> Option<Timestamp> {
-        self.transient()
+        self.lasting()
             .map(|_| self.findings.failing_since.unwrap_or(self.findings.now))
             .filter(|_| !self.unmanaged())
     }
@@ -257,6 +290,13 @@ impl Case<'_> {
                 format!("Cannot apply the configuration, trying again: {message}"),
             );
         }
+        if let Some(message) = self.preflight() {
+            let message = match self.deployment {
+                Some(_) => format!("Storage is not used yet, the registry keeps what it has: {message}"),
+                None => format!("Storage is not used yet, {} waits for it: {message}", name()),
+            };
+            return verdict(Status::True, "StoragePreflight", message);
+        }
         let Some(deployment) = self.deployment else {
             return verdict(Status::True, "WaitingForDeployment", self.waiting());
         };
@@ -308,7 +348,14 @@ impl Case<'_> {
                 format!("Cannot remove the registry: {cause}"),
             );
         }
-        let sync_error = self.transient().filter(|_| over(self.failing_since())).map(|message| {
+        if let Some(Preflight::Failed(message)) = &self.findings.preflight {
+            let message = format!(
+                "Storage does not work for the registry and is not used: {message}. Grant what is missing, or correct \
+                 spec.storage or its credentials; it is tried again"
+            );
+            return verdict(Status::True, PREFLIGHT_FAILED, message);
+        }
+        let sync_error = self.lasting().filter(|_| over(self.failing_since())).map(|message| {
             let message = format!("Applying the configuration has failed for more than 5 minutes: {message}");
             verdict(Status::True, "SyncError", message)
         });
@@ -316,7 +363,8 @@ impl Case<'_> {
             return sync_error.unwrap_or_else(|| verdict(Status::False, "Removed", removed()));
         }
         if over(unavailable_since) {
-            let cause = self.transient().or(self.findings.waiting_for.as_deref());
+            let waiting_for = self.findings.waiting_for.as_deref();
+            let cause = self.transient().or(self.preflight()).or(waiting_for);
             let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
             return verdict(Status::True, "Unavailable", format!("{}{cause}", available.message));
         }

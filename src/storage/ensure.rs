@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::driver::{Driver, Ensured, Existence, Failure, Next, Record, Step, Target, Wait};
+use super::driver::{Driver, Ensured, Failure, Next, Record, Step, Target, Wait};
 use super::fault::{Class, Fault};
+use super::look::{keep, said_to_exist, take};
 use super::select::Selected;
 use super::state::{self, State};
-use super::{Outcome, STORAGE_EXISTS, block};
+use super::trial::{Tried, try_out};
+use super::{Cluster, Core, Hold, Outcome, STORAGE_EXISTS, block};
 use crate::api::{Config, Storage};
-use crate::config::facts::StorageFacts;
 use crate::config::notice::Notice;
 use crate::config::resolve::Reason;
 use crate::config::snapshot::Snapshot;
@@ -53,12 +54,18 @@ struct Pass<'a> {
 }
 
 /// One step.
-pub async fn ensure<D: Driver>(driver: &D, config: &Config, snapshot: &Snapshot, selected: &Selected) -> Outcome {
+pub async fn ensure<D: Driver>(
+    driver: &D,
+    config: &Config,
+    snapshot: &Snapshot,
+    selected: &Selected,
+    core: &Core<'_, impl Cluster>,
+) -> Outcome {
     let unchanged = || Outcome {
         own_conditions: D::CONDITIONS,
         ..Outcome::unchanged(config)
     };
-    let target = match driver.resolve(config, &selected.storage, snapshot) {
+    let mut target = match driver.resolve(config, &selected.storage, snapshot) {
         Ok(target) => target,
         Err(rejection) => {
             return Outcome {
@@ -80,6 +87,20 @@ pub async fn ensure<D: Driver>(driver: &D, config: &Config, snapshot: &Snapshot,
             ..unchanged()
         };
     }
+    match driver.ca_bundle(&selected.storage, snapshot) {
+        Ok(None) => {}
+        Ok(bundle) => target.facts.ca_bundle = bundle,
+        Err(fault) => {
+            return Outcome {
+                record,
+                hold: hold::<D>(pass.applied),
+                verdicts: vec![unknown(&fault.message)],
+                ca_fault: Some(fault.message.clone()),
+                fault: Some(fault),
+                ..unchanged()
+            };
+        }
+    }
     let intent = Intent::stored(config, target.location.as_deref());
     let intent = intent.filter(|_| pass.state != Some(State::Unmanaged));
     let step = Step {
@@ -93,64 +114,88 @@ pub async fn ensure<D: Driver>(driver: &D, config: &Config, snapshot: &Snapshot,
         intent: intent.as_ref(),
         consent: consents(config, target.location.as_deref()),
     };
-    match take(driver, &step, state_changed(&pass)).await {
-        Ok(Next::Done(ensured)) => done(driver, &step, &pass, ensured).await,
-        Ok(Next::Wait(Wait {
-            after,
-            message,
-            verdicts,
-        })) => {
-            let facts = facts_of_applied(driver, &step).await;
-            let notices = lost(&pass, &verdicts, D::NAME).into_iter().collect();
+    let (taken, again) = take(driver, core, &step, state_changed(&pass)).await;
+    let taken = taken.map(|next| refuse_creation(next, &pass, &step, D::NAME));
+    let mut outcome = match taken {
+        Ok(Taken::Done(ensured)) => done(driver, core, &step, &pass, *ensured).await,
+        Ok(Taken::Wait(wait)) => {
+            let notices = lost(&pass, &wait.verdicts, D::NAME).into_iter().collect();
             Outcome {
                 record,
-                verdicts,
-                facts,
+                verdicts: wait.verdicts,
                 notices,
-                wait: Some((after, message)),
-                ..unchanged()
+                wait: Some((wait.after, wait.message)),
+                ..unfinished(driver, &step).await
             }
         }
-        Ok(Next::Record(note)) if note.intent.is_some() && pass.state == Some(State::Unmanaged) => {
-            let fault = not_created(&block::describe(&selected.storage, D::NAME));
-            let facts = facts_of_applied(driver, &step).await;
+        Ok(Taken::Record(note)) => {
+            let wanted = note.storage.unwrap_or_else(|| selected.storage.clone());
             Outcome {
-                record,
+                record: block::patch(config.spec.storage.as_ref(), &wanted, note.intent.map(Value::String)),
                 verdicts: note.verdicts,
-                facts,
-                fault: Some(fault),
-                ..unchanged()
+                wait: Some((Duration::ZERO, note.message)),
+                ..unfinished(driver, &step).await
             }
         }
-        Ok(Next::Record(note)) => {
-            let facts = facts_of_applied(driver, &step).await;
-            let Record {
-                storage,
-                intent,
-                message,
-                verdicts,
-            } = *note;
-            let wanted = storage.unwrap_or_else(|| selected.storage.clone());
-            let record = block::patch(config.spec.storage.as_ref(), &wanted, intent.map(Value::String));
-            Outcome {
-                record,
-                verdicts,
-                facts,
-                wait: Some((Duration::ZERO, message)),
-                ..unchanged()
-            }
+        Ok(Taken::Refused(Failure { fault, verdicts })) | Err(Failure { fault, verdicts }) => Outcome {
+            record,
+            verdicts,
+            fault: Some(fault),
+            ..unfinished(driver, &step).await
+        },
+    };
+    outcome.again = outcome.again.into_iter().chain(again).min();
+    outcome
+}
+
+/// How a step ended, less what core does not allow.
+enum Taken {
+    Done(Box<Ensured>),
+    Wait(Wait),
+    Record(Box<Record>),
+    Refused(Failure),
+}
+
+fn refuse_creation(next: Next<Ensured>, pass: &Pass<'_>, step: &Step<'_>, backend: &str) -> Taken {
+    match next {
+        Next::Record(note) if note.intent.is_some() && pass.state == Some(State::Unmanaged) => {
+            Taken::Refused(Failure {
+                fault: not_created(&block::describe(step.storage, backend)),
+                verdicts: note.verdicts,
+            })
         }
-        Err(Failure { fault, verdicts }) => {
-            let facts = facts_of_applied(driver, &step).await;
-            Outcome {
-                record,
-                verdicts,
-                facts,
-                fault: Some(fault),
-                ..unchanged()
-            }
-        }
+        Next::Record(note) => Taken::Record(note),
+        Next::Wait(wait) => Taken::Wait(wait),
+        Next::Done(ensured) => Taken::Done(Box::new(ensured)),
     }
+}
+
+/// What goes out of a pass that did not get to the end. Where the registry runs on this very storage already, nothing about
+/// it changes while all else is applied.
+async fn unfinished<D: Driver>(driver: &D, step: &Step<'_>) -> Outcome {
+    let facts = if step.applied && !D::REMOTE {
+        driver.facts(step, step.target.facts.clone()).await.ok()
+    } else {
+        None
+    };
+    Outcome {
+        own_conditions: D::CONDITIONS,
+        hold: hold::<D>(step.applied),
+        facts,
+        ..Outcome::unchanged(step.config)
+    }
+}
+
+fn hold<D: Driver>(applied: bool) -> Hold {
+    match (D::REMOTE, applied) {
+        (false, _) => Hold::All,
+        (true, true) => Hold::Storage,
+        (true, false) => Hold::Deployment,
+    }
+}
+
+fn unknown(message: &str) -> Verdict {
+    Verdict::new(STORAGE_EXISTS, Status::Unknown, "Unknown Error Occurred", message)
 }
 
 fn look<'a, D: Driver>(config: &'a Config, snapshot: &Snapshot, selected: &'a Selected, target: &Target) -> Pass<'a> {
@@ -178,50 +223,6 @@ fn state_changed(pass: &Pass<'_>) -> bool {
     pass.state.is_some() && state::stored(pass.config).is_some_and(|stored| Some(stored) != pass.state)
 }
 
-/// Looks whether the storage is there, and lets the driver see to it where it is not, or not as the Config says.
-///
-/// Applied storage counts as finished only while the status says `StorageExists=True`. When it vanished, this is taken
-/// back before anything is created anew: what dies between creation and mark is then finished, not taken as it is.
-async fn take<D: Driver>(driver: &D, step: &Step<'_>, turned: bool) -> Result<Next<Ensured>, Failure> {
-    if step.applied && !turned {
-        let finished = said_to_exist(step.config);
-        match driver.exists(step).await? {
-            Existence::Present(verdicts, notices) if finished && !driver.unfinished(step) => {
-                let storage = step.storage.clone();
-                return Ok(Next::Done(Ensured {
-                    storage,
-                    applied: step.config.status.as_ref().map(|status| status.storage.clone()),
-                    blank_state: state::mirrored(step.config),
-                    verdicts,
-                    notices,
-                }));
-            }
-            Existence::Absent { reason, message } if finished => {
-                let verdicts = vec![Verdict::new(STORAGE_EXISTS, Status::False, reason, message.clone())];
-                return Ok(Next::Wait(Wait {
-                    after: Duration::ZERO,
-                    message,
-                    verdicts,
-                }));
-            }
-            Existence::Leaving(wait) => return Ok(Next::Wait(wait)),
-            Existence::Present(..) | Existence::Absent { .. } => {}
-        }
-    }
-    driver.ensure(step).await
-}
-
-fn said_to_exist(config: &Config) -> bool {
-    let conditions = config
-        .status
-        .as_ref()
-        .and_then(|s| s.conditions.as_deref())
-        .unwrap_or_default();
-    conditions
-        .iter()
-        .any(|c| c.type_ == STORAGE_EXISTS && c.status == Status::True.text())
-}
-
 /// Tells, once, that managed storage is not there any more.
 fn lost(pass: &Pass<'_>, verdicts: &[Verdict], backend: &str) -> Option<Notice> {
     let gone = verdicts
@@ -239,13 +240,19 @@ fn lost(pass: &Pass<'_>, verdicts: &[Verdict], backend: &str) -> Option<Notice> 
     })
 }
 
-async fn done<D: Driver>(driver: &D, step: &Step<'_>, pass: &Pass<'_>, ensured: Ensured) -> Outcome {
+async fn done<D: Driver>(
+    driver: &D,
+    core: &Core<'_, impl Cluster>,
+    step: &Step<'_>,
+    pass: &Pass<'_>,
+    ensured: Ensured,
+) -> Outcome {
     let Ensured {
         storage,
         applied,
         blank_state,
         verdicts,
-        mut notices,
+        notices,
     } = ensured;
     // A blank state of storage that is applied already, and that the driver did not just create, is what it was.
     let was = if step.applied {
@@ -264,64 +271,94 @@ async fn done<D: Driver>(driver: &D, step: &Step<'_>, pass: &Pass<'_>, ensured: 
     };
     let record = block::patch(pass.config.spec.storage.as_ref(), &wanted, None);
     let applied = block::only(applied.as_ref().unwrap_or(&wanted), D::NAME, state.text());
-    let facts = facts_of(driver, step, &applied).await;
     let mut outcome = Outcome {
-        record,
         verdicts,
+        notices,
         // The others are about settings, and none are applied to Unmanaged storage.
         own_conditions: match state {
             State::Managed => D::CONDITIONS,
             State::Unmanaged => &[STORAGE_EXISTS],
         },
+        hold: hold::<D>(step.applied),
         ..Outcome::unchanged(pass.config)
     };
-    match facts {
-        Ok(facts) => outcome.facts = Some(facts),
+    if D::REMOTE && record.is_some() {
+        // Name and state are stored before anything else is done with them; the next step goes by what was stored.
+        let ensured = Ensured {
+            storage: wanted,
+            applied: Some(applied.clone()),
+            blank_state,
+            verdicts: outcome.verdicts.clone(),
+            notices: Vec::new(),
+        };
+        keep(driver, core, step, ensured);
+        outcome.record = record;
+        outcome.wait = Some((
+            Duration::ZERO,
+            format!("{} is recorded in the spec", block::describe(&applied, D::NAME)),
+        ));
+        return outcome;
+    }
+    outcome.record = record;
+    // What the first pods get is what later ones get: the facts are those of the completed block.
+    let target = match completed(driver, step, &applied) {
+        Ok(target) => target,
+        Err(fault) => {
+            outcome.fault = Some(fault);
+            return outcome;
+        }
+    };
+    let step = &Step {
+        storage: &applied,
+        target: &target,
+        ..*step
+    };
+    let facts = match driver.facts(step, target.facts.clone()).await {
+        Ok(facts) => facts,
         Err(Failure { fault, verdicts }) => {
             // What was done is kept; the status follows when the registry can be told of it.
             outcome.verdicts.extend(verdicts);
             outcome.fault = Some(fault);
-            outcome.notices = notices;
+            return outcome;
+        }
+    };
+    if D::REMOTE {
+        let Tried {
+            passed,
+            record,
+            mut notices,
+            preflight,
+            again,
+            wait,
+        } = try_out(driver, core, step, &facts).await;
+        outcome.record = record;
+        outcome.notices.append(&mut notices);
+        outcome.preflight = preflight;
+        outcome.again = again;
+        outcome.wait = wait;
+        if !passed {
+            // The registry keeps the storage that it has, and so does the status.
+            outcome.hold = Hold::Storage;
             return outcome;
         }
     }
+    outcome.facts = Some(facts);
     if let Some(left) = &pass.left {
-        notices.push(moved(left, &block::describe(&wanted, D::NAME), state));
+        let notice = moved(left, &block::describe(&wanted, D::NAME), state);
+        outcome.notices.push(notice);
         outcome.reconfigured = true;
     }
-    outcome.notices = notices;
     outcome.storage_managed = state == State::Managed;
     outcome.status_storage = (!block::same(&pass.stored, &applied)).then_some(applied);
     outcome
 }
 
-/// Facts of storage that is there, with what the driver completed in its block: what the first pods get is what later ones
-/// get.
-async fn facts_of<D: Driver>(driver: &D, step: &Step<'_>, applied: &Storage) -> Result<StorageFacts, Failure> {
-    let target = driver
-        .resolve(step.config, applied, step.snapshot)
-        .map_err(Fault::from)?;
-    let step = Step {
-        storage: applied,
-        target: &target,
-        ..*step
-    };
-    // Done means usable, whatever stood in the snapshot.
-    let known = StorageFacts {
-        not_usable: None,
-        ..target.facts.clone()
-    };
-    driver.facts(&step, known).await
-}
-
-/// Facts for a pass that did not get to the end: only where the registry runs on this very storage already, so that
-/// nothing about it changes while all else is applied.
-async fn facts_of_applied<D: Driver>(driver: &D, step: &Step<'_>) -> Option<StorageFacts> {
-    if step.applied {
-        driver.facts(step, step.target.facts.clone()).await.ok()
-    } else {
-        None
-    }
+/// What the block means that the driver completed. It is usable, whatever stood in the snapshot.
+pub fn completed<D: Driver>(driver: &D, step: &Step<'_>, storage: &Storage) -> Result<Target, Fault> {
+    let mut target = driver.resolve(step.config, storage, step.snapshot)?;
+    target.facts.ca_bundle.clone_from(&step.target.facts.ca_bundle);
+    target.facts.not_usable = None;
+    Ok(target)
 }
 
 fn moved(from: &str, to: &str, state: State) -> Notice {

@@ -17,6 +17,7 @@ use crate::config::notice::Notice;
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
 use crate::status::conditions::Verdict;
+use crate::status::judge::Preflight;
 
 pub mod answers;
 mod block;
@@ -27,7 +28,9 @@ mod empty_dir;
 mod ensure;
 pub mod fault;
 pub mod http;
+mod look;
 pub mod preflight;
+mod probes;
 mod pvc;
 mod remove;
 pub mod s3;
@@ -35,11 +38,14 @@ mod select;
 mod state;
 #[cfg(test)]
 mod tests;
+mod trial;
 
+use answers::Answers;
 pub use claim::{bootstrap_claim, bootstrap_claim_class};
 use cloud::Cloud;
 use fault::Fault;
 use preflight::Pods;
+pub use probes::{Cleared, clear as clear_probes};
 
 /// Whether the storage exists; every backend has it.
 pub const STORAGE_EXISTS: &str = "StorageExists";
@@ -74,10 +80,34 @@ pub trait Cluster {
     async fn confirm(&self) -> Result<(), Fault>;
     /// A short-lived token of the registry's ServiceAccount, for this audience ([`preflight::AUDIENCE`]).
     async fn registry_token(&self, audience: &str) -> Result<Sensitive, Fault>;
+    /// Whether [`Self::confirm`] found another Config than this one: what failed for it says nothing.
+    fn is_stale(&self) -> bool {
+        false
+    }
     /// Creates a claim in the registry's namespace, after [`Self::confirm`].
     async fn create_claim(&self, claim: &Value) -> Result<Creation, Fault>;
     /// Deletes the claim if it still is the one with this uid, after [`Self::confirm`]; one that is gone already is a success.
     async fn delete_claim(&self, name: &str, uid: &str) -> Result<(), Fault>;
+}
+
+/// What does not go out of a pass in which the storage of the registry may not change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hold {
+    /// Nothing goes out.
+    #[default]
+    All,
+    /// The private Secret and the Deployment wait; all else goes out.
+    Deployment,
+    /// Everything that the running registry has of its storage stays as it is; all else goes out, the Deployment included.
+    /// Without a Deployment this is as [`Self::Deployment`].
+    Storage,
+}
+
+/// What core works with beside the driver.
+struct Core<'a, C> {
+    cluster: &'a C,
+    answers: &'a Answers,
+    pods: &'a Pods<'a>,
 }
 
 /// What a step of the storage found and wants. Default is "nothing to say, nothing to do".
@@ -96,9 +126,17 @@ pub struct Outcome {
     pub own_conditions: &'static [&'static str],
     /// What to tell in events.
     pub notices: Vec<Notice>,
-    /// What the registry needs. `None`: nothing about the storage of the running registry may change in this pass. May
-    /// stand beside a `fault`, when the storage in use is the one that the Config names.
+    /// What the registry needs. `None`: nothing about the storage of the running registry may change in this pass (see
+    /// `hold`). May stand beside a `fault`, when the storage in use is the one that the Config names.
     pub facts: Option<StorageFacts>,
+    /// What waits while there are no `facts`.
+    pub hold: Hold,
+    /// Storage that was changed and is not used yet.
+    pub preflight: Option<Preflight>,
+    /// Why the certificates of the storage's endpoint cannot be had; beside `fault`.
+    pub ca_fault: Option<String>,
+    /// When to come back at the latest, though nothing is waited for.
+    pub again: Option<Duration>,
     /// The storage moved to another place: counts in `storage_reconfigured_total`.
     pub reconfigured: bool,
     /// When to come back at the latest, and what is waited for. Zero: as soon as what this outcome wants stored is stored.
@@ -131,7 +169,11 @@ pub async fn ensure(
     cloud: &Cloud,
     pods: &Pods<'_>,
 ) -> Outcome {
-    let _ = (cloud, pods);
+    let core = &Core {
+        cluster,
+        answers: &cloud.answers,
+        pods,
+    };
     let selected = match select::select(config, snapshot) {
         Ok(selected) => selected,
         Err(fault) => {
@@ -142,8 +184,8 @@ pub async fn ensure(
         }
     };
     match selected.backend {
-        pvc::NAME => ensure::ensure(&pvc::Pvc { cluster }, config, snapshot, &selected).await,
-        empty_dir::NAME => ensure::ensure(&empty_dir::EmptyDir, config, snapshot, &selected).await,
+        pvc::NAME => ensure::ensure(&pvc::Pvc { cluster }, config, snapshot, &selected, core).await,
+        empty_dir::NAME => ensure::ensure(&empty_dir::EmptyDir, config, snapshot, &selected, core).await,
         other => Outcome {
             record: ensure::record_default(config, &selected),
             fault: Some(select::not_in_this_build(other)),
@@ -163,7 +205,11 @@ pub async fn remove(
     cloud: &Cloud,
     deleting_config: bool,
 ) -> Outcome {
-    let _ = cloud;
+    let core = &Core {
+        cluster,
+        answers: &cloud.answers,
+        pods: &Pods::none(),
+    };
     if !deleting_config && ManagementState::of(config) != ManagementState::Removed {
         // The user thought better of it: nothing more is deleted.
         return Outcome::unchanged(config);
@@ -171,7 +217,7 @@ pub async fn remove(
     let stored = config.status.as_ref().map(|s| s.storage.clone()).unwrap_or_default();
     match stored.backends().as_slice() {
         [] => remove::forget(config),
-        [pvc::NAME] => remove::remove(&pvc::Pvc { cluster }, config, snapshot, cluster, deleting_config).await,
+        [pvc::NAME] => remove::remove(&pvc::Pvc { cluster }, config, snapshot, core, deleting_config).await,
         [empty_dir::NAME] => Outcome {
             own_conditions: &[],
             ..remove::forget(config)
@@ -188,5 +234,23 @@ pub async fn remove(
                 ..Outcome::unchanged(config)
             }
         }
+    }
+}
+
+/// Deletes a probe object, with the driver of the storage that it is in.
+async fn clear_probe(
+    config: &Config,
+    snapshot: &Snapshot,
+    cluster: &impl Cluster,
+    _cloud: &Cloud,
+    left: &probes::Left,
+) -> Result<(), Fault> {
+    match left.storage.backends().as_slice() {
+        [pvc::NAME] => probes::clear_one(&pvc::Pvc { cluster }, config, snapshot, cluster, left).await,
+        [empty_dir::NAME] => probes::clear_one(&empty_dir::EmptyDir, config, snapshot, cluster, left).await,
+        others => Err(Fault::config(format!(
+            "this build of the operator has no driver for {}",
+            others.join(", ")
+        ))),
     }
 }

@@ -17,6 +17,17 @@ pub struct Pods<'a> {
     pub read_only: bool,
 }
 
+impl Pods<'_> {
+    /// For steps that do not lead to pods.
+    pub(super) fn none() -> Self {
+        Self {
+            differs: &|_| false,
+            via: Proxies::default(),
+            read_only: false,
+        }
+    }
+}
+
 /// How storage is tried out.
 #[derive(Clone, Copy, Debug)]
 pub struct Probe<'a> {

@@ -6,7 +6,7 @@ use super::driver::{Deleted, Failure, Mark, Removable, Step, Wait};
 use super::ensure::Intent;
 use super::fault::Fault;
 use super::state::{self, State};
-use super::{Cluster, Outcome, STORAGE_EXISTS, block};
+use super::{Cluster, Core, Outcome, STORAGE_EXISTS, block};
 use crate::api::{Config, Storage};
 use crate::config::notice::Notice;
 use crate::config::resolve::ManagementState;
@@ -63,7 +63,7 @@ pub async fn remove<D: Removable>(
     driver: &D,
     config: &Config,
     snapshot: &Snapshot,
-    cluster: &impl Cluster,
+    core: &Core<'_, impl Cluster>,
     deleting_config: bool,
 ) -> Outcome {
     let stored = config.status.as_ref().map(|s| s.storage.clone()).unwrap_or_default();
@@ -77,14 +77,20 @@ pub async fn remove<D: Removable>(
     let kept = block::describe(&stored, D::NAME);
     match gate(config, deleting_config) {
         Gate::Open => {}
-        Gate::Closed => return own(forget(config)),
+        Gate::Closed => return own(let_go(core, config, &location, D::EXISTS)),
         Gate::Raised => return own(keep(config, &raised(&kept), D::EXISTS)),
     }
-    let target = match driver.resolve(config, &stored, snapshot) {
-        Ok(target) => target,
-        Err(rejection) => {
+    let resolved = driver.resolve(config, &stored, snapshot).map_err(Fault::from);
+    let resolved = resolved.and_then(|target| Ok((driver.ca_bundle(&stored, snapshot)?, target)));
+    let target = match resolved {
+        Ok((None, target)) => target,
+        Ok((Some(bundle), mut target)) => {
+            target.facts.ca_bundle = Some(bundle);
+            target
+        }
+        Err(fault) => {
             return own(Outcome {
-                fault: Some(rejection.into()),
+                fault: Some(fault),
                 ..Outcome::unchanged(config)
             });
         }
@@ -102,50 +108,94 @@ pub async fn remove<D: Removable>(
         consent: false,
     };
     let ended = match driver.prove(&step).await {
-        Ok(Mark::Gone) => {
-            let record = if deleting_config {
-                None
-            } else {
-                record::<D>(config, snapshot, &location)
-            };
-            let storage_managed = deleting_config && Outcome::unchanged(config).storage_managed;
-            return own(Outcome {
-                record,
-                storage_managed,
-                verdicts: driver.removed(&location),
-                ..forget(config)
-            });
-        }
+        Ok(Mark::Gone) => return own(gone(driver, core, &step, deleting_config, &location)),
         Ok(Mark::NotOurs(why)) => {
-            return own(keep(
-                config,
-                &format!("{kept} was kept with its images: {why}"),
-                D::EXISTS,
-            ));
+            let deleted = core.answers.take_deleted(&location);
+            let deleted = deleted.map(|objects| format!("; {}", stopped(objects)));
+            let message = format!("{kept} was kept with its images: {why}{}", deleted.unwrap_or_default());
+            return own(keep(config, &message, D::EXISTS));
         }
-        Ok(Mark::Ours(pin)) => delete(driver, cluster, &step, &OwnershipProof { pin }).await,
+        Ok(Mark::Ours(pin)) => delete(driver, core.cluster, &step, &OwnershipProof { pin }).await,
         Err(failure) => Err(failure),
     };
     let unchanged = Outcome::unchanged(config);
     own(match ended {
-        Ok(Deleted {
-            objects: _,
-            wait: Wait {
+        Ok(Deleted { objects, wait }) => {
+            let Wait {
                 after,
-                message,
+                mut message,
+                mut verdicts,
+            } = wait;
+            if D::REMOTE {
+                let all = core.answers.count_deleted(&location, objects);
+                message = format!("{message}; {all} objects are deleted so far");
+                let told = verdicts.iter().any(|v| v.type_ == STORAGE_EXISTS);
+                let verdict = || Verdict::new(STORAGE_EXISTS, Status::True, D::EXISTS, format!("{kept}: {message}"));
+                verdicts.extend((!told).then(verdict));
+            }
+            Outcome {
                 verdicts,
-            },
-        }) => Outcome {
-            verdicts,
-            wait: Some((after, message)),
-            ..unchanged
-        },
+                wait: Some((after, message)),
+                ..unchanged
+            }
+        }
         Err(Failure { fault, verdicts }) => Outcome {
             verdicts,
             fault: Some(fault),
             ..unchanged
         },
     })
+}
+
+/// The end of a removal that deleted everything.
+fn gone<D: Removable>(
+    driver: &D,
+    core: &Core<'_, impl Cluster>,
+    step: &Step<'_>,
+    deleting_config: bool,
+    location: &str,
+) -> Outcome {
+    core.answers.forget();
+    core.answers.take_deleted(location);
+    let record = if deleting_config {
+        None
+    } else {
+        record::<D>(step.config, step.snapshot, location)
+    };
+    let storage_managed = deleting_config && Outcome::unchanged(step.config).storage_managed;
+    Outcome {
+        record,
+        storage_managed,
+        verdicts: driver.removed(location),
+        ..forget(step.config)
+    }
+}
+
+/// Ends a removal of storage that is not ours to delete; where some of it went before it was taken back, says so.
+fn let_go(core: &Core<'_, impl Cluster>, config: &Config, location: &str, reason: &str) -> Outcome {
+    let Some(objects) = core.answers.take_deleted(location) else {
+        return forget(config);
+    };
+    let verdict = Verdict::new(STORAGE_EXISTS, Status::True, reason, stopped(objects));
+    Outcome {
+        verdicts: vec![verdict],
+        notices: vec![stopped_notice(location, objects)],
+        ..forget(config)
+    }
+}
+
+/// What is said of storage of which a part went before its removal was taken back.
+pub fn stopped(objects: u64) -> String {
+    format!("Its removal was stopped after {objects} objects were deleted, the rest was kept.")
+}
+
+/// The same, for an event.
+pub fn stopped_notice(location: &str, objects: u64) -> Notice {
+    Notice {
+        warning: true,
+        reason: "RemovalStopped",
+        note: format!("storage {location}: {}", stopped(objects)),
+    }
 }
 
 /// One bounded step, if this process still leads and the Config is the newest. What is in the cluster itself is deleted by

@@ -34,11 +34,6 @@ impl<'a> OnBehalf<'a> {
             state: Cell::new(State::Unread),
         }
     }
-
-    /// Whether the Config has changed, and a write was therefore not done.
-    pub(super) fn is_stale(&self) -> bool {
-        self.state.get() == State::Stale
-    }
 }
 
 fn transient(error: &WriteError) -> Fault {
@@ -77,6 +72,10 @@ impl Cluster for OnBehalf<'_> {
                 _ => Fault::transient(message),
             }
         })
+    }
+
+    fn is_stale(&self) -> bool {
+        self.state.get() == State::Stale
     }
 
     async fn create_claim(&self, claim: &Value) -> Result<Creation, Fault> {

@@ -17,10 +17,10 @@ use crate::names;
 use crate::observe::Controller;
 use crate::plan::{self, Inputs, Plan, certificates, settle};
 use crate::status::judge::Failing;
-use crate::storage;
 use crate::storage::fault::{Class, Fault};
 use crate::storage::http::Proxies;
 use crate::storage::preflight::{self, Pods};
+use crate::storage::{self, Cluster as _};
 
 impl Registry {
     pub(super) async fn manage(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {

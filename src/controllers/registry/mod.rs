@@ -22,7 +22,7 @@ use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::observe::Controller;
-use crate::status::judge::Failing;
+use crate::status::judge::{Failing, Preflight};
 
 /// Passes in a row that a changed Config may start over before the loop rests.
 const RESTARTS: u32 = 5;
@@ -136,7 +136,7 @@ impl Registry {
         let deleting = config.metadata.deletion_timestamp.is_some();
         match ManagementState::of(&config) {
             _ if deleting => self.finalize(config, snapshot).await,
-            ManagementState::Managed => self.manage(config, snapshot).await,
+            ManagementState::Managed => Box::pin(self.manage(config, snapshot)).await,
             ManagementState::Removed => self.remove(config, snapshot).await,
             ManagementState::Unmanaged => self.leave_alone(config, snapshot).await,
         }
@@ -210,9 +210,9 @@ impl Registry {
         self.context.set_log_level(level);
     }
 
-    fn fail(&mut self, failing: Option<&Failing>, now: Timestamp) {
-        match failing {
-            Some(Failing::Transient { .. }) => {
+    fn fail(&mut self, outcome: &report::Outcome, now: Timestamp) {
+        match (&outcome.failing, &outcome.preflight) {
+            (Some(Failing::Transient { .. }), _) | (None, Some(Preflight::Undecided(_))) => {
                 self.failing_since.get_or_insert(now);
             }
             _ => self.failing_since = None,

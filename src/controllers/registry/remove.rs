@@ -15,7 +15,7 @@ use crate::names;
 use crate::observe::Controller;
 use crate::plan::removal;
 use crate::status::judge::Removal;
-use crate::storage;
+use crate::storage::{self, Cluster as _};
 
 /// How long a removal that waits for pods rests at most before it looks again; a pod that goes triggers a pass anyway.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);

@@ -16,7 +16,7 @@ use crate::observe::Controller;
 use crate::status::conditions::{Status, Verdict};
 use crate::status::config_status::{self, Next};
 use crate::status::deployment::Deployment;
-use crate::status::judge::{Failing, Findings, Removal, judge};
+use crate::status::judge::{Failing, Findings, Preflight, Removal, judge};
 use crate::storage::STORAGE_CONDITIONS;
 
 /// How long the platform may take to look at a Deployment before it counts as a rollout.
@@ -29,6 +29,7 @@ pub(super) struct Outcome {
     pub(super) failing: Option<Failing>,
     pub(super) problems: Vec<Rejection>,
     pub(super) waiting_for: Option<String>,
+    pub(super) preflight: Option<Preflight>,
     pub(super) removal: Removal,
     /// New `status.storage`; `None` leaves it.
     pub(super) storage: Option<Storage>,
@@ -47,7 +48,7 @@ impl Registry {
     pub(super) async fn report(&mut self, snapshot: &Snapshot, outcome: Outcome) -> Result<Ended, Interrupted> {
         let failed =
             matches!(outcome.failing, Some(Failing::Transient { .. })) || matches!(outcome.removal, Removal::Failed(_));
-        self.fail(outcome.failing.as_ref(), snapshot.now);
+        self.fail(&outcome, snapshot.now);
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
         let Some(config) = snapshot.objects.find(&reference).cloned() else {
             return Err(Interrupted::Stale);
@@ -66,6 +67,7 @@ impl Registry {
             failing: outcome.failing,
             problems: outcome.problems,
             waiting_for: outcome.waiting_for,
+            preflight: outcome.preflight,
             removal: outcome.removal,
             stored: &conditions,
             failing_since: self.failing_since,

@@ -20,6 +20,7 @@ fn findings<'a>() -> Findings<'a> {
         failing: None,
         problems: Vec::new(),
         waiting_for: None,
+        preflight: None,
         removal: Removal::NotAsked,
         stored: &[],
         failing_since: None,

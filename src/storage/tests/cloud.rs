@@ -2,67 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Outcome, ensure, remove, select};
-use super::fake::{CHOSEN, Cloud};
-use super::{World, rejected, warnings};
+use super::super::Hold;
+use super::fake::CHOSEN;
+use super::site::Site;
+use super::{rejected, warnings};
 use crate::config::resolve::Reason;
 use crate::names;
-
-struct Site {
-    world: World,
-    cloud: Cloud,
-}
-
-impl Site {
-    fn new(storage: Value) -> Self {
-        Self {
-            world: World::with_storage(storage),
-            cloud: Cloud::default(),
-        }
-    }
-
-    async fn step(&self) -> Outcome {
-        let config = self.world.config();
-        if config.spec.management_state.as_deref() == Some("Removed") {
-            return remove::remove(&self.cloud, &config, &self.world.snapshot, &self.world, false).await;
-        }
-        let selected = select::select(&config, &self.world.snapshot).unwrap();
-        ensure::ensure(&self.cloud, &config, &self.world.snapshot, &selected).await
-    }
-
-    async fn pass(&mut self) -> Outcome {
-        let outcome = self.step().await;
-        self.world.store_record(&outcome);
-        self.world.store_status(&outcome);
-        outcome
-    }
-
-    async fn settle(&mut self) -> Outcome {
-        for _ in 0..12 {
-            let before = (self.world.config.clone(), self.calls());
-            let outcome = self.pass().await;
-            if (self.world.config.clone(), self.calls()) == before && outcome.wait.is_none() {
-                return outcome;
-            }
-        }
-        panic!("does not settle: {:#}", self.world.config);
-    }
-
-    fn calls(&self) -> Vec<String> {
-        self.cloud.calls.borrow().clone()
-    }
-
-    fn note(&self) -> Option<&str> {
-        self.world.config["metadata"]["annotations"][names::STORAGE_INTENT_ANNOTATION].as_str()
-    }
-
-    async fn applied(storage: Value) -> Self {
-        let mut site = Self::new(storage);
-        site.settle().await;
-        site.cloud.calls.borrow_mut().clear();
-        site
-    }
-}
 
 // storage-core 12, 16, 21
 #[tokio::test]
@@ -100,6 +45,7 @@ async fn a_death_between_any_two_steps_ends_with_one_owned_and_marked_bucket() {
                     site.world.store_record(&outcome);
                 }
                 site.cloud.fuse.set(None);
+                site.restart();
                 site.settle().await;
                 let at = format!("{passes} passes, {fuse} calls, record stored: {record_stored}");
                 assert_eq!(site.calls().iter().filter(|c| *c == "create").count(), 1, "{at}");
@@ -153,6 +99,7 @@ async fn consent_by_location_marks_a_users_bucket_unless_it_is_another_clusters(
     };
     let mut site = consented(None, "/brought");
     assert_eq!(warnings(&site.pass().await).len(), 1);
+    site.settle().await;
     site.world.edit(json!({"managementState": "Removed"}));
     site.settle().await;
     assert!(site.cloud.bucket("brought").is_none());
@@ -203,7 +150,7 @@ async fn another_endpoint_is_other_storage() {
     site.cloud.with_images(CHOSEN, 3);
     site.world
         .edit(json!({"storage": {"s3": {"regionEndpoint": "https://elsewhere.example"}}}));
-    let outcome = site.pass().await;
+    let outcome = site.whole().await;
     assert!(outcome.reconfigured && outcome.notices.iter().any(|n| n.reason == "StorageReconfigured"));
     assert_eq!(site.world.state(), Some("Unmanaged"));
 }
@@ -245,6 +192,47 @@ async fn deletion_stops_within_one_step_when_the_state_is_lowered() {
     assert_eq!(site.cloud.bucket(CHOSEN).unwrap().images, 3);
 }
 
+// storage-decisions 11, T8
+#[tokio::test]
+async fn a_removal_that_is_taken_back_stops_at_once_and_says_how_many_objects_went() {
+    for again in ["Managed", "Unmanaged", "newer"] {
+        let mut site = Site::applied(json!({"s3": {}})).await;
+        site.cloud.with_images(CHOSEN, 5);
+        site.world.edit(json!({"managementState": "Removed"}));
+        site.pass().await;
+        site.pass().await;
+        assert!(
+            site.world.message().contains("2 objects are deleted so far"),
+            "{}",
+            site.world.message()
+        );
+        match again {
+            // The controller does not know yet that it was taken back.
+            "newer" => site.world.stale.set(true),
+            "Managed" => site.world.edit(json!({"managementState": "Managed"})),
+            state => site.world.edit(json!({"storage": {"managementState": state}})),
+        }
+        let outcome = site.pass().await;
+        assert_eq!(
+            (site.calls().len(), site.cloud.bucket(CHOSEN).unwrap().images),
+            (2, 3),
+            "{again}"
+        );
+        if again == "newer" {
+            assert!(!outcome.done && outcome.fault.is_some());
+            continue;
+        }
+        assert!(warnings(&outcome)[0].contains("2 objects were deleted"), "{again}");
+        assert!(
+            site.world.message().contains("2 objects were deleted"),
+            "{}",
+            site.world.message()
+        );
+        let last = site.settle().await;
+        assert!(site.calls().len() == 2 && warnings(&last).is_empty(), "{again}");
+    }
+}
+
 // storage-core 40, storage-decisions 7
 #[tokio::test]
 async fn removal_empties_in_steps_and_forgets_name_state_and_record() {
@@ -281,14 +269,16 @@ async fn removal_takes_the_bucket_of_the_status_and_leaves_the_name_in_the_spec(
 #[tokio::test]
 async fn an_outage_changes_nothing_of_a_running_registry_and_creates_nothing() {
     let mut site = Site::applied(json!({"s3": {}})).await;
+    site.world.edit(json!({"logLevel": "Debug"}));
     site.cloud.down.set(true);
     let outcome = site.pass().await;
-    assert!(outcome.fault.is_some() && outcome.facts.is_some() && site.calls().is_empty());
+    assert!(outcome.fault.is_some() && Site::is_held(&outcome) && site.calls().is_empty());
     assert_eq!(site.world.exists(), "Unknown/Unknown Error Occurred");
     assert_eq!(site.world.status()["s3"]["bucket"], CHOSEN);
     // With another block than the applied one, the registry's storage waits.
     site.world.edit(json!({"storage": {"s3": {"bucket": "next"}}}));
-    assert!(site.pass().await.facts.is_none());
+    let outcome = site.pass().await;
+    assert!(outcome.facts.is_none() && outcome.hold == Hold::Deployment);
     assert_eq!(site.world.status()["s3"]["bucket"], CHOSEN);
 }
 
@@ -297,10 +287,12 @@ async fn an_outage_changes_nothing_of_a_running_registry_and_creates_nothing() {
 async fn a_bucket_that_vanished_is_created_again() {
     let mut site = Site::applied(json!({"s3": {}})).await;
     site.cloud.buckets.borrow_mut().clear();
+    site.world.edit(json!({"logLevel": "Debug"}));
     let outcome = site.pass().await;
-    assert!(warnings(&outcome)[0].contains("images") && outcome.facts.is_some());
+    assert!(warnings(&outcome)[0].contains("images") && Site::is_held(&outcome));
     // It dies right after the creation.
     site.step().await;
+    site.restart();
     site.settle().await;
     assert_eq!(site.calls(), ["create", "mark", "harden"]);
     assert_eq!(site.world.exists(), "True/Bucket Exists");

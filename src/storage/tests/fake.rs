@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::driver::{
-    Deleted, Driver, Ensured, Existence, Failure, Mark, Next, OwnershipProof, Record, Removable, State, Step, Target,
-    Wait,
+    Deleted, Driver, Ensured, Existence, Failure, Mark, Next, OwnershipProof, Probe, Probed, Record, Removable, State,
+    Step, Target, Trial, Wait,
 };
 use super::super::fault::Fault;
 use crate::api::{Config, Sensitive, Storage};
@@ -27,6 +27,8 @@ pub struct Bucket {
     pub images: u32,
     pub hardened: bool,
     pub ready_in: u32,
+    /// Keys of probe objects.
+    pub probes: Vec<String>,
 }
 
 /// The cloud and its driver in one. It lives in the `s3` block of the API.
@@ -43,6 +45,20 @@ pub struct Cloud {
     pub marks_denied: Cell<bool>,
     /// The second identity cannot be had.
     pub keys_down: Cell<bool>,
+    /// Settings of buckets cannot be changed now.
+    pub hardening_down: Cell<bool>,
+    /// Reading calls so far.
+    pub looks: Cell<u32>,
+    /// Credentials, as a Secret of the cluster would hold them.
+    pub credentials: RefCell<String>,
+    /// CA of the endpoint, or why it cannot be had.
+    pub ca: RefCell<Option<Result<String, String>>>,
+    /// What the registry may not do.
+    pub denied: RefCell<Option<Trial>>,
+    /// The process dies between PUT and DELETE of a probe.
+    pub dies_in_probe: Cell<bool>,
+    /// Probes: as whom, and over which proxy.
+    pub probed: RefCell<Vec<String>>,
 }
 
 const CLUSTER: &str = "blue-x7k2p";
@@ -60,6 +76,7 @@ impl Cloud {
     }
 
     fn look(&self, name: &str) -> Result<Option<Bucket>, Failure> {
+        self.looks.set(self.looks.get() + 1);
         if self.down.get() {
             let verdict = Verdict::new("StorageExists", Status::Unknown, "Unknown Error Occurred", "503");
             return Err(Failure {
@@ -112,16 +129,29 @@ impl Cloud {
             }
         }
         let blank_state = if adopted { State::Managed } else { State::Unmanaged };
-        if step.state.unwrap_or(blank_state) == State::Managed && !found.hardened {
+        if step.state.unwrap_or(blank_state) == State::Managed && !found.hardened && !self.hardening_down.get() {
             self.change("harden")?;
             self.with(name, |b| b.hardened = true);
         }
-        let verdict = Verdict::new("StorageExists", Status::True, "Bucket Exists", format!("bucket {name}"));
+        let mut verdicts = vec![Verdict::new(
+            "StorageExists",
+            Status::True,
+            "Bucket Exists",
+            format!("bucket {name}"),
+        )];
+        if step.state.unwrap_or(blank_state) == State::Managed {
+            let hardened = if self.bucket(name).is_some_and(|b| b.hardened) {
+                Status::True
+            } else {
+                Status::False
+            };
+            verdicts.push(Verdict::new("StorageTagged", hardened, "Tagging", ""));
+        }
         Ok(Next::Done(Ensured {
             storage: step.storage.clone(),
             applied: None,
             blank_state,
-            verdicts: vec![verdict],
+            verdicts,
             notices,
         }))
     }
@@ -143,8 +173,18 @@ impl Driver for Cloud {
     }
 
     fn resolve(&self, _config: &Config, storage: &Storage, snapshot: &Snapshot) -> Result<Target, Rejection> {
+        let bucket = EnvVar {
+            name: "REGISTRY_STORAGE_S3_BUCKET",
+            value: EnvValue::Text(name(storage).unwrap_or(CHOSEN).to_owned()),
+        };
         let facts = StorageFacts {
             backend: Self::NAME,
+            env: vec![bucket],
+            files: [(
+                "credentials".to_owned(),
+                Sensitive::new(self.credentials.borrow().clone()),
+            )]
+            .into(),
             ..StorageFacts::default()
         };
         Ok(Target {
@@ -152,6 +192,19 @@ impl Driver for Cloud {
             named: name(storage).is_some(),
             facts,
         })
+    }
+
+    fn ca_bundle(&self, _storage: &Storage, _snapshot: &Snapshot) -> Result<Option<String>, Fault> {
+        let ca = self.ca.borrow().clone();
+        ca.transpose().map_err(Fault::config)
+    }
+
+    fn unfinished(&self, step: &Step<'_>) -> bool {
+        let conditions = step.config.status.as_ref().and_then(|s| s.conditions.clone());
+        conditions
+            .unwrap_or_default()
+            .iter()
+            .any(|c| c.type_ == "StorageTagged" && c.status != "True")
     }
 
     async fn exists(&self, step: &Step<'_>) -> Result<Existence, Failure> {
@@ -223,10 +276,48 @@ impl Driver for Cloud {
             name: "REGISTRY_STORAGE_S3_ACCESSKEY",
             value: EnvValue::Secret(Sensitive::new("second")),
         };
-        Ok(StorageFacts {
-            env: vec![key],
-            ..known
-        })
+        let mut facts = known;
+        facts.env.insert(0, key);
+        Ok(facts)
+    }
+
+    async fn probe(&self, step: &Step<'_>, probe: &Probe<'_>) -> Probed {
+        let name = name(step.storage).unwrap_or_default();
+        let identity = match &probe.facts.env[0].value {
+            EnvValue::Secret(key) => key.expose().to_owned(),
+            other => format!("{other:?}"),
+        };
+        let proxy = probe.via.https.as_ref().map_or("", |p| p.expose()).to_owned();
+        self.probed.borrow_mut().push(format!("{name} as {identity}{proxy}"));
+        if self.down.get() {
+            return Trial::Undecided("503".to_owned()).into();
+        }
+        if let Some(denied) = self.denied.borrow().clone() {
+            return denied.into();
+        }
+        if probe.read_only {
+            return Trial::Passed.into();
+        }
+        self.with(name, |b| b.probes.push(probe.key.to_owned()));
+        if self.dies_in_probe.get() {
+            return Probed {
+                left: true,
+                ..Trial::Undecided("killed".to_owned()).into()
+            };
+        }
+        self.with(name, |b| b.probes.clear());
+        Trial::Passed.into()
+    }
+
+    async fn clear_probe(&self, step: &Step<'_>, key: &str) -> Result<(), Failure> {
+        let name = name(step.storage).unwrap_or_default();
+        if self.down.get() {
+            return Err(Fault::transient("503").into());
+        }
+        if let Some(bucket) = self.buckets.borrow_mut().get_mut(name) {
+            bucket.probes.retain(|probe| probe != key);
+        }
+        Ok(())
     }
 }
 

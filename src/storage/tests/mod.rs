@@ -2,7 +2,7 @@
 
 #![allow(clippy::needless_pass_by_value)] // `json!` at each call reads better without `&`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,10 +22,13 @@ use crate::status::conditions;
 
 mod cloud;
 mod empty_dir;
+mod existence;
 mod fake;
 mod flow;
+mod preflight;
 mod pvc;
 mod pvc_removal;
+mod site;
 
 /// How the API server answers a create.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,15 +46,24 @@ struct World {
     server: Server,
     calls: RefCell<Vec<String>>,
     appeared: RefCell<Vec<Value>>,
+    /// The Config is not the newest any more.
+    stale: Cell<bool>,
 }
 
 impl Cluster for World {
     async fn confirm(&self) -> Result<(), Fault> {
+        if self.stale.get() {
+            return Err(Fault::transient("the Config was changed"));
+        }
         Ok(())
     }
 
     async fn registry_token(&self, audience: &str) -> Result<Sensitive, Fault> {
         Ok(Sensitive::new(format!("token for {audience}")))
+    }
+
+    fn is_stale(&self) -> bool {
+        self.stale.get()
     }
 
     async fn create_claim(&self, claim: &Value) -> Result<Creation, Fault> {
@@ -105,6 +117,7 @@ impl World {
             server: Server::Works,
             calls: RefCell::default(),
             appeared: RefCell::default(),
+            stale: Cell::default(),
         }
     }
 
@@ -172,7 +185,16 @@ impl World {
 
     fn store_record(&mut self, outcome: &Outcome) {
         if let Some(record) = &outcome.record {
-            merge(&mut self.config, record);
+            self.merge(record);
+        }
+    }
+
+    /// A patch of the Config; like the API server, it counts changes of the spec.
+    fn merge(&mut self, patch: &Value) {
+        let before = self.config["spec"].clone();
+        merge(&mut self.config, patch);
+        if self.config["spec"] != before {
+            self.config["metadata"]["generation"] = json!(self.config["metadata"]["generation"].as_i64().unwrap() + 1);
         }
     }
 

@@ -17,8 +17,9 @@
 //! Where things are: `programs` finds or builds the binaries; `slot` hands out addresses and ports; `process` starts
 //! and stops; `control_plane`, `simulated`, `node` and `network` are the parts of a cluster; `platform` and `apply` fill
 //! it; `image` packs what runs on real nodes, `install` runs the operator there, `inside` is a person's shell on a node;
-//! `standin` plays the platform's controllers, started by `companion`; `stores` are storage servers for tests; `bench` measures the operator; `teardown` removes a cluster, also a dead one;
-//! `cluster` puts it all together.
+//! `standin` plays the platform's controllers, started by `companion`; `stores` are storage servers for tests, `operand`
+//! is the registry as a process; `bench` measures the operator; `teardown` removes a cluster, also a dead one; `cluster`
+//! puts it all together.
 
 pub mod apply;
 pub mod audit;
@@ -28,6 +29,7 @@ pub mod hosts;
 pub mod image;
 pub mod inside;
 pub mod install;
+pub mod operand;
 pub mod programs;
 pub mod standin;
 pub mod stores;

@@ -66,7 +66,7 @@ pub fn check_real_nodes(name: &str) -> Result<()> {
 }
 
 /// A program in PATH, or where Debian keeps those of the administrator.
-fn find(program: &str) -> Option<std::path::PathBuf> {
+pub(crate) fn find(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
     directories

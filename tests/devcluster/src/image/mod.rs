@@ -11,12 +11,13 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::files;
 use anyhow::{Context as _, Result, bail};
 
 pub use preset::{OPERATOR_PROGRAM, operator_image, pause_image, registry_image, sample_image};
 
 /// The directories that a program is looked for in when it is named without one.
-const SEARCH_PATH: &str = "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
+pub(crate) const SEARCH_PATH: &str = "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
 
 /// The digest of an image's manifest, as `sha256:<64 hex>`: what registries and runtimes call the image by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -176,6 +177,27 @@ impl Image {
     /// Writes the image as a directory that `crane push DIRECTORY REFERENCE` takes. The directory is made if missing.
     pub fn write_layout(&self, directory: &Path) -> Result<Digest> {
         self.pack()?.write_directory(directory)
+    }
+
+    /// Writes its files below a directory of this machine, as they would be below `/`.
+    pub(crate) fn unpack(&self, root: &Path) -> Result<()> {
+        for (path, entry) in &self.entries {
+            let path = root.join(path);
+            files::create_dir(path.parent().unwrap_or(root))?;
+            match entry {
+                Entry::Directory(mode) => {
+                    files::create_dir(&path)?;
+                    files::set_mode(&path, *mode)?;
+                }
+                Entry::File(content, mode) => {
+                    files::write(&path, content.read()?)?;
+                    files::set_mode(&path, *mode)?;
+                }
+                Entry::Link(target) => std::os::unix::fs::symlink(target, &path)
+                    .with_context(|| format!("cannot make the link {}", path.display()))?,
+            }
+        }
+        Ok(())
     }
 
     fn entry(mut self, path: &str, entry: Entry) -> Self {

@@ -4,7 +4,7 @@ use super::port::Ports;
 use crate::process::{ProcessId, Processes};
 use crate::{files, layout::Layout, teardown, wait};
 use anyhow::Result;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -17,7 +17,7 @@ const START: Duration = Duration::from_mins(2);
 
 /// A server's directory, ports and process.
 #[derive(Debug)]
-pub(super) struct Home {
+pub(crate) struct Home {
     layout: Layout,
     processes: Processes,
     ports: Ports,
@@ -56,6 +56,11 @@ impl Home {
 
     pub fn ports(&self) -> &[u16] {
         self.ports.numbers()
+    }
+
+    /// The log of a process.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.layout.logs().join(format!("{name}.log"))
     }
 
     /// Starts a program with a clean environment, in the directory.

@@ -19,7 +19,7 @@
 mod asked;
 mod form;
 mod gate;
-mod home;
+pub(crate) mod home;
 mod moto;
 mod port;
 mod proxy;

@@ -1,6 +1,7 @@
 //! The storage servers that tests use: that they are what they say, and that what is put before them does what it is told.
 
 mod gate;
+mod operand;
 mod proxy;
 mod sts;
 

@@ -21,6 +21,8 @@ const (
 	minimumTLS      = "REGISTRY_HTTP_TLS_MINIMUMTLS"
 	cipherSuites    = "OPENSHIFT_REGISTRY_HTTP_TLS_CIPHERSUITES"
 	s3Credentials   = "REGISTRY_STORAGE_S3_CREDENTIALSCONFIGPATH"
+	s3Endpoint      = "REGISTRY_STORAGE_S3_REGIONENDPOINT"
+	s3PathStyle     = "REGISTRY_STORAGE_S3_FORCEPATHSTYLE"
 	azureAccountKey = "REGISTRY_STORAGE_AZURE_ACCOUNTKEY"
 	azureKind       = "REGISTRY_STORAGE_AZURE_CREDENTIALS_TYPE"
 	traces          = "OTEL_TRACES_EXPORTER"
@@ -105,6 +107,10 @@ func (p *plan) storage(env map[string]string) error {
 		p.unset = append(p.unset, s3Credentials)
 		p.set["AWS_SHARED_CREDENTIALS_FILE"] = strings.Trim(path, `"'`)
 		p.set["AWS_SDK_LOAD_CONFIG"] = "1"
+	}
+	if _, ok := env[s3PathStyle]; ok && env[s3Endpoint] == "" {
+		// The platform's driver asks for it at endpoints of one's own only: the public ones have the bucket in the host.
+		p.unset = append(p.unset, s3PathStyle)
 	}
 	switch env["REGISTRY_STORAGE"] {
 	case "":

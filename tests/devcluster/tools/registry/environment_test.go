@@ -58,6 +58,18 @@ func TestCredentialsReachTheDrivers(t *testing.T) {
 	}
 }
 
+func TestPathStyleIsForEndpointsOfOnesOwn(t *testing.T) {
+	style := s3PathStyle + "=true"
+	p, err := translate([]string{"REGISTRY_STORAGE=s3", style})
+	if err != nil || !slices.Contains(p.unset, s3PathStyle) {
+		t.Errorf("public endpoint: %v, %v", p.unset, err)
+	}
+	p, err = translate([]string{"REGISTRY_STORAGE=s3", style, s3Endpoint + "=https://s3.example.com"})
+	if err != nil || len(p.unset) != 0 {
+		t.Errorf("own endpoint: %v, %v", p.unset, err)
+	}
+}
+
 func TestAMissingOrUnknownDriverIsSaid(t *testing.T) {
 	for _, environ := range [][]string{nil, {"REGISTRY_STORAGE=swift"}} {
 		if _, err := translate(environ); err == nil {

@@ -1,0 +1,201 @@
+//! Acceptance of looking: how often storage is asked whether it is there.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::Hold;
+use super::fake::CHOSEN;
+use super::site::Site;
+use super::warnings;
+use crate::status::conditions::Status;
+
+// storage-decisions T18, storage-core 12
+#[tokio::test]
+async fn a_settled_registry_asks_nothing_and_an_edit_one_thing() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    for _ in 0..5 {
+        site.pass().await;
+    }
+    assert_eq!(site.looks(), 0, "resync");
+    site.restart();
+    let outcome = site.pass().await;
+    assert!(outcome.facts.is_some() && outcome.verdicts.is_empty() && outcome.record.is_none());
+    site.pass().await;
+    assert_eq!(site.looks(), 0, "a start whose status says True for this generation");
+    site.world.edit(json!({"replicas": 1, "logLevel": "Debug"}));
+    site.pass().await;
+    site.pass().await;
+    assert_eq!(site.looks(), 1, "a new generation");
+    site.restart();
+    site.world.edit(json!({"logLevel": "Trace"}));
+    site.pass().await;
+    assert_eq!(site.looks(), 1, "a start with an edit that nobody looked at");
+}
+
+// storage-decisions T18: credentials, CA
+#[tokio::test]
+async fn other_credentials_or_roots_ask_again() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    *site.cloud.credentials.borrow_mut() = "rotated".to_owned();
+    site.settle().await;
+    assert_eq!(site.looks(), 1);
+    *site.cloud.ca.borrow_mut() = Some(Ok("CA".to_owned()));
+    site.settle().await;
+    assert_eq!(site.looks(), 1);
+}
+
+// storage-decisions T18
+#[tokio::test]
+async fn a_deployment_that_turns_unavailable_asks_once_and_then_ever_more_slowly() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.tick = Duration::from_secs(10);
+    site.pass().await;
+    let mut asked = Vec::new();
+    for second in (10..1200).step_by(10) {
+        site.wait(site.tick);
+        site.serve(0);
+        let outcome = site.step().await;
+        assert!(outcome.facts.is_some() && outcome.again.is_some());
+        if site.looks() > 0 {
+            asked.push(second);
+        }
+    }
+    assert_eq!(asked, [10, 130, 370, 670, 970]);
+    site.serve(1);
+    site.step().await;
+    assert_eq!(site.looks(), 0, "it serves again");
+    site.serve(0);
+    site.step().await;
+    assert_eq!(site.looks(), 1, "it turned anew");
+}
+
+// storage-decisions T18: nobody wants it to serve
+#[tokio::test]
+async fn a_registry_without_replicas_asks_nothing() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.world.edit(json!({"replicas": 0}));
+    site.settle().await;
+    site.looks();
+    site.serve(0);
+    for _ in 0..3 {
+        site.wait(Duration::from_mins(6));
+        site.step().await;
+    }
+    assert_eq!(site.looks(), 0);
+}
+
+// storage-decisions T18, 21, storage-core 13: retried, but not by each event
+#[tokio::test]
+async fn an_outage_is_asked_about_with_backoff_and_all_else_goes_on() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.world.edit(json!({"logLevel": "Debug"}));
+    site.cloud.down.set(true);
+    site.tick = Duration::from_secs(1);
+    let mut asked = Vec::new();
+    for second in 0..300 {
+        let outcome = site.pass().await;
+        assert!(Site::is_held(&outcome) && outcome.fault.is_some() && outcome.again.is_some());
+        assert_eq!(site.world.exists(), "Unknown/Unknown Error Occurred");
+        if site.looks() > 0 {
+            asked.push(second);
+        }
+    }
+    assert_eq!(asked, [0, 1, 3, 7, 15, 31, 63, 127, 255]);
+    site.cloud.down.set(false);
+    site.wait(Duration::from_mins(5));
+    assert!(site.pass().await.facts.is_some());
+    assert_eq!(site.world.exists(), "True/Bucket Exists");
+    assert!(site.calls().is_empty() && site.probed().is_empty());
+}
+
+// storage-decisions T18: with another block the Deployment waits, too
+#[tokio::test]
+async fn an_outage_with_a_changed_block_holds_the_deployment() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.world.edit(json!({"storage": {"s3": {"bucket": "next"}}}));
+    site.cloud.down.set(true);
+    let outcome = site.pass().await;
+    assert!(outcome.facts.is_none() && outcome.hold == Hold::Deployment && outcome.status_storage.is_none());
+    assert_eq!(site.world.status()["s3"]["bucket"], CHOSEN);
+}
+
+// storage-decisions T18: a bucket that vanished is told of before it is made again
+#[tokio::test]
+async fn a_lost_bucket_shows_when_the_registry_fails_and_is_made_again_with_a_warning() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.pass().await;
+    site.cloud.buckets.borrow_mut().clear();
+    site.pass().await;
+    assert!(site.calls().is_empty(), "the registry serves: nobody looked");
+    site.serve(0);
+    let outcome = site.step().await;
+    assert!(warnings(&outcome)[0].contains("images"));
+    assert_eq!(outcome.verdicts[0].status, Status::False);
+    site.world.store_status(&outcome);
+    site.settle().await;
+    assert_eq!(site.calls(), ["create", "mark", "harden"]);
+}
+
+// storage-s3 35, storage-core 13: best effort steps
+#[tokio::test]
+async fn what_hardening_could_not_do_is_tried_again_once_a_resync() {
+    let mut site = Site::new(json!({"s3": {}}));
+    site.cloud.hardening_down.set(true);
+    site.settle().await;
+    assert_eq!(site.calls(), ["create", "mark"]);
+    site.cloud.hardening_down.set(false);
+    site.tick = Duration::from_mins(1);
+    site.restart();
+    site.cloud.hardening_down.set(true);
+    site.pass().await;
+    site.cloud.hardening_down.set(false);
+    for _ in 0..9 {
+        site.pass().await;
+        assert_eq!(site.calls().len(), 2);
+    }
+    site.pass().await;
+    assert_eq!(site.calls(), ["create", "mark", "harden"]);
+    site.looks();
+    for _ in 0..30 {
+        site.pass().await;
+    }
+    assert_eq!(site.looks(), 0, "all conditions are True");
+}
+
+// storage-s3 43: a map that is missing
+#[tokio::test]
+async fn a_ca_that_cannot_be_had_stops_before_anything_is_asked() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    *site.cloud.ca.borrow_mut() = Some(Err(
+        "ConfigMap openshift-config/blue-ca has no key ca-bundle.crt".to_owned()
+    ));
+    let outcome = site.pass().await;
+    assert!(Site::is_held(&outcome) && site.looks() == 0);
+    assert!(outcome.ca_fault.unwrap().contains("blue-ca") && outcome.fault.unwrap().message.contains("ca-bundle.crt"));
+    assert_eq!(site.world.exists(), "Unknown/Unknown Error Occurred");
+    *site.cloud.ca.borrow_mut() = None;
+    assert!(site.pass().await.ca_fault.is_none());
+}
+
+// storage-decisions 2: consent that comes later
+#[tokio::test]
+async fn consent_that_is_given_later_is_looked_at_once() {
+    let mut site = Site::new(json!({"s3": {"bucket": "brought"}, "managementState": "Managed"}));
+    site.cloud.put("brought", 2, None);
+    site.settle().await;
+    assert_eq!(site.calls(), ["harden"]);
+    site.world.config["metadata"]["annotations"] = json!({crate::names::ADOPT_STORAGE_ANNOTATION: "/brought"});
+    assert_eq!(warnings(&site.pass().await).len(), 1);
+    assert_eq!(site.calls(), ["harden", "mark"]);
+    site.looks();
+    site.settle().await;
+    assert_eq!(site.looks(), 0);
+    assert_eq!(
+        site.world.config["metadata"]["annotations"]
+            .as_object()
+            .map(serde_json::Map::len),
+        Some(1)
+    );
+    let _: &Value = site.world.storage();
+}
