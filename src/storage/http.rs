@@ -1,7 +1,8 @@
 //! HTTP to clouds: one client for each set of roots and way out, made when it is first needed, and kept.
 //!
 //! No variable of the environment counts here but `SSL_CERT_FILE` and `SSL_CERT_DIR`, which say where the system's roots
-//! are. Redirects are answers like others: nobody is led elsewhere with a signed request.
+//! are; where there are none, Mozilla's count. Redirects are answers like others: nobody is led elsewhere with a signed
+//! request.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -228,12 +229,18 @@ fn roots(trust: &Trust) -> Result<RootCertStore, Fault> {
         }
     }
     if trust.system {
-        let (usable, _) = store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if usable == 0 {
-            tracing::warn!("the system has no root certificates: set SSL_CERT_FILE to a bundle in PEM");
-        }
+        add_system(&mut store, rustls_native_certs::load_native_certs().certs);
     }
     Ok(store)
+}
+
+/// The operator's image has no files of roots; the platform's bundle is mounted and named by `SSL_CERT_FILE`, and where it
+/// is not there, Mozilla's roots count, which are part of the program.
+fn add_system(store: &mut RootCertStore, found: Vec<CertificateDer<'static>>) {
+    let (usable, _) = store.add_parsable_certificates(found);
+    if usable == 0 {
+        store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
 }
 
 struct Resolver(Names);

@@ -5,10 +5,11 @@ use std::fs;
 use std::process::Command;
 
 use devcluster::stores::{Authority, Reply};
+use image_registry_operator::runtime::telemetry::{Format, Telemetry};
 use image_registry_operator::storage::http::Trust;
 
 use crate::bench::{Access, Bench, answering, ok};
-use crate::identity::{caller, role, session};
+use crate::identity::{TOKEN, caller, role, session};
 
 const URL: &str = "S3_CLIENT_TEST_URL";
 const BUNDLE: &str = "S3_CLIENT_TEST_BUNDLE";
@@ -177,4 +178,42 @@ async fn a_system_without_roots_keeps_nobody_from_a_store_without_tls() {
     ];
     run("environment::plain_http_works_without_a_root", &variables);
     assert_eq!(gate.asked().len(), 1);
+}
+
+const SECRET: &str = "a-key-that-nobody-must-see";
+
+#[tokio::test]
+#[ignore = "run by another test, in an environment of its own"]
+async fn calls_with_every_log_line_there_is() {
+    let telemetry = Telemetry::init(Format::Text);
+    telemetry.set_level("TraceAll").unwrap();
+    let url = std::env::var(URL).unwrap();
+    let bench = Bench::new();
+    let mut access = Access::at(&url);
+    access.effective.sts_endpoint = Some(url);
+    let bucket = bench.bucket(&access);
+    bucket.head().await.unwrap();
+    bucket.put_tags(&[]).await.unwrap();
+    bucket.delete_bucket().await.unwrap_err();
+    bench.bucket(&role(access)).head().await.unwrap();
+}
+
+// storage-core 48
+#[tokio::test]
+async fn no_level_of_logs_shows_a_secret() {
+    let expiry = Bench::new().expiry(60);
+    let gate = answering(None, &[], move |asked| match asked.operation().as_str() {
+        "AssumeRoleWithWebIdentity" => session("ASIA1", &expiry),
+        "DeleteBucket" => Reply::error(403, "SignatureDoesNotMatch", SECRET),
+        _ => ok(),
+    });
+    let url = gate.url();
+    let said = run(
+        "environment::calls_with_every_log_line_there_is",
+        &[(URL, url.as_str())],
+    );
+    assert!(said.contains("aws_smithy_runtime"), "nothing was logged:\n{said}");
+    for secret in [SECRET, TOKEN, "secret-of-ASIA1", "session-of-ASIA1"] {
+        assert!(!said.contains(secret), "{secret} in\n{said}");
+    }
 }

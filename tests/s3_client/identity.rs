@@ -13,7 +13,7 @@ use image_registry_operator::storage::s3::identity::Token;
 use crate::bench::{Access, Bench, answering, ok};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/tinfra-registry";
-const TOKEN: &str = "header.payload.signature-of-a-token";
+pub const TOKEN: &str = "header.payload.signature-of-a-token";
 const TOKEN_FILE: &str = "/var/run/secrets/openshift/serviceaccount/token";
 
 impl Bench {

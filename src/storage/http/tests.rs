@@ -91,3 +91,19 @@ fn passwords_of_proxies_are_known_as_secrets() {
     assert_eq!(password("user:hunter2@proxy.example"), [Sensitive::new("hunter2")]);
     assert_eq!(password("http://proxy.example:3128"), []);
 }
+
+// deploy 33, deploy 34
+#[test]
+fn the_systems_roots_are_those_of_the_bundle_that_is_mounted_or_else_those_that_are_built_in() {
+    let mut store = RootCertStore::empty();
+    add_system(&mut store, Vec::new());
+    assert_eq!(store.len(), webpki_roots::TLS_SERVER_ROOTS.len());
+
+    let own = certificate("ca.example");
+    let mut store = RootCertStore::empty();
+    add_system(
+        &mut store,
+        vec![CertificateDer::from_pem_slice(own.as_bytes()).unwrap()],
+    );
+    assert_eq!(store.len(), 1);
+}
