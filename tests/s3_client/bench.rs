@@ -138,7 +138,7 @@ impl Access {
     pub fn with_profile(self, profile: Profile, token: Token) -> Self {
         Self {
             credentials: Credentials {
-                text: Sensitive::new(format!("{profile:?}")),
+                text: Sensitive::new(text(&profile)),
                 profile,
                 ..self.credentials
             },
@@ -176,6 +176,15 @@ impl Access {
             via: self.via.clone(),
             pin_owner: self.pin_owner,
         }
+    }
+}
+
+/// Stands for the text that a profile is from: another for another profile.
+fn text(profile: &Profile) -> String {
+    match profile {
+        Profile::Static { secret, .. } => format!("{profile:?} {}", secret.expose()),
+        Profile::AssumeRole { by, .. } => format!("{profile:?} {}", text(by)),
+        Profile::WebIdentity { .. } => format!("{profile:?}"),
     }
 }
 

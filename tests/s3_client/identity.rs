@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use devcluster::stores::{Asked, Authority, Fault, Gate, Moto, MotoOptions, Reply, When};
+use devcluster::stores::{Asked, Authority, Fault, Gate, Reply, When};
 use image_registry_operator::api::Sensitive;
 use image_registry_operator::storage::s3::credentials::Profile;
 use image_registry_operator::storage::s3::error::Cause;
@@ -435,28 +435,4 @@ async fn many_who_wait_for_credentials_cost_one_call() {
     let all = futures::future::join_all((0..8).map(|_| bucket.head())).await;
     assert!(all.iter().all(Result::is_ok));
     assert_eq!(sts_calls(&gate), 1);
-}
-
-#[tokio::test]
-async fn moto_issues_credentials_that_it_then_accepts() {
-    let moto = Moto::start(MotoOptions::default()).await.unwrap();
-    let bench = Bench::new();
-    let mut access = Access::at(&moto.url());
-    access.effective.sts_endpoint = Some(moto.url());
-    let bucket = bench.bucket(&role(access.clone()));
-    bucket.create().await.unwrap();
-    let assumed = Profile::AssumeRole {
-        role: ROLE.to_owned(),
-        by: Box::new(Profile::Static {
-            id: moto.admin().id.clone(),
-            secret: Sensitive::new(&moto.admin().secret),
-            session: None,
-        }),
-        external_id: None,
-        seconds: None,
-        session_name: None,
-    };
-    let bucket = bench.bucket(&access.with_profile(assumed, Token::File(PathBuf::new())));
-    bucket.head().await.unwrap();
-    bucket.delete_bucket().await.unwrap();
 }

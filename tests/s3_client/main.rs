@@ -11,3 +11,4 @@ mod failures;
 mod headers;
 mod identity;
 mod network;
+mod sts;
