@@ -184,8 +184,19 @@ pub async fn ensure(
         }
     };
     match selected.backend {
-        pvc::NAME => ensure::ensure(&pvc::Pvc { cluster }, config, snapshot, &selected, core).await,
-        empty_dir::NAME => ensure::ensure(&empty_dir::EmptyDir, config, snapshot, &selected, core).await,
+        // Boxed: each is large, and callers keep one future for all.
+        pvc::NAME => Box::pin(ensure::ensure(&pvc::Pvc { cluster }, config, snapshot, &selected, core)).await,
+        empty_dir::NAME => Box::pin(ensure::ensure(&empty_dir::EmptyDir, config, snapshot, &selected, core)).await,
+        s3::NAME => {
+            Box::pin(ensure::ensure(
+                &s3::S3 { cloud, cluster },
+                config,
+                snapshot,
+                &selected,
+                core,
+            ))
+            .await
+        }
         other => Outcome {
             record: ensure::record_default(config, &selected),
             fault: Some(select::not_in_this_build(other)),
@@ -218,6 +229,10 @@ pub async fn remove(
     match stored.backends().as_slice() {
         [] => remove::forget(config),
         [pvc::NAME] => remove::remove(&pvc::Pvc { cluster }, config, snapshot, core, deleting_config).await,
+        [s3::NAME] => {
+            let driver = s3::S3 { cloud, cluster };
+            Box::pin(remove::remove(&driver, config, snapshot, core, deleting_config)).await
+        }
         [empty_dir::NAME] => Outcome {
             own_conditions: &[],
             ..remove::forget(config)
@@ -242,12 +257,16 @@ async fn clear_probe(
     config: &Config,
     snapshot: &Snapshot,
     cluster: &impl Cluster,
-    _cloud: &Cloud,
+    cloud: &Cloud,
     left: &probes::Left,
 ) -> Result<(), Fault> {
     match left.storage.backends().as_slice() {
         [pvc::NAME] => probes::clear_one(&pvc::Pvc { cluster }, config, snapshot, cluster, left).await,
         [empty_dir::NAME] => probes::clear_one(&empty_dir::EmptyDir, config, snapshot, cluster, left).await,
+        [s3::NAME] => {
+            let driver = s3::S3 { cloud, cluster };
+            Box::pin(probes::clear_one(&driver, config, snapshot, cluster, left)).await
+        }
         others => Err(Fault::config(format!(
             "this build of the operator has no driver for {}",
             others.join(", ")

@@ -3,6 +3,7 @@
 use crate::api::Sensitive;
 use crate::config::facts::StorageFacts;
 use crate::config::notice::Notice;
+use crate::config::snapshot::Snapshot;
 
 use super::http::Proxies;
 
@@ -84,6 +85,11 @@ pub struct Denial {
 
 /// Audience of the tokens that the registry's pods get.
 pub const AUDIENCE: &str = "openshift";
+
+/// Key of probe objects: beside the registry's own, and not among its repositories and blobs.
+pub fn key(snapshot: &Snapshot) -> String {
+    format!("docker/registry/v2/_preflight/{}", snapshot.namespace_uid())
+}
 
 /// A probe that was not asked for: backends that cost nothing to look at need none.
 impl From<Trial> for Probed {

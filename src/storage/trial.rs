@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::answers::{self, Fingerprint};
 use super::driver::{Denial, Driver, Probe, Step, Trial};
-use super::{Cluster, Core, probes};
+use super::{Cluster, Core, preflight, probes};
 use crate::api::{Config, Kind};
 use crate::config::facts::StorageFacts;
 use crate::config::notice::Notice;
@@ -16,8 +16,6 @@ use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::status::judge::{PREFLIGHT_FAILED, Preflight};
 
-/// Below the registry's root directory, beside what it keeps there itself.
-const FOLDER: &str = "docker/registry/v2/_preflight";
 /// How long a key that was just made may be refused: services take seconds to minutes to know it everywhere.
 const FRESH: SignedDuration = SignedDuration::from_mins(2);
 
@@ -82,7 +80,7 @@ pub async fn try_out<D: Driver>(
             "storage is tried out when {missing} is there"
         )));
     }
-    let key = format!("{FOLDER}/{uid}");
+    let key = preflight::key(step.snapshot);
     if !core.pods.read_only
         && let Some(record) = probes::with(step.config, location, step.storage, D::NAME, &key, now)
     {

@@ -23,7 +23,9 @@ fn ip(arguments: &[&str]) -> Result<String> {
 pub(crate) fn create(slot: Slot) -> Result<()> {
     let bridge = slot.bridge();
     ip(&["link", "add", &bridge, "type", "bridge"])?;
-    ip(&["addr", "add", &format!("{}/24", slot.host()), "dev", &bridge])?;
+    for address in [slot.host(), slot.cloud()] {
+        ip(&["addr", "add", &format!("{address}/24"), "dev", &bridge])?;
+    }
     ip(&["link", "set", &bridge, "up"])?;
     let mut route = vec!["route", "replace"];
     route.extend(UNREACHABLE);

@@ -270,8 +270,9 @@ fn start_kubelet(start: &Start<'_>, node: &NodeRecord) -> Result<()> {
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
         "evictionHard": { "nodefs.available": "0%", "imagefs.available": "0%", "nodefs.inodesFree": "0%" },
-        // There is no cluster DNS. An address where nobody answers, at once, spares pods the kubelet's warning event.
-        "clusterDNS": ["127.0.0.1"],
+        // There is no cluster DNS. Nobody answers here, at once, unless a test has a cloud for its pods; an address at all
+        // spares them the kubelet's warning event.
+        "clusterDNS": [start.record.slot.cloud().to_string()],
         "clusterDomain": "cluster.local",
         "resolvConf": directory.join("resolv.conf"),
         "podLogsDir": directory.join("podlogs"),

@@ -56,6 +56,11 @@ impl Slot {
         Ipv4Addr::new(198, 18, self.0, 1)
     }
 
+    /// This machine's second address on the bridge: where pods find the cloud, and its names.
+    pub fn cloud(self) -> Ipv4Addr {
+        Ipv4Addr::new(198, 18, self.0, 2)
+    }
+
     pub fn node(self, node: usize) -> Ipv4Addr {
         Ipv4Addr::new(198, 18, self.0, u8::try_from(11 + node).unwrap_or(u8::MAX))
     }
@@ -185,7 +190,7 @@ mod tests {
         for slot in (0..SLOTS).map(Slot) {
             let mut ranges = vec![slot.pods(), slot.services(), slot.pods_of(MAX_REAL_NODES)];
             ranges.extend((0..MAX_REAL_NODES).map(|node| slot.pods_of(node)));
-            let mut addresses = vec![slot.host(), slot.api_service(), slot.node(MAX_REAL_NODES)];
+            let mut addresses = vec![slot.host(), slot.cloud(), slot.api_service(), slot.node(MAX_REAL_NODES)];
             for range in ranges {
                 addresses.push(range.split('/').next().unwrap_or_default().parse()?);
             }

@@ -5,15 +5,17 @@
 
 use super::asked::Asked;
 use super::lock;
+use super::proxy::fits;
 use super::serve::{Answered, Body, Closed, Handler, Peer, Server, strip};
 use super::tls::Authority;
-use super::wire::Target;
+use super::wire::{Target, host_name};
 use anyhow::{Result, bail};
 use futures::future::{BoxFuture, FutureExt as _};
 use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header;
 use hyper::{Method, Request, Response, StatusCode};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -269,8 +271,23 @@ impl std::fmt::Debug for Gate {
     }
 }
 
+/// A gate at an address of one's own choice, before several servers.
+#[derive(Clone, Debug)]
+pub struct GateOptions {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Servers by host (`*.NAME`: every name below NAME, at any depth); the first that fits counts. Others are answered
+    /// with 502.
+    pub routes: Vec<(String, Target)>,
+    /// TLS with a certificate of this authority; plain HTTP without.
+    pub authority: Option<Authority>,
+    /// Names of the certificate beside [`super::NAMES`].
+    pub names: Vec<String>,
+}
+
 struct Shared {
-    upstream: Target,
+    /// Servers by pattern of the host.
+    routes: Vec<(String, Target)>,
     scheme: &'static str,
     rule: Mutex<Rule>,
     planned: Mutex<Vec<(When, usize, Fault)>>,
@@ -280,14 +297,28 @@ struct Shared {
 impl Gate {
     /// A gate before `upstream`, on a port of its own; with TLS if there is an authority, for [`super::NAMES`] and `names`.
     pub fn start(upstream: &Target, authority: Option<&Authority>, names: &[String]) -> Result<Self> {
+        Self::with(GateOptions {
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            routes: vec![("*".to_owned(), upstream.clone())],
+            authority: authority.cloned(),
+            names: names.to_vec(),
+        })
+    }
+
+    /// A gate as the options say.
+    pub fn with(options: GateOptions) -> Result<Self> {
+        let authority = options.authority.as_ref();
         let shared = Arc::new(Shared {
-            upstream: upstream.clone(),
+            routes: options.routes,
             scheme: if authority.is_some() { "https" } else { "http" },
             rule: Mutex::new(Box::new(|_| Fault::Pass)),
             planned: Mutex::new(Vec::new()),
             asked: watch::Sender::new(Vec::new()),
         });
-        let server = Server::local(authority, names, shared.clone())?;
+        let tls = authority
+            .map(|authority| authority.server(&options.names))
+            .transpose()?;
+        let server = Server::start(options.address, tls, shared.clone())?;
         Ok(Self {
             shared,
             target: server.target(authority)?,
@@ -447,8 +478,13 @@ impl Shared {
         *onward.uri_mut() = request.uri().clone();
         *onward.headers_mut() = request.headers().clone();
         strip(onward.headers_mut());
+        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = host_name(host.unwrap_or_default());
+        let Some((_, upstream)) = self.routes.iter().find(|(pattern, _)| fits(pattern, host)) else {
+            return Ok(Reply::new(502, "this gate does not know that host").response(request.method()));
+        };
         // An upstream that is gone is a connection that is gone.
-        let mut answer = self.upstream.send(onward).await.map_err(|_| Closed)?;
+        let mut answer = upstream.send(onward).await.map_err(|_| Closed)?;
         strip(answer.headers_mut());
         Ok(answer.map(Either::Left))
     }

@@ -17,6 +17,8 @@
 //! [`ForwardProxy`] that does.
 
 mod asked;
+mod cloud;
+mod dns;
 mod form;
 mod gate;
 pub(crate) mod home;
@@ -31,7 +33,9 @@ mod token;
 mod wire;
 
 pub use asked::Asked;
-pub use gate::{Fault, Gate, Hook, Latch, Reply, When};
+pub use cloud::Cloud;
+pub use dns::Dns;
+pub use gate::{Fault, Gate, GateOptions, Hook, Latch, Reply, When};
 pub use moto::{ACCOUNT, Moto, MotoOptions, OTHER_ACCOUNT};
 pub use proxy::{ForwardProxy, Hosts, Proxied, ProxyOptions};
 pub use seaweed::{Seaweed, SeaweedOptions};

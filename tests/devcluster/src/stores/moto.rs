@@ -71,6 +71,8 @@ impl Moto {
             let (certificate, key) = authority.issue(&options.names)?.write(home.directory())?;
             command.arg("-c").arg(certificate).arg("-k").arg(key);
         }
+        // Where its libraries would look for settings of the machine.
+        command.env("HOME", home.directory());
         // Each counts with the port and without it.
         let endpoints: Vec<String> = PATH_HOSTS.iter().map(|host| format!("https://{host}:{port}")).collect();
         command.env("MOTO_S3_CUSTOM_ENDPOINTS", endpoints.join(","));

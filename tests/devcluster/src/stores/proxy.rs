@@ -39,11 +39,7 @@ impl Hosts {
 
     /// Where `host` (without port) and `port` are.
     pub fn find(&self, host: &str, port: u16) -> Option<SocketAddr> {
-        let fits = |pattern: &str| match pattern.strip_prefix('*') {
-            Some(domain) => host.ends_with(domain),
-            None => host == pattern,
-        };
-        if let Some((_, at)) = self.0.iter().find(|(pattern, _)| fits(pattern)) {
+        if let Some((_, at)) = self.0.iter().find(|(pattern, _)| fits(pattern, host)) {
             return Some(*at);
         }
         if let Ok(address) = host.parse::<Ipv4Addr>() {
@@ -51,6 +47,14 @@ impl Hosts {
         }
         let local = host == "localhost" || host.ends_with(".localhost");
         local.then_some((Ipv4Addr::LOCALHOST, port).into())
+    }
+}
+
+/// Whether a host is meant by a pattern: itself, or `*.NAME` for every name below NAME, at any depth.
+pub(super) fn fits(pattern: &str, host: &str) -> bool {
+    match pattern.strip_prefix('*') {
+        Some(domain) => host.ends_with(domain),
+        None => host == pattern,
     }
 }
 

@@ -1,0 +1,128 @@
+//! Default encryption of a Managed bucket.
+//!
+//! Read first: a default of the user's with a KMS key is kept. Stores without a default may accept a rule and then refuse
+//! every object (seen with one that has no key to encrypt with), therefore the effect of the first rule is looked at, and
+//! the rule is taken back where objects cannot be written any more. `spec.storage.s3.encrypt` is set only after that: a
+//! process that dies in between leaves a rule that the next one looks at.
+
+use super::client::{Encryption, ObjectEncryption};
+use super::error::{CallError, Cause};
+use super::harden::Snag;
+use super::visit::{Visit, code};
+use crate::storage::Cluster;
+
+const REASON: &str = "Encryption Successful";
+
+impl<C: Cluster> Visit<'_, C> {
+    /// Sets the default; `set` tells that the bucket has the one that we want.
+    pub async fn encrypt(&self, set: &mut bool) -> Result<(&'static str, String), Snag> {
+        let wanted = self.wanted_encryption();
+        let keyless = wanted.key.is_none();
+        let verified = self.site.effective.block.encrypt == Some(true);
+        match self.bucket.encryption().await? {
+            Some(found) if keyless && found.algorithm.starts_with("aws:kms") => {
+                let key = found.key.map(|key| format!(" with key {key}")).unwrap_or_default();
+                let message = format!(
+                    "Bucket {} has {} as default encryption{key}, which is kept",
+                    self.site.name, found.algorithm
+                );
+                return Ok((REASON, message));
+            }
+            Some(found) if found == wanted && verified => {}
+            Some(found) if found == wanted => self.look_at_effect(&found).await?,
+            Some(_) => {
+                self.confirm().await?;
+                self.bucket.put_encryption(&wanted).await?;
+            }
+            None => self.encrypt_first(&wanted).await?,
+        }
+        *set = true;
+        let message = format!(
+            "Default {} encryption is on for bucket {}",
+            wanted.algorithm, self.site.name
+        );
+        Ok((REASON, message))
+    }
+
+    fn wanted_encryption(&self) -> Encryption {
+        let key = self.site.effective.block.key_id.clone().filter(|key| !key.is_empty());
+        Encryption {
+            algorithm: if key.is_some() { "aws:kms" } else { "AES256" }.to_owned(),
+            key,
+            bucket_key: true,
+        }
+    }
+
+    /// How the registry asks for encryption of an object, with `encrypt` on or off.
+    pub fn object_encryption(&self, encrypt: bool) -> ObjectEncryption {
+        let key = self.site.effective.block.key_id.clone().filter(|key| !key.is_empty());
+        match key {
+            _ if !encrypt => ObjectEncryption::Default,
+            Some(key) => ObjectEncryption::Kms(key),
+            None => ObjectEncryption::Aes256,
+        }
+    }
+
+    /// The bucket had no default: the rule stays only where objects can still be written.
+    async fn encrypt_first(&self, wanted: &Encryption) -> Result<(), Snag> {
+        let before = self.object_encryption(self.site.effective.block.encrypt == Some(true));
+        self.confirm().await?;
+        if let Err(error) = self.write_probe(&before).await {
+            let message = format!("objects cannot be written, so that its effect could not be seen: {error}");
+            return Err(Snag::Not(code(&error), message, false));
+        }
+        self.bucket.put_encryption(wanted).await?;
+        match self.write_probe(&self.object_encryption(true)).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.take_back(&error).await),
+        }
+    }
+
+    async fn take_back(&self, error: &CallError) -> Snag {
+        if let Err(still) = self.bucket.delete_encryption().await {
+            let message = format!(
+                "no object can be written with it ({error}), and it could not be taken back ({still}): delete the default \
+                 encryption of the bucket"
+            );
+            return Snag::Not(code(error), message, false);
+        }
+        let message = format!("no object could be written with it, so that it was taken back: {error}");
+        Snag::Not(code(error), message, is_verdict(error))
+    }
+
+    /// The rule is the one that we want, and nobody noted that it works: perhaps a process died before it looked.
+    async fn look_at_effect(&self, rule: &Encryption) -> Result<(), Snag> {
+        self.confirm().await?;
+        let Err(error) = self.write_probe(&self.object_encryption(true)).await else {
+            return Ok(());
+        };
+        if !is_verdict(&error) {
+            let message = format!("whether objects can be written with it could not be seen: {error}");
+            return Err(Snag::Not(code(&error), message, false));
+        }
+        let taken = self.take_back(&error).await;
+        // The rule is to blame only if objects can be written without it.
+        if self.write_probe(&self.object_encryption(false)).await.is_err() {
+            self.bucket.put_encryption(rule).await?;
+            let message = format!("objects cannot be written, with it or without: {error}");
+            return Err(Snag::Not(code(&error), message, false));
+        }
+        Err(taken)
+    }
+
+    /// Writes a probe object, and takes it away again.
+    async fn write_probe(&self, encryption: &ObjectEncryption) -> Result<(), CallError> {
+        let key = &self.site.probe_key;
+        let version = self.bucket.put(key, b"probe".to_vec(), encryption).await?;
+        self.take_probe_away(version.as_deref()).await;
+        Ok(())
+    }
+}
+
+/// Whether the error says something of the rule; a store that is busy or not reached says nothing.
+fn is_verdict(error: &CallError) -> bool {
+    !matches!(
+        error.cause,
+        Cause::Unreachable | Cause::NotLeading | Cause::Identity | Cause::Answer(429 | 503)
+    )
+}

@@ -1,0 +1,463 @@
+//! A bucket comes to be.
+
+use devcluster::stores::{Asked, Fault, Keys, When};
+use image_registry_operator::api::Kind;
+use image_registry_operator::names;
+use serde_json::{Value, json};
+
+use super::lab::{self, cluster};
+use super::world::{REGION, World};
+
+fn bodies(asked: &[Asked], operation: &str) -> Vec<String> {
+    asked
+        .iter()
+        .filter(|a| a.operation() == operation)
+        .map(Asked::text)
+        .collect()
+}
+
+// storage-s3 20, 30, 32, storage-core 12, storage-decisions T6
+#[tokio::test]
+async fn an_empty_block_gets_one_bucket_in_the_order_that_no_crash_can_break() {
+    let mut world = cluster("order-a1", json!({"s3": {}})).await;
+    let name = world.generated();
+    let outcome = world.step().await;
+    assert_eq!(
+        world.changes(),
+        Vec::<String>::new(),
+        "nothing is sent before the intent is stored"
+    );
+    assert_eq!(
+        outcome.record.unwrap()["metadata"]["annotations"][names::STORAGE_INTENT_ANNOTATION],
+        json!(world.location(&name))
+    );
+    world.gate.forget();
+
+    let outcome = world.pass().await;
+    assert!(outcome.fault.is_none(), "{:?}", outcome.fault);
+    let settings = [
+        "CreateBucket",
+        "PutBucketTagging",
+        "PutPublicAccessBlock",
+        "PutBucketEncryption",
+        "PutBucketLifecycleConfiguration",
+    ];
+    let changes: Vec<_> = world
+        .changes()
+        .into_iter()
+        .filter(|name| !is_of_objects(name))
+        .collect();
+    assert_eq!(changes, settings);
+    let create = bodies(&world.gate.asked(), "CreateBucket").concat();
+    assert!(
+        create.contains(&format!("<LocationConstraint>{REGION}</LocationConstraint>")),
+        "{create}"
+    );
+    assert_eq!(world.state(), Some("Managed"));
+    let block = json!({
+        "bucket": name, "region": REGION, "regionEndpoint": world.gate.url(), "encrypt": true,
+    });
+    assert_eq!(world.storage()["s3"], block);
+    assert_eq!(world.status(), &json!({"s3": block, "managementState": "Managed"}));
+    for (condition, reason) in [
+        ("StorageExists", "Creation Successful"),
+        ("StoragePublicAccessBlocked", "Public Access Block Successful"),
+        ("StorageTagged", "Tagging Successful"),
+        ("StorageEncrypted", "Encryption Successful"),
+        ("StorageIncompleteUploadCleanupEnabled", "Enable Cleanup Successful"),
+    ] {
+        assert_eq!(world.condition(condition), format!("True/{reason}"));
+    }
+    assert_eq!(
+        World::variable(&outcome, "REGISTRY_STORAGE_S3_ENCRYPT").as_deref(),
+        Some("Flag(true)"),
+        "what the first pods get is what later ones get"
+    );
+
+    let before = world.config.clone();
+    world.gate.forget();
+    world.pass().await;
+    assert_eq!(world.changes(), Vec::<String>::new());
+    assert_eq!(world.config, before);
+    assert_eq!(lab::store().await.buckets("order-a1").await, [name]);
+}
+
+fn is_of_objects(operation: &str) -> bool {
+    matches!(
+        operation,
+        "PutObject" | "DeleteObject" | "CreateMultipartUpload" | "UploadPart" | "AbortMultipartUpload"
+    )
+}
+
+// storage-s3 30, 31, 36
+#[tokio::test]
+async fn the_settings_have_the_parameters_of_the_documentation() {
+    let mut world = cluster("params-a2", json!({"s3": {}})).await;
+    world.set_platform_tags(&json!([{"key": "tag0", "value": "v0"}, {"key": "tag1", "value": "v1"}]));
+    world.pass().await;
+    let asked = world.gate.asked();
+    let public = bodies(&asked, "PutPublicAccessBlock").concat();
+    for switch in [
+        "BlockPublicAcls",
+        "BlockPublicPolicy",
+        "IgnorePublicAcls",
+        "RestrictPublicBuckets",
+    ] {
+        assert!(public.contains(&format!("<{switch}>true</{switch}>")), "{public}");
+    }
+    let encryption = bodies(&asked, "PutBucketEncryption").concat();
+    assert!(
+        encryption.contains("<SSEAlgorithm>AES256</SSEAlgorithm>"),
+        "{encryption}"
+    );
+    assert!(
+        encryption.contains("<BucketKeyEnabled>true</BucketKeyEnabled>"),
+        "{encryption}"
+    );
+    let lifecycle = bodies(&asked, "PutBucketLifecycleConfiguration").concat();
+    for part in [
+        "<ID>cleanup-incomplete-multipart-registry-uploads</ID>",
+        "<Status>Enabled</Status>",
+        "<Prefix></Prefix>",
+        "<DaysAfterInitiation>1</DaysAfterInitiation>",
+    ] {
+        assert!(
+            lifecycle.replace("<Prefix/>", "<Prefix></Prefix>").contains(part),
+            "{lifecycle}"
+        );
+    }
+    let tags = lab::store().await.tags(&world.generated()).await;
+    let expected = [
+        ("kubernetes.io/cluster/params-a2", "owned"),
+        ("Name", "params-a2-image-registry"),
+        ("tag0", "v0"),
+        ("tag1", "v1"),
+    ];
+    assert_eq!(tags, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
+}
+
+// storage-s3 21
+#[tokio::test]
+async fn in_us_east_1_no_location_constraint_is_sent() {
+    let mut world = cluster("useast-a3", Value::Null).await;
+    let endpoint = world.gate.url();
+    world.edit(json!({"storage": {"s3": {"region": "us-east-1", "regionEndpoint": endpoint}}}));
+    world.pass().await;
+    let create = bodies(&world.gate.asked(), "CreateBucket");
+    assert_eq!(create, [""], "no body at all");
+    assert_eq!(world.storage()["s3"]["bucket"], "useast-a3-image-registry-us-east-1");
+}
+
+// storage-s3 22, storage-core 22
+#[tokio::test]
+async fn a_bucket_that_the_store_says_is_ours_already_is_adopted_under_the_generated_name() {
+    let mut world = cluster("owned-a4", json!({"s3": {}})).await;
+    let name = world.generated();
+    lab::store().await.create(&name).await;
+    // A store that does not show it yet.
+    world.gate.plan(
+        When::operation("HeadBucket").times(2),
+        Fault::error(404, "NoSuchBucket"),
+    );
+    world.settle().await;
+    let created = world
+        .gate
+        .asked()
+        .into_iter()
+        .filter(|a| a.operation() == "CreateBucket");
+    assert_eq!(created.map(|a| a.status).collect::<Vec<_>>(), [409]);
+    assert_eq!(
+        (world.state(), world.storage()["s3"]["bucket"].as_str()),
+        (Some("Managed"), Some(name.as_str()))
+    );
+    assert_eq!(world.status()["s3"]["bucket"], json!(name));
+    assert_eq!(lab::store().await.tags(&name).await.len(), 2);
+}
+
+// storage-s3 23
+#[tokio::test]
+async fn a_generated_name_that_another_account_has_is_an_error_and_no_other_name_is_guessed() {
+    let mut world = cluster("taken-a5", json!({"s3": {}})).await;
+    let name = world.generated();
+    let foreign = lab::foreign_store().await;
+    foreign.create(&name).await;
+    foreign.put(&name, "precious").await;
+    world
+        .gate
+        .plan(When::operation("HeadBucket"), Fault::error(403, "AccessDenied"));
+    let outcome = world.pass().await;
+    assert!(outcome.fault.unwrap().message.contains("spec.storage.s3.bucket"));
+    assert_eq!(world.condition("StorageExists"), "False/Unable to Access Bucket");
+    assert_eq!(world.storage(), &json!({"s3": {"regionEndpoint": world.gate.url()}}));
+    assert_eq!(world.changes(), ["CreateBucket"]);
+    assert!(outcome.facts.is_none());
+    assert_eq!((foreign.tags(&name).await.len(), foreign.count(&name).await), (0, 1));
+}
+
+// storage-s3 24, storage-core 15
+#[tokio::test]
+async fn a_named_bucket_that_exists_is_used_and_nothing_in_it_is_asked_for_or_changed() {
+    let store = lab::store().await;
+    store.create("users-a6").await;
+    let mut world = cluster("named-a6", json!({"s3": {"bucket": "users-a6"}})).await;
+    world.pass().await;
+    let operations: Vec<_> = world
+        .gate
+        .asked()
+        .iter()
+        .filter(|a| !a.resource().1.contains("_preflight"))
+        .map(Asked::operation)
+        .collect();
+    let allowed = ["HeadBucket", "ListObjectsV2", "ListMultipartUploads"];
+    assert!(
+        operations.iter().all(|o| allowed.contains(&o.as_str())),
+        "{operations:?}"
+    );
+    assert_eq!(world.state(), Some("Unmanaged"));
+    assert_eq!(world.condition("StorageExists"), "True/S3 Bucket Exists");
+    assert_eq!(world.config["status"]["storageManaged"], false);
+    assert_eq!(world.status()["managementState"], "Unmanaged");
+    assert!(store.tags("users-a6").await.is_empty());
+}
+
+// storage-s3 25, storage-core 16
+#[tokio::test]
+async fn a_named_bucket_that_is_missing_is_created_and_owned() {
+    let mut world = cluster("missing-a7", json!({"s3": {"bucket": "asked-for-a7"}})).await;
+    world.pass().await;
+    assert_eq!(
+        (world.state(), world.status()["s3"]["bucket"].as_str()),
+        (Some("Managed"), Some("asked-for-a7"))
+    );
+    assert_eq!(lab::store().await.tags("asked-for-a7").await.len(), 2);
+}
+
+// storage-s3 26, 37, storage-core 17, 20
+#[tokio::test]
+async fn an_explicit_state_is_never_changed() {
+    let store = lab::store().await;
+    for state in ["Managed", "Unmanaged"] {
+        let bucket = format!("explicit-{}-a8", state.to_lowercase());
+        store.create(&bucket).await;
+        let mut world = cluster(
+            "explicit-a8",
+            json!({"s3": {"bucket": bucket}, "managementState": state}),
+        )
+        .await;
+        world.set_platform_tags(&json!([{"key": "team", "value": "blue"}]));
+        world.settle().await;
+        assert_eq!(world.state(), Some(state));
+        let settings: Vec<_> = world
+            .changes()
+            .into_iter()
+            .filter(|name| !is_of_objects(name))
+            .collect();
+        assert_eq!(settings.is_empty(), state == "Unmanaged", "{settings:?}");
+    }
+}
+
+// storage-core 18
+#[tokio::test]
+async fn nothing_is_created_under_an_explicit_unmanaged() {
+    let storage = json!({"s3": {"bucket": "nowhere-a9"}, "managementState": "Unmanaged"});
+    let mut world = cluster("nothing-a9", storage).await;
+    // Not even where the Config says that it was about to be.
+    let location = world.location("nowhere-a9");
+    for intent in ["", &location] {
+        world.annotate(names::STORAGE_INTENT_ANNOTATION, intent);
+        let outcome = world.pass().await;
+        assert!(outcome.fault.unwrap().message.contains("nowhere-a9 does not exist"));
+        assert_eq!(
+            (world.changes(), world.condition("StorageExists")),
+            (vec![], "False/NotFound".to_owned())
+        );
+    }
+}
+
+// storage-s3 27, storage-decisions T6
+#[tokio::test]
+async fn a_named_bucket_to_which_access_is_refused_is_never_created() {
+    for state in [json!(null), json!("Managed")] {
+        let storage = json!({"s3": {"bucket": "closed-b1"}, "managementState": state});
+        let mut world = cluster("closed-b1", storage).await;
+        let location = world.location("closed-b1");
+        world.annotate(names::STORAGE_INTENT_ANNOTATION, &location);
+        world
+            .gate
+            .plan(When::operation("HeadBucket"), Fault::error(403, "AccessDenied"));
+        let outcome = world.pass().await;
+        assert!(outcome.fault.is_some() && outcome.facts.is_none());
+        assert!(world.condition("StorageExists").starts_with("False/"));
+        assert_eq!(world.changes(), Vec::<String>::new());
+        assert_eq!(world.state(), state.as_str());
+    }
+}
+
+// storage-s3 28
+#[tokio::test]
+async fn invalid_keys_are_told_by_their_code_and_a_bucket_in_use_stays_in_use() {
+    let mut world = cluster("keys-b2", json!({"s3": {}})).await;
+    let good = world.keys.clone();
+    world.settle().await;
+    world.set_credentials(&Keys::new("AKIAWRONGWRONG", "wrong"));
+    let outcome = world.pass().await;
+    assert_eq!(world.condition("StorageExists"), "False/InvalidAccessKeyId");
+    assert!(outcome.fault.is_some());
+    assert!(
+        !world.notices.iter().any(|n| n.contains("images")),
+        "{:?}",
+        world.notices
+    );
+    world.gate.forget();
+    world.pass().await;
+    assert_eq!(
+        world.changes(),
+        Vec::<String>::new(),
+        "a refused bucket is not created anew"
+    );
+    // The Secret goes, and the minted one counts.
+    world.remove(Kind::Secret, names::USER_SECRET);
+    let encode = |text: &str| {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.encode(text)
+    };
+    world.add(json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": names::MINTED_SECRET, "namespace": names::NAMESPACE},
+        "data": {"credentials": encode(&good.profile())},
+    }));
+    world.settle().await;
+    assert_eq!(world.condition("StorageExists"), "True/S3 Bucket Exists");
+}
+
+// storage-s3 29
+#[tokio::test]
+async fn a_bucket_in_another_region_is_undecided_and_the_message_names_the_region() {
+    let mut world = cluster("region-b3", json!({"s3": {"bucket": "elsewhere-b3"}})).await;
+    let moved = devcluster::stores::Reply::new(301, "").header("x-amz-bucket-region", "eu-west-1");
+    world.gate.plan(When::operation("HeadBucket"), Fault::Answer(moved));
+    let outcome = world.pass().await;
+    assert!(outcome.fault.is_some());
+    assert_eq!(world.condition("StorageExists"), "Unknown/Unknown Error Occurred");
+    assert!(
+        world.message("StorageExists").contains("eu-west-1"),
+        "{}",
+        world.message("StorageExists")
+    );
+    assert_eq!(world.changes(), Vec::<String>::new());
+}
+
+// storage-core 13, storage-decisions 21
+#[tokio::test]
+async fn an_outage_creates_nothing_and_leaves_the_registry_as_it_is() {
+    let mut world = cluster("outage-b4", json!({"s3": {}})).await;
+    world.settle().await;
+    let running = world.running.clone();
+    world.gate.forget();
+    world.gate.rule(|_| Fault::slow_down());
+    world.edit(json!({"replicas": 3}));
+    let outcome = world.pass().await;
+    assert!(outcome.fault.is_some());
+    assert_eq!(world.condition("StorageExists"), "Unknown/Unknown Error Occurred");
+    assert_eq!(
+        (world.running.clone(), world.status()["s3"]["bucket"].as_str()),
+        (running, Some(world.generated()).as_deref())
+    );
+    assert!(world.changes().is_empty());
+    world.gate.pass();
+    world.settle().await;
+    assert!(world.condition("StorageExists").starts_with("True/"));
+}
+
+// storage-s3 39
+#[tokio::test]
+async fn an_unmanaged_bucket_without_a_region_in_the_spec_settles() {
+    lab::store().await.create("regionless-b5").await;
+    let mut world = cluster("regionless-b5", json!({"s3": {"bucket": "regionless-b5"}})).await;
+    world.pass().await;
+    world.pass().await;
+    assert_eq!(
+        world.storage()["s3"],
+        json!({"bucket": "regionless-b5", "regionEndpoint": world.gate.url()})
+    );
+    assert_eq!(world.status()["s3"]["region"], json!(REGION));
+    let before = world.config.clone();
+    world.gate.forget();
+    let outcome = world.pass().await;
+    assert!(outcome.status_storage.is_none() && world.config == before);
+    assert_eq!(world.changes(), Vec::<String>::new());
+}
+
+// storage-core 24, 25, storage-decisions 6
+#[tokio::test]
+async fn another_bucket_or_endpoint_is_other_storage_and_the_old_one_stays() {
+    let mut world = cluster("switch-b6", json!({"s3": {}})).await;
+    assert!(!world.pass().await.reconfigured, "the first is none");
+    let first = world.generated();
+    lab::store().await.put(&first, "image").await;
+    world.edit(json!({"storage": {"s3": {"bucket": "second-b6"}}}));
+    let outcome = world.pass().await;
+    assert!(outcome.reconfigured && world.notices.iter().any(|n| n.starts_with("StorageReconfigured")));
+    assert_eq!(lab::store().await.count(&first).await, 1);
+    assert_eq!(world.state(), Some("Managed"), "it was missing, and was created");
+    // The same name behind another endpoint.
+    let elsewhere = devcluster::stores::Gate::start(lab::moto().await.target(), None, &[]).unwrap();
+    world.edit(json!({"storage": {"s3": {"regionEndpoint": elsewhere.url()}}}));
+    let outcome = world.pass().await;
+    assert!(outcome.reconfigured, "{outcome:?}");
+    assert_eq!(
+        world.state(),
+        Some("Unmanaged"),
+        "it exists there, and a kept Managed counts as blank"
+    );
+}
+
+// storage-core 47
+#[tokio::test]
+async fn a_managed_bucket_that_vanished_is_created_again_and_images_are_said_to_be_lost() {
+    let mut world = cluster("vanished-b7", json!({"s3": {}})).await;
+    let name = world.generated();
+    world.settle().await;
+    let (status, _) = lab::store()
+        .await
+        .call(http::Method::DELETE, &format!("/{name}"), &[], "")
+        .await;
+    assert_eq!(status, 204);
+    world.edit(json!({"replicas": 1}));
+    world.gate.forget();
+    world.settle().await;
+    assert!(
+        world
+            .notices
+            .iter()
+            .any(|n| n.starts_with("StorageLost") && n.contains("images")),
+        "{:?}",
+        world.notices
+    );
+    assert!(
+        world.changes().contains(&"PutBucketLifecycleConfiguration".to_owned()),
+        "{:?}",
+        world.changes()
+    );
+    assert_eq!(lab::store().await.tags(&name).await.len(), 2);
+    assert!(world.condition("StorageExists").starts_with("True/"));
+}
+
+// storage-core 21: what was done is stored, also where something after it fails
+#[tokio::test]
+async fn a_failure_after_the_creation_keeps_name_and_state() {
+    let mut world = cluster(
+        "later-b8",
+        json!({"s3": {"cloudFront": {
+            "baseURL": "https://cdn.example.com", "privateKey": {"name": "not-there", "key": "k"}, "keypairID": "K1",
+        }}}),
+    )
+    .await;
+    let outcome = world.pass().await;
+    assert!(outcome.fault.unwrap().message.contains("not-there"));
+    assert_eq!(
+        (world.state(), world.storage()["s3"]["bucket"].as_str()),
+        (Some("Managed"), Some(world.generated()).as_deref())
+    );
+    assert!(outcome.facts.is_none());
+}

@@ -1,0 +1,98 @@
+//! Faults at every call: throttling, 5xx, resets, lost answers. `S3_ALL_FAULTS=1` tries each kind at each call; the usual
+//! run takes turns.
+
+use devcluster::stores::Fault;
+use serde_json::json;
+
+use super::lab::{cluster, store};
+use super::world::World;
+
+/// Faults that a client outlives, or that a later pass does.
+fn faults() -> Vec<(&'static str, Fault)> {
+    vec![
+        ("503", Fault::slow_down()),
+        ("lost", Fault::LoseAnswer),
+        ("500", Fault::error(500, "InternalError")),
+        ("reset", Fault::Reset),
+        ("twice", Fault::Twice),
+    ]
+}
+
+/// Those to try at the n-th call.
+fn faults_at(n: usize) -> Vec<(&'static str, Fault)> {
+    let all = faults();
+    if std::env::var_os("S3_ALL_FAULTS").is_some() {
+        return all;
+    }
+    let turn = n % all.len();
+    all.into_iter().skip(turn).take(1).collect()
+}
+
+/// So many answers in a row: the client's own retries do not save it.
+const OUTAGE: usize = 5;
+
+/// From the n-th call on, counted from now, as many as an outage.
+fn break_at(world: &World, first: usize, fault: &Fault) {
+    world.gate.forget();
+    let fault = fault.clone();
+    let mut seen = 0;
+    world.gate.rule(move |_| {
+        seen += 1;
+        if (first..first + OUTAGE).contains(&seen) {
+            fault.clone()
+        } else {
+            Fault::Pass
+        }
+    });
+}
+
+// storage-decisions 8, 9, 21, storage-core 13
+#[tokio::test]
+async fn whatever_happens_to_any_call_of_a_creation_it_comes_to_its_end_with_one_bucket() {
+    let mut calls = usize::MAX;
+    for first in 1.. {
+        for (kind, fault) in faults_at(first) {
+            let infrastructure = format!("f{kind}x{first}-j1");
+            let mut world = cluster(&infrastructure, json!({"s3": {}})).await;
+            break_at(&world, first, &fault);
+            let outcome = world.converge().await;
+            calls = world.gate.asked().len();
+            let name = world.generated();
+            let at = format!("{kind} at call {first} of {calls}");
+            assert!(outcome.facts.is_some(), "{at}");
+            assert_eq!(
+                store().await.buckets(&infrastructure).await,
+                std::slice::from_ref(&name),
+                "{at}"
+            );
+            assert_eq!(world.state(), Some("Managed"), "{at}");
+            assert_eq!(store().await.tags(&name).await.len(), 2, "{at}");
+            assert_eq!(store().await.count(&name).await, 0, "{at}");
+        }
+        if calls < first {
+            break;
+        }
+    }
+}
+
+// storage-decisions 21, storage-core 44
+#[tokio::test]
+async fn whatever_happens_to_any_call_of_a_removal_it_comes_to_its_end() {
+    let mut calls = usize::MAX;
+    for first in 1.. {
+        for (kind, fault) in faults_at(first).into_iter().chain(faults_at(first + 2)) {
+            let mut world = cluster(&format!("q{kind}{first}-j2"), json!({"s3": {}})).await;
+            world.converge().await;
+            let name = world.generated();
+            store().await.put(&name, "image").await;
+            break_at(&world, first, &fault);
+            world.edit(json!({"managementState": "Removed"}));
+            assert!(world.converge().await.done, "{kind} at call {first}");
+            calls = world.gate.asked().len();
+            assert!(!store().await.exists(&name).await);
+        }
+        if calls < first {
+            break;
+        }
+    }
+}

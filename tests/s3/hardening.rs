@@ -1,0 +1,307 @@
+//! Settings of Managed buckets.
+
+use std::time::Duration;
+
+use devcluster::stores::{Fault, When};
+use serde_json::json;
+
+use super::lab::{cluster, seaweed, store};
+use super::world::World;
+
+const RESYNC: Duration = Duration::from_mins(11);
+
+async fn managed(infrastructure: &str, bucket: &str) -> World {
+    store().await.create(bucket).await;
+    cluster(
+        infrastructure,
+        json!({"s3": {"bucket": bucket}, "managementState": "Managed"}),
+    )
+    .await
+}
+
+fn count(world: &World, operation: &str) -> usize {
+    world.gate.operations().iter().filter(|o| *o == operation).count()
+}
+
+// storage-s3 31, 33
+#[tokio::test]
+async fn a_new_key_is_applied_to_the_bucket_at_once() {
+    let mut world = cluster("kms-g1", json!({"s3": {}})).await;
+    world.settle().await;
+    world.gate.forget();
+    world.edit(json!({"storage": {"s3": {"keyID": "testKey"}}}));
+    let outcome = world.settle().await;
+    let body: String = world
+        .gate
+        .asked()
+        .iter()
+        .filter(|a| a.operation() == "PutBucketEncryption")
+        .map(devcluster::stores::Asked::text)
+        .collect();
+    for part in [
+        "<SSEAlgorithm>aws:kms</SSEAlgorithm>",
+        "<KMSMasterKeyID>testKey</KMSMasterKeyID>",
+        "<BucketKeyEnabled>true</BucketKeyEnabled>",
+    ] {
+        assert!(body.contains(part), "{body}");
+    }
+    assert_eq!(
+        World::variable(&outcome, "REGISTRY_STORAGE_S3_KEYID").as_deref(),
+        Some("Text(\"testKey\")")
+    );
+}
+
+// storage-s3 32
+#[tokio::test]
+async fn encryption_that_fails_leaves_encrypt_as_it_is_and_the_pass_goes_on() {
+    let mut world = cluster("noenc-g2", json!({"s3": {}})).await;
+    world.gate.plan(
+        When::operation("PutBucketEncryption"),
+        Fault::error(403, "AccessDenied"),
+    );
+    let outcome = world.settle().await;
+    assert!(outcome.fault.is_none() && outcome.facts.is_some());
+    assert_eq!(world.condition("StorageEncrypted"), "False/AccessDenied");
+    assert_eq!(world.storage()["s3"].get("encrypt"), None);
+    assert_eq!(
+        World::variable(&outcome, "REGISTRY_STORAGE_S3_ENCRYPT").as_deref(),
+        Some("Flag(false)")
+    );
+}
+
+// storage-s3 34
+#[tokio::test]
+async fn what_the_store_does_not_know_is_said_once_and_not_tried_again_until_the_config_changes() {
+    let mut world = cluster("unknown-g3", json!({"s3": {}})).await;
+    world.gate.plan(
+        When::operation("PutPublicAccessBlock"),
+        Fault::error(501, "NotImplemented"),
+    );
+    world.settle().await;
+    assert_eq!(world.condition("StoragePublicAccessBlocked"), "False/NotImplemented");
+    assert!(world.running.is_some());
+    world.gate.forget();
+    for _ in 0..3 {
+        world.later(RESYNC);
+        world.restart();
+        world.pass().await;
+    }
+    assert_eq!(
+        count(&world, "GetPublicAccessBlock") + count(&world, "PutPublicAccessBlock"),
+        0
+    );
+    world.edit(json!({"storage": {"s3": {"chunkSizeMiB": 20}}}));
+    world.settle().await;
+    assert_eq!(count(&world, "PutPublicAccessBlock"), 1);
+}
+
+// storage-s3 35
+#[tokio::test]
+async fn a_setting_that_failed_is_tried_again_at_the_next_resync_and_the_others_are_not() {
+    let mut world = managed("resync-g4", "resync-g4").await;
+    world
+        .gate
+        .plan(When::operation("PutBucketTagging").times(4), Fault::slow_down());
+    world.settle().await;
+    assert_eq!(world.condition("StorageTagged"), "False/SlowDown");
+    world.gate.forget();
+    world.pass().await;
+    assert_eq!(count(&world, "PutBucketTagging"), 0, "not in each pass");
+    world.later(RESYNC);
+    world.pass().await;
+    assert_eq!(world.condition("StorageTagged"), "True/Tagging Successful");
+    assert_eq!(count(&world, "PutBucketTagging"), 1);
+    assert_eq!(
+        count(&world, "GetBucketEncryption") + count(&world, "GetPublicAccessBlock"),
+        0
+    );
+    world.gate.forget();
+    world.later(RESYNC);
+    world.pass().await;
+    assert_eq!(world.changes(), Vec::<String>::new());
+}
+
+// storage-s3 38
+#[tokio::test]
+async fn tags_and_lifecycle_rules_of_others_stay() {
+    let mut world = managed("others-g5", "others-g5").await;
+    let store = store().await;
+    store.set_tags("others-g5", &[("team", "x")]).await;
+    let rule = "<LifecycleConfiguration><Rule><ID>keep-me</ID><Status>Enabled</Status><Filter><Prefix>logs/</Prefix></Filter>\
+                <Expiration><Days>7</Days></Expiration></Rule></LifecycleConfiguration>";
+    store.write("others-g5", "lifecycle", rule).await;
+    world.set_platform_tags(&json!([{"key": "cost", "value": "blue"}]));
+    world.settle().await;
+    let tags = store.tags("others-g5").await;
+    let pairs: Vec<_> = tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    assert_eq!(pairs, ["team=x", "Name=others-g5-image-registry", "cost=blue"]);
+    let (_, rules) = store.read("others-g5", "lifecycle").await;
+    for part in [
+        "keep-me",
+        "<Days>7</Days>",
+        "cleanup-incomplete-multipart-registry-uploads",
+    ] {
+        assert!(rules.contains(part), "{rules}");
+    }
+    // As wanted: nothing is written again.
+    world.gate.forget();
+    world.edit(json!({"storage": {"s3": {"chunkSizeMiB": 20}}}));
+    world.settle().await;
+    let writes: Vec<_> = world
+        .changes()
+        .into_iter()
+        .filter(|o| o.starts_with("PutBucket") || o.starts_with("PutPublic"))
+        .collect();
+    assert!(writes.is_empty(), "{writes:?}");
+}
+
+// storage-s3 38, storage-decisions 15, T11
+#[tokio::test]
+async fn a_read_that_fails_means_no_write() {
+    for (n, read, write, condition) in [
+        (
+            1,
+            "GetBucketLifecycleConfiguration",
+            "PutBucketLifecycleConfiguration",
+            "StorageIncompleteUploadCleanupEnabled",
+        ),
+        (2, "GetBucketEncryption", "PutBucketEncryption", "StorageEncrypted"),
+        (
+            3,
+            "GetPublicAccessBlock",
+            "PutPublicAccessBlock",
+            "StoragePublicAccessBlocked",
+        ),
+    ] {
+        let name = format!("reads-g6-{n}");
+        let mut world = managed(&name, &name).await;
+        world
+            .gate
+            .plan(When::operation(read), Fault::error(403, "AccessDenied"));
+        let outcome = world.settle().await;
+        assert!(outcome.fault.is_none());
+        assert_eq!(world.condition(condition), "False/AccessDenied");
+        assert_eq!(count(&world, write), 0);
+        let others = world
+            .changes()
+            .iter()
+            .filter(|o| o.starts_with("PutBucket") || o.starts_with("PutPublic"))
+            .count();
+        assert_eq!(others, 3, "each stands alone: {:?}", world.changes());
+    }
+}
+
+// storage-decisions 16
+#[tokio::test]
+async fn a_users_default_with_a_kms_key_is_kept_where_no_key_is_named() {
+    for algorithm in ["aws:kms", "aws:kms:dsse"] {
+        let name = format!("kept-g7-{}", algorithm.len());
+        let mut world = managed(&name, &name).await;
+        let rule = format!(
+            "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>{algorithm}</SSEAlgorithm>\
+             <KMSMasterKeyID>users-key</KMSMasterKeyID></ApplyServerSideEncryptionByDefault></Rule>\
+             </ServerSideEncryptionConfiguration>"
+        );
+        store().await.write(&name, "encryption", &rule).await;
+        let outcome = world.settle().await;
+        assert_eq!(count(&world, "PutBucketEncryption"), 0);
+        assert_eq!(world.condition("StorageEncrypted"), "True/Encryption Successful");
+        assert!(world.message("StorageEncrypted").contains(&format!("{algorithm} ")));
+        let asked = World::variable(&outcome, "REGISTRY_STORAGE_S3_ENCRYPT");
+        assert_eq!(
+            asked.as_deref(),
+            Some("Flag(false)"),
+            "AES256 asked for by the registry would beat the user's key"
+        );
+    }
+}
+
+// storage-decisions 17, T12, storage-s3 32, 34
+#[tokio::test]
+async fn on_a_store_whose_default_encryption_breaks_objects_the_rule_is_taken_back() {
+    let seaweed = seaweed().await;
+    let mut world = World::new(seaweed.target(), seaweed.admin(), "broken-g8", json!({"s3": {}}));
+    let outcome = world.converge().await;
+    assert_eq!(world.state(), Some("Managed"));
+    assert!(outcome.facts.is_some(), "the registry can use it");
+    assert!(world.condition("StorageEncrypted").starts_with("False/"));
+    assert!(
+        world.message("StorageEncrypted").contains("taken back"),
+        "{}",
+        world.message("StorageEncrypted")
+    );
+    assert_eq!(world.storage()["s3"].get("encrypt"), None);
+    assert!(world.changes().contains(&"DeleteBucketEncryption".to_owned()));
+    assert_eq!(world.condition("StoragePublicAccessBlocked"), "False/NotImplemented");
+    let admin = super::world::Store {
+        target: seaweed.target(),
+        keys: seaweed.admin(),
+    };
+    admin.put(&world.generated(), "image").await;
+    world.gate.forget();
+    world.later(RESYNC);
+    world.restart();
+    world.pass().await;
+    assert_eq!(
+        count(&world, "PutBucketEncryption"),
+        0,
+        "final until the config changes"
+    );
+    // And it is removed like any other.
+    world.edit(json!({"managementState": "Removed"}));
+    assert!(world.settle().await.done && !admin.exists(&world.generated()).await);
+}
+
+// storage-decisions 17: died between the rule and the look at what it does
+#[tokio::test]
+async fn a_rule_that_a_dead_process_left_is_looked_at_and_taken_back() {
+    let seaweed = seaweed().await;
+    let mut world = World::new(seaweed.target(), seaweed.admin(), "orphan-g9", json!({"s3": {}}));
+    let killed = super::world::Killed::new();
+    let kill = killed.clone();
+    world.gate.plan(
+        When::operation("PutBucketEncryption"),
+        Fault::after(move |_| kill.kill()),
+    );
+    assert!(world.pass_until(&killed).await, "the rule was to be written");
+    world.gate.pass();
+    world.converge().await;
+    let admin = super::world::Store {
+        target: seaweed.target(),
+        keys: seaweed.admin(),
+    };
+    admin.put(&world.generated(), "image").await;
+    assert!(world.condition("StorageEncrypted").starts_with("False/"));
+    assert_eq!(world.storage()["s3"].get("encrypt"), None);
+    admin.drop_object(&world.generated(), "image").await;
+    let (_, listed) = admin.read(&world.generated(), "list-type=2").await;
+    assert!(!listed.contains("_preflight"), "{listed}");
+}
+
+// storage-core, section 6: the flip to Managed applies settings at once, the flip back reverts nothing
+#[tokio::test]
+async fn a_state_turned_over_applies_settings_and_turned_back_sends_no_change() {
+    store().await.create("flip-h1").await;
+    let mut world = cluster("flip-h1", json!({"s3": {"bucket": "flip-h1"}})).await;
+    world.settle().await;
+    assert_eq!(world.condition("StorageTagged"), "-/-");
+    world.edit(json!({"storage": {"managementState": "Managed"}}));
+    world.settle().await;
+    assert_eq!(world.condition("StorageTagged"), "True/Tagging Successful");
+    world.gate.forget();
+    world.edit(json!({"storage": {"managementState": "Unmanaged"}}));
+    world.settle().await;
+    let writes: Vec<_> = world
+        .changes()
+        .into_iter()
+        .filter(|o| o.contains("Bucket") || o.contains("Access"))
+        .collect();
+    assert!(writes.is_empty(), "{writes:?}");
+    assert_eq!(
+        world.condition("StorageTagged"),
+        "-/-",
+        "conditions that do not apply are dropped"
+    );
+    let (_, private) = store().await.read("flip-h1", "publicAccessBlock").await;
+    assert!(private.contains("<BlockPublicAcls>true</BlockPublicAcls>"));
+}

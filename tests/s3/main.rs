@@ -1,0 +1,16 @@
+//! S3 at the level of the storage room: driver and core together, against real stores, with faults in between. No cluster.
+
+// A test may end where it stands, tell a number, and hold its turn while it waits.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::needless_pass_by_value)] // `json!` at each call reads better without `&`.
+
+mod adoption;
+mod crash;
+mod creation;
+mod faults;
+mod hardening;
+mod lab;
+mod many;
+mod removal;
+mod trial;
+mod world;

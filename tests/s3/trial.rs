@@ -1,0 +1,185 @@
+//! The preflight's probe, as the registry would use the bucket.
+
+use devcluster::stores::{Fault, When};
+use serde_json::json;
+
+use super::lab::{cluster, moto, store};
+use super::world::World;
+
+const KEY: &str = "docker/registry/v2/_preflight/0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+
+async fn before(infrastructure: &str) -> World {
+    store().await.create(infrastructure).await;
+    cluster(infrastructure, json!({"s3": {"bucket": infrastructure}})).await
+}
+
+fn on_probe(world: &World) -> Vec<String> {
+    let asked = world.gate.asked();
+    let of_probe = asked.iter().filter(|a| {
+        a.resource().1 == KEY || a.operation() == "ListObjectsV2" || a.operation() == "ListMultipartUploads"
+    });
+    of_probe.map(devcluster::stores::Asked::operation).collect()
+}
+
+// storage-decisions T14, T15
+#[tokio::test]
+async fn the_probe_does_what_the_registry_does_and_leaves_nothing() {
+    let mut world = before("probe-l1").await;
+    world.pass().await;
+    let expected = [
+        "PutObject",
+        "GetObject",
+        "ListObjectsV2",
+        "CreateMultipartUpload",
+        "UploadPart",
+        "ListMultipartUploads",
+        "ListParts",
+        "AbortMultipartUpload",
+        "DeleteObject",
+    ];
+    assert_eq!(on_probe(&world), expected);
+    assert_eq!(store().await.count("probe-l1").await, 0);
+    assert!(world.running.is_some());
+    // Nothing the pods would get has changed: nothing is tried.
+    world.gate.forget();
+    world.edit(json!({"replicas": 5}));
+    world.pass().await;
+    assert!(on_probe(&world).is_empty());
+}
+
+// storage-decisions T14
+#[tokio::test]
+async fn a_read_only_registry_is_tried_by_reading() {
+    let mut world = before("probe-l2").await;
+    world.read_only = true;
+    world.pass().await;
+    assert_eq!(on_probe(&world), ["ListObjectsV2", "GetObject"]);
+    assert!(world.running.is_some());
+}
+
+// storage-decisions 18, T14, T17
+#[tokio::test]
+async fn each_right_that_is_missing_is_named_with_what_it_is_missing_on() {
+    for (n, operation, action) in [
+        (1, "PutObject", "s3:PutObject"),
+        (2, "GetObject", "s3:GetObject"),
+        (3, "ListObjectsV2", "s3:ListBucket"),
+        (4, "CreateMultipartUpload", "s3:PutObject"),
+        (5, "UploadPart", "s3:PutObject"),
+        (6, "ListMultipartUploads", "s3:ListBucketMultipartUploads"),
+        (7, "ListParts", "s3:ListMultipartUploadParts"),
+        (8, "AbortMultipartUpload", "s3:AbortMultipartUpload"),
+        (9, "DeleteObject", "s3:DeleteObject"),
+    ] {
+        let mut world = before(&format!("right-l3-{n}")).await;
+        world
+            .gate
+            .plan(When::operation(operation), Fault::error(403, "AccessDenied"));
+        let outcome = world.pass().await;
+        let told = format!("{outcome:?}");
+        assert!(
+            told.contains(action) && told.contains("AccessDenied"),
+            "{operation}: {told}"
+        );
+        assert!(world.running.is_none(), "{operation}: nothing reaches the pods");
+    }
+}
+
+// storage-decisions T17
+#[tokio::test]
+async fn a_busy_store_has_refused_nothing() {
+    let mut world = before("busy-l4").await;
+    world.gate.plan(When::operation("PutObject"), Fault::slow_down());
+    let outcome = world.pass().await;
+    let told = format!("{:?} {:?}", outcome.fault, outcome.verdicts);
+    assert!(!told.contains("denied"), "{told}");
+    assert!(world.running.is_none());
+}
+
+// storage-decisions T15
+#[tokio::test]
+async fn in_a_versioned_bucket_the_version_itself_is_deleted() {
+    let mut world = before("versions-l5").await;
+    store().await.version("versions-l5", "Enabled").await;
+    world.pass().await;
+    assert!(world.running.is_some());
+    let (_, versions) = store().await.read("versions-l5", "versions").await;
+    assert!(!versions.contains("_preflight"), "{versions}");
+}
+
+// storage-decisions T15
+#[tokio::test]
+async fn a_right_to_delete_versions_that_is_missing_is_only_a_note_on_unmanaged_storage() {
+    let mut world = before("note-l6").await;
+    store().await.version("note-l6", "Enabled").await;
+    world.gate.plan(
+        When::operation("DeleteObject").query("versionId"),
+        Fault::error(403, "AccessDenied"),
+    );
+    world.pass().await;
+    assert!(world.running.is_some());
+    assert!(
+        world.notices.iter().any(|n| n.contains("s3:DeleteObjectVersion")),
+        "{:?}",
+        world.notices
+    );
+    assert_eq!(store().await.count("note-l6").await, 0, "hidden");
+}
+
+// storage-decisions T14
+#[tokio::test]
+async fn with_encryption_the_probe_asks_for_it_as_the_registry_would() {
+    let storage = json!({"s3": {"bucket": "sse-l7", "encrypt": true, "keyID": "users-key"}});
+    store().await.create("sse-l7").await;
+    let mut world = cluster("sse-l7", storage).await;
+    world.pass().await;
+    let asked = world.gate.asked();
+    let puts = asked
+        .iter()
+        .filter(|a| ["PutObject", "CreateMultipartUpload"].contains(&a.operation().as_str()));
+    let headers: Vec<_> = puts
+        .map(|a| {
+            (
+                a.header("x-amz-server-side-encryption"),
+                a.header("x-amz-server-side-encryption-aws-kms-key-id"),
+            )
+        })
+        .collect();
+    assert_eq!(headers, [(Some("aws:kms"), Some("users-key")); 2]);
+}
+
+// storage-decisions 18
+#[tokio::test]
+async fn keys_without_the_right_to_write_are_found_out_with_a_real_policy() {
+    let mut world = before("policy-l8").await;
+    world.settle().await;
+    let running = world.running.clone();
+    let moto = moto().await;
+    let statements = json!([
+        {"Effect": "Allow", "Action": ["s3:HeadBucket", "s3:ListBucket", "s3:GetObject"], "Resource": "*"},
+    ]);
+    let reader = moto.user("reader-l8", &statements).await.unwrap();
+    world.set_credentials(&reader);
+    let outcome = world.pass().await;
+    assert!(format!("{outcome:?}").contains("s3:PutObject"));
+    assert_eq!(world.running, running, "the pods keep the old keys");
+}
+
+// storage-decisions 19
+#[tokio::test]
+async fn a_probe_of_a_process_that_died_is_deleted_by_the_next() {
+    let mut world = before("orphan-l9").await;
+    let killed = super::world::Killed::new();
+    let kill = killed.clone();
+    world
+        .gate
+        .plan(When::operation("PutObject"), Fault::after(move |_| kill.kill()));
+    assert!(world.pass_until(&killed).await);
+    world.gate.pass();
+    assert_eq!(store().await.count("orphan-l9").await, 1);
+    store().await.create("next-l9").await;
+    world.edit(json!({"storage": {"s3": {"bucket": "next-l9"}}}));
+    world.settle().await;
+    assert_eq!(store().await.count("orphan-l9").await, 0);
+    assert_eq!(world.status()["s3"]["bucket"], "next-l9");
+}
