@@ -411,3 +411,53 @@ async fn what_cannot_be_sent_is_not_tried_again() {
     assert_eq!(error.fault().class, Class::Config);
     assert!(bench.waited().is_empty());
 }
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_put_right_by_the_stores() {
+    let ahead = |asked: &devcluster::stores::Asked| {
+        let gone = asked.at.elapsed();
+        let time = jiff::Timestamp::now() - jiff::SignedDuration::try_from(gone).unwrap()
+            + jiff::SignedDuration::from_hours(1);
+        time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    };
+    let gate = answering(None, &[], move |asked| {
+        let skewed = Reply::error(403, "RequestTimeTooSkewed", "what time is it?");
+        let answer = if asked.number == 1 { skewed } else { ok() };
+        answer.header("date", &ahead(asked))
+    });
+    Bench::new()
+        .bucket(&Access::at(&gate.url()))
+        .put_tags(&[])
+        .await
+        .unwrap();
+    let dates: Vec<_> = gate
+        .asked()
+        .iter()
+        .map(|asked| asked.header("x-amz-date").unwrap().to_owned())
+        .collect();
+    let time = |text: &str| {
+        let time = jiff::fmt::strtime::parse("%Y%m%dT%H%M%SZ", text).unwrap();
+        time.to_datetime()
+            .unwrap()
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .unwrap()
+            .timestamp()
+    };
+    let apart = (time(&dates[1]) - time(&dates[0])).get_seconds();
+    assert!((3590..=3610).contains(&apart), "{dates:?}");
+}
+
+#[tokio::test]
+async fn without_credentials_nothing_but_sts_is_asked_and_that_once() {
+    let bench = Bench::new();
+    let authority = Authority::new("aws").unwrap();
+    let sts = "sts.us-west-2.amazonaws.com";
+    let gate = answering(Some(&authority), &[sts], |_| {
+        Reply::query_error(403, "AccessDenied", "no")
+    });
+    let bench = bench.knowing(&[(sts, gate.target().address)]);
+    let mut access = crate::identity::role(Access::public("us-west-2").trusting(&authority));
+    access.pin_owner = true;
+    let error = bench.bucket(&access).delete_bucket().await.unwrap_err();
+    assert_eq!((error.cause, gate.asked().len()), (Cause::Identity, 1));
+}

@@ -22,8 +22,12 @@ pub fn cause(error: &reqwest::Error) -> String {
         let why = texts.get(place + 1).map_or("", String::as_str);
         return format!("DNS: the name of the host cannot be resolved: {why}");
     }
+    if let Some(why) = texts.iter().find_map(|text| text.strip_prefix("tunnel error: ")) {
+        return format!("proxy: it does not let the connection through: {why}");
+    }
     let mut said: Vec<&str> = Vec::new();
-    for text in &texts {
+    // What hyper calls the stage says nothing that the rest does not say.
+    for text in texts.iter().filter(|text| !text.starts_with("client error (")) {
         if !said.iter().any(|earlier| earlier.contains(text.as_str())) {
             said.push(text);
         }

@@ -292,7 +292,15 @@ impl Bucket {
         if !self.public {
             return None;
         }
-        self.identity.account().await
+        self.identity.account().await.ok().flatten()
+    }
+
+    /// Whom a call names as the bucket's owner. Without credentials the call itself need not be tried.
+    async fn owner(&self, call: &Call) -> Called<Option<String>> {
+        if !(call.owned && self.pin_owner && self.public) {
+            return Ok(None);
+        }
+        self.identity.account().await.map_err(|error| self.cleaned(error))
     }
 
     /// Sends until there is an answer that counts.
@@ -304,11 +312,7 @@ impl Bucket {
         let touch = Touch {
             md5: call.md5,
             root: call.root,
-            owner: if call.owned && self.pin_owner {
-                self.account().await
-            } else {
-                None
-            },
+            owner: self.owner(call).await?,
         };
         let resource = self.resource(call);
         let (mut retries, mut renewed) = (0, false);
