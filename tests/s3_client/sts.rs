@@ -56,8 +56,8 @@ impl Cloud {
 
     fn access(&self, profile: Profile, token: &str) -> Access {
         let mut access = Access::at(&self.moto.url()).with_profile(profile, Token::Given(Sensitive::new(token)));
-        access.effective.region = "us-east-2".to_owned();
-        access.sts_trust.bundle = self.authority.pem().to_owned();
+        "us-east-2".clone_into(&mut access.effective.region);
+        self.authority.pem().clone_into(&mut access.sts_trust.bundle);
         access
     }
 }
