@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::lab::{cluster, moto, store};
 use super::world::World;
+use devcluster::stores::{ACCOUNT, Authority, Gate, Sts, StsOptions, TokenIssuer};
 
 const KEY: &str = "docker/registry/v2/_preflight/0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
 
@@ -182,4 +183,54 @@ async fn a_probe_of_a_process_that_died_is_deleted_by_the_next() {
     world.settle().await;
     assert_eq!(store().await.count("orphan-l9").await, 0);
     assert_eq!(world.status()["s3"]["bucket"], "next-l9");
+}
+
+const OPERATOR: &str = "system:serviceaccount:openshift-image-registry:cluster-image-registry-operator";
+const REGISTRY: &str = "system:serviceaccount:openshift-image-registry:registry";
+
+// storage-decisions T14: as whom
+#[tokio::test]
+async fn with_web_identity_the_probe_is_the_registrys_and_not_the_operators() {
+    let moto = moto().await;
+    let issuer = TokenIssuer::new().unwrap();
+    let authority = Authority::new("ca-of-sts").unwrap();
+    let options = StsOptions {
+        authority: authority.clone(),
+        names: Vec::new(),
+        key: issuer.key().unwrap(),
+        address: None,
+    };
+    let sts = Sts::start(moto, options).unwrap();
+    let before_sts = Gate::start(sts.target(), Some(&authority), &[]).unwrap();
+    let statements = json!([{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]);
+    let role = moto.role(ACCOUNT, "registry-m1", &statements).await.unwrap();
+    sts.trust(&role, OPERATOR);
+
+    let mut world = cluster("identity-m1", json!({"s3": {}})).await;
+    world.set_service("sts", &before_sts.url());
+    world.add(json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "kube-cloud-config", "namespace": "openshift-config-managed"},
+        "data": {"ca-bundle.pem": authority.pem()},
+    }));
+    let root = tempfile::tempdir().unwrap();
+    let file = "/var/run/secrets/openshift/serviceaccount/token";
+    let path = root.path().join(file.trim_start_matches('/'));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, issuer.token(OPERATOR, "openshift", 600).unwrap()).unwrap();
+    world.set_tokens(root.path(), &issuer.token(REGISTRY, "openshift", 600).unwrap());
+    world.set_minted(&format!(
+        "[default]\nsts_regional_endpoints = regional\nrole_arn = {role}\nweb_identity_token_file = {file}\n"
+    ));
+    let outcome = world.pass().await;
+    assert_eq!(world.state(), Some("Managed"), "the operator may: {:?}", outcome.fault);
+    let told = format!("{:?}", outcome.preflight);
+    assert!(told.contains("sts:AssumeRoleWithWebIdentity"), "{told}");
+    assert!(world.running.is_none());
+    assert_eq!(world.tokens(), ["openshift"]);
+
+    sts.trust(&role, REGISTRY);
+    world.later(std::time::Duration::from_mins(6));
+    let outcome = world.pass().await;
+    assert!(world.running.is_some(), "{:?} {:?}", outcome.preflight, outcome.fault);
 }
