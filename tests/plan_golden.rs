@@ -13,7 +13,7 @@ use image_registry_operator::config::environment::Environment;
 use image_registry_operator::config::facts::{EnvValue, EnvVar, StorageFacts};
 use image_registry_operator::config::resolve::{Resolved, resolve};
 use image_registry_operator::config::snapshot::{Objects, Snapshot};
-use image_registry_operator::plan::{self, Inputs};
+use image_registry_operator::plan::{self, Inputs, Source};
 use serde_json::{Value, json};
 
 /// A cluster, and what the storage step said about it.
@@ -60,7 +60,7 @@ impl Scenario {
     fn inputs(&self) -> Inputs<'_> {
         Inputs {
             resolved: &self.resolved,
-            facts: &self.facts,
+            storage: Source::Facts(&self.facts),
             snapshot: &self.snapshot,
         }
     }

@@ -6,6 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::api::ObjectRef;
 use crate::status::conditions::Verdict;
 
+/// What the CA maps are to hold of the storage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum StorageCa {
+    /// Nobody has told yet: what is published stays.
+    #[default]
+    Unknown,
+    /// The bundle, PEM; `None` where there is none.
+    Known(Option<String>),
+}
+
 /// Shared notes. Cheap to clone; all clones are the same board.
 #[derive(Clone, Default)]
 pub struct Board {
@@ -16,7 +26,8 @@ pub struct Board {
 struct Notes {
     verdicts: BTreeMap<&'static str, Verdict>,
     bootstrap_failure: Option<String>,
-    storage_ca: Option<String>,
+    storage_ca: StorageCa,
+    storage_ca_fault: Option<String>,
     dropped: BTreeSet<&'static str>,
     generations: BTreeMap<ObjectRef, i64>,
 }
@@ -51,14 +62,28 @@ impl Board {
     /// Notes the CA bundle of the storage in use, PEM. Tells whether it is news.
     pub fn set_storage_ca(&self, bundle: Option<String>) -> bool {
         let mut notes = self.notes();
-        let news = notes.storage_ca != bundle;
-        notes.storage_ca = bundle;
+        let known = StorageCa::Known(bundle);
+        let news = notes.storage_ca != known;
+        notes.storage_ca = known;
         news
     }
 
-    /// CA bundle of the storage in use, PEM.
-    pub fn storage_ca(&self) -> Option<String> {
+    /// CA bundle of the storage in use.
+    pub fn storage_ca(&self) -> StorageCa {
         self.notes().storage_ca.clone()
+    }
+
+    /// Notes why the CA bundle of the storage cannot be had; `None` when it can. Tells whether it is news.
+    pub fn set_storage_ca_fault(&self, fault: Option<String>) -> bool {
+        let mut notes = self.notes();
+        let news = notes.storage_ca_fault != fault;
+        notes.storage_ca_fault = fault;
+        news
+    }
+
+    /// Why the CA bundle of the storage cannot be had.
+    pub fn storage_ca_fault(&self) -> Option<String> {
+        self.notes().storage_ca_fault.clone()
     }
 
     /// Notes conditions of the Config that nobody writes any more. Tells whether it is news.

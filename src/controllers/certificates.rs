@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::board::StorageCa;
 use super::{Backoff, Context, RESYNC};
 use crate::api::{Kind, ObjectRef};
 use crate::apply::{self, NothingRecorded};
@@ -50,7 +51,12 @@ async fn pass(context: &Context, began: Instant) -> Result<Duration, ()> {
     let removed = state.is_none_or(|state| state == ManagementState::Removed);
     let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
     let no_redirect = config.and_then(|c| c.pointer("/spec/disableRedirect")) == Some(&Value::Bool(true));
-    let ca = context.board.storage_ca().filter(|_| !removed);
+    // Until the registry's loop has told, and where it does not look, what is published stays.
+    let ca = match context.board.storage_ca() {
+        StorageCa::Known(bundle) => bundle,
+        StorageCa::Unknown => certificates::published_storage_ca(&snapshot),
+    };
+    let ca = ca.filter(|_| !removed);
     let mut wanted = certificates::certificates(&snapshot, ca.as_deref(), no_redirect, removed);
     let expected = state.is_none_or(|state| state == ManagementState::Managed);
     if expected && began.elapsed() < SETTLE && !settled(&snapshot) {
@@ -74,6 +80,7 @@ async fn pass(context: &Context, began: Instant) -> Result<Duration, ()> {
     let problems: Vec<String> = wanted
         .error
         .into_iter()
+        .chain(context.board.storage_ca_fault().filter(|_| !removed))
         .chain(report.failures.iter().cloned())
         .collect();
     let verdict = if problems.is_empty() {

@@ -268,11 +268,11 @@ impl World {
         state.pending.remove(interest);
         state.told.remove(interest);
         if let Some(name) = &interest.name {
-            state.objects.remove(&ObjectRef::new(
-                interest.kind,
-                interest.namespace.unwrap_or_default(),
-                name,
-            ));
+            let object = ObjectRef::new(interest.kind, interest.namespace.unwrap_or_default(), name);
+            // Another loop may follow the same object.
+            if !state.followed.keys().any(|other| other.covers(&object)) {
+                state.objects.remove(&object);
+            }
         }
     }
 

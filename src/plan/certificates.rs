@@ -90,6 +90,16 @@ pub fn certificates(
     }
 }
 
+/// The CA of the storage that is published for the registry's pods, PEM: what users ask for under the same key is not it.
+pub fn published_storage_ca(snapshot: &Snapshot) -> Option<String> {
+    let live = snapshot.objects.operand(Kind::ConfigMap, names::CERTIFICATES_MAP)?;
+    let published = live.get("data")?.get(names::STORAGE_CA_KEY)?.as_str()?;
+    let of_user = user_entries(snapshot)
+        .ok()
+        .and_then(|user| user.text.get(names::STORAGE_CA_KEY).cloned());
+    (of_user.as_deref() != Some(published)).then(|| published.to_owned())
+}
+
 /// Keys of a CA map under which the registry itself is found; empty without a Service.
 pub(super) fn own_keys(objects: &Objects) -> BTreeSet<String> {
     let Some(service) = objects.operand(Kind::Service, names::REGISTRY) else {

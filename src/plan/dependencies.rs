@@ -8,9 +8,9 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::storage::Parts;
 use super::{Plan, checksum, drift, operand};
 use crate::api::Kind;
-use crate::config::facts::{EnvValue, StorageFacts};
 use crate::config::snapshot::Objects;
 use crate::names;
 
@@ -23,25 +23,22 @@ pub(super) struct Dependencies {
 
 impl Dependencies {
     /// What the storage names: for secret variables, and as volumes. Volumes that may be absent are marked `optional`.
-    pub(super) fn of_storage(facts: &StorageFacts) -> Self {
+    pub(super) fn of_storage(env: &[Value], volumes: &[Value]) -> Self {
         let mut found = Self::default();
-        if facts
-            .env
-            .iter()
-            .any(|variable| matches!(variable.value, EnvValue::Secret(_)))
-        {
-            found.secrets.insert(names::PRIVATE_SECRET.to_owned());
+        let name = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        for variable in env {
+            found.secrets.extend(name(variable, "/valueFrom/secretKeyRef/name"));
+            found.maps.extend(name(variable, "/valueFrom/configMapKeyRef/name"));
         }
-        let name = |volume: &Value, pointer: &str| volume.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-        for volume in &facts.volumes {
+        for volume in volumes {
             found.secrets.extend(name(volume, "/secret/secretName"));
             found.maps.extend(name(volume, "/configMap/name"));
         }
         found
     }
 
-    fn of_registry(facts: &StorageFacts) -> Self {
-        let mut found = Self::of_storage(facts);
+    fn of_registry(parts: &Parts) -> Self {
+        let mut found = Self::of_storage(&parts.env, &parts.volumes);
         found
             .maps
             .extend([names::CERTIFICATES_MAP, names::TRUSTED_CA_MAP].map(str::to_owned));
@@ -52,10 +49,14 @@ impl Dependencies {
     }
 }
 
-/// The digest, over live objects and over the Secrets that `plan` is about to write.
-pub(super) fn digest(facts: &StorageFacts, objects: &Objects, plan: &Plan) -> String {
-    let Dependencies { maps, secrets } = Dependencies::of_registry(facts);
-    let live = |kind, name: &str| objects.operand(kind, name).map(Cow::Borrowed);
+/// The digest, over live objects, over the Secrets that `plan` is about to write, and over the CA map as it will be where
+/// that is given.
+pub(super) fn digest(parts: &Parts, objects: &Objects, plan: &Plan, certificates: Option<&Value>) -> String {
+    let Dependencies { maps, secrets } = Dependencies::of_registry(parts);
+    let live = |kind, name: &str| {
+        let known = certificates.filter(|_| name == names::CERTIFICATES_MAP);
+        known.or_else(|| objects.operand(kind, name)).map(Cow::Borrowed)
+    };
     let planned = |name: &str| {
         if plan.absent.contains(&operand(Kind::Secret, name)) {
             return None;

@@ -1,13 +1,14 @@
 //! The registry's pods.
 
-mod environment;
+pub(super) mod environment;
 mod scheduling;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Desired, Drift, Inputs, Plan, annotation, checksum, dependencies};
+use super::storage::{Parts, Source};
+use super::{Desired, Drift, Inputs, Plan, annotation, certificates, checksum, dependencies, drift};
 use crate::api::Kind;
 use crate::config::notice::Notice;
 use crate::config::resolve::{Resolved, Rollout};
@@ -22,16 +23,22 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// What the Config wants; where that does not fit the storage, what the running Deployment has.
+    /// What the Config wants; where that does not fit the storage, or storage that stays is a volume of which nobody
+    /// looked whether it fits, what the running Deployment has.
     ///
     /// `None` where it does not fit and nothing runs.
     pub(super) fn of(inputs: &Inputs<'_>) -> Option<Self> {
         let Inputs {
             resolved,
-            facts,
+            storage,
             snapshot,
         } = inputs;
-        if facts.unfit.is_none() {
+        let fits = match storage {
+            Source::Facts(facts) => facts.unfit.is_none(),
+            Source::Live => Parts::of(inputs).is_none_or(|parts| !parts.is_filesystem()),
+            Source::Nowhere => false,
+        };
+        if fits {
             return Some(Self {
                 replicas: resolved.replicas,
                 strategy: strategy(resolved.rollout, resolved.replicas),
@@ -74,21 +81,38 @@ fn live_replicas(live: &Value) -> i32 {
         .unwrap_or(1)
 }
 
-/// Plans the Deployment. It depends on the Secrets that `plan` holds already.
+/// Plans the Deployment, if there is to be one. It depends on the Secrets that `plan` holds already.
 pub(super) fn plan(inputs: &Inputs<'_>, scale: Option<&Scale>, plan: &mut Plan) {
-    let Inputs {
-        resolved,
-        facts,
-        snapshot,
-    } = *inputs;
+    let resolved = inputs.resolved;
     if !resolved.overrides.ignored.is_empty() {
         plan.notices.push(ignored_overrides(&resolved.overrides.ignored));
     }
-    let digest = dependencies::digest(facts, &snapshot.objects, plan);
-    match deployment(inputs, scale, &digest) {
+    let Some(mut parts) = Parts::of(inputs) else { return };
+    let map = certificates_map(inputs);
+    let digest = || dependencies::digest(&parts, &inputs.snapshot.objects, plan, map.as_ref());
+    parts.digest = Some(parts.digest.clone().unwrap_or_else(digest));
+    match deployment(inputs, scale, &parts) {
         Ok(desired) => plan.present.push(desired),
         Err(message) => plan.fail(Kind::Deployment, names::REGISTRY, message),
     }
+}
+
+/// The CA map as it will be when the storage before is no longer needed, where it is another one now: pods depend on that,
+/// so that they are replaced once and not twice.
+fn certificates_map(inputs: &Inputs<'_>) -> Option<Value> {
+    let Inputs {
+        resolved,
+        storage,
+        snapshot,
+    } = *inputs;
+    let ca = storage.facts()?.ca_bundle.as_deref();
+    let live = snapshot.objects.operand(Kind::ConfigMap, names::CERTIFICATES_MAP)?;
+    if certificates::published_storage_ca(snapshot).as_deref() == ca {
+        return None;
+    }
+    let wanted = certificates::certificates(snapshot, ca, resolved.disable_redirect, false);
+    let desired = wanted.plan.desired(Kind::ConfigMap, names::CERTIFICATES_MAP)?;
+    Some(drift::merged(desired, live, None))
 }
 
 fn ignored_overrides(keys: &[String]) -> Notice {
@@ -103,16 +127,18 @@ fn ignored_overrides(keys: &[String]) -> Notice {
     }
 }
 
-fn deployment(inputs: &Inputs<'_>, scale: Option<&Scale>, digest: &str) -> Result<Desired, String> {
+fn deployment(inputs: &Inputs<'_>, scale: Option<&Scale>, parts: &Parts) -> Result<Desired, String> {
     let Inputs {
         resolved,
-        facts,
+        storage,
         snapshot,
     } = *inputs;
-    if let Some(why) = &facts.not_usable {
+    let facts = storage.facts();
+    if let Some(why) = facts.and_then(|facts| facts.not_usable.as_ref()) {
         return Err(why.clone());
     }
-    let scale = scale.ok_or_else(|| facts.unfit.clone().unwrap_or_default())?;
+    let scale = scale.ok_or_else(|| facts.and_then(|facts| facts.unfit.clone()).unwrap_or_default())?;
+    let digest = parts.digest.as_deref().unwrap_or_default();
     if resolved.http_secret.is_empty() {
         return Err("spec.httpSecret of the Config is not stored yet".to_owned());
     }
@@ -125,7 +151,7 @@ fn deployment(inputs: &Inputs<'_>, scale: Option<&Scale>, digest: &str) -> Resul
         "strategy": scale.strategy,
         "template": {
             "metadata": {"labels": labels, "annotations": pod_annotations(resolved, digest)},
-            "spec": pod(inputs, scale.replicas, &security),
+            "spec": pod(inputs, parts, scale.replicas, &security),
         },
     });
     let mut annotations = json!({
@@ -219,10 +245,10 @@ fn first_group(range: &str) -> Option<i64> {
     first.trim().parse().ok().filter(|group| *group >= 0)
 }
 
-fn pod(inputs: &Inputs<'_>, replicas: i32, security: &Value) -> Value {
+fn pod(inputs: &Inputs<'_>, parts: &Parts, replicas: i32, security: &Value) -> Value {
     let Inputs {
         resolved,
-        facts,
+        storage: _,
         snapshot,
     } = *inputs;
     let mut pod = json!({
@@ -232,8 +258,8 @@ fn pod(inputs: &Inputs<'_>, replicas: i32, security: &Value) -> Value {
         "terminationGracePeriodSeconds": 55,
         "nodeSelector": scheduling::node_selector(resolved),
         "securityContext": security,
-        "containers": [container(inputs)],
-        "volumes": facts.volumes.iter().cloned().chain(common_volumes()).collect::<Vec<_>>(),
+        "containers": [container(inputs, parts)],
+        "volumes": parts.volumes.iter().cloned().chain(volumes()).collect::<Vec<_>>(),
     });
     let spread = scheduling::spread(resolved, snapshot);
     if !spread.is_empty() {
@@ -257,10 +283,10 @@ const COMMAND: &str = "mkdir -p /etc/pki/ca-trust/extracted/edk2 /etc/pki/ca-tru
     && update-ca-trust extract --output /etc/pki/ca-trust/extracted/ \
     && exec /usr/bin/dockerregistry";
 
-fn container(inputs: &Inputs<'_>) -> Value {
+fn container(inputs: &Inputs<'_>, parts: &Parts) -> Value {
     let Inputs {
         resolved,
-        facts,
+        storage: _,
         snapshot,
     } = *inputs;
     let resources = resolved.resources.clone();
@@ -269,7 +295,7 @@ fn container(inputs: &Inputs<'_>) -> Value {
         "image": snapshot.environment.registry_image,
         "command": ["/bin/sh", "-c", COMMAND],
         "ports": [{"containerPort": names::REGISTRY_PORT, "protocol": "TCP"}],
-        "env": environment::variables(resolved, facts),
+        "env": environment::variables(resolved, parts),
         "livenessProbe": probe(5),
         // Later than the first check of the storage.
         "readinessProbe": probe(15),
@@ -278,7 +304,7 @@ fn container(inputs: &Inputs<'_>) -> Value {
         "resources": resources.unwrap_or_else(|| json!({"requests": {"cpu": "100m", "memory": "256Mi"}})),
         "securityContext": {"readOnlyRootFilesystem": true},
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": facts.mounts.iter().cloned().chain(common_mounts()).collect::<Vec<_>>(),
+        "volumeMounts": parts.mounts.iter().cloned().chain(common_mounts()).collect::<Vec<_>>(),
     })
 }
 
@@ -305,7 +331,8 @@ fn common_mounts() -> [Value; 6] {
     ]
 }
 
-fn common_volumes() -> [Value; 6] {
+/// Volumes that the pods have with every storage; its own come before these.
+pub(super) fn volumes() -> [Value; 6] {
     [
         json!({
             "name": "registry-tls",

@@ -178,7 +178,7 @@ fn same(wanted: Option<&Value>, live: Option<&Value>) -> bool {
 }
 
 /// Whether the live value is what `wanted` names, whatever else it holds.
-fn holds(wanted: &Value, live: Option<&Value>) -> bool {
+pub(super) fn holds(wanted: &Value, live: Option<&Value>) -> bool {
     let live_filled = live.is_some_and(|live| !is_empty(live) && live != "");
     match (wanted, live) {
         (wanted, _) if is_empty(wanted) => !live_filled,

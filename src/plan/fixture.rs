@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Desired, Inputs, Plan, registry};
+use super::{Desired, Inputs, Plan, Source, registry};
 use crate::api::Kind;
 use crate::config::environment::Environment;
 use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
@@ -38,9 +38,17 @@ impl Cluster {
     pub(super) fn inputs(&self) -> Inputs<'_> {
         Inputs {
             resolved: &self.resolved,
-            facts: &self.facts,
+            storage: Source::Facts(&self.facts),
             snapshot: &self.snapshot,
         }
+    }
+
+    /// What a pass plans while the storage may not change.
+    pub(super) fn held(&self, storage: Source<'_>) -> Plan {
+        registry(&Inputs {
+            storage,
+            ..self.inputs()
+        })
     }
 
     pub(super) fn plan(&self) -> Plan {

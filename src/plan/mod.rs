@@ -18,6 +18,7 @@ mod route;
 mod secret;
 mod service;
 pub mod settle;
+mod storage;
 
 #[cfg(test)]
 mod fixture;
@@ -36,8 +37,8 @@ pub use self::node_ca::node_ca;
 pub use self::pruner::pruner;
 pub use self::removal::{Removal, removal};
 pub use self::settle::{unsettled, wait_ends};
+pub use self::storage::{Source, is_published, storage_cas, storage_differs};
 use crate::api::{Kind, ObjectRef};
-use crate::config::facts::StorageFacts;
 use crate::config::notice::Notice;
 use crate::config::resolve::Resolved;
 use crate::config::snapshot::Snapshot;
@@ -49,7 +50,7 @@ pub struct Inputs<'a> {
     /// What the administrator wants.
     pub resolved: &'a Resolved,
     /// What the storage needs.
-    pub facts: &'a StorageFacts,
+    pub storage: Source<'a>,
     /// What there is.
     pub snapshot: &'a Snapshot,
 }
@@ -64,7 +65,7 @@ pub fn registry(inputs: &Inputs<'_>) -> Plan {
         rbac::service_account(),
     ]);
     secret::plan_pull_secret(inputs.snapshot, &mut plan);
-    plan.present.push(secret::private(inputs.facts));
+    plan.present.extend(inputs.storage.facts().map(secret::private));
     plan.present.push(service::service(&inputs.snapshot.objects));
     let scale = deployment::Scale::of(inputs);
     deployment::plan(inputs, scale.as_ref(), &mut plan);

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::certificates::own_keys;
 use super::dependencies::Dependencies;
+use super::storage::Parts;
 use super::{Certificates, Inputs, Plan, drift};
 use crate::api::Kind;
-use crate::config::facts::StorageFacts;
 use crate::config::snapshot::{Objects, Snapshot};
 use crate::config::tls::ServingInfo;
 use crate::names;
@@ -20,12 +20,7 @@ const LIMIT: SignedDuration = SignedDuration::from_secs(30);
 ///
 /// What the stores show to have no source is settled as absent.
 pub fn unsettled(inputs: &Inputs<'_>, plan: &Plan, certificates: &Certificates) -> Vec<String> {
-    let Inputs {
-        resolved: _,
-        facts,
-        snapshot,
-    } = *inputs;
-    let objects = &snapshot.objects;
+    let objects = &inputs.snapshot.objects;
     [
         serving_certificate(objects),
         certificates_map(objects, certificates),
@@ -35,7 +30,7 @@ pub fn unsettled(inputs: &Inputs<'_>, plan: &Plan, certificates: &Certificates) 
     ]
     .into_iter()
     .flatten()
-    .chain(storage_objects(objects, facts))
+    .chain(storage_objects(objects, inputs))
     .chain(config(inputs))
     .collect()
 }
@@ -127,14 +122,14 @@ fn private_secret(objects: &Objects, plan: &Plan) -> Option<String> {
     (!settled).then(|| format!("Secret {name}"))
 }
 
-fn storage_objects(objects: &Objects, facts: &StorageFacts) -> Vec<String> {
-    let mut required = facts.clone();
-    required.volumes.retain(|volume| {
+fn storage_objects(objects: &Objects, inputs: &Inputs<'_>) -> Vec<String> {
+    let Parts { env, mut volumes, .. } = Parts::of(inputs).unwrap_or_default();
+    volumes.retain(|volume| {
         let optional =
             |kind: &str| volume.get(kind).and_then(|source| source.get("optional")) == Some(&Value::Bool(true));
         !optional("secret") && !optional("configMap")
     });
-    let Dependencies { maps, secrets } = Dependencies::of_storage(&required);
+    let Dependencies { maps, secrets } = Dependencies::of_storage(&env, &volumes);
     let secrets = secrets.into_iter().map(|name| (Kind::Secret, name));
     maps.into_iter()
         .map(|name| (Kind::ConfigMap, name))
@@ -148,7 +143,7 @@ fn storage_objects(objects: &Objects, facts: &StorageFacts) -> Vec<String> {
 fn config(inputs: &Inputs<'_>) -> Vec<String> {
     let Inputs {
         resolved,
-        facts: _,
+        storage: _,
         snapshot,
     } = *inputs;
     let stored = || {

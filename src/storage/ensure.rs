@@ -18,6 +18,9 @@ use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::status::conditions::{Status, Verdict};
 
+/// Reason of the event that tells of a switch.
+pub const RECONFIGURED: &str = "StorageReconfigured";
+
 /// Proof that the Config, as stored, names a location as one that the operator creates or created. Only core makes one.
 #[derive(Debug)]
 pub struct Intent(());
@@ -368,7 +371,7 @@ fn moved(from: &str, to: &str, state: State) -> Notice {
     );
     Notice {
         warning: false,
-        reason: "StorageReconfigured",
+        reason: RECONFIGURED,
         note,
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::api::{Config, Sensitive, Storage};
+use crate::api::{Config, ObjectRef, Sensitive, Storage};
 use crate::config::facts::StorageFacts;
 use crate::config::notice::Notice;
 use crate::config::resolve::ManagementState;
@@ -148,6 +148,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Takes back what goes with the use of the storage: the registry keeps what it has, and the status with it.
+    pub fn hold_back(&mut self, config: &Config) {
+        self.facts = None;
+        self.hold = Hold::Storage;
+        self.status_storage = None;
+        self.storage_managed = Self::unchanged(config).storage_managed;
+        self.reconfigured = false;
+        self.notices.retain(|notice| notice.reason != ensure::RECONFIGURED);
+    }
+
     /// An outcome that changes nothing of what is stored.
     fn unchanged(config: &Config) -> Self {
         let storage_managed = config.status.as_ref().is_some_and(|s| s.storage_managed);
@@ -157,6 +167,11 @@ impl Outcome {
             ..Self::default()
         }
     }
+}
+
+/// ConfigMaps that the storage of spec and status looks at, for the watches.
+pub fn config_maps(config: &Config, snapshot: &Snapshot) -> Vec<ObjectRef> {
+    s3::ca::config_maps(config, snapshot)
 }
 
 /// One step towards the storage that the Config names, for `managementState: Managed`.

@@ -5,27 +5,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::cluster::OnBehalf;
 use super::report::Outcome;
 use super::{Ended, Generations, Interrupted, Registry};
 use crate::api::{Config, Kind, ObjectRef};
 use crate::apply;
-use crate::config::facts::StorageFacts;
-use crate::config::resolve::{self, ManagementState, Reason, Rejection, Resolved};
+use crate::config::resolve::{self, ManagementState, Reason, Rejection};
 use crate::config::snapshot::Snapshot;
 use crate::names;
-use crate::observe::Controller;
-use crate::plan::{self, Inputs, Plan, certificates, settle};
+use crate::plan::{self, Inputs, Plan, Source, certificates, settle};
 use crate::status::judge::Failing;
 use crate::storage::fault::{Class, Fault};
-use crate::storage::http::Proxies;
-use crate::storage::preflight::{self, Pods};
-use crate::storage::{self, Cluster as _};
+use crate::storage::{self, Hold};
 
 impl Registry {
     pub(super) async fn manage(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {
         let valid = resolve::resolve(&config, &snapshot).is_ok();
-        let (config, snapshot, mut confirmed) = self.complete(config, snapshot, valid).await?;
+        let (mut config, mut snapshot, mut confirmed) = self.complete(config, snapshot, valid).await?;
         let mut outcome = Outcome {
             state: Some(ManagementState::Managed),
             ..Outcome::default()
@@ -37,29 +32,49 @@ impl Registry {
                 return self.report(&snapshot, outcome).await;
             }
         };
+        let cleared;
+        (config, snapshot, cleared) = self.clear_probes(config, snapshot).await?;
         let (config, snapshot, wrote, mut stored) = self.store_storage(config, snapshot, &resolved).await?;
-        confirmed |= wrote;
+        confirmed |= cleared | wrote;
+        let snapshot = Snapshot {
+            objects: self.context.world.snapshot().objects,
+            ..snapshot
+        };
+        let facts = self.publish_first(&mut stored, &config, &snapshot);
         outcome.take_storage(&mut stored);
+        outcome.backend = facts.as_ref().map(|f| f.backend);
         if is_new(&config) {
             outcome
                 .notices
                 .extend(config.spec.storage.as_ref().and_then(resolve::storage_notice));
         }
-        let again = stored.wait.as_ref().map(|(after, _)| *after);
+        let tried_again = stored
+            .again
+            .map(|again| again.mul_f64(1.0 + self.context.jitter() / 4.0));
+        let again = stored
+            .wait
+            .as_ref()
+            .map(|(after, _)| *after)
+            .into_iter()
+            .chain(tried_again);
         // Facts beside a fault: the storage in use is not the one at fault, all else goes on.
-        let Some(facts) = stored.facts.take() else {
-            return self.report(&snapshot, outcome).await;
+        let storage = match (&facts, stored.hold) {
+            (Some(facts), _) => Source::Facts(facts),
+            (None, Hold::All) => return self.report(&snapshot, outcome).await,
+            (None, Hold::Deployment) => Source::Nowhere,
+            (None, Hold::Storage) => Source::Live,
         };
-        if self.context.board.set_storage_ca(facts.ca_bundle.clone()) {
-            self.context.world.trigger(Controller::Certificates);
+        let inputs = Inputs {
+            resolved: &resolved,
+            storage,
+            snapshot: &snapshot,
+        };
+        let (plan, waiting) = Self::plan(&inputs);
+        if let Some(facts) = &facts {
+            self.publish(facts, &plan, &inputs);
         }
-        let snapshot = Snapshot {
-            objects: self.context.world.snapshot().objects,
-            ..snapshot
-        };
-        let (plan, waiting) = Self::plan(&resolved, &facts, &snapshot);
         outcome.waiting_for = waiting.as_ref().map(|(missing, _)| missing.clone());
-        outcome.problems(&plan, facts.unfit.as_deref());
+        outcome.problems(&plan, facts.as_ref().and_then(|f| f.unfit.as_deref()));
         let generations = config
             .status
             .as_ref()
@@ -85,65 +100,27 @@ impl Registry {
             });
         }
         let mut ended = self.report(&snapshot, outcome).await?;
-        for at_most in again.into_iter().chain(waiting.map(|(_, ends)| ends)) {
+        for at_most in again.chain(waiting.map(|(_, ends)| ends)) {
             ended.again = ended.again.min(at_most);
         }
         Ok(ended)
     }
 
-    /// Steps of the storage until it rests; what each wants recorded is stored before the next.
-    async fn store_storage(
-        &mut self,
-        mut config: Box<Config>,
-        mut snapshot: Snapshot,
-        resolved: &Resolved,
-    ) -> Result<(Box<Config>, Snapshot, bool, storage::Outcome), Interrupted> {
-        let pods = Pods {
-            differs: &|_| false,
-            via: Proxies {
-                http: preflight::proxy(resolved.proxy.http.as_ref()),
-                https: preflight::proxy(resolved.proxy.https.as_ref()),
-                no_proxy: resolved.proxy.no_proxy.clone(),
-            },
-            read_only: resolved.read_only,
-        };
-        let mut wrote = false;
-        let mut notices = Vec::new();
-        loop {
-            let cluster = OnBehalf::new(&self.context.writer, &config);
-            let mut stored = storage::ensure(&config, &snapshot, &cluster, &self.context.cloud, &pods).await;
-            if cluster.is_stale() {
-                return Err(Interrupted::Stale);
-            }
-            let record = stored.record.take().unwrap_or_default();
-            let recorded;
-            (config, snapshot, recorded) = self.store(config, snapshot, record).await?;
-            wrote |= recorded;
-            notices.append(&mut stored.notices);
-            let at_once = stored.wait.as_ref().is_some_and(|(after, _)| after.is_zero());
-            if recorded && at_once && stored.fault.is_none() {
-                snapshot.objects = self.context.world.snapshot().objects;
-                continue;
-            }
-            stored.notices = notices;
-            return Ok((config, snapshot, wrote, stored));
-        }
-    }
-
     /// The plan; and, where the first Deployment waits for its inputs, what is missing and for how long at most.
-    fn plan(resolved: &Resolved, facts: &StorageFacts, snapshot: &Snapshot) -> (Plan, Option<(String, Duration)>) {
-        let inputs = Inputs {
+    fn plan(inputs: &Inputs<'_>) -> (Plan, Option<(String, Duration)>) {
+        let Inputs {
             resolved,
-            facts,
+            storage,
             snapshot,
+        } = *inputs;
+        let mut plan = plan::registry(inputs);
+        let exists = snapshot.objects.operand(Kind::Deployment, names::REGISTRY).is_some();
+        let Some(facts) = storage.facts().filter(|_| !exists) else {
+            return (plan, None); // an existing Deployment never waits, and none is planned without storage
         };
-        let mut plan = plan::registry(&inputs);
-        if snapshot.objects.operand(Kind::Deployment, names::REGISTRY).is_some() {
-            return (plan, None); // an existing Deployment never waits
-        }
         let certificates =
             certificates::certificates(snapshot, facts.ca_bundle.as_deref(), resolved.disable_redirect, false);
-        let missing = settle::unsettled(&inputs, &plan, &certificates);
+        let missing = settle::unsettled(inputs, &plan, &certificates);
         if missing.is_empty() {
             return (plan, None);
         }
@@ -170,7 +147,7 @@ impl Outcome {
         self.own_conditions = Some(stored.own_conditions);
         self.notices.append(&mut stored.notices);
         self.reconfigured = stored.reconfigured;
-        self.backend = stored.facts.as_ref().map(|f| f.backend);
+        self.preflight = stored.preflight.take();
         self.failing = match stored.fault.take() {
             Some(Fault {
                 class: Class::Rejected(reason),

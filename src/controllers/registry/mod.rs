@@ -5,6 +5,7 @@ mod manage;
 mod record;
 mod remove;
 mod report;
+mod storage;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -185,7 +186,7 @@ impl Registry {
         self.report(&snapshot, outcome).await
     }
 
-    /// Follows the Secrets that the Config names. False while a new one is not in the store yet.
+    /// Follows the Secrets and maps that the Config names. False while a new one is not in the store yet.
     fn follow(&self, config: &Config) -> bool {
         let mut wanted = BTreeSet::new();
         for route in config.spec.routes.iter().flatten() {
@@ -201,6 +202,8 @@ impl Registry {
         if let Some(secret) = key.filter(|k| !k.is_empty()) {
             wanted.insert(ObjectRef::new(Kind::Secret, names::NAMESPACE, secret));
         }
+        let snapshot = self.context.world.snapshot();
+        wanted.extend(crate::storage::config_maps(config, &snapshot));
         self.context.world.follow(&wanted, &[Controller::Registry]);
         self.context.world.is_synced()
     }

@@ -12,7 +12,6 @@ use crate::apply;
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
 use crate::names;
-use crate::observe::Controller;
 use crate::plan::removal;
 use crate::status::judge::Removal;
 use crate::storage::{self, Cluster as _};
@@ -70,9 +69,8 @@ impl Registry {
             state: Some(ManagementState::Removed),
             ..Outcome::default()
         };
-        if self.context.board.set_storage_ca(None) {
-            self.context.world.trigger(Controller::Certificates);
-        }
+        self.tell_ca(None);
+        self.tell_ca_fault(None);
         let stage = removal::removal(&snapshot);
         if !stage.delete.is_empty() {
             if !confirmed {
@@ -98,6 +96,8 @@ impl Registry {
         };
         // Unmanaged and deleted: the storage is not ours to look at, let alone to touch.
         if done && !(deleting && state == ManagementState::Unmanaged) {
+            let (config, probed, _) = self.clear_probes(config, snapshot).await?;
+            snapshot = probed;
             let cluster = OnBehalf::new(&self.context.writer, &config);
             let mut removed = storage::remove(&config, &snapshot, &cluster, &self.context.cloud, deleting).await;
             if cluster.is_stale() {

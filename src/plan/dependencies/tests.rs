@@ -2,13 +2,21 @@ use serde_json::json;
 
 use super::{digest, map_json, secret_json};
 use crate::api::Kind;
-use crate::config::facts::{EnvValue, EnvVar};
+use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
+use crate::config::snapshot::Snapshot;
 use crate::plan::checksum::sha256;
 use crate::plan::fixture::{Cluster, empty_dir, map, secret, snapshot};
+use crate::plan::storage::Parts;
 use crate::plan::{Plan, registry};
 
 fn of(objects: Vec<serde_json::Value>) -> String {
-    digest(&empty_dir(), &snapshot(objects).objects, &Plan::default())
+    of_facts(&empty_dir(), &snapshot(objects))
+}
+
+fn of_facts(facts: &StorageFacts, snapshot: &Snapshot) -> String {
+    let resolved = Cluster::new(&json!({}), []).resolved;
+    let parts = Parts::rendered(facts, &resolved);
+    digest(&parts, &snapshot.objects, &Plan::default(), None)
 }
 
 fn hash(json: &str) -> String {
@@ -121,7 +129,7 @@ fn secrets_count_as_this_pass_writes_them() {
 #[test]
 fn storage_names_what_else_counts() {
     let mut cluster = Cluster::new(&json!({}), [secret("signing", "Opaque", &json!({"k": "QQ=="}))]);
-    let digest_of = |cluster: &Cluster| digest(&cluster.facts, &cluster.snapshot.objects, &Plan::default());
+    let digest_of = |cluster: &Cluster| of_facts(&cluster.facts, &cluster.snapshot);
     let before = digest_of(&cluster);
     cluster
         .facts

@@ -3,17 +3,21 @@
 use serde_json::{Value, json};
 
 use crate::api::duration;
-use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
+use crate::config::facts::{EnvValue, EnvVar};
 use crate::config::resolve::{Limits, Resolved};
 use crate::names;
 use crate::plan::secret;
+use crate::plan::storage::Parts;
+
+/// The first variable after those of the storage.
+pub(in crate::plan) const FIRST: &str = "REGISTRY_HTTP_ADDR";
 
 /// Variables of the storage, then those of the registry.
-pub(super) fn variables(resolved: &Resolved, facts: &StorageFacts) -> Vec<Value> {
-    let mut variables: Vec<Value> = facts.env.iter().map(of_storage).collect();
+pub(super) fn variables(resolved: &Resolved, parts: &Parts) -> Vec<Value> {
+    let mut variables = parts.env.clone();
     let mut set = |name: &str, value: &str| variables.push(json!({"name": name, "value": value}));
     let address = format!("{}.{}.svc:{}", names::REGISTRY, names::NAMESPACE, names::REGISTRY_PORT);
-    set("REGISTRY_HTTP_ADDR", &format!(":{}", names::REGISTRY_PORT));
+    set(FIRST, &format!(":{}", names::REGISTRY_PORT));
     set("REGISTRY_HTTP_NET", "tcp");
     set("REGISTRY_HTTP_SECRET", resolved.http_secret.expose());
     set("REGISTRY_LOG_LEVEL", resolved.log_level);
@@ -32,7 +36,7 @@ pub(super) fn variables(resolved: &Resolved, facts: &StorageFacts) -> Vec<Value>
     if resolved.disable_redirect {
         set("REGISTRY_STORAGE_REDIRECT_DISABLE", "true");
     }
-    let proxy = &resolved.proxy;
+    let proxy = &parts.proxy;
     for (name, value) in [
         ("HTTP_PROXY", &proxy.http),
         ("HTTPS_PROXY", &proxy.https),
@@ -78,7 +82,8 @@ pub(super) fn variables(resolved: &Resolved, facts: &StorageFacts) -> Vec<Value>
     variables
 }
 
-fn of_storage(variable: &EnvVar) -> Value {
+/// A variable of the storage.
+pub(in crate::plan) fn of_storage(variable: &EnvVar) -> Value {
     let EnvVar { name, value } = variable;
     let value = match value {
         EnvValue::Secret(_) => {

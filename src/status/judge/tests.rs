@@ -413,4 +413,5 @@ fn force_and_no_state_are_managed() {
 
 mod bring_up;
 mod fault;
+mod preflight;
 mod removal;

@@ -1,6 +1,7 @@
 //! A small world to run steps in: the Config as the controller would store it, and claims that live in the snapshot.
 
 #![allow(clippy::needless_pass_by_value)] // `json!` at each call reads better without `&`.
+#![allow(clippy::large_futures)]
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;

@@ -1,0 +1,343 @@
+//! What of the storage runs, and what would.
+
+use serde_json::{Value, json};
+
+use super::{Source, is_published, storage_cas, storage_differs};
+use crate::api::{Kind, Sensitive};
+use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
+use crate::plan::certificates::certificates;
+use crate::plan::fixture::{Cluster, map, operand, secret};
+use crate::plan::{Plan, drift};
+
+fn s3(bucket: &str) -> StorageFacts {
+    let text = |name, value: &str| EnvVar {
+        name,
+        value: EnvValue::Text(value.to_owned()),
+    };
+    let secret = json!({"secretName": "image-registry-private-configuration", "optional": false});
+    StorageFacts {
+        backend: "S3",
+        env: vec![
+            text("REGISTRY_STORAGE", "s3"),
+            text("REGISTRY_STORAGE_S3_BUCKET", bucket),
+            EnvVar {
+                name: "REGISTRY_STORAGE_S3_ENCRYPT",
+                value: EnvValue::Flag(true),
+            },
+        ],
+        volumes: vec![json!({"name": "image-registry-private-configuration", "secret": secret})],
+        mounts: vec![json!({
+            "name": "image-registry-private-configuration", "mountPath": "/var/run/secrets/cloud", "readOnly": true,
+        })],
+        files: [("credentials".to_owned(), Sensitive::new("key"))].into(),
+        ..StorageFacts::default()
+    }
+}
+
+/// A cluster whose registry runs on this storage, as the API server stores what was planned.
+fn running(spec: &Value, facts: StorageFacts) -> Cluster {
+    let mut cluster = Cluster::new(spec, []);
+    cluster.facts = facts;
+    publish(&mut cluster, None);
+    deploy(&mut cluster);
+    cluster
+}
+
+fn publish(cluster: &mut Cluster, ca: Option<&str>) {
+    let wanted = certificates(&cluster.snapshot, ca, false, false).plan;
+    cluster.put(
+        &wanted
+            .desired(Kind::ConfigMap, "image-registry-certificates")
+            .unwrap()
+            .body,
+    );
+}
+
+fn deploy(cluster: &mut Cluster) {
+    let plan = cluster.plan();
+    for (kind, name) in [
+        (Kind::Deployment, "image-registry"),
+        (Kind::Secret, "image-registry-private-configuration"),
+        (Kind::Secret, "installation-pull-secrets"),
+    ] {
+        let mut body = drift::merged(plan.desired(kind, name).unwrap(), &Value::Null, None);
+        // As the API server fills it in.
+        for volume in body
+            .pointer_mut("/spec/template/spec/volumes")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            for source in ["secret", "configMap", "projected"] {
+                if let Some(source) = volume.get_mut(source) {
+                    source["defaultMode"] = json!(420);
+                }
+            }
+        }
+        cluster.put(&body);
+    }
+}
+
+fn differs(cluster: &Cluster, facts: &StorageFacts) -> bool {
+    storage_differs(&cluster.resolved, facts, &cluster.snapshot)
+}
+
+fn deployment(plan: &Plan) -> &Value {
+    &plan.desired(Kind::Deployment, "image-registry").unwrap().body
+}
+
+// storage-decisions T13, 20
+#[test]
+fn what_runs_differs_from_what_would_only_where_storage_does() {
+    let cluster = running(&json!({}), s3("one"));
+    let same = s3("one");
+    assert!(!differs(&cluster, &same));
+    let mut other_order = same.clone();
+    other_order.env.reverse();
+    assert!(!differs(&cluster, &other_order));
+    let cases: [fn(&mut StorageFacts); 8] = [
+        |facts| *facts = s3("two"),
+        |facts| facts.env[2].value = EnvValue::Flag(false),
+        |facts| drop(facts.env.pop()),
+        |facts| facts.volumes[0]["secret"]["optional"] = json!(true),
+        |facts| {
+            facts
+                .volumes
+                .push(json!({"name": "cdn", "secret": {"secretName": "cdn-key"}}));
+        },
+        |facts| facts.mounts[0]["mountPath"] = json!("/elsewhere"),
+        |facts| drop(facts.files.insert("credentials".to_owned(), Sensitive::new("other"))),
+        |facts| facts.ca_bundle = Some("NEW CA".to_owned()),
+    ];
+    for (case, change) in cases.into_iter().enumerate() {
+        let mut facts = same.clone();
+        change(&mut facts);
+        assert!(differs(&cluster, &facts), "{case}");
+    }
+    let edited = running(
+        &json!({"replicas": 3, "logLevel": "Debug", "readOnly": true}),
+        s3("one"),
+    );
+    assert!(
+        !storage_differs(&cluster.resolved, &same, &edited.snapshot),
+        "an edit of something else"
+    );
+    let proxied = Cluster::new(&json!({"proxy": {"https": "http://proxy.example"}}), []);
+    assert!(
+        storage_differs(&proxied.resolved, &same, &cluster.snapshot),
+        "another way out"
+    );
+}
+
+// storage-decisions T13: where nothing runs it is tried out
+#[test]
+fn the_first_storage_differs_from_none() {
+    assert!(differs(&Cluster::new(&json!({}), []), &s3("one")));
+}
+
+// storage-decisions T13: hands and other programs do not make another storage
+#[test]
+fn what_others_add_to_the_pods_is_not_storage() {
+    let mut cluster = running(&json!({}), s3("one"));
+    let mut live = cluster
+        .snapshot
+        .objects
+        .operand(Kind::Deployment, "image-registry")
+        .unwrap()
+        .clone();
+    let pod = &mut live["spec"]["template"]["spec"];
+    pod["volumes"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "theirs", "emptyDir": {}}));
+    let container = &mut pod["containers"][0];
+    container["env"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "THEIRS", "value": "1"}));
+    container["volumeMounts"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "theirs", "mountPath": "/theirs"}));
+    cluster.put(&live);
+    assert!(!differs(&cluster, &s3("one")));
+    assert!(
+        !cluster
+            .held(Source::Live)
+            .desired(Kind::Deployment, "image-registry")
+            .unwrap()
+            .body
+            .to_string()
+            .contains("heirs")
+    );
+}
+
+// storage-decisions T13: a user's own CA under our key is not the storage's
+#[test]
+fn a_users_key_in_the_ca_map_is_not_the_storages() {
+    let mut cluster = running(&json!({}), s3("one"));
+    cluster.put(&json!({
+        "apiVersion": "config.openshift.io/v1", "kind": "Image", "metadata": {"name": "cluster"},
+        "spec": {"additionalTrustedCA": {"name": "of-users"}},
+    }));
+    cluster.put(&json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "of-users", "namespace": "openshift-config"},
+        "data": {"storage-ca-bundle.pem": "THEIRS"},
+    }));
+    publish(&mut cluster, None);
+    assert!(!differs(&cluster, &s3("one")));
+    assert_eq!(storage_cas(&s3("one"), &cluster.snapshot), None);
+}
+
+// storage-decisions 18, T16
+#[test]
+fn while_storage_waits_pods_keep_what_they_have_and_other_edits_go_out() {
+    let mut cluster = running(&json!({}), s3("one"));
+    let before = cluster
+        .snapshot
+        .objects
+        .operand(Kind::Deployment, "image-registry")
+        .unwrap()
+        .clone();
+    let held = cluster.held(Source::Live);
+    assert_eq!(held.desired(Kind::Secret, "image-registry-private-configuration"), None);
+    let hash = "/metadata/annotations/operator.openshift.io~1spec-hash";
+    assert_eq!(
+        deployment(&held).pointer(hash),
+        before.pointer(hash),
+        "nothing is written while nothing else changes"
+    );
+
+    let proxied = Cluster::new(
+        &json!({"replicas": 3, "logLevel": "Debug", "proxy": {"http": "http://p.example"}}),
+        [],
+    );
+    cluster.resolved = proxied.resolved;
+    cluster.put(&json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson",
+        "metadata": {"name": "pull-secret", "namespace": "openshift-config"},
+        "data": {".dockerconfigjson": "e30K"},
+    }));
+    let held = cluster.held(Source::Live);
+    let (old, new) = (&before["spec"], &deployment(&held)["spec"]);
+    assert_eq!((&new["replicas"], &old["replicas"]), (&json!(3), &json!(1)));
+    assert_eq!(
+        new["template"]["metadata"]["annotations"],
+        old["template"]["metadata"]["annotations"]
+    );
+    let container = |spec: &Value| spec["template"]["spec"]["containers"][0].clone();
+    assert_eq!(container(new)["volumeMounts"], container(old)["volumeMounts"]);
+    let env = |spec: &Value| container(spec)["env"].as_array().unwrap().clone();
+    assert_eq!(env(new)[..3], env(old)[..3]);
+    assert!(
+        !env(new).iter().any(|v| v["name"] == "HTTP_PROXY"),
+        "nor does the way out change"
+    );
+    assert!(env(new).contains(&json!({"name": "REGISTRY_LOG_LEVEL", "value": "debug"})));
+    let copy = held.desired(Kind::Secret, "installation-pull-secrets").unwrap();
+    assert_eq!(copy.body["data"][".dockerconfigjson"], "e30K");
+    assert!(held.desired(Kind::Service, "image-registry").is_some());
+}
+
+// storage-decisions T18: undecided with a changed block
+#[test]
+fn where_the_deployment_waits_the_rest_goes_out() {
+    let mut cluster = running(&json!({"defaultRoute": true}), s3("one"));
+    for storage in [Source::Nowhere, Source::Live] {
+        let plan = cluster.held(storage);
+        let planned = plan.desired(Kind::Deployment, "image-registry").is_some();
+        assert_eq!(planned, matches!(storage, Source::Live));
+        cluster.remove(Kind::Deployment, "openshift-image-registry", "image-registry");
+        let plan = cluster.held(storage);
+        assert_eq!(plan.desired(Kind::Deployment, "image-registry"), None, "none is made");
+        assert_eq!(plan.desired(Kind::Secret, "image-registry-private-configuration"), None);
+        assert!(plan.desired(Kind::Route, "default-route").is_some() && plan.failures.is_empty());
+        cluster = running(&json!({"defaultRoute": true}), s3("one"));
+    }
+}
+
+// storage-decisions T16: replicas and strategy that were meant for the new storage do not reach a volume
+#[test]
+fn a_registry_on_a_volume_keeps_its_scale_while_its_next_storage_waits() {
+    let mut cluster = Cluster::new(&json!({"rolloutStrategy": "Recreate"}), []);
+    cluster.facts.env[0].value = EnvValue::Text("filesystem".to_owned());
+    publish(&mut cluster, None);
+    deploy(&mut cluster);
+    cluster.resolved = Cluster::new(&json!({"replicas": 2}), []).resolved;
+    for (storage, replicas) in [(Source::Live, 1), (Source::Facts(&s3("next")), 2)] {
+        let plan = cluster.held(storage);
+        assert_eq!(deployment(&plan)["spec"]["replicas"], replicas);
+        assert_eq!(
+            deployment(&plan)["spec"]["strategy"]["type"] == "Recreate",
+            replicas == 1
+        );
+    }
+}
+
+// storage-decisions T16: both CAs while pods turn over, then the new one alone, and that is one rollout
+#[test]
+fn a_new_ca_comes_before_the_pods_and_the_old_one_goes_after_them() {
+    let with = |ca: &str| StorageFacts {
+        ca_bundle: Some(ca.to_owned()),
+        ..s3("one")
+    };
+    let mut cluster = running(&json!({}), s3("one"));
+    cluster.put(&operand(
+        "v1",
+        "Service",
+        "image-registry",
+        &json!({"spec": {"ports": [{"port": 5000}]}}),
+    ));
+    cluster.put(&map("serviceca", &json!({"service-ca.crt": "SERVICE"})));
+    publish(&mut cluster, Some("OLD\n"));
+    cluster.facts = with("OLD\n");
+    deploy(&mut cluster);
+    assert!(!differs(&cluster, &with("OLD\n")) && is_published(&with("OLD\n"), &cluster.snapshot));
+
+    let next = with("NEW\n");
+    assert!(differs(&cluster, &next) && !is_published(&next, &cluster.snapshot));
+    let both = storage_cas(&next, &cluster.snapshot);
+    assert_eq!(both.as_deref(), Some("OLD\nNEW\n"));
+    publish(&mut cluster, both.as_deref());
+    assert!(is_published(&next, &cluster.snapshot) && !differs(&cluster, &next));
+    assert_eq!(storage_cas(&next, &cluster.snapshot), both, "and it stays so");
+    cluster.facts = next.clone();
+    let rolled = cluster.deployment().body;
+    publish(&mut cluster, Some("NEW\n"));
+    assert_eq!(
+        cluster.deployment().body,
+        rolled,
+        "the pods are not replaced a second time"
+    );
+    cluster.facts = with("OLD\n");
+    assert_ne!(cluster.deployment().body, rolled);
+    // Storage without a CA: the old one stays until the pods are others.
+    assert_eq!(storage_cas(&s3("one"), &cluster.snapshot).as_deref(), Some("NEW\n"));
+    assert!(differs(&cluster, &s3("one")) && is_published(&s3("one"), &cluster.snapshot));
+}
+
+// storage-decisions T13: a Secret that is gone is no other storage where nothing is in it
+#[test]
+fn a_missing_private_secret_counts_where_it_would_hold_something() {
+    let mut cluster = running(&json!({}), s3("one"));
+    cluster.remove(
+        Kind::Secret,
+        "openshift-image-registry",
+        "image-registry-private-configuration",
+    );
+    assert!(differs(&cluster, &s3("one")));
+    cluster.put(&secret(
+        "image-registry-private-configuration",
+        "Opaque",
+        &json!({"credentials": "a2V5", "former": "eA=="}),
+    ));
+    assert!(differs(&cluster, &s3("one")), "a key of the backend before");
+    let plain = Cluster::new(&json!({}), []).facts;
+    let mut cluster = running(&json!({}), plain.clone());
+    cluster.remove(
+        Kind::Secret,
+        "openshift-image-registry",
+        "image-registry-private-configuration",
+    );
+    assert!(!differs(&cluster, &plain));
+}
