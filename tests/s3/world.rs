@@ -376,7 +376,7 @@ impl World {
     pub async fn converge(&mut self) -> Outcome {
         for _ in 0..40 {
             let outcome = self.settle().await;
-            if outcome.fault.is_none() {
+            if outcome.fault.is_none() && outcome.preflight.is_none() {
                 return outcome;
             }
             // As a resync: the snapshot's clock goes on.
