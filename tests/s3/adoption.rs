@@ -260,6 +260,24 @@ async fn a_bucket_that_somebody_filled_after_the_intent_is_not_adopted() {
     remove_and_find_all(&mut world, &name, 1).await;
 }
 
+// storage-decisions 1, 10: the same under an explicit Managed
+#[tokio::test]
+async fn under_managed_too_what_somebody_filled_after_the_intent_gets_no_mark() {
+    let store = store().await;
+    store.create("raced-d1m").await;
+    store.put("raced-d1m", "image").await;
+    let mut world = cluster(
+        "raced-d1m",
+        json!({"s3": {"bucket": "raced-d1m"}, "managementState": "Managed"}),
+    )
+    .await;
+    let location = world.location("raced-d1m");
+    world.annotate(names::STORAGE_INTENT_ANNOTATION, &location);
+    world.settle().await;
+    assert!(!is_marked(&world, "raced-d1m").await);
+    remove_and_find_all(&mut world, "raced-d1m", 1).await;
+}
+
 // storage-decisions 15, T11
 #[tokio::test]
 async fn where_tags_cannot_be_read_none_are_written_and_nothing_else_is() {

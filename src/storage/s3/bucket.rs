@@ -46,7 +46,7 @@ impl<C: Cluster> Visit<'_, C> {
     async fn head(&self) -> Result<Head, Failure> {
         match self.bucket.head().await {
             Ok(()) => Ok(Head::There),
-            Err(error) if error.is_undecided() => Err(self.failure(&error, "")),
+            Err(error) if error.is_undecided() || error.of_identity() => Err(self.failure(&error, "")),
             Err(error) if error.is_missing() => Ok(Head::Missing(error)),
             Err(error) if error.is_denied() => Ok(Head::Closed(error)),
             Err(error) => Err(self.failure(&error, "")),
