@@ -71,7 +71,9 @@ pub async fn ensure<D: Driver>(
     let mut target = match driver.resolve(config, &selected.storage, snapshot) {
         Ok(target) => target,
         Err(rejection) => {
+            let nameless = D::locate(&selected.storage, snapshot).is_none();
             return Outcome {
+                record: nameless.then(|| record_default(config, selected)).flatten(),
                 fault: Some(rejection.into()),
                 ..unchanged()
             };

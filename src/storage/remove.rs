@@ -71,10 +71,20 @@ pub async fn remove<D: Removable>(
         own_conditions: D::CONDITIONS,
         ..outcome
     };
-    let Some(location) = D::locate(&stored, snapshot) else {
-        return own(forget(config));
-    };
     let kept = block::describe(&stored, D::NAME);
+    let Some(location) = D::locate(&stored, snapshot) else {
+        return own(
+            match (gate(config, deleting_config), driver.resolve(config, &stored, snapshot)) {
+                // It names storage, and where that is cannot be told now: it is not forgotten while it is ours.
+                (Gate::Open, Err(rejection)) => Outcome {
+                    fault: Some(rejection.into()),
+                    ..Outcome::unchanged(config)
+                },
+                (Gate::Raised, Err(_)) => keep(config, &raised(&kept), D::EXISTS),
+                _ => forget(config),
+            },
+        );
+    };
     match gate(config, deleting_config) {
         Gate::Open => {}
         Gate::Closed => return own(let_go(core, config, &location, D::EXISTS)),
