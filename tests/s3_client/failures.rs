@@ -142,7 +142,7 @@ fn entry(key: &str) -> Entry {
 #[tokio::test]
 async fn keys_that_were_not_deleted_come_back_though_the_answer_is_200() {
     let body = "<DeleteResult><Error><Key>b</Key><VersionId>v1</VersionId><Code>AccessDenied</Code>\
-                <Message>locked</Message></Error></DeleteResult>";
+                <Message>locked by a-key-that-nobody-must-see</Message></Error></DeleteResult>";
     let gate = answering(None, &[], in_turn(vec![Reply::new(200, body)]));
     let bucket = Bench::new().bucket(&Access::at(&gate.url()));
     let refused = bucket.delete(&[entry("a"), entry("b")]).await.unwrap();
@@ -150,7 +150,7 @@ async fn keys_that_were_not_deleted_come_back_though_the_answer_is_200() {
         key: "b".to_owned(),
         version: Some("v1".to_owned()),
         code: "AccessDenied".to_owned(),
-        message: "locked".to_owned(),
+        message: "locked by <redacted>".to_owned(),
     };
     assert_eq!(refused, [expected]);
     let text = gate.asked()[0].text();
@@ -460,4 +460,38 @@ async fn without_credentials_nothing_but_sts_is_asked_and_that_once() {
     access.pin_owner = true;
     let error = bench.bucket(&access).delete_bucket().await.unwrap_err();
     assert_eq!((error.cause, gate.asked().len()), (Cause::Identity, 1));
+}
+#[tokio::test]
+async fn a_key_that_xml_cannot_hold_is_deleted_by_itself() {
+    let versions = "<ListVersionsResult><Version><Key>a&#x1;b</Key><VersionId>v1</VersionId></Version><Version>\
+                    <Key>c&#13;d &amp; e</Key><VersionId>v2</VersionId></Version></ListVersionsResult>";
+    let gate = answering(None, &[], move |asked| match asked.operation().as_str() {
+        "DeleteObjects" => Reply::new(200, "<DeleteResult/>"),
+        "DeleteObject" => Reply::error(403, "AccessDenied", "locked"),
+        _ => Reply::new(200, versions),
+    });
+    let bucket = Bench::new().bucket(&Access::at(&gate.url()));
+    let found = bucket.versions(10).await.unwrap().entries;
+    let keys: Vec<_> = found.iter().map(|entry| entry.key.as_str()).collect();
+    assert_eq!(keys, ["a\u{1}b", "c\rd & e"]);
+    let refused = bucket.delete(&found).await.unwrap();
+    assert_eq!(
+        (refused.len(), refused[0].key.as_str(), refused[0].code.as_str()),
+        (1, "a\u{1}b", "AccessDenied")
+    );
+    let asked = gate.asked();
+    let together = asked
+        .iter()
+        .find(|asked| asked.operation() == "DeleteObjects")
+        .unwrap()
+        .text();
+    assert!(
+        together.contains("<Key>c&#xD;d &amp; e</Key>") && !together.contains("v1"),
+        "{together}"
+    );
+    let alone = asked.iter().find(|asked| asked.operation() == "DeleteObject").unwrap();
+    assert_eq!(
+        (alone.resource().1.as_str(), alone.parameter("versionId").as_deref()),
+        ("a\u{1}b", Some("v1"))
+    );
 }

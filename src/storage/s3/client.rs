@@ -349,7 +349,11 @@ impl Bucket {
     }
 
     fn cleaned(&self, error: CallError) -> CallError {
-        error.without(&self.secrets).without(&self.identity.secrets())
+        error.without(&self.all_secrets())
+    }
+
+    fn all_secrets(&self) -> Vec<Sensitive> {
+        [self.secrets.clone(), self.identity.secrets()].concat()
     }
 
     /// Where the SDK's own types refuse what they are given.

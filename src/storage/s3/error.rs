@@ -188,16 +188,30 @@ impl CallError {
     }
 
     /// Without secrets that somebody else's text may repeat.
-    pub(super) fn without(mut self, secrets: &[Sensitive]) -> Self {
-        for secret in secrets.iter().map(Sensitive::expose).filter(|s| s.len() > 3) {
-            for text in [&mut self.message, &mut self.code, &mut self.resource] {
-                if text.contains(secret) {
-                    *text = text.replace(secret, "<redacted>");
-                }
-            }
+    pub(super) fn without(self, secrets: &[Sensitive]) -> Self {
+        Self {
+            message: redacted(self.message, secrets),
+            code: redacted(self.code, secrets),
+            resource: redacted(self.resource, secrets),
+            ..self
         }
-        self
     }
+}
+
+/// A text without these secrets.
+fn redacted(mut text: String, secrets: &[Sensitive]) -> String {
+    // Shorter ones would tear words apart, and are none.
+    for secret in secrets.iter().map(Sensitive::expose).filter(|s| s.len() > 3) {
+        if text.contains(secret) {
+            text = text.replace(secret, "<redacted>");
+        }
+    }
+    text
+}
+
+/// What a store says, fit to be shown.
+pub(super) fn said(text: &str, secrets: &[Sensitive]) -> String {
+    redacted(plain(text), secrets)
 }
 
 /// No answer, and why.

@@ -5,6 +5,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
 
 use super::{Bucket, Call, CallError, Called, Entry, KeyError, Listing, ObjectEncryption, Upload};
+use crate::storage::s3::error::said;
 
 impl ObjectEncryption {
     /// As the headers say it: algorithm and key.
@@ -100,8 +101,27 @@ impl Bucket {
         Ok(listing(answer.contents, answer.is_truncated))
     }
 
-    /// DeleteObjects, quiet, at most 1000; what is not deleted comes back.
+    /// DeleteObjects, quiet, at most 1000; what is not deleted comes back. Keys that XML cannot hold are deleted one by one.
     pub async fn delete(&self, entries: &[Entry]) -> Called<Vec<KeyError>> {
+        let (together, alone): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.key.chars().all(is_xml));
+        let mut refused = self.delete_together(&together).await?;
+        for entry in alone {
+            match self.delete_object(&entry.key, entry.version.as_deref()).await {
+                Ok(()) => {}
+                Err(error) if error.is_missing() => {}
+                Err(error) if error.is_undecided() => return Err(error),
+                Err(error) => refused.push(KeyError {
+                    key: entry.key.clone(),
+                    version: entry.version.clone(),
+                    code: error.code,
+                    message: error.message,
+                }),
+            }
+        }
+        Ok(refused)
+    }
+
+    async fn delete_together(&self, entries: &[&Entry]) -> Called<Vec<KeyError>> {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
@@ -125,11 +145,12 @@ impl Bucket {
         let answer = self
             .call(&call, |touch| request().customize().interceptor(touch).send())
             .await?;
+        let secrets = self.all_secrets();
         let refused = answer.errors.unwrap_or_default().into_iter().map(|error| KeyError {
             key: error.key.unwrap_or_default(),
             version: error.version_id,
-            code: error.code.unwrap_or_default(),
-            message: error.message.unwrap_or_default(),
+            code: said(&error.code.unwrap_or_default(), &secrets),
+            message: said(&error.message.unwrap_or_default(), &secrets),
         });
         Ok(refused.collect())
     }
@@ -284,6 +305,11 @@ impl Bucket {
             .await?;
         Ok(answer.parts.unwrap_or_default().len())
     }
+}
+
+/// Whether XML 1.0 can hold the character; S3 takes any in keys.
+fn is_xml(character: char) -> bool {
+    matches!(character, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
 fn listing(contents: Option<Vec<aws_sdk_s3::types::Object>>, more: Option<bool>) -> Listing {
