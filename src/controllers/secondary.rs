@@ -18,7 +18,8 @@ pub enum Telling {
     Itself,
 }
 
-/// Runs passes until the process stops leading; each says after which time at the latest the next is due. A pass that fails is tried again with growing waits; a conflict at once.
+/// Runs passes until the process stops leading; each says after which time at the latest the next is due. A pass that fails is
+/// tried again with growing waits, a conflict at once. The log has each failure once until it is over, or another one.
 pub async fn run(
     context: Context,
     controller: Controller,
@@ -28,6 +29,7 @@ pub async fn run(
 ) {
     let mut backoff = Backoff::default();
     let mut streak = Streak::default();
+    let mut logged = String::new();
     loop {
         let permit = context.begin().await;
         let began = Instant::now();
@@ -37,11 +39,19 @@ pub async fn run(
         let mut wait = match &result {
             Ok(again) => {
                 backoff.reset();
+                logged.clear();
                 *again
             }
             Err(Failure::Stale) => Duration::from_millis(10),
             Err(failure) => {
-                tracing::warn!("{name}: {failure}");
+                // A condition tells of it as long as it lasts; the log tells once what every further pass runs into.
+                let text = failure.to_string();
+                if text == logged {
+                    tracing::debug!("{name}: still {text}");
+                } else {
+                    tracing::warn!("{name}: {text}");
+                    logged = text;
+                }
                 backoff.fail(context.jitter())
             }
         };

@@ -52,7 +52,7 @@ pub enum Removal {
     NotAsked,
     /// Objects and storage are gone (the storage also where it was only let go of).
     Done,
-    /// Under way: what it waits for.
+    /// Under way: a clause that says how far, such as `waiting for Pod a on node b to end`.
     Waiting(String),
     /// A step failed and is tried again: object and cause.
     Failed(String),
@@ -252,21 +252,16 @@ impl Case<'_> {
             return verdict(Status::False, "Unmanaged", unmanaged());
         }
         if self.leaving() {
-            let removing = |what: String| {
-                verdict(
-                    Status::True,
-                    "Removing",
-                    format!("The registry is being removed, {what}"),
-                )
-            };
-            let again = |cause: &str| removing(format!("trying again: {cause}"));
+            let removing =
+                |how: String| verdict(Status::True, "Removing", format!("The registry is being removed{how}"));
+            let again = |cause: &str| removing(format!(", trying again: {cause}"));
             return match (self.deployment, &self.findings.removal, self.transient()) {
                 (Some(_), ..) => verdict(
                     Status::True,
                     "DeletingDeployment",
                     format!("{} is being removed", name()),
                 ),
-                (None, Removal::Waiting(what), _) => removing(format!("waiting for {what}")),
+                (None, Removal::Waiting(what), _) => removing(format!(": {what}")),
                 (None, Removal::Failed(cause), _) => again(cause),
                 (None, _, Some(cause)) => again(cause),
                 (None, ..) => verdict(

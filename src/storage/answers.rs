@@ -107,6 +107,23 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
+/// A wish that was last seen to, so that it is seen to again only when it changes.
+#[derive(Debug, Default)]
+pub struct Told(Mutex<Option<Fingerprint>>);
+
+impl Told {
+    /// Whether the wish is another one than was last seen to; `None`: nothing was, since the process leads.
+    pub fn differs(&self, wish: &Fingerprint) -> Option<bool> {
+        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        told.as_ref().map(|told| told != wish)
+    }
+
+    /// The wish was seen to.
+    pub fn note(&self, wish: Fingerprint) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(wish);
+    }
+}
+
 /// What is asked of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {

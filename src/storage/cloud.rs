@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use futures::future::BoxFuture;
 
-use super::answers::Answers;
+use super::answers::{Answers, Told};
 use super::http::{Http, Names, Proxies};
 use super::s3::identity::Identities;
 
@@ -58,6 +58,8 @@ pub struct Cloud {
     pub(super) identities: Identities,
     /// Of core; drivers keep nothing here.
     pub(super) answers: Answers,
+    /// The platform's tags that a bucket was last held against.
+    pub(super) tags: Told,
 }
 
 impl Cloud {
@@ -75,6 +77,7 @@ impl Cloud {
             pace: Pace::default(),
             identities: Identities::default(),
             answers: Answers::default(),
+            tags: Told::default(),
         }
     }
 

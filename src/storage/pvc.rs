@@ -174,8 +174,11 @@ impl<C: Cluster> Pvc<'_, C> {
         }
         let text = |pointer| body.pointer(pointer).and_then(Value::as_str);
         let mode = text("/spec/accessModes/0").unwrap_or_default();
-        let class = text("/spec/storageClassName").unwrap_or("default");
-        let message = format!("Claim {} was created (100Gi, {mode}, class {class}).", wanted.name);
+        let class = match text("/spec/storageClassName") {
+            Some(class) => format!("StorageClass {class}"),
+            None => "the cluster's default StorageClass".to_owned(),
+        };
+        let message = format!("Claim {} was created (100Gi, {mode}, {class}).", wanted.name);
         Ok(wanted.ensured(step, exists(Status::True, "PVC Created", message)))
     }
 

@@ -12,5 +12,6 @@ mod hardening;
 mod lab;
 mod many;
 mod removal;
+mod tags;
 mod trial;
 mod world;

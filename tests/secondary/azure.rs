@@ -5,7 +5,7 @@ use image_registry_operator::names;
 use serde_json::{Value, json};
 
 use crate::support::{Lab, condition, config_ref, is, operand};
-use crate::{cluster, cluster_operator, create_config, enter, eventually};
+use crate::{cluster, cluster_operator, create_config, enter, eventually, metrics};
 
 const CONDITION: &str = "AzureStackCloudControllerDegraded";
 const LEGACY: [&str; 2] = ["AzurePathFixProgressing", "AzurePathFixControllerDegraded"];
@@ -41,6 +41,15 @@ async fn the_endpoints_file_follows_the_map_and_without_a_place_for_it_azure_alo
     let told = |o: &Value| is(o, "Degraded", "True", "AzureStackCloudControllerError");
     lab.until(&cluster_operator(), "degraded", |o| o.is_some_and(told))
         .await;
+    // However often it is looked at, it is logged once.
+    let failed = async || {
+        let series = "image_registry_operator_reconciles_total{controller=\"azurestack\",outcome=\"error\"}";
+        metrics::value(&operator.metrics().await, series)
+    };
+    let before = failed().await;
+    endpoints(&lab, json!("none")).await;
+    eventually("it is looked at again", async || failed().await > before.max(1)).await;
+    assert_eq!(operator.log().matches("azurestack: ").count(), 1, "{}", operator.log());
     assert!(operator.stop().await.success());
 
     let directory = tempfile::tempdir().unwrap();

@@ -4,10 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use kube::Client;
-use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::support::{Lab, condition, is};
@@ -199,13 +197,8 @@ async fn a_loop_that_cannot_write_degrades_its_own_condition_by_its_own_rule_and
         json!({"status": {"externalRegistryHostnames": ["wrong.example.com"]}}),
     )
     .await;
-    scheduled(&lab, "Managed").await;
     enter(&lab, "Unmanaged").await;
     pruner::until_arguments(&lab, "Unmanaged").await;
-    if began.elapsed() < Duration::from_secs(55) {
-        scheduled(&lab, "Unmanaged").await;
-    }
-    lab.patch(&image_pruner(), json!({"spec": {"schedule": ""}})).await;
     lasts(&lab, began).await;
 
     lasting.lift(&lab).await;
@@ -220,35 +213,6 @@ async fn a_loop_that_cannot_write_degrades_its_own_condition_by_its_own_rule_and
         o.is_some_and(|o| is(o, "Degraded", "False", "AsExpected"))
     })
     .await;
-}
-
-/// A Job that the CronJob makes at the next full minute has the documentation's arguments.
-async fn scheduled(lab: &Lab, state: &str) {
-    lab.patch(&image_pruner(), json!({"spec": {"schedule": "* * * * *"}}))
-        .await;
-    let began = Instant::now();
-    let job = loop {
-        let jobs = lab.list(Kind::Job, names::NAMESPACE).await;
-        let mut ours = jobs
-            .into_iter()
-            .filter(|job| job["metadata"]["ownerReferences"][0]["name"] == "image-pruner");
-        if let Some(job) = ours.next() {
-            break job;
-        }
-        assert!(began.elapsed() < Duration::from_secs(75), "no Job within a minute");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    };
-    assert_eq!(job["metadata"]["labels"]["created-by"], "image-pruner");
-    assert_eq!(
-        pruner::arguments(&job["spec"]["template"]["spec"])[2..],
-        pruner::expected(state)
-    );
-    // Jobs are the one kind whose pods stay behind unless asked for.
-    let reference = crate::operand(Kind::Job, job["metadata"]["name"].as_str().unwrap());
-    lab.api(&reference)
-        .delete(&reference.name, &DeleteParams::background())
-        .await
-        .unwrap();
 }
 
 /// Not before two minutes, and then without anything else to wake the loops.

@@ -35,18 +35,30 @@ async fn it_is_there_and_repaired_in_every_state_and_without_a_pod_the_platform_
         };
         lab.until_config("recording its generation", recorded).await;
     }
-    lab.delete(&daemon_set()).await;
-    lab.until(&daemon_set(), "made anew", |o| {
-        o.is_some_and(|o| uid(o) != uid(&first) && o["spec"] == first["spec"])
-    })
-    .await;
+    let nodes = |o: &Value| {
+        o["status"]["desiredNumberScheduled"]
+            .as_u64()
+            .filter(|nodes| *nodes > 0)
+    };
+    let rolled_out = |o: &Value| {
+        let status = &o["status"];
+        let complete = |count: &str| status[count].as_u64() == nodes(o);
+        nodes(o).is_some()
+            && status["observedGeneration"] == o["metadata"]["generation"]
+            && complete("updatedNumberScheduled")
+            && complete("numberAvailable")
+    };
+    lab.until(&daemon_set(), "rolled out", |o| o.is_some_and(rolled_out))
+        .await;
     let ready = |o: &Value| is(o, "Available", "True", "Ready") && condition(o, "Progressing").0 == "False";
     lab.until(&cluster_operator(), "available", |o| o.is_some_and(ready))
         .await;
 
     lab.cluster.pause_simulated_pods().unwrap();
     let pods = lab.list(Kind::Pod, names::NAMESPACE).await;
-    for pod in pods.iter().filter(|pod| pod["metadata"]["labels"]["name"] == "node-ca") {
+    let running =
+        |pod: &&Value| pod["metadata"]["labels"]["name"] == "node-ca" && pod["metadata"]["deletionTimestamp"].is_null();
+    for pod in pods.iter().filter(running) {
         let reference = crate::operand(Kind::Pod, pod["metadata"]["name"].as_str().unwrap());
         lab.patch_status(
             &reference,
@@ -62,6 +74,12 @@ async fn it_is_there_and_repaired_in_every_state_and_without_a_pod_the_platform_
     lab.until(&cluster_operator(), "not available", |o| o.is_some_and(told))
         .await;
     lab.cluster.resume_simulated_pods().unwrap();
+
+    lab.delete(&daemon_set()).await;
+    lab.until(&daemon_set(), "made anew", |o| {
+        o.is_some_and(|o| uid(o) != uid(&first) && o["spec"] == first["spec"])
+    })
+    .await;
 }
 
 /// The parts that matter on a node.

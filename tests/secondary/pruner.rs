@@ -7,10 +7,13 @@ use std::process::Command;
 
 use image_registry_operator::api::Kind;
 use image_registry_operator::names;
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::support::{Lab, condition, is, operand};
-use crate::{STATES, cluster, cluster_operator, create_config, cron_job, enter, image_pruner, registry, uid};
+use crate::{
+    STATES, cluster, cluster_operator, create_config, cron_job, enter, eventually, image_pruner, registry, uid,
+};
 
 /// The arguments of the command that a CronJob, or a Job of it, runs.
 pub fn arguments(pod: &Value) -> Vec<&str> {
@@ -119,6 +122,69 @@ async fn arguments_follow_the_state_and_edits_by_hand_do_not_last_in_any_of_them
         let anew = |o: &Value| uid(o) != uid(&old) && is(o, "Available", "True", "AsExpected");
         lab.until(&image_pruner(), "made anew", |o| o.is_some_and(anew)).await;
         assert_eq!(uid(&until_arguments(&lab, state).await), uid(&first), "{state}");
+    }
+}
+
+/// The Jobs that the CronJob's controller made.
+async fn runs(lab: &Lab) -> Vec<Value> {
+    let mut jobs = lab.list(Kind::Job, names::NAMESPACE).await;
+    jobs.retain(|job| job["metadata"]["ownerReferences"][0]["name"] == names::PRUNER_CRON_JOB);
+    jobs
+}
+
+/// Sets the schedule and waits until the CronJob has it.
+async fn schedule(lab: &Lab, schedule: &str, expected: &str) {
+    lab.patch(&image_pruner(), json!({"spec": {"schedule": schedule}}))
+        .await;
+    let has = |o: &Value| o["spec"]["schedule"] == expected;
+    lab.until(&cron_job(), &format!("running {expected}"), |o| o.is_some_and(has))
+        .await;
+}
+
+/// Back to one run a day, and no run left.
+async fn stop_running(lab: &Lab) {
+    schedule(lab, "", "0 0 * * *").await;
+    let idle = |o: &Value| o["status"]["active"].as_array().is_none_or(Vec::is_empty);
+    for _ in 0..2 {
+        for run in runs(lab).await {
+            let reference = operand(Kind::Job, run["metadata"]["name"].as_str().unwrap());
+            // Jobs are the one kind whose pods stay behind unless asked for.
+            lab.api(&reference)
+                .delete(&reference.name, &DeleteParams::background())
+                .await
+                .unwrap();
+        }
+        // Its controller can say so only of the newest CronJob: from now on it makes no run of the old schedule.
+        lab.until(&cron_job(), "without a run", |o| o.is_some_and(idle)).await;
+    }
+    assert_eq!(runs(lab).await, Vec::<Value>::new());
+}
+
+// issue 4: what runs, and not only what is to run, has the arguments of the documentation
+#[tokio::test]
+async fn a_run_that_the_cron_job_starts_has_the_documented_arguments_in_every_state() {
+    let (lab, _operator) = registry(json!({})).await;
+    lab.until_present(&image_pruner()).await;
+    for state in STATES {
+        enter(&lab, state).await;
+        let cron_job = until_arguments(&lab, state).await;
+        // No cron expression comes round within a minute; this form, which CronJobs know too, does at once.
+        schedule(&lab, "@every 1s", "@every 1s").await;
+        let mut run = None;
+        eventually("a run", async || {
+            run = runs(&lab).await.pop();
+            run.is_some()
+        })
+        .await;
+        let run = run.unwrap();
+        assert_eq!(run["metadata"]["ownerReferences"][0]["uid"], uid(&cron_job));
+        assert_eq!(run["metadata"]["labels"]["created-by"], "image-pruner", "{state}");
+        assert_eq!(
+            arguments(&run["spec"]["template"]["spec"])[2..],
+            expected(state),
+            "{state}"
+        );
+        stop_running(&lab).await;
     }
 }
 

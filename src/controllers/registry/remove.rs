@@ -91,8 +91,8 @@ impl Registry {
         };
         outcome.removal = match stage.waiting {
             _ if done => Removal::Done,
-            Some(waiting) => Removal::Waiting(waiting),
-            None => Removal::Waiting("objects of the registry are being deleted".to_owned()),
+            Some(pods) => Removal::Waiting(format!("waiting for {pods}")),
+            None => Removal::Waiting("its objects are being deleted".to_owned()),
         };
         // Unmanaged and deleted: the storage is not ours to look at, let alone to touch.
         if done && !(deleting && state == ManagementState::Unmanaged) {
@@ -116,7 +116,7 @@ impl Registry {
                 (Some(fault), _) => Removal::Failed(format!("storage: {}", fault.message)),
                 (None, Some((_, waiting))) => Removal::Waiting(waiting),
                 (None, None) if done => Removal::Done,
-                (None, None) => Removal::Waiting("storage is being removed".to_owned()),
+                (None, None) => Removal::Waiting("its storage is being removed".to_owned()),
             };
         }
         let mut ended = self.report(&snapshot, outcome).await?;

@@ -425,12 +425,7 @@ impl<C: Cluster> Visit<'_, C> {
 
     /// Tags that the bucket should carry, and what is left out of the platform's.
     pub fn wanted_tags(&self) -> (Vec<Tag>, Vec<String>) {
-        let platform = self.step.snapshot.infrastructure().unwrap_or_default().platform_status;
-        let asked = platform
-            .and_then(|p| p.aws)
-            .and_then(|aws| aws.resource_tags)
-            .unwrap_or_default();
-        tags::wanted(&self.site.infrastructure, &asked)
+        tags::wanted(&self.site.infrastructure, &tags::of_platform(self.step.snapshot))
     }
 
     /// Whether the user turned managementState over since the last pass.

@@ -8,11 +8,13 @@ use super::client::Rule;
 use super::error::CallError;
 use super::tags::{self, Tag};
 use super::visit::{Visit, code, is_stop};
+use crate::api::openshift::KeyValue;
 use crate::api::{Condition, Config};
 use crate::config::notice::Notice;
 use crate::status::conditions::{Status, Verdict};
 use crate::storage::Cluster;
-use crate::storage::driver::Failure;
+use crate::storage::answers::Fingerprint;
+use crate::storage::driver::{Failure, Step};
 use crate::storage::fault::Fault;
 use aws_sdk_s3::types::{AbortIncompleteMultipartUpload, ExpirationStatus, LifecycleRule, LifecycleRuleFilter};
 
@@ -33,6 +35,23 @@ const OURS: &str = "the cluster tags";
 
 /// ID of the lifecycle rule that is ours; the Go operator's.
 const RULE: &str = "cleanup-incomplete-multipart-registry-uploads";
+
+/// Reason of events about tags; the Go operator's.
+const TAGS_UPDATED: &str = "UpdateAWSTags";
+
+/// How tagging ended.
+struct Tagging {
+    /// Whether there was something to write.
+    wrote: bool,
+    message: String,
+}
+
+/// Which tags the platform asks for, of which storage.
+pub(super) fn wish(step: &Step<'_>, asked: &[KeyValue]) -> Fingerprint {
+    let texts = asked.iter().flat_map(|tag| [tag.key.as_deref(), tag.value.as_deref()]);
+    let location = step.target.location.as_deref();
+    Fingerprint::of([location].into_iter().chain(texts).map(Option::unwrap_or_default))
+}
 
 /// What became of the settings.
 pub(super) struct Hardened {
@@ -113,13 +132,19 @@ impl<C: Cluster> Visit<'_, C> {
         };
         let settled = self.step.applied && !self.turned() && !self.said_to_be_missing();
         let newly_ours = ours && !is_said_to_be_ours(self.step.config);
+        let wish = wish(self.step, &tags::of_platform(self.step.snapshot));
+        let tags_are_due = newly_ours || self.cloud.tags.differs(&wish).unwrap_or(true);
         for type_ in SETTINGS {
-            if settled && !is_open(self.step.config, type_) && !(newly_ours && type_ == TAGGED) {
+            if settled && !is_open(self.step.config, type_) && !(tags_are_due && type_ == TAGGED) {
                 continue;
             }
             let ended = match type_ {
                 PRIVATE => self.make_private().await,
-                TAGGED => self.tag(tags, ours, &mut hardened.notices).await,
+                TAGGED => {
+                    let tagged = self.tag(tags, ours, &mut hardened.notices).await;
+                    self.tell_of_tags(&tagged, settled, wish.clone(), &mut hardened.notices);
+                    tagged.map(|Tagging { message, .. }| ("Tagging Successful", message))
+                }
                 ENCRYPTED => self.encrypt(&mut hardened.encrypted).await,
                 _ => self.clean_up().await,
             };
@@ -160,12 +185,7 @@ impl<C: Cluster> Visit<'_, C> {
     }
 
     /// Tags: ours, the platform's, and whatever was there. The mark itself is never completed on a bucket that is not ours.
-    async fn tag(
-        &self,
-        existing: Option<&[Tag]>,
-        ours: bool,
-        notices: &mut Vec<Notice>,
-    ) -> Result<(&'static str, String), Snag> {
+    async fn tag(&self, existing: Option<&[Tag]>, ours: bool, notices: &mut Vec<Notice>) -> Result<Tagging, Snag> {
         let Some(existing) = existing else {
             let message = "the store knows no tags of buckets".to_owned();
             return Err(Snag::Not("NotImplemented".to_owned(), message, true));
@@ -178,9 +198,10 @@ impl<C: Cluster> Visit<'_, C> {
                 wanted.retain(|tag| tag.key != "Name");
             }
         }
-        if let Some(merged) = tags::merge(existing, &wanted) {
+        let merged = tags::merge(existing, &wanted);
+        if let Some(merged) = &merged {
             self.confirm().await?;
-            self.bucket.put_tags(&merged).await?;
+            self.bucket.put_tags(merged).await?;
         }
         let no_room = tags::left_out(existing, &wanted);
         let no_room = no_room
@@ -192,10 +213,40 @@ impl<C: Cluster> Visit<'_, C> {
             note,
         }));
         let what = if ours { OURS } else { "the name and the platform's tags" };
-        Ok((
-            "Tagging Successful",
-            format!("Bucket {} carries {what}", self.site.name),
-        ))
+        Ok(Tagging {
+            wrote: merged.is_some(),
+            message: format!("Bucket {} carries {what}", self.site.name),
+        })
+    }
+
+    /// Tells of tags of storage that was in use already: the administrator changed those of the cluster.
+    fn tell_of_tags(&self, tagged: &Result<Tagging, Snag>, in_use: bool, wish: Fingerprint, told: &mut Vec<Notice>) {
+        let bucket = &self.site.name;
+        let mut tell = |warning, note| {
+            if in_use {
+                told.push(Notice {
+                    warning,
+                    reason: TAGS_UPDATED,
+                    note,
+                });
+            }
+        };
+        match tagged {
+            Ok(Tagging { wrote: true, .. }) => tell(
+                false,
+                format!("bucket {bucket} got the tags that the cluster's Infrastructure names"),
+            ),
+            Ok(Tagging { wrote: false, .. }) => {}
+            Err(Snag::Call(error)) => {
+                tell(
+                    true,
+                    format!("bucket {bucket} did not get the tags that the cluster's Infrastructure names: {error}"),
+                );
+                return; // looked at again
+            }
+            Err(_) => return,
+        }
+        self.cloud.tags.note(wish);
     }
 
     async fn clean_up(&self) -> Result<(&'static str, String), Snag> {

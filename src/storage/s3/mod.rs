@@ -106,10 +106,19 @@ impl<'a, C: Cluster> S3<'a, C> {
         let bucket = self.cloud.s3(&connection, &site.name)?;
         Ok(Visit {
             step,
+            cloud: self.cloud,
             cluster: self.cluster,
             site,
             bucket,
         })
+    }
+
+    /// Whether the platform asks for other tags than when they were last looked at. A process that begins looks where there
+    /// are any: they may have changed meanwhile.
+    fn has_new_tags(&self, step: &Step<'_>) -> bool {
+        let asked = tags::of_platform(step.snapshot);
+        let told = self.cloud.tags.differs(&harden::wish(step, &asked));
+        told.unwrap_or(!asked.is_empty())
     }
 
     /// The bucket, as the registry's pods would reach it.
@@ -228,12 +237,18 @@ impl<C: Cluster> Driver for S3<'_, C> {
         let via = (self.cloud.settings.proxies)();
         let proxies = [&via.http, &via.https].map(|proxy| proxy.as_ref().map_or("", |proxy| proxy.expose()));
         let direct = via.no_proxy.as_deref().unwrap_or_default();
-        Fingerprint::of_facts(location, &step.target.facts).and([proxies[0], proxies[1], direct])
+        let tags = tags::of_platform(step.snapshot);
+        let tags = tags.iter().flat_map(|tag| [tag.key.as_deref(), tag.value.as_deref()]);
+        Fingerprint::of_facts(location, &step.target.facts).and(
+            [proxies[0], proxies[1], direct]
+                .into_iter()
+                .chain(tags.map(Option::unwrap_or_default)),
+        )
     }
 
     fn unfinished(&self, step: &Step<'_>) -> bool {
         let state = step.state.unwrap_or_else(|| state::mirrored(step.config));
-        state == State::Managed && harden::is_unfinished(step.config)
+        state == State::Managed && (harden::is_unfinished(step.config) || self.has_new_tags(step))
     }
 
     async fn exists(&self, step: &Step<'_>) -> Result<Existence, Failure> {

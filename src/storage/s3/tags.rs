@@ -1,6 +1,7 @@
 //! Tags of a bucket: which are ours, which the platform asks for, and whose the bucket is. PURE.
 
 use crate::api::openshift::KeyValue;
+use crate::config::snapshot::Snapshot;
 
 /// A tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +103,13 @@ pub fn wanted(infrastructure_name: &str, platform: &[KeyValue]) -> (Vec<Tag>, Ve
         }
     }
     (wanted, skipped)
+}
+
+/// Tags that the platform asks for on everything made for the cluster; an administrator may change them at any time.
+pub fn of_platform(snapshot: &Snapshot) -> Vec<KeyValue> {
+    let platform = snapshot.infrastructure().unwrap_or_default().platform_status;
+    let aws = platform.and_then(|platform| platform.aws);
+    aws.and_then(|aws| aws.resource_tags).unwrap_or_default()
 }
 
 /// What of [`wanted`] is no claim on the bucket: for storage that this operator did not create.

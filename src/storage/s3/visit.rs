@@ -7,6 +7,7 @@ use super::own::Claim;
 use crate::api::Storage;
 use crate::api::registry_storage::S3Storage;
 use crate::status::conditions::{Status, Verdict};
+use crate::storage::cloud::Cloud;
 use crate::storage::driver::{Failure, State, Step};
 use crate::storage::fault::Fault;
 use crate::storage::{Cluster, STORAGE_EXISTS, state};
@@ -35,6 +36,7 @@ pub(super) struct Site {
 /// A bucket, in one step.
 pub(super) struct Visit<'a, C> {
     pub step: &'a Step<'a>,
+    pub cloud: &'a Cloud,
     pub cluster: &'a C,
     pub site: Site,
     pub bucket: Bucket,

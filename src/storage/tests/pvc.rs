@@ -18,6 +18,11 @@ async fn an_empty_block_creates_and_owns_the_default_claim() {
     let mut world = World::new("BareMetal", json!({"replicas": 2, "storage": {"pvc": {}}}));
     let outcome = world.pass().await;
     assert_eq!(world.exists(), "True/PVC Created");
+    assert!(
+        world
+            .message()
+            .ends_with("(100Gi, ReadWriteMany, the cluster's default StorageClass).")
+    );
     assert!(outcome.fault.is_none() && outcome.wait.is_none());
     let made = world.claim(OWN).unwrap();
     assert_eq!(

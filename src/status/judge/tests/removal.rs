@@ -26,17 +26,16 @@ fn removal_is_told_step_by_step() {
         ["True/Ready", "True/DeletingDeployment", "False/Removed", "True/Removed"]
     );
     let waiting = Findings {
-        removal: Removal::Waiting("pods of Deployment x".into()),
+        removal: Removal::Waiting("waiting for Pod x to end".into()),
         ..removed.clone()
     };
     assert_eq!(
         row(&waiting),
         ["True/Removed", "True/Removing", "False/Removed", "True/Removed"]
     );
-    assert!(
-        judge(&waiting).verdicts[PROGRESSING]
-            .message
-            .contains("pods of Deployment x")
+    assert_eq!(
+        judge(&waiting).verdicts[PROGRESSING].message,
+        "The registry is being removed: waiting for Pod x to end"
     );
     assert_eq!(judge(&waiting).recheck_after, None);
     let unreachable = Findings {

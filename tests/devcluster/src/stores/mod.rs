@@ -19,6 +19,7 @@
 mod asked;
 mod cloud;
 mod dns;
+mod fill;
 mod form;
 mod gate;
 pub(crate) mod home;

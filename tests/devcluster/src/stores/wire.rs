@@ -9,6 +9,7 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::SendRequest;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
@@ -87,10 +88,16 @@ impl Target {
         format!("{scheme}://{host}")
     }
 
-    /// Sends a request that is complete but for nothing, and gives the answer as it comes; its connection ends with it.
+    /// Sends a request, and gives the answer as it comes; the connection ends with it.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>> {
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
         let host = host.map_or_else(|| self.address.ip().to_string(), |host| host_name(host).to_owned());
+        let mut sender = self.connect(&host).await?;
+        Ok(sender.send_request(request).await?)
+    }
+
+    /// A connection; the name is what TLS asks for.
+    pub(super) async fn connect(&self, host: &str) -> Result<SendRequest<Full<Bytes>>> {
         let connecting = tokio::time::timeout(CONNECT, TcpStream::connect(self.address));
         let stream = connecting
             .await
@@ -98,18 +105,28 @@ impl Target {
         let stream = stream.with_context(|| format!("cannot connect to {}", self.address))?;
         let _ = stream.set_nodelay(true);
         match &self.tls {
-            None => converse(stream, request).await,
+            None => handshake(stream).await,
             Some(config) => {
-                let name = ServerName::try_from(host.clone()).with_context(|| format!("{host:?} is no name"))?;
+                let name = ServerName::try_from(host.to_owned()).with_context(|| format!("{host:?} is no name"))?;
                 let connecting = TlsConnector::from(config.clone()).connect(name, stream);
-                let stream = connecting.await.with_context(|| format!("TLS with {host}"))?;
-                converse(stream, request).await
+                handshake(connecting.await.with_context(|| format!("TLS with {host}"))?).await
             }
         }
     }
 
     /// One call, and all of its answer.
     pub async fn call(&self, call: Call<'_>) -> Result<Answer> {
+        let answer = self.send(self.request(&call)?).await?;
+        let (parts, body) = answer.into_parts();
+        Ok(Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: body.collect().await?.to_bytes(),
+        })
+    }
+
+    /// A call as it goes over the wire, signed now.
+    pub(super) fn request(&self, call: &Call<'_>) -> Result<Request<Full<Bytes>>> {
         let host = call.host.map_or_else(|| self.address.to_string(), ToOwned::to_owned);
         let mut builder = Request::builder().method(call.method.clone()).uri(call.path);
         builder = builder.header(header::HOST, &host);
@@ -121,24 +138,18 @@ impl Target {
             let url = format!("{}{}", self.origin(&host), call.path);
             signed.sign(&url, call.body, &mut request)?;
         }
-        let answer = self.send(request).await?;
-        let (parts, body) = answer.into_parts();
-        Ok(Answer {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            body: body.collect().await?.to_bytes(),
-        })
+        Ok(request)
     }
 }
 
-async fn converse<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Response<Incoming>>
+async fn handshake<S>(stream: S) -> Result<SendRequest<Full<Bytes>>>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    // Carries the body after this function has returned, and ends with it.
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    // Carries bodies after this function has returned, and ends with the sender and the last of them.
     tokio::spawn(connection);
-    Ok(sender.send_request(request).await?)
+    Ok(sender)
 }
 
 /// A host without its port.

@@ -152,6 +152,13 @@ async fn seaweedfs_stores_over_tls_for_those_it_knows() -> Result<()> {
         let call = Call::new(Method::GET, "/key").host(host).signed(admin, "s3", REGION);
         ensure!(target.call(call).await?.good().context(host)?.text() == "body");
     }
+    target.fill(admin, "quarry", "many/", 200).await?;
+    let listed = s3(target, admin, Method::GET, "/quarry?list-type=2&prefix=many%2F", b"").await?;
+    ensure!(
+        listed.element("KeyCount").as_deref() == Some("200"),
+        "{}",
+        listed.text()
+    );
     let refused = s3(target, admin, Method::DELETE, "/quarry", b"").await?;
     ensure!(
         refused.element("Code").as_deref() == Some("BucketNotEmpty"),

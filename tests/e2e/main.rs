@@ -7,14 +7,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::large_futures, clippy::await_holding_lock)]
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod partner;
+mod pulls;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use devcluster::{Options, Record, image, inside, install, programs};
@@ -24,6 +26,7 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, ListParams, LogParams};
+use pulls::Pulls;
 use serde_json::{Value, json};
 use support::history::History;
 use support::{Lab, config_ref, https, is, is_up, lab, operand};
@@ -34,7 +37,7 @@ const OPERATOR: &str = names::OPERATOR_DEPLOYMENT;
 const REGISTRY: &str = "image-registry.openshift-image-registry.svc:5000";
 const CLAIM: &str = "registry-images";
 
-// lifecycle 45, 48; storage-volumes 20; deploy 19
+// lifecycle 45, 48; storage-volumes 20; deploy 19; issue 4: a registry that only `additionalTrustedCA` makes trusted
 #[tokio::test]
 async fn the_operator_in_a_pod_brings_up_a_registry_from_which_the_cluster_runs_an_image() {
     assert!(
@@ -97,7 +100,12 @@ impl Scenario {
     }
 
     async fn play(&self) {
-        self.operator_comes_up_and_removes().await;
+        let sample = self.sample("theirs").await;
+        let (partner, ()) = futures::join!(
+            partner::begin(&self.lab, &sample.layout, &sample.digest),
+            self.operator_comes_up_and_removes(),
+        );
+        self.say("a registry of somebody else is to be trusted");
         self.registry_comes_up_on_empty_dir().await;
         let first = self.sample("first").await;
         self.push_and_pull(REGISTRY, &first).await;
@@ -105,6 +113,8 @@ impl Scenario {
         self.operator_is_observable().await;
         let (data, host, second) = self.move_to_a_claim_and_open_the_route().await;
         self.rollout_under_pulls(&host, &second).await;
+        partner::is_trusted(&self.lab, partner).await;
+        self.say("a pod runs from the registry of somebody else");
         assert!(has_blob(&data, &second.digest), "the image is in the volume");
         self.removed(&data, &second).await;
         self.nothing_was_denied();
@@ -508,41 +518,4 @@ fn has_blob(data: &Path, digest: &str) -> bool {
         .join(hash)
         .join("data")
         .is_file()
-}
-
-/// Whole pulls, one after another, through Service and route in turn, until told to end.
-struct Pulls {
-    stop: Arc<AtomicBool>,
-    done: Arc<AtomicUsize>,
-    task: tokio::task::JoinHandle<Vec<String>>,
-}
-
-impl Pulls {
-    fn start(record: Record, references: Vec<String>) -> Self {
-        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let (ended, count) = (stop.clone(), done.clone());
-        let task = tokio::spawn(async move {
-            let mut failed = Vec::new();
-            while !ended.load(Ordering::Relaxed) {
-                for reference in &references {
-                    // Fetches manifest, configuration and layers, and compares all digests.
-                    match inside::crane(&record, "node3", &["pull", reference, "/dev/null"]).await {
-                        Ok(_) => {
-                            count.fetch_add(1, Ordering::Relaxed);
-                        }
-                        Err(error) => failed.push(format!("{error:#}")),
-                    }
-                }
-            }
-            failed
-        });
-        Self { stop, done, task }
-    }
-
-    /// How many pulls there were, and what was said of those that failed.
-    async fn end(self) -> (usize, Vec<String>) {
-        self.stop.store(true, Ordering::Relaxed);
-        let failed = self.task.await.unwrap();
-        (self.done.load(Ordering::Relaxed), failed)
-    }
 }

@@ -1,0 +1,43 @@
+//! Clients that pull without a break.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use devcluster::{Record, inside};
+
+/// Whole pulls, one after another, through Service and route in turn, until told to end.
+pub struct Pulls {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+    task: tokio::task::JoinHandle<Vec<String>>,
+}
+
+impl Pulls {
+    pub fn start(record: Record, references: Vec<String>) -> Self {
+        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (ended, count) = (stop.clone(), done.clone());
+        let task = tokio::spawn(async move {
+            let mut failed = Vec::new();
+            while !ended.load(Ordering::Relaxed) {
+                for reference in &references {
+                    // Fetches manifest, configuration and layers, and compares all digests.
+                    match inside::crane(&record, "node3", &["pull", reference, "/dev/null"]).await {
+                        Ok(_) => {
+                            count.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(error) => failed.push(format!("{error:#}")),
+                    }
+                }
+            }
+            failed
+        });
+        Self { stop, done, task }
+    }
+
+    /// How many pulls there were, and what was said of those that failed.
+    pub async fn end(self) -> (usize, Vec<String>) {
+        self.stop.store(true, Ordering::Relaxed);
+        let failed = self.task.await.unwrap();
+        (self.done.load(Ordering::Relaxed), failed)
+    }
+}
