@@ -239,15 +239,15 @@ fn words(status: u16) -> String {
 
 fn sentence(status: u16, text: &str, region: Option<&str>) -> String {
     let text = plain(text);
-    let mut sentence = if text.is_empty() {
+    let sentence = if text.is_empty() {
         format!("HTTP status {status}")
     } else {
         text
     };
-    if let Some(region) = region {
-        sentence.push_str(&format!(" (the bucket is in region {})", plain(region)));
+    match region {
+        Some(region) => format!("{sentence} (the bucket is in region {})", plain(region)),
+        None => sentence,
     }
-    sentence
 }
 
 /// Somebody else's text on one line, without what a terminal would obey, and not endless.
