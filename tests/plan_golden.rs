@@ -297,7 +297,10 @@ fn taking_over_a_cluster_of_the_go_operator_replaces_no_pod_and_writes_only_the_
         resolved,
         facts,
     } = &scenario;
-    assert!(!plan::storage_differs(resolved, facts, snapshot), "nothing is tried out");
+    assert!(
+        !plan::storage_differs(resolved, facts, snapshot),
+        "nothing is tried out"
+    );
     let mut written = Vec::new();
     for desired in wanted(&scenario) {
         let Some(live) = scenario.snapshot.objects.find(&desired.reference) else {
