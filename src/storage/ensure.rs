@@ -111,7 +111,9 @@ pub async fn ensure<D: Driver>(
         }
     }
     let intent = Intent::stored(config, target.location.as_deref());
-    let intent = intent.filter(|_| pass.state != Some(State::Unmanaged));
+    // Storage in use is not created anew before the status tells that it is gone.
+    let may_create = pass.state != Some(State::Unmanaged) && !(pass.in_use && D::REMOTE && !said_to_be_gone(config));
+    let intent = intent.filter(|_| may_create);
     let step = Step {
         config,
         snapshot,
@@ -173,9 +175,26 @@ fn refuse_creation(next: Next<Ensured>, pass: &Pass<'_>, step: &Step<'_>, backen
                 verdicts: note.verdicts,
             })
         }
+        Next::Record(note) if note.intent.is_some() && pass.in_use && !said_to_be_gone(pass.config) => {
+            Taken::Wait(gone(*note, &block::describe(step.storage, backend)))
+        }
         Next::Record(note) => Taken::Record(note),
         Next::Wait(wait) => Taken::Wait(wait),
         Next::Done(ensured) => Taken::Done(Box::new(ensured)),
+    }
+}
+
+/// Storage in use that would have to be made anew: the status tells of it first.
+fn gone(note: Record, storage: &str) -> Wait {
+    let mut verdicts = note.verdicts;
+    if !verdicts.iter().any(|v| v.type_ == STORAGE_EXISTS) {
+        let message = format!("{storage} does not exist");
+        verdicts.push(Verdict::new(STORAGE_EXISTS, Status::False, "NotFound", message));
+    }
+    Wait {
+        after: Duration::ZERO,
+        message: format!("{storage} is gone and is made anew"),
+        verdicts,
     }
 }
 
@@ -267,8 +286,8 @@ async fn done<D: Driver>(
         verdicts,
         notices,
     } = ensured;
-    // A blank state of storage that is applied already, and that the driver did not just create, is what it was.
-    let was = if step.applied {
+    // A blank state of storage that is in use already, and that the driver did not just create, is what it was.
+    let was = if pass.in_use {
         state::mirrored(pass.config)
     } else {
         State::Unmanaged

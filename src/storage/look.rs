@@ -151,9 +151,9 @@ fn unchanged(step: &Step<'_>, verdicts: Vec<Verdict>) -> Ensured {
 ///
 /// Applied storage counts as finished only while the status says `StorageExists=True`. When storage in use vanished, the
 /// status says so before anything is created anew: the images are lost, and what dies between creation and mark is then
-/// finished, not taken as it is.
+/// finished, not taken as it is. Where `ensure` looks in any case, that is left to it: it creates nothing without an intent.
 async fn look<D: Driver>(driver: &D, step: &Step<'_>, in_use: bool, complete: bool) -> Ended {
-    if in_use {
+    if in_use && (!D::REMOTE || step.applied && !complete) {
         let finished = said_to_exist(step.config) && step.applied && !complete;
         match driver.exists(step).await? {
             Existence::Present(verdicts, notices) if finished => {
