@@ -287,11 +287,20 @@ fn without_defaults(value: &Value) -> Value {
     }
 }
 
-// workload 61
+// workload 61, storage-decisions 20
 #[test]
 fn taking_over_a_cluster_of_the_go_operator_replaces_no_pod_and_writes_only_the_deployment() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/takeover");
     let scenario = Scenario::read(&fs::read_to_string(folder.join("snapshot.yaml")).unwrap());
+    let Scenario {
+        snapshot,
+        resolved,
+        facts,
+    } = &scenario;
+    assert!(
+        !plan::storage_differs(resolved, facts, snapshot),
+        "nothing is tried out"
+    );
     let mut written = Vec::new();
     for desired in wanted(&scenario) {
         let Some(live) = scenario.snapshot.objects.find(&desired.reference) else {

@@ -213,6 +213,8 @@ pub struct Tried {
 
 #[derive(Debug, Default)]
 struct Notes {
+    /// Somebody was asked already.
+    asked: bool,
     looked: Option<Looked>,
     consented: Option<String>,
     tried: Option<Tried>,
@@ -240,13 +242,14 @@ impl Answers {
 
     /// Whether nothing was asked yet: the process has just begun to lead.
     pub fn is_new(&self) -> bool {
-        self.notes().looked.is_none()
+        !self.notes().asked
     }
 
     /// Notes an answer. What it has to tell in events was told with it. Says when it is asked again at the latest.
     pub fn note(&self, question: Question, mut answer: Answer, circumstances: Circumstances) -> Option<Duration> {
         let Circumstances { now, available, .. } = circumstances;
         let mut notes = self.notes();
+        notes.asked = true;
         let before = notes.looked.take().filter(|looked| looked.question == question);
         let wait = match (
             &mut answer,
@@ -277,12 +280,15 @@ impl Answers {
 
     /// A question that has another answer now.
     pub fn forget(&self) {
-        self.notes().looked = None;
+        let mut notes = self.notes();
+        notes.asked = true;
+        notes.looked = None;
     }
 
     /// The Config got another generation by what this process wrote, which asks for no new look.
-    pub fn follow(&self, before: i64, after: i64) {
+    pub fn follow(&self, before: Option<i64>, after: Option<i64>) {
         if let Some(looked) = &mut self.notes().looked
+            && let (Some(before), Some(after)) = (before, after)
             && looked.question.generation == before
         {
             looked.question.generation = after;

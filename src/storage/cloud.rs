@@ -63,6 +63,11 @@ pub struct Cloud {
 }
 
 impl Cloud {
+    /// What this process wrote gave the Config another generation: that is no edit of a user, and no reason to ask again.
+    pub fn config_written(&self, before: Option<i64>, after: Option<i64>) {
+        self.answers.follow(before, after);
+    }
+
     /// Nothing is made or sent yet.
     pub fn new(settings: Settings) -> Self {
         let proxies = settings.proxies.clone();

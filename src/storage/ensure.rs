@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::driver::{Driver, Ensured, Failure, Next, Record, Step, Target, Wait};
 use super::fault::{Class, Fault};
-use super::look::{keep, said_to_be_gone, take};
+use super::look::{Known, keep, said_to_be_gone, take};
 use super::select::Selected;
 use super::state::{self, State};
 use super::trial::{Tried, try_out};
@@ -53,6 +53,9 @@ struct Pass<'a> {
     /// Storage that the status names and the spec does not.
     left: Option<String>,
     state: Option<State>,
+    /// The status names this storage.
+    in_use: bool,
+    /// And means the same by its block.
     applied: bool,
 }
 
@@ -71,9 +74,10 @@ pub async fn ensure<D: Driver>(
     let mut target = match driver.resolve(config, &selected.storage, snapshot) {
         Ok(target) => target,
         Err(rejection) => {
-            let nameless = D::locate(&selected.storage, snapshot).is_none();
+            // A default that needs an edit is shown, for the edit; but a name in the spec reads as the user's.
+            let unnamed = block::describe(&selected.storage, D::NAME) == D::NAME;
             return Outcome {
-                record: nameless.then(|| record_default(config, selected)).flatten(),
+                record: unnamed.then(|| record_default(config, selected)).flatten(),
                 fault: Some(rejection.into()),
                 ..unchanged()
             };
@@ -107,7 +111,9 @@ pub async fn ensure<D: Driver>(
         }
     }
     let intent = Intent::stored(config, target.location.as_deref());
-    let intent = intent.filter(|_| pass.state != Some(State::Unmanaged));
+    // Storage in use is not created anew before the status tells that it is gone.
+    let may_create = pass.state != Some(State::Unmanaged) && !(pass.in_use && D::REMOTE && !said_to_be_gone(config));
+    let intent = intent.filter(|_| may_create);
     let step = Step {
         config,
         snapshot,
@@ -119,7 +125,7 @@ pub async fn ensure<D: Driver>(
         intent: intent.as_ref(),
         consent: consents(config, target.location.as_deref()),
     };
-    let (taken, again) = take(driver, core, &step, state_changed(&pass)).await;
+    let (taken, again) = take(driver, core, &step, known(&pass)).await;
     let taken = taken.map(|next| refuse_creation(next, &pass, &step, D::NAME));
     let mut outcome = match taken {
         Ok(Taken::Done(ensured)) => done(driver, core, &step, &pass, *ensured).await,
@@ -169,9 +175,26 @@ fn refuse_creation(next: Next<Ensured>, pass: &Pass<'_>, step: &Step<'_>, backen
                 verdicts: note.verdicts,
             })
         }
+        Next::Record(note) if note.intent.is_some() && pass.in_use && !said_to_be_gone(pass.config) => {
+            Taken::Wait(gone(*note, &block::describe(step.storage, backend)))
+        }
         Next::Record(note) => Taken::Record(note),
         Next::Wait(wait) => Taken::Wait(wait),
         Next::Done(ensured) => Taken::Done(Box::new(ensured)),
+    }
+}
+
+/// Storage in use that would have to be made anew: the status tells of it first.
+fn gone(note: Record, storage: &str) -> Wait {
+    let mut verdicts = note.verdicts;
+    if !verdicts.iter().any(|v| v.type_ == STORAGE_EXISTS) {
+        let message = format!("{storage} does not exist");
+        verdicts.push(Verdict::new(STORAGE_EXISTS, Status::False, "NotFound", message));
+    }
+    Wait {
+        after: Duration::ZERO,
+        message: format!("{storage} is gone and is made anew"),
+        verdicts,
     }
 }
 
@@ -218,14 +241,18 @@ fn look<'a, D: Driver>(config: &'a Config, snapshot: &Snapshot, selected: &'a Se
         selected,
         left,
         state: state::effective(config, moved),
+        in_use: !moved,
         applied,
         stored,
     }
 }
 
-/// Whether the user turned the state over: hardening then has to be looked at again.
-fn state_changed(pass: &Pass<'_>) -> bool {
-    pass.state.is_some() && state::stored(pass.config).is_some_and(|stored| Some(stored) != pass.state)
+fn known(pass: &Pass<'_>) -> Known {
+    let turned = pass.state.is_some() && state::stored(pass.config).is_some_and(|stored| Some(stored) != pass.state);
+    Known {
+        in_use: pass.in_use,
+        turned, // hardening then has to be looked at again
+    }
 }
 
 /// Tells, once, that managed storage is not there any more.
@@ -234,7 +261,7 @@ fn lost(pass: &Pass<'_>, verdicts: &[Verdict], backend: &str) -> Option<Notice> 
         .iter()
         .any(|v| v.type_ == STORAGE_EXISTS && v.status == Status::False);
     let managed = pass.state.unwrap_or_else(|| state::mirrored(pass.config)) == State::Managed;
-    (gone && managed && pass.applied && !said_to_be_gone(pass.config)).then(|| {
+    (gone && managed && pass.in_use && !said_to_be_gone(pass.config)).then(|| {
         let what = block::describe(&pass.selected.storage, backend);
         let note = format!("{what} is gone or going, and with it the images that are on it; it was in use and Managed");
         Notice {
@@ -259,8 +286,8 @@ async fn done<D: Driver>(
         verdicts,
         notices,
     } = ensured;
-    // A blank state of storage that is applied already, and that the driver did not just create, is what it was.
-    let was = if step.applied {
+    // A blank state of storage that is in use already, and that the driver did not just create, is what it was.
+    let was = if pass.in_use {
         state::mirrored(pass.config)
     } else {
         State::Unmanaged

@@ -15,16 +15,25 @@ use crate::status::deployment::Deployment;
 
 type Ended = Result<Next<Ensured>, Failure>;
 
-/// Looks, or recalls what a look would tell. `turned`: the managementState was turned over since the status was written.
-/// Also says when to look again at the latest, though nothing is waited for.
+/// What the status says of the storage that is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// It is in use, perhaps with other settings.
+    pub in_use: bool,
+    /// The managementState was turned over since.
+    pub turned: bool,
+}
+
+/// Looks, or recalls what a look would tell. Also says when to look again at the latest, though nothing is waited for.
 pub async fn take<D: Driver>(
     driver: &D,
     core: &Core<'_, impl Cluster>,
     step: &Step<'_>,
-    turned: bool,
+    known: Known,
 ) -> (Ended, Option<Duration>) {
+    let Known { in_use, turned } = known;
     if !D::REMOTE {
-        return (look(driver, step, turned).await, None);
+        return (look(driver, step, in_use, turned).await, None);
     }
     let question = question(driver, step);
     let circumstances = circumstances(driver, step);
@@ -41,7 +50,7 @@ pub async fn take<D: Driver>(
             .note(question, Answer::Done(Box::new(ensured.clone())), circumstances);
         return (Ok(Next::Done(ensured)), again);
     }
-    let mut ended = look(driver, step, complete).await;
+    let mut ended = look(driver, step, in_use, complete).await;
     if let Ok(Next::Done(ensured)) = &mut ended {
         tell_of_stopped_removal(core, location, ensured);
         if step.consent {
@@ -140,11 +149,12 @@ fn unchanged(step: &Step<'_>, verdicts: Vec<Verdict>) -> Ensured {
 /// Looks whether the storage is there, and lets the driver see to it where it is not, or not as the Config says
 /// (`complete`: there is something for it to do in any case).
 ///
-/// Applied storage counts as finished only while the status says `StorageExists=True`. When it vanished, this is taken
-/// back before anything is created anew: what dies between creation and mark is then finished, not taken as it is.
-async fn look<D: Driver>(driver: &D, step: &Step<'_>, complete: bool) -> Ended {
-    if step.applied && !complete {
-        let finished = said_to_exist(step.config);
+/// Applied storage counts as finished only while the status says `StorageExists=True`. When storage in use vanished, the
+/// status says so before anything is created anew: the images are lost, and what dies between creation and mark is then
+/// finished, not taken as it is. Where `ensure` looks in any case, that is left to it: it creates nothing without an intent.
+async fn look<D: Driver>(driver: &D, step: &Step<'_>, in_use: bool, complete: bool) -> Ended {
+    if in_use && (!D::REMOTE || step.applied && !complete) {
+        let finished = said_to_exist(step.config) && step.applied && !complete;
         match driver.exists(step).await? {
             Existence::Present(verdicts, notices) if finished => {
                 return Ok(Next::Done(Ensured {
@@ -152,7 +162,7 @@ async fn look<D: Driver>(driver: &D, step: &Step<'_>, complete: bool) -> Ended {
                     ..unchanged(step, verdicts)
                 }));
             }
-            Existence::Absent { reason, message } if finished => {
+            Existence::Absent { reason, message } if !said_to_be_gone(step.config) => {
                 let verdicts = vec![Verdict::new(STORAGE_EXISTS, Status::False, reason, message.clone())];
                 return Ok(Next::Wait(Wait {
                     after: Duration::ZERO,

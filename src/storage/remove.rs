@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::driver::{Deleted, Failure, Mark, Removable, Step, Wait};
+use super::driver::{Deleted, Failure, Mark, Removable, Step, Target, Wait};
 use super::ensure::Intent;
 use super::fault::Fault;
 use super::state::{self, State};
@@ -72,32 +72,18 @@ pub async fn remove<D: Removable>(
         ..outcome
     };
     let kept = block::describe(&stored, D::NAME);
-    let Some(location) = D::locate(&stored, snapshot) else {
-        return own(
-            match (gate(config, deleting_config), driver.resolve(config, &stored, snapshot)) {
-                // It names storage, and where that is cannot be told now: it is not forgotten while it is ours.
-                (Gate::Open, Err(rejection)) => Outcome {
-                    fault: Some(rejection.into()),
-                    ..Outcome::unchanged(config)
-                },
-                (Gate::Raised, Err(_)) => keep(config, &raised(&kept), D::EXISTS),
-                _ => forget(config),
-            },
-        );
-    };
+    if kept == D::NAME {
+        return own(forget(config)); // no storage is named
+    }
+    // Where it is may not be told any more, though it is named: then nothing can be deleted, and nothing is forgotten.
+    let location = D::locate(&stored, snapshot).unwrap_or_default();
     match gate(config, deleting_config) {
         Gate::Open => {}
         Gate::Closed => return own(let_go(core, config, &location, D::EXISTS)),
         Gate::Raised => return own(keep(config, &raised(&kept), D::EXISTS)),
     }
-    let resolved = driver.resolve(config, &stored, snapshot).map_err(Fault::from);
-    let resolved = resolved.and_then(|target| Ok((driver.ca_bundle(&stored, snapshot)?, target)));
-    let target = match resolved {
-        Ok((None, target)) => target,
-        Ok((Some(bundle), mut target)) => {
-            target.facts.ca_bundle = Some(bundle);
-            target
-        }
+    let target = match located(driver, config, &stored, snapshot, &location) {
+        Ok(target) => target,
         Err(fault) => {
             return own(Outcome {
                 fault: Some(fault),
@@ -155,6 +141,29 @@ pub async fn remove<D: Removable>(
             ..unchanged
         },
     })
+}
+
+/// What the block of the status means, and where that is.
+fn located<D: Removable>(
+    driver: &D,
+    config: &Config,
+    stored: &Storage,
+    snapshot: &Snapshot,
+    location: &str,
+) -> Result<Target, Fault> {
+    let mut target = driver.resolve(config, stored, snapshot)?;
+    if location.is_empty() {
+        let message = format!(
+            "it cannot be told where {} is, so that nothing was deleted: restore what it depends on, or set \
+             spec.storage.managementState to Unmanaged to keep the data and finish the removal",
+            block::describe(stored, D::NAME)
+        );
+        return Err(Fault::config(message));
+    }
+    if let Some(bundle) = driver.ca_bundle(stored, snapshot)? {
+        target.facts.ca_bundle = Some(bundle);
+    }
+    Ok(target)
 }
 
 /// The end of a removal that deleted everything.

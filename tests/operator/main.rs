@@ -15,6 +15,7 @@ mod crds;
 mod deletion;
 mod drift;
 mod inputs;
+mod remote;
 mod rollout;
 mod routes;
 mod status;

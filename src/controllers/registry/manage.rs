@@ -32,8 +32,8 @@ impl Registry {
                 return self.report(&snapshot, outcome).await;
             }
         };
-        let cleared;
-        (config, snapshot, cleared) = self.clear_probes(config, snapshot).await?;
+        let (cleared, clear_again);
+        (config, snapshot, cleared, clear_again) = self.clear_probes(config, snapshot).await?;
         let (config, snapshot, wrote, mut stored) = self.store_storage(config, snapshot, &resolved).await?;
         confirmed |= cleared | wrote;
         let snapshot = Snapshot {
@@ -51,12 +51,8 @@ impl Registry {
         let tried_again = stored
             .again
             .map(|again| again.mul_f64(1.0 + self.context.jitter() / 4.0));
-        let again = stored
-            .wait
-            .as_ref()
-            .map(|(after, _)| *after)
-            .into_iter()
-            .chain(tried_again);
+        let waited = stored.wait.as_ref().map(|(after, _)| *after);
+        let again = waited.into_iter().chain(tried_again).chain(clear_again);
         // Facts beside a fault: the storage in use is not the one at fault, all else goes on.
         let storage = match (&facts, stored.hold) {
             (Some(facts), _) => Source::Facts(facts),

@@ -56,10 +56,14 @@ impl Registry {
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
         let version = config.metadata.resource_version.clone();
         let written = self.context.writer.merge(&reference, patch, version.as_deref()).await?;
-        let newest = serde_json::from_value(written.clone());
+        let newest: Result<Box<Config>, _> = serde_json::from_value(written.clone());
         snapshot.objects.insert(reference, written.into());
         match newest {
-            Ok(config) => Ok((config, snapshot, true)),
+            Ok(newest) => {
+                let generations = (config.metadata.generation, newest.metadata.generation);
+                self.context.cloud.config_written(generations.0, generations.1);
+                Ok((newest, snapshot, true))
+            }
             Err(_) => Err(Interrupted::Stale), // the next attempt reports it
         }
     }

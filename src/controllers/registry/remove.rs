@@ -96,7 +96,7 @@ impl Registry {
         };
         // Unmanaged and deleted: the storage is not ours to look at, let alone to touch.
         if done && !(deleting && state == ManagementState::Unmanaged) {
-            let (config, probed, _) = self.clear_probes(config, snapshot).await?;
+            let (config, probed, ..) = self.clear_probes(config, snapshot).await?;
             snapshot = probed;
             let cluster = OnBehalf::new(&self.context.writer, &config);
             let mut removed = storage::remove(&config, &snapshot, &cluster, &self.context.cloud, deleting).await;

@@ -1,5 +1,7 @@
 //! The storage step: what it records is stored at once, and what it finds goes to the other rooms.
 
+use std::time::Duration;
+
 use super::cluster::OnBehalf;
 use super::{Interrupted, Registry};
 use crate::api::{Config, Kind};
@@ -56,19 +58,22 @@ impl Registry {
         }
     }
 
-    /// Deletes what an earlier process may have left of an attempt to try storage out. Tells whether it wrote the Config.
+    /// Deletes what an earlier process may have left of an attempt to try storage out. Tells whether it wrote the Config, and
+    /// when to try again.
     pub(super) async fn clear_probes(
         &mut self,
         config: Box<Config>,
         snapshot: Snapshot,
-    ) -> Result<(Box<Config>, Snapshot, bool), Interrupted> {
+    ) -> Result<(Box<Config>, Snapshot, bool, Option<Duration>), Interrupted> {
         let cluster = OnBehalf::new(&self.context.writer, &config);
         let cleared = Box::pin(storage::clear_probes(&config, &snapshot, &cluster, &self.context.cloud)).await;
         if cluster.is_stale() {
             return Err(Interrupted::Stale);
         }
         self.context.tell(cleared.notices);
-        self.store(config, snapshot, cleared.record.unwrap_or_default()).await
+        let record = cleared.record.unwrap_or_default();
+        let (config, snapshot, wrote) = self.store(config, snapshot, record).await?;
+        Ok((config, snapshot, wrote, cleared.again))
     }
 
     /// The facts, once the pods find the CA of that storage: pods that were started before would not trust it.

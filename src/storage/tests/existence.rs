@@ -137,6 +137,34 @@ async fn a_lost_bucket_shows_when_the_registry_fails_and_is_made_again_with_a_wa
     assert_eq!(site.calls(), ["create", "mark", "harden"]);
 }
 
+// storage-decisions T18: also where the pass has something to do with the bucket in any case
+#[tokio::test]
+async fn a_lost_bucket_is_told_of_before_it_is_made_again_whatever_the_pass_is_for() {
+    for edit in [
+        json!({"storage": {"s3": {"encrypt": true}}}),
+        json!({"storage": {"managementState": "Unmanaged"}}),
+        json!({"logLevel": "Debug"}),
+    ] {
+        let mut site = Site::applied(json!({"s3": {}})).await;
+        site.cloud.buckets.borrow_mut().clear();
+        if edit.pointer("/storage/managementState").is_some() {
+            // Turned over twice, so that the pass is about more than a look.
+            site.world.config["status"]["storage"]["managementState"] = json!("Unmanaged");
+            site.world.edit(json!({"logLevel": "Trace"}));
+        } else {
+            site.world.edit(edit.clone());
+        }
+        let outcome = site.pass().await;
+        assert!(warnings(&outcome).iter().any(|w| w.contains("images")), "{edit}");
+        assert!(
+            site.calls().is_empty() && outcome.verdicts[0].status == Status::False,
+            "{edit}"
+        );
+        site.settle().await;
+        assert_eq!(site.calls(), ["create", "mark", "harden"], "{edit}");
+    }
+}
+
 // storage-s3 35, storage-core 13: best effort steps
 #[tokio::test]
 async fn what_hardening_could_not_do_is_tried_again_once_a_resync() {

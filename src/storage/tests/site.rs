@@ -83,10 +83,9 @@ impl Site {
     pub async fn pass(&mut self) -> Outcome {
         self.wait(self.tick);
         let outcome = self.step().await;
-        let before = self.world.config["metadata"]["generation"].as_i64().unwrap();
+        let before = self.world.config().metadata.generation;
         self.world.store_record(&outcome);
-        self.answers
-            .follow(before, self.world.config["metadata"]["generation"].as_i64().unwrap());
+        self.answers.follow(before, self.world.config().metadata.generation);
         self.world.store_status(&outcome);
         if let Some(facts) = &outcome.facts {
             self.live = Some(facts.clone());
