@@ -19,7 +19,7 @@ use tracing_subscriber::{
 /// Our own crates, as log targets: the library and the program.
 const OURS: [&str; 2] = ["image_registry_operator", "cluster_image_registry_operator"];
 /// Crates that would print what passes through them.
-const CARRIERS: [&str; 8] = [
+const CARRIERS: [&str; 10] = [
     "kube_client",
     "kube_runtime",
     "hyper",
@@ -28,6 +28,9 @@ const CARRIERS: [&str; 8] = [
     "h2",
     "rustls",
     "tower",
+    "reqwest",
+    // All crates of the SDK: at trace they print requests and answers, those of STS among them.
+    "aws_",
 ];
 /// Prints bodies from level `warn` on.
 const LEAKS: &str = "kube_client::client";

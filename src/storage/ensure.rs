@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::driver::{Driver, Ensured, Failure, Next, Record, Step, Target, Wait};
 use super::fault::{Class, Fault};
-use super::look::{keep, said_to_exist, take};
+use super::look::{keep, said_to_be_gone, take};
 use super::select::Selected;
 use super::state::{self, State};
 use super::trial::{Tried, try_out};
@@ -232,7 +232,7 @@ fn lost(pass: &Pass<'_>, verdicts: &[Verdict], backend: &str) -> Option<Notice> 
         .iter()
         .any(|v| v.type_ == STORAGE_EXISTS && v.status == Status::False);
     let managed = pass.state.unwrap_or_else(|| state::mirrored(pass.config)) == State::Managed;
-    (gone && managed && pass.applied && said_to_exist(pass.config)).then(|| {
+    (gone && managed && pass.applied && !said_to_be_gone(pass.config)).then(|| {
         let what = block::describe(&pass.selected.storage, backend);
         let note = format!("{what} is gone or going, and with it the images that are on it; it was in use and Managed");
         Notice {

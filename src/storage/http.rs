@@ -1,14 +1,15 @@
 //! HTTP to clouds: one client for each set of roots and way out, made when it is first needed, and kept.
 //!
 //! No variable of the environment counts here but `SSL_CERT_FILE` and `SSL_CERT_DIR`, which say where the system's roots
-//! are. Redirects are answers like others: nobody is led elsewhere with a signed request.
+//! are; where there are none, Mozilla's count. Redirects are answers like others: nobody is led elsewhere with a signed
+//! request.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::{NoProxy, Proxy, redirect};
+use reqwest::{NoProxy, Proxy, Url, redirect};
 use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
@@ -174,25 +175,39 @@ fn build(trust: &Trust, proxies: &Proxies, names: Option<Names>) -> Result<reqwe
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(redirect::Policy::none())
+        .referer(false)
         .connect_timeout(CONNECT)
         .timeout(REQUEST)
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .tcp_keepalive(KEEP_ALIVE)
         .no_proxy(); // None but those that were asked for.
-    let direct = proxies.no_proxy.as_deref().and_then(NoProxy::from_string);
-    if let Some(url) = proxies.http.as_ref().filter(|url| !url.is_empty()) {
-        let proxy = Proxy::http(url.expose()).map_err(|_| no_proxy_url("HTTP_PROXY"))?;
-        builder = builder.proxy(proxy.no_proxy(direct.clone()));
-    }
-    if let Some(url) = proxies.https.as_ref().filter(|url| !url.is_empty()) {
-        let proxy = Proxy::https(url.expose()).map_err(|_| no_proxy_url("HTTPS_PROXY"))?;
-        builder = builder.proxy(proxy.no_proxy(direct));
+    for (variable, url, make) in [
+        ("HTTP_PROXY", &proxies.http, Proxy::http as fn(_) -> _),
+        ("HTTPS_PROXY", &proxies.https, Proxy::https),
+    ] {
+        if let Some(url) = url.as_ref().filter(|url| !url.is_empty()) {
+            let url = proxy_url(url).ok_or_else(|| no_proxy_url(variable))?;
+            let proxy: Proxy = make(url).map_err(|_| no_proxy_url(variable))?;
+            builder = builder.proxy(proxy.no_proxy(proxies.no_proxy.as_deref().and_then(NoProxy::from_string)));
+        }
     }
     if let Some(names) = names {
         builder = builder.dns_resolver(Resolver(names));
     }
     builder.build().map_err(|error| unusable(&cause(&error)))
+}
+
+/// The library takes what it does not understand for "no proxy", and would go out directly.
+fn proxy_url(text: &Sensitive) -> Option<Url> {
+    let text = text.expose();
+    let url = if text.contains("://") {
+        Url::parse(text)
+    } else {
+        Url::parse(&format!("http://{text}"))
+    };
+    url.ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 /// The value may hold a password: it is not shown.
@@ -214,12 +229,18 @@ fn roots(trust: &Trust) -> Result<RootCertStore, Fault> {
         }
     }
     if trust.system {
-        let (usable, _) = store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if usable == 0 {
-            tracing::warn!("the system has no root certificates: set SSL_CERT_FILE to a bundle in PEM");
-        }
+        add_system(&mut store, rustls_native_certs::load_native_certs().certs);
     }
     Ok(store)
+}
+
+/// The operator's image has no files of roots; the platform's bundle is mounted and named by `SSL_CERT_FILE`, and where it
+/// is not there, Mozilla's roots count, which are part of the program.
+fn add_system(store: &mut RootCertStore, found: Vec<CertificateDer<'static>>) {
+    let (usable, _) = store.add_parsable_certificates(found);
+    if usable == 0 {
+        store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
 }
 
 struct Resolver(Names);
@@ -236,3 +257,6 @@ impl reqwest::dns::Resolve for Resolver {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -107,7 +107,16 @@ fn is_told(config: &Config) -> bool {
     said_to_exist(config) && observed.is_some() && observed == config.metadata.generation
 }
 
-pub fn said_to_exist(config: &Config) -> bool {
+fn said_to_exist(config: &Config) -> bool {
+    is_told_of_existence(config, Status::True)
+}
+
+/// Whether the status says that the storage is not there.
+pub fn said_to_be_gone(config: &Config) -> bool {
+    is_told_of_existence(config, Status::False)
+}
+
+fn is_told_of_existence(config: &Config, status: Status) -> bool {
     let conditions = config
         .status
         .as_ref()
@@ -115,7 +124,7 @@ pub fn said_to_exist(config: &Config) -> bool {
         .unwrap_or_default();
     conditions
         .iter()
-        .any(|c| c.type_ == STORAGE_EXISTS && c.status == Status::True.text())
+        .any(|c| c.type_ == STORAGE_EXISTS && c.status == status.text())
 }
 
 fn unchanged(step: &Step<'_>, verdicts: Vec<Verdict>) -> Ensured {

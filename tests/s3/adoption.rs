@@ -260,6 +260,24 @@ async fn a_bucket_that_somebody_filled_after_the_intent_is_not_adopted() {
     remove_and_find_all(&mut world, &name, 1).await;
 }
 
+// storage-decisions 1, 10: the same under an explicit Managed
+#[tokio::test]
+async fn under_managed_too_what_somebody_filled_after_the_intent_gets_no_mark() {
+    let store = store().await;
+    store.create("raced-d1m").await;
+    store.put("raced-d1m", "image").await;
+    let mut world = cluster(
+        "raced-d1m",
+        json!({"s3": {"bucket": "raced-d1m"}, "managementState": "Managed"}),
+    )
+    .await;
+    let location = world.location("raced-d1m");
+    world.annotate(names::STORAGE_INTENT_ANNOTATION, &location);
+    world.settle().await;
+    assert!(!is_marked(&world, "raced-d1m").await);
+    remove_and_find_all(&mut world, "raced-d1m", 1).await;
+}
+
 // storage-decisions 15, T11
 #[tokio::test]
 async fn where_tags_cannot_be_read_none_are_written_and_nothing_else_is() {
@@ -443,4 +461,46 @@ async fn with_other_credentials_the_mark_is_read_again_before_anything_is_delete
     store().await.put(&name, "precious").await;
     store().await.set_tags(&name, &[("owner", "the other tenant")]).await;
     remove_and_find_all(&mut world, &name, 1).await;
+}
+
+// storage-decisions T6: roles of old clusters may not list versions
+#[tokio::test]
+async fn without_the_right_to_list_versions_only_what_was_noted_beforehand_is_adopted() {
+    let refused = || Fault::error(403, "AccessDenied");
+    // It was not there when it was noted.
+    let mut world = cluster("novers-e1", json!({"s3": {}})).await;
+    world.gate.plan(When::operation("ListObjectVersions"), refused());
+    world.settle().await;
+    assert_eq!(world.state(), Some("Managed"));
+    // It was there before: what it hides is not known.
+    let mut world = cluster("novers-e1b", json!({"s3": {}})).await;
+    let name = world.generated();
+    store().await.create(&name).await;
+    world.gate.plan(When::operation("ListObjectVersions"), refused());
+    world.settle().await;
+    assert_eq!(world.state(), Some("Unmanaged"));
+    assert!(
+        world.notices.iter().any(|n| n.contains("s3:ListBucketVersions")),
+        "{:?}",
+        world.notices
+    );
+    assert!(store().await.tags(&name).await.is_empty());
+}
+
+// T6: the mark does not depend on what else the platform wants on the bucket
+#[tokio::test]
+async fn where_the_store_refuses_the_platforms_tags_the_mark_is_written_alone() {
+    let mut world = cluster("badtag-e2", json!({"s3": {}})).await;
+    world.set_platform_tags(&json!([{"key": "cost", "value": "x"}]));
+    world.gate.rule(|asked| {
+        if asked.operation() == "PutBucketTagging" && asked.text().contains("cost") {
+            Fault::error(400, "InvalidTag")
+        } else {
+            Fault::Pass
+        }
+    });
+    let outcome = world.settle().await;
+    assert!(outcome.fault.is_none() && world.state() == Some("Managed"));
+    assert!(is_marked(&world, &world.generated()).await);
+    assert_eq!(world.condition("StorageTagged"), "False/InvalidTag");
 }

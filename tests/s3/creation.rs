@@ -1,7 +1,6 @@
 //! A bucket comes to be.
 
 use devcluster::stores::{Asked, Fault, Keys, When};
-use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
@@ -316,16 +315,7 @@ async fn invalid_keys_are_told_by_their_code_and_a_bucket_in_use_stays_in_use() 
         "a refused bucket is not created anew"
     );
     // The Secret goes, and the minted one counts.
-    world.remove(Kind::Secret, names::USER_SECRET);
-    let encode = |text: &str| {
-        use base64::Engine as _;
-        base64::engine::general_purpose::STANDARD.encode(text)
-    };
-    world.add(json!({
-        "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": names::MINTED_SECRET, "namespace": names::NAMESPACE},
-        "data": {"credentials": encode(&good.profile())},
-    }));
+    world.set_minted(&good.profile());
     world.settle().await;
     assert_eq!(world.condition("StorageExists"), "True/S3 Bucket Exists");
 }
@@ -460,4 +450,76 @@ async fn a_failure_after_the_creation_keeps_name_and_state() {
         (Some("Managed"), Some(world.generated()).as_deref())
     );
     assert!(outcome.facts.is_none());
+}
+
+// storage-decisions T18: settled, nothing is asked; an edit costs one look, a restart none
+#[tokio::test]
+async fn few_calls_each_step_once_at_bring_up_one_look_after_an_edit_and_none_when_settled() {
+    let mut world = cluster("few-b9", json!({"s3": {}})).await;
+    world.pass().await;
+    let operations = world.gate.operations();
+    let once = [
+        "CreateBucket",
+        "PutBucketTagging",
+        "GetPublicAccessBlock",
+        "PutPublicAccessBlock",
+        "GetBucketEncryption",
+        "PutBucketEncryption",
+        "GetBucketLifecycleConfiguration",
+        "PutBucketLifecycleConfiguration",
+        "ListObjectVersions",
+    ];
+    for operation in once {
+        let count = operations.iter().filter(|o| *o == operation).count();
+        assert_eq!(count, 1, "{operation}: {operations:?}");
+    }
+    assert!(operations.len() <= 32, "{}: {operations:?}", operations.len());
+    world.gate.forget();
+    world.pass().await;
+    world.later(std::time::Duration::from_mins(11));
+    world.pass().await;
+    world.restart();
+    world.pass().await;
+    assert_eq!(world.gate.operations(), Vec::<String>::new());
+    world.edit(json!({"replicas": 4}));
+    world.pass().await;
+    world.pass().await;
+    assert_eq!(world.gate.operations(), ["HeadBucket"]);
+}
+
+// storage-s3 10, 43: TLS with a CA of the user's, the bucket in the host name
+#[tokio::test]
+async fn over_tls_with_a_private_ca_and_the_bucket_in_the_host_name_all_is_the_same() {
+    use devcluster::stores::{Authority, Gate};
+    let moto = lab::moto().await;
+    let authority = Authority::new("ca-of-the-store").unwrap();
+    let gate = Gate::start(moto.target(), Some(&authority), &[]).unwrap();
+    let port = gate.target().address.port();
+    let storage = json!({"s3": {
+        "regionEndpoint": format!("https://s3.test.example:{port}"), "virtualHostedStyle": true, "trustedCA": {"name": "my-ca"},
+    }});
+    let mut world = World::behind(gate, moto.admin(), "tls-c0", storage);
+    let outcome = world.pass().await;
+    assert!(
+        outcome.fault.unwrap().message.contains("my-ca"),
+        "the map is not there yet"
+    );
+    assert!(world.gate.operations().is_empty());
+    world.add(json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "my-ca", "namespace": names::CONFIG_NAMESPACE},
+        "data": {"ca-bundle.crt": authority.pem()},
+    }));
+    world.settle().await;
+    assert_eq!(world.state(), Some("Managed"));
+    let name = world.generated();
+    assert!(
+        world
+            .gate
+            .asked()
+            .iter()
+            .all(|a| a.host.starts_with(&format!("{name}.s3.test.example")))
+    );
+    lab::store().await.put(&name, "image").await;
+    world.edit(json!({"managementState": "Removed"}));
+    assert!(world.settle().await.done && !lab::store().await.exists(&name).await);
 }

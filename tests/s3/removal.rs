@@ -4,8 +4,8 @@ use devcluster::stores::{Fault, When};
 use image_registry_operator::names;
 use serde_json::json;
 
-use super::lab::{cluster, store};
-use super::world::World;
+use super::lab::{cluster, seaweed, store};
+use super::world::{Store, World};
 
 /// A settled cluster with its own bucket.
 async fn owned(infrastructure: &str) -> World {
@@ -337,4 +337,38 @@ async fn after_a_removal_a_new_bucket_is_created_and_recorded_anew() {
         (Some("Managed"), Some(world.generated()).as_deref())
     );
     assert!(world.config["metadata"]["annotations"][names::STORAGE_INTENT_ANNOTATION].is_string());
+}
+
+// storage-s3 47, 48: another server
+#[tokio::test]
+async fn a_bucket_of_seaweedfs_goes_with_versions_markers_and_unfinished_uploads() {
+    let seaweed = seaweed().await;
+    for versioned in [false, true] {
+        let infrastructure = format!("weed-f6-{}", u8::from(versioned));
+        let mut world = World::new(seaweed.target(), seaweed.admin(), &infrastructure, json!({"s3": {}}));
+        world.converge().await;
+        assert_eq!(world.state(), Some("Managed"));
+        let name = world.generated();
+        let admin = Store {
+            target: seaweed.target(),
+            keys: seaweed.admin(),
+        };
+        if versioned {
+            admin.version(&name, "Enabled").await;
+        }
+        for round in 0..2 {
+            for n in 0..20 {
+                admin.put(&name, &format!("docker/registry/v2/blobs/{n}")).await;
+            }
+            if round == 1 {
+                admin.drop_object(&name, "docker/registry/v2/blobs/7").await;
+            }
+        }
+        admin
+            .call(http::Method::POST, &format!("/{name}/upload?uploads"), &[], "")
+            .await;
+        removed(&mut world);
+        assert!(world.converge().await.done, "{:?}", world.config["status"]);
+        assert!(!admin.exists(&name).await);
+    }
 }

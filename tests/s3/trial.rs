@@ -5,8 +5,12 @@ use serde_json::json;
 
 use super::lab::{cluster, moto, store};
 use super::world::World;
+use devcluster::stores::{ACCOUNT, Authority, Gate, Sts, StsOptions, TokenIssuer};
 
 const KEY: &str = "docker/registry/v2/_preflight/0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+
+const OPERATOR: &str = "system:serviceaccount:openshift-image-registry:cluster-image-registry-operator";
+const REGISTRY: &str = "system:serviceaccount:openshift-image-registry:registry";
 
 async fn before(infrastructure: &str) -> World {
     store().await.create(infrastructure).await;
@@ -182,4 +186,105 @@ async fn a_probe_of_a_process_that_died_is_deleted_by_the_next() {
     world.settle().await;
     assert_eq!(store().await.count("orphan-l9").await, 0);
     assert_eq!(world.status()["s3"]["bucket"], "next-l9");
+}
+
+/// An operator that is a role by a token, with the STS that it asks, and a gate before that.
+struct ByToken {
+    world: World,
+    sts: Sts,
+    before_sts: Gate,
+    role: String,
+    _root: tempfile::TempDir,
+}
+
+impl ByToken {
+    /// The role trusts the operator.
+    async fn new(infrastructure: &str) -> Self {
+        let moto = moto().await;
+        let issuer = TokenIssuer::new().unwrap();
+        let authority = Authority::new("ca-of-sts").unwrap();
+        let options = StsOptions {
+            authority: authority.clone(),
+            names: Vec::new(),
+            key: issuer.key().unwrap(),
+            address: None,
+        };
+        let sts = Sts::start(moto, options).unwrap();
+        let before_sts = Gate::start(sts.target(), Some(&authority), &[]).unwrap();
+        let statements = json!([{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]);
+        let role = moto.role(ACCOUNT, infrastructure, &statements).await.unwrap();
+        sts.trust(&role, OPERATOR);
+        let mut world = cluster(infrastructure, json!({"s3": {}})).await;
+        world.set_service("sts", &before_sts.url());
+        world.add(json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "kube-cloud-config", "namespace": "openshift-config-managed"},
+            "data": {"ca-bundle.pem": authority.pem()},
+        }));
+        let root = tempfile::tempdir().unwrap();
+        let file = "/var/run/secrets/openshift/serviceaccount/token";
+        let path = root.path().join(file.trim_start_matches('/'));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, issuer.token(OPERATOR, "openshift", 600).unwrap()).unwrap();
+        world.set_tokens(root.path(), &issuer.token(REGISTRY, "openshift", 600).unwrap());
+        world.set_minted(&format!(
+            "[default]\nsts_regional_endpoints = regional\nrole_arn = {role}\nweb_identity_token_file = {file}\n"
+        ));
+        Self {
+            world,
+            sts,
+            before_sts,
+            role,
+            _root: root,
+        }
+    }
+}
+
+// storage-decisions T14: as whom
+#[tokio::test]
+async fn with_web_identity_the_probe_is_the_registrys_and_not_the_operators() {
+    let lab = &mut ByToken::new("identity-m1").await;
+    let world = &mut lab.world;
+    let outcome = world.pass().await;
+    assert_eq!(world.state(), Some("Managed"), "the operator may: {:?}", outcome.fault);
+    let told = format!("{:?}", outcome.preflight);
+    assert!(told.contains("sts:AssumeRoleWithWebIdentity"), "{told}");
+    assert!(world.running.is_none());
+    assert_eq!(world.tokens(), ["openshift"]);
+    lab.sts.trust(&lab.role, REGISTRY);
+    world.later(std::time::Duration::from_mins(6));
+    let outcome = world.pass().await;
+    assert!(world.running.is_some(), "{:?} {:?}", outcome.preflight, outcome.fault);
+}
+
+// storage-decisions T2: what STS does not find or know is not what the store does not find or know
+#[tokio::test]
+async fn what_sts_says_is_never_taken_for_what_the_store_says() {
+    let mut lab = ByToken::new("nosts-m2").await;
+    lab.sts.trust(&lab.role, REGISTRY);
+    lab.world.settle().await;
+    let name = lab.world.generated();
+    store().await.put(&name, "image").await;
+    lab.world.edit(json!({"managementState": "Removed"}));
+    for (status, code) in [
+        (404, "NotFound"),
+        (501, "NotImplemented"),
+        (403, "AccessDenied"),
+        (400, "InvalidIdentityToken"),
+    ] {
+        lab.before_sts.pass();
+        lab.before_sts.plan(
+            When::any(),
+            Fault::Answer(devcluster::stores::Reply::query_error(status, code, "no")),
+        );
+        lab.world.restart();
+        lab.world.gate.forget();
+        let outcome = lab.world.pass().await;
+        assert!(!outcome.done && outcome.fault.is_some(), "{code}");
+        assert!(lab.world.condition("StorageExists").starts_with("Unknown/"), "{code}");
+        assert!(lab.world.gate.operations().is_empty(), "{code}");
+        assert_eq!(lab.world.status()["s3"]["bucket"], json!(name));
+    }
+    lab.before_sts.pass();
+    assert!(lab.world.converge().await.done);
 }

@@ -3,7 +3,8 @@
 //! step is taken; the status is written last.
 
 use std::cell::{Cell, RefCell};
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub struct World {
     pub keys: Keys,
     pub infrastructure: String,
     cloud: Cloud,
+    /// Where paths of token files begin.
+    root: PathBuf,
     /// What the running registry was told.
     pub running: Option<StorageFacts>,
     /// Notices of all passes, `reason: note`.
@@ -48,6 +51,8 @@ struct Seam {
     stale: Cell<bool>,
     confirmed: Cell<u32>,
     tokens: RefCell<Vec<String>>,
+    /// What a token of the registry is.
+    token: RefCell<String>,
 }
 
 impl Cluster for Seam {
@@ -65,7 +70,7 @@ impl Cluster for Seam {
 
     async fn registry_token(&self, audience: &str) -> Result<Sensitive, Fault> {
         self.tokens.borrow_mut().push(audience.to_owned());
-        Ok(Sensitive::new("token-of-registry"))
+        Ok(Sensitive::new(self.token.borrow().as_str()))
     }
 
     async fn create_claim(&self, _claim: &Value) -> Result<Creation, Fault> {
@@ -78,14 +83,18 @@ impl Cluster for Seam {
 }
 
 /// A process of the operator: nothing is remembered from the one before.
-fn process() -> Cloud {
+fn process(root: &Path) -> Cloud {
     Cloud::new(Settings {
         version: "4.99.0-test".to_owned(),
         proxies: Arc::new(Proxies::default),
         leading: Arc::new(|| true),
         fips: false,
-        root: PathBuf::new(),
+        root: root.to_owned(),
     })
+    .with_names(Arc::new(|name: &str| {
+        let ours = name.ends_with(".test.example");
+        ours.then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }))
     .with_pace(Pace {
         sleep: Arc::new(|time| Box::pin(tokio::time::sleep(time / 50))),
         ..Pace::default()
@@ -97,10 +106,15 @@ impl World {
     /// the user's Secret.
     pub fn new(store: &Target, keys: &Keys, infrastructure: &str, storage: Value) -> Self {
         let gate = Gate::start(store, None, &[]).unwrap();
+        Self::behind(gate, keys, infrastructure, storage)
+    }
+
+    /// The same behind a gate of its own.
+    pub fn behind(gate: Gate, keys: &Keys, infrastructure: &str, storage: Value) -> Self {
         let platform = json!({"type": "AWS", "aws": {"region": REGION}});
         let mut storage = storage;
         if let Some(block) = storage.get_mut("s3") {
-            block["regionEndpoint"] = json!(gate.url());
+            block["regionEndpoint"] = block.get("regionEndpoint").cloned().unwrap_or(json!(gate.url()));
         }
         let infrastructures = json!({
             "apiVersion": "config.openshift.io/v1", "kind": "Infrastructure", "metadata": {"name": "cluster"},
@@ -131,7 +145,8 @@ impl World {
             gate,
             keys: keys.clone(),
             infrastructure: infrastructure.to_owned(),
-            cloud: process(),
+            cloud: process(Path::new("")),
+            root: PathBuf::new(),
             running: None,
             notices: Vec::new(),
             read_only: false,
@@ -170,6 +185,42 @@ impl World {
         self.snapshot.objects.remove(&reference);
     }
 
+    /// The minted Secret holds this text, and there is no user's.
+    pub fn set_minted(&mut self, text: &str) {
+        use base64::Engine as _;
+        let encoded = base64::engine::general_purpose::STANDARD.encode(text);
+        self.remove(Kind::Secret, names::USER_SECRET);
+        self.add(json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": names::MINTED_SECRET, "namespace": names::NAMESPACE},
+            "data": {"credentials": encoded},
+        }));
+    }
+
+    /// The operator finds token files below this directory; the registry's ServiceAccount gets this token.
+    pub fn set_tokens(&mut self, root: &Path, of_registry: &str) {
+        root.clone_into(&mut self.root);
+        of_registry.clone_into(&mut self.seam.token.borrow_mut());
+        self.restart();
+    }
+
+    /// Audiences of the tokens that were asked for.
+    pub fn tokens(&self) -> Vec<String> {
+        self.seam.tokens.borrow().clone()
+    }
+
+    /// Services of AWS under other addresses.
+    pub fn set_service(&mut self, name: &str, url: &str) {
+        let mut object = self
+            .snapshot
+            .objects
+            .cluster(Kind::Infrastructure, "cluster")
+            .unwrap()
+            .clone();
+        object["status"]["platformStatus"]["aws"]["serviceEndpoints"] = json!([{"name": name, "url": url}]);
+        self.add(object);
+    }
+
     /// Tags that the platform wants on everything.
     pub fn set_platform_tags(&mut self, tags: &Value) {
         let mut object = self
@@ -206,7 +257,7 @@ impl World {
 
     /// The operator's process ends, and another begins.
     pub fn restart(&mut self) {
-        self.cloud = process();
+        self.cloud = process(&self.root);
     }
 
     fn typed(&self) -> Config {
@@ -248,6 +299,7 @@ impl World {
         self.clear_probes().await;
         for _ in 0..20 {
             let mut outcome = self.step().await;
+            self.assert_no_secret(&outcome);
             let recorded = outcome.record.take().is_some_and(|record| {
                 merge(&mut self.config, &record);
                 true
@@ -270,6 +322,16 @@ impl World {
             return outcome;
         }
         panic!("a pass without end: {:#}", self.config);
+    }
+
+    /// No secret is in anything that people or logs may see.
+    fn assert_no_secret(&self, outcome: &Outcome) {
+        let token = self.seam.token.borrow();
+        let secrets = [self.keys.secret.as_str(), token.as_str()];
+        let told = format!("{outcome:?} {} {:?}", self.config, self.notices);
+        for secret in secrets.into_iter().filter(|secret| !secret.is_empty()) {
+            assert!(!told.contains(secret), "a secret in {told}");
+        }
     }
 
     /// What earlier processes may have left of probes.
@@ -314,7 +376,7 @@ impl World {
     pub async fn converge(&mut self) -> Outcome {
         for _ in 0..40 {
             let outcome = self.settle().await;
-            if outcome.fault.is_none() {
+            if outcome.fault.is_none() && outcome.preflight.is_none() {
                 return outcome;
             }
             // As a resync: the snapshot's clock goes on.

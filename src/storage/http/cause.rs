@@ -22,8 +22,12 @@ pub fn cause(error: &reqwest::Error) -> String {
         let why = texts.get(place + 1).map_or("", String::as_str);
         return format!("DNS: the name of the host cannot be resolved: {why}");
     }
+    if let Some(why) = texts.iter().find_map(|text| text.strip_prefix("tunnel error: ")) {
+        return format!("proxy: it does not let the connection through: {why}");
+    }
     let mut said: Vec<&str> = Vec::new();
-    for text in &texts {
+    // What hyper calls the stage says nothing that the rest does not say.
+    for text in texts.iter().filter(|text| !text.starts_with("client error (")) {
         if !said.iter().any(|earlier| earlier.contains(text.as_str())) {
             said.push(text);
         }
@@ -41,15 +45,16 @@ pub fn cause(error: &reqwest::Error) -> String {
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)> {
-    let mut links = vec![error];
-    let mut next = error.source();
+    let mut links = Vec::new();
+    let mut next = Some(error);
     while let Some(link) = next {
         links.push(link);
         // An io::Error says what its content says, and leaves the content itself out of the chain.
-        if let Some(inner) = link.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            links.push(inner);
-        }
-        next = link.source();
+        let content = link.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match content {
+            Some(content) => Some(content),
+            None => link.source(),
+        };
     }
     links
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::error::CallError;
+use super::error::{CallError, Cause};
 use super::harden;
 use super::own::{self, Contents, Decision, Marked};
 use super::tags::{self, Owner, Tag};
@@ -46,7 +46,7 @@ impl<C: Cluster> Visit<'_, C> {
     async fn head(&self) -> Result<Head, Failure> {
         match self.bucket.head().await {
             Ok(()) => Ok(Head::There),
-            Err(error) if error.is_undecided() => Err(self.failure(&error, "")),
+            Err(error) if error.is_undecided() || error.of_identity() => Err(self.failure(&error, "")),
             Err(error) if error.is_missing() => Ok(Head::Missing(error)),
             Err(error) if error.is_denied() => Ok(Head::Closed(error)),
             Err(error) => Err(self.failure(&error, "")),
@@ -306,7 +306,7 @@ impl<C: Cluster> Visit<'_, C> {
             self.explain(error)
         );
         let reason = code(error);
-        let tagged = Verdict::new("StorageTagged", Status::False, reason.clone(), message.clone());
+        let tagged = Verdict::new(harden::TAGGED, Status::False, reason.clone(), message.clone());
         let exists = exists(Status::Unknown, reason, message.clone());
         Failure {
             fault: Fault {
@@ -348,26 +348,37 @@ impl<C: Cluster> Visit<'_, C> {
             return self.own(Some(existing), notices).await;
         };
         self.confirm().await?;
-        match self.bucket.put_tags(&merged).await {
-            Ok(()) => self.own(Some(merged), notices).await,
-            Err(error) if error.is_unsupported() => self.own(None, notices).await,
-            Err(error) => {
-                let message = format!(
-                    "bucket {} could not be marked as owned by this cluster, it is not used before: {}",
-                    self.site.name,
-                    self.explain(&error)
-                );
-                let reason = code(&error);
-                let tagged = Verdict::new("StorageTagged", Status::False, reason.clone(), message.clone());
-                let exists = exists(Status::Unknown, reason, message.clone());
-                Err(Failure {
-                    fault: Fault {
-                        message,
-                        ..error.fault()
-                    },
-                    verdicts: vec![exists, tagged],
-                })
+        let (tags, written) = match self.bucket.put_tags(&merged).await {
+            Err(error) if error.cause == Cause::Answer(400) => {
+                // Perhaps a tag of the platform is not to the store's liking: the mark does not depend on it.
+                let alone = tags::mark(&existing, &self.site.infrastructure).unwrap_or(existing);
+                let written = self.bucket.put_tags(&alone).await;
+                (alone, written)
             }
+            written => (merged, written),
+        };
+        match written {
+            Ok(()) => self.own(Some(tags), notices).await,
+            Err(error) if error.is_unsupported() => self.own(None, notices).await,
+            Err(error) => Err(self.not_marked(&error)),
+        }
+    }
+
+    fn not_marked(&self, error: &CallError) -> Failure {
+        let message = format!(
+            "bucket {} could not be marked as owned by this cluster, it is not used before: {}",
+            self.site.name,
+            self.explain(error)
+        );
+        let reason = code(error);
+        let tagged = Verdict::new(harden::TAGGED, Status::False, reason.clone(), message.clone());
+        let exists = exists(Status::Unknown, reason, message.clone());
+        Failure {
+            fault: Fault {
+                message,
+                ..error.fault()
+            },
+            verdicts: vec![exists, tagged],
         }
     }
 

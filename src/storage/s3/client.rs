@@ -5,6 +5,7 @@
 //! account is known.
 
 use std::error::Error;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -225,6 +226,8 @@ struct Call {
     changes: bool,
     /// Whether a checksum is mandatory.
     md5: bool,
+    /// Whether it may carry the owner.
+    owned: bool,
     /// Outermost element of the answer, where stores differ.
     root: Option<&'static str>,
 }
@@ -237,6 +240,7 @@ impl Call {
             key: None,
             changes: false,
             md5: false,
+            owned: false,
             root: None,
         }
     }
@@ -245,6 +249,7 @@ impl Call {
     fn change(action: &'static str) -> Self {
         Self {
             changes: true,
+            owned: true,
             ..Self::read(action)
         }
     }
@@ -252,9 +257,8 @@ impl Call {
     /// Changes something, with a checksum of the body.
     fn checked(action: &'static str) -> Self {
         Self {
-            changes: true,
             md5: true,
-            ..Self::read(action)
+            ..Self::change(action)
         }
     }
 
@@ -265,6 +269,10 @@ impl Call {
         }
     }
 
+    fn without_owner(self) -> Self {
+        Self { owned: false, ..self }
+    }
+
     fn of(self, key: &str) -> Self {
         Self {
             key: Some(key.to_owned()),
@@ -273,13 +281,26 @@ impl Call {
     }
 }
 
+/// The SDK's futures take kilobytes: made here, they are no part of those that wait for them.
+fn boxed<F>(send: impl Fn(Touch) -> F, touch: Touch) -> Pin<Box<F>> {
+    Box::pin(send(touch))
+}
+
 impl Bucket {
     /// Account of the credentials (from STS, kept); `None` where it cannot be known, and at custom endpoints.
     pub async fn account(&self) -> Option<String> {
         if !self.public {
             return None;
         }
-        self.identity.account().await
+        self.identity.account().await.ok().flatten()
+    }
+
+    /// Whom a call names as the bucket's owner. Without credentials the call itself need not be tried.
+    async fn owner(&self, call: &Call) -> Called<Option<String>> {
+        if !(call.owned && self.pin_owner && self.public) {
+            return Ok(None);
+        }
+        self.identity.account().await.map_err(|error| self.cleaned(error))
     }
 
     /// Sends until there is an answer that counts.
@@ -291,11 +312,7 @@ impl Bucket {
         let touch = Touch {
             md5: call.md5,
             root: call.root,
-            owner: if call.changes && self.pin_owner {
-                self.account().await
-            } else {
-                None
-            },
+            owner: self.owner(call).await?,
         };
         let resource = self.resource(call);
         let (mut retries, mut renewed) = (0, false);
@@ -303,7 +320,7 @@ impl Bucket {
             if call.changes && !(self.leading)() {
                 return Err(CallError::not_leading(call.action, &resource));
             }
-            let error = match Box::pin(send(touch.clone())).await {
+            let error = match boxed(&send, touch.clone()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => CallError::of(call.action, &resource, &error),
             };

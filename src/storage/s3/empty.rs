@@ -9,7 +9,7 @@ use super::client::{Entry, KeyError, Listing};
 use super::error::CallError;
 use super::own::Marked;
 use super::tags::Owner;
-use super::visit::{Visit, code, exists, is_gone};
+use super::visit::{UNKNOWN, Visit, code, exists, is_gone};
 use crate::status::conditions::Status;
 use crate::storage::Cluster;
 use crate::storage::driver::{Deleted, Failure, Mark, Wait};
@@ -38,7 +38,7 @@ impl<C: Cluster> Visit<'_, C> {
     pub async fn prove(&self) -> Result<Mark, Failure> {
         match self.bucket.head().await {
             Ok(()) => {}
-            Err(error) if !error.is_undecided() && error.is_missing() => return Ok(Mark::Gone),
+            Err(error) if !error.is_undecided() && error.is_missing() => return self.gone().await,
             Err(error) => return Err(self.kept(&error, "the bucket cannot be looked at")),
         }
         let marked = match self.bucket.tags().await {
@@ -59,6 +59,22 @@ impl<C: Cluster> Visit<'_, C> {
                     .to_owned(),
             ),
         })
+    }
+
+    /// HeadBucket said 404, which has no body and may be anybody's in between. What is gone is forgotten, so that the store
+    /// is asked once more, for an answer that tells who gives it.
+    async fn gone(&self) -> Result<Mark, Failure> {
+        match self.bucket.tags().await {
+            Ok(_) => Err(stuck(
+                Fault::transient(format!(
+                    "bucket {} is there and not there, it is looked at again",
+                    self.site.name
+                )),
+                UNKNOWN.to_owned(),
+            )),
+            Err(error) if error.is_undecided() => Err(self.kept(&error, "whether it is gone cannot be told")),
+            Err(_) => Ok(Mark::Gone),
+        }
     }
 
     /// Deletes the next page of what is there, or the bucket where nothing is left.

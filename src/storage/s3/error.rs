@@ -47,9 +47,9 @@ pub struct CallError {
 }
 
 impl CallError {
-    /// The bucket (or key) is not there.
+    /// The bucket (or key) is not there. What STS does not find says nothing of buckets.
     pub fn is_missing(&self) -> bool {
-        matches!(self.cause, Cause::Answer(404))
+        matches!(self.cause, Cause::Answer(404)) && !self.of_identity()
     }
 
     /// The store refused: rights, keys, tokens, signature. 400 counts where the code says so.
@@ -65,10 +65,11 @@ impl CallError {
         matches!(self.cause, Cause::Answer(401 | 403) | Cause::Identity) || CODES.contains(&self.code.as_str())
     }
 
-    /// The store does not know this call: asking again is no use until something changes.
+    /// The store does not know this call: asking again is no use until something changes. STS says nothing of that.
     pub fn is_unsupported(&self) -> bool {
-        matches!(self.cause, Cause::Answer(405 | 501))
-            || matches!(self.code.as_str(), "NotImplemented" | "MethodNotAllowed")
+        let said = matches!(self.cause, Cause::Answer(405 | 501))
+            || matches!(self.code.as_str(), "NotImplemented" | "MethodNotAllowed");
+        said && !self.of_identity()
     }
 
     /// Whether the store gave no verdict: timeouts, 5xx, throttling, a wrong region.
@@ -239,15 +240,15 @@ fn words(status: u16) -> String {
 
 fn sentence(status: u16, text: &str, region: Option<&str>) -> String {
     let text = plain(text);
-    let mut sentence = if text.is_empty() {
+    let sentence = if text.is_empty() {
         format!("HTTP status {status}")
     } else {
         text
     };
-    if let Some(region) = region {
-        sentence.push_str(&format!(" (the bucket is in region {})", plain(region)));
+    match region {
+        Some(region) => format!("{sentence} (the bucket is in region {})", plain(region)),
+        None => sentence,
     }
-    sentence
 }
 
 /// Somebody else's text on one line, without what a terminal would obey, and not endless.

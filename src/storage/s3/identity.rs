@@ -26,6 +26,8 @@ const TO_THE_LAST: Duration = Duration::from_secs(30);
 const ACCOUNT_AGAIN: Duration = Duration::from_mins(10);
 /// Identities that are kept: operator and registry, before and after a change, and some more.
 const KEPT: usize = 8;
+/// Secrets of two sessions: a call may fail while the next one is fetched.
+const SECRETS: usize = 4;
 
 /// Where a web identity token comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +80,7 @@ impl Identities {
                 sts: who.sts,
                 pace: pace.clone(),
                 session: AsyncMutex::default(),
+                issued: Mutex::default(),
                 account: AsyncMutex::default(),
                 dropped: AtomicU64::new(0),
             };
@@ -95,6 +98,8 @@ pub struct Identity {
     sts: Sts,
     pace: Pace,
     session: AsyncMutex<Option<Session>>,
+    /// Secrets of the last sessions, to be kept out of messages also while another one is fetched.
+    issued: Mutex<Vec<Sensitive>>,
     account: AsyncMutex<Account>,
     dropped: AtomicU64,
 }
@@ -132,6 +137,7 @@ impl Identity {
             Ok(session) => {
                 let credentials = session.credentials.clone();
                 *kept = Some(session);
+                self.remember(&credentials);
                 Ok(credentials)
             }
             Err(error) => {
@@ -141,6 +147,13 @@ impl Identity {
                     .ok_or_else(|| error.without(&self.secrets()))
             }
         }
+    }
+
+    fn remember(&self, credentials: &Credentials) {
+        let secrets = [Some(credentials.secret_access_key()), credentials.session_token()];
+        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        issued.splice(0..0, secrets.into_iter().flatten().map(Sensitive::new));
+        issued.truncate(SECRETS);
     }
 
     fn lasts(&self, credentials: &Credentials, time: Duration) -> bool {
@@ -164,27 +177,27 @@ impl Identity {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Account of the credentials, where it can be had.
-    pub async fn account(&self) -> Option<String> {
+    /// Account of the credentials; `None` where STS does not tell. An error means that there are no credentials.
+    pub async fn account(&self) -> Result<Option<String>, CallError> {
         let mut kept = self.account.lock().await;
         match &*kept {
-            Account::Known(account) => return Some(account.clone()),
-            Account::Unknown(when) if (self.pace.now)() < *when + ACCOUNT_AGAIN => return None,
+            Account::Known(account) => return Ok(Some(account.clone())),
+            Account::Unknown(when) if (self.pace.now)() < *when + ACCOUNT_AGAIN => return Ok(None),
             Account::Unknown(_) | Account::NotAsked => {}
         }
-        let account = self.ask_account().await;
-        *kept = account
-            .clone()
-            .map_or_else(|| Account::Unknown((self.pace.now)()), Account::Known);
-        account
+        let credentials = self.credentials().await?;
+        let mut account = self.session.lock().await.as_ref().and_then(|s| s.account.clone());
+        if account.is_none() {
+            account = self.ask_account(credentials).await;
+        }
+        *kept = match &account {
+            Some(account) => Account::Known(account.clone()),
+            None => Account::Unknown((self.pace.now)()),
+        };
+        Ok(account)
     }
 
-    async fn ask_account(&self) -> Option<String> {
-        let credentials = self.credentials().await.ok()?;
-        let told = self.session.lock().await.as_ref().and_then(|s| s.account.clone());
-        if told.is_some() {
-            return told;
-        }
+    async fn ask_account(&self, credentials: Credentials) -> Option<String> {
         match self.sts.account(credentials).await {
             Ok(account) => Some(account),
             Err(error) => {
@@ -212,10 +225,7 @@ impl Identity {
         if let Token::Given(token) = &self.token {
             secrets.push(token.clone());
         }
-        if let Some(session) = self.session.try_lock().ok().and_then(|kept| kept.clone()) {
-            secrets.push(Sensitive::new(session.credentials.secret_access_key()));
-            secrets.extend(session.credentials.session_token().map(Sensitive::new));
-        }
+        secrets.extend_from_slice(&self.issued.lock().unwrap_or_else(PoisonError::into_inner));
         secrets
     }
 }

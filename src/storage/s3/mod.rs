@@ -101,7 +101,8 @@ impl<'a, C: Cluster> S3<'a, C> {
             trust: trust.s3,
             sts_trust: trust.sts,
             via: Via::Process,
-            pin_owner: step.state == Some(State::Managed),
+            // Also while the state is still to be found out: a bucket may be created then.
+            pin_owner: step.state != Some(State::Unmanaged),
         };
         let bucket = self.cloud.s3(&connection, &site.name)?;
         Ok(Visit {
@@ -127,7 +128,9 @@ impl<'a, C: Cluster> S3<'a, C> {
         let Site {
             mut effective, name, ..
         } = site(step)?;
-        effective.endpoint.clone_from(&effective.rendered_endpoint);
+        if effective.rendered_endpoint.is_none() {
+            effective.endpoint = None;
+        }
         let trust = Trust {
             bundle: probe.roots.to_owned(),
             system: true,

@@ -55,7 +55,7 @@ pub fn delay(error: &CallError, retries: u32, chance: f64) -> Option<Duration> {
     let first = match error.cause {
         _ if THROTTLING.contains(&error.code.as_str()) => FIRST_THROTTLED,
         Cause::Answer(429) => FIRST_THROTTLED,
-        Cause::Unreachable => FIRST,
+        Cause::Unreachable if error.code != "InvalidResponse" => FIRST,
         _ if PASSING.contains(&error.code.as_str()) => FIRST,
         Cause::Answer(status) if status >= 500 && status != 501 => FIRST,
         _ => return None,
@@ -132,6 +132,7 @@ mod tests {
             (Cause::Answer(501), "NotImplemented"),
             (Cause::NotLeading, "NotLeading"),
             (Cause::Identity, "AccessDenied"),
+            (Cause::Unreachable, "InvalidResponse"),
         ] {
             assert_eq!(waits(cause, code), [] as [u128; 0], "{code}");
         }

@@ -1,6 +1,7 @@
 //! Calls to STS. Source: AWS Security Token Service API Reference, version 2011-06-15.
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
@@ -8,7 +9,7 @@ use aws_sdk_sts::config::retry::RetryConfig;
 use aws_sdk_sts::config::timeout::TimeoutConfig;
 use aws_sdk_sts::config::{BehaviorVersion, IdentityCache, Region, StalledStreamProtectionConfig};
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_sts::types::Credentials as Issued;
+use aws_sdk_sts::types::{AssumedRoleUser, Credentials as Issued};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures::future::BoxFuture;
 
@@ -79,7 +80,7 @@ impl Sts {
                             .send()
                             .await
                             .map_err(|error| refused(ASSUME_ROLE, role, &error))?;
-                        let arn = answer.assumed_role_user().map(|user| user.arn());
+                        let arn = answer.assumed_role_user().map(AssumedRoleUser::arn);
                         issued(ASSUME_ROLE, role, answer.credentials(), arn)
                     })
                     .await
@@ -110,7 +111,7 @@ impl Sts {
             // The token of a file is nowhere else: nobody further up can keep it out of the message.
             error.without(&[crate::api::Sensitive::new(token.clone())])
         })?;
-        let arn = answer.assumed_role_user().map(|user| user.arn());
+        let arn = answer.assumed_role_user().map(AssumedRoleUser::arn);
         issued(WEB_IDENTITY, role, answer.credentials(), arn)
     }
 
@@ -142,7 +143,8 @@ impl Sts {
 
     /// Account of the credentials. One attempt: nothing depends on it.
     pub async fn account(&self, credentials: Credentials) -> Result<String, CallError> {
-        let answer = self.client(Some(credentials)).get_caller_identity().send().await;
+        let client = self.client(Some(credentials));
+        let answer = boxed(|| client.get_caller_identity().send()).await;
         let answer = answer.map_err(|error| refused(CALLER, "the caller", &error))?;
         let account = answer
             .account()
@@ -169,6 +171,10 @@ impl Sts {
     }
 }
 
+fn boxed<F>(attempt: impl Fn() -> F) -> Pin<Box<F>> {
+    Box::pin(attempt())
+}
+
 /// Attempts until it is done or no use.
 async fn again<T, F>(pace: &Pace, attempt: impl Fn() -> F) -> Result<T, CallError>
 where
@@ -176,7 +182,7 @@ where
 {
     let mut retries = 0;
     loop {
-        let error = match Box::pin(attempt()).await {
+        let error = match boxed(&attempt).await {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };

@@ -109,15 +109,21 @@ fn unanswered(error: &reqwest::Error) -> ConnectorError {
     }
 }
 
-/// Adds the operator to the SDK's user agent, which is not signed.
+/// Adds the operator to the SDK's user agent, and takes away what the SDK has from the environment.
 #[derive(Clone, Debug)]
 pub struct Product(Arc<str>);
 
 impl Product {
     /// Of this version of the operator.
     pub fn new(version: &str) -> Self {
-        Self(format!(" openshift.io cluster-image-registry-operator/{version}").into())
+        Self(format!("openshift.io cluster-image-registry-operator/{version}").into())
     }
+}
+
+/// Without `AWS_EXECUTION_ENV`.
+fn of_sdk(agent: &str) -> String {
+    let words = agent.split(' ').filter(|word| !word.starts_with("exec-env/"));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 impl Intercept for Product {
@@ -125,15 +131,18 @@ impl Intercept for Product {
         "Product"
     }
 
-    fn modify_before_transmit(
+    fn modify_before_signing(
         &self,
         context: &mut BeforeTransmitInterceptorContextMut<'_>,
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let headers = context.request_mut().headers_mut();
-        let sdk = headers.get("user-agent").unwrap_or_default().to_owned();
-        headers.try_insert("user-agent", format!("{sdk}{}", self.0))?;
+        let agent = of_sdk(headers.get("user-agent").unwrap_or_default());
+        headers.try_insert("user-agent", format!("{agent} {}", self.0))?;
+        if let Some(signed) = headers.get("x-amz-user-agent").map(of_sdk) {
+            headers.try_insert("x-amz-user-agent", signed)?;
+        }
         Ok(())
     }
 }

@@ -74,9 +74,9 @@ impl<C: Cluster> Visit<'_, C> {
 
     /// A call failed: what that says of `StorageExists`, and whether it is worth trying again soon.
     ///
-    /// What the store decided is `False` with its code; all else is `Unknown`.
+    /// What the store decided is `False` with its code; all else, also what STS decided, is `Unknown`.
     pub fn failure(&self, error: &CallError, remedy: &str) -> Failure {
-        let decided = !error.is_undecided() && (error.is_missing() || error.is_denied());
+        let decided = !error.is_undecided() && !error.of_identity() && (error.is_missing() || error.is_denied());
         let message = format!("{}{}", self.explain(error), if decided { remedy } else { "" });
         let (status, reason) = if decided {
             (Status::False, error.code.clone())

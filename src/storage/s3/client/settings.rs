@@ -36,7 +36,6 @@ impl Bucket {
         match self.location().await {
             // The credentials were stale, which HEAD cannot say.
             Ok(()) if self.identity.dropped() != dropped => self.head_once().await,
-            Ok(()) => Err(head),
             Err(location) if matches!(location.cause, Cause::Answer(_)) && !location.is_undecided() => Err(CallError {
                 code: location.code,
                 message: location.message,
@@ -44,7 +43,7 @@ impl Bucket {
                 ..head
             }),
             Err(location) if location.cause == Cause::Identity => Err(location),
-            Err(_) => Err(head),
+            Ok(()) | Err(_) => Err(head),
         }
     }
 
@@ -68,6 +67,15 @@ impl Bucket {
 
     /// CreateBucket, with LocationConstraint where the region is not `us-east-1`.
     pub async fn create(&self) -> Called<()> {
+        let call = Call::change("s3:CreateBucket");
+        match self.create_as(&call).await {
+            // The API reference has no owner among the headers of this call.
+            Err(error) if error.is_unsupported() && self.pin_owner => self.create_as(&call.without_owner()).await,
+            answer => answer,
+        }
+    }
+
+    async fn create_as(&self, call: &Call) -> Called<()> {
         let place = (self.region != WITHOUT_CONSTRAINT).then(|| {
             CreateBucketConfiguration::builder()
                 .location_constraint(BucketLocationConstraint::from(self.region.as_str()))
@@ -79,11 +87,9 @@ impl Bucket {
                 .bucket(&self.name)
                 .set_create_bucket_configuration(place.clone())
         };
-        self.call(&Call::change("s3:CreateBucket"), |touch| {
-            request().customize().interceptor(touch).send()
-        })
-        .await
-        .map(drop)
+        self.call(call, |touch| request().customize().interceptor(touch).send())
+            .await
+            .map(drop)
     }
 
     /// DeleteBucket.

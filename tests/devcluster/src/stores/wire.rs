@@ -82,6 +82,11 @@ impl std::fmt::Debug for Target {
 }
 
 impl Target {
+    /// A server without TLS; also one that is not there, for a gate that answers everything itself.
+    pub fn plain(address: SocketAddr) -> Self {
+        Self { address, tls: None }
+    }
+
     /// URL of the server under a name, without a slash at the end.
     pub(crate) fn origin(&self, host: &str) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };

@@ -1,0 +1,463 @@
+//! What goes wrong, how often it is tried again, and what is said about it.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use devcluster::stores::{Authority, Fault, Gate, Reply, When};
+use image_registry_operator::api::Sensitive;
+use image_registry_operator::storage::fault::Class;
+use image_registry_operator::storage::http::{Proxies, Via};
+use image_registry_operator::storage::s3::client::{Bucket, Entry, KeyError, ObjectEncryption};
+use image_registry_operator::storage::s3::error::{CallError, Cause};
+
+use crate::bench::{Access, Bench, answering, in_turn, ok};
+
+const EMPTY: &str = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
+
+async fn head(answers: Vec<Reply>) -> (Gate, Result<(), CallError>) {
+    let gate = answering(None, &[], in_turn(answers));
+    let answer = Bench::new().bucket(&Access::at(&gate.url())).head().await;
+    (gate, answer)
+}
+
+// storage-s3 29
+#[tokio::test]
+async fn a_bucket_of_another_region_is_said_to_be_there() {
+    let moved = Reply::new(301, "").header("x-amz-bucket-region", "eu-north-1");
+    let (gate, answer) = head(vec![moved]).await;
+    let error = answer.unwrap_err();
+    assert_eq!(
+        (error.code.as_str(), error.cause),
+        ("BucketRegionError", Cause::Answer(301))
+    );
+    assert_eq!(error.region.as_deref(), Some("eu-north-1"));
+    assert!(error.to_string().contains("eu-north-1"), "{error}");
+    assert!(error.is_undecided() && !error.is_missing() && !error.is_denied());
+    assert_eq!(gate.asked().len(), 1, "nobody was followed elsewhere");
+}
+
+// storage-s3 28, storage-decisions T18
+#[tokio::test]
+async fn what_head_cannot_say_is_asked_of_the_location() {
+    for (status, code) in [
+        (403, "InvalidAccessKeyId"),
+        (403, "SignatureDoesNotMatch"),
+        (403, "AccessDenied"),
+        (400, "ExpiredToken"),
+    ] {
+        let nameless = Reply::new(status, "").header("x-amz-bucket-region", "eu-west-1");
+        let (gate, answer) = head(vec![nameless, Reply::error(status, code, "because")]).await;
+        let error = answer.unwrap_err();
+        assert_eq!((error.code.as_str(), error.cause), (code, Cause::Answer(status)));
+        assert_eq!(error.action, "s3:ListBucket");
+        assert!(error.message.contains("because") && error.is_denied(), "{error}");
+        assert_eq!(gate.operations(), ["HeadBucket", "GetBucketLocation"]);
+    }
+}
+
+#[tokio::test]
+async fn where_the_location_tells_no_more_the_status_of_head_stays() {
+    let location = "<LocationConstraint>eu-west-1</LocationConstraint>";
+    for (status, code) in [(403, "Forbidden"), (400, "BadRequest")] {
+        for answer in [Reply::new(200, location), Reply::error(501, "NotImplemented", "what?")] {
+            let (_, answer) = head(vec![Reply::new(status, ""), answer]).await;
+            let error = answer.unwrap_err();
+            let told = error.code == "NotImplemented" || error.code == code;
+            assert!(told && error.cause == Cause::Answer(status), "{error:?}");
+        }
+        let (_, answer) = head(vec![Reply::new(status, ""), Reply::error(503, "SlowDown", "later")]).await;
+        assert_eq!(answer.unwrap_err().code, code);
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_not_there_costs_one_request() {
+    let (gate, answer) = head(vec![Reply::new(404, "")]).await;
+    let error = answer.unwrap_err();
+    assert_eq!(error.code, "NotFound");
+    assert!(error.is_missing() && !error.is_undecided());
+    assert_eq!(gate.asked().len(), 1);
+}
+
+/// What the four settings say to an answer: `Ok(true)` for "there is none".
+async fn settings(bucket: &Bucket) -> Vec<Result<bool, CallError>> {
+    vec![
+        bucket.tags().await.map(|tags| tags.is_empty()),
+        bucket.lifecycle().await.map(|rules| rules.is_empty()),
+        bucket.encryption().await.map(|rule| rule.is_none()),
+        bucket.is_private().await.map(|private| !private),
+    ]
+}
+
+// storage-decisions T11
+#[tokio::test]
+async fn only_the_settings_own_codes_mean_that_there_is_none() {
+    let codes = [
+        "NoSuchTagSet",
+        "NoSuchLifecycleConfiguration",
+        "ServerSideEncryptionConfigurationNotFoundError",
+        "NoSuchPublicAccessBlockConfiguration",
+    ];
+    for (place, code) in codes.into_iter().enumerate() {
+        let gate = answering(None, &[], in_turn(vec![Reply::error(404, code, "none")]));
+        for (other, answer) in settings(&Bench::new().bucket(&Access::at(&gate.url())))
+            .await
+            .iter()
+            .enumerate()
+        {
+            assert_eq!(
+                answer.as_ref().ok(),
+                (other == place).then_some(&true),
+                "{code} of {other}"
+            );
+        }
+        let gate = answering(None, &[], in_turn(vec![Reply::error(403, code, "none")]));
+        let answers = settings(&Bench::new().bucket(&Access::at(&gate.url()))).await;
+        assert!(answers.iter().all(Result::is_err), "{code} that is no 404");
+    }
+    for (status, code) in [
+        (404, "NoSuchBucket"),
+        (403, "AccessDenied"),
+        (501, "NotImplemented"),
+        (503, "SlowDown"),
+    ] {
+        let gate = answering(None, &[], in_turn(vec![Reply::error(status, code, "no")]));
+        for answer in settings(&Bench::new().bucket(&Access::at(&gate.url()))).await {
+            assert_eq!(answer.unwrap_err().code, code);
+        }
+    }
+}
+
+fn entry(key: &str) -> Entry {
+    Entry {
+        key: key.to_owned(),
+        version: Some("v1".to_owned()),
+        latest: true,
+        marker: false,
+    }
+}
+
+// storage-s3 50
+#[tokio::test]
+async fn keys_that_were_not_deleted_come_back_though_the_answer_is_200() {
+    let body = "<DeleteResult><Error><Key>b</Key><VersionId>v1</VersionId><Code>AccessDenied</Code>\
+                <Message>locked</Message></Error></DeleteResult>";
+    let gate = answering(None, &[], in_turn(vec![Reply::new(200, body)]));
+    let bucket = Bench::new().bucket(&Access::at(&gate.url()));
+    let refused = bucket.delete(&[entry("a"), entry("b")]).await.unwrap();
+    let expected = KeyError {
+        key: "b".to_owned(),
+        version: Some("v1".to_owned()),
+        code: "AccessDenied".to_owned(),
+        message: "locked".to_owned(),
+    };
+    assert_eq!(refused, [expected]);
+    let text = gate.asked()[0].text();
+    assert!(
+        text.contains("<Quiet>true</Quiet>") && text.contains("<VersionId>v1</VersionId>"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn an_error_in_the_body_of_a_200_is_an_error() {
+    let late = Reply::error(200, "InternalError", "late");
+    let gate = answering(None, &[], in_turn(vec![late]));
+    let bench = Bench::new();
+    let error = bench
+        .bucket(&Access::at(&gate.url()))
+        .delete(&[entry("a")])
+        .await
+        .unwrap_err();
+    assert_eq!(error.code, "InternalError");
+    assert!(error.is_undecided());
+    assert_eq!(gate.asked().len(), 4);
+}
+
+fn within(waits: &[Duration], least: &[u64]) {
+    assert_eq!(waits.len(), least.len(), "{waits:?}");
+    for (wait, least) in waits.iter().zip(least) {
+        let least = Duration::from_millis(*least);
+        assert!((least..=2 * least).contains(wait), "{waits:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_throttles_or_fails_is_asked_three_times_more_and_ever_later() {
+    for (fault, least) in [
+        (Fault::slow_down(), [500, 1000, 2000]),
+        (Fault::error(500, "InternalError"), [30, 60, 120]),
+        (Fault::Reset, [30, 60, 120]),
+    ] {
+        let gate = answering(None, &[], |_| Reply::new(200, EMPTY));
+        gate.plan(When::any().times(3), fault.clone());
+        let bench = Bench::new();
+        let bucket = bench.bucket(&Access::at(&gate.url()));
+        bucket.objects("", 1).await.unwrap();
+        within(&bench.waited(), &least);
+
+        gate.forget();
+        gate.pass();
+        gate.plan(When::any(), fault);
+        let error = bucket.objects("", 1).await.unwrap_err();
+        assert!(error.is_undecided(), "{error:?}");
+        assert_eq!(error.fault().class, Class::Transient);
+        assert_eq!((gate.asked().len(), bench.waited().len()), (4, 3));
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_taken_for_what_it_is() {
+    for (status, code) in [
+        (403, "AccessDenied"),
+        (409, "BucketNotEmpty"),
+        (501, "NotImplemented"),
+        (405, "MethodNotAllowed"),
+    ] {
+        let gate = answering(None, &[], in_turn(vec![Reply::error(status, code, "no")]));
+        let bench = Bench::new();
+        let error = bench
+            .bucket(&Access::at(&gate.url()))
+            .delete_bucket()
+            .await
+            .unwrap_err();
+        assert_eq!((gate.asked().len(), error.code.as_str()), (1, code));
+        assert_eq!(error.fault().class, Class::Config);
+        assert_eq!(error.to_string(), format!("s3:DeleteBucket on images: {code}: no"));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_of_s3_is_no_verdict() {
+    for (answer, code) in [
+        (Reply::new(200, "<html>Please log in</html>"), "InvalidResponse"),
+        (Reply::new(502, "<html>Bad gateway</html>"), "BadGateway"),
+        (Reply::new(418, ""), "I'mateapot"),
+    ] {
+        let gate = answering(None, &[], in_turn(vec![answer]));
+        let error = Bench::new()
+            .bucket(&Access::at(&gate.url()))
+            .objects("", 1)
+            .await
+            .unwrap_err();
+        assert_eq!(error.code, code);
+        assert_eq!(error.is_undecided(), code != "I'mateapot");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_knows_only_the_first_listing_is_listed_with_it() {
+    let gate = answering(None, &[], |asked| match asked.parameter("list-type") {
+        Some(_) => Reply::error(501, "NotImplemented", "no V2"),
+        None => Reply::new(
+            200,
+            "<ListBucketResult><Contents><Key>a</Key></Contents></ListBucketResult>",
+        ),
+    });
+    let found = Bench::new()
+        .bucket(&Access::at(&gate.url()))
+        .objects("", 5)
+        .await
+        .unwrap();
+    assert_eq!(found.entries[0].key, "a");
+}
+
+#[tokio::test]
+async fn a_process_that_does_not_lead_reads_but_changes_nothing() {
+    let gate = answering(None, &[], |_| ok());
+    let bench = Bench::new();
+    let bucket = bench.bucket(&Access::at(&gate.url()));
+    bench.leads.store(false, Ordering::Relaxed);
+    bucket.head().await.unwrap();
+    for error in [
+        bucket.create().await.unwrap_err(),
+        bucket
+            .put("key", Vec::new(), &ObjectEncryption::Default)
+            .await
+            .unwrap_err(),
+        bucket.delete(&[entry("a")]).await.unwrap_err(),
+        bucket.delete_bucket().await.unwrap_err(),
+    ] {
+        assert_eq!(error.cause, Cause::NotLeading);
+        assert!(error.is_undecided());
+    }
+    assert_eq!(gate.operations(), ["HeadBucket"]);
+}
+
+#[tokio::test]
+async fn leadership_is_asked_for_before_each_attempt() {
+    let bench = Bench::new();
+    let leads = bench.leads.clone();
+    let gate = answering(None, &[], move |_| {
+        leads.store(false, Ordering::Relaxed);
+        Reply::error(503, "SlowDown", "later")
+    });
+    let error = bench
+        .bucket(&Access::at(&gate.url()))
+        .delete_bucket()
+        .await
+        .unwrap_err();
+    assert_eq!((error.cause, gate.asked().len()), (Cause::NotLeading, 1));
+}
+
+// storage-core 48
+#[tokio::test]
+async fn a_secret_that_an_answer_repeats_is_not_in_the_error() {
+    let told = "the key a-key-that-nobody-must-see through hunter2 does not fit";
+    let proxies = Proxies {
+        https: Some(Sensitive::new("http://user:hunter2@127.0.0.1:9")),
+        ..Proxies::default()
+    };
+    let gate = answering(
+        None,
+        &[],
+        in_turn(vec![Reply::error(403, "SignatureDoesNotMatch", told)]),
+    );
+    let mut access = Access::at(&gate.url());
+    access.via = Via::Fixed(proxies);
+    let error = Bench::new().bucket(&access).put_tags(&[]).await.unwrap_err();
+    let shown = format!("{error} {error:?} {:?}", error.fault());
+    assert!(
+        !shown.contains("nobody-must-see") && !shown.contains("hunter2"),
+        "{shown}"
+    );
+    assert!(
+        error.message.contains("the key <redacted> through <redacted>"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn somebody_elses_text_stays_on_one_line_and_ends() {
+    let text = format!("first\nsecond\u{9}{}", "x".repeat(1000));
+    let gate = answering(None, &[], in_turn(vec![Reply::error(400, "MalformedXML", &text)]));
+    let error = Bench::new()
+        .bucket(&Access::at(&gate.url()))
+        .put_tags(&[])
+        .await
+        .unwrap_err();
+    assert!(
+        error.message.starts_with("first second xxx") && error.message.len() < 500,
+        "{error}"
+    );
+}
+
+async fn unreachable(access: &Access, bench: &Bench) -> String {
+    let error = bench.bucket(access).head().await.unwrap_err();
+    assert_eq!((error.cause, error.code.as_str()), (Cause::Unreachable, "RequestError"));
+    assert_eq!(bench.waited().len(), 3);
+    error.message
+}
+
+#[tokio::test]
+async fn what_keeps_a_connection_from_standing_is_said_in_words() {
+    let authority = Authority::new("theirs").unwrap();
+    let gate = answering(Some(&authority), &[], |_| ok());
+    let port = gate.target().address.port();
+    let bench = Bench::new().knowing(&[("elsewhere.invalid", gate.target().address)]);
+
+    let untrusted = Access::at(&gate.url()).trusting(&Authority::new("ours").unwrap());
+    let said = unreachable(&untrusted, &bench).await;
+    assert!(
+        said.starts_with("TLS: ") && said.contains("not signed by an authority that is trusted"),
+        "{said}"
+    );
+
+    let named = Access::at(&format!("https://elsewhere.invalid:{port}")).trusting(&authority);
+    let said = unreachable(&named, &bench).await;
+    assert!(said.starts_with("TLS: ") && said.contains("another name"), "{said}");
+
+    let said = unreachable(&Access::at("http://no-such-host.invalid"), &bench).await;
+    assert!(said.starts_with("DNS: "), "{said}");
+
+    let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let said = unreachable(&Access::at(&format!("http://{nobody}")), &bench).await;
+    assert!(said.contains("refused"), "{said}");
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_given_up_after_a_minute() {
+    let gate = answering(None, &[], |_| Reply::new(200, EMPTY));
+    let bench = Bench::new();
+    let bucket = bench.bucket(&Access::at(&gate.url()));
+    bucket.objects("", 1).await.unwrap();
+    gate.plan(When::any(), Fault::Hang);
+    // From here on the clock runs to the next deadline whenever nothing else happens; the connection stands already.
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    let error = bucket.objects("", 1).await.unwrap_err();
+    assert_eq!(error.message, "timeout: no answer within 60 s");
+    assert!(error.is_undecided());
+    let took = begun.elapsed();
+    assert!(
+        (Duration::from_mins(4)..Duration::from_mins(5)).contains(&took),
+        "{took:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_sent_is_not_tried_again() {
+    let bench = Bench::new();
+    let error = bench
+        .bucket(&Access::at("http://127.0.0.1:9").named(""))
+        .head()
+        .await
+        .unwrap_err();
+    assert_eq!(error.cause, Cause::Unsendable);
+    assert_eq!(error.fault().class, Class::Config);
+    assert!(bench.waited().is_empty());
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_put_right_by_the_stores() {
+    let ahead = |asked: &devcluster::stores::Asked| {
+        let gone = asked.at.elapsed();
+        let time = jiff::Timestamp::now() - jiff::SignedDuration::try_from(gone).unwrap()
+            + jiff::SignedDuration::from_hours(1);
+        time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    };
+    let gate = answering(None, &[], move |asked| {
+        let skewed = Reply::error(403, "RequestTimeTooSkewed", "what time is it?");
+        let answer = if asked.number == 1 { skewed } else { ok() };
+        answer.header("date", &ahead(asked))
+    });
+    Bench::new()
+        .bucket(&Access::at(&gate.url()))
+        .put_tags(&[])
+        .await
+        .unwrap();
+    let dates: Vec<_> = gate
+        .asked()
+        .iter()
+        .map(|asked| asked.header("x-amz-date").unwrap().to_owned())
+        .collect();
+    let time = |text: &str| {
+        let time = jiff::fmt::strtime::parse("%Y%m%dT%H%M%SZ", text).unwrap();
+        time.to_datetime()
+            .unwrap()
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .unwrap()
+            .timestamp()
+    };
+    let apart = (time(&dates[1]) - time(&dates[0])).get_seconds();
+    assert!((3590..=3610).contains(&apart), "{dates:?}");
+}
+
+#[tokio::test]
+async fn without_credentials_nothing_but_sts_is_asked_and_that_once() {
+    let bench = Bench::new();
+    let authority = Authority::new("aws").unwrap();
+    let sts = "sts.us-west-2.amazonaws.com";
+    let gate = answering(Some(&authority), &[sts], |_| {
+        Reply::query_error(403, "AccessDenied", "no")
+    });
+    let bench = bench.knowing(&[(sts, gate.target().address)]);
+    let mut access = crate::identity::role(Access::public("us-west-2").trusting(&authority));
+    access.pin_owner = true;
+    let error = bench.bucket(&access).delete_bucket().await.unwrap_err();
+    assert_eq!((error.cause, gate.asked().len()), (Cause::Identity, 1));
+}
