@@ -124,13 +124,30 @@ async fn from_file(path: &Path) -> Result<Config, ClientError> {
         error: Box::new(error),
     };
     let file = Kubeconfig::read_from(path).map_err(failed)?;
-    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-        .await
-        .map_err(failed)?;
-    if config.proxy_url.is_some() {
+    if names_proxy(&file) {
         return Err(ClientError::Proxy(path.to_owned()));
     }
-    Ok(config)
+    let options = KubeConfigOptions::default();
+    Config::from_custom_kubeconfig(file, &options).await.map_err(failed)
+}
+
+/// Whether the cluster in use has a `proxy-url`. What `HTTPS_PROXY` says, which the loader takes for one too, is for clouds.
+fn names_proxy(file: &Kubeconfig) -> bool {
+    let context = file
+        .contexts
+        .iter()
+        .find(|context| Some(&context.name) == file.current_context.as_ref());
+    let wanted = context
+        .and_then(|context| context.context.as_ref())
+        .map(|context| &context.cluster);
+    let mut clusters = file.clusters.iter().filter(|cluster| Some(&cluster.name) == wanted);
+    clusters.any(|cluster| {
+        let proxy = cluster
+            .cluster
+            .as_ref()
+            .and_then(|cluster| cluster.proxy_url.as_deref());
+        proxy.is_some_and(|proxy| !proxy.is_empty())
+    })
 }
 
 fn connector(config: &Config) -> Result<HttpsConnector<HttpConnector>, ClientError> {

@@ -1,0 +1,91 @@
+//! Storage in a cloud, by the operator's own process, under the rights that `deploy/` gives, on a cluster with simulated
+//! nodes: from the edit, or from nothing at all, to bucket, Deployment and conditions. The store is real, and reached by the
+//! public names of AWS through the cluster's proxy; what is asked of it is counted.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a helper that stops is the report of its test"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bootstrap;
+mod cloud;
+mod credentials;
+mod options;
+mod switch;
+mod trust;
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use image_registry_operator::api::{Kind, ObjectRef};
+use image_registry_operator::names;
+use serde_json::Value;
+use support::{Lab, is_up, operand, texts};
+
+fn deployment() -> ObjectRef {
+    operand(Kind::Deployment, names::REGISTRY)
+}
+
+fn private_secret() -> ObjectRef {
+    operand(Kind::Secret, names::PRIVATE_SECRET)
+}
+
+fn certificates_map() -> ObjectRef {
+    operand(Kind::ConfigMap, names::CERTIFICATES_MAP)
+}
+
+/// Whether the registry is up, as the newest edit wants it.
+fn is_settled(config: &Value) -> bool {
+    is_up(config) && observed(config)
+}
+
+fn observed(config: &Value) -> bool {
+    config["status"]["observedGeneration"] == config["metadata"]["generation"]
+}
+
+/// Environment of the registry's container.
+async fn environment(lab: &Lab) -> BTreeMap<String, String> {
+    let live = lab.get(&deployment()).await.expect("a Deployment");
+    let all = live["spec"]["template"]["spec"]["containers"][0]["env"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let pair = |variable: &Value| {
+        let text = |key: &str| variable[key].as_str().unwrap_or_default().to_owned();
+        (text("name"), text("value"))
+    };
+    all.iter().map(pair).collect()
+}
+
+/// What the pods mount beside the Deployment, and what says so in it: Secret, CA map, checksum.
+async fn mounted(lab: &Lab) -> (BTreeMap<String, String>, BTreeMap<String, String>, Value) {
+    let live = lab.get(&deployment()).await.expect("a Deployment");
+    let secret = lab.get(&private_secret()).await.unwrap_or_default();
+    let map = lab.get(&certificates_map()).await.unwrap_or_default();
+    let template = live["spec"]["template"].clone();
+    (texts(&secret, "/data"), texts(&map, "/data"), template)
+}
+
+/// A file of the registry's private Secret.
+async fn file(lab: &Lab, name: &str) -> Option<String> {
+    let secret = lab.get(&private_secret()).await?;
+    let data = secret["data"][name].as_str()?;
+    Some(String::from_utf8(base64::engine::general_purpose::STANDARD.decode(data).unwrap()).unwrap())
+}
+
+/// Waits for something that no watch tells.
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        let limit = support::PATIENCE;
+        assert!(began.elapsed() < limit, "{what}: not within {limit:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
