@@ -34,7 +34,7 @@ use crate::{
 
 const ORDERS: u64 = 500;
 /// The longest that a simulation may take; a fraction of a second is usual.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 /// The longest time between two events, in milliseconds: about what an answer and a watch take.
 const PAUSE: u64 = 120;
 /// On the real cluster, the first of which gives the state to compare with.
