@@ -138,6 +138,27 @@ async fn another_clusters_bucket_is_refused_and_never_changed_whatever_the_confi
     }
 }
 
+// storage-decisions 3, T6: also where it is empty
+#[tokio::test]
+async fn another_clusters_empty_bucket_is_not_adopted_though_the_config_names_it_as_to_be_created() {
+    let store = store().await;
+    for state in [Value::Null, json!("Managed")] {
+        let mut world = cluster("greens-c4e", json!({"s3": {}, "managementState": state})).await;
+        let name = world.generated();
+        if !store.exists(&name).await {
+            store.create(&name).await;
+            store.set_tags(&name, &OTHER_MARK).await;
+        }
+        let location = world.location(&name);
+        world.annotate(names::STORAGE_INTENT_ANNOTATION, &location);
+        world.settle().await;
+        assert!(!is_marked(&world, &name).await);
+        world.edit(json!({"managementState": "Removed"}));
+        world.settle().await;
+        assert!(store.exists(&name).await);
+    }
+}
+
 // storage-decisions 3: both marks on one bucket
 #[tokio::test]
 async fn a_bucket_with_the_marks_of_two_clusters_is_deleted_by_neither() {
@@ -173,6 +194,9 @@ async fn a_bucket_of_the_generated_name_that_holds_anything_is_unmanaged() {
             store.put(&name, "image").await;
             if content != "object" {
                 store.drop_object(&name, "image").await;
+            }
+            if content == "marker" {
+                store.drop_versions(&name, "image").await;
             }
             if marked {
                 // As it is left when the Config was deleted under Unmanaged.

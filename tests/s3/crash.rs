@@ -144,3 +144,47 @@ async fn killed_at_any_call_of_a_removal_the_next_process_ends_it() {
         }
     }
 }
+
+// storage-core 14, storage-decisions 8: what the conditions say of the bucket that vanished is not said of the new one
+#[tokio::test]
+async fn killed_while_a_vanished_bucket_is_made_anew_its_settings_are_applied_by_the_next_process() {
+    for known in [false, true] {
+        let mut world = cluster(&format!("anew{}-i5", u8::from(known)), json!({"s3": {}})).await;
+        world.converge().await;
+        let name = world.generated();
+        store()
+            .await
+            .call(http::Method::DELETE, &format!("/{name}"), &[], "")
+            .await;
+        world.edit(json!({"replicas": 1}));
+        if !known {
+            world.gate.rule(|_| Fault::slow_down());
+            world.pass().await;
+            assert!(world.condition("StorageExists").starts_with("Unknown/"));
+            world.gate.pass();
+            world.later(std::time::Duration::from_mins(11));
+        }
+        let killed = Killed::new();
+        let kill = killed.clone();
+        world.gate.plan(
+            When::operation("PutPublicAccessBlock"),
+            Fault::before(move |_| kill.kill()),
+        );
+        let mut died = false;
+        for _ in 0..4 {
+            died = died || world.pass_until(&killed).await;
+        }
+        assert!(died);
+        world.gate.pass();
+        world.converge().await;
+        assert_one_owned_bucket(&world, "anew").await;
+        for setting in ["publicAccessBlock", "encryption", "lifecycle"] {
+            assert_eq!(store().await.read(&name, setting).await.0, 200, "{setting}");
+        }
+        assert!(
+            world.notices.iter().any(|n| n.starts_with("StorageLost")),
+            "{:?}",
+            world.notices
+        );
+    }
+}

@@ -210,6 +210,21 @@ async fn a_bucket_that_is_gone_already_is_a_success() {
     assert!(world.changes().is_empty());
 }
 
+// storage-core 44: a 404 of something else in between
+#[tokio::test]
+async fn a_bucket_is_gone_only_when_the_store_itself_says_so() {
+    let mut world = owned("between-e7b").await;
+    let name = world.generated();
+    let page = devcluster::stores::Reply::new(404, "<html>no such backend</html>").header("content-type", "text/html");
+    world.gate.rule(move |_| Fault::Answer(page.clone()));
+    removed(&mut world);
+    let outcome = world.pass().await;
+    assert!(!outcome.done && outcome.fault.is_some());
+    assert_eq!(world.status()["s3"]["bucket"], json!(name));
+    world.gate.pass();
+    assert!(world.converge().await.done && !store().await.exists(&name).await);
+}
+
 // storage-s3 52, storage-core 41
 #[tokio::test]
 async fn unmanaged_storage_is_left_without_a_call() {

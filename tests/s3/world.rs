@@ -508,6 +508,19 @@ impl Store<'_> {
         self.good(Method::DELETE, &format!("/{bucket}/{key}"), &[], "").await;
     }
 
+    /// Deletes every version of the key that is no delete marker.
+    pub async fn drop_versions(&self, bucket: &str, key: &str) {
+        let (_, listed) = self.read(bucket, "versions").await;
+        let versions = listed.split("<Version>").skip(1).filter_map(|part| {
+            let id = part.split_once("<VersionId>")?.1.split_once("</VersionId>")?.0;
+            part.contains(&format!("<Key>{key}</Key>")).then(|| id.to_owned())
+        });
+        for version in versions.collect::<Vec<_>>() {
+            self.good(Method::DELETE, &format!("/{bucket}/{key}?versionId={version}"), &[], "")
+                .await;
+        }
+    }
+
     pub async fn set_tags(&self, bucket: &str, tags: &[(&str, &str)]) {
         let tags: Vec<_> = tags
             .iter()

@@ -72,8 +72,9 @@ impl<C: Cluster> Visit<'_, C> {
                 )),
                 UNKNOWN.to_owned(),
             )),
-            Err(error) if error.is_undecided() => Err(self.kept(&error, "whether it is gone cannot be told")),
-            Err(_) => Ok(Mark::Gone),
+            Err(error) if is_gone(&error) || error.is_unsupported() => Ok(Mark::Gone),
+            Err(error) if error.code == "AccessDenied" && !error.of_identity() => Ok(Mark::Gone),
+            Err(error) => Err(self.kept(&error, "whether it is gone cannot be told")),
         }
     }
 
