@@ -179,7 +179,6 @@ impl World {
             ("AWS_DEFAULT_REGION", "eu-west-1"),
             ("AWS_ENDPOINT_URL", endpoint),
             ("AWS_ENDPOINT_URL_S3", endpoint),
-            ("AWS_USE_FIPS_ENDPOINT", "true"),
             ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/astray"),
             ("AWS_WEB_IDENTITY_TOKEN_FILE", "/nowhere"),
         ];
@@ -251,6 +250,8 @@ impl World {
             .filter(|a| a.key_id().is_some_and(|id| id.contains("ASTRAY")));
         assert_eq!(astray.count(), 0, "{asked:#?}");
         let mut told = vec![self.lab.config().await];
+        // What the user writes there is the user's.
+        told[0]["spec"]["proxy"] = json!({});
         let operator_of_cluster = ObjectRef::new(Kind::ClusterOperator, "", names::CLUSTER_OPERATOR);
         told.extend(self.lab.get(&operator_of_cluster).await);
         told.extend(
@@ -269,7 +270,7 @@ impl World {
         self.stop(operator).await;
         let mut texts: Vec<String> = told.iter().map(Value::to_string).collect();
         texts.extend(events);
-        texts.extend(self.logs);
+        texts.append(&mut self.logs);
         texts.push(metrics);
         for (secret, text) in self.secrets.iter().flat_map(|s| texts.iter().map(move |t| (s, t))) {
             let line = text.lines().find(|line| line.contains(secret.as_str()));
@@ -322,4 +323,23 @@ pub fn assert_secured(config: &Value) {
         assert_eq!(status, "True", "{step}: {reason}: {message}");
     }
     assert!(is(config, "Available", "True", "Ready"));
+}
+
+impl Drop for World {
+    /// For the reader of a failure.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let asked: Vec<String> = self.gate.asked().iter().map(ToString::to_string).collect();
+            let proxied = self
+                .proxy
+                .seen()
+                .into_iter()
+                .map(|p| format!("{} {} {}", p.status, p.method, p.target));
+            let proxied: std::collections::BTreeSet<String> = proxied.collect();
+            eprintln!(
+                "--- asked of the cloud\n{}\n--- through the proxy\n{proxied:#?}",
+                asked.join("\n")
+            );
+        }
+    }
 }

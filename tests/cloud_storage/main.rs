@@ -6,7 +6,6 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::print_stdout,
     reason = "a helper that stops is the report of its test"
 )]
 
@@ -27,7 +26,7 @@ use base64::Engine as _;
 use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
 use serde_json::Value;
-use support::{Lab, is_up, operand, texts};
+use support::{Lab, is_up, operand};
 
 fn deployment() -> ObjectRef {
     operand(Kind::Deployment, names::REGISTRY)
@@ -64,13 +63,21 @@ async fn environment(lab: &Lab) -> BTreeMap<String, String> {
     all.iter().map(pair).collect()
 }
 
-/// What the pods mount beside the Deployment, and what says so in it: Secret, CA map, checksum.
-async fn mounted(lab: &Lab) -> (BTreeMap<String, String>, BTreeMap<String, String>, Value) {
+/// What the pods have of the storage: the Secret, the CA map, and in the pods environment, volumes and checksum.
+async fn mounted(lab: &Lab) -> Vec<Value> {
     let live = lab.get(&deployment()).await.expect("a Deployment");
     let secret = lab.get(&private_secret()).await.unwrap_or_default();
     let map = lab.get(&certificates_map()).await.unwrap_or_default();
-    let template = live["spec"]["template"].clone();
-    (texts(&secret, "/data"), texts(&map, "/data"), template)
+    let template = &live["spec"]["template"];
+    let pod = &template["spec"];
+    let parts = [
+        &secret["data"],
+        &map["data"],
+        &pod["volumes"],
+        &pod["containers"],
+        &template["metadata"],
+    ];
+    parts.map(Clone::clone).into()
 }
 
 /// A file of the registry's private Secret.

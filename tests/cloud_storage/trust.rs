@@ -29,11 +29,11 @@ async fn a_ca_that_is_missing_is_told_of_twice_and_the_registry_comes_up_when_it
     let config = world
         .lab
         .until_config("told of the map", |c| {
-            condition(c, "Degraded").2.contains("openshift-config/s3-ca")
+            condition(c, "Progressing").2.contains("openshift-config/s3-ca")
                 && condition(c, CERTIFICATES).2.contains("openshift-config/s3-ca")
         })
         .await;
-    assert_eq!(condition(&config, "Degraded").0, "True");
+    assert_eq!(condition(&config, "Progressing").0, "True");
     assert_eq!(condition(&config, CERTIFICATES).0, "True");
     assert!(world.lab.get(&deployment()).await.is_none());
     assert!(store.asked().is_empty());
@@ -50,9 +50,7 @@ async fn a_ca_that_is_missing_is_told_of_twice_and_the_registry_comes_up_when_it
     world
         .lab
         .until_config("told of the certificate", |c| {
-            condition(c, CERTIFICATES).0 == "False" && condition(c, "Progressing").2.contains("certificate")
-                || condition(c, "Degraded").2.contains("certificate")
-                || condition(c, "StorageExists").2.contains("certificate")
+            condition(c, CERTIFICATES).0 == "False" && condition(c, "StorageExists").2.contains("certificate")
         })
         .await;
     assert!(store.asked().is_empty(), "{:?}", store.asked());

@@ -110,7 +110,7 @@ fn dual_stack_is_told_where_there_is_one_and_never_denied() {
     );
 }
 
-// storage-s3 40
+// storage-s3 40, workload 34
 #[test]
 fn the_size_of_parts_is_told_in_bytes_within_its_limits() {
     for (mib, bytes) in [
