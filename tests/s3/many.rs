@@ -6,8 +6,8 @@ use devcluster::stores::{Fault, When};
 use futures::StreamExt;
 use serde_json::json;
 
-use super::lab::{cluster, store};
-use super::world::Killed;
+use super::lab::seaweed;
+use super::world::{Killed, Store, World};
 
 const USUAL: usize = 3000;
 const DEATHS: usize = 10;
@@ -24,10 +24,15 @@ fn resident() -> usize {
 async fn a_large_bucket_goes_though_the_process_is_killed_ten_times() {
     let asked = std::env::var("S3_MANY_OBJECTS").ok();
     let count: usize = asked.and_then(|n| n.parse().ok()).unwrap_or(USUAL);
-    let mut world = cluster("many-k1", json!({"s3": {}})).await;
-    world.settle().await;
+    // Of the stores at hand the one that can list a large bucket in time.
+    let seaweed = seaweed().await;
+    let store = Store {
+        target: seaweed.target(),
+        keys: seaweed.admin(),
+    };
+    let mut world = World::new(store.target, store.keys, "many-k1", json!({"s3": {}}));
+    world.converge().await;
     let name = world.generated();
-    let store = store().await;
     let filled = Instant::now();
     futures::stream::iter(0..count)
         .for_each_concurrent(32, |n| {
