@@ -284,7 +284,7 @@ async fn a_bucket_that_somebody_filled_after_the_intent_is_not_adopted() {
     remove_and_find_all(&mut world, &name, 1).await;
 }
 
-// storage-decisions 1, 10: the same under an explicit Managed
+// storage-decisions 1: the same under an explicit Managed
 #[tokio::test]
 async fn under_managed_too_what_somebody_filled_after_the_intent_gets_no_mark() {
     let store = store().await;

@@ -115,7 +115,7 @@ async fn a_create_whose_answer_is_lost_is_found_by_the_intent() {
     assert_eq!(creates.count(), 1);
 }
 
-// storage-decisions T8, storage-core 44
+// storage-decisions T8
 #[tokio::test]
 async fn killed_at_any_call_of_a_removal_the_next_process_ends_it() {
     for n in 1..=4 {
@@ -145,7 +145,7 @@ async fn killed_at_any_call_of_a_removal_the_next_process_ends_it() {
     }
 }
 
-// storage-core 14, storage-decisions 8: what the conditions say of the bucket that vanished is not said of the new one
+// storage-core 14: what the conditions say of the bucket that vanished is not said of the new one
 #[tokio::test]
 async fn killed_while_a_vanished_bucket_is_made_anew_its_settings_are_applied_by_the_next_process() {
     for known in [false, true] {

@@ -337,7 +337,7 @@ async fn a_bucket_in_another_region_is_undecided_and_the_message_names_the_regio
     assert_eq!(world.changes(), Vec::<String>::new());
 }
 
-// storage-core 13, storage-decisions 21
+// storage-core 13
 #[tokio::test]
 async fn an_outage_creates_nothing_and_leaves_the_registry_as_it_is() {
     let mut world = cluster("outage-b4", json!({"s3": {}})).await;
@@ -402,7 +402,7 @@ async fn another_bucket_or_endpoint_is_other_storage_and_the_old_one_stays() {
     );
 }
 
-// storage-core 47
+// storage-core 14
 #[tokio::test]
 async fn a_managed_bucket_that_vanished_is_created_again_and_images_are_said_to_be_lost() {
     let mut world = cluster("vanished-b7", json!({"s3": {}})).await;

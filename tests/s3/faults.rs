@@ -46,7 +46,7 @@ fn break_at(world: &World, first: usize, fault: &Fault) {
     });
 }
 
-// storage-decisions 8, 9, 21, storage-core 13
+// storage-decisions 9
 #[tokio::test]
 async fn whatever_happens_to_any_call_of_a_creation_it_comes_to_its_end_with_one_bucket() {
     let mut calls = usize::MAX;
@@ -75,7 +75,7 @@ async fn whatever_happens_to_any_call_of_a_creation_it_comes_to_its_end_with_one
     }
 }
 
-// storage-decisions 21, storage-core 44
+// storage-core 40
 #[tokio::test]
 async fn whatever_happens_to_any_call_of_a_removal_it_comes_to_its_end() {
     let mut calls = usize::MAX;

@@ -155,7 +155,7 @@ async fn tags_and_lifecycle_rules_of_others_stay() {
     assert!(writes.is_empty(), "{writes:?}");
 }
 
-// storage-s3 38, storage-decisions 15, T11
+// storage-decisions T11
 #[tokio::test]
 async fn a_read_that_fails_means_no_write() {
     for (n, read, write, condition) in [

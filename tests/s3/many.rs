@@ -19,7 +19,7 @@ fn resident() -> usize {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-// storage-s3 47, storage-decisions 11: in bounded memory, by processes that die ten times
+// storage-s3 47: in bounded memory, by processes that die ten times
 #[tokio::test]
 async fn a_large_bucket_goes_though_the_process_is_killed_ten_times() {
     let asked = std::env::var("S3_MANY_OBJECTS").ok();

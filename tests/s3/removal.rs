@@ -210,7 +210,7 @@ async fn a_bucket_that_is_gone_already_is_a_success() {
     assert!(world.changes().is_empty());
 }
 
-// storage-core 44: a 404 of something else in between
+// A 404 of something else in between
 #[tokio::test]
 async fn a_bucket_is_gone_only_when_the_store_itself_says_so() {
     let mut world = owned("between-e7b").await;
@@ -322,7 +322,7 @@ async fn count_all(bucket: &str) -> usize {
     first + text.matches("<Key>").count()
 }
 
-// storage-core 46
+// storage-decisions T2
 #[tokio::test]
 async fn two_proofs_are_needed_the_recorded_state_alone_deletes_nothing() {
     let mut world = owned("proofs-f4").await;
