@@ -42,6 +42,7 @@ async fn the_anti_affinity_of_two_replicas_goes_before_a_third_one_comes() {
     let after = rolled_out(&lab).await;
     assert_eq!(affinity(&after), None);
     assert_eq!(updates(&lab.writes(mark)), 2, "{:?}", lab.writes(mark));
+    history.first("of three", |d| d["spec"]["replicas"] == 3).await;
     let states: Vec<_> = history
         .versions()
         .iter()

@@ -85,12 +85,7 @@ async fn the_first_status_is_whole_and_conditions_of_others_stay() {
     let _operator = lab.operator().await;
     lab.until_config("degraded", |c| is(c, "Degraded", "True", "VerificationFailed"))
         .await;
-    let first = history
-        .versions()
-        .into_iter()
-        .map(|(_, c)| c)
-        .find(|c| c.get("status").is_some())
-        .unwrap();
+    let (_, first) = history.first("with a status", |c| c.get("status").is_some()).await;
     assert_eq!(first["status"]["storage"], json!({}));
     assert_eq!(first["status"]["storageManaged"], false);
 

@@ -452,18 +452,8 @@ async fn no_pod_starts_on_a_claim_that_is_going_and_the_next_claim_is_made_with_
     lab.until_config("up again", |c| is_up(c) && observed(c)).await;
     let second = lab.get(&own()).await.unwrap();
     assert_ne!(uid(&first), uid(&second));
-    let made = claims
-        .versions()
-        .into_iter()
-        .find(|(_, c)| uid(c) == uid(&second))
-        .unwrap()
-        .0;
-    let deployed = deployments
-        .versions()
-        .into_iter()
-        .find(|(_, d)| uid(d) != uid(&before))
-        .unwrap()
-        .0;
+    let (made, _) = claims.first("anew", |c| uid(c) == uid(&second)).await;
+    let (deployed, _) = deployments.first("anew", |d| uid(d) != uid(&before)).await;
     assert!(
         made < deployed,
         "the Deployment came {:?} before its claim",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use image_registry_operator::api::ObjectRef;
@@ -12,6 +12,9 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use super::Lab;
+
+/// How long a watch may lag behind another one.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Records until it is dropped.
 pub struct History {
@@ -62,6 +65,20 @@ impl History {
     /// All versions so far.
     pub fn versions(&self) -> Vec<(Instant, Value)> {
         self.versions.lock().unwrap().clone()
+    }
+
+    /// The first version that is as expected, and when it was told, as soon as it is: other watches may have told of it
+    /// before.
+    pub async fn first(&self, what: &str, expected: impl Fn(&Value) -> bool) -> (Instant, Value) {
+        let began = Instant::now();
+        loop {
+            let found = self.versions().into_iter().find(|(_, object)| expected(object));
+            if let Some(found) = found {
+                return found;
+            }
+            assert!(began.elapsed() < PATIENCE, "no version {what}: {:?}", self.versions());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Names of the objects that were seen.
