@@ -37,9 +37,11 @@ demo: prerequisites ## A whole cluster on this machine: a registry comes up, tak
 
 ##@ Test
 
+# How many programs of tests run beside each other; with more than two of them on two cores, what measures time fails.
+LANES ?= 2
 .PHONY: test
-test: prerequisites ## Every test, on real clusters where one is needed (end to end: needs root)
-	cargo test --locked --workspace
+test: prerequisites ## Every test, on real clusters where one is needed (end to end: needs root); LANES=1: one after another
+	tests/side-by-side $(LANES)
 
 .PHONY: test-fast
 test-fast: ## The tests that need no cluster
