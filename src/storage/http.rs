@@ -47,6 +47,14 @@ pub struct Proxies {
     pub no_proxy: Option<String>,
 }
 
+impl Proxies {
+    /// All of it, for fingerprints.
+    pub(super) fn texts(&self) -> [&str; 3] {
+        let [http, https] = [&self.http, &self.https].map(|url| url.as_ref().map_or("", Sensitive::expose));
+        [http, https, self.no_proxy.as_deref().unwrap_or_default()]
+    }
+}
+
 /// Whose way out is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Via {
@@ -63,6 +71,13 @@ pub struct Trust {
     pub bundle: String,
     /// Whether the system's roots count too.
     pub system: bool,
+}
+
+impl Trust {
+    /// All of it, for fingerprints.
+    fn texts(&self) -> [&str; 2] {
+        [&self.bundle, if self.system { "system" } else { "" }]
+    }
 }
 
 /// Tells the address of a name, where it is not to be asked of the system.
@@ -122,7 +137,7 @@ impl Http {
     /// Tells roots and way out apart, without showing them. The operator's own way out is one, whatever it leads through.
     pub(super) fn path(trust: &Trust, via: &Via) -> Fingerprint {
         match via {
-            Via::Process => Fingerprint::of([trust.bundle.as_str(), if trust.system { "system" } else { "" }]),
+            Via::Process => Fingerprint::of(trust.texts()),
             Via::Fixed(proxies) => key(trust, proxies),
         }
     }
@@ -151,14 +166,7 @@ impl Http {
 }
 
 fn key(trust: &Trust, proxies: &Proxies) -> Fingerprint {
-    let exposed = |value: &'_ Option<Sensitive>| value.as_ref().map_or_else(String::new, |v| v.expose().to_owned());
-    Fingerprint::of([
-        trust.bundle.as_str(),
-        if trust.system { "system" } else { "" },
-        &exposed(&proxies.http),
-        &exposed(&proxies.https),
-        proxies.no_proxy.as_deref().unwrap_or_default(),
-    ])
+    Fingerprint::of(trust.texts().into_iter().chain(proxies.texts()))
 }
 
 fn build(trust: &Trust, proxies: &Proxies, names: Option<Names>) -> Result<reqwest::Client, Fault> {

@@ -162,12 +162,9 @@ fn text(denial: &Denial) -> String {
 }
 
 fn fingerprint(core: &Core<'_, impl Cluster>, location: &str, facts: &StorageFacts, roots: &str) -> Fingerprint {
-    let via = &core.pods.via;
     let mode = if core.pods.read_only { "read-only" } else { "" };
-    let proxies = [&via.http, &via.https].map(|proxy| proxy.as_ref().map_or("", |proxy| proxy.expose()));
-    let known = Fingerprint::of_facts(location, facts);
-    let direct = via.no_proxy.as_deref().unwrap_or_default();
-    known.and([proxies[0], proxies[1], direct, mode, roots])
+    let way = core.pods.via.texts().into_iter();
+    Fingerprint::of_facts(location, facts).and(way.chain([mode, roots]))
 }
 
 /// What has to be there before anything can be tried out.

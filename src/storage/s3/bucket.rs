@@ -300,21 +300,7 @@ impl<C: Cluster> Visit<'_, C> {
 
     /// Tags or contents cannot be read, so that nothing may be changed. The bucket counts as not finished.
     fn unread(&self, error: &CallError) -> Failure {
-        let message = format!(
-            "bucket {} exists, and whether it may be owned cannot be read: {}",
-            self.site.name,
-            self.explain(error)
-        );
-        let reason = code(error);
-        let tagged = Verdict::new(harden::TAGGED, Status::False, reason.clone(), message.clone());
-        let exists = exists(Status::Unknown, reason, message.clone());
-        Failure {
-            fault: Fault {
-                message,
-                ..error.fault()
-            },
-            verdicts: vec![exists, tagged],
-        }
+        self.not_owned_yet(error, "exists, and whether it may be owned cannot be read")
     }
 
     /// Managed storage that the operator did not create, of which cannot be read whether it is another cluster's: it is
@@ -365,11 +351,15 @@ impl<C: Cluster> Visit<'_, C> {
     }
 
     fn not_marked(&self, error: &CallError) -> Failure {
-        let message = format!(
-            "bucket {} could not be marked as owned by this cluster, it is not used before: {}",
-            self.site.name,
-            self.explain(error)
-        );
+        self.not_owned_yet(
+            error,
+            "could not be marked as owned by this cluster, it is not used before",
+        )
+    }
+
+    /// A call failed without which the bucket does not become the operator's: what that means for people.
+    fn not_owned_yet(&self, error: &CallError, what: &str) -> Failure {
+        let message = format!("bucket {} {what}: {}", self.site.name, self.explain(error));
         let reason = code(error);
         let tagged = Verdict::new(harden::TAGGED, Status::False, reason.clone(), message.clone());
         let exists = exists(Status::Unknown, reason, message.clone());

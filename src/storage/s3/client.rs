@@ -148,9 +148,7 @@ impl Cloud {
         self.http.client(&connection.trust, &connection.via)?;
         let product = Product::new(&self.settings.version);
         let identity = self.identity(connection, &product)?;
-        // Written keys at a custom endpoint need no STS, so nothing is wrong with a region that has none.
-        let needed = effective.endpoint.is_none() || !matches!(connection.credentials.profile, Profile::Static { .. });
-        let fips = needed && (self.settings.fips || connection.credentials.fips);
+        let fips = self.fips(connection);
         let url = match &effective.endpoint {
             Some(custom) => custom.clone(),
             None => endpoint::s3_url(&effective.region, fips)?,
@@ -187,15 +185,21 @@ impl Cloud {
         })
     }
 
+    /// Whether validated endpoints are to be used, of S3 and of STS.
+    fn fips(&self, connection: &Connection<'_>) -> bool {
+        // Written keys at a custom endpoint need no STS, so nothing is wrong with a region that has none.
+        let written = matches!(connection.credentials.profile, Profile::Static { .. });
+        let needed = connection.effective.endpoint.is_none() || !written;
+        needed && (self.settings.fips || connection.credentials.fips)
+    }
+
     fn transport(&self, trust: &Trust, via: &Via) -> Transport {
         Transport::new(self.http.clone(), trust.clone(), via.clone())
     }
 
     fn identity(&self, connection: &Connection<'_>, product: &Product) -> Result<Arc<Identity>, Fault> {
         let effective = connection.effective;
-        // Written keys at a custom endpoint need no STS, so nothing is wrong with a region that has none.
-        let needed = effective.endpoint.is_none() || !matches!(connection.credentials.profile, Profile::Static { .. });
-        let fips = needed && (self.settings.fips || connection.credentials.fips);
+        let fips = self.fips(connection);
         let sts = Sts {
             endpoint: endpoint::sts_url(&effective.region, effective.sts_endpoint.as_deref(), fips)?,
             region: endpoint::signing_region(&effective.region).to_owned(),

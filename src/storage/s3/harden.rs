@@ -48,9 +48,8 @@ struct Tagging {
 
 /// Which tags the platform asks for, of which storage.
 pub(super) fn wish(step: &Step<'_>, asked: &[KeyValue]) -> Fingerprint {
-    let texts = asked.iter().flat_map(|tag| [tag.key.as_deref(), tag.value.as_deref()]);
-    let location = step.target.location.as_deref();
-    Fingerprint::of([location].into_iter().chain(texts).map(Option::unwrap_or_default))
+    let location = step.target.location.as_deref().unwrap_or_default();
+    Fingerprint::of([location].into_iter().chain(tags::texts(asked)))
 }
 
 /// What became of the settings.

@@ -238,15 +238,8 @@ impl<C: Cluster> Driver for S3<'_, C> {
     fn fingerprint(&self, step: &Step<'_>) -> Fingerprint {
         let location = step.target.location.as_deref().unwrap_or_default();
         let via = (self.cloud.settings.proxies)();
-        let proxies = [&via.http, &via.https].map(|proxy| proxy.as_ref().map_or("", |proxy| proxy.expose()));
-        let direct = via.no_proxy.as_deref().unwrap_or_default();
-        let tags = tags::of_platform(step.snapshot);
-        let tags = tags.iter().flat_map(|tag| [tag.key.as_deref(), tag.value.as_deref()]);
-        Fingerprint::of_facts(location, &step.target.facts).and(
-            [proxies[0], proxies[1], direct]
-                .into_iter()
-                .chain(tags.map(Option::unwrap_or_default)),
-        )
+        let asked = tags::of_platform(step.snapshot);
+        Fingerprint::of_facts(location, &step.target.facts).and(via.texts().into_iter().chain(tags::texts(&asked)))
     }
 
     fn unfinished(&self, step: &Step<'_>) -> bool {

@@ -112,6 +112,12 @@ pub fn of_platform(snapshot: &Snapshot) -> Vec<KeyValue> {
     aws.and_then(|aws| aws.resource_tags).unwrap_or_default()
 }
 
+/// Keys and values, for fingerprints.
+pub fn texts(asked: &[KeyValue]) -> impl Iterator<Item = &str> {
+    let texts = asked.iter().flat_map(|tag| [tag.key.as_deref(), tag.value.as_deref()]);
+    texts.map(Option::unwrap_or_default)
+}
+
 /// What of [`wanted`] is no claim on the bucket: for storage that this operator did not create.
 pub fn without_mark(wanted: &[Tag]) -> Vec<Tag> {
     wanted.iter().filter(|tag| !tag.is_cluster()).cloned().collect()

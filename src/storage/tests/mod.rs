@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use json_patch::merge;
 use serde_json::{Value, json};
 
 use super::cloud::{Cloud, Settings};
@@ -307,24 +308,6 @@ fn no_cloud() -> Cloud {
         fips: false,
         root: PathBuf::new(),
     })
-}
-
-/// JSON merge patch, as the API server applies it.
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    for (key, value) in patch {
-        if value.is_null() {
-            target.as_object_mut().unwrap().remove(key);
-        } else {
-            merge(&mut target[key], value);
-        }
-    }
 }
 
 fn rejected(outcome: &Outcome) -> Option<Reason> {
