@@ -1,12 +1,13 @@
 //! Edits of the user while a pass is in the middle of its work.
 
+use devcluster::stores::Latch;
 use http::Method;
 use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
 use super::support::operator::Operator;
-use super::support::proxy::{Asked, Fault, Gate, Proxy};
+use super::support::proxy::{Asked, Fault, Proxy};
 use super::support::{Lab, is, operand};
 use super::{claim, claims, cluster, up};
 
@@ -14,14 +15,14 @@ use super::{claim, claims, cluster, up};
 struct Slow {
     operator: Operator,
     proxy: Proxy,
-    answer: Gate,
+    answer: Latch,
 }
 
 impl Slow {
     async fn start(lab: &Lab) -> Self {
         let config = claims(lab).await;
         lab.create(config).await;
-        let (proxy, answer) = (lab.proxy().await, Gate::closed());
+        let (proxy, answer) = (lab.proxy().await, Latch::closed());
         let held = answer.clone();
         proxy.rule(move |asked| {
             if asked.is(&Method::POST, "/persistentvolumeclaims") {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use devcluster::stores::Latch;
 use http::Method;
 use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
@@ -10,7 +11,7 @@ use serde_json::json;
 use super::support::Lab;
 use super::support::course::cluster_operator;
 use super::support::operator::{Operator, signal};
-use super::support::proxy::{Asked, Fault, Gate, Proxy};
+use super::support::proxy::{Asked, Fault, Proxy};
 use super::{cluster, removed};
 
 /// An operator, and the proxy through which all its requests go.
@@ -109,7 +110,7 @@ async fn a_leader_that_finds_its_lease_taken_ends_in_the_middle_of_a_pass_and_wr
     let Candidate { mut operator, proxy } = Candidate::start(&lab).await;
     removed(&lab).await;
     lab.set_holder("somebody-else").await;
-    let answer = Gate::closed();
+    let answer = Latch::closed();
     let held = answer.clone();
     proxy.rule(move |asked| {
         if asked.is(&Method::GET, names::LEASE) {

@@ -21,6 +21,7 @@ use image_registry_operator::storage::fault::Fault;
 use image_registry_operator::storage::http::Proxies;
 use image_registry_operator::storage::preflight::Pods;
 use image_registry_operator::storage::{self, Cluster, Creation, Outcome};
+use json_patch::merge;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -580,23 +581,5 @@ impl Store<'_> {
             .skip(1)
             .filter_map(|rest| rest.split("</Name>").next());
         names.filter(|name| name.contains(part)).map(str::to_owned).collect()
-    }
-}
-
-/// JSON merge patch, as the API server applies it.
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    for (key, value) in patch {
-        if value.is_null() {
-            target.as_object_mut().unwrap().remove(key);
-        } else {
-            merge(&mut target[key], value);
-        }
     }
 }

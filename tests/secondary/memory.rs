@@ -14,6 +14,7 @@ use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody}
 use hyper::body::{Bytes, Frame};
 use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
+use json_patch::merge;
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -432,23 +433,6 @@ fn patched(object: &mut Value, steps: &Value) -> bool {
         }
     }
     true
-}
-
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(members) = patch else {
-        target.clone_from(patch);
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    for (name, value) in members {
-        if value.is_null() {
-            target.as_object_mut().unwrap().remove(name);
-        } else {
-            merge(&mut target[name], value);
-        }
-    }
 }
 
 fn refusal(code: u16, reason: &str) -> (u16, Value) {

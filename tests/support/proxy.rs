@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use devcluster::stores::Latch;
 use futures::future::{BoxFuture, FutureExt};
 use http::{Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Either, Full};
@@ -38,7 +39,7 @@ pub enum Fault {
     /// Nothing happens to it.
     Pass,
     /// It is forwarded once the gate is open.
-    Hold(Gate),
+    Hold(Latch),
     /// It is not forwarded; this is the answer.
     Refuse(u16),
     /// It is forwarded twice; the second answer is given.
@@ -47,24 +48,6 @@ pub enum Fault {
     LoseAnswer,
     /// It is neither forwarded nor answered.
     Hang,
-}
-
-/// Holds requests until it is opened; for good.
-#[derive(Clone)]
-pub struct Gate(Arc<watch::Sender<bool>>);
-
-impl Gate {
-    pub fn closed() -> Self {
-        Self(Arc::new(watch::Sender::new(false)))
-    }
-
-    pub fn open(&self) {
-        self.0.send_replace(true);
-    }
-
-    async fn passed(&self) {
-        let _ = self.0.subscribe().wait_for(|open| *open).await;
-    }
 }
 
 /// A request that came in.

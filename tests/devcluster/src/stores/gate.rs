@@ -165,7 +165,8 @@ impl Latch {
         self.0.send_replace(true);
     }
 
-    async fn passed(&self) {
+    /// Ends when it is open.
+    pub async fn passed(&self) {
         let _ = self.0.subscribe().wait_for(|open| *open).await;
     }
 }
