@@ -1,9 +1,10 @@
 //! What loops tell each other. The registry's loop is the one writer of the Config: the others hand their conditions here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::ObjectRef;
+use crate::observe::Controller;
 use crate::status::conditions::Verdict;
 
 /// What the CA maps are to hold of the storage.
@@ -30,6 +31,7 @@ struct Notes {
     storage_ca_fault: Option<String>,
     dropped: BTreeSet<&'static str>,
     generations: BTreeMap<ObjectRef, i64>,
+    heard: HashSet<Controller>,
 }
 
 impl Board {
@@ -97,6 +99,17 @@ impl Board {
     /// Conditions of the Config that nobody writes any more.
     pub fn dropped(&self) -> Vec<&'static str> {
         self.notes().dropped.iter().copied().collect()
+    }
+
+    /// Notes that a controller had its first say. Tells whether it is news.
+    pub fn hear(&self, controller: Controller) -> bool {
+        self.notes().heard.insert(controller)
+    }
+
+    /// Whether each of these controllers had its first say.
+    pub fn heard(&self, mut controllers: impl Iterator<Item = Controller>) -> bool {
+        let notes = self.notes();
+        controllers.all(|controller| notes.heard.contains(&controller))
     }
 
     /// Notes the generation of a workload after a write.

@@ -37,6 +37,7 @@ pub async fn run(context: Context) {
             }
             Err(()) => backoff.fail(context.jitter()),
         };
+        context.hear(Controller::Certificates);
         context.rest(Controller::Certificates, wait).await;
     }
 }

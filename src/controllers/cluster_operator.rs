@@ -14,7 +14,7 @@ use crate::status::cluster_operator::{self, AWAITED, Sources};
 
 /// Runs passes until the process stops leading.
 pub async fn run(context: Context) {
-    let mut pace = Pace::from_now(true);
+    let mut pace = Pace::from_now();
     secondary::run(
         context,
         Controller::ClusterOperator,
@@ -49,10 +49,10 @@ async fn pass(context: &Context, pace: &mut Pace) -> Result<Duration, Failure> {
         now: snapshot.now,
     });
     let Some(status) = status else { return Ok(RESYNC) };
-    if let Some(left) = live
-        .as_ref()
-        .and_then(|live| pace.hold(live.get("status").unwrap_or(&Value::Null), &status))
-    {
+    if let Some(left) = live.as_ref().and_then(|live| {
+        let heard = context.has_heard(Controller::ClusterOperator);
+        pace.hold(live.get("status").unwrap_or(&Value::Null), &status, heard)
+    }) {
         return Ok(left);
     }
     if live.is_none() {

@@ -77,6 +77,23 @@ impl Context {
             .reconciled(controller, if well { Outcome::Success } else { Outcome::Error }, took);
     }
 
+    /// Notes that a controller has had its first say, and wakes whom that lets speak.
+    fn hear(&self, controller: Controller) {
+        if !self.world.is_synced() || !self.board.hear(controller) {
+            return;
+        }
+        for listener in [Controller::Registry, Controller::ClusterOperator] {
+            if repeated(listener).any(|said| said == controller) && self.has_heard(listener) {
+                self.world.trigger(listener);
+            }
+        }
+    }
+
+    /// Whether all that this controller's status repeats have had their first say.
+    fn has_heard(&self, listener: Controller) -> bool {
+        self.board.heard(repeated(listener))
+    }
+
     /// Sets the operator's own log level, at run time.
     fn set_log_level(&self, level: &str) {
         let (change, invalid) = match self.telemetry.set_level(level) {
@@ -125,6 +142,16 @@ impl Context {
             _ = self.shutdown.begun() => std::future::pending().await,
         }
     }
+}
+
+/// Controllers whose words a status repeats: that of the Config all but the ClusterOperator's, and that one the Config's.
+fn repeated(listener: Controller) -> impl Iterator<Item = Controller> {
+    let speaks = move |controller: &Controller| match controller {
+        Controller::Registry => listener == Controller::ClusterOperator,
+        Controller::ClusterOperator => false,
+        _ => listener == Controller::Registry,
+    };
+    Controller::ALL.iter().copied().filter(speaks)
 }
 
 impl Sink for World {

@@ -12,26 +12,26 @@ use crate::status::config_status::differs;
 const WORDS: Duration = Duration::from_millis(500);
 
 /// When a status was last written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pace {
+    begun: Instant,
     written: Option<Instant>,
 }
 
 impl Pace {
-    /// For a process that begins: words wait until its loops have had their first say, so that this is one write. Those of
-    /// `later` wait a moment longer, for what they repeat.
-    pub fn from_now(later: bool) -> Self {
-        let grace = if later { WORDS / 2 } else { Duration::ZERO };
+    /// For a process that begins.
+    pub fn from_now() -> Self {
         Self {
-            written: Some(Instant::now() + grace),
+            begun: Instant::now(),
+            written: None,
         }
     }
 
-    /// How long the write of `next` over `stored` has to wait; `None`: it is due.
-    pub fn hold(&self, stored: &Value, next: &Value) -> Option<Duration> {
-        let left = WORDS
-            .checked_sub(self.written?.elapsed())
-            .filter(|left| !left.is_zero())?;
+    /// How long the write of `next` over `stored` has to wait; `None`: it is due. The first words of a process wait until
+    /// all controllers that they repeat were `heard`, so that this is one write.
+    pub fn hold(&self, stored: &Value, next: &Value, heard: bool) -> Option<Duration> {
+        let since = self.written.or_else(|| (!heard).then_some(self.begun))?;
+        let left = WORDS.checked_sub(since.elapsed()).filter(|left| !left.is_zero())?;
         (!differs(&without_words(stored), &without_words(next))).then_some(left)
     }
 
@@ -67,30 +67,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_words_of_a_process_are_said_in_one_go() {
-        let (words, verdict) = (status("False", "b"), status("True", "b"));
-        let (first, later) = (Pace::from_now(false), Pace::from_now(true));
-        for pace in [&first, &later] {
-            assert_eq!(pace.hold(&status("False", "a"), &words), Some(WORDS));
-            assert_eq!(pace.hold(&status("False", "a"), &verdict), None);
-        }
+    async fn the_first_words_of_a_process_wait_for_those_that_they_repeat() {
+        let (stored, words, verdict) = (status("False", "a"), status("False", "b"), status("True", "b"));
+        let pace = Pace::from_now();
+        assert_eq!(pace.hold(&stored, &words, false), Some(WORDS));
+        assert_eq!(pace.hold(&stored, &words, true), None);
+        assert_eq!(pace.hold(&stored, &verdict, false), None);
         tokio::time::advance(WORDS + Duration::from_millis(1)).await;
-        assert_eq!(first.hold(&status("False", "a"), &words), None);
-        assert!(later.hold(&status("False", "a"), &words).is_some());
+        assert_eq!(pace.hold(&stored, &words, false), None, "not for ever");
     }
 
     #[tokio::test(start_paused = true)]
     async fn words_wait_for_a_moment_and_verdicts_do_not() {
-        let mut pace = Pace::default();
-        assert_eq!(
-            pace.hold(&status("False", "a"), &status("False", "b")),
-            None,
-            "nothing was written yet"
-        );
+        let (stored, words, verdict) = (status("False", "a"), status("False", "b"), status("True", "b"));
+        let mut pace = Pace::from_now();
         pace.wrote();
-        assert_eq!(pace.hold(&status("False", "a"), &status("False", "b")), Some(WORDS));
-        assert_eq!(pace.hold(&status("False", "a"), &status("True", "b")), None);
+        for heard in [false, true] {
+            assert_eq!(pace.hold(&stored, &words, heard), Some(WORDS));
+            assert_eq!(pace.hold(&stored, &verdict, heard), None);
+        }
         tokio::time::advance(WORDS).await;
-        assert_eq!(pace.hold(&status("False", "a"), &status("False", "b")), None);
+        assert_eq!(pace.hold(&stored, &words, true), None);
     }
 }

@@ -36,6 +36,7 @@ pub async fn run(
         let result = pass(&context).await;
         context.reconciled(name, result.is_ok(), began.elapsed());
         drop(permit);
+        let stale = matches!(result, Err(Failure::Stale));
         let mut wait = match &result {
             Ok(again) => {
                 backoff.reset();
@@ -56,13 +57,16 @@ pub async fn run(
             }
         };
         if let Telling::Lasting(condition) = telling
-            && !matches!(result, Err(Failure::Stale))
+            && !stale
         {
             let cause = result.err().map(|failure| failure.to_string());
             let outcome = cause.as_deref().map_or(Ok(()), Err);
             let (verdict, recheck) = streak.note(condition, outcome, Timestamp::now());
             context.post(verdict);
             wait = recheck.map_or(wait, |recheck| wait.min(recheck));
+        }
+        if !stale {
+            context.hear(controller);
         }
         context.rest(controller, wait).await;
     }

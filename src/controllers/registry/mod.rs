@@ -73,7 +73,7 @@ pub async fn run(context: Context) {
         context: context.clone(),
         generations: HashMap::new(),
         failing_since: None,
-        pace: Pace::from_now(false),
+        pace: Pace::from_now(),
         deployed: None,
         security_asked: false,
     };

@@ -101,6 +101,9 @@ impl Registry {
         self.count(&next, outcome.backend, outcome.reconfigured);
         let again = judgement.recheck_after.unwrap_or(RESYNC);
         let later = self.write_status(&config, &stored, &next).await?;
+        if later.is_none() {
+            self.context.hear(Controller::Registry);
+        }
         Ok(Ended {
             failed,
             again: later.map_or(again, |later| later.min(again)),
@@ -138,7 +141,9 @@ impl Registry {
         if !config_status::differs(stored, next) {
             return Ok(None);
         }
-        if let Some(left) = self.pace.hold(stored, next).or_else(|| self.unobserved(stored, next)) {
+        let heard = self.context.has_heard(Controller::Registry);
+        let hold = self.pace.hold(stored, next, heard);
+        if let Some(left) = hold.or_else(|| self.unobserved(stored, next)) {
             return Ok(Some(left));
         }
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
