@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use futures::future::BoxFuture;
 
 use super::answers::{Answers, Told};
-use super::http::{Http, Names, Proxies};
+use super::http::{Http, Proxies};
 use super::s3::identity::Identities;
 
 /// What the process gives to clouds.
@@ -88,11 +88,11 @@ impl Cloud {
         self
     }
 
-    /// Names that `names` knows are not asked of the system; for tests.
+    /// With connections of another kind; for tests.
     #[must_use]
-    pub fn with_names(mut self, names: Names) -> Self {
+    pub fn with_http(mut self, change: impl FnOnce(Http) -> Http) -> Self {
         let proxies = self.settings.proxies.clone();
-        self.http = Arc::new(Http::new(move || proxies()).with_names(names));
+        self.http = Arc::new(change(Http::new(move || proxies())));
         self
     }
 }

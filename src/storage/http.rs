@@ -75,7 +75,7 @@ pub struct Trust {
 
 impl Trust {
     /// All of it, for fingerprints.
-    fn texts(&self) -> [&str; 2] {
+    pub(super) fn texts(&self) -> [&str; 2] {
         [&self.bundle, if self.system { "system" } else { "" }]
     }
 }
@@ -87,6 +87,8 @@ pub type Names = Arc<dyn Fn(&str) -> Option<SocketAddr> + Send + Sync>;
 pub struct Http {
     proxies: Arc<dyn Fn() -> Proxies + Send + Sync>,
     names: Option<Names>,
+    /// How long one request may take.
+    timeout: Duration,
     /// The one used last stands first; the key spares keeping bundles and passwords a second time.
     kept: Mutex<Vec<(Fingerprint, reqwest::Client)>>,
 }
@@ -103,6 +105,7 @@ impl Http {
         Self {
             proxies: Arc::new(proxies),
             names: None,
+            timeout: REQUEST,
             kept: Mutex::default(),
         }
     }
@@ -111,6 +114,13 @@ impl Http {
     #[must_use]
     pub fn with_names(mut self, names: Names) -> Self {
         self.names = Some(names);
+        self
+    }
+
+    /// One request may take this long; for tests.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 
@@ -127,7 +137,7 @@ impl Http {
         if let Some(client) = self.find(&key) {
             return Ok(client);
         }
-        let client = build(trust, &proxies, self.names.clone())?;
+        let client = build(trust, &proxies, self.names.clone(), self.timeout)?;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.insert(0, (key, client.clone()));
         kept.truncate(CLIENTS);
@@ -169,7 +179,7 @@ fn key(trust: &Trust, proxies: &Proxies) -> Fingerprint {
     Fingerprint::of(trust.texts().into_iter().chain(proxies.texts()))
 }
 
-fn build(trust: &Trust, proxies: &Proxies, names: Option<Names>) -> Result<reqwest::Client, Fault> {
+fn build(trust: &Trust, proxies: &Proxies, names: Option<Names>, timeout: Duration) -> Result<reqwest::Client, Fault> {
     let crypto = CryptoProvider::get_default()
         .cloned()
         .unwrap_or_else(|| Arc::new(provider::default_provider()));
@@ -185,7 +195,7 @@ fn build(trust: &Trust, proxies: &Proxies, names: Option<Names>) -> Result<reqwe
         .redirect(redirect::Policy::none())
         .referer(false)
         .connect_timeout(CONNECT)
-        .timeout(REQUEST)
+        .timeout(timeout)
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .tcp_keepalive(KEEP_ALIVE)

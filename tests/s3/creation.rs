@@ -487,6 +487,29 @@ async fn few_calls_each_step_once_at_bring_up_one_look_after_an_edit_and_none_wh
     assert_eq!(world.gate.operations(), ["HeadBucket"]);
 }
 
+// storage-decisions T18: CA
+#[tokio::test]
+async fn another_ca_of_the_clusters_proxy_costs_one_look() {
+    let mut world = cluster("proxy-ca-b10", json!({"s3": {}})).await;
+    world.pass().await;
+    world.gate.forget();
+    let authority = devcluster::stores::Authority::new("ca-of-the-proxy").unwrap();
+    world.add(json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "proxy-ca", "namespace": "openshift-config"},
+        "data": {"ca-bundle.crt": authority.pem()},
+    }));
+    world.pass().await;
+    assert_eq!(world.gate.operations(), Vec::<String>::new(), "nobody names it");
+    world.add(json!({
+        "apiVersion": "config.openshift.io/v1", "kind": "Proxy",
+        "metadata": {"name": "cluster"}, "spec": {"trustedCA": {"name": "proxy-ca"}},
+    }));
+    world.pass().await;
+    world.pass().await;
+    assert_eq!(world.gate.operations(), ["HeadBucket"]);
+}
+
 // storage-s3 10, 43: TLS with a CA of the user's, the bucket in the host name
 #[tokio::test]
 async fn over_tls_with_a_private_ca_and_the_bucket_in_the_host_name_all_is_the_same() {

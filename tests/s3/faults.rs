@@ -1,5 +1,7 @@
-//! Faults at every call: throttling, 5xx, resets, lost answers. `S3_ALL_FAULTS=1` tries each kind at each call; the usual
+//! Faults at every call: throttling, 5xx, resets, lost answers, none at all. `S3_ALL_FAULTS=1` tries each kind at each call; the usual
 //! run takes turns.
+
+use std::time::Duration;
 
 use devcluster::stores::Fault;
 use serde_json::json;
@@ -14,6 +16,7 @@ fn faults() -> Vec<(&'static str, Fault)> {
         ("lost", Fault::LoseAnswer),
         ("500", Fault::error(500, "InternalError")),
         ("reset", Fault::Reset),
+        ("timeout", Fault::Hang),
         ("twice", Fault::Twice),
     ]
 }
@@ -28,11 +31,16 @@ fn faults_at(n: usize) -> Vec<(&'static str, Fault)> {
     all.into_iter().skip(turn).take(1).collect()
 }
 
+/// How long a call waits where one is not answered: it does so several times.
+const PATIENCE: Duration = Duration::from_millis(400);
 /// So many answers in a row: the client's own retries do not save it.
 const OUTAGE: usize = 5;
 
 /// From the n-th call on, counted from now, as many as an outage.
-fn break_at(world: &World, first: usize, fault: &Fault) {
+fn break_at(world: &mut World, first: usize, fault: &Fault) {
+    if matches!(fault, Fault::Hang) {
+        world.give_up_after(PATIENCE);
+    }
     world.gate.forget();
     let fault = fault.clone();
     let mut seen = 0;
@@ -54,7 +62,7 @@ async fn whatever_happens_to_any_call_of_a_creation_it_comes_to_its_end_with_one
         for (kind, fault) in faults_at(first) {
             let infrastructure = format!("f{kind}x{first}-j1");
             let mut world = cluster(&infrastructure, json!({"s3": {}})).await;
-            break_at(&world, first, &fault);
+            break_at(&mut world, first, &fault);
             let outcome = world.converge().await;
             calls = world.gate.asked().len();
             let name = world.generated();
@@ -85,7 +93,7 @@ async fn whatever_happens_to_any_call_of_a_removal_it_comes_to_its_end() {
             world.converge().await;
             let name = world.generated();
             store().await.put(&name, "image").await;
-            break_at(&world, first, &fault);
+            break_at(&mut world, first, &fault);
             world.edit(json!({"managementState": "Removed"}));
             assert!(world.converge().await.done, "{kind} at call {first}");
             calls = world.gate.asked().len();

@@ -216,6 +216,11 @@ impl ByToken {
         sts.trust(&role, OPERATOR);
         let mut world = cluster(infrastructure, json!({"s3": {}})).await;
         world.set_service("sts", &before_sts.url());
+        // The registry, which has one endpoint for everything, asks there for STS.
+        world.gate.plan(
+            When::operation("AssumeRoleWithWebIdentity"),
+            Fault::To(before_sts.target().clone()),
+        );
         world.add(json!({
             "apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": "kube-cloud-config", "namespace": "openshift-config-managed"},
@@ -255,6 +260,25 @@ async fn with_web_identity_the_probe_is_the_registrys_and_not_the_operators() {
     world.later(std::time::Duration::from_mins(6));
     let outcome = world.pass().await;
     assert!(world.running.is_some(), "{:?} {:?}", outcome.preflight, outcome.fault);
+}
+
+// storage-decisions T14: its path
+#[tokio::test]
+async fn with_an_endpoint_the_registry_asks_there_for_sts_and_so_does_the_trial() {
+    let lab = &mut ByToken::new("onedoor-m3").await;
+    lab.sts.trust(&lab.role, REGISTRY);
+    let world = &mut lab.world;
+    world.gate.pass();
+    world.gate.plan(
+        When::operation("AssumeRoleWithWebIdentity"),
+        Fault::error(405, "MethodNotAllowed"),
+    );
+    let outcome = world.pass().await;
+    let told = format!("{:?}", outcome.preflight);
+    for part in ["no setting for STS", &world.gate.url(), "sts:AssumeRoleWithWebIdentity"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(world.running.is_none(), "nothing reaches the pods");
 }
 
 // storage-decisions T2: what STS does not find or know is not what the store does not find or know

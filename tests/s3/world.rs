@@ -18,7 +18,7 @@ use image_registry_operator::names;
 use image_registry_operator::status::conditions;
 use image_registry_operator::storage::cloud::{Cloud, Pace, Settings};
 use image_registry_operator::storage::fault::Fault;
-use image_registry_operator::storage::http::Proxies;
+use image_registry_operator::storage::http::{Http, Proxies};
 use image_registry_operator::storage::preflight::Pods;
 use image_registry_operator::storage::{self, Cluster, Creation, Outcome};
 use json_patch::merge;
@@ -84,19 +84,26 @@ impl Cluster for Seam {
 }
 
 /// A process of the operator: nothing is remembered from the one before.
-fn process(root: &Path) -> Cloud {
-    Cloud::new(Settings {
+fn process(root: &Path, timeout: Option<Duration>) -> Cloud {
+    let cloud = Cloud::new(Settings {
         version: "4.99.0-test".to_owned(),
         proxies: Arc::new(Proxies::default),
         leading: Arc::new(|| true),
         fips: false,
         root: root.to_owned(),
-    })
-    .with_names(Arc::new(|name: &str| {
+    });
+    let names = |name: &str| {
         let ours = name.ends_with(".test.example");
         ours.then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
-    }))
-    .with_pace(Pace {
+    };
+    let http = |http: Http| {
+        let http = http.with_names(Arc::new(names));
+        match timeout {
+            Some(timeout) => http.with_timeout(timeout),
+            None => http,
+        }
+    };
+    cloud.with_http(http).with_pace(Pace {
         sleep: Arc::new(|time| Box::pin(tokio::time::sleep(time / 50))),
         ..Pace::default()
     })
@@ -146,7 +153,7 @@ impl World {
             gate,
             keys: keys.clone(),
             infrastructure: infrastructure.to_owned(),
-            cloud: process(Path::new("")),
+            cloud: process(Path::new(""), None),
             root: PathBuf::new(),
             running: None,
             notices: Vec::new(),
@@ -258,7 +265,12 @@ impl World {
 
     /// The operator's process ends, and another begins.
     pub fn restart(&mut self) {
-        self.cloud = process(&self.root);
+        self.cloud = process(&self.root, None);
+    }
+
+    /// The same process, with less patience for answers.
+    pub fn give_up_after(&mut self, timeout: Duration) {
+        self.cloud = process(&self.root, Some(timeout));
     }
 
     fn typed(&self) -> Config {

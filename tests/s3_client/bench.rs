@@ -69,12 +69,13 @@ impl Bench {
     /// Hosts whose names end so are there.
     pub fn knowing(mut self, hosts: &[(&str, SocketAddr)]) -> Self {
         let hosts: Vec<_> = hosts.iter().map(|(host, at)| ((*host).to_owned(), *at)).collect();
-        self.cloud = self.cloud.with_names(Arc::new(move |name| {
+        let names = move |name: &str| {
             let known = hosts
                 .iter()
                 .find(|(host, _)| name == host || name.ends_with(&format!(".{host}")));
             known.map(|(_, at)| *at)
-        }));
+        };
+        self.cloud = self.cloud.with_http(|http| http.with_names(Arc::new(names)));
         self
     }
 

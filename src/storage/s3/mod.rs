@@ -122,8 +122,9 @@ impl<'a, C: Cluster> S3<'a, C> {
         told.unwrap_or(!asked.is_empty())
     }
 
-    /// The bucket, as the registry's pods would reach it.
-    async fn as_registry(&self, step: &Step<'_>, probe: &Probe<'_>) -> Result<Bucket, Fault> {
+    /// The bucket, as the registry's pods would reach it: it has no setting for STS. With an endpoint of its own it sends
+    /// these calls there, too; without one, to the public address. Told where that is not where the operator sends its own.
+    async fn as_registry(&self, step: &Step<'_>, probe: &Probe<'_>) -> Result<(Bucket, Option<String>), Fault> {
         let credentials = Credentials::of(step.snapshot)?;
         let Site {
             mut effective, name, ..
@@ -131,6 +132,12 @@ impl<'a, C: Cluster> S3<'a, C> {
         if effective.rendered_endpoint.is_none() {
             effective.endpoint = None;
         }
+        let registrys = effective.endpoint.clone();
+        let own = std::mem::replace(&mut effective.sts_endpoint, registrys);
+        let elsewhere = (effective.sts_endpoint != own).then(|| match &effective.endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => "the public address".to_owned(),
+        });
         let trust = Trust {
             bundle: probe.roots.to_owned(),
             system: true,
@@ -149,7 +156,7 @@ impl<'a, C: Cluster> S3<'a, C> {
             via: Via::Fixed(probe.via.clone()),
             pin_owner: false,
         };
-        self.cloud.s3(&connection, &name)
+        Ok((self.cloud.s3(&connection, &name)?, elsewhere))
     }
 }
 
@@ -239,7 +246,15 @@ impl<C: Cluster> Driver for S3<'_, C> {
         let location = step.target.location.as_deref().unwrap_or_default();
         let via = (self.cloud.settings.proxies)();
         let asked = tags::of_platform(step.snapshot);
-        Fingerprint::of_facts(location, &step.target.facts).and(via.texts().into_iter().chain(tags::texts(&asked)))
+        let block = step.storage.s3.clone().unwrap_or_default();
+        // What cannot be trusted is a fault of the visit.
+        let trust = ca::trust(&block, step.snapshot).unwrap_or_default();
+        let texts = via
+            .texts()
+            .into_iter()
+            .chain(trust.s3.texts())
+            .chain(tags::texts(&asked));
+        Fingerprint::of_facts(location, &step.target.facts).and(texts)
     }
 
     fn unfinished(&self, step: &Step<'_>) -> bool {
@@ -270,8 +285,8 @@ impl<C: Cluster> Driver for S3<'_, C> {
             Ok(visit) => visit,
             Err(fault) => return undecided(fault),
         };
-        let bucket = match self.as_registry(step, probe).await {
-            Ok(bucket) => bucket,
+        let (bucket, sts) = match self.as_registry(step, probe).await {
+            Ok(reached) => reached,
             Err(fault) => return undecided(fault),
         };
         let encrypt = visit.site.effective.block.encrypt == Some(true);
@@ -280,6 +295,7 @@ impl<C: Cluster> Driver for S3<'_, C> {
             key: probe.key,
             encryption: visit.object_encryption(encrypt),
             managed: visit.is_managed(),
+            sts,
         };
         if probe.read_only {
             Box::pin(trying.read()).await

@@ -22,6 +22,8 @@ pub(super) struct Trying<'a> {
     pub encryption: ObjectEncryption,
     /// Deletion of a version that is refused is a failure.
     pub managed: bool,
+    /// Where the registry asks for STS, if that is not where the operator does.
+    pub sts: Option<String>,
 }
 
 /// What has to be taken away again.
@@ -130,16 +132,28 @@ impl Trying<'_> {
     }
 
     fn judge(&self, error: &CallError) -> Trial {
+        let remedy = self.remedy(error);
         if error.is_undecided() || is_silent(error) {
-            return Trial::Undecided(error.to_string());
+            return Trial::Undecided(format!("{error}{remedy}"));
         }
         Trial::Denied(Denial {
             action: self.action(error),
             resource: error.resource.clone(),
             code: error.code.clone(),
-            message: error.message.clone(),
+            message: format!("{}{remedy}", error.message),
             auth: error.is_denied(),
         })
+    }
+
+    /// What to do about an STS that only the operator can be told of.
+    fn remedy(&self, error: &CallError) -> String {
+        match &self.sts {
+            Some(place) if error.of_identity() => format!(
+                " (the registry has no setting for STS, and asks {place}: use keys in place of a role, or storage for which \
+                 that is the right one)"
+            ),
+            _ => String::new(),
+        }
     }
 
     /// The right that was missing; with a key of the customer's it may be one of KMS.

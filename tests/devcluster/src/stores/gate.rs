@@ -36,6 +36,8 @@ pub enum Fault {
     Pass,
     /// It is not forwarded; this is the answer.
     Answer(Reply),
+    /// It is forwarded to another server: one address for several services.
+    To(Target),
     /// It is forwarded after this time.
     Delay(Duration),
     /// It is forwarded once the latch is open.
@@ -412,6 +414,7 @@ impl Shared {
         let answer = match self.decide(&asked) {
             Fault::Pass => self.forward(&request, body).await,
             Fault::Answer(reply) => Ok(reply.response(&asked.method)),
+            Fault::To(other) => send_on(&other, &request, body).await,
             Fault::Delay(time) => {
                 tokio::time::sleep(time).await;
                 self.forward(&request, body).await
@@ -474,19 +477,23 @@ impl Shared {
     }
 
     async fn forward(&self, request: &Request<()>, body: Bytes) -> Answered {
-        let mut onward = Request::new(Full::new(body));
-        *onward.method_mut() = request.method().clone();
-        *onward.uri_mut() = request.uri().clone();
-        *onward.headers_mut() = request.headers().clone();
-        strip(onward.headers_mut());
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
         let host = host_name(host.unwrap_or_default());
         let Some((_, upstream)) = self.routes.iter().find(|(pattern, _)| fits(pattern, host)) else {
             return Ok(Reply::new(502, "this gate does not know that host").response(request.method()));
         };
-        // An upstream that is gone is a connection that is gone.
-        let mut answer = upstream.send(onward).await.map_err(|_| Closed)?;
-        strip(answer.headers_mut());
-        Ok(answer.map(Either::Left))
+        send_on(upstream, request, body).await
     }
+}
+
+async fn send_on(upstream: &Target, request: &Request<()>, body: Bytes) -> Answered {
+    let mut onward = Request::new(Full::new(body));
+    *onward.method_mut() = request.method().clone();
+    *onward.uri_mut() = request.uri().clone();
+    *onward.headers_mut() = request.headers().clone();
+    strip(onward.headers_mut());
+    // An upstream that is gone is a connection that is gone.
+    let mut answer = upstream.send(onward).await.map_err(|_| Closed)?;
+    strip(answer.headers_mut());
+    Ok(answer.map(Either::Left))
 }
