@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use devcluster::stores::{Fault, When};
 use http::Method;
-use image_registry_operator::api::Kind;
+use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
@@ -190,7 +190,23 @@ async fn a_take_over_tries_nothing_out_and_replaces_no_pod() {
     world.judge(operator).await;
 }
 
-// lifecycle 53, 59, storage-core 40, 45, 49
+/// A pod of the registry that stays when it is told to go, as on a node that nobody reaches.
+async fn hold_a_pod(world: &World) -> ObjectRef {
+    let pods = world.lab.list(Kind::Pod, names::NAMESPACE).await;
+    let of_registry = |pod: &&Value| pod["metadata"]["labels"]["docker-registry"] == "default";
+    let pod = pods.iter().find(of_registry).unwrap();
+    let reference = operand(Kind::Pod, pod["metadata"]["name"].as_str().unwrap());
+    world
+        .lab
+        .patch(
+            &reference,
+            json!({"metadata": {"finalizers": ["test.example/unreachable"]}}),
+        )
+        .await;
+    reference
+}
+
+// lifecycle 53, 59, storage-core 40, 45, 49, storage-decisions 12
 #[tokio::test]
 async fn a_removed_registry_takes_its_bucket_along_and_tells_how_far_it_is_and_comes_back_with_a_new_one() {
     let mut world = World::new("kw-gone1").await;
@@ -209,7 +225,20 @@ async fn a_removed_registry_takes_its_bucket_along_and_tells_how_far_it_is_and_c
     world.lab.settle().await;
     let configs = world.lab.record(&crate::support::config_ref()).await;
 
+    let held = hold_a_pod(&world).await;
+    world.gate.forget();
     world.lab.edit(json!({"managementState": "Removed"})).await;
+    let waits = |c: &Value| {
+        let said = condition(c, "Progressing").2;
+        said.contains(&held.name) && said.contains(" on node ")
+    };
+    world.lab.until_config("waiting for the pod", waits).await;
+    world.lab.settle().await;
+    world.lab.rests(Duration::from_secs(2)).await;
+    assert!(world.calls().is_empty(), "{:?}", world.calls());
+    assert_eq!(world.count(&bucket).await, 1_000, "the first page of them all");
+    world.lab.patch(&held, json!({"metadata": {"finalizers": null}})).await;
+
     let removed = |c: &Value| is(c, "Available", "True", "Removed") && is(c, "Progressing", "False", "Removed");
     let config = world.lab.until_config("removed", removed).await;
     assert!(!world.exists(&bucket).await);

@@ -168,3 +168,18 @@ fn storage_comes_first_and_is_encoded_where_the_registry_reads_yaml() {
         ]
     );
 }
+
+// storage-core 32
+#[test]
+fn a_text_that_reads_as_something_else_is_quoted_and_a_flag_is_not() {
+    let rendered = |value| {
+        let variable = EnvVar {
+            name: "REGISTRY_STORAGE_S3_ENCRYPT",
+            value,
+        };
+        super::of_storage(&variable)["value"].clone()
+    };
+    assert_eq!(rendered(EnvValue::Text("true".to_owned())), "\"true\"");
+    assert_eq!(rendered(EnvValue::Text(String::new())), "\"\"");
+    assert_eq!(rendered(EnvValue::Flag(true)), "true");
+}
