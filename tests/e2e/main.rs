@@ -12,6 +12,7 @@ mod support;
 
 mod partner;
 mod pulls;
+mod s3;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -111,6 +112,7 @@ impl Scenario {
         self.push_and_pull(REGISTRY, &first).await;
         self.a_pod_runs(&first).await;
         self.operator_is_observable().await;
+        self.on_s3(&first).await;
         let (data, host, second) = self.move_to_a_claim_and_open_the_route().await;
         self.rollout_under_pulls(&host, &second).await;
         partner::is_trusted(&self.lab, partner).await;

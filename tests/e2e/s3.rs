@@ -1,0 +1,226 @@
+//! The registry's pod on S3, with what the operator rendered: keys and a private CA, then the public names of AWS, then
+//! the cluster's own tokens.
+
+use devcluster::stores::{ACCOUNT, Asked, Authority, Call, Cloud, Keys, Moto, MotoOptions, Sts, StsOptions};
+use http::Method;
+use image_registry_operator::api::{Kind, ObjectRef};
+use image_registry_operator::names;
+use serde_json::{Value, json};
+
+use crate::support::{Lab, is_up, operand};
+use crate::{REGISTRY, Sample, Scenario};
+
+const REGION: &str = "us-east-1";
+/// The second as the registry of this cluster has it, which knows dual-stack.
+const STS: [&str; 2] = ["sts.us-east-1.amazonaws.com", "sts.us-east-1.api.aws"];
+/// With the bucket in the host name; the second as SDKs have it that know dual-stack.
+const PUBLIC: [&str; 2] = ["*.s3.us-east-1.amazonaws.com", "*.s3.dualstack.us-east-1.amazonaws.com"];
+/// A store of one's own.
+const PRIVATE: &str = "s3.test.example";
+
+/// The store, as pods see it under all of its names.
+pub struct S3 {
+    moto: Moto,
+    cloud: Cloud,
+    authority: Authority,
+    keys: Keys,
+    role: String,
+    _sts: Sts,
+}
+
+impl S3 {
+    pub async fn start(lab: &Lab) -> Self {
+        let options = MotoOptions {
+            authorisation: true,
+            ..MotoOptions::default()
+        };
+        let moto = Moto::start(options).await.unwrap();
+        let authority = Authority::new("cloud-ca").unwrap();
+        let sts = Sts::start(
+            &moto,
+            StsOptions {
+                authority: authority.clone(),
+                names: STS.map(str::to_owned).to_vec(),
+                key: lab.cluster.token_key().unwrap(),
+                address: None,
+            },
+        )
+        .unwrap();
+        let all = json!([{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]);
+        let keys = moto.user("registry", &all).await.unwrap();
+        let role = moto.role(ACCOUNT, "registry-role", &all).await.unwrap();
+        for account in [names::OPERATOR_DEPLOYMENT, names::REGISTRY_SERVICE_ACCOUNT] {
+            sts.trust(&role, &format!("system:serviceaccount:{}:{account}", names::NAMESPACE));
+        }
+        let stores = PUBLIC.iter().chain(&[PRIVATE]).map(|name| (*name, moto.target()));
+        let all = stores.chain(STS.map(|name| (name, sts.target())));
+        let routes = all.map(|(name, target)| (name.to_owned(), target.clone())).collect();
+        let of_certificate: Vec<String> = PUBLIC.iter().chain(&STS).map(ToString::to_string).collect();
+        let cloud = Cloud::start(lab.cluster, &authority, routes, &of_certificate).unwrap();
+        Self {
+            moto,
+            cloud,
+            authority,
+            keys,
+            role,
+            _sts: sts,
+        }
+    }
+
+    /// How many objects a bucket holds, in this answer's first page.
+    async fn count(&self, bucket: &str) -> usize {
+        let path = format!("/{bucket}?list-type=2");
+        let call = Call::new(Method::GET, &path).signed(self.moto.admin(), "s3", REGION);
+        let answer = self.moto.target().call(call).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.text().matches("<Key>").count()
+    }
+
+    /// How often it was asked for an operation.
+    fn asked(&self, operation: &str) -> usize {
+        let all = self.cloud.gate().operations();
+        all.iter().filter(|asked| *asked == operation).count()
+    }
+}
+
+async fn set(lab: &Lab, reference: &ObjectRef, member: &str, data: Value) {
+    lab.delete(reference).await;
+    let mut object = json!({
+        "apiVersion": "v1", "kind": reference.kind.kind(),
+        "metadata": {"name": reference.name, "namespace": reference.namespace},
+    });
+    object[member] = data;
+    lab.create(object).await;
+}
+
+fn user_secret() -> ObjectRef {
+    operand(Kind::Secret, names::USER_SECRET)
+}
+
+fn map(namespace: &str, name: &str) -> ObjectRef {
+    ObjectRef::new(Kind::ConfigMap, namespace, name)
+}
+
+impl Scenario {
+    /// From emptyDir to S3 and back, on one registry.
+    pub async fn on_s3(&self, first: &Sample) {
+        let s3 = S3::start(&self.lab).await;
+        self.say("a cloud is there");
+        self.keys_and_private_ca(&s3).await;
+        let sample = self.public_names(&s3).await;
+        self.tokens_of_the_cluster(&s3, &sample).await;
+
+        self.change(async || {
+            self.lab.delete(&user_secret()).await;
+            let storage = json!({"s3": null, "managementState": null, "emptyDir": {}});
+            self.lab
+                .edit(json!({"storage": storage, "disableRedirect": false}))
+                .await;
+        })
+        .await;
+        self.push_and_pull(REGISTRY, first).await;
+        self.say("back on emptyDir");
+        for bucket in ["e2e-quarry", "e2e-harbour"] {
+            assert!(s3.count(bucket).await > 0, "{bucket} keeps its images");
+        }
+        self.lab
+            .delete(&map(names::CONFIG_MANAGED_NAMESPACE, names::CLOUD_CONFIG_MAP))
+            .await;
+    }
+
+    async fn keys_and_private_ca(&self, s3: &S3) {
+        let keys = (&s3.keys.id, &s3.keys.secret);
+        let data = json!({"REGISTRY_STORAGE_S3_ACCESSKEY": keys.0, "REGISTRY_STORAGE_S3_SECRETKEY": keys.1});
+        set(&self.lab, &user_secret(), "stringData", data).await;
+        let ca = json!({"ca-bundle.crt": s3.authority.pem()});
+        set(&self.lab, &map(names::CONFIG_NAMESPACE, "s3-ca"), "data", ca).await;
+        let block = json!({
+            "bucket": "e2e-quarry", "region": REGION, "regionEndpoint": format!("https://{PRIVATE}"),
+            "trustedCA": {"name": "s3-ca"},
+        });
+        // Nodes do not know the store's name.
+        let spec = json!({"storage": {"emptyDir": null, "s3": block}, "disableRedirect": true});
+        self.change(async || {
+            self.lab.edit(spec).await;
+        })
+        .await;
+        let sample = self.sample("quarry").await;
+        self.push_and_pull(REGISTRY, &sample).await;
+        self.say("pushed to and pulled from S3, with keys and a private CA");
+        assert!(s3.count("e2e-quarry").await > 0);
+    }
+
+    /// Another bucket, where the registry needs no endpoint.
+    async fn public_names(&self, s3: &S3) -> Sample {
+        let ca = json!({names::CLOUD_CA_KEY: s3.authority.pem()});
+        let cloud_config = map(names::CONFIG_MANAGED_NAMESPACE, names::CLOUD_CONFIG_MAP);
+        set(&self.lab, &cloud_config, "data", ca).await;
+        let block = json!({"bucket": "e2e-harbour", "regionEndpoint": null, "trustedCA": null});
+        self.change(async || {
+            self.lab
+                .edit(json!({"storage": {"s3": block, "managementState": null}}))
+                .await;
+        })
+        .await;
+        let sample = self.sample("harbour").await;
+        self.push_and_pull(REGISTRY, &sample).await;
+        self.say("pushed to and pulled from a bucket at the public names");
+        let asked = s3.cloud.gate().asked();
+        let is_public = |a: &&Asked| a.operation() == "PutObject" && a.host.ends_with(".amazonaws.com");
+        assert!(asked.iter().filter(is_public).count() > 1, "{asked:#?}");
+        sample
+    }
+
+    /// Other credentials for the same bucket; the keys are not good for anything any more.
+    async fn tokens_of_the_cluster(&self, s3: &S3, sample: &Sample) {
+        let text = format!(
+            "[default]\nsts_regional_endpoints = regional\nrole_arn = {}\n\
+             web_identity_token_file = /var/run/secrets/openshift/serviceaccount/token\n",
+            s3.role
+        );
+        assert_eq!(s3.asked("AssumeRoleWithWebIdentity"), 0);
+        self.change(async || {
+            set(&self.lab, &user_secret(), "stringData", json!({"credentials": text})).await;
+        })
+        .await;
+        s3.moto.delete_key(ACCOUNT, "registry", &s3.keys).await.unwrap();
+        let digest = self.crane("node2", &["digest", &sample.at(REGISTRY)]).await;
+        assert_eq!(digest, sample.digest, "the same bucket");
+        self.push_and_pull(REGISTRY, &self.sample("token").await).await;
+        self.say("pushed and pulled with the cluster's tokens");
+        assert!(s3.asked("AssumeRoleWithWebIdentity") >= 2, "operator and registry");
+    }
+
+    /// Makes a change of the storage, and waits until all pods are of it and nobody reaches the old ones.
+    async fn change(&self, change: impl AsyncFnOnce()) {
+        let deployment = operand(Kind::Deployment, names::REGISTRY);
+        let generation = |d: &Value| d["metadata"]["generation"].as_i64().unwrap_or_default();
+        let before = generation(&self.lab.get(&deployment).await.unwrap());
+        let old: Vec<String> = self
+            .registry_pods()
+            .await
+            .into_iter()
+            .filter_map(|pod| pod.status?.pod_ip)
+            .collect();
+        change().await;
+        let rolled_out = |d: &Value| {
+            let status = &d["status"];
+            let count = |key: &str| status[key].as_i64().unwrap_or_default();
+            let wanted = d["spec"]["replicas"].as_i64().unwrap_or_default();
+            generation(d) > before
+                && count("observedGeneration") == generation(d)
+                && [count("updatedReplicas"), count("availableReplicas"), count("replicas")] == [wanted; 3]
+        };
+        self.lab
+            .until(&deployment, "rolled out", |d| d.is_some_and(rolled_out))
+            .await;
+        self.lab
+            .until_config("up with the change", |c| {
+                is_up(c) && c["status"]["observedGeneration"] == c["metadata"]["generation"]
+            })
+            .await;
+        for address in &old {
+            self.until_nobody_reaches(address).await;
+        }
+    }
+}
