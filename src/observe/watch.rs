@@ -22,6 +22,10 @@ const CALM: Duration = Duration::from_mins(1);
 /// How often a kind that the API server does not serve is asked for again.
 const ABSENT_KIND: Duration = Duration::from_secs(30);
 
+/// After this many seconds the server ends a watch, and it is begun anew; one that is silent for as long counts as dead. As
+/// client-go at the most: with forty watches each restart costs.
+const WATCH: u32 = 590;
+
 /// How the stream ended.
 enum Ended {
     /// The server cannot stream the initial list.
@@ -87,6 +91,7 @@ async fn run(
         field_selector: interest.name.as_ref().map(|name| format!("metadata.name={name}")),
         label_selector: interest.labels.map(str::to_owned),
         initial_list_strategy: strategy,
+        timeout: Some(WATCH),
         ..watcher::Config::default()
     };
     let mut stream = pin!(watcher(api, config));
