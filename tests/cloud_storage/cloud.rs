@@ -188,9 +188,13 @@ impl World {
 
     /// Ends an operator, whose log is still judged.
     pub async fn stop(&mut self, operator: Operator) {
-        let log = operator.log();
+        self.keep_log(&operator);
         operator.stop().await;
-        self.logs.push(log);
+    }
+
+    /// The log of an operator that ends is still judged.
+    pub fn keep_log(&mut self, operator: &Operator) {
+        self.logs.push(operator.log());
     }
 
     /// Operations asked for since the gate forgot, with how often.

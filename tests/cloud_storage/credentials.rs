@@ -10,7 +10,7 @@ use crate::support::{condition, operand};
 use crate::{deployment, file, is_settled, mounted};
 
 /// The administrator's Secret, with these keys.
-async fn set_user_secret(world: &World, data: Value) {
+pub async fn set_user_secret(world: &World, data: Value) {
     let secret = operand(Kind::Secret, names::USER_SECRET);
     world.lab.delete(&secret).await;
     world
@@ -20,7 +20,7 @@ async fn set_user_secret(world: &World, data: Value) {
         .await;
 }
 
-fn both(keys: &Keys) -> Value {
+pub fn both(keys: &Keys) -> Value {
     json!({"REGISTRY_STORAGE_S3_ACCESSKEY": keys.id, "REGISTRY_STORAGE_S3_SECRETKEY": keys.secret})
 }
 

@@ -15,6 +15,7 @@ mod support;
 mod bootstrap;
 mod cloud;
 mod credentials;
+mod many;
 mod options;
 mod switch;
 mod trust;

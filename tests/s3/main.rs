@@ -10,7 +10,6 @@ mod creation;
 mod faults;
 mod hardening;
 mod lab;
-mod many;
 mod removal;
 mod tags;
 mod trial;

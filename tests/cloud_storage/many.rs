@@ -1,0 +1,114 @@
+//! A bucket full of images, removed by processes that are killed. `S3_MANY_OBJECTS=100000` makes them as many as a real registry
+//! has; the usual run takes fewer.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use devcluster::stores::{Call, Fault, Gate, Seaweed, SeaweedOptions, When};
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::cloud::{REGION, World};
+use crate::credentials::{both, set_user_secret};
+use crate::is_settled;
+use crate::support::operator::signal;
+use crate::support::{Lab, is};
+
+const USUAL: usize = 6_000;
+const DEATHS: usize = 10;
+/// What a step takes at most.
+const PAGE: usize = 1000;
+/// More than the process has at rest, in KiB: what a removal may need, whatever there is to remove.
+const MORE: usize = 8 * 1024;
+
+/// The most memory that a process ever had resident, in KiB.
+fn peak(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// From now on, this process is killed right after the n-th call of this operation was carried out. Notes its peak before.
+fn kill_at(gate: &Gate, operation: &str, n: usize, most: &Arc<AtomicUsize>) -> Arc<OnceLock<u32>> {
+    let victim = Arc::new(OnceLock::new());
+    let (pid, most) = (victim.clone(), most.clone());
+    let kill = move |_: &_| {
+        let pid = *pid.wait();
+        most.fetch_max(peak(pid), Ordering::Relaxed);
+        signal(pid, "KILL");
+    };
+    gate.pass();
+    gate.plan(When::operation(operation).nth(n), Fault::after(kill));
+    victim
+}
+
+// storage-s3 47, storage-core 40, 45
+#[tokio::test]
+async fn a_full_bucket_goes_in_bounded_memory_though_the_operator_is_killed_ten_times() {
+    let asked = std::env::var("S3_MANY_OBJECTS").ok();
+    let count: usize = asked.and_then(|n| n.parse().ok()).unwrap_or(USUAL);
+    // Of the stores at hand the one that can list a large bucket in time.
+    let seaweed = Seaweed::start(SeaweedOptions::default()).await.unwrap();
+    let gate = Gate::start(seaweed.target(), None, &[]).unwrap();
+    let mut world = World::new("kw-many1").await;
+    world.secret(&seaweed.admin().secret);
+    set_user_secret(&world, both(seaweed.admin())).await;
+    let block = json!({"region": REGION, "regionEndpoint": gate.url()});
+    world.lab.create(Lab::managed(json!({"s3": block}))).await;
+    let mut operator = world.operator().await;
+    let config = world.lab.until_config("up", is_settled).await;
+    assert_eq!(config["status"]["storageManaged"], true);
+    let bucket = world.generated();
+    let began = Instant::now();
+    seaweed
+        .target()
+        .fill(seaweed.admin(), &bucket, "docker/registry/v2/blobs/", count)
+        .await
+        .unwrap();
+    eprintln!("{count} objects in {:?}", began.elapsed());
+    world.lab.settle().await;
+
+    let before = peak(operator.pid());
+    let most = Arc::new(AtomicUsize::new(before));
+    let apart = (count / PAGE / DEATHS).max(1);
+    let began = Instant::now();
+    for death in 0..DEATHS {
+        let operation = if death % 2 == 0 {
+            "DeleteObjects"
+        } else {
+            "ListObjectVersions"
+        };
+        let victim = kill_at(&gate, operation, apart, &most);
+        if death == 0 {
+            world.lab.edit(json!({"managementState": "Removed"})).await;
+        } else {
+            world.lab.clear_lease().await;
+            operator = world.operator().await;
+        }
+        victim.set(operator.pid()).unwrap();
+        operator.ended().await;
+        world.keep_log(&operator);
+    }
+    gate.pass();
+    world.lab.clear_lease().await;
+    operator = world.operator().await;
+    let removed = |c: &Value| is(c, "Available", "True", "Removed") && is(c, "Progressing", "False", "Removed");
+    let config = world.lab.until_config("removed", removed).await;
+    assert_eq!(config["status"]["storage"], json!({}));
+    let most = most.load(Ordering::Relaxed).max(peak(operator.pid()));
+    eprintln!(
+        "removed in {:?}, {DEATHS} deaths; {before} KiB before, {most} KiB at the most",
+        began.elapsed()
+    );
+    assert!(most < before + MORE, "{before} KiB before, {most} KiB at the most");
+    let path = format!("/{bucket}");
+    let gone = Call::new(Method::HEAD, &path);
+    let answer = seaweed
+        .target()
+        .call(gone.signed(seaweed.admin(), "s3", REGION))
+        .await
+        .unwrap();
+    assert_eq!(answer.status, 404);
+    world.judge(operator).await;
+}
