@@ -79,7 +79,7 @@ impl Context {
 
     /// Notes that a controller has had its first say, and wakes whom that lets speak.
     fn hear(&self, controller: Controller) {
-        if !self.world.is_synced() || !self.board.hear(controller) {
+        if !self.world.is_synced(controller) || !self.board.hear(controller) {
             return;
         }
         for listener in [Controller::Registry, Controller::ClusterOperator] {

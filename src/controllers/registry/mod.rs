@@ -205,7 +205,7 @@ impl Registry {
         let snapshot = self.context.world.snapshot();
         wanted.extend(crate::storage::config_maps(config, &snapshot));
         self.context.world.follow(&wanted, &[Controller::Registry]);
-        self.context.world.is_synced()
+        self.context.world.is_synced(Controller::Registry)
     }
 
     fn set_log_level(&self, config: &Config) {
