@@ -77,6 +77,14 @@ impl World {
         }
     }
 
+    /// What the watches look at that have not told yet.
+    pub fn pending(&self) -> Vec<String> {
+        let state = self.state();
+        let mut pending: Vec<_> = state.pending.iter().map(ToString::to_string).collect();
+        pending.sort();
+        pending
+    }
+
     /// Whether every watch that triggers the controller has told its initial list, or that its kind is not served.
     pub fn is_synced(&self, controller: Controller) -> bool {
         let state = self.state();
