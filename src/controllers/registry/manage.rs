@@ -19,6 +19,7 @@ use crate::storage::{self, Hold};
 
 impl Registry {
     pub(super) async fn manage(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {
+        self.gone_since = None;
         let valid = resolve::resolve(&config, &snapshot).is_ok();
         let (mut config, mut snapshot, mut confirmed) = self.complete(config, snapshot, valid).await?;
         let mut outcome = Outcome {

@@ -58,6 +58,8 @@ struct Registry {
     generations: HashMap<ObjectRef, i64>,
     /// Since when passes fail without a success in between.
     failing_since: Option<Timestamp>,
+    /// Since when a removal has seen no Deployment.
+    gone_since: Option<Timestamp>,
     /// Paces writes of the status.
     pace: Pace,
     /// When the Deployment was last written.
@@ -73,6 +75,7 @@ pub async fn run(context: Context) {
         context: context.clone(),
         generations: HashMap::new(),
         failing_since: None,
+        gone_since: None,
         pace: Pace::from_now(),
         deployed: None,
         security_asked: false,
