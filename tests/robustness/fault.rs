@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use http::Method;
 use image_registry_operator::api::Kind;
 use image_registry_operator::names;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::ending::difference;
 use super::support::operator::signal;
 use super::support::proxy::{Asked, Fault};
-use super::support::{Lab, condition, is, operand};
+use super::support::{Lab, condition, config_ref, is, operand};
 use super::{claims, cluster, up};
 
 fn gaps(times: &[Instant]) -> Vec<Duration> {
@@ -73,6 +73,60 @@ async fn an_object_that_cannot_be_written_is_reported_and_retried_and_stops_no_o
             .await
             .is_some()
     );
+    operator.kill().await;
+}
+
+/// Whether a request is to change the Config; not its status.
+fn changes_config(asked: &Asked) -> bool {
+    asked.is(&Method::PATCH, "/configs/cluster")
+}
+
+#[tokio::test]
+async fn a_config_that_takes_no_write_tells_so_in_its_status() {
+    let lab = cluster().await;
+    lab.forget_events().await;
+    lab.create(Lab::managed(json!({"emptyDir": {}}))).await;
+    let proxy = lab.proxy().await;
+    let refuse = |asked: &Asked| {
+        if changes_config(asked) {
+            Fault::Refuse(403)
+        } else {
+            Fault::Pass
+        }
+    };
+    proxy.rule(refuse);
+    let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
+    let told = |config: &Value, type_: &str| {
+        is(config, type_, "True", "Error") && condition(config, type_).2.contains("Config cluster")
+    };
+    lab.until_config("told that it takes no write", |config| {
+        told(config, "Progressing")
+            && told(config, "ConfigObservationDegraded")
+            && is(config, "Available", "False", "DeploymentNotFound")
+    })
+    .await;
+    lab.until_event("Warning ObservedConfigWriteError", "Config cluster")
+        .await;
+    assert!(lab.get(&operand(Kind::Deployment, names::REGISTRY)).await.is_none());
+    proxy.pass();
+    let config = up(&lab).await;
+    assert!(is(&config, "ConfigObservationDegraded", "False", ""));
+
+    // Nor lets go of its finalizer.
+    lab.settle().await;
+    proxy.rule(refuse);
+    lab.delete(&config_ref()).await;
+    let config = lab
+        .until_config("told that it cannot go", |config| {
+            is(config, "Degraded", "True", "RemoveFailed") && condition(config, "Degraded").2.contains("Config cluster")
+        })
+        .await;
+    assert!(is(&config, "ConfigObservationDegraded", "False", ""));
+    proxy.pass();
+    lab.until_config("made anew", |fresh| {
+        fresh["metadata"]["uid"] != config["metadata"]["uid"]
+    })
+    .await;
     operator.kill().await;
 }
 

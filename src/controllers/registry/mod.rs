@@ -32,8 +32,17 @@ const RESTARTS: u32 = 5;
 enum Interrupted {
     /// The Config changed while the pass ran: it starts over with the newest.
     Stale,
+    /// The Config takes nothing of what the pass adds to it.
+    Unstored(Unstored),
     /// Nothing can be written, or read.
     Failed(WriteError),
+}
+
+/// What could not be stored, and why.
+struct Unstored {
+    error: WriteError,
+    /// The cluster's TLS settings were among it.
+    observed: bool,
 }
 
 impl From<WriteError> for Interrupted {
@@ -51,6 +60,13 @@ struct Ended {
     again: Duration,
 }
 
+impl Ended {
+    const FAILED: Self = Self {
+        failed: true,
+        again: RESYNC,
+    };
+}
+
 /// What the loop keeps between passes. None of it is needed for correctness: a restart finds its way from the cluster.
 struct Registry {
     context: Context,
@@ -58,6 +74,8 @@ struct Registry {
     generations: HashMap<ObjectRef, i64>,
     /// Since when passes fail without a success in between.
     failing_since: Option<Timestamp>,
+    /// Why the Config took no write, until it takes one.
+    unstored: Option<String>,
     /// Since when a removal has seen no Deployment.
     gone_since: Option<Timestamp>,
     /// Paces writes of the status.
@@ -75,6 +93,7 @@ pub async fn run(context: Context) {
         context: context.clone(),
         generations: HashMap::new(),
         failing_since: None,
+        unstored: None,
         gone_since: None,
         pace: Pace::from_now(),
         deployed: None,
@@ -108,19 +127,19 @@ impl Registry {
                         warn!(%error, "cannot read {config}");
                     }
                 }
+                // Store first, then use: nothing goes out, and the status tells why.
+                Err(Interrupted::Unstored(unstored)) => {
+                    warn!(error = %unstored.error, "the Config takes no write");
+                    let told = Box::pin(self.report_unstored(&unstored)).await;
+                    return told.unwrap_or(Ended::FAILED);
+                }
                 Err(Interrupted::Failed(error)) => {
                     warn!(%error, "the pass could not be finished");
-                    return Ended {
-                        failed: true,
-                        again: RESYNC,
-                    };
+                    return Ended::FAILED;
                 }
             }
         }
-        Ended {
-            failed: true,
-            again: RESYNC,
-        }
+        Ended::FAILED
     }
 
     async fn attempt(&mut self) -> Result<Ended, Interrupted> {

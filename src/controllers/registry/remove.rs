@@ -127,6 +127,10 @@ impl Registry {
                 (None, None) => Removal::Waiting("its storage is being removed".to_owned()),
             };
         }
+        // Only the finalizer is left. Else the condition would turn with each attempt to take it away.
+        if let (true, true, Some(fault)) = (done, deleting, &self.unstored) {
+            outcome.removal = Removal::Failed(fault.clone());
+        }
         let mut ended = self.report(&snapshot, outcome).await?;
         if !done {
             let stage_again = if stage.delete.is_empty() {
