@@ -130,6 +130,40 @@ async fn a_config_that_takes_no_write_tells_so_in_its_status() {
     operator.kill().await;
 }
 
+// lifecycle 116
+#[tokio::test]
+async fn a_deletion_that_fails_is_told_keeps_the_finalizer_and_is_tried_again() {
+    let lab = cluster().await;
+    lab.create(Lab::managed(json!({"emptyDir": {}}))).await;
+    let proxy = lab.proxy().await;
+    let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
+    up(&lab).await;
+    lab.settle().await;
+    let deployment = format!("/deployments/{}", names::REGISTRY);
+    proxy.rule(move |asked| {
+        if asked.is(&Method::DELETE, &deployment) {
+            Fault::Refuse(500)
+        } else {
+            Fault::Pass
+        }
+    });
+    lab.delete(&config_ref()).await;
+    let config = lab
+        .until_config("told that it cannot go", |config| {
+            is(config, "Degraded", "True", "RemoveFailed") && condition(config, "Degraded").2.contains("Deployment")
+        })
+        .await;
+    assert!(is(&config, "Progressing", "True", "DeletingDeployment"));
+    assert!(is(&config, "Removed", "False", ""), "the state is Managed");
+    assert_eq!(config["metadata"]["finalizers"], json!([names::FINALIZER]));
+    proxy.pass();
+    lab.until_config("made anew", |fresh| {
+        fresh["metadata"]["uid"] != config["metadata"]["uid"]
+    })
+    .await;
+    operator.kill().await;
+}
+
 // workload 10
 #[tokio::test]
 async fn a_conflict_is_tried_four_times_with_fresh_reads_and_then_later() {

@@ -74,7 +74,7 @@ impl Registry {
     ) -> Result<(Ended, bool), Interrupted> {
         let state = ManagementState::of(&config);
         let mut outcome = Outcome {
-            state: Some(ManagementState::Removed),
+            state: Some(state),
             ..Outcome::default()
         };
         self.tell_ca(None);
