@@ -29,7 +29,7 @@ fn template(deployment: &Value) -> &Value {
     &deployment["spec"]["template"]
 }
 
-// storage-decisions T18, storage-core 13: undecided with a changed block
+// storage-decisions T18, storage-core 13, workload 9, 66: undecided with a changed block
 #[tokio::test]
 async fn storage_that_does_not_answer_holds_the_deployment_and_nothing_else() {
     let (lab, operator) = registry(json!({})).await;
@@ -42,6 +42,13 @@ async fn storage_that_does_not_answer_holds_the_deployment_and_nothing_else() {
     assert!(config["status"]["storage"].get("emptyDir").is_some() && config["status"]["storage"].get("s3").is_none());
     assert!(is(&config, "Available", "True", "Ready") && is(&config, "Progressing", "True", "Error"));
     lab.until_present(&operand(Kind::Route, names::DEFAULT_ROUTE)).await;
+    // What else fails is told beside it.
+    let route = json!({"name": "own", "hostname": "own.example.com", "secretName": "absent-tls"});
+    lab.edit(json!({"routes": [route]})).await;
+    let both = |message: &str| message.contains("storage: ") && message.contains("absent-tls");
+    lab.until_config("telling both", |c| both(&condition(c, "Progressing").2))
+        .await;
+    lab.edit(json!({"routes": null})).await;
     lab.settle().await;
     let after = lab.get(&deployment()).await.unwrap();
     assert_eq!(after["metadata"]["generation"], before["metadata"]["generation"]);
