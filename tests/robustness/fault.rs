@@ -164,6 +164,42 @@ async fn a_deletion_that_fails_is_told_keeps_the_finalizer_and_is_tried_again() 
     operator.kill().await;
 }
 
+// lifecycle 63
+#[tokio::test]
+async fn a_switch_of_the_storage_counts_once_however_often_its_status_is_tried() {
+    let lab = cluster().await;
+    let claims = claims(&lab).await;
+    lab.create(Lab::managed(json!({"emptyDir": {}}))).await;
+    let proxy = lab.proxy().await;
+    let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
+    up(&lab).await;
+    lab.settle().await;
+    let mut refused = 0;
+    proxy.rule(move |asked| {
+        let switches = asked.is(&Method::PATCH, "/configs/cluster/status") && asked.body.to_string().contains("pvc");
+        refused += usize::from(switches);
+        if switches && refused <= 3 {
+            Fault::Refuse(409)
+        } else {
+            Fault::Pass
+        }
+    });
+    let mut storage = claims["spec"]["storage"].clone();
+    storage["emptyDir"] = Value::Null;
+    storage["managementState"] = Value::Null;
+    lab.edit(json!({"storage": storage, "replicas": 1})).await;
+    lab.until_config("on a claim", |config| !config["status"]["storage"]["pvc"].is_null())
+        .await;
+    up(&lab).await;
+    lab.settle().await;
+    let metrics = operator.metrics().await;
+    let counted = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("image_registry_operator_storage_reconfigured_total "));
+    assert_eq!(counted, Some("1"));
+    operator.kill().await;
+}
+
 // workload 10
 #[tokio::test]
 async fn a_conflict_is_tried_four_times_with_fresh_reads_and_then_later() {

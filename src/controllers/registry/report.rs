@@ -105,11 +105,15 @@ impl Registry {
                 now: snapshot.now,
             },
         );
-        self.count(&next, outcome.backend, outcome.reconfigured);
+        self.note_backend(&next, outcome.backend);
         let again = judgement.recheck_after.unwrap_or(RESYNC);
         let later = self.write_status(&config, &stored, &next).await?;
         if later.is_none() {
             self.context.hear(Controller::Registry);
+            // A switch is found in each pass until the status tells of it.
+            if outcome.reconfigured {
+                self.context.metrics.storage_reconfigured();
+            }
         }
         Ok(Ended {
             failed,
@@ -205,10 +209,7 @@ impl Registry {
         (!observed && same).then_some(left)
     }
 
-    fn count(&self, status: &Value, backend: Option<&'static str>, reconfigured: bool) {
-        if reconfigured {
-            self.context.metrics.storage_reconfigured();
-        }
+    fn note_backend(&self, status: &Value, backend: Option<&'static str>) {
         let stored = status
             .get("storage")
             .cloned()
