@@ -82,8 +82,8 @@ struct Registry {
     pace: Pace,
     /// When the Deployment was last written.
     deployed: Option<Instant>,
-    /// Whether the group of security context constraints was asked for.
-    security_asked: bool,
+    /// When the group of security context constraints was asked for.
+    security_asked: Option<Instant>,
 }
 
 /// Runs passes until the process stops leading.
@@ -97,7 +97,7 @@ pub async fn run(context: Context) {
         gone_since: None,
         pace: Pace::from_now(),
         deployed: None,
-        security_asked: false,
+        security_asked: None,
     };
     loop {
         let permit = context.begin().await;
@@ -165,8 +165,8 @@ impl Registry {
         }
     }
 
-    /// Everything that the pass looks at. One question goes to the API server, once, and only where it matters: whether
-    /// a namespace without group range is one of a platform that enforces security context constraints.
+    /// Everything that the pass looks at. One question goes to the API server, and only where it matters: whether a
+    /// namespace without group range is one of a platform that enforces security context constraints.
     async fn gather(&mut self) -> Result<Snapshot, Interrupted> {
         let mut snapshot = self.context.world.snapshot();
         let namespace = snapshot.objects.cluster(Kind::Namespace, names::NAMESPACE);
@@ -174,9 +174,9 @@ impl Registry {
         let known = annotations
             .and_then(|a| a.get(names::SUPPLEMENTAL_GROUPS_ANNOTATION))
             .is_some();
-        if !known && !self.security_asked {
+        if !known && is_to_ask(self.security_asked, snapshot.security_api) {
             let served = self.context.writer.serves_group(names::SECURITY_GROUP).await?;
-            self.security_asked = true;
+            self.security_asked = Some(Instant::now());
             self.context.world.set_security_api(served);
             snapshot.security_api = served;
         }
@@ -245,6 +245,11 @@ impl Registry {
     }
 }
 
+/// Whether to ask (again) if security context constraints are enforced. A yes is final; while a platform comes up, a no is not.
+fn is_to_ask(asked: Option<Instant>, served: bool) -> bool {
+    asked.is_none_or(|asked| !served && asked.elapsed() >= RESYNC)
+}
+
 /// Generations that were recorded, newest first: ours of this process, then those in the status.
 struct Generations<'a> {
     own: &'a HashMap<ObjectRef, i64>,
@@ -263,5 +268,22 @@ impl Recorded for Generations<'_> {
             });
             entry?.last_generation
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // In part: workload 40 (a group that is served later).
+    #[tokio::test(start_paused = true)]
+    async fn a_group_that_is_not_served_is_asked_for_again_once_a_resync() {
+        assert!(is_to_ask(None, true));
+        let asked = Some(Instant::now());
+        tokio::time::advance(RESYNC / 2).await;
+        assert!(!is_to_ask(asked, false));
+        tokio::time::advance(RESYNC / 2).await;
+        assert!(is_to_ask(asked, false));
+        assert!(!is_to_ask(asked, true));
     }
 }
