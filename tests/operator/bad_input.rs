@@ -172,13 +172,18 @@ async fn a_config_that_is_wrong_from_the_start_makes_nothing_until_it_is_mended(
     }
 }
 
-// api 29
+// api 29, lifecycle 125
 #[tokio::test]
 async fn a_config_that_does_not_decode_is_not_removed_until_it_is_mended() {
     let (lab, _operator) = registry(json!({})).await;
     lab.edit(json!({"replicas": 5_000_000_000_i64})).await;
     lab.until_config("undecodable", |c| is(c, "Degraded", "True", "InvalidConfig"))
         .await;
+    // Whoever looks for the fault may want to see more.
+    lab.edit(json!({"operatorLogLevel": "Debug"})).await;
+    lab.until_event("Normal OperatorLogLevelChange", "from Normal to Debug")
+        .await;
+    lab.settle().await;
     let old = lab.config().await;
     let mark = lab.mark();
     lab.delete(&crate::support::config_ref()).await;

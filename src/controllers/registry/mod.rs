@@ -144,12 +144,12 @@ impl Registry {
 
     async fn attempt(&mut self) -> Result<Ended, Interrupted> {
         let snapshot = self.gather().await?;
+        self.set_log_level(&snapshot);
         let config = match snapshot.config() {
             Ok(Some(config)) => Box::new(config),
             Ok(None) => return Ok(self.bootstrap(&snapshot).await),
             Err(undecodable) => return self.report_undecodable(&snapshot, &undecodable).await,
         };
-        self.set_log_level(&config);
         if !self.follow(&config) {
             return Ok(Ended {
                 failed: false,
@@ -230,9 +230,12 @@ impl Registry {
         self.context.world.is_synced(Controller::Registry)
     }
 
-    fn set_log_level(&self, config: &Config) {
-        let level = config.spec.operator_log_level.as_deref().unwrap_or_default();
-        self.context.set_log_level(level);
+    /// Read from JSON: whoever looks for what does not decode may want to see more.
+    fn set_log_level(&self, snapshot: &Snapshot) {
+        if let Some(config) = snapshot.objects.cluster(Kind::Config, names::CLUSTER) {
+            let level = config.pointer("/spec/operatorLogLevel").and_then(Value::as_str);
+            self.context.set_log_level(level.unwrap_or_default());
+        }
     }
 
     fn fail(&mut self, outcome: &report::Outcome, now: Timestamp) {
