@@ -99,6 +99,42 @@ async fn a_missing_ca_of_the_storage_is_told_by_both_conditions_until_it_comes()
     assert_eq!(template(&after), template(&before));
 }
 
+// lifecycle 44, storage-core 49: the CA of the storage that the Config names, and its rotation
+#[tokio::test]
+async fn the_ca_of_the_storage_is_published_while_unmanaged_and_followed() {
+    let lab = crate::cluster().await;
+    let map = ObjectRef::new(Kind::ConfigMap, names::CONFIG_NAMESPACE, "blue-ca");
+    lab.delete(&map).await;
+    let mut config = Lab::managed(nowhere(json!({"trustedCA": {"name": "blue-ca"}}))["storage"].take());
+    config["spec"]["storage"].as_object_mut().unwrap().remove("emptyDir");
+    config["spec"]["managementState"] = json!("Unmanaged");
+    lab.create(config).await;
+    let _operator = lab.operator().await;
+    lab.until_config("the map is missed", |c| {
+        is(c, CA_CONDITION, "True", "Error") && condition(c, CA_CONDITION).2.contains("openshift-config/blue-ca")
+    })
+    .await;
+    let service_ca = lab.cluster.service_ca().unwrap();
+    let rotated = format!("# rotated\n{service_ca}");
+    let with_ca = |pem: &str| json!({"data": {"ca-bundle.crt": pem}});
+    let mut created = json!({"apiVersion": "v1", "kind": "ConfigMap",
+                             "metadata": {"name": "blue-ca", "namespace": names::CONFIG_NAMESPACE}});
+    crate::merge(&mut created, with_ca(&service_ca));
+    lab.create(created).await;
+    let holds = |o: Option<&Value>, pem: &str| o.is_some_and(|o| o["data"][names::STORAGE_CA_KEY] == pem);
+    lab.until(&certificates_map(), "with the CA", |o| holds(o, &service_ca))
+        .await;
+    lab.patch(&map, with_ca(&rotated)).await;
+    lab.until(&certificates_map(), "with the next CA", |o| holds(o, &rotated))
+        .await;
+    // It is not dropped for a moment's mistake.
+    lab.delete(&map).await;
+    lab.until_config("the map is missed", |c| is(c, CA_CONDITION, "True", "Error"))
+        .await;
+    lab.settle().await;
+    assert!(holds(lab.get(&certificates_map()).await.as_ref(), &rotated));
+}
+
 // storage-decisions T16, storage-core 49: neither a restart nor Unmanaged drops the CA of storage in use
 #[tokio::test]
 async fn the_ca_of_the_storage_stays_published_while_nobody_looks_at_the_storage() {

@@ -198,8 +198,9 @@ impl Registry {
         }
     }
 
-    /// `Unmanaged`: nothing is touched but what is observed and told.
+    /// `Unmanaged`: nothing is touched but what is observed and told, and the CA maps.
     async fn leave_alone(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {
+        self.publish_untried(&config, &snapshot);
         let (_, snapshot, _) = self.complete(config, snapshot, false).await?;
         let outcome = report::Outcome {
             state: Some(ManagementState::Unmanaged),
