@@ -135,7 +135,7 @@ async fn the_ca_of_the_storage_is_published_while_unmanaged_and_followed() {
     assert!(holds(lab.get(&certificates_map()).await.as_ref(), &rotated));
 }
 
-// storage-decisions T16, storage-core 49: neither a restart nor Unmanaged drops the CA of storage in use
+// storage-decisions T16, storage-core 49: neither a restart, nor Unmanaged, nor a second backend drops the CA of storage in use
 #[tokio::test]
 async fn the_ca_of_the_storage_stays_published_while_nobody_looks_at_the_storage() {
     let (lab, operator) = registry(json!({})).await;
@@ -164,8 +164,17 @@ async fn the_ca_of_the_storage_stays_published_while_nobody_looks_at_the_storage
         .unwrap();
     assert_eq!(kept["data"][names::STORAGE_CA_KEY], "CA OF THE STORAGE\n");
     let before = lab.get(&deployment()).await.unwrap();
+    // Two backends: the registry keeps the storage that it has, and so what it trusts.
+    lab.edit(json!({"managementState": "Managed", "storage": {"pvc": {}}}))
+        .await;
+    lab.until_config("in conflict", |c| {
+        is(c, "Degraded", "True", "StorageConflict") && observed(c)
+    })
+    .await;
+    lab.settle().await;
+    assert!(has_ca(lab.get(&certificates_map()).await.as_ref()));
     // Storage that needs none.
-    lab.edit(json!({"managementState": "Managed"})).await;
+    lab.edit(json!({"storage": {"pvc": null}})).await;
     lab.until(&certificates_map(), "without it", |o| {
         o.is_some_and(|o| o["data"].get(names::STORAGE_CA_KEY).is_none())
     })
