@@ -152,6 +152,23 @@ impl ObjectRef {
             name: name.to_owned(),
         }
     }
+
+    /// Whether an object of this name can exist. Fields that name another object take any text, and a watch by a name that
+    /// none can have is refused for ever.
+    pub fn is_possible(&self) -> bool {
+        is_subdomain(&self.name)
+    }
+}
+
+/// Whether the text is a DNS-1123 subdomain, as the names of most objects are.
+pub fn is_subdomain(name: &str) -> bool {
+    let label = |label: &str| {
+        let inner = label
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        inner && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
 }
 
 impl std::fmt::Display for ObjectRef {

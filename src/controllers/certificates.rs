@@ -45,7 +45,7 @@ pub async fn run(context: Context) {
 async fn pass(context: &Context, began: Instant) -> Result<Duration, ()> {
     let snapshot = context.world.snapshot();
     follow(context, &snapshot);
-    if !context.world.is_synced() {
+    if !context.world.is_synced(Controller::Certificates) {
         return Ok(RESYNC); // a sync triggers the next pass
     }
     let state = ManagementState::stored(&snapshot);

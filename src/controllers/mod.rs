@@ -45,6 +45,8 @@ use crate::storage::http::Proxies;
 
 /// How often sums of image stream tags are told at most.
 const STREAM_TAGS: Duration = Duration::from_mins(1);
+/// How long the first lists of all watches may take. One who cannot see everything does nothing, and leads in vain.
+const SYNC: Duration = Duration::from_mins(10);
 /// More than there are loops: whoever holds them all knows that no pass runs.
 const PASSES: u32 = 64;
 
@@ -79,7 +81,7 @@ impl Context {
 
     /// Notes that a controller has had its first say, and wakes whom that lets speak.
     fn hear(&self, controller: Controller) {
-        if !self.world.is_synced() || !self.board.hear(controller) {
+        if !self.world.is_synced(controller) || !self.board.hear(controller) {
             return;
         }
         for listener in [Controller::Registry, Controller::ClusterOperator] {
@@ -196,7 +198,7 @@ pub async fn run(runtime: Runtime) -> Result<(), String> {
     };
     let passes = context.passes.clone();
     tokio::select! {
-        () = world.wait_synced() => {}
+        synced = synced(&world) => synced?,
         _ = runtime.shutdown.begun() => return Ok(()),
     }
     info!("all watches are in sync");
@@ -206,6 +208,18 @@ pub async fn run(runtime: Runtime) -> Result<(), String> {
     LocalSet::new()
         .run_until(lead(context, runtime.client, azure_file, runtime.shutdown, passes))
         .await
+}
+
+/// Waits for the first lists of all watches. The error names those that did not come.
+async fn synced(world: &World) -> Result<(), String> {
+    tokio::time::timeout(SYNC, world.wait_synced()).await.map_err(|_| {
+        format!(
+            "these cannot be watched for {} minutes, and nothing is done without them: {}. Restore the rights that the \
+             operator is installed with, or see why the API server does not serve them; the log tells each error",
+            SYNC.as_secs() / 60,
+            world.pending().join(", ")
+        )
+    })
 }
 
 /// What this process gives to clouds. Its environment is asked at each request.
@@ -269,4 +283,30 @@ async fn lead(
     // The caller bounds this wait.
     let _ = passes.acquire_many(PASSES).await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::fake_api::{FakeApi, Fault};
+
+    // The exit status is that of any error of the controllers.
+    #[tokio::test(start_paused = true)]
+    async fn watches_that_are_forbidden_end_the_process_by_name_after_ten_minutes() {
+        let api = FakeApi::default();
+        api.fault(Fault::NoWatch);
+        let world = World::start(api.client(), Environment::default());
+        let began = tokio::time::Instant::now();
+        let limit = SYNC * 2;
+        let ended = tokio::time::timeout(limit, synced(&world)).await;
+        let error = ended.expect("it waits for ever").unwrap_err();
+        assert_eq!(began.elapsed(), SYNC);
+        for named in [
+            "Config cluster",
+            "Deployment of openshift-image-registry",
+            "StorageClass.",
+        ] {
+            assert!(error.contains(named), "{error}");
+        }
+    }
 }

@@ -65,6 +65,18 @@ impl Interest {
     }
 }
 
+impl std::fmt::Display for Interest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.kind.kind())?;
+        match (self.namespace, &self.name) {
+            (Some(namespace), Some(name)) => write!(f, " {namespace}/{name}"),
+            (Some(namespace), None) => write!(f, " of {namespace}"),
+            (None, Some(name)) => write!(f, " {name}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
 /// Everything that is watched from the start. Which Secret or map the Config names comes on top ([`World::follow`]).
 ///
 /// [`World::follow`]: super::World::follow

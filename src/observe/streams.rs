@@ -70,9 +70,37 @@ struct Ledger {
     /// By a hash of namespace and name; the names themselves would be most of the memory.
     counts: HashMap<u64, Count>,
     total: Tags,
+    /// Whether the list is whole; until then the sums are not those of the cluster.
+    listed: bool,
+    told: Option<Tags>,
 }
 
 impl Ledger {
+    fn take(&mut self, event: &Event<DynamicObject>) {
+        match event {
+            Event::Init => {
+                let told = self.told;
+                *self = Self {
+                    told,
+                    ..Self::default()
+                };
+            }
+            Event::InitApply(object) | Event::Apply(object) => note(self, object, true),
+            Event::Delete(object) => note(self, object, false),
+            Event::InitDone => {
+                self.listed = true;
+                self.counts.shrink_to_fit();
+            }
+        }
+    }
+
+    /// Sums that were not told yet.
+    fn news(&mut self) -> Option<Tags> {
+        let news = Some(self.total).filter(|total| self.listed && self.told != Some(*total));
+        self.told = news.or(self.told);
+        news
+    }
+
     fn set(&mut self, namespace: &str, name: &str, count: Count) {
         let key = key(namespace, name);
         let old = if count == Count::default() {
@@ -155,28 +183,22 @@ async fn follow(client: &Client, strategy: InitialListStrategy, every: Duration,
         ..watcher::Config::default()
     };
     let mut stream = Box::pin(watcher(api, config));
-    let (mut ledger, mut told, mut listed) = (Ledger::default(), None, false);
+    let mut ledger = Ledger::default();
     let mut tick = tokio::time::interval(every);
     loop {
         let event = tokio::select! {
             event = stream.next() => event,
             _ = tick.tick() => {
-                if listed && told != Some(ledger.total) {
-                    tell(ledger.total);
-                    told = Some(ledger.total);
-                }
+                ledger.news().into_iter().for_each(&mut *tell);
                 continue;
             }
         };
         match event {
-            Some(Ok(Event::Init)) => ledger = Ledger::default(),
-            Some(Ok(Event::InitApply(object) | Event::Apply(object))) => note(&mut ledger, &object, true),
-            Some(Ok(Event::Delete(object))) => note(&mut ledger, &object, false),
-            Some(Ok(Event::InitDone)) => {
-                listed = true;
-                ledger.counts.shrink_to_fit();
-                tell(ledger.total);
-                told = Some(ledger.total);
+            Some(Ok(event)) => {
+                ledger.take(&event);
+                if matches!(event, Event::InitDone) {
+                    ledger.news().into_iter().for_each(&mut *tell);
+                }
             }
             Some(Err(watcher::Error::WatchStartFailed(kube::Error::Api(status)))) if status.code == 404 => {
                 return Ended::Absent;
@@ -258,6 +280,29 @@ mod tests {
         note(&mut ledger, &object("team", "a", &[], &[]), false);
         assert_eq!(ledger.total, Tags::default());
         assert!(ledger.counts.is_empty());
+    }
+
+    #[test]
+    fn a_list_that_begins_anew_tells_nothing_until_it_is_whole() {
+        let mut ledger = Ledger::default();
+        let streams = ["a", "b"].map(|name| object("team", name, &[], &["x"]));
+        let [first, second] = streams.map(Event::InitApply);
+        for event in [&Event::Init, &first, &second] {
+            ledger.take(event);
+            assert_eq!(ledger.news(), None);
+        }
+        ledger.take(&Event::InitDone);
+        let both = Tags {
+            pushed_other: 2,
+            ..Tags::default()
+        };
+        assert_eq!((ledger.news(), ledger.news()), (Some(both), None));
+        for event in [&Event::Init, &first] {
+            ledger.take(event);
+            assert_eq!(ledger.news(), None, "half a list");
+        }
+        ledger.take(&Event::InitDone);
+        assert_eq!(ledger.news().map(|tags| tags.pushed_other), Some(1));
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn node(object: &Value) -> Value {
     kept
 }
 
-/// Whether it is there, where, and since when it is asked to go.
+/// Whether it is there, where, whether it has ended, and since when it is asked to go.
 fn pod(object: &Value) -> Value {
     let metadata = [
         "name",
@@ -101,7 +101,7 @@ fn pod(object: &Value) -> Value {
     let pointers: Vec<_> = metadata
         .iter()
         .map(|m| format!("/metadata/{m}"))
-        .chain(["/spec/nodeName".to_owned()])
+        .chain(["/spec/nodeName".to_owned(), "/status/phase".to_owned()])
         .collect();
     pick(object, &pointers.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -136,6 +136,15 @@ mod tests {
         let kept = |n| trim(Kind::Node, n);
         assert!(!changed(&kept(node("a", "1", "1")), &kept(node("a", "2", "2"))));
         assert!(changed(&kept(node("a", "1", "1")), &kept(node("b", "1", "2"))));
+    }
+
+    // A pod that has ended holds nothing up: plan/removal.rs asks for the phase.
+    #[test]
+    fn of_a_pod_it_is_kept_whether_it_has_ended() {
+        let pod = json!({"metadata": {"name": "p", "uid": "u"}, "spec": {"nodeName": "n", "containers": []},
+                         "status": {"phase": "Failed", "podIP": "10.0.0.1"}});
+        let expected = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n"}, "status": {"phase": "Failed"}});
+        assert_eq!(trim(Kind::Pod, pod), expected);
     }
 
     #[test]

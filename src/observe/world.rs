@@ -70,16 +70,25 @@ impl World {
     pub async fn wait_synced(&self) {
         loop {
             let notified = self.shared.synced.notified();
-            if self.is_synced() {
+            if self.state().pending.is_empty() {
                 return;
             }
             notified.await;
         }
     }
 
-    /// Whether every watch has told its initial list, or that its kind is not served.
-    pub fn is_synced(&self) -> bool {
-        self.state().pending.is_empty()
+    /// What the watches look at that have not told yet.
+    pub fn pending(&self) -> Vec<String> {
+        let state = self.state();
+        let mut pending: Vec<_> = state.pending.iter().map(ToString::to_string).collect();
+        pending.sort();
+        pending
+    }
+
+    /// Whether every watch that triggers the controller has told its initial list, or that its kind is not served.
+    pub fn is_synced(&self, controller: Controller) -> bool {
+        let state = self.state();
+        !state.pending.iter().any(|i| i.triggers.contains(&controller))
     }
 
     /// Waits until something changed that the controller looks at.
@@ -113,8 +122,13 @@ impl World {
     }
 
     /// Follows exactly these objects on top of [`interests`], for this controller: Secrets and maps that the Config names.
+    /// One that cannot exist needs no watch to be missing.
     pub fn follow(&self, wanted: &BTreeSet<ObjectRef>, triggers: &'static [Controller]) {
-        let wanted: HashSet<Interest> = wanted.iter().filter_map(|object| extra(object, triggers)).collect();
+        let wanted: HashSet<Interest> = wanted
+            .iter()
+            .filter(|object| object.is_possible())
+            .filter_map(|object| extra(object, triggers))
+            .collect();
         let known = interests();
         let unwanted: Vec<Interest> = {
             let state = self.state();
@@ -335,3 +349,6 @@ fn is_older(object: &Value, known: &Value) -> bool {
         .zip(version_of(known))
         .is_some_and(|(object, known)| object < known)
 }
+
+#[cfg(test)]
+mod tests;

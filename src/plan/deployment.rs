@@ -220,20 +220,21 @@ fn pod_annotations(resolved: &Resolved, digest: &str) -> Value {
 /// The group of volumes, from the platform's range for the namespace.
 fn pod_security(snapshot: &Snapshot) -> Result<Value, String> {
     let mut security = json!({"fsGroupChangePolicy": "OnRootMismatch"});
-    // Without security context constraints nobody gives out group ranges.
-    if snapshot.security_api {
-        let namespace = snapshot.objects.cluster(Kind::Namespace, names::NAMESPACE);
-        let range = namespace.and_then(|namespace| annotation(namespace, names::SUPPLEMENTAL_GROUPS_ANNOTATION));
-        let group = range.and_then(first_group).ok_or_else(|| {
-            format!(
+    let namespace = snapshot.objects.cluster(Kind::Namespace, names::NAMESPACE);
+    let range = namespace.and_then(|namespace| annotation(namespace, names::SUPPLEMENTAL_GROUPS_ANNOTATION));
+    match range.and_then(first_group) {
+        Some(group) => security["fsGroup"] = json!(group),
+        // Without security context constraints nobody gives out group ranges.
+        None if snapshot.security_api => {
+            return Err(format!(
                 "Namespace {} has no usable annotation {} (it is {}): the platform sets it, wait or restore it as \
                  <first group>/<number of groups>",
                 names::NAMESPACE,
                 names::SUPPLEMENTAL_GROUPS_ANNOTATION,
                 range.map_or_else(|| "absent".to_owned(), |range| format!("{range:?}"))
-            )
-        })?;
-        security["fsGroup"] = json!(group);
+            ));
+        }
+        None => {}
     }
     Ok(security)
 }

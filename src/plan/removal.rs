@@ -8,7 +8,7 @@ use crate::api::{Kind, ObjectRef};
 use crate::config::snapshot::{Objects, Snapshot};
 use crate::names;
 
-/// How long objects wait for pods that were asked to go.
+/// How long objects wait for pods that were asked to go, or that stay though the Deployment went.
 const LIMIT: SignedDuration = SignedDuration::from_secs(90);
 
 /// Next stage of the removal.
@@ -24,8 +24,9 @@ pub struct Removal {
     pub pods_gone: bool,
 }
 
-/// Plans the next stage. Routes that are not ours are never touched.
-pub fn removal(snapshot: &Snapshot) -> Removal {
+/// Plans the next stage. Routes that are not ours are never touched. `deployment_gone` is since when there is no Deployment:
+/// what then stays without being asked to go is not its pod.
+pub fn removal(snapshot: &Snapshot, deployment_gone: Option<Timestamp>) -> Removal {
     let objects = &snapshot.objects;
     let pods: Vec<_> = pods(objects).collect();
     let mut first: Vec<ObjectRef> = route::owned(objects).cloned().collect();
@@ -46,7 +47,11 @@ pub fn removal(snapshot: &Snapshot) -> Removal {
     let asked = objects
         .find(&deployment)
         .is_none_or(|live| deletion_time(live).is_some());
-    let pods_done = asked && pods.iter().all(|(_, pod)| is_overdue(pod, snapshot.now));
+    let over = |since: Timestamp| snapshot.now.duration_since(since) >= LIMIT;
+    let pods_done = asked
+        && pods
+            .iter()
+            .all(|(_, pod)| asked_to_go(pod).or(deployment_gone).is_some_and(over));
     let stage = first.iter().chain(last.iter().filter(|_| pods_done));
     let to_ask = |reference: &&ObjectRef| {
         objects
@@ -95,14 +100,13 @@ fn deletion_time(object: &Value) -> Option<Timestamp> {
     object.pointer("/metadata/deletionTimestamp")?.as_str()?.parse().ok()
 }
 
-/// Whether a pod was asked to go long ago. The API server stores when it has to be gone at the latest.
-fn is_overdue(pod: &Value, now: Timestamp) -> bool {
+/// Since when a pod is asked to go. The API server stores when it has to be gone at the latest.
+fn asked_to_go(pod: &Value) -> Option<Timestamp> {
     let grace = pod
         .pointer("/metadata/deletionGracePeriodSeconds")
         .and_then(Value::as_i64)
         .unwrap_or(0);
-    let asked = deletion_time(pod).and_then(|time| time.checked_sub(SignedDuration::from_secs(grace)).ok());
-    asked.is_some_and(|asked| now.duration_since(asked) >= LIMIT)
+    deletion_time(pod).and_then(|time| time.checked_sub(SignedDuration::from_secs(grace)).ok())
 }
 
 #[cfg(test)]

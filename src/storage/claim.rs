@@ -61,17 +61,6 @@ pub fn uid(claim: &Value) -> Option<&str> {
     text(claim, "/metadata/uid")
 }
 
-/// Whether the text can be the name of a claim (DNS-1123 subdomain).
-pub fn is_name(name: &str) -> bool {
-    let label = |label: &str| {
-        let inner = label
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        inner && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
-    };
-    name.len() <= 253 && name.split('.').all(label)
-}
-
 fn modes(claim: &Value) -> Vec<&str> {
     let modes = claim.pointer("/spec/accessModes").and_then(Value::as_array);
     modes.into_iter().flatten().filter_map(Value::as_str).collect()

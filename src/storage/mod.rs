@@ -174,6 +174,16 @@ pub fn config_maps(config: &Config, snapshot: &Snapshot) -> Vec<ObjectRef> {
     s3::ca::config_maps(config, snapshot)
 }
 
+/// Certificates that the storage's endpoint is trusted by, PEM: those of what the Config names, and of what is in use.
+/// `None` where there are none. Pure.
+pub fn ca_bundle(config: &Config, snapshot: &Snapshot) -> Result<Option<String>, Fault> {
+    let wanted = select::select(config, snapshot)
+        .ok()
+        .and_then(|selected| selected.storage.s3);
+    let used = config.status.as_ref().and_then(|status| status.storage.s3.clone());
+    s3::ca::bundle(wanted.iter().chain(&used), snapshot)
+}
+
 /// One step towards the storage that the Config names, for `managementState: Managed`.
 ///
 /// Harmless when run again; on a settled cluster it wants no record, the status as stored and the conditions as stored.

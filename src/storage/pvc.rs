@@ -14,6 +14,7 @@ use super::driver::{
 };
 use super::fault::{Class, Fault};
 use super::{Cluster, Creation, STORAGE_EXISTS, claim};
+use crate::api::kind::is_subdomain;
 use crate::api::registry_config::PvcStorage;
 use crate::api::{Config, Kind, Storage};
 use crate::config::defaults;
@@ -238,7 +239,7 @@ impl<C: Cluster> Driver for Pvc<'_, C> {
 
     fn resolve(&self, config: &Config, storage: &Storage, snapshot: &Snapshot) -> Result<Target, Rejection> {
         let named = claim_name(storage);
-        if let Some(name) = named.filter(|name| !claim::is_name(name)) {
+        if let Some(name) = named.filter(|name| !is_subdomain(name)) {
             let message = format!(
                 "spec.storage.pvc.claim is {name:?}, which cannot be the name of a claim: use lower-case letters, digits, \
                  - and ."

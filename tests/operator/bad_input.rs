@@ -172,13 +172,18 @@ async fn a_config_that_is_wrong_from_the_start_makes_nothing_until_it_is_mended(
     }
 }
 
-// api 29
+// api 29, lifecycle 125
 #[tokio::test]
 async fn a_config_that_does_not_decode_is_not_removed_until_it_is_mended() {
     let (lab, _operator) = registry(json!({})).await;
     lab.edit(json!({"replicas": 5_000_000_000_i64})).await;
     lab.until_config("undecodable", |c| is(c, "Degraded", "True", "InvalidConfig"))
         .await;
+    // Whoever looks for the fault may want to see more.
+    lab.edit(json!({"operatorLogLevel": "Debug"})).await;
+    lab.until_event("Normal OperatorLogLevelChange", "from Normal to Debug")
+        .await;
+    lab.settle().await;
     let old = lab.config().await;
     let mark = lab.mark();
     lab.delete(&crate::support::config_ref()).await;
@@ -228,4 +233,35 @@ async fn a_config_of_another_name_is_nobodys() {
     assert_eq!(version(&other), version(&found));
     let all = lab.requests(mark).counted();
     assert!(all.is_empty(), "{all}");
+}
+
+// workload 66, 73
+#[tokio::test]
+async fn a_name_that_no_object_can_have_is_told_as_missing_and_stops_nothing() {
+    let (lab, _operator) = registry(json!({})).await;
+    let name = "tls,metadata.name=other";
+    lab.edit(json!({"replicas": 2, "routes": [{"name": "public", "hostname": "r.example.com", "secretName": name}]}))
+        .await;
+    let image = crate::ObjectRef::new(Kind::Image, "", names::CLUSTER);
+    lab.patch(&image, json!({"spec": {"additionalTrustedCA": {"name": name}}}))
+        .await;
+    let told = |c: &Value| {
+        is(c, "Progressing", "True", "Error")
+            && condition(c, "Progressing").2.contains(name)
+            && is(c, "ImageRegistryCertificatesControllerDegraded", "True", "Error")
+            && condition(c, "ImageRegistryCertificatesControllerDegraded")
+                .2
+                .contains(name)
+    };
+    lab.until_config("missing both", told).await;
+    lab.until(&deployment(), "scaled", |o| {
+        o.is_some_and(|o| o["spec"]["replicas"] == 2)
+    })
+    .await;
+    lab.edit(json!({"managementState": "Removed"})).await;
+    lab.until_config("removed", |c| {
+        is(c, "Removed", "True", "Removed") && is(c, "Progressing", "False", "Removed")
+    })
+    .await;
+    lab.patch(&image, json!({"spec": {"additionalTrustedCA": null}})).await;
 }

@@ -4,7 +4,7 @@ use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use crate::support::{Lab, config_ref, is, operand, texts};
+use crate::support::{Lab, condition, config_ref, is, operand, texts};
 use crate::{ca_map, deployment, operands, registry, uid};
 
 const CLAIM: &str = names::DEFAULT_CLAIM;
@@ -117,4 +117,28 @@ async fn a_config_is_deleted_while_no_operator_runs_and_the_next_one_finishes_it
     let _next = lab.operator().await;
     is_fresh(&lab, &old).await;
     lab.until_absent(&operand(Kind::PersistentVolumeClaim, CLAIM)).await;
+}
+
+// A pod that has ended uses nothing: its object may stay for long.
+#[tokio::test]
+async fn a_pod_that_has_ended_holds_up_no_removal() {
+    let (lab, _operator) = registry(json!({})).await;
+    let labels = json!({names::OPERAND_LABEL: names::OPERAND_LABEL_VALUE});
+    lab.create(json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "ended", "namespace": names::NAMESPACE, "labels": labels},
+        "spec": {"containers": [{"name": "c", "image": "localhost/none"}], "schedulerName": "nobody"},
+    }))
+    .await;
+    let pod = operand(Kind::Pod, "ended");
+    lab.edit(json!({"managementState": "Removed"})).await;
+    lab.until_config("waiting for the pod", |c| {
+        condition(c, "Progressing").2.contains("Pod ended")
+    })
+    .await;
+    lab.patch_status(&pod, json!({"status": {"phase": "Failed"}})).await;
+    lab.until_config("removed", |c| is(c, "Progressing", "False", "Removed"))
+        .await;
+    assert!(lab.get(&pod).await.is_some());
+    lab.delete(&pod).await;
 }

@@ -29,7 +29,7 @@ fn template(deployment: &Value) -> &Value {
     &deployment["spec"]["template"]
 }
 
-// storage-decisions T18, storage-core 13: undecided with a changed block
+// storage-decisions T18, storage-core 13, workload 9, 66: undecided with a changed block
 #[tokio::test]
 async fn storage_that_does_not_answer_holds_the_deployment_and_nothing_else() {
     let (lab, operator) = registry(json!({})).await;
@@ -42,6 +42,13 @@ async fn storage_that_does_not_answer_holds_the_deployment_and_nothing_else() {
     assert!(config["status"]["storage"].get("emptyDir").is_some() && config["status"]["storage"].get("s3").is_none());
     assert!(is(&config, "Available", "True", "Ready") && is(&config, "Progressing", "True", "Error"));
     lab.until_present(&operand(Kind::Route, names::DEFAULT_ROUTE)).await;
+    // What else fails is told beside it.
+    let route = json!({"name": "own", "hostname": "own.example.com", "secretName": "absent-tls"});
+    lab.edit(json!({"routes": [route]})).await;
+    let both = |message: &str| message.contains("storage: ") && message.contains("absent-tls");
+    lab.until_config("telling both", |c| both(&condition(c, "Progressing").2))
+        .await;
+    lab.edit(json!({"routes": null})).await;
     lab.settle().await;
     let after = lab.get(&deployment()).await.unwrap();
     assert_eq!(after["metadata"]["generation"], before["metadata"]["generation"]);
@@ -92,7 +99,43 @@ async fn a_missing_ca_of_the_storage_is_told_by_both_conditions_until_it_comes()
     assert_eq!(template(&after), template(&before));
 }
 
-// storage-decisions T16, storage-core 49: neither a restart nor Unmanaged drops the CA of storage in use
+// lifecycle 44, storage-core 49: the CA of the storage that the Config names, and its rotation
+#[tokio::test]
+async fn the_ca_of_the_storage_is_published_while_unmanaged_and_followed() {
+    let lab = crate::cluster().await;
+    let map = ObjectRef::new(Kind::ConfigMap, names::CONFIG_NAMESPACE, "blue-ca");
+    lab.delete(&map).await;
+    let mut config = Lab::managed(nowhere(json!({"trustedCA": {"name": "blue-ca"}}))["storage"].take());
+    config["spec"]["storage"].as_object_mut().unwrap().remove("emptyDir");
+    config["spec"]["managementState"] = json!("Unmanaged");
+    lab.create(config).await;
+    let _operator = lab.operator().await;
+    lab.until_config("the map is missed", |c| {
+        is(c, CA_CONDITION, "True", "Error") && condition(c, CA_CONDITION).2.contains("openshift-config/blue-ca")
+    })
+    .await;
+    let service_ca = lab.cluster.service_ca().unwrap();
+    let rotated = format!("# rotated\n{service_ca}");
+    let with_ca = |pem: &str| json!({"data": {"ca-bundle.crt": pem}});
+    let mut created = json!({"apiVersion": "v1", "kind": "ConfigMap",
+                             "metadata": {"name": "blue-ca", "namespace": names::CONFIG_NAMESPACE}});
+    crate::merge(&mut created, with_ca(&service_ca));
+    lab.create(created).await;
+    let holds = |o: Option<&Value>, pem: &str| o.is_some_and(|o| o["data"][names::STORAGE_CA_KEY] == pem);
+    lab.until(&certificates_map(), "with the CA", |o| holds(o, &service_ca))
+        .await;
+    lab.patch(&map, with_ca(&rotated)).await;
+    lab.until(&certificates_map(), "with the next CA", |o| holds(o, &rotated))
+        .await;
+    // It is not dropped for a moment's mistake.
+    lab.delete(&map).await;
+    lab.until_config("the map is missed", |c| is(c, CA_CONDITION, "True", "Error"))
+        .await;
+    lab.settle().await;
+    assert!(holds(lab.get(&certificates_map()).await.as_ref(), &rotated));
+}
+
+// storage-decisions T16, storage-core 49: neither a restart, nor Unmanaged, nor a second backend drops the CA of storage in use
 #[tokio::test]
 async fn the_ca_of_the_storage_stays_published_while_nobody_looks_at_the_storage() {
     let (lab, operator) = registry(json!({})).await;
@@ -121,8 +164,17 @@ async fn the_ca_of_the_storage_stays_published_while_nobody_looks_at_the_storage
         .unwrap();
     assert_eq!(kept["data"][names::STORAGE_CA_KEY], "CA OF THE STORAGE\n");
     let before = lab.get(&deployment()).await.unwrap();
+    // Two backends: the registry keeps the storage that it has, and so what it trusts.
+    lab.edit(json!({"managementState": "Managed", "storage": {"pvc": {}}}))
+        .await;
+    lab.until_config("in conflict", |c| {
+        is(c, "Degraded", "True", "StorageConflict") && observed(c)
+    })
+    .await;
+    lab.settle().await;
+    assert!(has_ca(lab.get(&certificates_map()).await.as_ref()));
     // Storage that needs none.
-    lab.edit(json!({"managementState": "Managed"})).await;
+    lab.edit(json!({"storage": {"pvc": null}})).await;
     lab.until(&certificates_map(), "without it", |o| {
         o.is_some_and(|o| o["data"].get(names::STORAGE_CA_KEY).is_none())
     })

@@ -260,7 +260,8 @@ async fn force_and_no_state_at_all_are_managed() {
     assert_eq!(config["spec"].get("managementState"), None);
 }
 
-// lifecycle 52, 57, storage-volumes 36, workload 76, 105
+// lifecycle 52, 57, storage-volumes 36, workload 105
+// In part: workload 76 (the maps are kept; of their content see remote.rs).
 #[tokio::test]
 async fn two_backends_do_not_keep_removed_from_removing() {
     let (lab, _operator) = registry(json!({})).await;

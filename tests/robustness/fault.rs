@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use http::Method;
 use image_registry_operator::api::Kind;
 use image_registry_operator::names;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::ending::difference;
 use super::support::operator::signal;
 use super::support::proxy::{Asked, Fault};
-use super::support::{Lab, condition, is, operand};
+use super::support::{Lab, condition, config_ref, is, operand};
 use super::{claims, cluster, up};
 
 fn gaps(times: &[Instant]) -> Vec<Duration> {
@@ -73,6 +73,130 @@ async fn an_object_that_cannot_be_written_is_reported_and_retried_and_stops_no_o
             .await
             .is_some()
     );
+    operator.kill().await;
+}
+
+/// Whether a request is to change the Config; not its status.
+fn changes_config(asked: &Asked) -> bool {
+    asked.is(&Method::PATCH, "/configs/cluster")
+}
+
+#[tokio::test]
+async fn a_config_that_takes_no_write_tells_so_in_its_status() {
+    let lab = cluster().await;
+    lab.forget_events().await;
+    lab.create(Lab::managed(json!({"emptyDir": {}}))).await;
+    let proxy = lab.proxy().await;
+    let refuse = |asked: &Asked| {
+        if changes_config(asked) {
+            Fault::Refuse(403)
+        } else {
+            Fault::Pass
+        }
+    };
+    proxy.rule(refuse);
+    let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
+    let told = |config: &Value, type_: &str| {
+        is(config, type_, "True", "Error") && condition(config, type_).2.contains("Config cluster")
+    };
+    lab.until_config("told that it takes no write", |config| {
+        told(config, "Progressing")
+            && told(config, "ConfigObservationDegraded")
+            && is(config, "Available", "False", "DeploymentNotFound")
+    })
+    .await;
+    lab.until_event("Warning ObservedConfigWriteError", "Config cluster")
+        .await;
+    assert!(lab.get(&operand(Kind::Deployment, names::REGISTRY)).await.is_none());
+    proxy.pass();
+    let config = up(&lab).await;
+    assert!(is(&config, "ConfigObservationDegraded", "False", ""));
+
+    // Nor lets go of its finalizer.
+    lab.settle().await;
+    proxy.rule(refuse);
+    lab.delete(&config_ref()).await;
+    let config = lab
+        .until_config("told that it cannot go", |config| {
+            is(config, "Degraded", "True", "RemoveFailed") && condition(config, "Degraded").2.contains("Config cluster")
+        })
+        .await;
+    assert!(is(&config, "ConfigObservationDegraded", "False", ""));
+    proxy.pass();
+    lab.until_config("made anew", |fresh| {
+        fresh["metadata"]["uid"] != config["metadata"]["uid"]
+    })
+    .await;
+    operator.kill().await;
+}
+
+// lifecycle 116
+#[tokio::test]
+async fn a_deletion_that_fails_is_told_keeps_the_finalizer_and_is_tried_again() {
+    let lab = cluster().await;
+    lab.create(Lab::managed(json!({"emptyDir": {}}))).await;
+    let proxy = lab.proxy().await;
+    let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
+    up(&lab).await;
+    lab.settle().await;
+    let deployment = format!("/deployments/{}", names::REGISTRY);
+    proxy.rule(move |asked| {
+        if asked.is(&Method::DELETE, &deployment) {
+            Fault::Refuse(500)
+        } else {
+            Fault::Pass
+        }
+    });
+    lab.delete(&config_ref()).await;
+    let config = lab
+        .until_config("told that it cannot go", |config| {
+            is(config, "Degraded", "True", "RemoveFailed") && condition(config, "Degraded").2.contains("Deployment")
+        })
+        .await;
+    assert!(is(&config, "Progressing", "True", "DeletingDeployment"));
+    assert!(is(&config, "Removed", "False", ""), "the state is Managed");
+    assert_eq!(config["metadata"]["finalizers"], json!([names::FINALIZER]));
+    proxy.pass();
+    lab.until_config("made anew", |fresh| {
+        fresh["metadata"]["uid"] != config["metadata"]["uid"]
+    })
+    .await;
+    operator.kill().await;
+}
+
+// lifecycle 63
+#[tokio::test]
+async fn a_switch_of_the_storage_counts_once_however_often_its_status_is_tried() {
+    let lab = cluster().await;
+    let claims = claims(&lab).await;
+    lab.create(Lab::managed(json!({"emptyDir": {}}))).await;
+    let proxy = lab.proxy().await;
+    let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
+    up(&lab).await;
+    lab.settle().await;
+    let mut refused = 0;
+    proxy.rule(move |asked| {
+        let switches = asked.is(&Method::PATCH, "/configs/cluster/status") && asked.body.to_string().contains("pvc");
+        refused += usize::from(switches);
+        if switches && refused <= 3 {
+            Fault::Refuse(409)
+        } else {
+            Fault::Pass
+        }
+    });
+    let mut storage = claims["spec"]["storage"].clone();
+    storage["emptyDir"] = Value::Null;
+    storage["managementState"] = Value::Null;
+    lab.edit(json!({"storage": storage, "replicas": 1})).await;
+    lab.until_config("on a claim", |config| !config["status"]["storage"]["pvc"].is_null())
+        .await;
+    up(&lab).await;
+    lab.settle().await;
+    let metrics = operator.metrics().await;
+    let counted = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("image_registry_operator_storage_reconfigured_total "));
+    assert_eq!(counted, Some("1"));
     operator.kill().await;
 }
 

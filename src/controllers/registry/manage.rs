@@ -19,6 +19,7 @@ use crate::storage::{self, Hold};
 
 impl Registry {
     pub(super) async fn manage(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {
+        self.gone_since = None;
         let valid = resolve::resolve(&config, &snapshot).is_ok();
         let (mut config, mut snapshot, mut confirmed) = self.complete(config, snapshot, valid).await?;
         let mut outcome = Outcome {
@@ -90,12 +91,9 @@ impl Registry {
         }
         self.generations.extend(written);
         self.context.tell(report.notices);
-        if !report.failures.is_empty() && outcome.failing.is_none() {
-            outcome.failing = Some(Failing::Transient {
-                message: report.failures.join("; "),
-            });
-        }
+        outcome.not_applied(&report.failures);
         let mut ended = self.report(&snapshot, outcome).await?;
+        ended.failed |= !report.failures.is_empty();
         for at_most in again.chain(waiting.map(|(_, ends)| ends)) {
             ended.again = ended.again.min(at_most);
         }
@@ -156,6 +154,20 @@ impl Outcome {
                 message: message.clone(),
             }),
         };
+    }
+
+    /// What could not be applied, beside what was wrong before.
+    fn not_applied(&mut self, failures: &[String]) {
+        if failures.is_empty() {
+            return;
+        }
+        let failures = failures.join("; ");
+        match &mut self.failing {
+            Some(Failing::Transient { message } | Failing::Permanent { message, .. }) => {
+                *message = format!("{message}; {failures}");
+            }
+            None => self.failing = Some(Failing::Transient { message: failures }),
+        }
     }
 
     /// Faults that wait for an edit while the rest of the pass goes on.

@@ -32,8 +32,17 @@ const RESTARTS: u32 = 5;
 enum Interrupted {
     /// The Config changed while the pass ran: it starts over with the newest.
     Stale,
+    /// The Config takes nothing of what the pass adds to it.
+    Unstored(Unstored),
     /// Nothing can be written, or read.
     Failed(WriteError),
+}
+
+/// What could not be stored, and why.
+struct Unstored {
+    error: WriteError,
+    /// The cluster's TLS settings were among it.
+    observed: bool,
 }
 
 impl From<WriteError> for Interrupted {
@@ -51,6 +60,13 @@ struct Ended {
     again: Duration,
 }
 
+impl Ended {
+    const FAILED: Self = Self {
+        failed: true,
+        again: RESYNC,
+    };
+}
+
 /// What the loop keeps between passes. None of it is needed for correctness: a restart finds its way from the cluster.
 struct Registry {
     context: Context,
@@ -58,12 +74,16 @@ struct Registry {
     generations: HashMap<ObjectRef, i64>,
     /// Since when passes fail without a success in between.
     failing_since: Option<Timestamp>,
+    /// Why the Config took no write, until it takes one.
+    unstored: Option<String>,
+    /// Since when a removal has seen no Deployment.
+    gone_since: Option<Timestamp>,
     /// Paces writes of the status.
     pace: Pace,
     /// When the Deployment was last written.
     deployed: Option<Instant>,
-    /// Whether the group of security context constraints was asked for.
-    security_asked: bool,
+    /// When the group of security context constraints was asked for.
+    security_asked: Option<Instant>,
 }
 
 /// Runs passes until the process stops leading.
@@ -73,9 +93,11 @@ pub async fn run(context: Context) {
         context: context.clone(),
         generations: HashMap::new(),
         failing_since: None,
+        unstored: None,
+        gone_since: None,
         pace: Pace::from_now(),
         deployed: None,
-        security_asked: false,
+        security_asked: None,
     };
     loop {
         let permit = context.begin().await;
@@ -105,29 +127,29 @@ impl Registry {
                         warn!(%error, "cannot read {config}");
                     }
                 }
+                // Store first, then use: nothing goes out, and the status tells why.
+                Err(Interrupted::Unstored(unstored)) => {
+                    warn!(error = %unstored.error, "the Config takes no write");
+                    let told = Box::pin(self.report_unstored(&unstored)).await;
+                    return told.unwrap_or(Ended::FAILED);
+                }
                 Err(Interrupted::Failed(error)) => {
                     warn!(%error, "the pass could not be finished");
-                    return Ended {
-                        failed: true,
-                        again: RESYNC,
-                    };
+                    return Ended::FAILED;
                 }
             }
         }
-        Ended {
-            failed: true,
-            again: RESYNC,
-        }
+        Ended::FAILED
     }
 
     async fn attempt(&mut self) -> Result<Ended, Interrupted> {
         let snapshot = self.gather().await?;
+        self.set_log_level(&snapshot);
         let config = match snapshot.config() {
             Ok(Some(config)) => Box::new(config),
             Ok(None) => return Ok(self.bootstrap(&snapshot).await),
             Err(undecodable) => return self.report_undecodable(&snapshot, &undecodable).await,
         };
-        self.set_log_level(&config);
         if !self.follow(&config) {
             return Ok(Ended {
                 failed: false,
@@ -143,8 +165,8 @@ impl Registry {
         }
     }
 
-    /// Everything that the pass looks at. One question goes to the API server, once, and only where it matters: whether
-    /// a namespace without group range is one of a platform that enforces security context constraints.
+    /// Everything that the pass looks at. One question goes to the API server, and only where it matters: whether a
+    /// namespace without group range is one of a platform that enforces security context constraints.
     async fn gather(&mut self) -> Result<Snapshot, Interrupted> {
         let mut snapshot = self.context.world.snapshot();
         let namespace = snapshot.objects.cluster(Kind::Namespace, names::NAMESPACE);
@@ -152,9 +174,9 @@ impl Registry {
         let known = annotations
             .and_then(|a| a.get(names::SUPPLEMENTAL_GROUPS_ANNOTATION))
             .is_some();
-        if !known && !self.security_asked {
+        if !known && is_to_ask(self.security_asked, snapshot.security_api) {
             let served = self.context.writer.serves_group(names::SECURITY_GROUP).await?;
-            self.security_asked = true;
+            self.security_asked = Some(Instant::now());
             self.context.world.set_security_api(served);
             snapshot.security_api = served;
         }
@@ -176,8 +198,9 @@ impl Registry {
         }
     }
 
-    /// `Unmanaged`: nothing is touched but what is observed and told.
+    /// `Unmanaged`: nothing is touched but what is observed and told, and the CA maps.
     async fn leave_alone(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {
+        self.publish_untried(&config, &snapshot);
         let (_, snapshot, _) = self.complete(config, snapshot, false).await?;
         let outcome = report::Outcome {
             state: Some(ManagementState::Unmanaged),
@@ -205,12 +228,15 @@ impl Registry {
         let snapshot = self.context.world.snapshot();
         wanted.extend(crate::storage::config_maps(config, &snapshot));
         self.context.world.follow(&wanted, &[Controller::Registry]);
-        self.context.world.is_synced()
+        self.context.world.is_synced(Controller::Registry)
     }
 
-    fn set_log_level(&self, config: &Config) {
-        let level = config.spec.operator_log_level.as_deref().unwrap_or_default();
-        self.context.set_log_level(level);
+    /// Read from JSON: whoever looks for what does not decode may want to see more.
+    fn set_log_level(&self, snapshot: &Snapshot) {
+        if let Some(config) = snapshot.objects.cluster(Kind::Config, names::CLUSTER) {
+            let level = config.pointer("/spec/operatorLogLevel").and_then(Value::as_str);
+            self.context.set_log_level(level.unwrap_or_default());
+        }
     }
 
     fn fail(&mut self, outcome: &report::Outcome, now: Timestamp) {
@@ -221,6 +247,11 @@ impl Registry {
             _ => self.failing_since = None,
         }
     }
+}
+
+/// Whether to ask (again) if security context constraints are enforced. A yes is final; while a platform comes up, a no is not.
+fn is_to_ask(asked: Option<Instant>, served: bool) -> bool {
+    asked.is_none_or(|asked| !served && asked.elapsed() >= RESYNC)
 }
 
 /// Generations that were recorded, newest first: ours of this process, then those in the status.
@@ -241,5 +272,22 @@ impl Recorded for Generations<'_> {
             });
             entry?.last_generation
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // In part: workload 40 (a group that is served later).
+    #[tokio::test(start_paused = true)]
+    async fn a_group_that_is_not_served_is_asked_for_again_once_a_resync() {
+        assert!(is_to_ask(None, true));
+        let asked = Some(Instant::now());
+        tokio::time::advance(RESYNC / 2).await;
+        assert!(!is_to_ask(asked, false));
+        tokio::time::advance(RESYNC / 2).await;
+        assert!(is_to_ask(asked, false));
+        assert!(!is_to_ask(asked, true));
     }
 }

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::{Interrupted, Registry};
+use super::{Interrupted, Registry, Unstored};
 use crate::api::{Config, Kind, ObjectRef};
+use crate::apply::WriteError;
 use crate::config::complete::completion;
 use crate::config::notice::Notice;
 use crate::config::snapshot::Snapshot;
@@ -55,7 +56,15 @@ impl Registry {
         }
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
         let version = config.metadata.resource_version.clone();
-        let written = self.context.writer.merge(&reference, patch, version.as_deref()).await?;
+        let observed = patch.pointer("/spec/observedConfig").is_some();
+        let merged = self.context.writer.merge(&reference, patch, version.as_deref()).await;
+        let written = merged.map_err(|error| match error {
+            WriteError::Forbidden(_) | WriteError::Refused(_) | WriteError::Transient(_) => {
+                Interrupted::Unstored(Unstored { error, observed })
+            }
+            WriteError::NotLeading | WriteError::Conflict(_) | WriteError::NotFound => error.into(),
+        })?;
+        self.unstored = None;
         let newest: Result<Box<Config>, _> = serde_json::from_value(written.clone());
         snapshot.objects.insert(reference, written.into());
         match newest {

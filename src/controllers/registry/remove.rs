@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::cluster::OnBehalf;
 use super::report::Outcome;
 use super::{Ended, Interrupted, Registry};
-use crate::api::Config;
+use crate::api::{Config, Kind};
 use crate::apply;
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
@@ -56,6 +57,13 @@ impl Registry {
         })
     }
 
+    /// Since when this process knows that there is no Deployment.
+    fn deployment_gone(&mut self, snapshot: &Snapshot) -> Option<Timestamp> {
+        let exists = snapshot.objects.operand(Kind::Deployment, names::REGISTRY).is_some();
+        self.gone_since = (!exists).then(|| self.gone_since.unwrap_or(snapshot.now));
+        self.gone_since
+    }
+
     /// One stage of the removal; what is gone already costs no request. Tells whether everything is gone.
     async fn take_away(
         &mut self,
@@ -66,12 +74,12 @@ impl Registry {
     ) -> Result<(Ended, bool), Interrupted> {
         let state = ManagementState::of(&config);
         let mut outcome = Outcome {
-            state: Some(ManagementState::Removed),
+            state: Some(state),
             ..Outcome::default()
         };
         self.tell_ca(None);
         self.tell_ca_fault(None);
-        let stage = removal::removal(&snapshot);
+        let stage = removal::removal(&snapshot, self.deployment_gone(&snapshot));
         if !stage.delete.is_empty() {
             if !confirmed {
                 self.confirm(&config).await?;
@@ -118,6 +126,10 @@ impl Registry {
                 (None, None) if done => Removal::Done,
                 (None, None) => Removal::Waiting("its storage is being removed".to_owned()),
             };
+        }
+        // Only the finalizer is left. Else the condition would turn with each attempt to take it away.
+        if let (true, true, Some(fault)) = (done, deleting, &self.unstored) {
+            outcome.removal = Removal::Failed(fault.clone());
         }
         let mut ended = self.report(&snapshot, outcome).await?;
         if !done {

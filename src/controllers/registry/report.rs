@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Ended, Interrupted, RESYNC, Registry};
+use super::{Ended, Interrupted, RESYNC, Registry, Unstored};
 use crate::api::registry_config::Storage;
 use crate::api::{Kind, ObjectRef};
 use crate::config::notice::Notice;
@@ -22,6 +22,8 @@ use crate::storage::STORAGE_CONDITIONS;
 /// How long the platform may take to look at a Deployment before it counts as a rollout.
 const OBSERVED: Duration = Duration::from_millis(250);
 
+const OBSERVATION: &str = "ConfigObservationDegraded";
+
 /// What a pass found, for its status.
 #[derive(Default)]
 pub(super) struct Outcome {
@@ -31,6 +33,8 @@ pub(super) struct Outcome {
     pub(super) waiting_for: Option<String>,
     pub(super) preflight: Option<Preflight>,
     pub(super) removal: Removal,
+    /// Why `spec.observedConfig` does not follow the cluster.
+    pub(super) unobserved: Option<String>,
     /// New `status.storage`; `None` leaves it.
     pub(super) storage: Option<Storage>,
     /// New `status.storageManaged`; `None` leaves it.
@@ -75,7 +79,10 @@ impl Registry {
         });
         let mut verdicts = judgement.verdicts;
         verdicts.extend(outcome.verdicts);
-        verdicts.push(Verdict::new("ConfigObservationDegraded", Status::False, "", ""));
+        verdicts.push(match outcome.unobserved {
+            Some(message) => Verdict::new(OBSERVATION, Status::True, "Error", message),
+            None => Verdict::new(OBSERVATION, Status::False, "", ""),
+        });
         verdicts.extend(self.context.board.verdicts());
         self.context.tell(outcome.notices);
         let mut gone = outcome.own_conditions.map(unowned).unwrap_or_default();
@@ -98,11 +105,15 @@ impl Registry {
                 now: snapshot.now,
             },
         );
-        self.count(&next, outcome.backend, outcome.reconfigured);
+        self.note_backend(&next, outcome.backend);
         let again = judgement.recheck_after.unwrap_or(RESYNC);
         let later = self.write_status(&config, &stored, &next).await?;
         if later.is_none() {
             self.context.hear(Controller::Registry);
+            // A switch is found in each pass until the status tells of it.
+            if outcome.reconfigured {
+                self.context.metrics.storage_reconfigured();
+            }
         }
         Ok(Ended {
             failed,
@@ -129,6 +140,38 @@ impl Registry {
             },
         )
         .await
+    }
+
+    /// A Config that takes no write: everything else of the pass waits for it.
+    pub(super) async fn report_unstored(&mut self, unstored: &Unstored) -> Result<Ended, Interrupted> {
+        let Unstored { error, observed } = unstored;
+        let message = format!(
+            "Config {} cannot be written, and nothing goes out before it can: {error}. See which right, admission policy \
+             or webhook keeps the operator from it",
+            names::CLUSTER
+        );
+        let snapshot = self.context.world.snapshot();
+        let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
+        let deleting = config.is_some_and(|c| c.pointer("/metadata/deletionTimestamp").is_some());
+        let mut outcome = Outcome {
+            state: ManagementState::stored(&snapshot),
+            unobserved: observed.then(|| message.clone()),
+            ..Outcome::default()
+        };
+        if *observed {
+            outcome.notices.push(Notice {
+                warning: true,
+                reason: "ObservedConfigWriteError",
+                note: message.clone(),
+            });
+        }
+        self.unstored = Some(message.clone());
+        if deleting {
+            outcome.removal = Removal::Failed(message);
+        } else {
+            outcome.failing = Some(Failing::Transient { message });
+        }
+        self.report(&snapshot, outcome).await
     }
 
     /// Writes the status, if it differs. Where the write has to wait, tells when to come back.
@@ -166,10 +209,7 @@ impl Registry {
         (!observed && same).then_some(left)
     }
 
-    fn count(&self, status: &Value, backend: Option<&'static str>, reconfigured: bool) {
-        if reconfigured {
-            self.context.metrics.storage_reconfigured();
-        }
+    fn note_backend(&self, status: &Value, backend: Option<&'static str>) {
         let stored = status
             .get("storage")
             .cloned()

@@ -115,6 +115,18 @@ impl Registry {
         });
     }
 
+    /// The CA of storage that nobody tries out. Where none is named, what is published stays: pods may live on it.
+    pub(super) fn publish_untried(&self, config: &Config, snapshot: &Snapshot) {
+        let (bundle, fault) = match storage::ca_bundle(config, snapshot) {
+            Ok(bundle) => (bundle, None),
+            Err(fault) => (None, Some(fault.message)),
+        };
+        self.tell_ca_fault(fault);
+        if bundle.is_some() {
+            self.tell_ca(bundle);
+        }
+    }
+
     /// What the CA maps are to hold of the storage.
     pub(super) fn tell_ca(&self, bundle: Option<String>) {
         if self.context.board.set_storage_ca(bundle) {

@@ -138,14 +138,14 @@ fn redirected_clients_trust_the_storage_too() {
     assert_eq!(others, json!({OWN: "SERVICE\n", OWN_LONG: "SERVICE\n"}));
 }
 
-// workload 75, workload 76
+// workload 75
 // storage-core 49
 #[test]
 fn without_registry_or_storage_the_maps_are_still_there() {
     let user = user_map(&json!({"foo.example.com": PEM}), &Value::Null);
     let removed = certificates(&snapshot([service_ca(), image(), user]), Some("STORAGE"), false, true);
     assert_eq!(both(&removed), [json!({"foo.example.com": PEM}), Value::Null]);
-    // Two storages: the caller has no CA to give.
+    // Storage that needs no CA.
     let found = certificates(&cluster([]), None, false, false);
     assert!(
         found.error.is_none()

@@ -83,6 +83,10 @@ fn the_group_of_volumes_comes_from_the_namespace() {
     let mut plain = annotated("");
     plain.snapshot.security_api = false;
     assert!(plain.pod()["securityContext"].get("fsGroup").is_none());
+    // Whoever gave out a range enforces it, or will.
+    let mut early = annotated("7-9");
+    early.snapshot.security_api = false;
+    assert_eq!(early.pod()["securityContext"]["fsGroup"], 7);
 }
 
 // workload 41

@@ -77,7 +77,7 @@ const LAST: [&str; 7] = [
 #[test]
 fn clients_and_pods_go_before_what_pods_live_on() {
     let mut cluster = running();
-    let first = removal(&cluster.snapshot);
+    let first = removal(&cluster.snapshot, None);
     let expected = [
         "Route default-route",
         "Route former",
@@ -88,7 +88,7 @@ fn clients_and_pods_go_before_what_pods_live_on() {
     assert!(!first.objects_gone && !first.pods_gone);
 
     ask(&mut cluster, &first.delete, "2031-05-06T07:08:09Z");
-    let waiting = removal(&cluster.snapshot);
+    let waiting = removal(&cluster.snapshot, None);
     assert!(
         waiting.delete.is_empty(),
         "nothing is asked for twice: {:?}",
@@ -104,13 +104,13 @@ fn clients_and_pods_go_before_what_pods_live_on() {
         cluster.snapshot.objects.remove(reference);
     }
     cluster.remove(Kind::Pod, "openshift-image-registry", "image-registry-x");
-    let last = removal(&cluster.snapshot);
+    let last = removal(&cluster.snapshot, None);
     assert_eq!(names(&last), LAST);
     assert_eq!((last.pods_gone, last.objects_gone, last.waiting), (true, false, None));
     for reference in &last.delete {
         cluster.snapshot.objects.remove(reference);
     }
-    let done = removal(&cluster.snapshot);
+    let done = removal(&cluster.snapshot, None);
     assert_eq!(
         done,
         Removal {
@@ -131,25 +131,40 @@ fn objects_wait_ninety_seconds_for_pods_and_storage_goes_on_waiting() {
         ("2031-05-06T07:07:34Z", true),
     ] {
         let mut cluster = running();
-        let first = removal(&cluster.snapshot).delete;
+        let first = removal(&cluster.snapshot, None).delete;
         for reference in &first {
             cluster.snapshot.objects.remove(reference);
         }
         let asked = json!({"metadata": {"deletionTimestamp": deletion, "deletionGracePeriodSeconds": 55}});
         cluster.put(&pod("image-registry-x", &asked));
-        let found = removal(&cluster.snapshot);
+        let found = removal(&cluster.snapshot, None);
         assert_eq!(names(&found), if done { LAST.to_vec() } else { vec![] }, "{deletion}");
         assert!(!found.pods_gone && found.waiting.is_some(), "{deletion}");
     }
 }
 
 #[test]
-fn a_pod_that_nobody_asked_to_go_is_waited_for() {
+fn a_pod_that_nobody_asked_to_go_is_waited_for_as_long_as_any_other_once_the_deployment_is_gone() {
     let mut cluster = running();
-    for reference in removal(&cluster.snapshot).delete {
-        cluster.snapshot.objects.remove(&reference);
+    let first = removal(&cluster.snapshot, None).delete;
+    ask(&mut cluster, &first, "2031-05-06T07:00:00Z");
+    let there = removal(&cluster.snapshot, None);
+    assert!(
+        there.delete.is_empty(),
+        "the Deployment's pods are asked when it is gone"
+    );
+    for reference in &first {
+        cluster.snapshot.objects.remove(reference);
     }
-    assert!(removal(&cluster.snapshot).delete.is_empty());
+    for (gone, done) in [
+        (None, false),
+        (Some("2031-05-06T07:06:40Z"), false),
+        (Some("2031-05-06T07:06:39Z"), true),
+    ] {
+        let found = removal(&cluster.snapshot, gone.map(|gone| gone.parse().unwrap()));
+        assert_eq!(names(&found), if done { LAST.to_vec() } else { vec![] }, "{gone:?}");
+        assert!(!found.pods_gone && found.waiting.is_some(), "{gone:?}: storage waits");
+    }
 }
 
 // A Deployment that nobody asked to go may make pods yet.
@@ -157,17 +172,17 @@ fn a_pod_that_nobody_asked_to_go_is_waited_for() {
 fn without_pods_the_deployment_still_goes_first() {
     let mut cluster = running();
     cluster.remove(Kind::Pod, "openshift-image-registry", "image-registry-x");
-    let first = removal(&cluster.snapshot).delete;
+    let first = removal(&cluster.snapshot, None).delete;
     assert_eq!(first.last().map(|reference| reference.kind), Some(Kind::Deployment));
     ask(&mut cluster, &first, "2031-05-06T07:08:09Z");
-    assert_eq!(names(&removal(&cluster.snapshot)), LAST);
+    assert_eq!(names(&removal(&cluster.snapshot, None)), LAST);
 }
 
 #[test]
 fn an_empty_cluster_has_nothing_to_remove() {
     let cluster = Cluster::new(&json!({}), []);
     assert_eq!(
-        removal(&cluster.snapshot),
+        removal(&cluster.snapshot, None),
         Removal {
             objects_gone: true,
             pods_gone: true,

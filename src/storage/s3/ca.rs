@@ -45,6 +45,22 @@ pub fn trust(block: &S3Storage, snapshot: &Snapshot) -> Result<S3Trust, Fault> {
     })
 }
 
+/// What the registry's pods are told for all of these blocks together.
+pub fn bundle<'a>(blocks: impl Iterator<Item = &'a S3Storage>, snapshot: &Snapshot) -> Result<Option<String>, Fault> {
+    let mut all: Option<String> = None;
+    for block in blocks {
+        let Some(more) = trust(block, snapshot)?.publish else {
+            continue;
+        };
+        all = match all {
+            Some(all) if all.contains(more.trim()) => Some(all),
+            Some(all) => Some(join(Some(&all), Some(&more))),
+            None => Some(more),
+        };
+    }
+    Ok(all)
+}
+
 /// ConfigMaps that [`trust`] looks at, for the watches: those of the spec, and of the storage in use.
 pub fn config_maps(config: &Config, snapshot: &Snapshot) -> Vec<ObjectRef> {
     let spec = config.spec.storage.as_ref();

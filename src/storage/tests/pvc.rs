@@ -198,7 +198,7 @@ async fn a_name_that_no_claim_can_have_is_refused() {
         assert!(world.calls().is_empty());
     }
     for name in ["a", "blue-claim.v2", "0-9"] {
-        assert!(claim::is_name(name), "{name}");
+        assert!(crate::api::kind::is_subdomain(name), "{name}");
     }
 }
 

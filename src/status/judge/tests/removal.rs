@@ -71,7 +71,7 @@ fn a_removal_that_failed_is_degraded_and_goes_on() {
     }
 }
 
-// lifecycle 116: what is stored while the Config is being deleted
+// lifecycle 116: what tests/robustness/fault.rs sees, in every state
 #[test]
 fn a_deletion_that_failed_is_told_in_every_state() {
     for state in [ManagementState::Managed, ManagementState::Unmanaged] {
