@@ -34,6 +34,15 @@ impl Intent {
             .filter(|noted| !noted.is_empty())?;
         (Some(noted.as_str()) == location).then_some(Self(()))
     }
+
+    /// Takes it away, where the annotation names this location: as a list of annotations for [`block::patch`].
+    pub(super) fn dropped(config: &Config, location: Option<&str>) -> Vec<(&'static str, Value)> {
+        let stored = Self::stored(config, location);
+        stored
+            .map(|_| (names::STORAGE_INTENT_ANNOTATION, Value::Null))
+            .into_iter()
+            .collect()
+    }
 }
 
 /// Patch that writes the platform's default into the spec, where that loses nothing: a block that names storage is
@@ -41,7 +50,7 @@ impl Intent {
 pub fn record_default(config: &Config, selected: &Selected) -> Option<Value> {
     selected
         .defaulted
-        .then(|| block::patch(config.spec.storage.as_ref(), &selected.storage, None))
+        .then(|| block::patch(config.spec.storage.as_ref(), &selected.storage, &[]))
         .flatten()
 }
 
@@ -141,8 +150,11 @@ pub async fn ensure<D: Driver>(
         }
         Ok(Taken::Record(note)) => {
             let wanted = note.storage.unwrap_or_else(|| selected.storage.clone());
+            let noted = note
+                .intent
+                .map(|intent| (names::STORAGE_INTENT_ANNOTATION, Value::String(intent)));
             Outcome {
-                record: block::patch(config.spec.storage.as_ref(), &wanted, note.intent.map(Value::String)),
+                record: block::patch(config.spec.storage.as_ref(), &wanted, noted.as_slice()),
                 verdicts: note.verdicts,
                 wait: Some((Duration::ZERO, note.message)),
                 ..unfinished(driver, &step).await
@@ -301,7 +313,14 @@ async fn done<D: Driver>(
         management_state: Some(state.text().to_owned()),
         ..storage
     };
-    let record = block::patch(pass.config.spec.storage.as_ref(), &wanted, None);
+    // An intent is the creation record of storage that became ours; beside other storage it would pass for one later.
+    let refused = state == State::Unmanaged || (!pass.in_use && blank_state == State::Unmanaged);
+    let dropped = if refused {
+        Intent::dropped(pass.config, step.target.location.as_deref())
+    } else {
+        Vec::new()
+    };
+    let record = block::patch(pass.config.spec.storage.as_ref(), &wanted, &dropped);
     let applied = block::only(applied.as_ref().unwrap_or(&wanted), D::NAME, state.text());
     let mut outcome = Outcome {
         verdicts,

@@ -80,7 +80,7 @@ pub async fn remove<D: Removable>(
     match gate(config, deleting_config) {
         Gate::Open => {}
         Gate::Closed => return own(let_go(core, config, &location, D::EXISTS)),
-        Gate::Raised => return own(keep(config, &raised(&kept), D::EXISTS)),
+        Gate::Raised => return own(keep(config, &location, &raised(&kept), D::EXISTS)),
     }
     let target = match located(driver, config, &stored, snapshot, &location) {
         Ok(target) => target,
@@ -109,7 +109,7 @@ pub async fn remove<D: Removable>(
             let deleted = core.answers.take_deleted(&location);
             let deleted = deleted.map(|objects| format!("; {}", stopped(objects)));
             let message = format!("{kept} was kept with its images: {why}{}", deleted.unwrap_or_default());
-            return own(keep(config, &message, D::EXISTS));
+            return own(keep(config, &location, &message, D::EXISTS));
         }
         Ok(Mark::Ours(pin)) => delete(driver, core.cluster, &step, &OwnershipProof { pin }).await,
         Err(failure) => Err(failure),
@@ -192,13 +192,25 @@ fn gone<D: Removable>(
 
 /// Ends a removal of storage that is not ours to delete; where some of it went before it was taken back, says so.
 fn let_go(core: &Core<'_, impl Cluster>, config: &Config, location: &str, reason: &str) -> Outcome {
+    let left = leave(config, location);
     let Some(objects) = core.answers.take_deleted(location) else {
-        return forget(config);
+        return left;
     };
     let verdict = Verdict::new(STORAGE_EXISTS, Status::True, reason, stopped(objects));
     Outcome {
         verdicts: vec![verdict],
         notices: vec![stopped_notice(location, objects)],
+        ..left
+    }
+}
+
+/// Storage that stays is forgotten, with the record that the operator was about to create it, or did: named again, it is
+/// the user's.
+fn leave(config: &Config, location: &str) -> Outcome {
+    let spec = config.spec.storage.clone().unwrap_or_default();
+    let dropped = Intent::dropped(config, Some(location));
+    Outcome {
+        record: block::patch(Some(&spec), &spec, &dropped),
         ..forget(config)
     }
 }
@@ -239,8 +251,8 @@ fn record<D: Removable>(config: &Config, snapshot: &Snapshot, location: &str) ->
         D::forget(&mut spec);
     }
     spec.management_state = None;
-    let noted = Intent::stored(config, Some(location)).map(|_| Value::Null);
-    block::patch(config.spec.storage.as_ref(), &spec, noted)
+    let dropped = Intent::dropped(config, Some(location));
+    block::patch(config.spec.storage.as_ref(), &spec, &dropped)
 }
 
 fn raised(kept: &str) -> String {
@@ -251,7 +263,7 @@ fn raised(kept: &str) -> String {
 }
 
 /// Ends a removal without deleting, and says so.
-fn keep(config: &Config, message: &str, reason: &str) -> Outcome {
+fn keep(config: &Config, location: &str, message: &str, reason: &str) -> Outcome {
     let verdict = Verdict::new(STORAGE_EXISTS, Status::True, reason, message);
     let notice = Notice {
         warning: true,
@@ -261,7 +273,7 @@ fn keep(config: &Config, message: &str, reason: &str) -> Outcome {
     Outcome {
         verdicts: vec![verdict],
         notices: vec![notice],
-        ..forget(config)
+        ..leave(config, location)
     }
 }
 

@@ -528,3 +528,51 @@ async fn where_the_store_refuses_the_platforms_tags_the_mark_is_written_alone() 
     assert!(is_marked(&world, &world.generated()).await);
     assert_eq!(world.condition("StorageTagged"), "False/InvalidTag");
 }
+
+// storage-decisions T1, T2, T6: a refused adoption leaves no creation record behind
+#[tokio::test]
+async fn a_refused_adoption_takes_the_intent_away_and_a_store_without_tags_has_no_proof_from_it() {
+    let store = store().await;
+    for (infrastructure, state) in [("refused-e3", Value::Null), ("refused-e3m", json!("Managed"))] {
+        let mut world = cluster(infrastructure, json!({"s3": {}, "managementState": state})).await;
+        let name = world.generated();
+        world.steps(1).await;
+        assert_eq!(world.intent(), Some(world.location(&name).as_str()));
+        // Somebody makes and fills it before the create call, and the store does not show it yet.
+        store.create(&name).await;
+        store.put(&name, "image").await;
+        for operation in ["GetBucketTagging", "PutBucketTagging"] {
+            world
+                .gate
+                .plan(When::operation(operation), Fault::error(501, "NotImplemented"));
+        }
+        world
+            .gate
+            .plan(When::operation("HeadBucket").nth(1), Fault::error(404, "NoSuchBucket"));
+        world.settle().await;
+        assert_eq!(world.state(), state.as_str().or(Some("Unmanaged")));
+        assert_eq!(world.intent(), None);
+        world.edit(json!({"storage": {"managementState": "Managed"}}));
+        world.settle().await;
+        remove_and_find_all(&mut world, &name, 1).await;
+    }
+}
+
+// storage-decisions T1, T6: an intent beside storage that is Unmanaged, as an older state of the Config may have it
+#[tokio::test]
+async fn an_intent_beside_unmanaged_storage_is_taken_away_also_at_its_removal() {
+    let store = store().await;
+    for state in ["Managed", "Removed"] {
+        let bucket = format!("stale-e4-{}", state.to_lowercase());
+        store.create(&bucket).await;
+        store.put(&bucket, "image").await;
+        let storage = json!({"s3": {"bucket": bucket}, "managementState": "Unmanaged"});
+        let mut world = cluster(&bucket, storage).await;
+        world.settle().await;
+        let location = world.location(&bucket);
+        world.annotate(names::STORAGE_INTENT_ANNOTATION, &location);
+        world.edit(json!({"managementState": state}));
+        world.settle().await;
+        assert_eq!(world.intent(), None, "{state}");
+    }
+}

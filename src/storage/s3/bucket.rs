@@ -308,7 +308,12 @@ impl<C: Cluster> Visit<'_, C> {
     fn harden_unread(&self, error: &CallError) -> Next<Ensured> {
         let mut verdicts = vec![self.seen()];
         verdicts.extend(harden::untouched(&self.site.name, error));
-        self.ensured(self.site.effective.block.clone(), verdicts, Vec::new())
+        self.ensured(
+            State::Unmanaged,
+            self.site.effective.block.clone(),
+            verdicts,
+            Vec::new(),
+        )
     }
 
     /// Writes the mark: with it the bucket is the operator's, and a removal deletes it.
@@ -377,7 +382,7 @@ impl<C: Cluster> Visit<'_, C> {
         let mut storage = self.with(self.site.effective.block.clone());
         storage.management_state = Some(State::Managed.text().to_owned());
         let said = self.step.state == Some(State::Managed) && self.step.target.named;
-        let recorded = said || block::patch(self.step.config.spec.storage.as_ref(), &storage, None).is_none();
+        let recorded = said || block::patch(self.step.config.spec.storage.as_ref(), &storage, &[]).is_none();
         // What a blank state means on storage in use was decided long ago, and is recorded when this step is done.
         if recorded || self.step.applied {
             return self.settle(tags, true, notices).await;
@@ -406,11 +411,13 @@ impl<C: Cluster> Visit<'_, C> {
         if hardened.encrypted {
             block.encrypt = Some(true);
         }
-        Ok(self.ensured(block, verdicts, notices))
+        let whose = if ours { State::Managed } else { State::Unmanaged };
+        Ok(self.ensured(whose, block, verdicts, notices))
     }
 
     fn ensured(
         &self,
+        blank_state: State,
         block: crate::api::registry_storage::S3Storage,
         verdicts: Vec<Verdict>,
         notices: Vec<Notice>,
@@ -418,7 +425,7 @@ impl<C: Cluster> Visit<'_, C> {
         Next::Done(Ensured {
             storage: self.with(block),
             applied: None,
-            blank_state: State::Managed,
+            blank_state,
             verdicts,
             notices,
         })
