@@ -148,6 +148,9 @@ pub trait Driver {
     const CONDITIONS: &'static [&'static str];
     /// Reason of `StorageExists=True` for storage that is there.
     const EXISTS: &'static str;
+    /// Reasons of `StorageExists=False` that say that storage which was in use is not there. Others (access denied) say
+    /// nothing of that.
+    const GONE: &'static [&'static str];
     /// Whether a look at the storage is a call to a service. Then answers are kept and used again ([`Self::fingerprint`]),
     /// failures are asked again with backoff, and changed storage is tried out before the registry uses it
     /// ([`Self::probe`]). Where not, the snapshot tells all, and nothing is kept.

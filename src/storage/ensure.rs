@@ -121,7 +121,8 @@ pub async fn ensure<D: Driver>(
     }
     let intent = Intent::stored(config, target.location.as_deref());
     // Storage in use is not created anew before the status tells that it is gone.
-    let may_create = pass.state != Some(State::Unmanaged) && !(pass.in_use && D::REMOTE && !said_to_be_gone(config));
+    let may_create =
+        pass.state != Some(State::Unmanaged) && !(pass.in_use && D::REMOTE && !said_to_be_gone(config, D::GONE));
     let intent = intent.filter(|_| may_create);
     let step = Step {
         config,
@@ -135,11 +136,11 @@ pub async fn ensure<D: Driver>(
         consent: consents(config, target.location.as_deref()),
     };
     let (taken, again) = take(driver, core, &step, known(&pass)).await;
-    let taken = taken.map(|next| refuse_creation(next, &pass, &step, D::NAME));
+    let taken = taken.map(|next| refuse_creation::<D>(next, &pass, &step));
     let mut outcome = match taken {
         Ok(Taken::Done(ensured)) => done(driver, core, &step, &pass, *ensured).await,
         Ok(Taken::Wait(wait)) => {
-            let notices = lost(&pass, &wait.verdicts, D::NAME).into_iter().collect();
+            let notices = lost::<D>(&pass, &wait.verdicts).into_iter().collect();
             Outcome {
                 record,
                 verdicts: wait.verdicts,
@@ -179,16 +180,17 @@ enum Taken {
     Refused(Failure),
 }
 
-fn refuse_creation(next: Next<Ensured>, pass: &Pass<'_>, step: &Step<'_>, backend: &str) -> Taken {
+fn refuse_creation<D: Driver>(next: Next<Ensured>, pass: &Pass<'_>, step: &Step<'_>) -> Taken {
+    let what = || block::describe(step.storage, D::NAME);
     match next {
         Next::Record(note) if note.intent.is_some() && pass.state == Some(State::Unmanaged) => {
             Taken::Refused(Failure {
-                fault: not_created(&block::describe(step.storage, backend)),
+                fault: not_created(&what()),
                 verdicts: note.verdicts,
             })
         }
-        Next::Record(note) if note.intent.is_some() && pass.in_use && !said_to_be_gone(pass.config) => {
-            Taken::Wait(gone(*note, &block::describe(step.storage, backend)))
+        Next::Record(note) if note.intent.is_some() && pass.in_use && !said_to_be_gone(pass.config, D::GONE) => {
+            Taken::Wait(gone::<D>(*note, &what()))
         }
         Next::Record(note) => Taken::Record(note),
         Next::Wait(wait) => Taken::Wait(wait),
@@ -197,11 +199,12 @@ fn refuse_creation(next: Next<Ensured>, pass: &Pass<'_>, step: &Step<'_>, backen
 }
 
 /// Storage in use that would have to be made anew: the status tells of it first.
-fn gone(note: Record, storage: &str) -> Wait {
+fn gone<D: Driver>(note: Record, storage: &str) -> Wait {
     let mut verdicts = note.verdicts;
     if !verdicts.iter().any(|v| v.type_ == STORAGE_EXISTS) {
+        let reason = D::GONE.first().copied().unwrap_or_default();
         let message = format!("{storage} does not exist");
-        verdicts.push(Verdict::new(STORAGE_EXISTS, Status::False, "NotFound", message));
+        verdicts.push(Verdict::new(STORAGE_EXISTS, Status::False, reason, message));
     }
     Wait {
         after: Duration::ZERO,
@@ -268,13 +271,13 @@ fn known(pass: &Pass<'_>) -> Known {
 }
 
 /// Tells, once, that managed storage is not there any more.
-fn lost(pass: &Pass<'_>, verdicts: &[Verdict], backend: &str) -> Option<Notice> {
+fn lost<D: Driver>(pass: &Pass<'_>, verdicts: &[Verdict]) -> Option<Notice> {
     let gone = verdicts
         .iter()
         .any(|v| v.type_ == STORAGE_EXISTS && v.status == Status::False);
     let managed = pass.state.unwrap_or_else(|| state::mirrored(pass.config)) == State::Managed;
-    (gone && managed && pass.in_use && !said_to_be_gone(pass.config)).then(|| {
-        let what = block::describe(&pass.selected.storage, backend);
+    (gone && managed && pass.in_use && !said_to_be_gone(pass.config, D::GONE)).then(|| {
+        let what = block::describe(&pass.selected.storage, D::NAME);
         let note = format!("{what} is gone or going, and with it the images that are on it; it was in use and Managed");
         Notice {
             warning: true,

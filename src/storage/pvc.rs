@@ -230,6 +230,7 @@ impl<C: Cluster> Driver for Pvc<'_, C> {
     const NAME: &'static str = NAME;
     const CONDITIONS: &'static [&'static str] = &[STORAGE_EXISTS];
     const EXISTS: &'static str = "PVC Exists";
+    const GONE: &'static [&'static str] = &["PVC does not exist", "PVC Issues Found", "Creation Failed"];
     const REMOTE: bool = false;
 
     fn locate(storage: &Storage, _snapshot: &Snapshot) -> Option<String> {

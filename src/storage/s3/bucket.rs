@@ -14,12 +14,15 @@ use crate::config::notice::Notice;
 use crate::status::conditions::{Status, Verdict};
 use crate::storage::driver::{Ensured, Existence, Failure, Next, Record, State, Wait};
 use crate::storage::fault::Fault;
+use crate::storage::look::said_to_be_gone;
 use crate::storage::{Cluster, STORAGE_EXISTS, block, state};
 
 /// Reason of `StorageExists=True`.
 pub(super) const EXISTS: &str = "S3 Bucket Exists";
 /// Reason of `StorageExists=True` for a bucket that the operator created.
 const CREATED: &str = "Creation Successful";
+/// Reasons of `StorageExists=False` for a bucket that is not there; the last one: it was created and is not shown yet.
+pub(super) const GONE: &[&str] = &["NotFound", "NoSuchBucket", "ResourceNotReady"];
 /// A bucket that was just created may take a while to be seen.
 const VISIBLE: Duration = Duration::from_secs(5);
 /// Entries that a look into the bucket asks for: it may hold several versions of our probe.
@@ -148,9 +151,7 @@ impl<C: Cluster> Visit<'_, C> {
 
     /// Whether the status says that there is no such bucket.
     pub fn said_to_be_missing(&self) -> bool {
-        let stored = self.step.config.status.as_ref().and_then(|s| s.conditions.as_deref());
-        let exists = stored.unwrap_or_default().iter().find(|c| c.type_ == STORAGE_EXISTS);
-        exists.is_some_and(|c| c.status == Status::False.text())
+        said_to_be_gone(self.step.config, GONE)
     }
 
     fn not_created(&self, error: &CallError) -> Failure {
@@ -164,10 +165,11 @@ impl<C: Cluster> Visit<'_, C> {
             );
             ("Unable to Access Bucket".to_owned(), message)
         } else {
-            (
-                code(error),
-                format!("Bucket {name} could not be created: {}", self.explain(error)),
-            )
+            // That a bucket in use is gone was told, and has to be remembered.
+            let told = self.site.in_use && self.said_to_be_missing();
+            let reason = if told { "NotFound".to_owned() } else { code(error) };
+            let message = format!("Bucket {name} could not be created: {}", self.explain(error));
+            (reason, message)
         };
         Failure {
             fault: Fault {

@@ -165,6 +165,7 @@ impl Driver for Cloud {
     const NAME: &'static str = "S3";
     const CONDITIONS: &'static [&'static str] = &["StorageExists", "StorageTagged"];
     const EXISTS: &'static str = "Bucket Exists";
+    const GONE: &'static [&'static str] = &["NoSuchBucket"];
     const REMOTE: bool = true;
 
     fn locate(storage: &Storage, _snapshot: &Snapshot) -> Option<String> {
