@@ -626,3 +626,25 @@ async fn a_vanished_bucket_that_cannot_be_made_anew_is_told_of_once() {
     world.settle().await;
     assert_eq!(lab::store().await.tags(&name).await.len(), 2);
 }
+
+// storage-s3 27, storage-decisions T18: the block was edited meanwhile
+#[tokio::test]
+async fn a_bucket_in_use_to_which_access_is_refused_is_neither_lost_nor_created_after_an_edit() {
+    let mut world = cluster("refused-b14", json!({"s3": {}})).await;
+    world.settle().await;
+    world.gate.forget();
+    world
+        .gate
+        .plan(When::operation("HeadBucket"), Fault::error(403, "AccessDenied"));
+    world.edit(json!({"storage": {"s3": {"chunkSizeMiB": 20}}}));
+    for _ in 0..3 {
+        assert!(world.pass().await.fault.is_some());
+        world.later(std::time::Duration::from_mins(11));
+    }
+    assert_eq!(world.changes(), Vec::<String>::new());
+    assert!(
+        !world.notices.iter().any(|n| n.starts_with("StorageLost")),
+        "{:?}",
+        world.notices
+    );
+}

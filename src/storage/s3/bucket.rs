@@ -120,7 +120,7 @@ impl<C: Cluster> Visit<'_, C> {
     /// the operator gives, and never where it is in use already.
     fn may_be_ours_to_create(&self, error: &CallError) -> bool {
         let plain = matches!(error.code.as_str(), "Forbidden" | "AccessDenied");
-        plain && self.claim().deterministic && !self.step.applied
+        plain && self.claim().deterministic && !self.site.in_use
     }
 
     async fn missing(&self, error: &CallError) -> Result<Next<Ensured>, Failure> {
