@@ -576,3 +576,31 @@ async fn an_intent_beside_unmanaged_storage_is_taken_away_also_at_its_removal() 
         assert_eq!(world.intent(), None, "{state}");
     }
 }
+
+// storage-decisions 8, T6: the record is stored, the status still names the storage before
+#[tokio::test]
+async fn a_bucket_that_was_created_and_marked_stays_managed_though_images_come_before_the_status_names_it() {
+    let mut world = cluster("synced-e5", json!({"s3": {}})).await;
+    world.settle().await;
+    let first = world.generated();
+    world
+        .gate
+        .plan(When::operation("PutObject"), Fault::error(403, "AccessDenied"));
+    world.edit(json!({"storage": {"s3": {"bucket": "second-e5"}}}));
+    world.pass().await;
+    assert_eq!(
+        (world.state(), world.status()["s3"]["bucket"].as_str()),
+        (Some("Managed"), Some(first.as_str()))
+    );
+    assert!(is_marked(&world, "second-e5").await);
+    // An administrator copies the images.
+    store().await.put("second-e5", "image").await;
+    world.gate.pass();
+    world.restart();
+    world.converge().await;
+    assert_eq!(
+        (world.state(), world.status()["s3"]["bucket"].as_str()),
+        (Some("Managed"), Some("second-e5"))
+    );
+    assert!(world.intent().is_some());
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::error::{CallError, Cause};
 use super::harden;
-use super::own::{self, Contents, Decision, Marked};
+use super::own::{self, Claim, Contents, Decision, Marked, Noted};
 use super::tags::{self, Owner, Tag};
 use super::visit::{Visit, code, exists, is_gone};
 use crate::config::notice::Notice;
@@ -182,18 +182,23 @@ impl<C: Cluster> Visit<'_, C> {
 
     /// Goes on with a bucket that exists.
     async fn take(&self, created: bool) -> Result<Next<Ensured>, Failure> {
-        let claim = self.claim();
+        let mut claim = self.claim();
+        if created && claim.noted == Noted::Recorded {
+            claim.noted = Noted::Intended; // what a create call has just found is not what was recorded
+        }
         let asks =
-            claim.state == Some(State::Managed) || (claim.state.is_none() && (claim.intent || claim.deterministic));
+            claim.state == Some(State::Managed) || (claim.state.is_none() && (claim.is_noted() || claim.deterministic));
         if !asks {
             return Ok(self.use_it(None));
         }
-        let found = match self.look_inside().await {
+        let found = match self.look_inside(claim).await {
             Ok(found) => found,
             Err(error) if created && is_gone(&error) => return Ok(self.not_visible_yet()),
             // Without the mark a creation is not finished; of other storage nothing is changed, and it is used.
             Err(error)
-                if claim.state == Some(State::Managed) && (self.site.in_use || !claim.intent) && error.is_denied() =>
+                if claim.state == Some(State::Managed)
+                    && (self.site.in_use || !claim.is_noted())
+                    && error.is_denied() =>
             {
                 return Ok(self.harden_unread(&error));
             }
@@ -214,13 +219,13 @@ impl<C: Cluster> Visit<'_, C> {
     }
 
     /// Reads the mark, and what the bucket holds where that counts. An error is of one of these reads.
-    async fn look_inside(&self) -> Result<Found, CallError> {
+    async fn look_inside(&self, claim: Claim) -> Result<Found, CallError> {
         let (marked, tags) = match self.bucket.tags().await {
             Ok(tags) => (Marked::By(Owner::of(&tags, &self.site.infrastructure)), Some(tags)),
             Err(error) if error.is_unsupported() => (Marked::Nowhere, None),
             Err(error) => return Err(error),
         };
-        let contents = if own::needs_contents(self.claim(), &marked) {
+        let contents = if own::needs_contents(claim, &marked) {
             self.contents().await?
         } else {
             Contents::Something
