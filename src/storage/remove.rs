@@ -51,10 +51,13 @@ fn gate(config: &Config, deleting_config: bool) -> Gate {
 pub fn forget(config: &Config) -> Outcome {
     let stored = config.status.as_ref().map(|s| s.storage.clone()).unwrap_or_default();
     let status_storage = (!block::same(&stored, &Storage::default())).then(Storage::default);
+    let unchanged = Outcome::unchanged(config);
     Outcome {
         status_storage,
+        // A `Managed` of the spec that equals the mirror counts as left over: one that is asked for later must not.
+        storage_managed: unchanged.storage_managed && state::asked(config) == Some(State::Managed),
         done: true,
-        ..Outcome::unchanged(config)
+        ..unchanged
     }
 }
 

@@ -348,3 +348,41 @@ async fn a_failure_after_the_creation_keeps_name_and_state() {
     assert_eq!(site.world.state(), Some("Managed"));
     assert_eq!(site.calls(), ["create", "mark", "harden"]);
 }
+
+// storage-core, section 6: the mirror of storage that was let go says nothing about what is asked for later
+#[tokio::test]
+async fn managed_asked_for_after_a_removal_that_let_go_is_the_users_word() {
+    for lets_go in [true, false] {
+        let mut site = Site::applied(json!({"s3": {}})).await;
+        if lets_go {
+            site.world
+                .edit(json!({"managementState": "Removed", "storage": {"managementState": "Unmanaged"}}));
+        } else {
+            // It dies between the record and the status of a removal.
+            site.world.edit(json!({"managementState": "Removed"}));
+            removed_without_status(&mut site).await;
+        }
+        assert!(site.pass().await.done);
+        assert_eq!(site.world.config["status"]["storageManaged"], false, "{lets_go}");
+        site.cloud.put("of-a-user", 1, None);
+        let storage = json!({"s3": {"bucket": "of-a-user"}, "managementState": "Managed"});
+        site.world
+            .edit(json!({"managementState": "Managed", "storage": storage}));
+        site.settle().await;
+        assert_eq!(site.world.state(), Some("Managed"), "{lets_go}");
+    }
+}
+
+/// Passes of a removal; of the last one only the record is stored, then the process ends.
+async fn removed_without_status(site: &mut Site) {
+    for _ in 0..9 {
+        let outcome = site.step().await;
+        site.world.store_record(&outcome);
+        if outcome.done {
+            break;
+        }
+        site.world.store_status(&outcome);
+    }
+    site.restart();
+    assert!(site.cloud.buckets.borrow().is_empty());
+}
