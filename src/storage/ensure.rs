@@ -427,7 +427,8 @@ fn moved(from: &str, to: &str, state: State) -> Notice {
     }
 }
 
-fn consents(config: &Config, location: Option<&str>) -> bool {
+/// Whether an administrator asked for this location to be owned.
+pub fn consents(config: &Config, location: Option<&str>) -> bool {
     let asked = config
         .metadata
         .annotations

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::driver::{Deleted, Failure, Mark, Removable, Step, Target, Wait};
-use super::ensure::Intent;
+use super::ensure::{Intent, consents};
 use super::fault::Fault;
 use super::state::{self, State};
 use super::{Cluster, Core, Outcome, STORAGE_EXISTS, block};
@@ -11,6 +11,7 @@ use crate::api::{Config, Storage};
 use crate::config::notice::Notice;
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
+use crate::names;
 use crate::status::conditions::{Status, Verdict};
 
 /// Proof that the storage carries the operator's mark, read in this very step. Only core makes one.
@@ -246,15 +247,18 @@ async fn delete<D: Removable>(
     driver.remove(step, proof).await
 }
 
-/// What the spec forgets after a removal: identifiers of what is gone (not those of other storage that it names
-/// meanwhile), the creation record, and the state, so that nothing named later inherits a `Managed`.
+/// What the Config forgets after a removal: identifiers of what is gone (not those of other storage that it names
+/// meanwhile), the creation record, and state and consent, so that nothing named later inherits a `Managed` or a mark.
 fn record<D: Removable>(config: &Config, snapshot: &Snapshot, location: &str) -> Option<Value> {
     let mut spec = config.spec.storage.clone()?;
     if D::locate(&spec, snapshot).as_deref() == Some(location) {
         D::forget(&mut spec);
     }
     spec.management_state = None;
-    let dropped = Intent::dropped(config, Some(location));
+    let mut dropped = Intent::dropped(config, Some(location));
+    if consents(config, Some(location)) {
+        dropped.push((names::ADOPT_STORAGE_ANNOTATION, Value::Null));
+    }
     block::patch(config.spec.storage.as_ref(), &spec, &dropped)
 }
 

@@ -386,3 +386,28 @@ async fn removed_without_status(site: &mut Site) {
     site.restart();
     assert!(site.cloud.buckets.borrow().is_empty());
 }
+
+// storage-decisions T5: nothing named later inherits a consent
+#[tokio::test]
+async fn a_removal_that_deleted_clears_the_consent() {
+    let mut site = Site::new(json!({"s3": {"bucket": "brought"}, "managementState": "Managed"}));
+    site.cloud.put("brought", 2, None);
+    site.world.config["metadata"]["annotations"] = json!({names::ADOPT_STORAGE_ANNOTATION: "/brought", "team": "blue"});
+    site.settle().await;
+    site.world.edit(json!({"managementState": "Removed"}));
+    site.settle().await;
+    assert!(site.cloud.bucket("brought").is_none());
+    assert_eq!(
+        (
+            site.annotation(names::ADOPT_STORAGE_ANNOTATION),
+            site.annotation("team")
+        ),
+        (None, Some("blue"))
+    );
+    site.cloud.put("brought", 2, None);
+    let storage = json!({"s3": {"bucket": "brought"}, "managementState": "Managed"});
+    site.world
+        .edit(json!({"managementState": "Managed", "storage": storage}));
+    site.settle().await;
+    assert_eq!(site.cloud.bucket("brought").unwrap().mark, None);
+}
