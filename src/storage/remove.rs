@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::driver::{Deleted, Failure, Mark, Removable, Step, Target, Wait};
+use super::driver::{Deleted, Driver, Failure, Mark, Removable, Step, Target, Wait};
 use super::ensure::{Intent, consents};
 use super::fault::Fault;
 use super::state::{self, State};
@@ -84,7 +84,7 @@ pub async fn remove<D: Removable>(
     match gate(config, deleting_config) {
         Gate::Open => {}
         Gate::Closed => return own(let_go(core, config, &location, D::EXISTS)),
-        Gate::Raised => return own(keep(config, &location, &raised(&kept), D::EXISTS)),
+        Gate::Raised => return own(keep::<D>(config, &location, &raised(&kept))),
     }
     let target = match located(driver, config, &stored, snapshot, &location) {
         Ok(target) => target,
@@ -113,7 +113,7 @@ pub async fn remove<D: Removable>(
             let deleted = core.answers.take_deleted(&location);
             let deleted = deleted.map(|objects| format!("; {}", stopped(objects)));
             let message = format!("{kept} was kept with its images: {why}{}", deleted.unwrap_or_default());
-            return own(keep(config, &location, &message, D::EXISTS));
+            return own(keep::<D>(config, &location, &message));
         }
         Ok(Mark::Ours(pin)) => delete(driver, core.cluster, &step, &OwnershipProof { pin }).await,
         Err(failure) => Err(failure),
@@ -270,12 +270,18 @@ fn raised(kept: &str) -> String {
 }
 
 /// Ends a removal without deleting, and says so.
-fn keep(config: &Config, location: &str, message: &str, reason: &str) -> Outcome {
-    let verdict = Verdict::new(STORAGE_EXISTS, Status::True, reason, message);
+fn keep<D: Driver>(config: &Config, location: &str, message: &str) -> Outcome {
+    // Consent to own it has to name the location ID, which stands nowhere else.
+    let message = if D::REMOTE && !location.is_empty() {
+        format!("{message}; its location ID is {location}")
+    } else {
+        message.to_owned()
+    };
+    let verdict = Verdict::new(STORAGE_EXISTS, Status::True, D::EXISTS, message.clone());
     let notice = Notice {
         warning: true,
         reason: "StorageKept",
-        note: message.to_owned(),
+        note: message,
     };
     Outcome {
         verdicts: vec![verdict],

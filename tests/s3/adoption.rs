@@ -604,3 +604,18 @@ async fn a_bucket_that_was_created_and_marked_stays_managed_though_images_come_b
     );
     assert!(world.intent().is_some());
 }
+
+// storage-decisions T1: what the annotation has to say
+#[tokio::test]
+async fn a_bucket_that_was_kept_is_told_of_with_the_location_that_consent_has_to_name() {
+    store().await.create("told-e6").await;
+    let storage = json!({"s3": {"bucket": "told-e6"}, "managementState": "Managed"});
+    let mut world = cluster("told-e6", storage).await;
+    world.settle().await;
+    remove_and_find_all(&mut world, "told-e6", 0).await;
+    let location = world.location("told-e6");
+    let notice = world.notices.iter().find(|n| n.starts_with("StorageKept"));
+    assert!(notice.is_some_and(|n| n.contains(&location)), "{:?}", world.notices);
+    let message = world.message("StorageExists");
+    assert!(message.contains(&location), "{message}");
+}
