@@ -207,7 +207,10 @@ pub trait Driver {
 pub enum Mark {
     /// It is there; the text pins the very object that was looked at (a uid, an ETag), empty where there is no such thing.
     Ours(String),
-    /// It is not: why this storage is not ours to delete.
+    /// It is not there, or not all of it: what is missing. Where the operator created the storage nothing is deleted, and
+    /// nothing is forgotten.
+    Missing(String),
+    /// It is another's, or there can be none: why this storage is not ours to delete.
     NotOurs(String),
     /// There is nothing left that could be deleted.
     Gone,

@@ -298,7 +298,7 @@ impl<C: Cluster> Removable for Pvc<'_, C> {
             return Ok(Mark::Gone);
         };
         if !claim::is_ours(found) {
-            return Ok(Mark::NotOurs(format!(
+            return Ok(Mark::Missing(format!(
                 "it has no annotation {}",
                 names::OWNED_ANNOTATION
             )));

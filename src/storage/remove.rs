@@ -109,7 +109,8 @@ pub async fn remove<D: Removable>(
     };
     let ended = match driver.prove(&step).await {
         Ok(Mark::Gone) => return own(gone(driver, core, &step, deleting_config, &location)),
-        Ok(Mark::NotOurs(why)) => {
+        Ok(Mark::Missing(what)) if step.intent.is_some() => Err(unmarked::<D>(&kept, &what)),
+        Ok(Mark::Missing(why) | Mark::NotOurs(why)) => {
             let deleted = core.answers.take_deleted(&location);
             let deleted = deleted.map(|objects| format!("; {}", stopped(objects)));
             let message = format!("{kept} was kept with its images: {why}{}", deleted.unwrap_or_default());
@@ -230,6 +231,18 @@ pub fn stopped_notice(location: &str, objects: u64) -> Notice {
         warning: true,
         reason: "RemovalStopped",
         note: format!("storage {location}: {}", stopped(objects)),
+    }
+}
+
+/// Storage of ours that lost its mark: somebody took it away, or the read lags. Either can be mended.
+fn unmarked<D: Removable>(kept: &str, what: &str) -> Failure {
+    let message = format!(
+        "{kept} was not deleted: the operator created it, and its mark of ownership is not there: {what}: restore the mark, \
+         or set spec.storage.managementState to Unmanaged to keep the data and finish the removal"
+    );
+    Failure {
+        verdicts: vec![Verdict::new(STORAGE_EXISTS, Status::True, D::EXISTS, message.clone())],
+        fault: Fault::config(message),
     }
 }
 

@@ -619,3 +619,35 @@ async fn a_bucket_that_was_kept_is_told_of_with_the_location_that_consent_has_to
     let message = world.message("StorageExists");
     assert!(message.contains(&location), "{message}");
 }
+
+// storage-decisions T2, 4: absent is no release
+#[tokio::test]
+async fn a_mark_that_is_gone_from_a_bucket_that_the_operator_created_keeps_the_data_until_the_user_lets_go() {
+    let mut world = cluster("cleaned-e7", json!({"s3": {}})).await;
+    world.settle().await;
+    let name = world.generated();
+    let store = store().await;
+    store.put(&name, "image").await;
+    store.set_tags(&name, &[("team", "x")]).await;
+    world.gate.forget();
+    world.edit(json!({"managementState": "Removed"}));
+    for _ in 0..2 {
+        let outcome = world.pass().await;
+        let message = outcome.fault.unwrap().message;
+        assert!(
+            !outcome.done && message.contains("kubernetes.io/cluster/cleaned-e7=owned"),
+            "{message}"
+        );
+        assert!(
+            message.contains("spec.storage.managementState to Unmanaged"),
+            "{message}"
+        );
+    }
+    assert_eq!(
+        (world.status()["s3"]["bucket"].as_str(), world.changes()),
+        (Some(name.as_str()), vec![])
+    );
+    world.edit(json!({"storage": {"managementState": "Unmanaged"}}));
+    assert!(world.pass().await.done);
+    assert_eq!((store.count(&name).await, world.intent()), (1, None));
+}

@@ -51,7 +51,7 @@ impl<C: Cluster> Visit<'_, C> {
         Ok(match marked {
             Marked::By(Owner::Ours) => Mark::Ours(String::new()),
             Marked::By(Owner::Other(cluster)) => Mark::NotOurs(format!("it carries the mark of cluster {cluster}")),
-            Marked::By(Owner::Nobody(why)) => Mark::NotOurs(why),
+            Marked::By(Owner::Nobody(why)) => Mark::Missing(why),
             Marked::Nowhere if claim.is_noted() && claim.deterministic => Mark::Ours(String::new()),
             Marked::Nowhere => Mark::NotOurs(
                 "its store knows no tags that could say whose it is, and it was not created by this operator under the name \

@@ -334,7 +334,7 @@ impl Removable for Cloud {
         Ok(match found.mark.as_deref() {
             Some(CLUSTER) => Mark::Ours(name.to_owned()),
             Some(other) => Mark::NotOurs(format!("it carries the mark of {other}")),
-            None => Mark::NotOurs("it carries no mark".to_owned()),
+            None => Mark::Missing("it carries no mark".to_owned()),
         })
     }
 
