@@ -387,3 +387,48 @@ async fn a_bucket_of_seaweedfs_goes_with_versions_markers_and_unfinished_uploads
         assert!(!admin.exists(&name).await);
     }
 }
+
+// storage-decisions T2: what is gone is forgotten, so that it has to be known
+#[tokio::test]
+async fn a_404_that_the_store_does_not_confirm_forgets_nothing() {
+    for (infrastructure, status, code) in [
+        ("unsaid-f7", 403, "AccessDenied"),
+        ("unsaid-f7b", 501, "NotImplemented"),
+    ] {
+        let mut world = owned(infrastructure).await;
+        let name = world.generated();
+        fill(&name, 1).await;
+        let reads = || [When::operation("GetBucketTagging"), When::operation("ListObjectsV2")];
+        world
+            .gate
+            .plan(When::operation("HeadBucket"), Fault::error(404, "NotFound"));
+        for read in reads() {
+            world.gate.plan(read, Fault::error(status, code));
+        }
+        removed(&mut world);
+        let outcome = world.pass().await;
+        assert!(!outcome.done && outcome.fault.is_some(), "{code}");
+        assert_eq!(world.status()["s3"]["bucket"], json!(name));
+        // It is listed.
+        world.gate.pass();
+        world
+            .gate
+            .plan(When::operation("HeadBucket"), Fault::error(404, "NotFound"));
+        world
+            .gate
+            .plan(When::operation("GetBucketTagging"), Fault::error(status, code));
+        let outcome = world.pass().await;
+        assert!(!outcome.done && outcome.fault.is_some(), "{code}");
+        assert_eq!(store().await.count(&name).await, 1);
+        // Its tags may not be read, or there are none, and it is gone.
+        store()
+            .await
+            .drop_object(&name, "docker/registry/v2/blobs/000000")
+            .await;
+        store()
+            .await
+            .call(http::Method::DELETE, &format!("/{name}"), &[], "")
+            .await;
+        assert!(world.pass().await.done, "{code}");
+    }
+}

@@ -62,18 +62,24 @@ impl<C: Cluster> Visit<'_, C> {
     }
 
     /// HeadBucket said 404, which has no body and may be anybody's in between. What is gone is forgotten, so that the store
-    /// is asked once more, for an answer that tells who gives it.
+    /// is asked once more, for an answer that tells who gives it: for the tags, or, where these are not to be had, for a
+    /// listing.
     async fn gone(&self) -> Result<Mark, Failure> {
-        match self.bucket.tags().await {
-            Ok(_) => Err(stuck(
+        let asked = match self.bucket.tags().await {
+            Err(error) if error.is_unsupported() || (error.code == "AccessDenied" && !error.of_identity()) => {
+                self.bucket.objects("", 1).await.map(drop)
+            }
+            asked => asked.map(drop),
+        };
+        match asked {
+            Ok(()) => Err(stuck(
                 Fault::transient(format!(
                     "bucket {} is there and not there, it is looked at again",
                     self.site.name
                 )),
                 UNKNOWN.to_owned(),
             )),
-            Err(error) if is_gone(&error) || error.is_unsupported() => Ok(Mark::Gone),
-            Err(error) if error.code == "AccessDenied" && !error.of_identity() => Ok(Mark::Gone),
+            Err(error) if is_gone(&error) => Ok(Mark::Gone),
             Err(error) => Err(self.kept(&error, "whether it is gone cannot be told")),
         }
     }
