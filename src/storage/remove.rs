@@ -83,7 +83,12 @@ pub async fn remove<D: Removable>(
     let location = D::locate(&stored, snapshot).unwrap_or_default();
     match gate(config, deleting_config) {
         Gate::Open => {}
-        Gate::Closed => return own(let_go(core, config, &location, D::EXISTS)),
+        Gate::Closed => {
+            let mut left = let_go(core, config, &location, D::EXISTS);
+            left.verdicts
+                .extend(untold_end(driver, config, snapshot, &stored, &location).await);
+            return own(left);
+        }
         Gate::Raised => return own(keep::<D>(config, &location, &raised(&kept))),
     }
     let target = match located(driver, config, &stored, snapshot, &location) {
@@ -96,17 +101,7 @@ pub async fn remove<D: Removable>(
         }
     };
     let intent = Intent::stored(config, Some(&location));
-    let step = Step {
-        config,
-        snapshot,
-        storage: &stored,
-        target: &target,
-        state: Some(State::Managed),
-        defaulted: false,
-        applied: true,
-        intent: intent.as_ref(),
-        consent: false,
-    };
+    let step = step(config, snapshot, &stored, &target, intent.as_ref());
     let ended = match driver.prove(&step).await {
         Ok(Mark::Gone) => return own(gone(driver, core, &step, deleting_config, &location)),
         Ok(Mark::Missing(what)) if step.intent.is_some() => Err(unmarked::<D>(&kept, &what)),
@@ -146,6 +141,56 @@ pub async fn remove<D: Removable>(
             ..unchanged
         },
     })
+}
+
+/// A removal whose end was recorded and not told, because the process died or the status could not be written in between:
+/// the spec names neither a state nor this storage any more. Looks what became of it, and changes nothing.
+async fn untold_end<D: Removable>(
+    driver: &D,
+    config: &Config,
+    snapshot: &Snapshot,
+    stored: &Storage,
+    location: &str,
+) -> Vec<Verdict> {
+    let named = config.spec.storage.as_ref().and_then(|spec| D::locate(spec, snapshot));
+    let recorded = state::asked(config).is_none() && named.as_deref() != Some(location);
+    let begun =
+        state::stored(config) == Some(State::Managed) && ManagementState::of(config) != ManagementState::Unmanaged;
+    let Some(target) = (recorded && begun)
+        .then(|| located(driver, config, stored, snapshot, location).ok())
+        .flatten()
+    else {
+        return Vec::new();
+    };
+    let step = step(config, snapshot, stored, &target, None);
+    match driver.prove(&step).await {
+        Ok(Mark::Gone) => driver.removed(location),
+        Ok(_) => {
+            let message = format!("{} is there, and is left alone.", block::describe(stored, D::NAME));
+            vec![Verdict::new(STORAGE_EXISTS, Status::True, D::EXISTS, message)]
+        }
+        Err(failure) => failure.verdicts,
+    }
+}
+
+fn step<'a>(
+    config: &'a Config,
+    snapshot: &'a Snapshot,
+    storage: &'a Storage,
+    target: &'a Target,
+    intent: Option<&'a Intent>,
+) -> Step<'a> {
+    Step {
+        config,
+        snapshot,
+        storage,
+        target,
+        state: Some(State::Managed),
+        defaulted: false,
+        applied: true,
+        intent,
+        consent: false,
+    }
 }
 
 /// What the block of the status means, and where that is.

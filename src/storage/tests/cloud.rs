@@ -411,3 +411,34 @@ async fn a_removal_that_deleted_clears_the_consent() {
     site.settle().await;
     assert_eq!(site.cloud.bucket("brought").unwrap().mark, None);
 }
+
+// storage-decisions T3: a removal whose end was recorded and not told
+#[tokio::test]
+async fn a_death_between_record_and_status_of_a_removal_leaves_its_end_told_and_deletes_nothing_more() {
+    for back in [false, true] {
+        let mut site = Site::applied(json!({"s3": {}})).await;
+        site.cloud.with_images(CHOSEN, 1);
+        site.world.edit(json!({"managementState": "Removed"}));
+        removed_without_status(&mut site).await;
+        assert!(site.world.exists().starts_with("True/"));
+        if back {
+            // Somebody has made one of that name since, even with the mark.
+            site.cloud.put(CHOSEN, 3, Some("blue-x7k2p"));
+        }
+        let calls = site.calls();
+        let outcome = site.pass().await;
+        assert!(outcome.done && outcome.record.is_none());
+        assert_eq!((site.calls(), site.world.status()), (calls, &json!({})), "{back}");
+        let told = if back {
+            "True/Bucket Exists"
+        } else {
+            "False/Bucket Deleted"
+        };
+        assert_eq!(site.world.exists(), told);
+        assert!(
+            !site.world.message().contains("deleted so far"),
+            "{}",
+            site.world.message()
+        );
+    }
+}
