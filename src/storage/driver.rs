@@ -221,8 +221,8 @@ pub enum Mark {
 pub struct Deleted {
     /// Objects (versions, delete markers) that this step deleted.
     pub objects: u64,
-    /// What comes next.
-    pub wait: Wait,
+    /// What comes next; or why some of what this step was for was not deleted.
+    pub next: Result<Wait, Failure>,
 }
 
 /// A backend whose data outlives the pods.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::driver::{Driver, Ensured, Failure, Next, Record, Step, Target, Wait};
 use super::fault::{Class, Fault};
 use super::look::{Known, keep, said_to_be_gone, take};
+use super::remove::stopped_notice;
 use super::select::Selected;
 use super::state::{self, State};
 use super::trial::{Tried, try_out};
@@ -92,6 +93,12 @@ pub async fn ensure<D: Driver>(
             };
         }
     };
+    let stopped = core.answers.take_deleted_elsewhere(target.location.as_deref());
+    let stopped = stopped.map(|(location, objects)| stopped_notice(&location, objects));
+    let unchanged = || Outcome {
+        notices: stopped.clone().into_iter().collect(),
+        ..unchanged()
+    };
     let pass = look::<D>(config, snapshot, selected, &target);
     let record = if target.named {
         None
@@ -169,6 +176,7 @@ pub async fn ensure<D: Driver>(
         },
     };
     outcome.again = outcome.again.into_iter().chain(again).min();
+    outcome.notices.extend(stopped);
     outcome
 }
 
@@ -417,7 +425,7 @@ pub fn completed<D: Driver>(driver: &D, step: &Step<'_>, storage: &Storage) -> R
 
 fn moved(from: &str, to: &str, state: State) -> Notice {
     let note = format!(
-        "storage changed from {from} to {to}, which is {}; {from} is left as it is, with its images",
+        "storage changed from {from} to {to}, which is {}; {from} is left as it is, with what is on it",
         state.text()
     );
     Notice {

@@ -328,7 +328,10 @@ impl<C: Cluster> Removable for Pvc<'_, C> {
             message,
             verdicts: Vec::new(),
         };
-        Ok(Deleted { objects: 0, wait })
+        Ok(Deleted {
+            objects: 0,
+            next: Ok(wait),
+        })
     }
 
     fn removed(&self, location: &str) -> Vec<Verdict> {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::answers::Answers;
 use super::driver::{Deleted, Driver, Failure, Mark, Removable, Step, Target, Wait};
 use super::ensure::{Intent, consents};
 use super::fault::Fault;
@@ -114,33 +115,54 @@ pub async fn remove<D: Removable>(
         Ok(Mark::Ours(pin)) => delete(driver, core.cluster, &step, &OwnershipProof { pin }).await,
         Err(failure) => Err(failure),
     };
-    let unchanged = Outcome::unchanged(config);
     own(match ended {
-        Ok(Deleted { objects, wait }) => {
-            let Wait {
-                after,
-                mut message,
-                mut verdicts,
-            } = wait;
-            if D::REMOTE {
-                let all = core.answers.count_deleted(&location, objects);
-                message = format!("{message}; {all} objects are deleted so far");
-                let told = verdicts.iter().any(|v| v.type_ == STORAGE_EXISTS);
-                let verdict = || Verdict::new(STORAGE_EXISTS, Status::True, D::EXISTS, format!("{kept}: {message}"));
-                verdicts.extend((!told).then(verdict));
-            }
-            Outcome {
-                verdicts,
-                wait: Some((after, message)),
-                ..unchanged
-            }
-        }
-        Err(Failure { fault, verdicts }) => Outcome {
-            verdicts,
-            fault: Some(fault),
-            ..unchanged
-        },
+        Ok(deleted) => went::<D>(core, config, &kept, &location, deleted),
+        Err(failure) => stuck(config, failure),
     })
+}
+
+/// A step deleted something.
+fn went<D: Removable>(
+    core: &Core<'_, impl Cluster>,
+    config: &Config,
+    kept: &str,
+    location: &str,
+    deleted: Deleted,
+) -> Outcome {
+    let Deleted { objects, next } = deleted;
+    let all = if D::REMOTE {
+        core.answers.count_deleted(location, objects)
+    } else {
+        0
+    };
+    let Wait {
+        after,
+        mut message,
+        mut verdicts,
+    } = match next {
+        Ok(wait) => wait,
+        Err(failure) => return stuck(config, failure),
+    };
+    if D::REMOTE {
+        message = format!("{message}; {all} objects are deleted so far");
+        let told = verdicts.iter().any(|v| v.type_ == STORAGE_EXISTS);
+        let verdict = || Verdict::new(STORAGE_EXISTS, Status::True, D::EXISTS, format!("{kept}: {message}"));
+        verdicts.extend((!told).then(verdict));
+    }
+    Outcome {
+        verdicts,
+        wait: Some((after, message)),
+        ..Outcome::unchanged(config)
+    }
+}
+
+fn stuck(config: &Config, failure: Failure) -> Outcome {
+    let Failure { fault, verdicts } = failure;
+    Outcome {
+        verdicts,
+        fault: Some(fault),
+        ..Outcome::unchanged(config)
+    }
 }
 
 /// A removal whose end was recorded and not told, because the process died or the status could not be written in between:
@@ -289,6 +311,23 @@ fn unmarked<D: Removable>(kept: &str, what: &str) -> Failure {
         verdicts: vec![Verdict::new(STORAGE_EXISTS, Status::True, D::EXISTS, message.clone())],
         fault: Fault::config(message),
     }
+}
+
+/// What is told where nothing about storage is done any more, and a removal had gone some of the way.
+pub fn left_alone(config: &Config, answers: &Answers) -> (Vec<Verdict>, Vec<Notice>) {
+    let Some((location, objects)) = answers.take_deleted_elsewhere(None) else {
+        return (Vec::new(), Vec::new());
+    };
+    let stored = config.status.as_ref().and_then(|s| s.conditions.as_deref());
+    let exists = stored.unwrap_or_default().iter().find(|c| c.type_ == STORAGE_EXISTS);
+    let reason = exists.and_then(|c| c.reason.clone()).unwrap_or_default();
+    // What was last seen of it stays.
+    let status = [Status::False, Status::Unknown]
+        .into_iter()
+        .find(|status| exists.is_some_and(|c| c.status == status.text()))
+        .unwrap_or(Status::True);
+    let verdict = Verdict::new(STORAGE_EXISTS, status, reason, stopped(objects));
+    (vec![verdict], vec![stopped_notice(&location, objects)])
 }
 
 /// One bounded step, if this process still leads and the Config is the newest. What is in the cluster itself is deleted by

@@ -432,3 +432,28 @@ async fn a_404_that_the_store_does_not_confirm_forgets_nothing() {
         assert!(world.pass().await.done, "{code}");
     }
 }
+
+// storage-decisions T8: also what went together with what did not
+#[tokio::test]
+async fn objects_that_went_beside_one_that_did_not_are_counted() {
+    let mut world = owned("partly-f8").await;
+    let name = world.generated();
+    fill(&name, 3).await;
+    let kept = "docker/registry/v2/blobs/000001";
+    world
+        .gate
+        .plan(When::operation("DeleteObjects"), keep(kept, false, "Access Denied"));
+    removed(&mut world);
+    assert!(world.pass().await.fault.is_some());
+    world.gate.pass();
+    world.edit(json!({"managementState": "Managed"}));
+    world.settle().await;
+    assert!(
+        world
+            .notices
+            .iter()
+            .any(|n| n.starts_with("RemovalStopped") && n.contains("2 objects")),
+        "{:?}",
+        world.notices
+    );
+}

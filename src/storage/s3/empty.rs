@@ -128,7 +128,10 @@ impl<C: Cluster> Visit<'_, C> {
         if failed.is_empty() {
             Ok(self.emptying(entries.len()))
         } else {
-            Err(self.not_deleted(&failed))
+            Ok(Deleted {
+                objects: entries.len().saturating_sub(failed.len()) as u64,
+                next: Err(self.not_deleted(&failed)),
+            })
         }
     }
 
@@ -140,7 +143,7 @@ impl<C: Cluster> Visit<'_, C> {
         };
         Deleted {
             objects: objects as u64,
-            wait,
+            next: Ok(wait),
         }
     }
 
@@ -150,7 +153,10 @@ impl<C: Cluster> Visit<'_, C> {
             message: format!("bucket {} was deleted, waiting until it is gone", self.site.name),
             verdicts: Vec::new(),
         };
-        Deleted { objects: 0, wait }
+        Deleted {
+            objects: 0,
+            next: Ok(wait),
+        }
     }
 
     /// Some keys were not deleted. Nothing is claimed to be done; the next attempt begins anew.

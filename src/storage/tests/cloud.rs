@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::Hold;
+use super::super::{Hold, remove};
 use super::fake::CHOSEN;
 use super::site::Site;
 use super::{rejected, warnings};
@@ -441,4 +441,51 @@ async fn a_death_between_record_and_status_of_a_removal_leaves_its_end_told_and_
             site.world.message()
         );
     }
+}
+
+// storage-decisions T8: taken back by an edit that names other storage
+#[tokio::test]
+async fn a_removal_that_is_taken_back_for_other_storage_is_told_of_too() {
+    for next in [json!({"s3": {"bucket": "next"}}), json!({"s3": {"bucket": "missing"}})] {
+        let mut site = Site::applied(json!({"s3": {}})).await;
+        site.cloud.with_images(CHOSEN, 5);
+        site.cloud.put("next", 1, None);
+        site.world.edit(json!({"managementState": "Removed"}));
+        site.pass().await;
+        site.pass().await;
+        site.world.edit(json!({"managementState": "Managed", "storage": next}));
+        let mut told = Vec::new();
+        for _ in 0..9 {
+            told.extend(site.pass().await.notices);
+        }
+        let stopped: Vec<_> = told.iter().filter(|n| n.reason == "RemovalStopped").collect();
+        assert_eq!(stopped.len(), 1, "{told:?}");
+        assert!(
+            stopped[0].warning && stopped[0].note.contains("/chosen-by-driver"),
+            "{stopped:?}"
+        );
+        assert!(stopped[0].note.contains("2 objects were deleted"), "{stopped:?}");
+        let switched = told.iter().find(|n| n.reason == "StorageReconfigured").unwrap();
+        assert!(!switched.note.contains("with its images"), "{}", switched.note);
+    }
+}
+
+// storage-decisions T8: taken back by Unmanaged, under which nothing is looked at
+#[tokio::test]
+async fn a_removal_that_is_taken_back_by_unmanaged_is_told_of_too() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.cloud.with_images(CHOSEN, 5);
+    site.world.edit(json!({"managementState": "Removed"}));
+    site.pass().await;
+    site.pass().await;
+    site.world.edit(json!({"managementState": "Unmanaged"}));
+    let (verdicts, notices) = remove::left_alone(&site.world.config(), &site.answers);
+    assert!(notices[0].warning && notices[0].note.contains("2 objects were deleted"));
+    assert_eq!(
+        (verdicts[0].type_, verdicts[0].reason.as_str()),
+        ("StorageExists", "Bucket Exists")
+    );
+    assert!(verdicts[0].message.contains("2 objects were deleted"));
+    let again = remove::left_alone(&site.world.config(), &site.answers);
+    assert_eq!((again.0.len(), again.1.len()), (0, 0), "told once");
 }

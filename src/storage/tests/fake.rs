@@ -353,7 +353,10 @@ impl Removable for Cloud {
             message: "emptying".into(),
             verdicts: Vec::new(),
         };
-        Ok(Deleted { objects: images, wait })
+        Ok(Deleted {
+            objects: images,
+            next: Ok(wait),
+        })
     }
 
     fn removed(&self, location: &str) -> Vec<Verdict> {
