@@ -94,6 +94,8 @@ pub struct Record {
     pub message: String,
     /// What was found.
     pub verdicts: Vec<Verdict>,
+    /// What to tell.
+    pub notices: Vec<Notice>,
 }
 
 /// How a step ended.

@@ -164,6 +164,7 @@ pub async fn ensure<D: Driver>(
             Outcome {
                 record: block::patch(config.spec.storage.as_ref(), &wanted, noted.as_slice()),
                 verdicts: note.verdicts,
+                notices: note.notices,
                 wait: Some((Duration::ZERO, note.message)),
                 ..unfinished(driver, &step).await
             }

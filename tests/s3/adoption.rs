@@ -651,3 +651,18 @@ async fn a_mark_that_is_gone_from_a_bucket_that_the_operator_created_keeps_the_d
     assert!(world.pass().await.done);
     assert_eq!((store.count(&name).await, world.intent()), (1, None));
 }
+
+// storage-decisions T1: an event says so, also where the name has to be recorded first
+#[tokio::test]
+async fn consent_to_a_bucket_of_the_generated_name_is_told_of() {
+    let mut world = cluster("consent-e8", json!({"s3": {}, "managementState": "Managed"})).await;
+    let name = world.generated();
+    store().await.create(&name).await;
+    store().await.put(&name, "image").await;
+    let location = world.location(&name);
+    world.annotate(names::ADOPT_STORAGE_ANNOTATION, &location);
+    world.settle().await;
+    assert!(is_marked(&world, &name).await);
+    let told = world.notices.iter().filter(|n| n.starts_with("StorageAdopted")).count();
+    assert_eq!(told, 1, "{:?}", world.notices);
+}

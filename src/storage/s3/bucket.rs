@@ -399,6 +399,7 @@ impl<C: Cluster> Visit<'_, C> {
             intent: None,
             message: format!("bucket {} is owned, its settings are applied next", self.site.name),
             verdicts: Vec::new(),
+            notices,
         })))
     }
 

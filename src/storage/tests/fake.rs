@@ -263,6 +263,7 @@ impl Driver for Cloud {
                     intent,
                     message,
                     verdicts: vec![verdict],
+                    notices: Vec::new(),
                 };
                 Ok(Next::Record(Box::new(note)))
             }
