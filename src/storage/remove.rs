@@ -104,7 +104,7 @@ pub async fn remove<D: Removable>(
     let intent = Intent::stored(config, Some(&location));
     let step = step(config, snapshot, &stored, &target, intent.as_ref());
     let ended = match driver.prove(&step).await {
-        Ok(Mark::Gone) => return own(gone(driver, core, &step, deleting_config, &location)),
+        Ok(Mark::Gone) => return gone(driver, core, &step, deleting_config, &location),
         Ok(Mark::Missing(what)) if step.intent.is_some() => Err(unmarked::<D>(&kept, &what)),
         Ok(Mark::Missing(why) | Mark::NotOurs(why)) => {
             let deleted = core.answers.take_deleted(&location);
@@ -258,6 +258,8 @@ fn gone<D: Removable>(
         record,
         storage_managed,
         verdicts: driver.removed(location),
+        // The others are about settings of what is gone.
+        own_conditions: &[STORAGE_EXISTS],
         ..forget(step.config)
     }
 }
@@ -304,7 +306,7 @@ pub fn stopped_notice(location: &str, objects: u64) -> Notice {
 /// Storage of ours that lost its mark: somebody took it away, or the read lags. Either can be mended.
 fn unmarked<D: Removable>(kept: &str, what: &str) -> Failure {
     let message = format!(
-        "{kept} was not deleted: the operator created it, and its mark of ownership is not there: {what}: restore the mark, \
+        "{kept} was not deleted: the operator created it, and {what}: restore the mark, \
          or set spec.storage.managementState to Unmanaged to keep the data and finish the removal"
     );
     Failure {

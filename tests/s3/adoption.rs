@@ -59,7 +59,7 @@ async fn an_explicit_managed_gets_settings_on_a_users_bucket_and_no_mark_and_its
         world
             .notices
             .iter()
-            .any(|n| n.starts_with("StorageKept") && n.contains("kubernetes.io/cluster/brought-c1"))
+            .any(|n| n.starts_with("StorageKept") && n.contains("kubernetes.io/cluster/brought-c1=owned is missing"))
     );
 }
 

@@ -42,6 +42,12 @@ async fn removal_deletes_everything_and_forgets_the_name_the_state_and_the_recor
         (world.status(), world.state(), world.intent()),
         (&json!({}), None, None)
     );
+    let conditions = world.config["status"]["conditions"].as_array().unwrap();
+    assert_eq!(
+        conditions.len(),
+        1,
+        "none is about settings of what is gone: {conditions:?}"
+    );
     assert_eq!(world.condition("StorageExists"), "False/S3 Bucket Deleted");
     let deletes: Vec<_> = world
         .gate
