@@ -371,6 +371,12 @@ impl Answers {
         Some(objects)
     }
 
+    /// The same for a removal at any other location than this one: where, and how many objects.
+    pub fn take_deleted_elsewhere(&self, location: Option<&str>) -> Option<(String, u64)> {
+        let mut notes = self.notes();
+        notes.deleted.take_if(|(at, _)| Some(at.as_str()) != location)
+    }
+
     fn notes(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }

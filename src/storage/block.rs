@@ -3,7 +3,6 @@
 use serde_json::{Map, Value, json};
 
 use crate::api::Storage;
-use crate::names;
 
 /// Field of a backend in `spec.storage`.
 fn field(backend: &str) -> &'static str {
@@ -96,16 +95,17 @@ pub fn describe(storage: &Storage, backend: &str) -> String {
     name.map_or_else(|| backend.to_owned(), |name| format!("{backend} {name}"))
 }
 
-/// Merge patch of the Config that turns `spec.storage` from `old` into `wanted` and sets the annotation, where given
-/// (null takes it away). It names only members that differ, so that concurrent edits of others survive. `None`: no change.
-pub fn patch(old: Option<&Storage>, wanted: &Storage, annotation: Option<Value>) -> Option<Value> {
+/// Merge patch of the Config that turns `spec.storage` from `old` into `wanted` and sets these annotations (null takes one
+/// away). It names only members that differ, so that concurrent edits of others survive. `None`: no change.
+pub fn patch(old: Option<&Storage>, wanted: &Storage, annotations: &[(&str, Value)]) -> Option<Value> {
     let old = old.map(to_object).unwrap_or_default();
     let mut patch = Map::new();
-    if let Some(annotation) = annotation {
-        patch.insert(
-            "metadata".to_owned(),
-            json!({"annotations": {names::STORAGE_INTENT_ANNOTATION: annotation}}),
-        );
+    if !annotations.is_empty() {
+        let annotations: Map<_, _> = annotations
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.clone()))
+            .collect();
+        patch.insert("metadata".to_owned(), json!({ "annotations": annotations }));
     }
     let storage = difference(&old, &to_object(wanted));
     if !storage.is_empty() {

@@ -94,6 +94,8 @@ pub struct Record {
     pub message: String,
     /// What was found.
     pub verdicts: Vec<Verdict>,
+    /// What to tell.
+    pub notices: Vec<Notice>,
 }
 
 /// How a step ended.
@@ -148,6 +150,9 @@ pub trait Driver {
     const CONDITIONS: &'static [&'static str];
     /// Reason of `StorageExists=True` for storage that is there.
     const EXISTS: &'static str;
+    /// Reasons of `StorageExists=False` that say that storage which was in use is not there. Others (access denied) say
+    /// nothing of that.
+    const GONE: &'static [&'static str];
     /// Whether a look at the storage is a call to a service. Then answers are kept and used again ([`Self::fingerprint`]),
     /// failures are asked again with backoff, and changed storage is tried out before the registry uses it
     /// ([`Self::probe`]). Where not, the snapshot tells all, and nothing is kept.
@@ -204,7 +209,10 @@ pub trait Driver {
 pub enum Mark {
     /// It is there; the text pins the very object that was looked at (a uid, an ETag), empty where there is no such thing.
     Ours(String),
-    /// It is not: why this storage is not ours to delete.
+    /// It is not there, or not all of it: what is missing. Where the operator created the storage nothing is deleted, and
+    /// nothing is forgotten.
+    Missing(String),
+    /// It is another's, or there can be none: why this storage is not ours to delete.
     NotOurs(String),
     /// There is nothing left that could be deleted.
     Gone,
@@ -215,8 +223,8 @@ pub enum Mark {
 pub struct Deleted {
     /// Objects (versions, delete markers) that this step deleted.
     pub objects: u64,
-    /// What comes next.
-    pub wait: Wait,
+    /// What comes next; or why some of what this step was for was not deleted.
+    pub next: Result<Wait, Failure>,
 }
 
 /// A backend whose data outlives the pods.

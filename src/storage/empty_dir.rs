@@ -50,6 +50,7 @@ impl Driver for EmptyDir {
     const NAME: &'static str = NAME;
     const CONDITIONS: &'static [&'static str] = &[STORAGE_EXISTS];
     const EXISTS: &'static str = "Creation Successful";
+    const GONE: &'static [&'static str] = &[];
     const REMOTE: bool = false;
 
     fn locate(_storage: &Storage, _snapshot: &Snapshot) -> Option<String> {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::driver::{Driver, Ensured, Failure, Next, Record, Step, Target, Wait};
 use super::fault::{Class, Fault};
 use super::look::{Known, keep, said_to_be_gone, take};
+use super::remove::stopped_notice;
 use super::select::Selected;
 use super::state::{self, State};
 use super::trial::{Tried, try_out};
@@ -34,6 +35,15 @@ impl Intent {
             .filter(|noted| !noted.is_empty())?;
         (Some(noted.as_str()) == location).then_some(Self(()))
     }
+
+    /// Takes it away, where the annotation names this location: as a list of annotations for [`block::patch`].
+    pub(super) fn dropped(config: &Config, location: Option<&str>) -> Vec<(&'static str, Value)> {
+        let stored = Self::stored(config, location);
+        stored
+            .map(|_| (names::STORAGE_INTENT_ANNOTATION, Value::Null))
+            .into_iter()
+            .collect()
+    }
 }
 
 /// Patch that writes the platform's default into the spec, where that loses nothing: a block that names storage is
@@ -41,7 +51,7 @@ impl Intent {
 pub fn record_default(config: &Config, selected: &Selected) -> Option<Value> {
     selected
         .defaulted
-        .then(|| block::patch(config.spec.storage.as_ref(), &selected.storage, None))
+        .then(|| block::patch(config.spec.storage.as_ref(), &selected.storage, &[]))
         .flatten()
 }
 
@@ -83,6 +93,12 @@ pub async fn ensure<D: Driver>(
             };
         }
     };
+    let stopped = core.answers.take_deleted_elsewhere(target.location.as_deref());
+    let stopped = stopped.map(|(location, objects)| stopped_notice(&location, objects));
+    let unchanged = || Outcome {
+        notices: stopped.clone().into_iter().collect(),
+        ..unchanged()
+    };
     let pass = look::<D>(config, snapshot, selected, &target);
     let record = if target.named {
         None
@@ -112,7 +128,8 @@ pub async fn ensure<D: Driver>(
     }
     let intent = Intent::stored(config, target.location.as_deref());
     // Storage in use is not created anew before the status tells that it is gone.
-    let may_create = pass.state != Some(State::Unmanaged) && !(pass.in_use && D::REMOTE && !said_to_be_gone(config));
+    let may_create =
+        pass.state != Some(State::Unmanaged) && !(pass.in_use && D::REMOTE && !said_to_be_gone(config, D::GONE));
     let intent = intent.filter(|_| may_create);
     let step = Step {
         config,
@@ -126,11 +143,11 @@ pub async fn ensure<D: Driver>(
         consent: consents(config, target.location.as_deref()),
     };
     let (taken, again) = take(driver, core, &step, known(&pass)).await;
-    let taken = taken.map(|next| refuse_creation(next, &pass, &step, D::NAME));
+    let taken = taken.map(|next| refuse_creation::<D>(next, &pass, &step));
     let mut outcome = match taken {
         Ok(Taken::Done(ensured)) => done(driver, core, &step, &pass, *ensured).await,
         Ok(Taken::Wait(wait)) => {
-            let notices = lost(&pass, &wait.verdicts, D::NAME).into_iter().collect();
+            let notices = lost::<D>(&pass, &wait.verdicts).into_iter().collect();
             Outcome {
                 record,
                 verdicts: wait.verdicts,
@@ -141,9 +158,13 @@ pub async fn ensure<D: Driver>(
         }
         Ok(Taken::Record(note)) => {
             let wanted = note.storage.unwrap_or_else(|| selected.storage.clone());
+            let noted = note
+                .intent
+                .map(|intent| (names::STORAGE_INTENT_ANNOTATION, Value::String(intent)));
             Outcome {
-                record: block::patch(config.spec.storage.as_ref(), &wanted, note.intent.map(Value::String)),
+                record: block::patch(config.spec.storage.as_ref(), &wanted, noted.as_slice()),
                 verdicts: note.verdicts,
+                notices: note.notices,
                 wait: Some((Duration::ZERO, note.message)),
                 ..unfinished(driver, &step).await
             }
@@ -156,6 +177,7 @@ pub async fn ensure<D: Driver>(
         },
     };
     outcome.again = outcome.again.into_iter().chain(again).min();
+    outcome.notices.extend(stopped);
     outcome
 }
 
@@ -167,16 +189,17 @@ enum Taken {
     Refused(Failure),
 }
 
-fn refuse_creation(next: Next<Ensured>, pass: &Pass<'_>, step: &Step<'_>, backend: &str) -> Taken {
+fn refuse_creation<D: Driver>(next: Next<Ensured>, pass: &Pass<'_>, step: &Step<'_>) -> Taken {
+    let what = || block::describe(step.storage, D::NAME);
     match next {
         Next::Record(note) if note.intent.is_some() && pass.state == Some(State::Unmanaged) => {
             Taken::Refused(Failure {
-                fault: not_created(&block::describe(step.storage, backend)),
+                fault: not_created(&what()),
                 verdicts: note.verdicts,
             })
         }
-        Next::Record(note) if note.intent.is_some() && pass.in_use && !said_to_be_gone(pass.config) => {
-            Taken::Wait(gone(*note, &block::describe(step.storage, backend)))
+        Next::Record(note) if note.intent.is_some() && pass.in_use && !said_to_be_gone(pass.config, D::GONE) => {
+            Taken::Wait(gone::<D>(*note, &what()))
         }
         Next::Record(note) => Taken::Record(note),
         Next::Wait(wait) => Taken::Wait(wait),
@@ -185,11 +208,12 @@ fn refuse_creation(next: Next<Ensured>, pass: &Pass<'_>, step: &Step<'_>, backen
 }
 
 /// Storage in use that would have to be made anew: the status tells of it first.
-fn gone(note: Record, storage: &str) -> Wait {
+fn gone<D: Driver>(note: Record, storage: &str) -> Wait {
     let mut verdicts = note.verdicts;
     if !verdicts.iter().any(|v| v.type_ == STORAGE_EXISTS) {
+        let reason = D::GONE.first().copied().unwrap_or_default();
         let message = format!("{storage} does not exist");
-        verdicts.push(Verdict::new(STORAGE_EXISTS, Status::False, "NotFound", message));
+        verdicts.push(Verdict::new(STORAGE_EXISTS, Status::False, reason, message));
     }
     Wait {
         after: Duration::ZERO,
@@ -256,13 +280,13 @@ fn known(pass: &Pass<'_>) -> Known {
 }
 
 /// Tells, once, that managed storage is not there any more.
-fn lost(pass: &Pass<'_>, verdicts: &[Verdict], backend: &str) -> Option<Notice> {
+fn lost<D: Driver>(pass: &Pass<'_>, verdicts: &[Verdict]) -> Option<Notice> {
     let gone = verdicts
         .iter()
         .any(|v| v.type_ == STORAGE_EXISTS && v.status == Status::False);
     let managed = pass.state.unwrap_or_else(|| state::mirrored(pass.config)) == State::Managed;
-    (gone && managed && pass.in_use && !said_to_be_gone(pass.config)).then(|| {
-        let what = block::describe(&pass.selected.storage, backend);
+    (gone && managed && pass.in_use && !said_to_be_gone(pass.config, D::GONE)).then(|| {
+        let what = block::describe(&pass.selected.storage, D::NAME);
         let note = format!("{what} is gone or going, and with it the images that are on it; it was in use and Managed");
         Notice {
             warning: true,
@@ -301,7 +325,14 @@ async fn done<D: Driver>(
         management_state: Some(state.text().to_owned()),
         ..storage
     };
-    let record = block::patch(pass.config.spec.storage.as_ref(), &wanted, None);
+    // An intent is the creation record of storage that became ours; beside other storage it would pass for one later.
+    let refused = state == State::Unmanaged || (!pass.in_use && blank_state == State::Unmanaged);
+    let dropped = if refused {
+        Intent::dropped(pass.config, step.target.location.as_deref())
+    } else {
+        Vec::new()
+    };
+    let record = block::patch(pass.config.spec.storage.as_ref(), &wanted, &dropped);
     let applied = block::only(applied.as_ref().unwrap_or(&wanted), D::NAME, state.text());
     let mut outcome = Outcome {
         verdicts,
@@ -395,7 +426,7 @@ pub fn completed<D: Driver>(driver: &D, step: &Step<'_>, storage: &Storage) -> R
 
 fn moved(from: &str, to: &str, state: State) -> Notice {
     let note = format!(
-        "storage changed from {from} to {to}, which is {}; {from} is left as it is, with its images",
+        "storage changed from {from} to {to}, which is {}; {from} is left as it is, with what is on it",
         state.text()
     );
     Notice {
@@ -405,7 +436,8 @@ fn moved(from: &str, to: &str, state: State) -> Notice {
     }
 }
 
-fn consents(config: &Config, location: Option<&str>) -> bool {
+/// Whether an administrator asked for this location to be owned.
+pub fn consents(config: &Config, location: Option<&str>) -> bool {
     let asked = config
         .metadata
         .annotations

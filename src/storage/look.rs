@@ -7,7 +7,7 @@ use super::driver::{Driver, Ensured, Existence, Failure, Next, Step, Wait};
 use super::ensure::completed;
 use super::state;
 use super::{Cluster, Core, STORAGE_EXISTS};
-use crate::api::{Config, Kind};
+use crate::api::{Condition, Config, Kind};
 use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::status::conditions::{Status, Verdict};
@@ -117,23 +117,21 @@ fn is_told(config: &Config) -> bool {
 }
 
 fn said_to_exist(config: &Config) -> bool {
-    is_told_of_existence(config, Status::True)
+    told(config, Status::True).is_some()
 }
 
-/// Whether the status says that the storage is not there.
-pub fn said_to_be_gone(config: &Config) -> bool {
-    is_told_of_existence(config, Status::False)
+/// Whether the status says, for one of these reasons ([`Driver::GONE`]), that the storage is not there.
+pub fn said_to_be_gone(config: &Config, reasons: &[&str]) -> bool {
+    let reason = told(config, Status::False).and_then(|c| c.reason.as_deref());
+    reason.is_some_and(|reason| reasons.contains(&reason))
 }
 
-fn is_told_of_existence(config: &Config, status: Status) -> bool {
-    let conditions = config
-        .status
-        .as_ref()
-        .and_then(|s| s.conditions.as_deref())
-        .unwrap_or_default();
+/// `StorageExists`, where it is stored with this status.
+fn told(config: &Config, status: Status) -> Option<&Condition> {
+    let conditions = config.status.as_ref()?.conditions.as_deref()?;
     conditions
         .iter()
-        .any(|c| c.type_ == STORAGE_EXISTS && c.status == status.text())
+        .find(|c| c.type_ == STORAGE_EXISTS && c.status == status.text())
 }
 
 fn unchanged(step: &Step<'_>, verdicts: Vec<Verdict>) -> Ensured {
@@ -162,7 +160,7 @@ async fn look<D: Driver>(driver: &D, step: &Step<'_>, in_use: bool, complete: bo
                     ..unchanged(step, verdicts)
                 }));
             }
-            Existence::Absent { reason, message } if !said_to_be_gone(step.config) => {
+            Existence::Absent { reason, message } if !said_to_be_gone(step.config, D::GONE) => {
                 let verdicts = vec![Verdict::new(STORAGE_EXISTS, Status::False, reason, message.clone())];
                 return Ok(Next::Wait(Wait {
                     after: Duration::ZERO,

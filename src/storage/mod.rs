@@ -277,6 +277,12 @@ pub async fn remove(
     }
 }
 
+/// What is told of storage when the operator stops looking after it (`managementState: Unmanaged`): that a removal had gone
+/// some of the way, once.
+pub fn left_alone(config: &Config, cloud: &Cloud) -> (Vec<Verdict>, Vec<Notice>) {
+    remove::left_alone(config, &cloud.answers)
+}
+
 /// Deletes a probe object, with the driver of the storage that it is in.
 async fn clear_probe(
     config: &Config,

@@ -231,6 +231,7 @@ impl<C: Cluster> Driver for Pvc<'_, C> {
     const NAME: &'static str = NAME;
     const CONDITIONS: &'static [&'static str] = &[STORAGE_EXISTS];
     const EXISTS: &'static str = "PVC Exists";
+    const GONE: &'static [&'static str] = &["PVC does not exist", "PVC Issues Found", "Creation Failed"];
     const REMOTE: bool = false;
 
     fn locate(storage: &Storage, _snapshot: &Snapshot) -> Option<String> {
@@ -298,7 +299,7 @@ impl<C: Cluster> Removable for Pvc<'_, C> {
             return Ok(Mark::Gone);
         };
         if !claim::is_ours(found) {
-            return Ok(Mark::NotOurs(format!(
+            return Ok(Mark::Missing(format!(
                 "it has no annotation {}",
                 names::OWNED_ANNOTATION
             )));
@@ -328,7 +329,10 @@ impl<C: Cluster> Removable for Pvc<'_, C> {
             message,
             verdicts: Vec::new(),
         };
-        Ok(Deleted { objects: 0, wait })
+        Ok(Deleted {
+            objects: 0,
+            next: Ok(wait),
+        })
     }
 
     fn removed(&self, location: &str) -> Vec<Verdict> {

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::driver::{Deleted, Failure, Mark, Removable, Step, Target, Wait};
-use super::ensure::Intent;
+use super::answers::Answers;
+use super::driver::{Deleted, Driver, Failure, Mark, Removable, Step, Target, Wait};
+use super::ensure::{Intent, consents};
 use super::fault::Fault;
 use super::state::{self, State};
 use super::{Cluster, Core, Outcome, STORAGE_EXISTS, block};
@@ -11,6 +12,7 @@ use crate::api::{Config, Storage};
 use crate::config::notice::Notice;
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
+use crate::names;
 use crate::status::conditions::{Status, Verdict};
 
 /// Proof that the storage carries the operator's mark, read in this very step. Only core makes one.
@@ -51,10 +53,13 @@ fn gate(config: &Config, deleting_config: bool) -> Gate {
 pub fn forget(config: &Config) -> Outcome {
     let stored = config.status.as_ref().map(|s| s.storage.clone()).unwrap_or_default();
     let status_storage = (!block::same(&stored, &Storage::default())).then(Storage::default);
+    let unchanged = Outcome::unchanged(config);
     Outcome {
         status_storage,
+        // A `Managed` of the spec that equals the mirror counts as left over: one that is asked for later must not.
+        storage_managed: unchanged.storage_managed && state::asked(config) == Some(State::Managed),
         done: true,
-        ..Outcome::unchanged(config)
+        ..unchanged
     }
 }
 
@@ -79,8 +84,13 @@ pub async fn remove<D: Removable>(
     let location = D::locate(&stored, snapshot).unwrap_or_default();
     match gate(config, deleting_config) {
         Gate::Open => {}
-        Gate::Closed => return own(let_go(core, config, &location, D::EXISTS)),
-        Gate::Raised => return own(keep(config, &raised(&kept), D::EXISTS)),
+        Gate::Closed => {
+            let mut left = let_go(core, config, &location, D::EXISTS);
+            left.verdicts
+                .extend(untold_end(driver, config, snapshot, &stored, &location).await);
+            return own(left);
+        }
+        Gate::Raised => return own(keep::<D>(config, &location, &raised(&kept))),
     }
     let target = match located(driver, config, &stored, snapshot, &location) {
         Ok(target) => target,
@@ -92,55 +102,117 @@ pub async fn remove<D: Removable>(
         }
     };
     let intent = Intent::stored(config, Some(&location));
-    let step = Step {
-        config,
-        snapshot,
-        storage: &stored,
-        target: &target,
-        state: Some(State::Managed),
-        defaulted: false,
-        applied: true,
-        intent: intent.as_ref(),
-        consent: false,
-    };
+    let step = step(config, snapshot, &stored, &target, intent.as_ref());
     let ended = match driver.prove(&step).await {
-        Ok(Mark::Gone) => return own(gone(driver, core, &step, deleting_config, &location)),
-        Ok(Mark::NotOurs(why)) => {
+        Ok(Mark::Gone) => return gone(driver, core, &step, deleting_config, &location),
+        Ok(Mark::Missing(what)) if step.intent.is_some() => Err(unmarked::<D>(&kept, &what)),
+        Ok(Mark::Missing(why) | Mark::NotOurs(why)) => {
             let deleted = core.answers.take_deleted(&location);
             let deleted = deleted.map(|objects| format!("; {}", stopped(objects)));
             let message = format!("{kept} was kept with its images: {why}{}", deleted.unwrap_or_default());
-            return own(keep(config, &message, D::EXISTS));
+            return own(keep::<D>(config, &location, &message));
         }
         Ok(Mark::Ours(pin)) => delete(driver, core.cluster, &step, &OwnershipProof { pin }).await,
         Err(failure) => Err(failure),
     };
-    let unchanged = Outcome::unchanged(config);
     own(match ended {
-        Ok(Deleted { objects, wait }) => {
-            let Wait {
-                after,
-                mut message,
-                mut verdicts,
-            } = wait;
-            if D::REMOTE {
-                let all = core.answers.count_deleted(&location, objects);
-                message = format!("{message}; {all} objects are deleted so far");
-                let told = verdicts.iter().any(|v| v.type_ == STORAGE_EXISTS);
-                let verdict = || Verdict::new(STORAGE_EXISTS, Status::True, D::EXISTS, format!("{kept}: {message}"));
-                verdicts.extend((!told).then(verdict));
-            }
-            Outcome {
-                verdicts,
-                wait: Some((after, message)),
-                ..unchanged
-            }
-        }
-        Err(Failure { fault, verdicts }) => Outcome {
-            verdicts,
-            fault: Some(fault),
-            ..unchanged
-        },
+        Ok(deleted) => went::<D>(core, config, &kept, &location, deleted),
+        Err(failure) => stuck(config, failure),
     })
+}
+
+/// A step deleted something.
+fn went<D: Removable>(
+    core: &Core<'_, impl Cluster>,
+    config: &Config,
+    kept: &str,
+    location: &str,
+    deleted: Deleted,
+) -> Outcome {
+    let Deleted { objects, next } = deleted;
+    let all = if D::REMOTE {
+        core.answers.count_deleted(location, objects)
+    } else {
+        0
+    };
+    let Wait {
+        after,
+        mut message,
+        mut verdicts,
+    } = match next {
+        Ok(wait) => wait,
+        Err(failure) => return stuck(config, failure),
+    };
+    if D::REMOTE {
+        message = format!("{message}; {all} objects are deleted so far");
+        let told = verdicts.iter().any(|v| v.type_ == STORAGE_EXISTS);
+        let verdict = || Verdict::new(STORAGE_EXISTS, Status::True, D::EXISTS, format!("{kept}: {message}"));
+        verdicts.extend((!told).then(verdict));
+    }
+    Outcome {
+        verdicts,
+        wait: Some((after, message)),
+        ..Outcome::unchanged(config)
+    }
+}
+
+fn stuck(config: &Config, failure: Failure) -> Outcome {
+    let Failure { fault, verdicts } = failure;
+    Outcome {
+        verdicts,
+        fault: Some(fault),
+        ..Outcome::unchanged(config)
+    }
+}
+
+/// A removal whose end was recorded and not told, because the process died or the status could not be written in between:
+/// the spec names neither a state nor this storage any more. Looks what became of it, and changes nothing.
+async fn untold_end<D: Removable>(
+    driver: &D,
+    config: &Config,
+    snapshot: &Snapshot,
+    stored: &Storage,
+    location: &str,
+) -> Vec<Verdict> {
+    let named = config.spec.storage.as_ref().and_then(|spec| D::locate(spec, snapshot));
+    let recorded = state::asked(config).is_none() && named.as_deref() != Some(location);
+    let begun =
+        state::stored(config) == Some(State::Managed) && ManagementState::of(config) != ManagementState::Unmanaged;
+    let Some(target) = (recorded && begun)
+        .then(|| located(driver, config, stored, snapshot, location).ok())
+        .flatten()
+    else {
+        return Vec::new();
+    };
+    let step = step(config, snapshot, stored, &target, None);
+    match driver.prove(&step).await {
+        Ok(Mark::Gone) => driver.removed(location),
+        Ok(_) => {
+            let message = format!("{} is there, and is left alone.", block::describe(stored, D::NAME));
+            vec![Verdict::new(STORAGE_EXISTS, Status::True, D::EXISTS, message)]
+        }
+        Err(failure) => failure.verdicts,
+    }
+}
+
+fn step<'a>(
+    config: &'a Config,
+    snapshot: &'a Snapshot,
+    storage: &'a Storage,
+    target: &'a Target,
+    intent: Option<&'a Intent>,
+) -> Step<'a> {
+    Step {
+        config,
+        snapshot,
+        storage,
+        target,
+        state: Some(State::Managed),
+        defaulted: false,
+        applied: true,
+        intent,
+        consent: false,
+    }
 }
 
 /// What the block of the status means, and where that is.
@@ -186,19 +258,33 @@ fn gone<D: Removable>(
         record,
         storage_managed,
         verdicts: driver.removed(location),
+        // The others are about settings of what is gone.
+        own_conditions: &[STORAGE_EXISTS],
         ..forget(step.config)
     }
 }
 
 /// Ends a removal of storage that is not ours to delete; where some of it went before it was taken back, says so.
 fn let_go(core: &Core<'_, impl Cluster>, config: &Config, location: &str, reason: &str) -> Outcome {
+    let left = leave(config, location);
     let Some(objects) = core.answers.take_deleted(location) else {
-        return forget(config);
+        return left;
     };
     let verdict = Verdict::new(STORAGE_EXISTS, Status::True, reason, stopped(objects));
     Outcome {
         verdicts: vec![verdict],
         notices: vec![stopped_notice(location, objects)],
+        ..left
+    }
+}
+
+/// Storage that stays is forgotten, with the record that the operator was about to create it, or did: named again, it is
+/// the user's.
+fn leave(config: &Config, location: &str) -> Outcome {
+    let spec = config.spec.storage.clone().unwrap_or_default();
+    let dropped = Intent::dropped(config, Some(location));
+    Outcome {
+        record: block::patch(Some(&spec), &spec, &dropped),
         ..forget(config)
     }
 }
@@ -217,6 +303,35 @@ pub fn stopped_notice(location: &str, objects: u64) -> Notice {
     }
 }
 
+/// Storage of ours that lost its mark: somebody took it away, or the read lags. Either can be mended.
+fn unmarked<D: Removable>(kept: &str, what: &str) -> Failure {
+    let message = format!(
+        "{kept} was not deleted: the operator created it, and {what}: restore the mark, \
+         or set spec.storage.managementState to Unmanaged to keep the data and finish the removal"
+    );
+    Failure {
+        verdicts: vec![Verdict::new(STORAGE_EXISTS, Status::True, D::EXISTS, message.clone())],
+        fault: Fault::config(message),
+    }
+}
+
+/// What is told where nothing about storage is done any more, and a removal had gone some of the way.
+pub fn left_alone(config: &Config, answers: &Answers) -> (Vec<Verdict>, Vec<Notice>) {
+    let Some((location, objects)) = answers.take_deleted_elsewhere(None) else {
+        return (Vec::new(), Vec::new());
+    };
+    let stored = config.status.as_ref().and_then(|s| s.conditions.as_deref());
+    let exists = stored.unwrap_or_default().iter().find(|c| c.type_ == STORAGE_EXISTS);
+    let reason = exists.and_then(|c| c.reason.clone()).unwrap_or_default();
+    // What was last seen of it stays.
+    let status = [Status::False, Status::Unknown]
+        .into_iter()
+        .find(|status| exists.is_some_and(|c| c.status == status.text()))
+        .unwrap_or(Status::True);
+    let verdict = Verdict::new(STORAGE_EXISTS, status, reason, stopped(objects));
+    (vec![verdict], vec![stopped_notice(&location, objects)])
+}
+
 /// One bounded step, if this process still leads and the Config is the newest. What is in the cluster itself is deleted by
 /// a write that looks at that anyway.
 async fn delete<D: Removable>(
@@ -231,16 +346,19 @@ async fn delete<D: Removable>(
     driver.remove(step, proof).await
 }
 
-/// What the spec forgets after a removal: identifiers of what is gone (not those of other storage that it names
-/// meanwhile), the creation record, and the state, so that nothing named later inherits a `Managed`.
+/// What the Config forgets after a removal: identifiers of what is gone (not those of other storage that it names
+/// meanwhile), the creation record, and state and consent, so that nothing named later inherits a `Managed` or a mark.
 fn record<D: Removable>(config: &Config, snapshot: &Snapshot, location: &str) -> Option<Value> {
     let mut spec = config.spec.storage.clone()?;
     if D::locate(&spec, snapshot).as_deref() == Some(location) {
         D::forget(&mut spec);
     }
     spec.management_state = None;
-    let noted = Intent::stored(config, Some(location)).map(|_| Value::Null);
-    block::patch(config.spec.storage.as_ref(), &spec, noted)
+    let mut dropped = Intent::dropped(config, Some(location));
+    if consents(config, Some(location)) {
+        dropped.push((names::ADOPT_STORAGE_ANNOTATION, Value::Null));
+    }
+    block::patch(config.spec.storage.as_ref(), &spec, &dropped)
 }
 
 fn raised(kept: &str) -> String {
@@ -251,17 +369,23 @@ fn raised(kept: &str) -> String {
 }
 
 /// Ends a removal without deleting, and says so.
-fn keep(config: &Config, message: &str, reason: &str) -> Outcome {
-    let verdict = Verdict::new(STORAGE_EXISTS, Status::True, reason, message);
+fn keep<D: Driver>(config: &Config, location: &str, message: &str) -> Outcome {
+    // Consent to own it has to name the location ID, which stands nowhere else.
+    let message = if D::REMOTE && !location.is_empty() {
+        format!("{message}; its location ID is {location}")
+    } else {
+        message.to_owned()
+    };
+    let verdict = Verdict::new(STORAGE_EXISTS, Status::True, D::EXISTS, message.clone());
     let notice = Notice {
         warning: true,
         reason: "StorageKept",
-        note: message.to_owned(),
+        note: message,
     };
     Outcome {
         verdicts: vec![verdict],
         notices: vec![notice],
-        ..forget(config)
+        ..leave(config, location)
     }
 }
 

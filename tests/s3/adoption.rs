@@ -20,13 +20,13 @@ fn mark_of(infrastructure: &str) -> Vec<(String, String)> {
 }
 
 /// Whether the bucket carries the whole mark of the cluster.
-async fn is_marked(world: &World, bucket: &str) -> bool {
+pub async fn is_marked(world: &World, bucket: &str) -> bool {
     let tags = store().await.tags(bucket).await;
     mark_of(&world.infrastructure).iter().all(|tag| tags.contains(tag))
 }
 
 /// Removes the registry; whatever becomes of it, nothing of the bucket's content may go.
-async fn remove_and_find_all(world: &mut World, bucket: &str, objects: usize) {
+pub async fn remove_and_find_all(world: &mut World, bucket: &str, objects: usize) {
     world.edit(json!({"managementState": "Removed"}));
     for _ in 0..4 {
         world.pass().await;
@@ -59,7 +59,7 @@ async fn an_explicit_managed_gets_settings_on_a_users_bucket_and_no_mark_and_its
         world
             .notices
             .iter()
-            .any(|n| n.starts_with("StorageKept") && n.contains("kubernetes.io/cluster/brought-c1"))
+            .any(|n| n.starts_with("StorageKept") && n.contains("kubernetes.io/cluster/brought-c1=owned is missing"))
     );
 }
 

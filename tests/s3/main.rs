@@ -10,6 +10,8 @@ mod creation;
 mod faults;
 mod hardening;
 mod lab;
+mod loss;
+mod record;
 mod removal;
 mod tags;
 mod trial;

@@ -42,6 +42,12 @@ async fn removal_deletes_everything_and_forgets_the_name_the_state_and_the_recor
         (world.status(), world.state(), world.intent()),
         (&json!({}), None, None)
     );
+    let conditions = world.config["status"]["conditions"].as_array().unwrap();
+    assert_eq!(
+        conditions.len(),
+        1,
+        "none is about settings of what is gone: {conditions:?}"
+    );
     assert_eq!(world.condition("StorageExists"), "False/S3 Bucket Deleted");
     let deletes: Vec<_> = world
         .gate
@@ -333,7 +339,7 @@ async fn two_proofs_are_needed_the_recorded_state_alone_deletes_nothing() {
         .set_tags(&name, &[("Name", "proofs-f4-image-registry")])
         .await;
     removed(&mut world);
-    assert!(world.settle().await.done);
+    assert!(!world.settle().await.done);
     assert_eq!(store().await.count(&name).await, 1);
     assert!(world.changes().is_empty());
 }
@@ -386,4 +392,74 @@ async fn a_bucket_of_seaweedfs_goes_with_versions_markers_and_unfinished_uploads
         assert!(world.converge().await.done, "{:?}", world.config["status"]);
         assert!(!admin.exists(&name).await);
     }
+}
+
+// storage-decisions T2: what is gone is forgotten, so that it has to be known
+#[tokio::test]
+async fn a_404_that_the_store_does_not_confirm_forgets_nothing() {
+    for (infrastructure, status, code) in [
+        ("unsaid-f7", 403, "AccessDenied"),
+        ("unsaid-f7b", 501, "NotImplemented"),
+    ] {
+        let mut world = owned(infrastructure).await;
+        let name = world.generated();
+        fill(&name, 1).await;
+        let reads = || [When::operation("GetBucketTagging"), When::operation("ListObjectsV2")];
+        world
+            .gate
+            .plan(When::operation("HeadBucket"), Fault::error(404, "NotFound"));
+        for read in reads() {
+            world.gate.plan(read, Fault::error(status, code));
+        }
+        removed(&mut world);
+        let outcome = world.pass().await;
+        assert!(!outcome.done && outcome.fault.is_some(), "{code}");
+        assert_eq!(world.status()["s3"]["bucket"], json!(name));
+        // It is listed.
+        world.gate.pass();
+        world
+            .gate
+            .plan(When::operation("HeadBucket"), Fault::error(404, "NotFound"));
+        world
+            .gate
+            .plan(When::operation("GetBucketTagging"), Fault::error(status, code));
+        let outcome = world.pass().await;
+        assert!(!outcome.done && outcome.fault.is_some(), "{code}");
+        assert_eq!(store().await.count(&name).await, 1);
+        // Its tags may not be read, or there are none, and it is gone.
+        store()
+            .await
+            .drop_object(&name, "docker/registry/v2/blobs/000000")
+            .await;
+        store()
+            .await
+            .call(http::Method::DELETE, &format!("/{name}"), &[], "")
+            .await;
+        assert!(world.pass().await.done, "{code}");
+    }
+}
+
+// storage-decisions T8: also what went together with what did not
+#[tokio::test]
+async fn objects_that_went_beside_one_that_did_not_are_counted() {
+    let mut world = owned("partly-f8").await;
+    let name = world.generated();
+    fill(&name, 3).await;
+    let kept = "docker/registry/v2/blobs/000001";
+    world
+        .gate
+        .plan(When::operation("DeleteObjects"), keep(kept, false, "Access Denied"));
+    removed(&mut world);
+    assert!(world.pass().await.fault.is_some());
+    world.gate.pass();
+    world.edit(json!({"managementState": "Managed"}));
+    world.settle().await;
+    assert!(
+        world
+            .notices
+            .iter()
+            .any(|n| n.starts_with("RemovalStopped") && n.contains("2 objects")),
+        "{:?}",
+        world.notices
+    );
 }

@@ -201,9 +201,12 @@ impl Registry {
     /// `Unmanaged`: nothing is touched but what is observed and told, and the CA maps.
     async fn leave_alone(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {
         self.publish_untried(&config, &snapshot);
-        let (_, snapshot, _) = self.complete(config, snapshot, false).await?;
+        let (config, snapshot, _) = self.complete(config, snapshot, false).await?;
+        let (verdicts, notices) = crate::storage::left_alone(&config, &self.context.cloud);
         let outcome = report::Outcome {
             state: Some(ManagementState::Unmanaged),
+            verdicts,
+            notices,
             ..report::Outcome::default()
         };
         self.report(&snapshot, outcome).await

@@ -7,19 +7,22 @@ use std::time::Duration;
 
 use super::error::{CallError, Cause};
 use super::harden;
-use super::own::{self, Contents, Decision, Marked};
+use super::own::{self, Claim, Contents, Decision, Marked, Noted};
 use super::tags::{self, Owner, Tag};
 use super::visit::{Visit, code, exists, is_gone};
 use crate::config::notice::Notice;
 use crate::status::conditions::{Status, Verdict};
 use crate::storage::driver::{Ensured, Existence, Failure, Next, Record, State, Wait};
 use crate::storage::fault::Fault;
+use crate::storage::look::said_to_be_gone;
 use crate::storage::{Cluster, STORAGE_EXISTS, block, state};
 
 /// Reason of `StorageExists=True`.
 pub(super) const EXISTS: &str = "S3 Bucket Exists";
 /// Reason of `StorageExists=True` for a bucket that the operator created.
 const CREATED: &str = "Creation Successful";
+/// Reasons of `StorageExists=False` for a bucket that is not there; the last one: it was created and is not shown yet.
+pub(super) const GONE: &[&str] = &["NotFound", "NoSuchBucket", "ResourceNotReady"];
 /// A bucket that was just created may take a while to be seen.
 const VISIBLE: Duration = Duration::from_secs(5);
 /// Entries that a look into the bucket asks for: it may hold several versions of our probe.
@@ -117,7 +120,7 @@ impl<C: Cluster> Visit<'_, C> {
     /// the operator gives, and never where it is in use already.
     fn may_be_ours_to_create(&self, error: &CallError) -> bool {
         let plain = matches!(error.code.as_str(), "Forbidden" | "AccessDenied");
-        plain && self.claim().deterministic && !self.step.applied
+        plain && self.claim().deterministic && !self.site.in_use
     }
 
     async fn missing(&self, error: &CallError) -> Result<Next<Ensured>, Failure> {
@@ -148,9 +151,7 @@ impl<C: Cluster> Visit<'_, C> {
 
     /// Whether the status says that there is no such bucket.
     pub fn said_to_be_missing(&self) -> bool {
-        let stored = self.step.config.status.as_ref().and_then(|s| s.conditions.as_deref());
-        let exists = stored.unwrap_or_default().iter().find(|c| c.type_ == STORAGE_EXISTS);
-        exists.is_some_and(|c| c.status == Status::False.text())
+        said_to_be_gone(self.step.config, GONE)
     }
 
     fn not_created(&self, error: &CallError) -> Failure {
@@ -164,10 +165,11 @@ impl<C: Cluster> Visit<'_, C> {
             );
             ("Unable to Access Bucket".to_owned(), message)
         } else {
-            (
-                code(error),
-                format!("Bucket {name} could not be created: {}", self.explain(error)),
-            )
+            // That a bucket in use is gone was told, and has to be remembered.
+            let told = self.site.in_use && self.said_to_be_missing();
+            let reason = if told { "NotFound".to_owned() } else { code(error) };
+            let message = format!("Bucket {name} could not be created: {}", self.explain(error));
+            (reason, message)
         };
         Failure {
             fault: Fault {
@@ -180,18 +182,23 @@ impl<C: Cluster> Visit<'_, C> {
 
     /// Goes on with a bucket that exists.
     async fn take(&self, created: bool) -> Result<Next<Ensured>, Failure> {
-        let claim = self.claim();
+        let mut claim = self.claim();
+        if created && claim.noted == Noted::Recorded {
+            claim.noted = Noted::Intended; // what a create call has just found is not what was recorded
+        }
         let asks =
-            claim.state == Some(State::Managed) || (claim.state.is_none() && (claim.intent || claim.deterministic));
+            claim.state == Some(State::Managed) || (claim.state.is_none() && (claim.is_noted() || claim.deterministic));
         if !asks {
             return Ok(self.use_it(None));
         }
-        let found = match self.look_inside().await {
+        let found = match self.look_inside(claim).await {
             Ok(found) => found,
             Err(error) if created && is_gone(&error) => return Ok(self.not_visible_yet()),
             // Without the mark a creation is not finished; of other storage nothing is changed, and it is used.
             Err(error)
-                if claim.state == Some(State::Managed) && (self.site.in_use || !claim.intent) && error.is_denied() =>
+                if claim.state == Some(State::Managed)
+                    && (self.site.in_use || !claim.is_noted())
+                    && error.is_denied() =>
             {
                 return Ok(self.harden_unread(&error));
             }
@@ -212,13 +219,13 @@ impl<C: Cluster> Visit<'_, C> {
     }
 
     /// Reads the mark, and what the bucket holds where that counts. An error is of one of these reads.
-    async fn look_inside(&self) -> Result<Found, CallError> {
+    async fn look_inside(&self, claim: Claim) -> Result<Found, CallError> {
         let (marked, tags) = match self.bucket.tags().await {
             Ok(tags) => (Marked::By(Owner::of(&tags, &self.site.infrastructure)), Some(tags)),
             Err(error) if error.is_unsupported() => (Marked::Nowhere, None),
             Err(error) => return Err(error),
         };
-        let contents = if own::needs_contents(self.claim(), &marked) {
+        let contents = if own::needs_contents(claim, &marked) {
             self.contents().await?
         } else {
             Contents::Something
@@ -308,7 +315,12 @@ impl<C: Cluster> Visit<'_, C> {
     fn harden_unread(&self, error: &CallError) -> Next<Ensured> {
         let mut verdicts = vec![self.seen()];
         verdicts.extend(harden::untouched(&self.site.name, error));
-        self.ensured(self.site.effective.block.clone(), verdicts, Vec::new())
+        self.ensured(
+            State::Unmanaged,
+            self.site.effective.block.clone(),
+            verdicts,
+            Vec::new(),
+        )
     }
 
     /// Writes the mark: with it the bucket is the operator's, and a removal deletes it.
@@ -377,7 +389,7 @@ impl<C: Cluster> Visit<'_, C> {
         let mut storage = self.with(self.site.effective.block.clone());
         storage.management_state = Some(State::Managed.text().to_owned());
         let said = self.step.state == Some(State::Managed) && self.step.target.named;
-        let recorded = said || block::patch(self.step.config.spec.storage.as_ref(), &storage, None).is_none();
+        let recorded = said || block::patch(self.step.config.spec.storage.as_ref(), &storage, &[]).is_none();
         // What a blank state means on storage in use was decided long ago, and is recorded when this step is done.
         if recorded || self.step.applied {
             return self.settle(tags, true, notices).await;
@@ -387,6 +399,7 @@ impl<C: Cluster> Visit<'_, C> {
             intent: None,
             message: format!("bucket {} is owned, its settings are applied next", self.site.name),
             verdicts: Vec::new(),
+            notices,
         })))
     }
 
@@ -406,11 +419,13 @@ impl<C: Cluster> Visit<'_, C> {
         if hardened.encrypted {
             block.encrypt = Some(true);
         }
-        Ok(self.ensured(block, verdicts, notices))
+        let whose = if ours { State::Managed } else { State::Unmanaged };
+        Ok(self.ensured(whose, block, verdicts, notices))
     }
 
     fn ensured(
         &self,
+        blank_state: State,
         block: crate::api::registry_storage::S3Storage,
         verdicts: Vec<Verdict>,
         notices: Vec<Notice>,
@@ -418,7 +433,7 @@ impl<C: Cluster> Visit<'_, C> {
         Next::Done(Ensured {
             storage: self.with(block),
             applied: None,
-            blank_state: State::Managed,
+            blank_state,
             verdicts,
             notices,
         })

@@ -51,8 +51,8 @@ impl<C: Cluster> Visit<'_, C> {
         Ok(match marked {
             Marked::By(Owner::Ours) => Mark::Ours(String::new()),
             Marked::By(Owner::Other(cluster)) => Mark::NotOurs(format!("it carries the mark of cluster {cluster}")),
-            Marked::By(Owner::Nobody(why)) => Mark::NotOurs(why),
-            Marked::Nowhere if claim.intent && claim.deterministic => Mark::Ours(String::new()),
+            Marked::By(Owner::Nobody(why)) => Mark::Missing(why),
+            Marked::Nowhere if claim.is_noted() && claim.deterministic => Mark::Ours(String::new()),
             Marked::Nowhere => Mark::NotOurs(
                 "its store knows no tags that could say whose it is, and it was not created by this operator under the name \
                  that it gives"
@@ -62,18 +62,24 @@ impl<C: Cluster> Visit<'_, C> {
     }
 
     /// HeadBucket said 404, which has no body and may be anybody's in between. What is gone is forgotten, so that the store
-    /// is asked once more, for an answer that tells who gives it.
+    /// is asked once more, for an answer that tells who gives it: for the tags, or, where these are not to be had, for a
+    /// listing.
     async fn gone(&self) -> Result<Mark, Failure> {
-        match self.bucket.tags().await {
-            Ok(_) => Err(stuck(
+        let asked = match self.bucket.tags().await {
+            Err(error) if error.is_unsupported() || (error.code == "AccessDenied" && !error.of_identity()) => {
+                self.bucket.objects("", 1).await.map(drop)
+            }
+            asked => asked.map(drop),
+        };
+        match asked {
+            Ok(()) => Err(stuck(
                 Fault::transient(format!(
                     "bucket {} is there and not there, it is looked at again",
                     self.site.name
                 )),
                 UNKNOWN.to_owned(),
             )),
-            Err(error) if is_gone(&error) || error.is_unsupported() => Ok(Mark::Gone),
-            Err(error) if error.code == "AccessDenied" && !error.of_identity() => Ok(Mark::Gone),
+            Err(error) if is_gone(&error) => Ok(Mark::Gone),
             Err(error) => Err(self.kept(&error, "whether it is gone cannot be told")),
         }
     }
@@ -122,7 +128,10 @@ impl<C: Cluster> Visit<'_, C> {
         if failed.is_empty() {
             Ok(self.emptying(entries.len()))
         } else {
-            Err(self.not_deleted(&failed))
+            Ok(Deleted {
+                objects: entries.len().saturating_sub(failed.len()) as u64,
+                next: Err(self.not_deleted(&failed)),
+            })
         }
     }
 
@@ -134,7 +143,7 @@ impl<C: Cluster> Visit<'_, C> {
         };
         Deleted {
             objects: objects as u64,
-            wait,
+            next: Ok(wait),
         }
     }
 
@@ -144,7 +153,10 @@ impl<C: Cluster> Visit<'_, C> {
             message: format!("bucket {} was deleted, waiting until it is gone", self.site.name),
             verdicts: Vec::new(),
         };
-        Deleted { objects: 0, wait }
+        Deleted {
+            objects: 0,
+            next: Ok(wait),
+        }
     }
 
     /// Some keys were not deleted. Nothing is claimed to be done; the next attempt begins anew.

@@ -211,6 +211,7 @@ impl<C: Cluster> Driver for S3<'_, C> {
         harden::CLEANED,
     ];
     const EXISTS: &'static str = bucket::EXISTS;
+    const GONE: &'static [&'static str] = bucket::GONE;
     const REMOTE: bool = true;
 
     fn locate(storage: &Storage, snapshot: &Snapshot) -> Option<String> {

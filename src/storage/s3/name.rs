@@ -1,5 +1,7 @@
 //! Names of buckets that the operator chooses. PURE.
 
+use crate::api::Kind;
+use crate::api::openshift::InfrastructureStatus;
 use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::storage::fault::Fault;
@@ -12,10 +14,11 @@ const UID_DIGITS: usize = 10;
 /// The cluster's name in names and tags: `infrastructureName`, and where that is empty `ns-` and ten hexadecimal digits
 /// of the uid of the registry's namespace. Never a constant: two clusters of one account must not meet.
 ///
-/// A fault while neither is known.
+/// A fault while neither is known, and where the Infrastructure is missing or cannot be read: under another name the
+/// cluster's own storage would pass for somebody else's.
 pub fn infrastructure_name(snapshot: &Snapshot) -> Result<String, Fault> {
-    let named = snapshot.infrastructure().and_then(|i| i.infrastructure_name);
-    if let Some(name) = named.filter(|name| !name.is_empty()) {
+    let name = told(snapshot)?;
+    if !name.is_empty() {
         return Ok(name);
     }
     let uid: String = snapshot
@@ -32,6 +35,22 @@ pub fn infrastructure_name(snapshot: &Snapshot) -> Result<String, Fault> {
         )));
     }
     Ok(format!("ns-{}", uid.to_ascii_lowercase()))
+}
+
+/// `infrastructureName` as it stands, also empty.
+fn told(snapshot: &Snapshot) -> Result<String, Fault> {
+    let unknown = |why: &str| {
+        Fault::transient(format!(
+            "infrastructures/cluster {why}, so that the cluster's name is not known, nor which storage is its own: \
+             restore it"
+        ))
+    };
+    let object = snapshot.objects.cluster(Kind::Infrastructure, names::CLUSTER);
+    let object = object.ok_or_else(|| unknown("does not exist"))?;
+    let status = object.get("status").ok_or_else(|| unknown("has no status"))?;
+    let status: InfrastructureStatus = serde_json::from_value(status.clone())
+        .map_err(|error| unknown(&format!("has a status that cannot be read ({error})")))?;
+    Ok(status.infrastructure_name.unwrap_or_default())
 }
 
 /// A name that is always the same: `<infrastructure name>-image-registry[-<info>...]`, empty infos left out, at most 62
@@ -86,7 +105,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::ObjectRef;
     use crate::config::snapshot::Objects;
+    use crate::storage::fault::Class;
 
     fn cluster(name: Option<&str>, uid: &str) -> Snapshot {
         let infrastructure = json!({
@@ -165,6 +186,31 @@ mod tests {
         assert_eq!(infrastructure_name(&cluster(None, uid)).unwrap(), "ns-1b4e28ba2f");
         let unknown = infrastructure_name(&cluster(None, "")).unwrap_err();
         assert!(unknown.message.contains("openshift-image-registry"), "{unknown}");
-        infrastructure_name(&Snapshot::empty()).unwrap_err();
+    }
+
+    // storage-decisions T2: only an empty name is replaced
+    #[test]
+    fn a_cluster_whose_infrastructure_is_not_known_gets_no_name() {
+        let known = cluster(Some("blue-x7k2p"), "1b4e28ba-2fa1-11d2-883f-0016d3cca427");
+        let reference = ObjectRef::new(Kind::Infrastructure, "", names::CLUSTER);
+        let object = known.objects.find(&reference).unwrap();
+        let mut unreadable = (**object).clone();
+        unreadable["status"]["platformStatus"] = json!("AWS");
+        let mut unfilled = (**object).clone();
+        unfilled.as_object_mut().unwrap().remove("status");
+        for (instead, why) in [
+            (None, "does not exist"),
+            (Some(unreadable), "cannot be read"),
+            (Some(unfilled), "has no status"),
+        ] {
+            let mut snapshot = known.clone();
+            match instead {
+                None => snapshot.objects.remove(&reference),
+                Some(object) => snapshot.objects.insert(reference.clone(), object.into()),
+            }
+            let fault = infrastructure_name(&snapshot).unwrap_err();
+            assert_eq!(fault.class, Class::Transient);
+            assert!(fault.message.contains(why), "{fault}");
+        }
     }
 }

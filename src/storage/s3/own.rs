@@ -27,17 +27,35 @@ pub(super) enum Contents {
     Hidden(String),
 }
 
+/// Whether the Config notes the bucket as one that the operator creates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// No.
+    Not,
+    /// It is about to be created, or was.
+    Intended,
+    /// It stands in the spec as the operator's: the intent is the record of its creation.
+    Recorded,
+}
+
 /// What the Config says of the bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     /// managementState; `None` is blank.
     pub state: Option<State>,
-    /// It is noted as one that the operator creates, or created.
-    pub intent: bool,
+    /// Whether it is one that the operator creates, or created.
+    pub noted: Noted,
     /// Its name is the one that the operator gives.
     pub deterministic: bool,
     /// An administrator consented to its being owned.
     pub consent: bool,
+}
+
+impl Claim {
+    /// Whether the intent names it.
+    pub fn is_noted(self) -> bool {
+        self.noted != Noted::Not
+    }
 }
 
 /// What is to be done.
@@ -63,11 +81,18 @@ pub(super) enum Decision {
 /// Whether [`decide`] has to know what the bucket holds.
 pub(super) fn needs_contents(claim: Claim, marked: &Marked) -> bool {
     let candidate = match claim.state {
-        None => claim.intent || claim.deterministic,
-        Some(State::Managed) => claim.intent && *marked != Marked::By(Owner::Ours),
+        None if is_finished(claim, marked) => false,
+        None => claim.is_noted() || claim.deterministic,
+        Some(State::Managed) => claim.is_noted() && *marked != Marked::By(Owner::Ours),
         Some(State::Unmanaged) => false,
     };
     candidate && !matches!(marked, Marked::By(Owner::Other(_)))
+}
+
+/// Whether the operator created the bucket and marked it, and only the status does not name it yet. What it holds was put
+/// there since: an administrator copies images, or pods that died with the last process pushed them.
+fn is_finished(claim: Claim, marked: &Marked) -> bool {
+    claim.noted == Noted::Recorded && *marked == Marked::By(Owner::Ours)
 }
 
 /// What is to be done with a bucket that exists.
@@ -77,10 +102,11 @@ pub(super) fn decide(claim: Claim, marked: &Marked, contents: &Contents) -> Deci
         (Some(State::Unmanaged), _) => Decision::Use(None),
         (Some(State::Managed), Marked::By(Owner::Other(cluster))) => Decision::Refuse(cluster.clone()),
         (Some(State::Managed), Marked::By(Owner::Ours)) => Decision::Own,
-        (Some(State::Managed), _) if claim.intent && empty => Decision::Mark { consented: false },
+        (Some(State::Managed), _) if claim.is_noted() && empty => Decision::Mark { consented: false },
         (Some(State::Managed), Marked::By(Owner::Nobody(_))) if claim.consent => Decision::Mark { consented: true },
         (Some(State::Managed), _) => Decision::Settings,
-        (None, _) if !claim.intent && !claim.deterministic => Decision::Use(None),
+        (None, _) if is_finished(claim, marked) => Decision::Own,
+        (None, _) if !claim.is_noted() && !claim.deterministic => Decision::Use(None),
         (None, Marked::By(Owner::Other(cluster))) => {
             Decision::Use(Some(format!("it carries the mark of cluster {cluster}")))
         }
@@ -88,7 +114,7 @@ pub(super) fn decide(claim: Claim, marked: &Marked, contents: &Contents) -> Deci
             Contents::Hidden(why) => format!("whether it is empty cannot be known: {why}"),
             Contents::Nothing | Contents::Something => "it is not empty".to_owned(),
         })),
-        (None, _) if !claim.intent => Decision::Note,
+        (None, _) if !claim.is_noted() => Decision::Note,
         (None, Marked::By(Owner::Ours)) => Decision::Own,
         (None, _) => Decision::Mark { consented: false },
     }
@@ -100,7 +126,7 @@ mod tests {
 
     const BLANK: Claim = Claim {
         state: None,
-        intent: false,
+        noted: Noted::Not,
         deterministic: false,
         consent: false,
     };
@@ -112,13 +138,15 @@ mod tests {
     fn every_claim() -> Vec<Claim> {
         let mut all = Vec::new();
         for state in [None, Some(State::Managed), Some(State::Unmanaged)] {
-            for bits in 0..8 {
-                all.push(Claim {
-                    state,
-                    intent: bits & 1 != 0,
-                    deterministic: bits & 2 != 0,
-                    consent: bits & 4 != 0,
-                });
+            for noted in [Noted::Not, Noted::Intended, Noted::Recorded] {
+                for bits in 0..4 {
+                    all.push(Claim {
+                        state,
+                        noted,
+                        deterministic: bits & 1 != 0,
+                        consent: bits & 2 != 0,
+                    });
+                }
             }
         }
         all
@@ -172,7 +200,7 @@ mod tests {
                         continue;
                     }
                     written += 1;
-                    let created = claim.intent && contents == Contents::Nothing;
+                    let created = claim.is_noted() && contents == Contents::Nothing;
                     let consented = claim.consent && claim.state == Some(State::Managed);
                     assert!(created || consented, "{claim:?} {mark:?} {contents:?}");
                     assert_ne!(claim.state, Some(State::Unmanaged));
@@ -184,14 +212,15 @@ mod tests {
 
     // storage-decisions 10, T6
     #[test]
-    fn a_blank_state_becomes_managed_only_on_an_empty_bucket_that_was_noted_first() {
+    fn a_blank_state_becomes_managed_only_on_a_bucket_that_was_noted_first_and_is_empty_or_recorded_and_marked() {
         for claim in every_claim().into_iter().filter(|claim| claim.state.is_none()) {
             for mark in every_mark() {
                 for contents in every_contents() {
                     let decision = decide(claim, &mark, &contents);
                     let becomes_ours = changes(&decision);
+                    let created = claim.noted == Noted::Recorded && mark == Marked::By(Owner::Ours);
                     assert!(
-                        !becomes_ours || (claim.intent && contents == Contents::Nothing),
+                        !becomes_ours || (claim.is_noted() && (contents == Contents::Nothing || created)),
                         "{claim:?} {mark:?}"
                     );
                     assert_ne!(decision, Decision::Settings, "settings are for an explicit Managed");
@@ -205,7 +234,7 @@ mod tests {
     fn unmanaged_and_a_users_own_bucket_of_a_blank_state_are_used_as_they_are_without_a_look_inside() {
         for mark in every_mark() {
             for claim in every_claim() {
-                let users = claim.state.is_none() && !claim.intent && !claim.deterministic;
+                let users = claim.state.is_none() && !claim.is_noted() && !claim.deterministic;
                 if claim.state == Some(State::Unmanaged) || users {
                     assert!(!needs_contents(claim, &mark));
                     assert_eq!(decide(claim, &mark, &Contents::Something), Decision::Use(None));

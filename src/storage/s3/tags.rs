@@ -71,7 +71,7 @@ impl Owner {
             // A cluster without a name owns nothing.
             None if !infrastructure_name.is_empty() => Self::Ours,
             None => Self::Nobody("the cluster has no name".to_owned()),
-            Some(missing) => Self::Nobody(format!("tag {}={}", missing.key, missing.value)),
+            Some(missing) => Self::Nobody(format!("tag {}={} is missing", missing.key, missing.value)),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::client::Bucket;
 use super::effective::Effective;
 use super::error::{CallError, Cause};
-use super::own::Claim;
+use super::own::{Claim, Noted};
 use crate::api::Storage;
 use crate::api::registry_storage::S3Storage;
 use crate::status::conditions::{Status, Verdict};
@@ -52,7 +52,13 @@ impl<C: Cluster> Visit<'_, C> {
     pub fn claim(&self) -> Claim {
         Claim {
             state: self.state(),
-            intent: self.step.intent.is_some(),
+            noted: match self.step.intent {
+                None => Noted::Not,
+                Some(_) if self.step.target.named && state::asked(self.step.config) == Some(State::Managed) => {
+                    Noted::Recorded
+                }
+                Some(_) => Noted::Intended,
+            },
             deterministic: self.site.name == self.site.deterministic,
             consent: self.step.consent,
         }

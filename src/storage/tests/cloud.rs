@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::Hold;
+use super::super::{Hold, remove};
 use super::fake::CHOSEN;
 use super::site::Site;
 use super::{rejected, warnings};
@@ -347,4 +347,145 @@ async fn a_failure_after_the_creation_keeps_name_and_state() {
     site.settle().await;
     assert_eq!(site.world.state(), Some("Managed"));
     assert_eq!(site.calls(), ["create", "mark", "harden"]);
+}
+
+// storage-core, section 6: the mirror of storage that was let go says nothing about what is asked for later
+#[tokio::test]
+async fn managed_asked_for_after_a_removal_that_let_go_is_the_users_word() {
+    for lets_go in [true, false] {
+        let mut site = Site::applied(json!({"s3": {}})).await;
+        if lets_go {
+            site.world
+                .edit(json!({"managementState": "Removed", "storage": {"managementState": "Unmanaged"}}));
+        } else {
+            // It dies between the record and the status of a removal.
+            site.world.edit(json!({"managementState": "Removed"}));
+            removed_without_status(&mut site).await;
+        }
+        assert!(site.pass().await.done);
+        assert_eq!(site.world.config["status"]["storageManaged"], false, "{lets_go}");
+        site.cloud.put("of-a-user", 1, None);
+        let storage = json!({"s3": {"bucket": "of-a-user"}, "managementState": "Managed"});
+        site.world
+            .edit(json!({"managementState": "Managed", "storage": storage}));
+        site.settle().await;
+        assert_eq!(site.world.state(), Some("Managed"), "{lets_go}");
+    }
+}
+
+/// Passes of a removal; of the last one only the record is stored, then the process ends.
+async fn removed_without_status(site: &mut Site) {
+    for _ in 0..9 {
+        let outcome = site.step().await;
+        site.world.store_record(&outcome);
+        if outcome.done {
+            break;
+        }
+        site.world.store_status(&outcome);
+    }
+    site.restart();
+    assert!(site.cloud.buckets.borrow().is_empty());
+}
+
+// storage-decisions T5: nothing named later inherits a consent
+#[tokio::test]
+async fn a_removal_that_deleted_clears_the_consent() {
+    let mut site = Site::new(json!({"s3": {"bucket": "brought"}, "managementState": "Managed"}));
+    site.cloud.put("brought", 2, None);
+    site.world.config["metadata"]["annotations"] = json!({names::ADOPT_STORAGE_ANNOTATION: "/brought", "team": "blue"});
+    site.settle().await;
+    site.world.edit(json!({"managementState": "Removed"}));
+    site.settle().await;
+    assert!(site.cloud.bucket("brought").is_none());
+    assert_eq!(
+        (
+            site.annotation(names::ADOPT_STORAGE_ANNOTATION),
+            site.annotation("team")
+        ),
+        (None, Some("blue"))
+    );
+    site.cloud.put("brought", 2, None);
+    let storage = json!({"s3": {"bucket": "brought"}, "managementState": "Managed"});
+    site.world
+        .edit(json!({"managementState": "Managed", "storage": storage}));
+    site.settle().await;
+    assert_eq!(site.cloud.bucket("brought").unwrap().mark, None);
+}
+
+// storage-decisions T3: a removal whose end was recorded and not told
+#[tokio::test]
+async fn a_death_between_record_and_status_of_a_removal_leaves_its_end_told_and_deletes_nothing_more() {
+    for back in [false, true] {
+        let mut site = Site::applied(json!({"s3": {}})).await;
+        site.cloud.with_images(CHOSEN, 1);
+        site.world.edit(json!({"managementState": "Removed"}));
+        removed_without_status(&mut site).await;
+        assert!(site.world.exists().starts_with("True/"));
+        if back {
+            // Somebody has made one of that name since, even with the mark.
+            site.cloud.put(CHOSEN, 3, Some("blue-x7k2p"));
+        }
+        let calls = site.calls();
+        let outcome = site.pass().await;
+        assert!(outcome.done && outcome.record.is_none());
+        assert_eq!((site.calls(), site.world.status()), (calls, &json!({})), "{back}");
+        let told = if back {
+            "True/Bucket Exists"
+        } else {
+            "False/Bucket Deleted"
+        };
+        assert_eq!(site.world.exists(), told);
+        assert!(
+            !site.world.message().contains("deleted so far"),
+            "{}",
+            site.world.message()
+        );
+    }
+}
+
+// storage-decisions T8: taken back by an edit that names other storage
+#[tokio::test]
+async fn a_removal_that_is_taken_back_for_other_storage_is_told_of_too() {
+    for next in [json!({"s3": {"bucket": "next"}}), json!({"s3": {"bucket": "missing"}})] {
+        let mut site = Site::applied(json!({"s3": {}})).await;
+        site.cloud.with_images(CHOSEN, 5);
+        site.cloud.put("next", 1, None);
+        site.world.edit(json!({"managementState": "Removed"}));
+        site.pass().await;
+        site.pass().await;
+        site.world.edit(json!({"managementState": "Managed", "storage": next}));
+        let mut told = Vec::new();
+        for _ in 0..9 {
+            told.extend(site.pass().await.notices);
+        }
+        let stopped: Vec<_> = told.iter().filter(|n| n.reason == "RemovalStopped").collect();
+        assert_eq!(stopped.len(), 1, "{told:?}");
+        assert!(
+            stopped[0].warning && stopped[0].note.contains("/chosen-by-driver"),
+            "{stopped:?}"
+        );
+        assert!(stopped[0].note.contains("2 objects were deleted"), "{stopped:?}");
+        let switched = told.iter().find(|n| n.reason == "StorageReconfigured").unwrap();
+        assert!(!switched.note.contains("with its images"), "{}", switched.note);
+    }
+}
+
+// storage-decisions T8: taken back by Unmanaged, under which nothing is looked at
+#[tokio::test]
+async fn a_removal_that_is_taken_back_by_unmanaged_is_told_of_too() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.cloud.with_images(CHOSEN, 5);
+    site.world.edit(json!({"managementState": "Removed"}));
+    site.pass().await;
+    site.pass().await;
+    site.world.edit(json!({"managementState": "Unmanaged"}));
+    let (verdicts, notices) = remove::left_alone(&site.world.config(), &site.answers);
+    assert!(notices[0].warning && notices[0].note.contains("2 objects were deleted"));
+    assert_eq!(
+        (verdicts[0].type_, verdicts[0].reason.as_str()),
+        ("StorageExists", "Bucket Exists")
+    );
+    assert!(verdicts[0].message.contains("2 objects were deleted"));
+    let again = remove::left_alone(&site.world.config(), &site.answers);
+    assert_eq!((again.0.len(), again.1.len()), (0, 0), "told once");
 }

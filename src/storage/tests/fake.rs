@@ -165,6 +165,7 @@ impl Driver for Cloud {
     const NAME: &'static str = "S3";
     const CONDITIONS: &'static [&'static str] = &["StorageExists", "StorageTagged"];
     const EXISTS: &'static str = "Bucket Exists";
+    const GONE: &'static [&'static str] = &["NoSuchBucket"];
     const REMOTE: bool = true;
 
     fn locate(storage: &Storage, _snapshot: &Snapshot) -> Option<String> {
@@ -262,6 +263,7 @@ impl Driver for Cloud {
                     intent,
                     message,
                     verdicts: vec![verdict],
+                    notices: Vec::new(),
                 };
                 Ok(Next::Record(Box::new(note)))
             }
@@ -333,7 +335,7 @@ impl Removable for Cloud {
         Ok(match found.mark.as_deref() {
             Some(CLUSTER) => Mark::Ours(name.to_owned()),
             Some(other) => Mark::NotOurs(format!("it carries the mark of {other}")),
-            None => Mark::NotOurs("it carries no mark".to_owned()),
+            None => Mark::Missing("it carries no mark".to_owned()),
         })
     }
 
@@ -352,7 +354,10 @@ impl Removable for Cloud {
             message: "emptying".into(),
             verdicts: Vec::new(),
         };
-        Ok(Deleted { objects: images, wait })
+        Ok(Deleted {
+            objects: images,
+            next: Ok(wait),
+        })
     }
 
     fn removed(&self, location: &str) -> Vec<Verdict> {

@@ -89,7 +89,7 @@ fn no_more_are_wanted_than_a_bucket_may_have() {
 fn a_bucket_is_ours_only_with_the_whole_mark_and_no_other_cluster_s() {
     let [cluster, name] = own(INFRA);
     let other = tag("kubernetes.io/cluster/red", "owned");
-    let nobody = |missing: &Tag| Owner::Nobody(format!("tag {}={}", missing.key, missing.value));
+    let nobody = |missing: &Tag| Owner::Nobody(format!("tag {}={} is missing", missing.key, missing.value));
     for (tags, owner) in [
         (vec![cluster.clone(), name.clone(), tag("team", "x")], Owner::Ours),
         (vec![], nobody(&cluster)),
