@@ -3,13 +3,13 @@
 //! Updates count on what was watched: the spec, or the `resourceVersion` where there is none. Only a conflict makes it read
 //! live.
 
+mod changes;
 mod patch;
 mod writer;
 
 use std::time::Duration;
 
 use serde_json::Value;
-use tracing::info;
 
 use crate::api::{Kind, ObjectRef};
 use crate::config::notice::Notice;
@@ -216,7 +216,6 @@ fn note(desired: &Desired, written: &Value, what: &'static str, report: &mut Rep
     {
         report.generations.push((desired.reference.clone(), generation));
     }
-    info!(object = %desired.reference, "{}", what.to_lowercase());
     report.notices.push(told(
         &desired.reference,
         what,

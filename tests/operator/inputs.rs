@@ -1,6 +1,8 @@
 //! What the registry follows: secrets, maps, proxy, TLS profile, levels, overrides; each change rolls once, and nothing
 //! else does.
 
+use std::time::Duration;
+
 use devcluster::standin::{Control, StandIn};
 use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
@@ -140,6 +142,31 @@ async fn the_tls_profile_reaches_the_registry() {
     .await;
     lab.settle().await;
     assert_eq!(lab.writes(mark), Vec::<String>::new());
+}
+
+// lifecycle 128: what a change brings to the log
+#[tokio::test]
+async fn the_log_tells_what_was_changed_and_no_value_of_it() {
+    let (lab, operator) = registry(json!({})).await;
+    let lines = |log: &str| log.matches("object changed").count();
+    lab.settle().await;
+    let settled = lines(&operator.log());
+    rolls_once(&lab, "a cleared secret", lab.edit(json!({"httpSecret": ""}))).await;
+    lab.until_config("up", is_up).await;
+    lab.settle().await;
+    let (log, secret) = (operator.log(), lab.config().await["spec"]["httpSecret"].clone());
+    for changed in [
+        "object changed: Config cluster: spec.httpSecret",
+        "object changed: Config cluster: status.",
+        "containers[registry].env[REGISTRY_HTTP_SECRET].value",
+    ] {
+        assert!(log.contains(changed), "{changed}:\n{log}");
+    }
+    assert!(!log.contains(secret.as_str().unwrap()));
+    let told = lines(&log);
+    assert!(told > settled);
+    lab.rests(Duration::from_secs(2)).await;
+    assert_eq!(lines(&operator.log()), told, "{}", operator.log());
 }
 
 // lifecycle 125, 126
