@@ -85,11 +85,16 @@ pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, w
         .filter(|desired| needs_write(desired, snapshot, recorded))
     {
         let live = snapshot.objects.find(&desired.reference).map(AsRef::as_ref);
+        let attempt = if live.is_some() {
+            Attempt::Update
+        } else {
+            Attempt::Create
+        };
         match one(desired, live, snapshot.namespace_uid(), recorded, writer, &mut report).await {
             Ok(()) => {}
             Err(error) => report
                 .failures
-                .push(failed(&mut report.notices, &desired.reference, "apply", &error)),
+                .push(failed(&mut report.notices, &desired.reference, attempt, &error)),
         }
     }
     for reference in absent {
@@ -102,7 +107,7 @@ pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, w
             }
             Err(error) => report
                 .failures
-                .push(failed(&mut report.notices, reference, "delete", &error)),
+                .push(failed(&mut report.notices, reference, Attempt::Delete, &error)),
         }
     }
     report
@@ -231,20 +236,25 @@ fn told(reference: &ObjectRef, what: &'static str, why: &str) -> Notice {
     }
 }
 
-fn failed(notices: &mut Vec<Notice>, reference: &ObjectRef, what: &str, error: &WriteError) -> String {
-    let text = format!("cannot {what} {reference}: {error}");
+/// What was tried on an object.
+#[derive(Clone, Copy)]
+enum Attempt {
+    Create,
+    Update,
+    Delete,
+}
+
+fn failed(notices: &mut Vec<Notice>, reference: &ObjectRef, attempt: Attempt, error: &WriteError) -> String {
+    let (verb, what) = match attempt {
+        Attempt::Create => ("create", "CreateFailed"),
+        Attempt::Update => ("apply", "UpdateFailed"),
+        Attempt::Delete => ("delete", "DeleteFailed"),
+    };
+    let text = format!("cannot {verb} {reference}: {error}");
     if !matches!(error, WriteError::NotLeading) {
-        let reason = reason(
-            reference.kind,
-            if what == "delete" {
-                "DeleteFailed"
-            } else {
-                "UpdateFailed"
-            },
-        );
         notices.push(Notice {
             warning: true,
-            reason,
+            reason: reason(reference.kind, what),
             note: text.clone(),
         });
     }
@@ -261,3 +271,6 @@ fn reason(kind: Kind, what: &'static str) -> &'static str {
         .entry((kind, what))
         .or_insert_with(|| String::leak(format!("{}{what}", kind.kind())))
 }
+
+#[cfg(test)]
+mod tests;
