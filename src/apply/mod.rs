@@ -16,6 +16,7 @@ use crate::config::notice::Notice;
 use crate::config::snapshot::Snapshot;
 use crate::plan::{self, Desired, Drift, Plan, checksum, drift};
 
+use changes::Changes;
 pub use writer::{Sink, WriteError, Writer};
 
 /// Attempts at one object, and the wait before the second; each further one is five times as long.
@@ -170,7 +171,7 @@ async fn step(
         let written = writer
             .create(reference, &drift::merged(desired, &Value::Null, digest))
             .await?;
-        note(desired, &written, "Created", report);
+        note(desired, &written, Done::Created(digest), report);
         return Ok(());
     };
     if drift::immutable_differs(desired, live) {
@@ -186,7 +187,7 @@ async fn step(
         let written = writer
             .create(reference, &drift::merged(desired, &Value::Null, digest))
             .await?;
-        note(desired, &written, "Created", report);
+        note(desired, &written, Done::Created(digest), report);
         return Ok(());
     }
     if !drift::differs(desired, live, recorded.generation(reference)) {
@@ -202,7 +203,7 @@ async fn step(
                 ..desired.clone()
             },
             &written,
-            "Updated",
+            Done::Updated(live, digest),
             report,
         );
         return Ok(());
@@ -210,22 +211,43 @@ async fn step(
     let written = writer
         .update(reference, live, &drift::merged(desired, live, digest))
         .await?;
-    note(desired, &written, "Updated", report);
+    note(desired, &written, Done::Updated(live, digest), report);
     Ok(())
 }
 
-fn note(desired: &Desired, written: &Value, what: &'static str, report: &mut Report) {
+/// What was done to an object, with the digest of what it was to become.
+#[derive(Clone, Copy)]
+enum Done<'a> {
+    Created(Option<&'a str>),
+    /// It was so before.
+    Updated(&'a Value, Option<&'a str>),
+}
+
+fn note(desired: &Desired, written: &Value, done: Done<'_>, report: &mut Report) {
     report.writes += 1;
     if desired.drift == Drift::Generation
         && let Some(generation) = written.pointer("/metadata/generation").and_then(Value::as_i64)
     {
         report.generations.push((desired.reference.clone(), generation));
     }
-    report.notices.push(told(
-        &desired.reference,
-        what,
-        "it was brought to what the Config asks for",
-    ));
+    let (what, why, digest) = match done {
+        Done::Created(digest) => ("Created", "it was not there".to_owned(), digest),
+        Done::Updated(before, digest) => {
+            let changes = Changes::of_object(before, written);
+            ("Updated", format!("changed {changes}"), digest)
+        }
+    };
+    // Equal events are told once: with it, another change of the same members is another event.
+    let mark = digest.map(mark).unwrap_or_default();
+    report
+        .notices
+        .push(told(&desired.reference, what, &format!("{why}{mark}")));
+}
+
+/// The checksum annotation, short.
+fn mark(digest: &str) -> String {
+    let hex = digest.rsplit(':').next().unwrap_or_default();
+    format!(" (checksum {})", hex.get(..8).unwrap_or(hex))
 }
 
 fn told(reference: &ObjectRef, what: &'static str, why: &str) -> Notice {

@@ -86,3 +86,23 @@ async fn a_failure_is_one_to_create_where_nothing_was_and_one_to_update_otherwis
         assert_eq!(told[0].reason, reason);
     }
 }
+
+#[tokio::test]
+async fn different_changes_are_told_differently_and_the_same_one_alike() {
+    let update = async |from: Value, to: Value| {
+        let told = told(Api(200, object(&to)), Some(from), &to).await;
+        assert_eq!((told[0].warning, told[0].reason), (false, "ServiceUpdated"));
+        told[0].note.clone()
+    };
+    let first = update(json!({"a": 1, "b": "5ecret"}), json!({"a": 2, "b": "5ecret"})).await;
+    assert!(first.starts_with("Service n/s: changed spec.a"), "{first}");
+    assert_eq!(
+        update(json!({"a": 1, "b": "5ecret"}), json!({"a": 2, "b": "5ecret"})).await,
+        first
+    );
+    let further = update(json!({"a": 2, "b": "5ecret"}), json!({"a": 3, "b": "5ecret"})).await;
+    assert_ne!(further, first, "the same member, another value");
+    let other = update(json!({"a": 2, "b": "x"}), json!({"a": 2, "b": "5ecret"})).await;
+    assert!(other.starts_with("Service n/s: changed spec.b"), "{other}");
+    assert!([first, further, other].iter().all(|note| !note.contains("5ecret")));
+}
