@@ -31,6 +31,7 @@ use crate::apply::{Sink, Writer};
 use crate::cli::{self, Runtime};
 use crate::config::environment::Environment;
 use crate::config::notice::Notice;
+use crate::names;
 use crate::observe::streams::{self, Tags};
 use crate::observe::{Controller, World};
 use crate::runtime::environment::ProxyVariables;
@@ -47,6 +48,13 @@ use crate::storage::http::Proxies;
 const STREAM_TAGS: Duration = Duration::from_mins(1);
 /// More than there are loops: whoever holds them all knows that no pass runs.
 const PASSES: u32 = 64;
+
+/// Reasons of events that come from [`names::CONFIG_OBSERVER_COMPONENT`].
+const OBSERVER_REASONS: [&str; 3] = [
+    "ObservedConfigChanged",
+    "ObservedConfigWriteError",
+    "ObserveTLSSecurityProfile",
+];
 
 /// What every controller works with. Cheap to clone.
 #[derive(Clone)]
@@ -120,10 +128,15 @@ impl Context {
     fn tell(&self, notices: impl IntoIterator<Item = Notice>) {
         for notice in notices {
             let Notice { warning, reason, note } = notice;
-            self.events.publish(if warning {
+            let event = if warning {
                 Event::warning(reason, note)
             } else {
                 Event::normal(reason, note)
+            };
+            self.events.publish(if OBSERVER_REASONS.contains(&reason) {
+                event.of(names::CONFIG_OBSERVER_COMPONENT)
+            } else {
+                event
             });
         }
     }
