@@ -137,6 +137,22 @@ impl ServingInfo {
         }})
     }
 
+    /// In which settings this differs from what is stored, in words.
+    pub fn news(&self, stored: Option<&Value>) -> Vec<String> {
+        let wanted = self.to_observed_config();
+        let differs = |member: &str| {
+            let pointer = format!("/servingInfo/{member}");
+            stored.and_then(|stored| stored.pointer(&pointer)) != wanted.pointer(&pointer)
+        };
+        let version = self.min_version.as_deref().unwrap_or_default();
+        let suites = self.cipher_suites.join(",");
+        let all = [("minTLSVersion", version), ("cipherSuites", suites.as_str())];
+        all.into_iter()
+            .filter(|(member, _)| differs(member))
+            .map(|(member, now)| format!("{member} changed to {now}"))
+            .collect()
+    }
+
     /// Reads `spec.observedConfig`. Another shape, or a name that nobody knows, is a rejection.
     pub fn stored(observed_config: Option<&Value>) -> Result<Self, Rejection> {
         let wrong = |message: String| Rejection::new(Reason::InvalidTlsConfig, message);

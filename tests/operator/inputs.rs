@@ -6,6 +6,8 @@ use std::time::Duration;
 use devcluster::standin::{Control, StandIn};
 use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
+use k8s_openapi::api::core::v1::Event;
+use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
 
 use crate::support::{Lab, condition, is, is_up, operand, texts};
@@ -13,6 +15,16 @@ use crate::{cluster, deployment, env, observed, registry, revision, rolled_out};
 
 fn pull_secret() -> ObjectRef {
     ObjectRef::new(Kind::Secret, names::CONFIG_NAMESPACE, names::PULL_SECRET)
+}
+
+/// The component of an event with this reason.
+async fn reporter(lab: &Lab, reason: &str) -> String {
+    let api: Api<Event> = Api::namespaced(lab.client.clone(), names::NAMESPACE);
+    let told = api
+        .list(&ListParams::default().fields(&format!("reason={reason}")))
+        .await
+        .unwrap();
+    told.items[0].source.clone().unwrap().component.unwrap()
 }
 
 /// Does something, and gives the Deployment after the one rollout that follows.
@@ -124,7 +136,17 @@ async fn the_tls_profile_reaches_the_registry() {
     )
     .await;
     assert_eq!(env(&found, "REGISTRY_HTTP_TLS_MINVERSION"), Some("VersionTLS13"));
-    lab.until_event("Normal ObservedConfigChanged", "TLS").await;
+    for (reason, part) in [
+        ("ObservedConfigChanged", "VersionTLS13"),
+        ("ObserveTLSSecurityProfile", "minTLSVersion changed to VersionTLS13"),
+        (
+            "ObserveTLSSecurityProfile",
+            "cipherSuites changed to TLS_AES_128_GCM_SHA256,",
+        ),
+    ] {
+        lab.until_event(&format!("Normal {reason}"), part).await;
+        assert_eq!(reporter(&lab, reason).await, names::CONFIG_OBSERVER_COMPONENT);
+    }
     let custom = json!({"type": "Custom", "modern": null, "custom": {"minTLSVersion": "VersionTLS12",
         "ciphers": ["ECDHE-RSA-AES128-GCM-SHA256", "NOBODY-KNOWS-THIS", "ECDHE-RSA-AES256-GCM-SHA384"]}});
     let found = rolls_once(&lab, "Custom", lab.patch(&api_server, profile(custom))).await;

@@ -120,3 +120,15 @@ fn what_was_observed_can_be_read_back() {
         assert_eq!(ServingInfo::stored(Some(&info.to_observed_config())), Ok(info));
     }
 }
+
+#[test]
+fn what_is_news_is_named_and_what_was_so_is_not() {
+    let modern = ServingInfo::observed(Some(
+        &serde_json::from_value(json!({"tlsSecurityProfile": {"type": "Modern"}})).unwrap(),
+    ));
+    let mut stored = modern.to_observed_config();
+    assert_eq!(modern.news(Some(&stored)), Vec::<String>::new());
+    stored["servingInfo"]["minTLSVersion"] = json!("VersionTLS99");
+    assert_eq!(modern.news(Some(&stored)), ["minTLSVersion changed to VersionTLS13"]);
+    assert_eq!(modern.news(None).len(), 2);
+}
