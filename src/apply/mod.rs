@@ -23,6 +23,9 @@ pub use writer::{Sink, WriteError, Writer};
 const ATTEMPTS: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 
+/// Why an object was created.
+const ABSENT: &str = "it was not there";
+
 /// `metadata.generation` of workloads after our last write, as the Config's status records them.
 pub trait Recorded {
     /// Generation of the object after our last write; `None` when there was none.
@@ -122,6 +125,18 @@ pub async fn delete(references: &[ObjectRef], writer: &Writer) -> Report {
     };
     let nothing = Snapshot::empty();
     apply(&plan, &nothing, &NothingRecorded, writer).await
+}
+
+/// Creates an object that is no operand, and what to tell of it. One that was there already is nobody's news.
+pub async fn create(reference: &ObjectRef, body: &Value, writer: &Writer) -> (Result<Value, WriteError>, Vec<Notice>) {
+    let made = writer.create(reference, body).await;
+    let mut notices = Vec::new();
+    match &made {
+        Ok(_) => notices.push(told(reference, "Created", ABSENT)),
+        Err(WriteError::Conflict(_)) => {}
+        Err(error) => drop(failed(&mut notices, reference, Attempt::Create, error)),
+    }
+    (made, notices)
 }
 
 /// Records of loops that write no workload.
@@ -231,7 +246,7 @@ fn note(desired: &Desired, written: &Value, done: Done<'_>, report: &mut Report)
         report.generations.push((desired.reference.clone(), generation));
     }
     let (what, why, digest) = match done {
-        Done::Created(digest) => ("Created", "it was not there".to_owned(), digest),
+        Done::Created(digest) => ("Created", ABSENT.to_owned(), digest),
         Done::Updated(before, digest) => {
             let changes = Changes::of_object(before, written);
             ("Updated", format!("changed {changes}"), digest)

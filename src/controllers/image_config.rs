@@ -83,7 +83,7 @@ async fn pass(context: &Context, gate: &mut Gate) -> Result<Duration, Failure> {
         cluster_version: snapshot.objects.cluster(Kind::ClusterVersion, names::CLUSTER_VERSION),
     });
     if image.is_none() {
-        match context.writer.create(&reference, &image_config::skeleton()).await {
+        match context.create(&reference, &image_config::skeleton()).await {
             Ok(created) => image = Some(created),
             Err(error) => return Err(context.refused(&reference, error).await),
         }

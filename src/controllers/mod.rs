@@ -27,7 +27,7 @@ pub use backoff::{Backoff, RESYNC};
 use board::Board;
 
 use crate::api::{ObjectRef, Sensitive};
-use crate::apply::{Sink, Writer};
+use crate::apply::{self, Sink, WriteError, Writer};
 use crate::cli::{self, Runtime};
 use crate::config::environment::Environment;
 use crate::config::notice::Notice;
@@ -139,6 +139,13 @@ impl Context {
                 event
             });
         }
+    }
+
+    /// Creates an object that is no operand, and tells it.
+    async fn create(&self, reference: &ObjectRef, body: &Value) -> Result<Value, WriteError> {
+        let (made, notices) = apply::create(reference, body, &self.writer).await;
+        self.tell(notices);
+        made
     }
 
     /// Between 0 and 1.
