@@ -7,9 +7,9 @@
 //! stores      pure         cloud I/O    pure      cluster    pure, then one write
 //! ```
 //!
-//! Imports point one way: `main -> cli -> controllers -> {observe, apply, status::write, storage} -> {plan, status} ->
-//! config -> {api, names}`; `runtime` is used by controllers and cli only and itself uses names only. `storage` may use
-//! config and api, never plan. `tests/house.rs` enforces it. docs/architecture.md draws it.
+//! Imports point one way: `main -> cli -> controllers -> {observe, apply, storage} -> {plan, status} -> config ->
+//! {api, names}`; `runtime` is used by controllers and cli only and itself uses names only. `storage` may use
+//! status, config and api, never plan. `tests/house.rs` enforces it. docs/architecture.md draws it.
 
 pub mod api;
 pub mod apply;

@@ -130,6 +130,9 @@ pub const LEASE: &str = "openshift-master-controllers";
 pub const FORMER_MANAGER: &str = "cluster-image-registry-operator";
 /// Component in events, as the Go operator's.
 pub const EVENT_COMPONENT: &str = "image-registry-operator";
+
+/// The same, in events about what is observed of the cluster's configuration.
+pub const CONFIG_OBSERVER_COMPONENT: &str = "image-registry-operator-config-observer";
 /// The operator's own Deployment, to which events are attached.
 pub const OPERATOR_DEPLOYMENT: &str = "cluster-image-registry-operator";
 /// Marks which status entry of a ClusterOperator carries the operator's version.

@@ -3,24 +3,28 @@
 //! Updates count on what was watched: the spec, or the `resourceVersion` where there is none. Only a conflict makes it read
 //! live.
 
+mod changes;
 mod patch;
 mod writer;
 
 use std::time::Duration;
 
 use serde_json::Value;
-use tracing::info;
 
 use crate::api::{Kind, ObjectRef};
 use crate::config::notice::Notice;
 use crate::config::snapshot::Snapshot;
 use crate::plan::{self, Desired, Drift, Plan, checksum, drift};
 
+use changes::Changes;
 pub use writer::{Sink, WriteError, Writer};
 
 /// Attempts at one object, and the wait before the second; each further one is five times as long.
 const ATTEMPTS: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(10);
+
+/// Why an object was created.
+const ABSENT: &str = "it was not there";
 
 /// `metadata.generation` of workloads after our last write, as the Config's status records them.
 pub trait Recorded {
@@ -85,11 +89,16 @@ pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, w
         .filter(|desired| needs_write(desired, snapshot, recorded))
     {
         let live = snapshot.objects.find(&desired.reference).map(AsRef::as_ref);
+        let attempt = if live.is_some() {
+            Attempt::Update
+        } else {
+            Attempt::Create
+        };
         match one(desired, live, snapshot.namespace_uid(), recorded, writer, &mut report).await {
             Ok(()) => {}
             Err(error) => report
                 .failures
-                .push(failed(&mut report.notices, &desired.reference, "apply", &error)),
+                .push(failed(&mut report.notices, &desired.reference, attempt, &error)),
         }
     }
     for reference in absent {
@@ -102,7 +111,7 @@ pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, w
             }
             Err(error) => report
                 .failures
-                .push(failed(&mut report.notices, reference, "delete", &error)),
+                .push(failed(&mut report.notices, reference, Attempt::Delete, &error)),
         }
     }
     report
@@ -116,6 +125,18 @@ pub async fn delete(references: &[ObjectRef], writer: &Writer) -> Report {
     };
     let nothing = Snapshot::empty();
     apply(&plan, &nothing, &NothingRecorded, writer).await
+}
+
+/// Creates an object that is no operand, and what to tell of it. One that was there already is nobody's news.
+pub async fn create(reference: &ObjectRef, body: &Value, writer: &Writer) -> (Result<Value, WriteError>, Vec<Notice>) {
+    let made = writer.create(reference, body).await;
+    let mut notices = Vec::new();
+    match &made {
+        Ok(_) => notices.push(told(reference, "Created", ABSENT)),
+        Err(WriteError::Conflict(_)) => {}
+        Err(error) => drop(failed(&mut notices, reference, Attempt::Create, error)),
+    }
+    (made, notices)
 }
 
 /// Records of loops that write no workload.
@@ -165,7 +186,7 @@ async fn step(
         let written = writer
             .create(reference, &drift::merged(desired, &Value::Null, digest))
             .await?;
-        note(desired, &written, "Created", report);
+        note(desired, &written, Done::Created(digest), report);
         return Ok(());
     };
     if drift::immutable_differs(desired, live) {
@@ -181,7 +202,7 @@ async fn step(
         let written = writer
             .create(reference, &drift::merged(desired, &Value::Null, digest))
             .await?;
-        note(desired, &written, "Created", report);
+        note(desired, &written, Done::Created(digest), report);
         return Ok(());
     }
     if !drift::differs(desired, live, recorded.generation(reference)) {
@@ -197,7 +218,7 @@ async fn step(
                 ..desired.clone()
             },
             &written,
-            "Updated",
+            Done::Updated(live, digest),
             report,
         );
         return Ok(());
@@ -205,23 +226,43 @@ async fn step(
     let written = writer
         .update(reference, live, &drift::merged(desired, live, digest))
         .await?;
-    note(desired, &written, "Updated", report);
+    note(desired, &written, Done::Updated(live, digest), report);
     Ok(())
 }
 
-fn note(desired: &Desired, written: &Value, what: &'static str, report: &mut Report) {
+/// What was done to an object, with the digest of what it was to become.
+#[derive(Clone, Copy)]
+enum Done<'a> {
+    Created(Option<&'a str>),
+    /// It was so before.
+    Updated(&'a Value, Option<&'a str>),
+}
+
+fn note(desired: &Desired, written: &Value, done: Done<'_>, report: &mut Report) {
     report.writes += 1;
     if desired.drift == Drift::Generation
         && let Some(generation) = written.pointer("/metadata/generation").and_then(Value::as_i64)
     {
         report.generations.push((desired.reference.clone(), generation));
     }
-    info!(object = %desired.reference, "{}", what.to_lowercase());
-    report.notices.push(told(
-        &desired.reference,
-        what,
-        "it was brought to what the Config asks for",
-    ));
+    let (what, why, digest) = match done {
+        Done::Created(digest) => ("Created", ABSENT.to_owned(), digest),
+        Done::Updated(before, digest) => {
+            let changes = Changes::of_object(before, written);
+            ("Updated", format!("changed {changes}"), digest)
+        }
+    };
+    // Equal events are told once: with it, another change of the same members is another event.
+    let mark = digest.map(mark).unwrap_or_default();
+    report
+        .notices
+        .push(told(&desired.reference, what, &format!("{why}{mark}")));
+}
+
+/// The checksum annotation, short.
+fn mark(digest: &str) -> String {
+    let hex = digest.rsplit(':').next().unwrap_or_default();
+    format!(" (checksum {})", hex.get(..8).unwrap_or(hex))
 }
 
 fn told(reference: &ObjectRef, what: &'static str, why: &str) -> Notice {
@@ -232,20 +273,25 @@ fn told(reference: &ObjectRef, what: &'static str, why: &str) -> Notice {
     }
 }
 
-fn failed(notices: &mut Vec<Notice>, reference: &ObjectRef, what: &str, error: &WriteError) -> String {
-    let text = format!("cannot {what} {reference}: {error}");
+/// What was tried on an object.
+#[derive(Clone, Copy)]
+enum Attempt {
+    Create,
+    Update,
+    Delete,
+}
+
+fn failed(notices: &mut Vec<Notice>, reference: &ObjectRef, attempt: Attempt, error: &WriteError) -> String {
+    let (verb, what) = match attempt {
+        Attempt::Create => ("create", "CreateFailed"),
+        Attempt::Update => ("apply", "UpdateFailed"),
+        Attempt::Delete => ("delete", "DeleteFailed"),
+    };
+    let text = format!("cannot {verb} {reference}: {error}");
     if !matches!(error, WriteError::NotLeading) {
-        let reason = reason(
-            reference.kind,
-            if what == "delete" {
-                "DeleteFailed"
-            } else {
-                "UpdateFailed"
-            },
-        );
         notices.push(Notice {
             warning: true,
-            reason,
+            reason: reason(reference.kind, what),
             note: text.clone(),
         });
     }
@@ -262,3 +308,6 @@ fn reason(kind: Kind, what: &'static str) -> &'static str {
         .entry((kind, what))
         .or_insert_with(|| String::leak(format!("{}{what}", kind.kind())))
 }
+
+#[cfg(test)]
+mod tests;

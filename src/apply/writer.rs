@@ -7,7 +7,9 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Request;
 use serde_json::Value;
+use tracing::{debug, info};
 
+use super::changes::Changes;
 use super::patch;
 use crate::api::{Kind, ObjectRef, Sensitive};
 
@@ -94,6 +96,7 @@ impl Writer {
         let api = self.api(reference);
         let parameters = PostParams::default();
         let written = self.send(api.create(&parameters, &object)).await?;
+        info!("object created: {reference}");
         self.keep(reference, written)
     }
 
@@ -104,12 +107,16 @@ impl Writer {
         if let Some(steps) = patch::update(seen, wanted) {
             let request =
                 Request::new(api.resource_url()).patch(&reference.name, &PatchParams::default(), &json_patch(&steps)?);
-            return self.patched(reference, &steps, request).await;
+            let written = self.patched(reference, &steps, request).await?;
+            changed(reference, &Changes::of_object(seen, &written));
+            return Ok(written);
         }
         let object: DynamicObject = decode(wanted)?;
         let parameters = PostParams::default();
         let written = self.send(api.replace(&reference.name, &parameters, &object)).await?;
-        self.keep(reference, written)
+        let written = self.keep(reference, written)?;
+        changed(reference, &Changes::of_object(seen, &written));
+        Ok(written)
     }
 
     /// Merge-patches an object; with `resource_version` only if it is still of that version.
@@ -122,8 +129,11 @@ impl Writer {
         let patch = Patch::Merge(guarded(patch, resource_version));
         let api = self.api(reference);
         let parameters = PatchParams::default();
+        let seen = self.sink.newest(reference).unwrap_or_default();
         let written = self.send(api.patch(&reference.name, &parameters, &patch)).await?;
-        self.keep(reference, written)
+        let written = self.keep(reference, written)?;
+        changed(reference, &Changes::of_object(&seen, &written));
+        Ok(written)
     }
 
     /// Carries out a merge patch (`{"status": {...}}`) of an object's status. One of which the members that it touches are
@@ -134,7 +144,9 @@ impl Writer {
         let (parameters, patch) = (PatchParams::default(), json_patch(&steps)?);
         let request = Request::new(api.resource_url());
         let request = request.patch_subresource("status", &reference.name, &parameters, &patch);
-        self.patched(reference, &steps, request).await
+        let written = self.patched(reference, &steps, request).await?;
+        changed(reference, &Changes::of_status(seen, &written));
+        Ok(written)
     }
 
     /// Sends a JSON patch. The API server answers alike to an object that it refuses and to one that is not what a patch
@@ -173,6 +185,7 @@ impl Writer {
         let api = self.api(reference);
         match self.send(api.delete(&reference.name, &parameters)).await {
             Ok(answer) => {
+                info!("object deleted: {reference}");
                 match answer.left() {
                     Some(remaining) if remaining.metadata.deletion_timestamp.is_some() => {
                         self.keep(reference, remaining)?;
@@ -265,6 +278,15 @@ impl Writer {
         }
         self.sink.written(reference.clone(), value.clone());
         Ok(value)
+    }
+}
+
+/// Users' tests look for these words.
+fn changed(reference: &ObjectRef, changes: &Changes) {
+    if changes.is_empty() {
+        debug!("object written: {reference}: {changes}");
+    } else {
+        info!("object changed: {reference}: {changes}");
     }
 }
 

@@ -97,12 +97,14 @@ fn known_suite(name: &str) -> bool {
     MODERN.contains(&name) || KNOWN_BEYOND.contains(&name) || TRANSLATION.iter().any(|(_, iana)| *iana == name)
 }
 
+/// What a name of a profile is to the registry. TLS 1.3 has one name for both; other names of IANA are none of a profile's:
+/// the Go operator leaves them out, and what differs from it restarts pods at a take-over.
 fn iana(name: &str) -> Option<&str> {
     let translated = TRANSLATION
         .iter()
         .find(|(openssl, _)| *openssl == name)
         .map(|(_, iana)| *iana);
-    translated.or_else(|| known_suite(name).then_some(name))
+    translated.or_else(|| MODERN.contains(&name).then_some(name))
 }
 
 impl ServingInfo {
@@ -133,6 +135,22 @@ impl ServingInfo {
             "minTLSVersion": self.min_version.clone().unwrap_or_default(),
             "cipherSuites": self.cipher_suites,
         }})
+    }
+
+    /// In which settings this differs from what is stored, in words.
+    pub fn news(&self, stored: Option<&Value>) -> Vec<String> {
+        let wanted = self.to_observed_config();
+        let differs = |member: &str| {
+            let pointer = format!("/servingInfo/{member}");
+            stored.and_then(|stored| stored.pointer(&pointer)) != wanted.pointer(&pointer)
+        };
+        let version = self.min_version.as_deref().unwrap_or_default();
+        let suites = self.cipher_suites.join(",");
+        let all = [("minTLSVersion", version), ("cipherSuites", suites.as_str())];
+        all.into_iter()
+            .filter(|(member, _)| differs(member))
+            .map(|(member, now)| format!("{member} changed to {now}"))
+            .collect()
     }
 
     /// Reads `spec.observedConfig`. Another shape, or a name that nobody knows, is a rejection.

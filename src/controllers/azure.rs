@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::secondary::{self, Failure, Telling};
 use super::{Context, RESYNC};
 use crate::api::{Kind, ObjectRef};
+use crate::apply;
 use crate::config::defaults;
 use crate::names;
 use crate::observe::Controller;
@@ -114,8 +115,11 @@ async fn path_fix_pass(context: &Context) -> Result<Duration, Failure> {
             .unwrap_or(&json!(null))
             .is_null()
     }) {
-        let deleted = context.writer.delete(&job, None).await;
-        deleted.map_err(|error| Failure::Failed(format!("cannot delete {job}: {error}")))?;
+        let report = apply::delete(&[job], &context.writer).await;
+        context.tell(report.notices);
+        if !report.failures.is_empty() {
+            return Err(Failure::Failed(report.failures.join("; ")));
+        }
     }
     Ok(RESYNC)
 }

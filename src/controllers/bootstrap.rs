@@ -51,7 +51,7 @@ async fn claim(context: &Context, snapshot: &Snapshot, platform: Option<&str>) -
 
 /// One that exists already is as good as created: the watch has not told of it yet.
 async fn create(context: &Context, reference: &ObjectRef, body: &Value) -> Result<(), String> {
-    match context.writer.create(reference, body).await {
+    match context.create(reference, body).await {
         Ok(_) => Ok(()),
         Err(WriteError::Conflict(_)) => context
             .writer

@@ -57,7 +57,7 @@ async fn pass(context: &Context, pace: &mut Pace) -> Result<Duration, Failure> {
     }
     if live.is_none() {
         // A create drops the status: it follows by itself.
-        match context.writer.create(&reference, &cluster_operator::skeleton()).await {
+        match context.create(&reference, &cluster_operator::skeleton()).await {
             Ok(created) => live = Some(created),
             Err(error) => return Err(context.refused(&reference, error).await),
         }

@@ -8,6 +8,8 @@ use super::secondary::{self, Failure, Telling};
 use super::{Context, RESYNC};
 use crate::api::{Kind, ObjectRef};
 use crate::config::gates::{self, IMAGE_STREAM_IMPORT_MODE};
+use crate::config::notice::Notice;
+use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::observe::Controller;
 use crate::status::image_config::{self, CONTROLLER_DEGRADED, Sources};
@@ -15,7 +17,7 @@ use crate::status::image_config::{self, CONTROLLER_DEGRADED, Sources};
 /// Runs passes until the process stops leading, in every managementState.
 pub async fn run(context: Context) {
     let telling = Telling::Lasting(CONTROLLER_DEGRADED);
-    let mut gate = String::new();
+    let mut gate = Gate::default();
     secondary::run(
         context,
         Controller::ImageConfig,
@@ -26,26 +28,51 @@ pub async fn run(context: Context) {
     .await;
 }
 
-/// `gate` is what was last logged of the gate: it is logged once, and when it changes.
-async fn pass(context: &Context, gate: &mut String) -> Result<Duration, Failure> {
+/// What was last told of the gate: the log has it once, and when it changes; so have events, while it is known.
+#[derive(Default)]
+struct Gate {
+    logged: String,
+    known: Option<bool>,
+}
+
+impl Gate {
+    fn tell(&mut self, context: &Context, snapshot: &Snapshot, enabled: Option<bool>) {
+        let state = enabled.map_or_else(
+            || {
+                let release = gates::release(snapshot).unwrap_or_default();
+                format!("off, FeatureGate cluster has no entry for release {release:?}")
+            },
+            |on| (if on { "on" } else { "off" }).to_owned(),
+        );
+        let note = format!("feature gate {IMAGE_STREAM_IMPORT_MODE} is {state}");
+        if self.logged != note {
+            tracing::info!("{note}");
+            self.logged.clone_from(&note);
+        }
+        if enabled.is_none() || enabled == self.known {
+            return;
+        }
+        let reason = if self.known.is_none() {
+            "FeatureGatesInitialized"
+        } else {
+            "FeatureGatesModified"
+        };
+        self.known = enabled;
+        context.tell([Notice {
+            warning: false,
+            reason,
+            note,
+        }]);
+    }
+}
+
+async fn pass(context: &Context, gate: &mut Gate) -> Result<Duration, Failure> {
     let snapshot = context.world.snapshot();
     if !snapshot.objects.served(Kind::Image) {
         return Ok(RESYNC);
     }
     let enabled = gates::enabled(&snapshot, IMAGE_STREAM_IMPORT_MODE);
-    let told = enabled.map_or_else(
-        || {
-            format!(
-                "off, FeatureGate cluster has no entry for release {:?}",
-                gates::release(&snapshot).unwrap_or_default()
-            )
-        },
-        |on| (if on { "on" } else { "off" }).to_owned(),
-    );
-    if *gate != told {
-        tracing::info!("feature gate {IMAGE_STREAM_IMPORT_MODE} is {told}");
-        *gate = told;
-    }
+    gate.tell(context, &snapshot, enabled);
     let reference = ObjectRef::new(Kind::Image, "", names::CLUSTER);
     let mut image = snapshot.objects.find(&reference).map(|image| image.as_ref().clone());
     let (patch, mode) = image_config::status_patch(&Sources {
@@ -56,7 +83,7 @@ async fn pass(context: &Context, gate: &mut String) -> Result<Duration, Failure>
         cluster_version: snapshot.objects.cluster(Kind::ClusterVersion, names::CLUSTER_VERSION),
     });
     if image.is_none() {
-        match context.writer.create(&reference, &image_config::skeleton()).await {
+        match context.create(&reference, &image_config::skeleton()).await {
             Ok(created) => image = Some(created),
             Err(error) => return Err(context.refused(&reference, error).await),
         }

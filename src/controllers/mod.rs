@@ -27,10 +27,11 @@ pub use backoff::{Backoff, RESYNC};
 use board::Board;
 
 use crate::api::{ObjectRef, Sensitive};
-use crate::apply::{Sink, Writer};
+use crate::apply::{self, Sink, WriteError, Writer};
 use crate::cli::{self, Runtime};
 use crate::config::environment::Environment;
 use crate::config::notice::Notice;
+use crate::names;
 use crate::observe::streams::{self, Tags};
 use crate::observe::{Controller, World};
 use crate::runtime::environment::ProxyVariables;
@@ -49,6 +50,13 @@ const STREAM_TAGS: Duration = Duration::from_mins(1);
 const SYNC: Duration = Duration::from_mins(10);
 /// More than there are loops: whoever holds them all knows that no pass runs.
 const PASSES: u32 = 64;
+
+/// Reasons of events that come from [`names::CONFIG_OBSERVER_COMPONENT`].
+const OBSERVER_REASONS: [&str; 3] = [
+    "ObservedConfigChanged",
+    "ObservedConfigWriteError",
+    "ObserveTLSSecurityProfile",
+];
 
 /// What every controller works with. Cheap to clone.
 #[derive(Clone)]
@@ -122,12 +130,24 @@ impl Context {
     fn tell(&self, notices: impl IntoIterator<Item = Notice>) {
         for notice in notices {
             let Notice { warning, reason, note } = notice;
-            self.events.publish(if warning {
+            let event = if warning {
                 Event::warning(reason, note)
             } else {
                 Event::normal(reason, note)
+            };
+            self.events.publish(if OBSERVER_REASONS.contains(&reason) {
+                event.of(names::CONFIG_OBSERVER_COMPONENT)
+            } else {
+                event
             });
         }
+    }
+
+    /// Creates an object that is no operand, and tells it.
+    async fn create(&self, reference: &ObjectRef, body: &Value) -> Result<Value, WriteError> {
+        let (made, notices) = apply::create(reference, body, &self.writer).await;
+        self.tell(notices);
+        made
     }
 
     /// Between 0 and 1.

@@ -105,7 +105,7 @@ async fn bootstrap(context: &Context) -> Result<(), Failure> {
             "ignoreInvalidImageReferences": true,
         },
     });
-    match context.writer.create(&reference(), &object).await {
+    match context.create(&reference(), &object).await {
         Ok(_) => {
             context.world.trigger(Controller::Pruner);
             Ok(())

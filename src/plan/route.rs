@@ -57,6 +57,7 @@ fn route(entry: &WantedRoute, objects: &Objects) -> Result<Desired, String> {
         "port": null,
         "path": null,
         "httpHeaders": null,
+        "subdomain": null,
     });
     if let Some(host) = entry.host.as_deref().or_else(|| ours.and_then(assigned_host)) {
         spec["host"] = json!(host);
@@ -79,6 +80,10 @@ fn route(entry: &WantedRoute, objects: &Objects) -> Result<Desired, String> {
         "spec": spec,
     });
     let mut desired = Desired::new(Kind::Route, Drift::Named, body);
+    if ours.is_some_and(is_wild) {
+        desired.body["spec"]["wildcardPolicy"] = json!(NO_WILDCARD);
+        desired = desired.with_immutable(&["/spec/wildcardPolicy"]);
+    }
     if let Some(live) = live {
         desired.refused = refusal(entry, live);
         if let Some(value) = annotation(live, names::OWNED_ANNOTATION) {
@@ -90,6 +95,14 @@ fn route(entry: &WantedRoute, objects: &Objects) -> Result<Desired, String> {
 }
 
 const DEFAULT_WEIGHT: i64 = 100;
+const NO_WILDCARD: &str = "None";
+
+/// Whether the Route takes requests for other hosts too. The platform's API lets nobody change that, so such a Route is made
+/// anew; the server's default is left to it.
+fn is_wild(route: &Value) -> bool {
+    let policy = route.pointer("/spec/wildcardPolicy").and_then(Value::as_str);
+    policy.is_some_and(|policy| !policy.is_empty() && policy != NO_WILDCARD)
+}
 
 /// The router's choice stays where nobody wants another host. The platform's API keeps it on its own; where Routes are a
 /// plain custom resource, an update without it would clear it.

@@ -91,7 +91,7 @@ fn a_pull_secret_that_cannot_be_copied_is_named() {
     assert!(plan.desired(Kind::Deployment, "image-registry").is_some());
 }
 
-// workload 17, workload 20, workload 21, workload 38
+// workload 17, workload 20
 #[test]
 fn the_private_secret_holds_encoded_variables_and_raw_files() {
     let mut cluster = Cluster::new(&json!({}), []);

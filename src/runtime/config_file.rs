@@ -88,7 +88,6 @@ mod tests {
         read(&path)
     }
 
-    // lifecycle 6: the section does not even get a place to be read into
     #[test]
     fn only_serving_info_counts() {
         let info = parse(

@@ -65,6 +65,8 @@ pub struct Event {
     pub reason: String,
     /// What happened, for a human; cut at 1024 bytes.
     pub note: String,
+    /// Which part of the operator tells it.
+    pub component: &'static str,
 }
 
 impl Event {
@@ -74,6 +76,7 @@ impl Event {
             kind: EventKind::Normal,
             reason: reason.into(),
             note: note.into(),
+            component: names::EVENT_COMPONENT,
         }
     }
 
@@ -83,7 +86,14 @@ impl Event {
             kind: EventKind::Warning,
             reason: reason.into(),
             note: note.into(),
+            component: names::EVENT_COMPONENT,
         }
+    }
+
+    /// The event, told by another part of the operator.
+    #[must_use]
+    pub fn of(self, component: &'static str) -> Self {
+        Self { component, ..self }
     }
 }
 
@@ -271,7 +281,7 @@ impl Sender {
             message: Some(note),
             involved_object: about,
             source: Some(EventSource {
-                component: Some(names::EVENT_COMPONENT.to_owned()),
+                component: Some(event.component.to_owned()),
                 host: None,
             }),
             count: Some(1),

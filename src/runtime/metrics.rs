@@ -160,7 +160,7 @@ impl Metrics {
         );
         registry.register(
             "image_registry_image_stream_tags_total",
-            "Image stream tags by source and location, counted hourly",
+            "Image stream tags by source and location",
             self.image_stream_tags.clone(),
         );
         registry.register(

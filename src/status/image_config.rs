@@ -86,7 +86,7 @@ pub fn internal_hostname(service: Option<&Value>) -> String {
     }
 }
 
-/// Hosts of our Routes, each once. The first is the cluster's public name: hosts of the default Route come first (those
+/// Admitted hosts of our Routes, each once. The first is the cluster's public name: hosts of the default Route come first (those
 /// that a router chose before others), then hosts that look like one, then the rest, each sorted.
 pub fn external_hostnames(routes: &[&Value]) -> Vec<String> {
     let mut ranks: BTreeMap<&str, u8> = BTreeMap::new();
@@ -99,7 +99,7 @@ pub fn external_hostnames(routes: &[&Value]) -> Vec<String> {
         }
         let default = route.pointer("/metadata/name").and_then(Value::as_str) == Some(names::DEFAULT_ROUTE);
         let ingress = route.pointer("/status/ingress").and_then(Value::as_array);
-        for ingress in ingress.into_iter().flatten().filter(|ingress| !refused(ingress)) {
+        for ingress in ingress.into_iter().flatten().filter(|ingress| admitted(ingress)) {
             let host = text(ingress, "host");
             let rank = match (default, host.starts_with(DEFAULT_HOST_PREFIX)) {
                 (true, true) => 0,
@@ -120,13 +120,13 @@ pub fn external_hostnames(routes: &[&Value]) -> Vec<String> {
     hosts.into_iter().map(|(_, host)| host.to_owned()).collect()
 }
 
-/// Whether a router said that it does not serve the host. One that has not said anything yet is believed.
-fn refused(ingress: &Value) -> bool {
+/// Whether a router said that it serves the host. Of one that has not said anything yet nobody knows.
+fn admitted(ingress: &Value) -> bool {
     let conditions = ingress.get("conditions").and_then(Value::as_array);
     conditions
         .into_iter()
         .flatten()
-        .any(|c| text(c, "type") == "Admitted" && text(c, "status") != "True")
+        .any(|c| text(c, "type") == "Admitted" && text(c, "status") == "True")
 }
 
 fn import_mode<'a>(sources: &Sources<'a>) -> Result<Option<&'a str>, NoClusterVersion> {

@@ -11,7 +11,7 @@ use crate::{certificates_map, deployment, environment, is_settled};
 
 const CERTIFICATES: &str = "ImageRegistryCertificatesControllerDegraded";
 
-// storage-s3 43, storage-core 49, 50, storage-decisions T16, T19
+// storage-s3 43, storage-core 49, 50, storage-decisions T16, T19, lifecycle 92, workload 77
 #[tokio::test]
 async fn a_ca_that_is_missing_is_told_of_twice_and_the_registry_comes_up_when_it_is_there() {
     let mut world = World::new("kw-trust1").await;
@@ -64,9 +64,25 @@ async fn a_ca_that_is_missing_is_told_of_twice_and_the_registry_comes_up_when_it
     let published = world.lab.get(&certificates_map()).await.unwrap();
     let published = texts(&published, "/data");
     assert_eq!(published[names::STORAGE_CA_KEY], authority.pem());
-    // With redirects disabled clients do not speak to the store.
-    let hosts = published.iter().filter(|(key, _)| *key != names::STORAGE_CA_KEY);
-    assert_eq!(hosts.filter(|(_, pem)| pem.contains(authority.pem())).count(), 0);
+    // With redirects disabled clients do not speak to the store; without, they do.
+    let hosts_vouch = |map: &Value| {
+        let published = texts(map, "/data");
+        let mut hosts = published.iter().filter(|(key, _)| *key != names::STORAGE_CA_KEY);
+        hosts.any(|(_, pem)| pem.contains(authority.pem()))
+    };
+    assert!(!hosts_vouch(&world.lab.get(&certificates_map()).await.unwrap()));
+    for disabled in [false, true] {
+        world.lab.edit(json!({"disableRedirect": disabled})).await;
+        world
+            .lab
+            .until(
+                &certificates_map(),
+                "for clients that are sent to the store, or not",
+                |m| m.is_some_and(|m| hosts_vouch(m) != disabled),
+            )
+            .await;
+        world.lab.until_config("settled", is_settled).await;
+    }
     assert_eq!(
         environment(&world.lab).await["REGISTRY_STORAGE_S3_REGIONENDPOINT"],
         store.url()

@@ -118,6 +118,7 @@ async fn ovirt_starts_with_a_claim_that_is_never_deleted() {
     let lab = cluster().await;
     let own = operand(Kind::PersistentVolumeClaim, names::DEFAULT_CLAIM);
     lab.platform("oVirt").await;
+    lab.forget_events().await;
     let hook = failing_webhook(&lab, "persistentvolumeclaims", "").await;
     let operator = lab.operator().await;
     let failed = |o: &Value, part: &str| {
@@ -143,6 +144,15 @@ async fn ovirt_starts_with_a_claim_that_is_never_deleted() {
             c["status"]["storage"]["pvc"]["claim"] == names::DEFAULT_CLAIM
         })
         .await;
+    for told in [
+        "Warning PersistentVolumeClaimCreateFailed",
+        "Normal PersistentVolumeClaimCreated",
+        "Normal ConfigCreated",
+        "Normal ClusterOperatorCreated",
+        "Normal ImagePrunerCreated",
+    ] {
+        lab.until_event(told, "").await;
+    }
     let made = lab.get(&own).await.unwrap();
     assert_eq!(made["spec"]["accessModes"], json!(["ReadWriteOnce"]));
     assert_eq!(made["spec"]["storageClassName"], "ovirt-csi-sc");

@@ -1,9 +1,13 @@
 //! What the registry follows: secrets, maps, proxy, TLS profile, levels, overrides; each change rolls once, and nothing
 //! else does.
 
+use std::time::Duration;
+
 use devcluster::standin::{Control, StandIn};
 use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
+use k8s_openapi::api::core::v1::Event;
+use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
 
 use crate::support::{Lab, condition, is, is_up, operand, texts};
@@ -11,6 +15,16 @@ use crate::{cluster, deployment, env, observed, registry, revision, rolled_out};
 
 fn pull_secret() -> ObjectRef {
     ObjectRef::new(Kind::Secret, names::CONFIG_NAMESPACE, names::PULL_SECRET)
+}
+
+/// The component of an event with this reason.
+async fn reporter(lab: &Lab, reason: &str) -> String {
+    let api: Api<Event> = Api::namespaced(lab.client.clone(), names::NAMESPACE);
+    let told = api
+        .list(&ListParams::default().fields(&format!("reason={reason}")))
+        .await
+        .unwrap();
+    told.items[0].source.clone().unwrap().component.unwrap()
 }
 
 /// Does something, and gives the Deployment after the one rollout that follows.
@@ -122,7 +136,17 @@ async fn the_tls_profile_reaches_the_registry() {
     )
     .await;
     assert_eq!(env(&found, "REGISTRY_HTTP_TLS_MINVERSION"), Some("VersionTLS13"));
-    lab.until_event("Normal ObservedConfigChanged", "TLS").await;
+    for (reason, part) in [
+        ("ObservedConfigChanged", "VersionTLS13"),
+        ("ObserveTLSSecurityProfile", "minTLSVersion changed to VersionTLS13"),
+        (
+            "ObserveTLSSecurityProfile",
+            "cipherSuites changed to TLS_AES_128_GCM_SHA256,",
+        ),
+    ] {
+        lab.until_event(&format!("Normal {reason}"), part).await;
+        assert_eq!(reporter(&lab, reason).await, names::CONFIG_OBSERVER_COMPONENT);
+    }
     let custom = json!({"type": "Custom", "modern": null, "custom": {"minTLSVersion": "VersionTLS12",
         "ciphers": ["ECDHE-RSA-AES128-GCM-SHA256", "NOBODY-KNOWS-THIS", "ECDHE-RSA-AES256-GCM-SHA384"]}});
     let found = rolls_once(&lab, "Custom", lab.patch(&api_server, profile(custom))).await;
@@ -140,6 +164,31 @@ async fn the_tls_profile_reaches_the_registry() {
     .await;
     lab.settle().await;
     assert_eq!(lab.writes(mark), Vec::<String>::new());
+}
+
+// lifecycle 128: what a change brings to the log
+#[tokio::test]
+async fn the_log_tells_what_was_changed_and_no_value_of_it() {
+    let (lab, operator) = registry(json!({})).await;
+    let lines = |log: &str| log.matches("object changed").count();
+    lab.settle().await;
+    let settled = lines(&operator.log());
+    rolls_once(&lab, "a cleared secret", lab.edit(json!({"httpSecret": ""}))).await;
+    lab.until_config("up", is_up).await;
+    lab.settle().await;
+    let (log, secret) = (operator.log(), lab.config().await["spec"]["httpSecret"].clone());
+    for changed in [
+        "object changed: Config cluster: spec.httpSecret",
+        "object changed: Config cluster: status.",
+        "containers[registry].env[REGISTRY_HTTP_SECRET].value",
+    ] {
+        assert!(log.contains(changed), "{changed}:\n{log}");
+    }
+    assert!(!log.contains(secret.as_str().unwrap()));
+    let told = lines(&log);
+    assert!(told > settled);
+    lab.rests(Duration::from_secs(2)).await;
+    assert_eq!(lines(&operator.log()), told, "{}", operator.log());
 }
 
 // lifecycle 125, 126

@@ -31,6 +31,13 @@ async fn backdate(lab: &Lab, type_: &str, since: Timestamp) {
         .await;
 }
 
+// lifecycle 6: the file that all tests start the operator with names other timings
+#[tokio::test]
+async fn the_configuration_file_has_no_say_in_leader_election() {
+    let (lab, _operator) = registry(json!({})).await;
+    assert_eq!(lab.lease().await.lease_duration_seconds, Some(137));
+}
+
 // lifecycle 76, 77, 78, 79
 #[tokio::test]
 async fn five_minutes_without_a_replica_degrade_without_any_event_and_across_a_restart() {

@@ -142,6 +142,7 @@ async fn what_old_releases_left_on_azure_is_taken_away_and_nothing_elsewhere() {
             })
             .await;
             lab.until_absent(&job).await;
+            lab.until_event("Normal JobDeleted", names::AZURE_PATH_FIX_JOB).await;
         } else {
             lab.settle().await;
             assert!(has_legacy(&lab.config().await), "{platform} {cloud}");

@@ -107,8 +107,6 @@ async fn missing(lab: &Lab, state: &str) {
         .await;
 }
 
-// lifecycle 92, workload 77
-// In part: 77 (the trigger; what changes in the maps is told in plan).
 #[tokio::test]
 async fn an_edit_of_disable_redirect_runs_the_certificates_loop_at_once() {
     let (lab, operator) = registry(json!({})).await;

@@ -64,9 +64,11 @@ async fn a_gate_that_appears_or_changes_is_taken_up_by_the_running_process() {
     eventually("the log tells it", async || operator.log().contains(off)).await;
     lab.settle().await;
     assert_eq!(mode(&lab.get(&image()).await.unwrap()), "");
+    assert!(!lab.events().await.iter().any(|told| told.contains("FeatureGates")));
 
     gates(&lab, &[("4.22.0", false), ("4.22.0-test", true)]).await;
     until_mode(&lab, "Legacy").await;
+    lab.until_event("Normal FeatureGatesInitialized", GATE).await;
     architecture(&lab, json!("Multi")).await;
     until_mode(&lab, "PreserveOriginal").await;
     lab.patch(&image(), json!({"spec": {"imageStreamImportMode": "Legacy"}}))
@@ -75,6 +77,7 @@ async fn a_gate_that_appears_or_changes_is_taken_up_by_the_running_process() {
 
     // Off again: the field is nobody's business.
     gates(&lab, &[("4.22.0-test", false)]).await;
+    lab.until_event("Normal FeatureGatesModified", GATE).await;
     lab.settle().await;
     lab.patch(&image(), json!({"spec": {"imageStreamImportMode": ""}}))
         .await;

@@ -28,6 +28,7 @@ fn external(image: &Value) -> Vec<&str> {
 async fn the_host_names_follow_service_and_routes_in_every_state() {
     let lab = cluster().await;
     lab.delete(&image()).await;
+    lab.forget_events().await;
     let foreign = json!({"apiVersion": "route.openshift.io/v1", "kind": "Route",
         "metadata": {"name": "foreign", "namespace": names::NAMESPACE},
         "spec": {"host": "foreign.example.com", "to": {"kind": "Service", "name": "image-registry"}}});
@@ -40,6 +41,7 @@ async fn the_host_names_follow_service_and_routes_in_every_state() {
         .until(&image(), "complete", |o| o.is_some_and(complete))
         .await
         .unwrap();
+    lab.until_event("Normal ImageCreated", "").await;
     let hosts = external(&found);
     assert!(
         hosts[0].starts_with("default-route-openshift-image-registry."),

@@ -78,7 +78,8 @@ impl Lab {
         let list = api.list(&ListParams::default()).await.unwrap();
         let ours = list.items.into_iter().filter(|event| {
             let component = event.source.as_ref().and_then(|s| s.component.as_deref());
-            component.or(event.reporting_component.as_deref()) == Some(names::EVENT_COMPONENT)
+            let component = component.or(event.reporting_component.as_deref());
+            component.is_some_and(|c| [names::EVENT_COMPONENT, names::CONFIG_OBSERVER_COMPONENT].contains(&c))
         });
         ours.map(|e| {
             let text = |text: Option<String>| text.unwrap_or_default();

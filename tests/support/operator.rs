@@ -47,7 +47,9 @@ impl Lab {
         fs::write(&cert, signed.cert.pem()).unwrap();
         fs::write(&key, signed.signing_key.serialize_pem()).unwrap();
         let config = directory.path().join("config.yaml");
-        fs::write(&config, "servingInfo:\n  bindAddress: 127.0.0.1:0\n").unwrap();
+        // As files of the Go operator may: the second section is not for us.
+        let text = "servingInfo:\n  bindAddress: 127.0.0.1:0\nleaderElection:\n  leaseDuration: 3s\n  renewDeadline: 2s\n  retryPeriod: 1s\n";
+        fs::write(&config, text).unwrap();
         let log = self.cluster.directory().join(format!("operator-{}.log", unique()));
         let file = File::create(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_cluster-image-registry-operator"));

@@ -131,10 +131,8 @@ fn every_platform_gets_its_storage() {
     );
 }
 
-// lifecycle 28: both outcomes of the probe
-// storage-core 5: the Config and the claim
 #[test]
-fn openstack_is_probed_and_gets_swift_or_a_claim() {
+fn what_openstack_is_to_get_once_swift_can_be_asked_for() {
     let openstack = on("OpenStack");
     assert_eq!(storage(platform(&openstack).as_deref()), PlatformStorage::SwiftOrClaim);
     let claim = bootstrap_config(&openstack, Some(&claim_storage()), &Value::Null);
@@ -157,7 +155,6 @@ fn openstack_is_probed_and_gets_swift_or_a_claim() {
 }
 
 // lifecycle 27: the claim
-// lifecycle 28: the claim
 #[test]
 fn the_claim_of_bootstrap_is_ours_and_of_the_platforms_class() {
     for (platform, given, class) in [
@@ -200,12 +197,4 @@ fn without_platform_status_the_deprecated_member_counts_and_then_nothing() {
         let state = if expected == json!({}) { "Removed" } else { "Managed" };
         assert_eq!(config["spec"]["managementState"], state, "{status}");
     }
-}
-
-// lifecycle 32: the Config
-#[test]
-fn without_an_observation_the_config_is_created_all_the_same() {
-    let config = bootstrap_config(&on("None"), None, &Value::Null);
-    assert_eq!(config["spec"]["observedConfig"], Value::Null);
-    assert!(serde_json::from_value::<Config>(config).is_ok());
 }

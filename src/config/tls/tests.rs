@@ -86,6 +86,9 @@ fn custom_suites_are_translated_and_unknown_ones_left_out() {
         "ECDHE-RSA-DES-CBC3-SHA",
         "NO-SUCH",
         "TLS_AES_128_GCM_SHA256",
+        // A profile speaks OpenSSL's language: IANA's name of one of its suites is no name there.
+        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        "TLS_RSA_WITH_RC4_128_SHA",
         "AES256-SHA256",
         "AES128-SHA",
     ];
@@ -116,4 +119,16 @@ fn what_was_observed_can_be_read_back() {
         let info = ServingInfo::observed(Some(&spec));
         assert_eq!(ServingInfo::stored(Some(&info.to_observed_config())), Ok(info));
     }
+}
+
+#[test]
+fn what_is_news_is_named_and_what_was_so_is_not() {
+    let modern = ServingInfo::observed(Some(
+        &serde_json::from_value(json!({"tlsSecurityProfile": {"type": "Modern"}})).unwrap(),
+    ));
+    let mut stored = modern.to_observed_config();
+    assert_eq!(modern.news(Some(&stored)), Vec::<String>::new());
+    stored["servingInfo"]["minTLSVersion"] = json!("VersionTLS99");
+    assert_eq!(modern.news(Some(&stored)), ["minTLSVersion changed to VersionTLS13"]);
+    assert_eq!(modern.news(None).len(), 2);
 }

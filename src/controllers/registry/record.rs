@@ -32,14 +32,25 @@ impl Registry {
         };
         let patch = completion(&config, Some(&observed), secret.as_deref());
         let tls_changes = patch.pointer("/spec/observedConfig").is_some();
+        let news = if tls_changes {
+            observed.news(config.spec.observed_config.as_ref())
+        } else {
+            Vec::new()
+        };
+        let said = |reason, note| Notice {
+            warning: false,
+            reason,
+            note,
+        };
+        let profile = news.iter().cloned().map(|note| said("ObserveTLSSecurityProfile", note));
+        self.context.tell(profile);
         let (config, snapshot, wrote) = self.store(config, snapshot, patch).await?;
         if wrote && tls_changes {
-            let note = "spec.observedConfig follows the cluster's TLS profile".to_owned();
-            self.context.tell([Notice {
-                warning: false,
-                reason: "ObservedConfigChanged",
-                note,
-            }]);
+            let note = format!(
+                "spec.observedConfig follows the cluster's TLS profile: {}",
+                news.join("; ")
+            );
+            self.context.tell([said("ObservedConfigChanged", note)]);
         }
         Ok((config, snapshot, wrote))
     }

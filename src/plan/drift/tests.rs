@@ -242,6 +242,7 @@ fn a_route_edited_by_hand_is_restored_and_what_the_router_filled_in_stays() {
         json!({"spec": {"to": {"name": "elsewhere"}}}),
         json!({"spec": {"port": {"targetPort": 80}}}),
         json!({"spec": {"alternateBackends": [{"kind": "Service", "name": "x"}]}}),
+        json!({"spec": {"subdomain": "x"}}),
     ] {
         assert_restored(&route, &live, &edit);
     }
@@ -261,6 +262,19 @@ fn a_route_edited_by_hand_is_restored_and_what_the_router_filled_in_stays() {
     let route = desired(&cluster.plan(), Kind::Route, "default-route");
     assert!(differs(&route, &silenced, None));
     assert_eq!(merged(&route, &silenced, None)["spec"]["to"]["weight"], 100);
+
+    // The API lets nobody change this one: the Route is made anew, with its host.
+    assert!(!immutable_differs(
+        &desired(&cluster.plan(), Kind::Route, "default-route"),
+        &live
+    ));
+    let wild = changed(&live, &json!({"spec": {"wildcardPolicy": "Subdomain"}}));
+    cluster.put(&wild);
+    let route = desired(&cluster.plan(), Kind::Route, "default-route");
+    assert!(immutable_differs(&route, &wild));
+    let anew = merged(&route, &Value::Null, None);
+    assert_eq!(anew["spec"]["wildcardPolicy"], "None");
+    assert_eq!(anew["spec"]["host"], "default-route-x.apps.test");
 }
 
 #[test]

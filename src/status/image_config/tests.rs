@@ -74,7 +74,7 @@ fn the_default_host_comes_first_and_the_rest_is_sorted_and_unique() {
 // lifecycle 119
 // api 40
 #[test]
-fn routes_of_others_and_hosts_that_are_refused_are_not_listed() {
+fn routes_of_others_and_hosts_that_no_router_admitted_are_not_listed() {
     let mut foreign = route("foreign", &["foreign.example.com"]);
     foreign["metadata"]["annotations"] = json!({"other": "true"});
     let mut refused = route("refused", &["refused.example.com"]);
@@ -86,9 +86,10 @@ fn routes_of_others_and_hosts_that_are_refused_are_not_listed() {
         .remove("conditions");
     let mut fresh = route("fresh", &[]);
     fresh.as_object_mut().unwrap().remove("status");
+    let admitted = route("admitted", &["admitted.example.com"]);
     assert_eq!(
-        external_hostnames(&[&foreign, &refused, &silent, &fresh]),
-        ["silent.example.com"]
+        external_hostnames(&[&foreign, &refused, &silent, &fresh, &admitted]),
+        ["admitted.example.com"]
     );
 }
 

@@ -121,7 +121,7 @@ fn tls_settings_reach_the_registry() {
     assert_eq!(none.env("OPENSHIFT_REGISTRY_HTTP_TLS_CIPHERSUITES"), None);
 }
 
-// workload 33, workload 37, workload 38
+// workload 33, workload 37
 #[test]
 fn storage_comes_first_and_is_encoded_where_the_registry_reads_yaml() {
     let mut cluster = with(&json!({"httpSecret": "10"}));
