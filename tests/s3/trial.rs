@@ -193,6 +193,34 @@ struct ByToken {
     world: World,
     sts: Sts,
     before_sts: Gate,
+// storage-decisions T14: its headers
+#[tokio::test]
+async fn a_key_without_encryption_is_sent_as_the_registry_sends_it() {
+    store().await.create("key-l10").await;
+    let mut world = cluster("key-l10", json!({"s3": {"bucket": "key-l10", "keyID": "users-key"}})).await;
+    let refuse = |asked: &devcluster::stores::Asked| {
+        let named = asked.header("x-amz-server-side-encryption-aws-kms-key-id") == Some("users-key");
+        let asks = asked.header("x-amz-server-side-encryption").is_some();
+        // As S3 does.
+        match asked.operation().as_str() {
+            "PutObject" | "CreateMultipartUpload" if named && !asks => Fault::error(400, "InvalidArgument"),
+            _ => Fault::Pass,
+        }
+    };
+    world.gate.rule(refuse);
+    let outcome = world.pass().await;
+    let told = format!("{:?}", outcome.preflight);
+    for part in ["s3:PutObject failed", "InvalidArgument", "spec.storage.s3.keyID"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(world.running.is_none(), "its pushes would fail");
+    // Settings of a Managed bucket are tried out without the key until the bucket encrypts with it.
+    world.edit(json!({"storage": {"managementState": "Managed"}}));
+    world.settle().await;
+    assert_eq!(world.condition("StorageEncrypted"), "True/Encryption Successful");
+    assert!(world.running.is_some());
+}
+
     role: String,
     _root: tempfile::TempDir,
 }

@@ -138,6 +138,8 @@ pub enum ObjectEncryption {
     Aes256,
     /// `aws:kms`, with a key.
     Kms(String),
+    /// None is asked for, yet a key is named: the registry does so with `keyID` and without `encrypt`.
+    KeyOnly(String),
 }
 
 impl Cloud {

@@ -53,8 +53,18 @@ impl<C: Cluster> Visit<'_, C> {
         }
     }
 
-    /// How the registry asks for encryption of an object, with `encrypt` on or off.
-    pub fn object_encryption(&self, encrypt: bool) -> ObjectEncryption {
+    /// What the registry's requests say of encryption: they name the key also where `encrypt` is off.
+    pub fn registry_encryption(&self) -> ObjectEncryption {
+        let block = &self.site.effective.block;
+        let encrypt = block.encrypt == Some(true);
+        match block.key_id.clone().filter(|key| !key.is_empty()) {
+            Some(key) if !encrypt => ObjectEncryption::KeyOnly(key),
+            _ => self.object_encryption(encrypt),
+        }
+    }
+
+    /// How an object is encrypted on request, with `encrypt` on or off.
+    fn object_encryption(&self, encrypt: bool) -> ObjectEncryption {
         let key = self.site.effective.block.key_id.clone().filter(|key| !key.is_empty());
         match key {
             _ if !encrypt => ObjectEncryption::Default,

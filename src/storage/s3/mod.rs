@@ -289,11 +289,10 @@ impl<C: Cluster> Driver for S3<'_, C> {
             Ok(reached) => reached,
             Err(fault) => return undecided(fault),
         };
-        let encrypt = visit.site.effective.block.encrypt == Some(true);
         let trying = probe::Trying {
             bucket: &bucket,
             key: probe.key,
-            encryption: visit.object_encryption(encrypt),
+            encryption: visit.registry_encryption(),
             managed: visit.is_managed(),
             sts,
         };

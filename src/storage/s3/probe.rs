@@ -145,8 +145,18 @@ impl Trying<'_> {
         })
     }
 
-    /// What to do about an STS that only the operator can be told of.
+    /// What to do about an STS that only the operator can be told of, and about a key that is named in vain.
     fn remedy(&self, error: &CallError) -> String {
+        if let ObjectEncryption::KeyOnly(key) = &self.encryption
+            && error.cause == Cause::Answer(400)
+            && !error.is_undecided()
+            && error.action == "s3:PutObject"
+        {
+            return format!(
+                " (the registry names key {key} of spec.storage.s3.keyID and asks for no encryption: set \
+                 spec.storage.s3.encrypt, or take keyID out)"
+            );
+        }
         match &self.sts {
             Some(place) if error.of_identity() => format!(
                 " (the registry has no setting for STS, and asks {place}: use keys in place of a role, or storage for which \
