@@ -1,6 +1,8 @@
 //! The preflight's probe, as the registry would use the bucket.
 
 use devcluster::stores::{Fault, When};
+use image_registry_operator::api::Kind;
+use image_registry_operator::names;
 use serde_json::json;
 
 use super::lab::{cluster, moto, store};
@@ -257,6 +259,43 @@ impl ByToken {
         let root = tempfile::tempdir().unwrap();
         let file = "/var/run/secrets/openshift/serviceaccount/token";
         let path = root.path().join(file.trim_start_matches('/'));
+/// A cluster in which a process died between PUT and DELETE of its probe.
+async fn orphaned(infrastructure: &str) -> World {
+    let mut world = before(infrastructure).await;
+    let killed = super::world::Killed::new();
+    let kill = killed.clone();
+    world
+        .gate
+        .plan(When::operation("PutObject"), Fault::after(move |_| kill.kill()));
+    assert!(world.pass_until(&killed).await);
+    world.gate.pass();
+    world
+}
+
+fn record(world: &World) -> Option<&str> {
+    world.config["metadata"]["annotations"][names::STORAGE_PROBE_ANNOTATION].as_str()
+}
+
+// storage-decisions T15, T17
+#[tokio::test]
+async fn a_probe_is_not_given_up_while_keys_are_missing_or_too_fresh() {
+    let mut world = orphaned("patience-l11").await;
+    let keys = world.keys.clone();
+    world.remove(Kind::Secret, names::USER_SECRET);
+    world.pass().await;
+    assert!(record(&world).is_some(), "{:?}", world.notices);
+    world.set_credentials(&keys);
+    world.gate.rule(|_| Fault::error(403, "InvalidAccessKeyId"));
+    world.later(std::time::Duration::from_mins(1));
+    world.pass().await;
+    assert!(record(&world).is_some(), "{:?}", world.notices);
+    world.gate.pass();
+    world.later(std::time::Duration::from_mins(1));
+    world.settle().await;
+    assert_eq!((store().await.count("patience-l11").await, record(&world)), (0, None));
+    assert!(world.notices.iter().all(|n| !n.starts_with("ProbeLeftBehind")));
+}
+
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, issuer.token(OPERATOR, "openshift", 600).unwrap()).unwrap();
         world.set_tokens(root.path(), &issuer.token(REGISTRY, "openshift", 600).unwrap());

@@ -304,7 +304,9 @@ impl<C: Cluster> Driver for S3<'_, C> {
     }
 
     async fn clear_probe(&self, step: &Step<'_>, key: &str) -> Result<(), Failure> {
-        Box::pin(self.visit(step)?.clear(key)).await
+        // A Secret that is missing may come back.
+        let visit = self.prepare(step).map_err(|fault| Fault::transient(fault.message))?;
+        Box::pin(visit.clear(key)).await
     }
 }
 

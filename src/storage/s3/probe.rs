@@ -198,9 +198,14 @@ impl<C: Cluster> Visit<'_, C> {
                     self.site.name,
                     self.explain(&error)
                 );
-                let fault = Fault {
-                    message,
-                    ..error.fault()
+                // Keys may be too fresh, or wrong for a while; core gives up in the end.
+                let fault = if error.is_denied() {
+                    Fault::transient(message)
+                } else {
+                    Fault {
+                        message,
+                        ..error.fault()
+                    }
                 };
                 Err(fault.into())
             }
