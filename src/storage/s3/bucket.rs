@@ -335,7 +335,7 @@ impl<C: Cluster> Visit<'_, C> {
         };
         self.confirm().await?;
         let (tags, written) = match self.bucket.put_tags(&merged).await {
-            Err(error) if error.cause == Cause::Answer(400) => {
+            Err(error) if error.cause == Cause::Answer(400) && !error.is_undecided() => {
                 // Perhaps a tag of the platform is not to the store's liking: the mark does not depend on it.
                 let alone = tags::mark(&existing, &self.site.infrastructure).unwrap_or(existing);
                 let written = self.bucket.put_tags(&alone).await;

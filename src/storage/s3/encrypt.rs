@@ -131,8 +131,10 @@ impl<C: Cluster> Visit<'_, C> {
 
 /// Whether the error says something of the rule; a store that is busy or not reached says nothing.
 fn is_verdict(error: &CallError) -> bool {
-    !matches!(
-        error.cause,
-        Cause::Unreachable | Cause::NotLeading | Cause::Identity | Cause::Answer(429 | 503)
-    )
+    match error.cause {
+        Cause::Unreachable | Cause::NotLeading | Cause::Identity | Cause::Answer(429 | 503) => false,
+        // A failure of the store itself is what a rule without a key to it looks like.
+        Cause::Answer(500..) => true,
+        Cause::Answer(_) | Cause::Unsendable => !error.is_undecided(),
+    }
 }

@@ -5,6 +5,7 @@ use std::error::Error;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use super::retry;
 use crate::api::Sensitive;
 use crate::storage::fault::Fault;
 
@@ -62,7 +63,9 @@ impl CallError {
             "TokenRefreshRequired",
             "AuthorizationHeaderMalformed",
         ];
-        matches!(self.cause, Cause::Answer(401 | 403) | Cause::Identity) || CODES.contains(&self.code.as_str())
+        let said =
+            matches!(self.cause, Cause::Answer(401 | 403) | Cause::Identity) || CODES.contains(&self.code.as_str());
+        said && !self.is_undecided()
     }
 
     /// The store does not know this call: asking again is no use until something changes. STS says nothing of that.
@@ -72,13 +75,13 @@ impl CallError {
         said && !self.of_identity()
     }
 
-    /// Whether the store gave no verdict: timeouts, 5xx, throttling, a wrong region.
+    /// Whether the store gave no verdict: timeouts, 5xx, throttling (some stores send these with a 4xx), a wrong region.
     pub fn is_undecided(&self) -> bool {
-        !self.is_unsupported()
-            && matches!(
-                self.cause,
-                Cause::Unreachable | Cause::NotLeading | Cause::Answer(301 | 307 | 429 | 500..)
-            )
+        let silent = matches!(
+            self.cause,
+            Cause::Unreachable | Cause::NotLeading | Cause::Answer(301 | 307 | 429 | 500..)
+        );
+        (silent || retry::is_passing(&self.code)) && !self.is_unsupported()
     }
 
     /// As a fault that is tried again.
