@@ -96,6 +96,40 @@ async fn what_the_store_does_not_know_is_said_once_and_not_tried_again_until_the
 }
 
 // storage-s3 35
+// storage-s3 34
+#[tokio::test]
+async fn tags_that_the_store_does_not_know_are_not_tried_again_either_though_the_platform_asks_for_some() {
+    for (n, operations) in [&["GetBucketTagging", "PutBucketTagging"][..], &["PutBucketTagging"]]
+        .iter()
+        .enumerate()
+    {
+        let mut world = cluster(&format!("untagged-g3-{n}"), json!({"s3": {}})).await;
+        for operation in *operations {
+            world
+                .gate
+                .plan(When::operation(operation), Fault::error(501, "NotImplemented"));
+        }
+        world.set_platform_tags(&json!([{"key": "cost", "value": "blue"}]));
+        world.settle().await;
+        assert_eq!(world.condition("StorageTagged"), "False/NotImplemented");
+        assert!(world.running.is_some());
+        world.gate.forget();
+        world.notices.clear();
+        for restarts in [false, false, true, true] {
+            world.later(RESYNC);
+            if restarts {
+                world.restart();
+            }
+            world.pass().await;
+        }
+        assert_eq!(world.gate.operations(), Vec::<String>::new());
+        assert_eq!(world.notices, Vec::<String>::new());
+        world.edit(json!({"storage": {"s3": {"chunkSizeMiB": 20}}}));
+        world.settle().await;
+        assert!(count(&world, operations[0]) > 0);
+    }
+}
+
 #[tokio::test]
 async fn a_setting_that_failed_is_tried_again_at_the_next_resync_and_the_others_are_not() {
     let mut world = managed("resync-g4", "resync-g4").await;

@@ -95,10 +95,16 @@ fn stored<'a>(config: &'a Config, type_: &str) -> Option<&'a Condition> {
 
 /// Whether a setting of applied storage is still to be applied.
 fn is_open(config: &Config, type_: &str) -> bool {
-    stored(config, type_).is_none_or(|c| {
-        let last_word = c.message.as_deref().unwrap_or_default().contains(FINAL);
-        c.status != Status::True.text() && !last_word
-    })
+    stored(config, type_).is_none_or(|c| c.status != Status::True.text() && !is_last_word(c))
+}
+
+fn is_last_word(condition: &Condition) -> bool {
+    condition.message.as_deref().unwrap_or_default().contains(FINAL)
+}
+
+/// Whether the store does not know tags, as far as the conditions say: the platform's cannot be wished for then.
+pub(super) fn are_tags_unknown(config: &Config) -> bool {
+    stored(config, TAGGED).is_some_and(is_last_word)
 }
 
 /// Whether any setting of applied storage is still to be applied.
@@ -132,7 +138,8 @@ impl<C: Cluster> Visit<'_, C> {
         let settled = self.step.applied && !self.turned() && !self.said_to_be_missing();
         let newly_ours = ours && !is_said_to_be_ours(self.step.config);
         let wish = wish(self.step, &tags::of_platform(self.step.snapshot));
-        let tags_are_due = newly_ours || self.cloud.tags.differs(&wish).unwrap_or(true);
+        let tags_are_due =
+            (newly_ours || self.cloud.tags.differs(&wish).unwrap_or(true)) && !are_tags_unknown(self.step.config);
         for type_ in SETTINGS {
             if settled && !is_open(self.step.config, type_) && !(tags_are_due && type_ == TAGGED) {
                 continue;
@@ -235,7 +242,9 @@ impl<C: Cluster> Visit<'_, C> {
                 false,
                 format!("bucket {bucket} got the tags that the cluster's Infrastructure names"),
             ),
-            Ok(Tagging { wrote: false, .. }) => {}
+            // Of what is final the condition tells.
+            Ok(Tagging { wrote: false, .. }) | Err(Snag::Not(_, _, true)) => {}
+            Err(Snag::Call(error)) if error.is_unsupported() => {}
             Err(Snag::Call(error)) => {
                 tell(
                     true,

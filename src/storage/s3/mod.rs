@@ -115,8 +115,11 @@ impl<'a, C: Cluster> S3<'a, C> {
     }
 
     /// Whether the platform asks for other tags than when they were last looked at. A process that begins looks where there
-    /// are any: they may have changed meanwhile.
+    /// are any: they may have changed meanwhile. A store that knows no tags is not asked again.
     fn has_new_tags(&self, step: &Step<'_>) -> bool {
+        if harden::are_tags_unknown(step.config) {
+            return false;
+        }
         let asked = tags::of_platform(step.snapshot);
         let told = self.cloud.tags.differs(&harden::wish(step, &asked));
         told.unwrap_or(!asked.is_empty())
