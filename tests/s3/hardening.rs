@@ -251,6 +251,30 @@ async fn a_users_default_with_a_kms_key_is_kept_where_no_key_is_named() {
 }
 
 // storage-decisions 17, T12, storage-s3 32, 34
+// storage-decisions T12
+#[tokio::test]
+async fn a_rule_that_a_user_set_is_not_deleted_where_objects_cannot_be_written() {
+    let mut world = managed("users-g10", "users-g10").await;
+    let rule = "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm>\
+                </ApplyServerSideEncryptionByDefault><BucketKeyEnabled>true</BucketKeyEnabled></Rule>\
+                </ServerSideEncryptionConfiguration>";
+    store().await.write("users-g10", "encryption", rule).await;
+    world
+        .gate
+        .plan(When::operation("PutObject"), Fault::error(403, "AccessDenied"));
+    let outcome = world.pass().await;
+    assert!(outcome.fault.is_none());
+    assert_eq!(world.condition("StorageEncrypted"), "False/AccessDenied");
+    assert_eq!(
+        count(&world, "DeleteBucketEncryption") + count(&world, "PutBucketEncryption"),
+        0
+    );
+    world.gate.pass();
+    world.later(RESYNC);
+    world.converge().await;
+    assert_eq!(world.condition("StorageEncrypted"), "True/Encryption Successful");
+}
+
 #[tokio::test]
 async fn on_a_store_whose_default_encryption_breaks_objects_the_rule_is_taken_back() {
     let seaweed = seaweed().await;

@@ -10,6 +10,7 @@ use super::error::{CallError, Cause};
 use super::harden::Snag;
 use super::visit::{Visit, code};
 use crate::storage::Cluster;
+use crate::storage::driver::Intent;
 
 const REASON: &str = "Encryption Successful";
 
@@ -88,6 +89,11 @@ impl<C: Cluster> Visit<'_, C> {
         }
     }
 
+    /// Whether the Config says that the operator created the bucket: then its first rule is the operator's.
+    fn is_created_here(&self) -> bool {
+        Intent::stored(self.step.config, Some(&self.site.location)).is_some()
+    }
+
     async fn take_back(&self, error: &CallError) -> Snag {
         if let Err(still) = self.bucket.delete_encryption().await {
             let message = format!(
@@ -106,7 +112,8 @@ impl<C: Cluster> Visit<'_, C> {
         let Err(error) = self.write_probe(&self.object_encryption(true)).await else {
             return Ok(());
         };
-        if !is_verdict(&error) {
+        // A rule that may be a user's is not touched: there may be no time to put it back.
+        if !is_verdict(&error) || !self.is_created_here() {
             let message = format!("whether objects can be written with it could not be seen: {error}");
             return Err(Snag::Not(code(&error), message, false));
         }
