@@ -10,7 +10,7 @@ use super::look::{Known, keep, said_to_be_gone, take};
 use super::select::Selected;
 use super::state::{self, State};
 use super::trial::{Tried, try_out};
-use super::{Cluster, Core, Hold, Outcome, STORAGE_EXISTS, block};
+use super::{Cluster, Core, Hold, Outcome, STORAGE_EXISTS, block, probes};
 use crate::api::{Config, Storage};
 use crate::config::notice::Notice;
 use crate::config::resolve::Reason;
@@ -141,8 +141,10 @@ pub async fn ensure<D: Driver>(
         }
         Ok(Taken::Record(note)) => {
             let wanted = note.storage.unwrap_or_else(|| selected.storage.clone());
+            let probe = note.probe.then(|| probes::recorded::<D>(&step, &wanted)).flatten();
+            let named = block::patch(config.spec.storage.as_ref(), &wanted, note.intent.map(Value::String));
             Outcome {
-                record: block::patch(config.spec.storage.as_ref(), &wanted, note.intent.map(Value::String)),
+                record: block::both(named, probe),
                 verdicts: note.verdicts,
                 wait: Some((Duration::ZERO, note.message)),
                 ..unfinished(driver, &step).await
@@ -285,6 +287,7 @@ async fn done<D: Driver>(
         blank_state,
         verdicts,
         notices,
+        probe_left,
     } = ensured;
     // A blank state of storage that is in use already, and that the driver did not just create, is what it was.
     let was = if pass.in_use {
@@ -322,6 +325,7 @@ async fn done<D: Driver>(
             blank_state,
             verdicts: outcome.verdicts.clone(),
             notices: Vec::new(),
+            probe_left,
         };
         keep(driver, core, step, ensured);
         outcome.record = record;

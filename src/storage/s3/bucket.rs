@@ -283,6 +283,7 @@ impl<C: Cluster> Visit<'_, C> {
             blank_state: State::Unmanaged,
             verdicts: vec![verdict],
             notices,
+            probe_left: false,
         })
     }
 
@@ -308,7 +309,7 @@ impl<C: Cluster> Visit<'_, C> {
     fn harden_unread(&self, error: &CallError) -> Next<Ensured> {
         let mut verdicts = vec![self.seen()];
         verdicts.extend(harden::untouched(&self.site.name, error));
-        self.ensured(self.site.effective.block.clone(), verdicts, Vec::new())
+        self.ensured(self.site.effective.block.clone(), verdicts, Vec::new(), false)
     }
 
     /// Writes the mark: with it the bucket is the operator's, and a removal deletes it.
@@ -385,6 +386,7 @@ impl<C: Cluster> Visit<'_, C> {
         Ok(Next::Record(Box::new(Record {
             storage: Some(storage),
             intent: None,
+            probe: self.is_encryption_due(),
             message: format!("bucket {} is owned, its settings are applied next", self.site.name),
             verdicts: Vec::new(),
         })))
@@ -397,6 +399,16 @@ impl<C: Cluster> Visit<'_, C> {
         ours: bool,
         mut notices: Vec<Notice>,
     ) -> Result<Next<Ensured>, Failure> {
+        if self.is_about_to_probe().await {
+            return Ok(Next::Record(Box::new(Record {
+                probe: true,
+                message: format!(
+                    "default encryption of bucket {} is about to be tried out",
+                    self.site.name
+                ),
+                ..Record::default()
+            })));
+        }
         let hardened = self.harden(tags.as_deref(), ours).await?;
         notices.extend(hardened.notices);
         let fresh = self.step.intent.is_some() && ours && !self.step.applied;
@@ -406,7 +418,7 @@ impl<C: Cluster> Visit<'_, C> {
         if hardened.encrypted {
             block.encrypt = Some(true);
         }
-        Ok(self.ensured(block, verdicts, notices))
+        Ok(self.ensured(block, verdicts, notices, hardened.probe_left))
     }
 
     fn ensured(
@@ -414,6 +426,7 @@ impl<C: Cluster> Visit<'_, C> {
         block: crate::api::registry_storage::S3Storage,
         verdicts: Vec<Verdict>,
         notices: Vec<Notice>,
+        probe_left: bool,
     ) -> Next<Ensured> {
         Next::Done(Ensured {
             storage: self.with(block),
@@ -421,6 +434,7 @@ impl<C: Cluster> Visit<'_, C> {
             blank_state: State::Managed,
             verdicts,
             notices,
+            probe_left,
         })
     }
 

@@ -60,6 +60,8 @@ pub(super) struct Hardened {
     pub encrypted: bool,
     /// What to tell.
     pub notices: Vec<Notice>,
+    /// An object that was written to try encryption out may still be there.
+    pub probe_left: bool,
 }
 
 /// Why a setting could not be applied.
@@ -134,8 +136,9 @@ impl<C: Cluster> Visit<'_, C> {
             verdicts: Vec::new(),
             encrypted: false,
             notices: Vec::new(),
+            probe_left: false,
         };
-        let settled = self.step.applied && !self.turned() && !self.said_to_be_missing();
+        let settled = self.is_settled();
         let newly_ours = ours && !is_said_to_be_ours(self.step.config);
         let wish = wish(self.step, &tags::of_platform(self.step.snapshot));
         let tags_are_due =
@@ -151,7 +154,7 @@ impl<C: Cluster> Visit<'_, C> {
                     self.tell_of_tags(&tagged, settled, wish.clone(), &mut hardened.notices);
                     tagged.map(|Tagging { message, .. }| ("Tagging Successful", message))
                 }
-                ENCRYPTED => self.encrypt(&mut hardened.encrypted).await,
+                ENCRYPTED => self.encrypt(&mut hardened).await,
                 _ => self.clean_up().await,
             };
             hardened.verdicts.push(match ended {
@@ -165,6 +168,16 @@ impl<C: Cluster> Visit<'_, C> {
             });
         }
         Ok(hardened)
+    }
+
+    /// Whether only what the conditions tell of as missing is to be applied.
+    fn is_settled(&self) -> bool {
+        self.step.applied && !self.turned() && !self.said_to_be_missing()
+    }
+
+    /// Whether encryption is to be applied.
+    pub fn is_encryption_due(&self) -> bool {
+        !self.is_settled() || is_open(self.step.config, ENCRYPTED)
     }
 
     fn not_applied(&self, type_: &'static str, reason: String, message: &str, last: bool) -> Verdict {

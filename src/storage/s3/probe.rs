@@ -32,6 +32,8 @@ struct Litter {
     object: bool,
     version: Option<String>,
     upload: Option<Upload>,
+    /// An answer was lost: what was made then is known by no name.
+    lost: bool,
 }
 
 impl Trying<'_> {
@@ -67,13 +69,15 @@ impl Trying<'_> {
             Ok(version) => litter.version = version,
             Err(error) => {
                 litter.object = !error.is_denied();
+                litter.lost = error.is_undecided();
                 return Err(error);
             }
         }
         self.bucket.get(self.key).await?;
         self.bucket.objects(self.key, 1).await?;
-        let upload = self.bucket.begin_upload(self.key, &self.encryption).await?;
-        let upload = litter.upload.insert(upload);
+        let upload = self.bucket.begin_upload(self.key, &self.encryption).await;
+        litter.lost = upload.as_ref().is_err_and(CallError::is_undecided);
+        let upload = litter.upload.insert(upload?);
         self.bucket.upload_part(upload, 1, BODY.to_vec()).await?;
         self.bucket.uploads(self.key).await?;
         self.bucket.parts(upload).await?;
@@ -86,7 +90,9 @@ impl Trying<'_> {
             object,
             version,
             upload,
+            lost,
         } = litter;
+        probed.left |= lost;
         if let Some(upload) = upload
             && let Err(error) = self.bucket.abort(&upload).await
         {
@@ -240,14 +246,17 @@ impl<C: Cluster> Visit<'_, C> {
         Ok(())
     }
 
-    /// Takes away an object that [`Self::encrypt`] wrote, as far as the store lets us. In a bucket that keeps versions, also
-    /// those that a process left which died here.
-    pub async fn take_probe_away(&self, version: Option<&str>) {
+    /// Takes away an object that [`Self::encrypt`] wrote, as far as the store lets us; in a bucket that keeps versions, all
+    /// of them. Tells whether nothing is left.
+    pub async fn take_probe_away(&self, version: Option<&str>) -> bool {
         let key = &self.site.probe_key;
-        let deleted = self.bucket.delete_object(key, version).await;
-        if version.is_some() && (deleted.is_err() || self.clear_all(key).await.is_err()) {
-            let _ = self.bucket.delete_object(key, None).await;
+        let deleted = self.bucket.delete_object(key, version).await.is_ok();
+        if version.is_none() || deleted && self.clear_all(key).await.is_ok() {
+            return deleted;
         }
+        // Without a version, a delete marker hides the object.
+        let _ = self.bucket.delete_object(key, None).await;
+        false
     }
 
     /// Whether refusing to delete versions is a failure here.

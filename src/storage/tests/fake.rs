@@ -153,6 +153,7 @@ impl Cloud {
             blank_state,
             verdicts,
             notices,
+            probe_left: false,
         }))
     }
 }
@@ -260,6 +261,7 @@ impl Driver for Cloud {
                 let note = Record {
                     storage: Some(storage),
                     intent,
+                    probe: false,
                     message,
                     verdicts: vec![verdict],
                 };
