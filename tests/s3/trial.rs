@@ -143,6 +143,34 @@ async fn a_right_to_delete_versions_that_is_missing_is_only_a_note_on_unmanaged_
     assert_eq!(store().await.count("note-l6").await, 0, "hidden");
 }
 
+// storage-decisions T15
+#[tokio::test]
+async fn a_request_whose_answer_was_lost_leaves_a_record_until_what_it_made_is_gone() {
+    // The client tries four times.
+    for (operation, times) in [
+        ("PutObject", 1),
+        ("PutObject", 4),
+        ("CreateMultipartUpload", 1),
+        ("CreateMultipartUpload", 4),
+    ] {
+        let bucket = format!("lost-l12-{}-{times}", operation.to_lowercase());
+        let mut world = before(&bucket).await;
+        store().await.version(&bucket, "Enabled").await;
+        world
+            .gate
+            .plan(When::operation(operation).times(times), Fault::LoseAnswer);
+        world.pass().await;
+        assert!(record(&world).is_some(), "{operation}");
+        world.gate.pass();
+        world.converge().await;
+        assert!(record(&world).is_none() && world.running.is_some(), "{operation}");
+        for listing in ["versions", "uploads"] {
+            let (_, listed) = store().await.read(&bucket, listing).await;
+            assert!(!listed.contains("_preflight"), "{operation}: {listed}");
+        }
+    }
+}
+
 // storage-decisions T14
 #[tokio::test]
 async fn with_encryption_the_probe_asks_for_it_as_the_registry_would() {

@@ -160,16 +160,12 @@ impl<C: Cluster> Visit<'_, C> {
     /// Writes a probe object, and takes it away again. `left`: it may still be there.
     async fn write_probe(&self, encryption: &ObjectEncryption, left: &mut bool) -> Result<(), CallError> {
         let key = &self.site.probe_key;
-        match self.bucket.put(key, b"probe".to_vec(), encryption).await {
-            Ok(version) => {
-                *left |= !self.take_probe_away(version.as_deref()).await;
-                Ok(())
-            }
-            Err(error) => {
-                *left |= error.is_undecided(); // it may have been carried out
-                Err(error)
-            }
+        let written = self.bucket.put(key, b"probe".to_vec(), encryption).await;
+        if let Ok(version) = &written {
+            *left |= !self.take_probe_away(version.as_deref()).await;
         }
+        *left |= self.bucket.is_unsure();
+        written.map(drop)
     }
 }
 

@@ -9,6 +9,9 @@ use super::retry;
 use crate::api::Sensitive;
 use crate::storage::fault::Fault;
 
+/// Sent before anything is done.
+const BUSY: Cause = Cause::Answer(503);
+
 /// Longest text of somebody else that goes into a message.
 const LONGEST: usize = 400;
 
@@ -82,6 +85,11 @@ impl CallError {
             Cause::Unreachable | Cause::NotLeading | Cause::Answer(301 | 307 | 429 | 500..)
         );
         (silent || retry::is_passing(&self.code)) && !self.is_unsupported()
+    }
+
+    /// Whether the request may have been carried out: no answer came, or one that says that something broke on the way.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.cause, Cause::Unreachable | Cause::Answer(500..)) && self.is_undecided() && self.cause != BUSY
     }
 
     /// As a fault that is tried again.

@@ -32,8 +32,6 @@ struct Litter {
     object: bool,
     version: Option<String>,
     upload: Option<Upload>,
-    /// An answer was lost: what was made then is known by no name.
-    lost: bool,
 }
 
 impl Trying<'_> {
@@ -69,15 +67,13 @@ impl Trying<'_> {
             Ok(version) => litter.version = version,
             Err(error) => {
                 litter.object = !error.is_denied();
-                litter.lost = error.is_undecided();
                 return Err(error);
             }
         }
         self.bucket.get(self.key).await?;
         self.bucket.objects(self.key, 1).await?;
-        let upload = self.bucket.begin_upload(self.key, &self.encryption).await;
-        litter.lost = upload.as_ref().is_err_and(CallError::is_undecided);
-        let upload = litter.upload.insert(upload?);
+        let upload = self.bucket.begin_upload(self.key, &self.encryption).await?;
+        let upload = litter.upload.insert(upload);
         self.bucket.upload_part(upload, 1, BODY.to_vec()).await?;
         self.bucket.uploads(self.key).await?;
         self.bucket.parts(upload).await?;
@@ -90,9 +86,9 @@ impl Trying<'_> {
             object,
             version,
             upload,
-            lost,
         } = litter;
-        probed.left |= lost;
+        // A version or an upload of which nobody was told: looked for by the next clearing.
+        probed.left |= self.bucket.is_unsure();
         if let Some(upload) = upload
             && let Err(error) = self.bucket.abort(&upload).await
         {
