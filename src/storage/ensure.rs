@@ -9,7 +9,7 @@ use super::fault::{Class, Fault};
 use super::look::{Known, keep, said_to_be_gone, take};
 use super::select::Selected;
 use super::state::{self, State};
-use super::trial::{Tried, try_out};
+use super::trial::{Tried, try_out, unrecorded};
 use super::{Cluster, Core, Hold, Outcome, STORAGE_EXISTS, block, probes};
 use crate::api::{Config, Storage};
 use crate::config::notice::Notice;
@@ -328,7 +328,7 @@ async fn done<D: Driver>(
             probe_left,
         };
         keep(driver, core, step, ensured);
-        outcome.record = record;
+        outcome.record = block::both(record, unrecorded(core, step));
         outcome.wait = Some((
             Duration::ZERO,
             format!("{} is recorded in the spec", block::describe(&applied, D::NAME)),

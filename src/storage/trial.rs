@@ -60,7 +60,7 @@ pub async fn try_out<D: Driver>(
     step: &Step<'_>,
     facts: &StorageFacts,
 ) -> Tried {
-    let unrecord = || forget(core, step);
+    let unrecord = || unrecorded(core, step);
     if !(core.pods.differs)(facts) {
         return Tried::passed(unrecord());
     }
@@ -78,9 +78,12 @@ pub async fn try_out<D: Driver>(
     }
     let uid = step.snapshot.namespace_uid();
     if let Some(missing) = missing(step.snapshot, uid) {
-        return Tried::not_yet(Preflight::Waiting(format!(
-            "storage is tried out when {missing} is there"
-        )));
+        return Tried {
+            record: unrecord(),
+            ..Tried::not_yet(Preflight::Waiting(format!(
+                "storage is tried out when {missing} is there"
+            )))
+        };
     }
     let key = preflight::key(step.snapshot);
     if !core.pods.read_only
@@ -115,7 +118,7 @@ pub async fn try_out<D: Driver>(
 }
 
 /// Takes the record of this location away, unless something may be left there from before.
-fn forget(core: &Core<'_, impl Cluster>, step: &Step<'_>) -> Option<Value> {
+pub fn unrecorded(core: &Core<'_, impl Cluster>, step: &Step<'_>) -> Option<Value> {
     let location = step.target.location.as_deref().unwrap_or_default();
     (!core.answers.is_clearing())
         .then(|| probes::without(step.config, location))
