@@ -96,7 +96,6 @@ async fn what_the_store_does_not_know_is_said_once_and_not_tried_again_until_the
     assert_eq!(count(&world, "PutPublicAccessBlock"), 1);
 }
 
-// storage-s3 35
 // storage-s3 34
 #[tokio::test]
 async fn tags_that_the_store_does_not_know_are_not_tried_again_either_though_the_platform_asks_for_some() {
@@ -131,6 +130,7 @@ async fn tags_that_the_store_does_not_know_are_not_tried_again_either_though_the
     }
 }
 
+// storage-s3 35
 #[tokio::test]
 async fn a_setting_that_failed_is_tried_again_at_the_next_resync_and_the_others_are_not() {
     let mut world = managed("resync-g4", "resync-g4").await;
@@ -251,7 +251,6 @@ async fn a_users_default_with_a_kms_key_is_kept_where_no_key_is_named() {
     }
 }
 
-// storage-decisions 17, T12, storage-s3 32, 34
 // storage-decisions T12
 #[tokio::test]
 async fn a_rule_that_a_user_set_is_not_deleted_where_objects_cannot_be_written() {
@@ -276,6 +275,7 @@ async fn a_rule_that_a_user_set_is_not_deleted_where_objects_cannot_be_written()
     assert_eq!(world.condition("StorageEncrypted"), "True/Encryption Successful");
 }
 
+// storage-decisions 17, T12, storage-s3 32, 34
 #[tokio::test]
 async fn on_a_store_whose_default_encryption_breaks_objects_the_rule_is_taken_back() {
     let seaweed = seaweed().await;
@@ -419,9 +419,15 @@ async fn a_state_turned_over_applies_settings_and_turned_back_sends_no_change() 
     world.edit(json!({"storage": {"managementState": "Managed"}}));
     world.settle().await;
     assert_eq!(world.condition("StorageTagged"), "True/Tagging Successful");
+    let mirrors = |world: &World| {
+        let managed = world.config["status"]["storageManaged"].clone();
+        (managed, world.status()["managementState"].clone())
+    };
+    assert_eq!(mirrors(&world), (json!(true), json!("Managed")));
     world.gate.forget();
     world.edit(json!({"storage": {"managementState": "Unmanaged"}}));
     world.settle().await;
+    assert_eq!(mirrors(&world), (json!(false), json!("Unmanaged")));
     let writes: Vec<_> = world
         .changes()
         .into_iter()

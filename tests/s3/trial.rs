@@ -193,6 +193,34 @@ async fn with_encryption_the_probe_asks_for_it_as_the_registry_would() {
     assert_eq!(headers, [(Some("aws:kms"), Some("users-key")); 2]);
 }
 
+// storage-decisions T14: its headers
+#[tokio::test]
+async fn a_key_without_encryption_is_sent_as_the_registry_sends_it() {
+    store().await.create("key-l10").await;
+    let mut world = cluster("key-l10", json!({"s3": {"bucket": "key-l10", "keyID": "users-key"}})).await;
+    let refuse = |asked: &devcluster::stores::Asked| {
+        let named = asked.header("x-amz-server-side-encryption-aws-kms-key-id") == Some("users-key");
+        let asks = asked.header("x-amz-server-side-encryption").is_some();
+        // As S3 does.
+        match asked.operation().as_str() {
+            "PutObject" | "CreateMultipartUpload" if named && !asks => Fault::error(400, "InvalidArgument"),
+            _ => Fault::Pass,
+        }
+    };
+    world.gate.rule(refuse);
+    let outcome = world.pass().await;
+    let told = format!("{:?}", outcome.preflight);
+    for part in ["s3:PutObject failed", "InvalidArgument", "spec.storage.s3.keyID"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(world.running.is_none(), "its pushes would fail");
+    // Settings of a Managed bucket are tried out without the key until the bucket encrypts with it.
+    world.edit(json!({"storage": {"managementState": "Managed"}}));
+    world.settle().await;
+    assert_eq!(world.condition("StorageEncrypted"), "True/Encryption Successful");
+    assert!(world.running.is_some());
+}
+
 // storage-decisions 18
 #[tokio::test]
 async fn keys_without_the_right_to_write_are_found_out_with_a_real_policy() {
@@ -229,75 +257,6 @@ async fn a_probe_of_a_process_that_died_is_deleted_by_the_next() {
     assert_eq!(world.status()["s3"]["bucket"], "next-l9");
 }
 
-/// An operator that is a role by a token, with the STS that it asks, and a gate before that.
-struct ByToken {
-    world: World,
-    sts: Sts,
-    before_sts: Gate,
-// storage-decisions T14: its headers
-#[tokio::test]
-async fn a_key_without_encryption_is_sent_as_the_registry_sends_it() {
-    store().await.create("key-l10").await;
-    let mut world = cluster("key-l10", json!({"s3": {"bucket": "key-l10", "keyID": "users-key"}})).await;
-    let refuse = |asked: &devcluster::stores::Asked| {
-        let named = asked.header("x-amz-server-side-encryption-aws-kms-key-id") == Some("users-key");
-        let asks = asked.header("x-amz-server-side-encryption").is_some();
-        // As S3 does.
-        match asked.operation().as_str() {
-            "PutObject" | "CreateMultipartUpload" if named && !asks => Fault::error(400, "InvalidArgument"),
-            _ => Fault::Pass,
-        }
-    };
-    world.gate.rule(refuse);
-    let outcome = world.pass().await;
-    let told = format!("{:?}", outcome.preflight);
-    for part in ["s3:PutObject failed", "InvalidArgument", "spec.storage.s3.keyID"] {
-        assert!(told.contains(part), "{part}: {told}");
-    }
-    assert!(world.running.is_none(), "its pushes would fail");
-    // Settings of a Managed bucket are tried out without the key until the bucket encrypts with it.
-    world.edit(json!({"storage": {"managementState": "Managed"}}));
-    world.settle().await;
-    assert_eq!(world.condition("StorageEncrypted"), "True/Encryption Successful");
-    assert!(world.running.is_some());
-}
-
-    role: String,
-    _root: tempfile::TempDir,
-}
-
-impl ByToken {
-    /// The role trusts the operator.
-    async fn new(infrastructure: &str) -> Self {
-        let moto = moto().await;
-        let issuer = TokenIssuer::new().unwrap();
-        let authority = Authority::new("ca-of-sts").unwrap();
-        let options = StsOptions {
-            authority: authority.clone(),
-            names: Vec::new(),
-            key: issuer.key().unwrap(),
-            address: None,
-        };
-        let sts = Sts::start(moto, options).unwrap();
-        let before_sts = Gate::start(sts.target(), Some(&authority), &[]).unwrap();
-        let statements = json!([{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]);
-        let role = moto.role(ACCOUNT, infrastructure, &statements).await.unwrap();
-        sts.trust(&role, OPERATOR);
-        let mut world = cluster(infrastructure, json!({"s3": {}})).await;
-        world.set_service("sts", &before_sts.url());
-        // The registry, which has one endpoint for everything, asks there for STS.
-        world.gate.plan(
-            When::operation("AssumeRoleWithWebIdentity"),
-            Fault::To(before_sts.target().clone()),
-        );
-        world.add(json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": "kube-cloud-config", "namespace": "openshift-config-managed"},
-            "data": {"ca-bundle.pem": authority.pem()},
-        }));
-        let root = tempfile::tempdir().unwrap();
-        let file = "/var/run/secrets/openshift/serviceaccount/token";
-        let path = root.path().join(file.trim_start_matches('/'));
 /// A cluster in which a process died between PUT and DELETE of its probe.
 async fn orphaned(infrastructure: &str) -> World {
     let mut world = before(infrastructure).await;
@@ -335,6 +294,47 @@ async fn a_probe_is_not_given_up_while_keys_are_missing_or_too_fresh() {
     assert!(world.notices.iter().all(|n| !n.starts_with("ProbeLeftBehind")));
 }
 
+/// An operator that is a role by a token, with the STS that it asks, and a gate before that.
+struct ByToken {
+    world: World,
+    sts: Sts,
+    before_sts: Gate,
+    role: String,
+    _root: tempfile::TempDir,
+}
+
+impl ByToken {
+    /// The role trusts the operator.
+    async fn new(infrastructure: &str) -> Self {
+        let moto = moto().await;
+        let issuer = TokenIssuer::new().unwrap();
+        let authority = Authority::new("ca-of-sts").unwrap();
+        let options = StsOptions {
+            authority: authority.clone(),
+            names: Vec::new(),
+            key: issuer.key().unwrap(),
+            address: None,
+        };
+        let sts = Sts::start(moto, options).unwrap();
+        let before_sts = Gate::start(sts.target(), Some(&authority), &[]).unwrap();
+        let statements = json!([{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]);
+        let role = moto.role(ACCOUNT, infrastructure, &statements).await.unwrap();
+        sts.trust(&role, OPERATOR);
+        let mut world = cluster(infrastructure, json!({"s3": {}})).await;
+        world.set_service("sts", &before_sts.url());
+        // The registry, which has one endpoint for everything, asks there for STS.
+        world.gate.plan(
+            When::operation("AssumeRoleWithWebIdentity"),
+            Fault::To(before_sts.target().clone()),
+        );
+        world.add(json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "kube-cloud-config", "namespace": "openshift-config-managed"},
+            "data": {"ca-bundle.pem": authority.pem()},
+        }));
+        let root = tempfile::tempdir().unwrap();
+        let file = "/var/run/secrets/openshift/serviceaccount/token";
+        let path = root.path().join(file.trim_start_matches('/'));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, issuer.token(OPERATOR, "openshift", 600).unwrap()).unwrap();
         world.set_tokens(root.path(), &issuer.token(REGISTRY, "openshift", 600).unwrap());
