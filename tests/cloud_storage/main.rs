@@ -16,6 +16,7 @@ mod bootstrap;
 mod cloud;
 mod credentials;
 mod options;
+mod outage;
 mod switch;
 mod trust;
 
