@@ -347,6 +347,11 @@ impl Answers {
         (now < due).then(|| until(due, now))
     }
 
+    /// Whether probes are still to be cleared away.
+    pub fn is_clearing(&self) -> bool {
+        self.notes().clearing.is_some()
+    }
+
     /// Notes whether all probes of earlier processes were cleared away. Says when to try again.
     pub fn note_clearing(&self, all: bool, now: Timestamp) -> Option<Duration> {
         let mut notes = self.notes();

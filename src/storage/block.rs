@@ -114,6 +114,20 @@ pub fn patch(old: Option<&Storage>, wanted: &Storage, annotations: &[(&str, Valu
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
+/// Two merge patches as one; the second counts where both say something.
+pub fn both(first: Option<Value>, second: Option<Value>) -> Option<Value> {
+    match (first, second) {
+        (Some(Value::Object(mut first)), Some(Value::Object(second))) => {
+            for (key, value) in second {
+                let joined = both(first.remove(&key), Some(value));
+                first.extend(joined.map(|value| (key, value)));
+            }
+            Some(Value::Object(first))
+        }
+        (first, second) => second.or(first),
+    }
+}
+
 fn difference(old: &Map<String, Value>, wanted: &Map<String, Value>) -> Map<String, Value> {
     let gone = old
         .keys()

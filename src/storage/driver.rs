@@ -90,6 +90,8 @@ pub struct Record {
     pub storage: Option<Storage>,
     /// Location ID of what is about to be created. Refused by core where managementState is Unmanaged.
     pub intent: Option<String>,
+    /// `ensure` is about to write an object under the key of probes ([`preflight::key`](super::preflight::key)).
+    pub probe: bool,
     /// What is being prepared, for people.
     pub message: String,
     /// What was found.
@@ -139,6 +141,8 @@ pub struct Ensured {
     pub verdicts: Vec<Verdict>,
     /// What to tell.
     pub notices: Vec<Notice>,
+    /// Something under the key of probes may still be there: it is looked for again.
+    pub probe_left: bool,
 }
 
 /// A backend. No state that correctness needs may be kept between passes.

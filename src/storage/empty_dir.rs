@@ -77,6 +77,7 @@ impl Driver for EmptyDir {
             blank_state: State::Managed,
             verdicts: vec![verdict(step.config)],
             notices: notices(step.config),
+            probe_left: false,
         }))
     }
 }

@@ -10,8 +10,8 @@ use super::look::{Known, keep, said_to_be_gone, take};
 use super::remove::stopped_notice;
 use super::select::Selected;
 use super::state::{self, State};
-use super::trial::{Tried, try_out};
-use super::{Cluster, Core, Hold, Outcome, STORAGE_EXISTS, block};
+use super::trial::{Tried, try_out, unrecorded};
+use super::{Cluster, Core, Hold, Outcome, STORAGE_EXISTS, block, probes};
 use crate::api::{Config, Storage};
 use crate::config::notice::Notice;
 use crate::config::resolve::Reason;
@@ -161,8 +161,10 @@ pub async fn ensure<D: Driver>(
             let noted = note
                 .intent
                 .map(|intent| (names::STORAGE_INTENT_ANNOTATION, Value::String(intent)));
+            let probe = note.probe.then(|| probes::recorded::<D>(&step, &wanted)).flatten();
+            let named = block::patch(config.spec.storage.as_ref(), &wanted, noted.as_slice());
             Outcome {
-                record: block::patch(config.spec.storage.as_ref(), &wanted, noted.as_slice()),
+                record: block::both(named, probe),
                 verdicts: note.verdicts,
                 notices: note.notices,
                 wait: Some((Duration::ZERO, note.message)),
@@ -309,6 +311,7 @@ async fn done<D: Driver>(
         blank_state,
         verdicts,
         notices,
+        probe_left,
     } = ensured;
     // A blank state of storage that is in use already, and that the driver did not just create, is what it was.
     let was = if pass.in_use {
@@ -353,9 +356,10 @@ async fn done<D: Driver>(
             blank_state,
             verdicts: outcome.verdicts.clone(),
             notices: Vec::new(),
+            probe_left,
         };
         keep(driver, core, step, ensured);
-        outcome.record = record;
+        outcome.record = block::both(record, unrecorded(core, step));
         outcome.wait = Some((
             Duration::ZERO,
             format!("{} is recorded in the spec", block::describe(&applied, D::NAME)),

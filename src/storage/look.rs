@@ -53,6 +53,9 @@ pub async fn take<D: Driver>(
     let mut ended = look(driver, step, in_use, complete).await;
     if let Ok(Next::Done(ensured)) = &mut ended {
         tell_of_stopped_removal(core, location, ensured);
+        if std::mem::take(&mut ensured.probe_left) {
+            core.answers.note_clearing(false, step.snapshot.now);
+        }
         if step.consent {
             core.answers.note_consent(location);
         }
@@ -141,6 +144,7 @@ fn unchanged(step: &Step<'_>, verdicts: Vec<Verdict>) -> Ensured {
         blank_state: state::mirrored(step.config),
         verdicts,
         notices: Vec::new(),
+        probe_left: false,
     }
 }
 

@@ -10,7 +10,7 @@ use super::answers::Answers;
 use super::cloud::Cloud;
 use super::driver::{Driver, Step};
 use super::fault::{Class, Fault};
-use super::{Cluster, block};
+use super::{Cluster, block, preflight};
 use crate::api::{Config, Storage};
 use crate::config::notice::Notice;
 use crate::config::snapshot::Snapshot;
@@ -59,10 +59,10 @@ pub fn with(
     key: &str,
     at: Timestamp,
 ) -> Option<Value> {
-    let mut left = stored(config);
-    if left.iter().any(|left| left.location == location && left.key == key) {
+    if is_recorded(config, location, key) {
         return None;
     }
+    let mut left = stored(config);
     // The state is of no use here, and would only be one more word to explain.
     let only = Storage {
         management_state: None,
@@ -75,6 +75,19 @@ pub fn with(
         at,
     });
     Some(patch(&left))
+}
+
+/// Whether a probe object is recorded.
+pub fn is_recorded(config: &Config, location: &str, key: &str) -> bool {
+    let left = stored(config);
+    left.iter().any(|left| left.location == location && left.key == key)
+}
+
+/// The record of an object that a step is about to write into this storage; `None` where it is there already.
+pub fn recorded<D: Driver>(step: &Step<'_>, storage: &Storage) -> Option<Value> {
+    let location = step.target.location.as_deref().unwrap_or_default();
+    let key = preflight::key(step.snapshot);
+    with(step.config, location, storage, D::NAME, &key, step.snapshot.now)
 }
 
 /// Takes those of a location out of the record; `None` where there is none.

@@ -119,6 +119,7 @@ impl Use<'_> {
             blank_state: self.blank_state,
             verdicts: vec![verdict],
             notices: Vec::new(),
+            probe_left: false,
         })
     }
 

@@ -37,9 +37,10 @@ pub struct Tried {
 }
 
 impl Tried {
-    fn passed() -> Self {
+    fn passed(record: Option<Value>) -> Self {
         Self {
             passed: true,
+            record,
             ..Self::default()
         }
     }
@@ -59,8 +60,9 @@ pub async fn try_out<D: Driver>(
     step: &Step<'_>,
     facts: &StorageFacts,
 ) -> Tried {
+    let unrecord = || unrecorded(core, step);
     if !(core.pods.differs)(facts) {
-        return Tried::passed();
+        return Tried::passed(unrecord());
     }
     let location = step.target.location.as_deref().unwrap_or_default();
     let roots = roots(step.snapshot, facts);
@@ -68,7 +70,7 @@ pub async fn try_out<D: Driver>(
     let now = step.snapshot.now;
     if let Some(known) = core.answers.tried(&fingerprint) {
         if known.trial == Trial::Passed {
-            return Tried::passed();
+            return Tried::passed(unrecord());
         }
         if now < known.due {
             return refused(&known, now);
@@ -76,13 +78,16 @@ pub async fn try_out<D: Driver>(
     }
     let uid = step.snapshot.namespace_uid();
     if let Some(missing) = missing(step.snapshot, uid) {
-        return Tried::not_yet(Preflight::Waiting(format!(
-            "storage is tried out when {missing} is there"
-        )));
+        return Tried {
+            record: unrecord(),
+            ..Tried::not_yet(Preflight::Waiting(format!(
+                "storage is tried out when {missing} is there"
+            )))
+        };
     }
     let key = preflight::key(step.snapshot);
     if !core.pods.read_only
-        && let Some(record) = probes::with(step.config, location, step.storage, D::NAME, &key, now)
+        && let Some(record) = probes::recorded::<D>(step, step.storage)
     {
         return Tried {
             record: Some(record),
@@ -107,14 +112,22 @@ pub async fn try_out<D: Driver>(
     let mut tried = refused(&known, now);
     tried.notices = probed.notices;
     if !probed.left {
-        tried.record = probes::without(step.config, location);
+        tried.record = unrecord();
     }
     tried
 }
 
+/// Takes the record of this location away, unless something may be left there from before.
+pub fn unrecorded(core: &Core<'_, impl Cluster>, step: &Step<'_>) -> Option<Value> {
+    let location = step.target.location.as_deref().unwrap_or_default();
+    (!core.answers.is_clearing())
+        .then(|| probes::without(step.config, location))
+        .flatten()
+}
+
 fn refused(known: &answers::Tried, now: Timestamp) -> Tried {
     let preflight = match &known.trial {
-        Trial::Passed => return Tried::passed(),
+        Trial::Passed => return Tried::passed(None),
         Trial::Undecided(cause) => Preflight::Undecided(format!("{cause}; it is not known yet whether it works")),
         Trial::Denied(denial) if denial.auth && now.duration_since(known.since) < FRESH => {
             Preflight::Waiting(format!("{}; keys that are new may take some minutes", text(denial)))

@@ -17,6 +17,7 @@ mod cloud;
 mod credentials;
 mod many;
 mod options;
+mod outage;
 mod switch;
 mod trust;
 

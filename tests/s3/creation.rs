@@ -231,7 +231,7 @@ async fn a_named_bucket_that_is_missing_is_created_and_owned() {
     assert_eq!(lab::store().await.tags("asked-for-a7").await.len(), 2);
 }
 
-// storage-s3 26, 37, storage-core 17, 20
+// storage-s3 26, 37
 #[tokio::test]
 async fn an_explicit_state_is_never_changed() {
     let store = lab::store().await;

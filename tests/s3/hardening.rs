@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use devcluster::stores::{Fault, When};
+use image_registry_operator::names;
 use serde_json::json;
 
 use super::lab::{cluster, seaweed, store};
@@ -93,6 +94,40 @@ async fn what_the_store_does_not_know_is_said_once_and_not_tried_again_until_the
     world.edit(json!({"storage": {"s3": {"chunkSizeMiB": 20}}}));
     world.settle().await;
     assert_eq!(count(&world, "PutPublicAccessBlock"), 1);
+}
+
+// storage-s3 34
+#[tokio::test]
+async fn tags_that_the_store_does_not_know_are_not_tried_again_either_though_the_platform_asks_for_some() {
+    for (n, operations) in [&["GetBucketTagging", "PutBucketTagging"][..], &["PutBucketTagging"]]
+        .iter()
+        .enumerate()
+    {
+        let mut world = cluster(&format!("untagged-g3-{n}"), json!({"s3": {}})).await;
+        for operation in *operations {
+            world
+                .gate
+                .plan(When::operation(operation), Fault::error(501, "NotImplemented"));
+        }
+        world.set_platform_tags(&json!([{"key": "cost", "value": "blue"}]));
+        world.settle().await;
+        assert_eq!(world.condition("StorageTagged"), "False/NotImplemented");
+        assert!(world.running.is_some());
+        world.gate.forget();
+        world.notices.clear();
+        for restarts in [false, false, true, true] {
+            world.later(RESYNC);
+            if restarts {
+                world.restart();
+            }
+            world.pass().await;
+        }
+        assert_eq!(world.gate.operations(), Vec::<String>::new());
+        assert_eq!(world.notices, Vec::<String>::new());
+        world.edit(json!({"storage": {"s3": {"chunkSizeMiB": 20}}}));
+        world.settle().await;
+        assert!(count(&world, operations[0]) > 0);
+    }
 }
 
 // storage-s3 35
@@ -216,6 +251,30 @@ async fn a_users_default_with_a_kms_key_is_kept_where_no_key_is_named() {
     }
 }
 
+// storage-decisions T12
+#[tokio::test]
+async fn a_rule_that_a_user_set_is_not_deleted_where_objects_cannot_be_written() {
+    let mut world = managed("users-g10", "users-g10").await;
+    let rule = "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm>\
+                </ApplyServerSideEncryptionByDefault><BucketKeyEnabled>true</BucketKeyEnabled></Rule>\
+                </ServerSideEncryptionConfiguration>";
+    store().await.write("users-g10", "encryption", rule).await;
+    world
+        .gate
+        .plan(When::operation("PutObject"), Fault::error(403, "AccessDenied"));
+    let outcome = world.pass().await;
+    assert!(outcome.fault.is_none());
+    assert_eq!(world.condition("StorageEncrypted"), "False/AccessDenied");
+    assert_eq!(
+        count(&world, "DeleteBucketEncryption") + count(&world, "PutBucketEncryption"),
+        0
+    );
+    world.gate.pass();
+    world.later(RESYNC);
+    world.converge().await;
+    assert_eq!(world.condition("StorageEncrypted"), "True/Encryption Successful");
+}
+
 // storage-decisions 17, T12, storage-s3 32, 34
 #[tokio::test]
 async fn on_a_store_whose_default_encryption_breaks_objects_the_rule_is_taken_back() {
@@ -278,7 +337,79 @@ async fn a_rule_that_a_dead_process_left_is_looked_at_and_taken_back() {
     assert!(!listed.contains("_preflight"), "{listed}");
 }
 
-// storage-core, section 6: the flip to Managed applies settings at once, the flip back reverts nothing
+/// Keys of objects and versions that begin like a probe.
+async fn probes(bucket: &str) -> usize {
+    let (_, listed) = store().await.read(bucket, "versions").await;
+    listed.matches("_preflight").count()
+}
+
+fn recorded_probe(world: &World) -> Option<&str> {
+    world.config["metadata"]["annotations"][names::STORAGE_PROBE_ANNOTATION].as_str()
+}
+
+// storage-decisions T15, 19
+#[tokio::test]
+async fn an_object_that_tries_encryption_out_is_recorded_before_it_is_written() {
+    for own in [true, false] {
+        let bucket = format!("tried-g11-{}", u8::from(own));
+        let mut world = if own {
+            cluster(&bucket, json!({"s3": {}})).await
+        } else {
+            managed(&bucket, &bucket).await
+        };
+        let name = if own { world.generated() } else { bucket.clone() };
+        let killed = super::world::Killed::new();
+        let kill = killed.clone();
+        world
+            .gate
+            .plan(When::operation("PutObject"), Fault::after(move |_| kill.kill()));
+        assert!(world.pass_until(&killed).await);
+        world.gate.pass();
+        assert_eq!(probes(&name).await, 1);
+        assert!(
+            recorded_probe(&world).is_some_and(|text| text.contains(&name)),
+            "{bucket}"
+        );
+        let next = format!("{bucket}-next");
+        store().await.create(&next).await;
+        world.edit(json!({"storage": {"s3": {"bucket": next}, "managementState": null}}));
+        world.settle().await;
+        assert_eq!((probes(&name).await, recorded_probe(&world)), (0, None), "{bucket}");
+    }
+}
+
+// storage-decisions T15
+#[tokio::test]
+async fn what_trying_encryption_out_may_have_left_stays_recorded_until_it_is_gone() {
+    for (n, operation, fault) in [
+        (1, "PutObject", Fault::LoseAnswer),
+        (2, "DeleteObject", Fault::error(403, "AccessDenied")),
+    ] {
+        let bucket = format!("litter-g12-{n}");
+        let mut world = managed(&bucket, &bucket).await;
+        store().await.version(&bucket, "Enabled").await;
+        // The client tries four times; the trial that follows works.
+        let times = if n == 1 { 4 } else { 3 };
+        world.gate.plan(When::operation(operation).times(times), fault);
+        world.pass().await;
+        assert!(
+            recorded_probe(&world).is_some(),
+            "{operation}: {:?}",
+            world.gate.operations()
+        );
+        world.gate.pass();
+        world.later(Duration::from_mins(1));
+        world.converge().await;
+        assert_eq!(
+            (probes(&bucket).await, recorded_probe(&world)),
+            (0, None),
+            "{operation}"
+        );
+        assert!(world.running.is_some());
+    }
+}
+
+// storage-core 20, section 6: the flip to Managed applies settings at once, the flip back reverts nothing
 #[tokio::test]
 async fn a_state_turned_over_applies_settings_and_turned_back_sends_no_change() {
     store().await.create("flip-h1").await;
@@ -288,9 +419,15 @@ async fn a_state_turned_over_applies_settings_and_turned_back_sends_no_change() 
     world.edit(json!({"storage": {"managementState": "Managed"}}));
     world.settle().await;
     assert_eq!(world.condition("StorageTagged"), "True/Tagging Successful");
+    let mirrors = |world: &World| {
+        let managed = world.config["status"]["storageManaged"].clone();
+        (managed, world.status()["managementState"].clone())
+    };
+    assert_eq!(mirrors(&world), (json!(true), json!("Managed")));
     world.gate.forget();
     world.edit(json!({"storage": {"managementState": "Unmanaged"}}));
     world.settle().await;
+    assert_eq!(mirrors(&world), (json!(false), json!("Unmanaged")));
     let writes: Vec<_> = world
         .changes()
         .into_iter()

@@ -245,7 +245,7 @@ async fn unmanaged_storage_is_left_without_a_call() {
     assert_eq!((world.status(), world.storage()), (&json!({}), &spec));
 }
 
-// storage-s3 53, storage-core 44
+// storage-s3 53
 #[tokio::test]
 async fn a_bucket_that_may_not_be_deleted_is_kept_in_the_status() {
     let mut world = owned("denied-e9").await;

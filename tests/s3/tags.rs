@@ -16,6 +16,7 @@ async fn in_use(infrastructure: &str) -> World {
     store().await.set_tags(&world.generated(), &tags).await;
     world.gate.forget();
     world.notices.clear();
+    world.warnings.clear();
     world
 }
 
@@ -24,9 +25,11 @@ async fn value(world: &World, key: &str) -> Option<String> {
     tags.into_iter().find(|(k, _)| k == key).map(|(_, value)| value)
 }
 
-fn told(world: &World) -> Vec<&str> {
-    let reasons = world.notices.iter().filter_map(|notice| notice.split(':').next());
-    reasons.filter(|reason| *reason == "UpdateAWSTags").collect()
+/// Events about tags: normal ones and warnings.
+fn told(world: &World) -> (usize, usize) {
+    let count = |notices: &[String]| notices.iter().filter(|n| n.starts_with("UpdateAWSTags: ")).count();
+    let warnings = count(&world.warnings);
+    (count(&world.notices) - warnings, warnings)
 }
 
 fn tag(key: &str, value: &str) -> Value {
@@ -44,13 +47,13 @@ async fn tags_follow_the_infrastructure_and_what_is_there_stays() {
     assert_eq!(value(&world, "a").await.as_deref(), Some("1"));
     assert_eq!(value(&world, "b").await.as_deref(), Some("2"));
     assert_eq!(value(&world, "Name").await.as_deref(), Some("tags-h1-image-registry"));
-    assert_eq!(told(&world).len(), 1);
+    assert_eq!(told(&world), (1, 0));
 
     // Another process finds nothing to do, and looks once.
     world.restart();
     world.gate.forget();
     world.settle().await;
-    assert_eq!((world.changes(), told(&world).len()), (Vec::<String>::new(), 1));
+    assert_eq!((world.changes(), told(&world)), (Vec::<String>::new(), (1, 0)));
     world.gate.forget();
     world.settle().await;
     assert_eq!(world.gate.operations(), Vec::<String>::new());
@@ -59,7 +62,7 @@ async fn tags_follow_the_infrastructure_and_what_is_there_stays() {
     world.set_platform_tags(&json!([tag("blank ed", "two words")]));
     world.settle().await;
     assert_eq!(value(&world, "a").await.as_deref(), Some("1"));
-    assert_eq!((world.changes(), told(&world).len()), (Vec::<String>::new(), 1));
+    assert_eq!((world.changes(), told(&world)), (Vec::<String>::new(), (1, 0)));
 }
 
 // storage-s3 56
@@ -90,7 +93,7 @@ async fn tags_that_could_not_be_written_are_told_as_a_warning_and_tried_again() 
     let outcome = world.pass().await;
     assert!(outcome.fault.is_none(), "the registry goes on");
     assert_eq!(world.condition("StorageTagged"), "False/AccessDenied");
-    assert_eq!(told(&world).len(), 1);
+    assert_eq!(told(&world), (0, 1));
     assert!(
         world.notices.iter().any(|n| n.contains("AccessDenied")),
         "{:?}",
@@ -101,6 +104,7 @@ async fn tags_that_could_not_be_written_are_told_as_a_warning_and_tried_again() 
     world.settle().await;
     assert_eq!(value(&world, "a").await.as_deref(), Some("1"));
     assert_eq!(world.condition("StorageTagged"), "True/Tagging Successful");
+    assert_eq!(told(&world), (1, 1));
 }
 
 // storage-s3 37, 60
@@ -122,4 +126,35 @@ async fn nothing_is_tagged_that_is_unmanaged_or_not_there_or_removed() {
     world.gate.forget();
     assert!(world.settle().await.fault.is_none());
     assert_eq!(world.changes(), Vec::<String>::new());
+}
+
+// storage-s3 60
+#[tokio::test]
+async fn without_a_bucket_or_a_block_tags_wait_for_one_and_nothing_is_asked() {
+    let mut world = cluster("tags-h5", json!({"s3": {}})).await;
+    world
+        .gate
+        .plan(When::operation("CreateBucket"), Fault::error(403, "AccessDenied"));
+    world.pass().await;
+    for round in ["1", "2"] {
+        world.set_platform_tags(&json!([tag("a", round)]));
+        world.later(std::time::Duration::from_mins(11));
+        world.pass().await;
+    }
+    assert!(
+        world.changes().iter().all(|call| call == "CreateBucket"),
+        "{:?}",
+        world.changes()
+    );
+    assert_eq!(told(&world), (0, 0));
+
+    let mut world = in_use("tags-h6").await;
+    world.edit(json!({"storage": {"s3": null, "emptyDir": {}}}));
+    world.settle().await;
+    world.gate.forget();
+    world.set_platform_tags(&json!([tag("a", "1")]));
+    let outcome = world.settle().await;
+    assert!(outcome.fault.is_none() && outcome.facts.is_some());
+    assert_eq!((world.gate.operations(), told(&world)), (Vec::<String>::new(), (0, 0)));
+    assert_eq!(value(&world, "a").await, None);
 }

@@ -1,6 +1,9 @@
 //! The preflight's probe, as the registry would use the bucket.
 
 use devcluster::stores::{Fault, When};
+use image_registry_operator::api::Kind;
+use image_registry_operator::names;
+use image_registry_operator::status::judge::Preflight;
 use serde_json::json;
 
 use super::lab::{cluster, moto, store};
@@ -93,10 +96,20 @@ async fn each_right_that_is_missing_is_named_with_what_it_is_missing_on() {
 #[tokio::test]
 async fn a_busy_store_has_refused_nothing() {
     let mut world = before("busy-l4").await;
-    world.gate.plan(When::operation("PutObject"), Fault::slow_down());
-    let outcome = world.pass().await;
-    let told = format!("{:?} {:?}", outcome.fault, outcome.verdicts);
-    assert!(!told.contains("denied"), "{told}");
+    for fault in [Fault::slow_down(), Fault::error(400, "RequestTimeout")] {
+        world.gate.pass();
+        world.gate.plan(When::operation("PutObject"), fault);
+        // Longer than a fresh key may be refused.
+        for _ in 0..3 {
+            world.later(std::time::Duration::from_mins(6));
+            let outcome = world.pass().await;
+            assert!(
+                matches!(&outcome.preflight, Some(Preflight::Undecided(_))),
+                "{:?}",
+                outcome.preflight
+            );
+        }
+    }
     assert!(world.running.is_none());
 }
 
@@ -130,6 +143,34 @@ async fn a_right_to_delete_versions_that_is_missing_is_only_a_note_on_unmanaged_
     assert_eq!(store().await.count("note-l6").await, 0, "hidden");
 }
 
+// storage-decisions T15
+#[tokio::test]
+async fn a_request_whose_answer_was_lost_leaves_a_record_until_what_it_made_is_gone() {
+    // The client tries four times.
+    for (operation, times) in [
+        ("PutObject", 1),
+        ("PutObject", 4),
+        ("CreateMultipartUpload", 1),
+        ("CreateMultipartUpload", 4),
+    ] {
+        let bucket = format!("lost-l12-{}-{times}", operation.to_lowercase());
+        let mut world = before(&bucket).await;
+        store().await.version(&bucket, "Enabled").await;
+        world
+            .gate
+            .plan(When::operation(operation).times(times), Fault::LoseAnswer);
+        world.pass().await;
+        assert!(record(&world).is_some(), "{operation}");
+        world.gate.pass();
+        world.converge().await;
+        assert!(record(&world).is_none() && world.running.is_some(), "{operation}");
+        for listing in ["versions", "uploads"] {
+            let (_, listed) = store().await.read(&bucket, listing).await;
+            assert!(!listed.contains("_preflight"), "{operation}: {listed}");
+        }
+    }
+}
+
 // storage-decisions T14
 #[tokio::test]
 async fn with_encryption_the_probe_asks_for_it_as_the_registry_would() {
@@ -150,6 +191,34 @@ async fn with_encryption_the_probe_asks_for_it_as_the_registry_would() {
         })
         .collect();
     assert_eq!(headers, [(Some("aws:kms"), Some("users-key")); 2]);
+}
+
+// storage-decisions T14: its headers
+#[tokio::test]
+async fn a_key_without_encryption_is_sent_as_the_registry_sends_it() {
+    store().await.create("key-l10").await;
+    let mut world = cluster("key-l10", json!({"s3": {"bucket": "key-l10", "keyID": "users-key"}})).await;
+    let refuse = |asked: &devcluster::stores::Asked| {
+        let named = asked.header("x-amz-server-side-encryption-aws-kms-key-id") == Some("users-key");
+        let asks = asked.header("x-amz-server-side-encryption").is_some();
+        // As S3 does.
+        match asked.operation().as_str() {
+            "PutObject" | "CreateMultipartUpload" if named && !asks => Fault::error(400, "InvalidArgument"),
+            _ => Fault::Pass,
+        }
+    };
+    world.gate.rule(refuse);
+    let outcome = world.pass().await;
+    let told = format!("{:?}", outcome.preflight);
+    for part in ["s3:PutObject failed", "InvalidArgument", "spec.storage.s3.keyID"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(world.running.is_none(), "its pushes would fail");
+    // Settings of a Managed bucket are tried out without the key until the bucket encrypts with it.
+    world.edit(json!({"storage": {"managementState": "Managed"}}));
+    world.settle().await;
+    assert_eq!(world.condition("StorageEncrypted"), "True/Encryption Successful");
+    assert!(world.running.is_some());
 }
 
 // storage-decisions 18
@@ -186,6 +255,43 @@ async fn a_probe_of_a_process_that_died_is_deleted_by_the_next() {
     world.settle().await;
     assert_eq!(store().await.count("orphan-l9").await, 0);
     assert_eq!(world.status()["s3"]["bucket"], "next-l9");
+}
+
+/// A cluster in which a process died between PUT and DELETE of its probe.
+async fn orphaned(infrastructure: &str) -> World {
+    let mut world = before(infrastructure).await;
+    let killed = super::world::Killed::new();
+    let kill = killed.clone();
+    world
+        .gate
+        .plan(When::operation("PutObject"), Fault::after(move |_| kill.kill()));
+    assert!(world.pass_until(&killed).await);
+    world.gate.pass();
+    world
+}
+
+fn record(world: &World) -> Option<&str> {
+    world.config["metadata"]["annotations"][names::STORAGE_PROBE_ANNOTATION].as_str()
+}
+
+// storage-decisions T15, T17
+#[tokio::test]
+async fn a_probe_is_not_given_up_while_keys_are_missing_or_too_fresh() {
+    let mut world = orphaned("patience-l11").await;
+    let keys = world.keys.clone();
+    world.remove(Kind::Secret, names::USER_SECRET);
+    world.pass().await;
+    assert!(record(&world).is_some(), "{:?}", world.notices);
+    world.set_credentials(&keys);
+    world.gate.rule(|_| Fault::error(403, "InvalidAccessKeyId"));
+    world.later(std::time::Duration::from_mins(1));
+    world.pass().await;
+    assert!(record(&world).is_some(), "{:?}", world.notices);
+    world.gate.pass();
+    world.later(std::time::Duration::from_mins(1));
+    world.settle().await;
+    assert_eq!((store().await.count("patience-l11").await, record(&world)), (0, None));
+    assert!(world.notices.iter().all(|n| !n.starts_with("ProbeLeftBehind")));
 }
 
 /// An operator that is a role by a token, with the STS that it asks, and a gate before that.

@@ -13,6 +13,7 @@ use http::Method;
 use image_registry_operator::api::{Config, Kind, ObjectRef, Sensitive};
 use image_registry_operator::config::environment::Environment;
 use image_registry_operator::config::facts::StorageFacts;
+use image_registry_operator::config::notice::Notice;
 use image_registry_operator::config::snapshot::{Objects, Snapshot};
 use image_registry_operator::names;
 use image_registry_operator::status::conditions;
@@ -41,6 +42,8 @@ pub struct World {
     pub running: Option<StorageFacts>,
     /// Notices of all passes, `reason: note`.
     pub notices: Vec<String>,
+    /// Those of them that are warnings.
+    pub warnings: Vec<String>,
     pub read_only: bool,
     seam: Seam,
 }
@@ -157,6 +160,7 @@ impl World {
             root: PathBuf::new(),
             running: None,
             notices: Vec::new(),
+            warnings: Vec::new(),
             read_only: false,
             seam: Seam::default(),
         };
@@ -317,8 +321,7 @@ impl World {
                 merge(&mut self.config, &record);
                 true
             });
-            self.notices
-                .extend(outcome.notices.iter().map(|n| format!("{}: {}", n.reason, n.note)));
+            self.note(&outcome.notices);
             let at_once = outcome.wait.as_ref().is_some_and(|(after, _)| after.is_zero());
             if recorded && at_once && outcome.fault.is_none() {
                 continue;
@@ -350,10 +353,17 @@ impl World {
     /// What earlier processes may have left of probes.
     async fn clear_probes(&mut self) {
         let cleared = storage::clear_probes(&self.typed(), &self.snapshot, &self.seam, &self.cloud).await;
-        self.notices
-            .extend(cleared.notices.iter().map(|n| format!("{}: {}", n.reason, n.note)));
+        self.note(&cleared.notices);
         if let Some(record) = &cleared.record {
             merge(&mut self.config, record);
+        }
+    }
+
+    fn note(&mut self, notices: &[Notice]) {
+        for notice in notices {
+            let text = format!("{}: {}", notice.reason, notice.note);
+            self.warnings.extend(notice.warning.then(|| text.clone()));
+            self.notices.push(text);
         }
     }
 

@@ -187,7 +187,9 @@ fn within(waits: &[Duration], least: &[u64]) {
 async fn a_store_that_throttles_or_fails_is_asked_three_times_more_and_ever_later() {
     for (fault, least) in [
         (Fault::slow_down(), [500, 1000, 2000]),
+        (Fault::error(400, "Throttling"), [500, 1000, 2000]),
         (Fault::error(500, "InternalError"), [30, 60, 120]),
+        (Fault::error(400, "RequestTimeout"), [30, 60, 120]),
         (Fault::Reset, [30, 60, 120]),
     ] {
         let gate = answering(None, &[], |_| Reply::new(200, EMPTY));
@@ -201,7 +203,7 @@ async fn a_store_that_throttles_or_fails_is_asked_three_times_more_and_ever_late
         gate.pass();
         gate.plan(When::any(), fault);
         let error = bucket.objects("", 1).await.unwrap_err();
-        assert!(error.is_undecided(), "{error:?}");
+        assert!(error.is_undecided() && !error.is_denied(), "{error:?}");
         assert_eq!(error.fault().class, Class::Transient);
         assert_eq!((gate.asked().len(), bench.waited().len()), (4, 3));
     }

@@ -234,19 +234,27 @@ async fn what_sts_refuses_names_the_role_and_the_action_and_not_the_token() {
     assert_eq!(gate.asked().len(), 1, "nothing was asked of S3");
 }
 
+// storage-decisions T17
 #[tokio::test]
 async fn an_sts_that_fails_itself_decides_nothing() {
     let bench = Bench::new();
-    let gate = answering(None, &[], |_| Reply::query_error(503, "ServiceUnavailable", "later"));
-    let mut access = Access::at(&gate.url());
-    access.effective.sts_endpoint = Some(gate.url());
-    let error = bench.bucket(&role(access)).head().await.unwrap_err();
-    assert!(error.is_undecided() && !error.is_denied(), "{error:?}");
-    assert_eq!(
-        gate.asked().len(),
-        4,
-        "three attempts more, and not again for the call itself"
-    );
+    for (status, code) in [
+        (503, "ServiceUnavailable"),
+        (400, "IDPCommunicationError"),
+        (400, "Throttling"),
+        (403, "RequestLimitExceeded"),
+    ] {
+        let gate = answering(None, &[], move |_| Reply::query_error(status, code, "later"));
+        let mut access = Access::at(&gate.url());
+        access.effective.sts_endpoint = Some(gate.url());
+        let error = bench.bucket(&role(access)).head().await.unwrap_err();
+        assert!(error.is_undecided() && !error.is_denied(), "{error:?}");
+        assert_eq!(
+            gate.asked().len(),
+            4,
+            "three attempts more, and not again for the call itself"
+        );
+    }
 }
 
 #[tokio::test]
@@ -320,10 +328,15 @@ async fn credentials_are_used_to_their_end_while_sts_is_down() {
     let (gate, access) = issuing(&bench, 60);
     let bucket = bench.bucket(&role(access));
     bucket.head().await.unwrap();
-    gate.plan(When::operation("AssumeRoleWithWebIdentity"), Fault::Reset);
+    let sts = || When::operation("AssumeRoleWithWebIdentity");
+    let busy = Fault::Answer(Reply::query_error(400, "Throttling", "later"));
+    gate.plan(sts().times(4), busy);
     bench.pass(Duration::from_mins(57));
     bucket.head().await.unwrap();
     assert_eq!(keys(&gate), ["ASIA1"; 2]);
+    gate.plan(sts(), Fault::Reset);
+    bucket.head().await.unwrap();
+    assert_eq!(keys(&gate), ["ASIA1"; 3]);
     bench.pass(Duration::from_mins(3));
     let error = bucket.head().await.unwrap_err();
     assert_eq!(

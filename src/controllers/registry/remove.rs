@@ -131,15 +131,39 @@ impl Registry {
         if let (true, true, Some(fault)) = (done, deleting, &self.unstored) {
             outcome.removal = Removal::Failed(fault.clone());
         }
+        let look = look_again(&outcome.removal, !stage.delete.is_empty(), again);
         let mut ended = self.report(&snapshot, outcome).await?;
-        if !done {
-            let stage_again = if stage.delete.is_empty() {
-                LOOK_AGAIN
-            } else {
-                NEXT_STAGE
-            };
-            ended.again = ended.again.min(again.unwrap_or(stage_again));
-        }
+        ended.again = look.map_or(ended.again, |look| look.min(ended.again));
         Ok((ended, done))
+    }
+}
+
+/// When a removal is looked at again at the latest. One that failed waits as long as the loop's backoff says.
+fn look_again(removal: &Removal, deleted: bool, asked: Option<Duration>) -> Option<Duration> {
+    let stage = if deleted { NEXT_STAGE } else { LOOK_AGAIN };
+    match removal {
+        Removal::NotAsked | Removal::Done | Removal::Failed(_) => None,
+        Removal::Waiting(_) => Some(asked.unwrap_or(stage)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // storage-decisions T10: "slow retry"
+    // storage-core 44: "retry with backoff"
+    #[test]
+    fn a_removal_that_failed_is_left_to_the_backoff_and_one_that_waits_is_looked_at_soon() {
+        let waiting = || Removal::Waiting("waiting for Pod x to end".to_owned());
+        let soon = Some(Duration::from_secs(2));
+        assert_eq!(look_again(&waiting(), false, None), Some(LOOK_AGAIN));
+        assert_eq!(look_again(&waiting(), true, None), Some(NEXT_STAGE));
+        assert_eq!(look_again(&waiting(), false, soon), soon);
+        assert_eq!(look_again(&Removal::Done, true, None), None);
+        let failed = Removal::Failed("storage: denied".to_owned());
+        for deleted in [false, true] {
+            assert_eq!(look_again(&failed, deleted, None), None);
+        }
     }
 }

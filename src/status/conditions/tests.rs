@@ -64,7 +64,7 @@ fn a_time_that_is_missing_or_no_time_is_mended() {
     }
 }
 
-// storage-core 47: there and back within one pass is no transition
+// There and back within one pass is no transition
 #[test]
 fn of_several_verdicts_on_one_type_the_last_counts_as_one_change() {
     let verdicts = [

@@ -290,6 +290,7 @@ impl<C: Cluster> Visit<'_, C> {
             blank_state: State::Unmanaged,
             verdicts: vec![verdict],
             notices,
+            probe_left: false,
         })
     }
 
@@ -315,12 +316,8 @@ impl<C: Cluster> Visit<'_, C> {
     fn harden_unread(&self, error: &CallError) -> Next<Ensured> {
         let mut verdicts = vec![self.seen()];
         verdicts.extend(harden::untouched(&self.site.name, error));
-        self.ensured(
-            State::Unmanaged,
-            self.site.effective.block.clone(),
-            verdicts,
-            Vec::new(),
-        )
+        let block = self.site.effective.block.clone();
+        self.ensured(State::Unmanaged, block, verdicts, Vec::new(), false)
     }
 
     /// Writes the mark: with it the bucket is the operator's, and a removal deletes it.
@@ -347,7 +344,7 @@ impl<C: Cluster> Visit<'_, C> {
         };
         self.confirm().await?;
         let (tags, written) = match self.bucket.put_tags(&merged).await {
-            Err(error) if error.cause == Cause::Answer(400) => {
+            Err(error) if error.cause == Cause::Answer(400) && !error.is_undecided() => {
                 // Perhaps a tag of the platform is not to the store's liking: the mark does not depend on it.
                 let alone = tags::mark(&existing, &self.site.infrastructure).unwrap_or(existing);
                 let written = self.bucket.put_tags(&alone).await;
@@ -397,6 +394,7 @@ impl<C: Cluster> Visit<'_, C> {
         Ok(Next::Record(Box::new(Record {
             storage: Some(storage),
             intent: None,
+            probe: self.is_encryption_due(),
             message: format!("bucket {} is owned, its settings are applied next", self.site.name),
             verdicts: Vec::new(),
             notices,
@@ -410,6 +408,16 @@ impl<C: Cluster> Visit<'_, C> {
         ours: bool,
         mut notices: Vec<Notice>,
     ) -> Result<Next<Ensured>, Failure> {
+        if self.is_about_to_probe().await {
+            return Ok(Next::Record(Box::new(Record {
+                probe: true,
+                message: format!(
+                    "default encryption of bucket {} is about to be tried out",
+                    self.site.name
+                ),
+                ..Record::default()
+            })));
+        }
         let hardened = self.harden(tags.as_deref(), ours).await?;
         notices.extend(hardened.notices);
         let fresh = self.step.intent.is_some() && ours && !self.step.applied;
@@ -420,7 +428,7 @@ impl<C: Cluster> Visit<'_, C> {
             block.encrypt = Some(true);
         }
         let whose = if ours { State::Managed } else { State::Unmanaged };
-        Ok(self.ensured(whose, block, verdicts, notices))
+        Ok(self.ensured(whose, block, verdicts, notices, hardened.probe_left))
     }
 
     fn ensured(
@@ -429,6 +437,7 @@ impl<C: Cluster> Visit<'_, C> {
         block: crate::api::registry_storage::S3Storage,
         verdicts: Vec<Verdict>,
         notices: Vec<Notice>,
+        probe_left: bool,
     ) -> Next<Ensured> {
         Next::Done(Ensured {
             storage: self.with(block),
@@ -436,6 +445,7 @@ impl<C: Cluster> Visit<'_, C> {
             blank_state,
             verdicts,
             notices,
+            probe_left,
         })
     }
 

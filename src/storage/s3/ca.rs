@@ -11,6 +11,7 @@ use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::storage::fault::Fault;
 use crate::storage::http::Trust;
+use crate::storage::probes;
 
 /// Whom connections to the store and to STS trust.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,11 +62,17 @@ pub fn bundle<'a>(blocks: impl Iterator<Item = &'a S3Storage>, snapshot: &Snapsh
     Ok(all)
 }
 
-/// ConfigMaps that [`trust`] looks at, for the watches: those of the spec, and of the storage in use.
+/// ConfigMaps that [`trust`] looks at, for the watches: those of the spec, of the storage in use, and of storage in which
+/// a probe may have been left.
 pub fn config_maps(config: &Config, snapshot: &Snapshot) -> Vec<ObjectRef> {
     let spec = config.spec.storage.as_ref();
     let status = config.status.as_ref().map(|status| &status.storage);
-    let blocks: Vec<&S3Storage> = spec.into_iter().chain(status).filter_map(|s| s.s3.as_ref()).collect();
+    let probed = probes::stored(config);
+    let storages = spec
+        .into_iter()
+        .chain(status)
+        .chain(probed.iter().map(|left| &left.storage));
+    let blocks: Vec<&S3Storage> = storages.filter_map(|s| s.s3.as_ref()).collect();
     if blocks.is_empty() {
         return Vec::new();
     }

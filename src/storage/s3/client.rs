@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -68,6 +69,8 @@ pub struct Bucket {
     secrets: Vec<Sensitive>,
     /// A setting of the lifecycle that stands beside the rules: what was read is written back.
     transition_size: Mutex<Option<TransitionDefaultMinimumObjectSize>>,
+    /// See [`Self::is_unsure`].
+    unsure: AtomicBool,
 }
 
 /// Default encryption of a bucket.
@@ -138,6 +141,8 @@ pub enum ObjectEncryption {
     Aes256,
     /// `aws:kms`, with a key.
     Kms(String),
+    /// None is asked for, yet a key is named: the registry does so with `keyID` and without `encrypt`.
+    KeyOnly(String),
 }
 
 impl Cloud {
@@ -182,6 +187,7 @@ impl Cloud {
             pin_owner: connection.pin_owner,
             secrets: self.http.secrets(&connection.via),
             transition_size: Mutex::default(),
+            unsure: AtomicBool::new(false),
         })
     }
 
@@ -307,6 +313,12 @@ impl Bucket {
         self.identity.account().await.map_err(|error| self.cleaned(error))
     }
 
+    /// Whether a request that changes something may have been carried out without an answer that tells so; it may have been
+    /// sent again since.
+    pub fn is_unsure(&self) -> bool {
+        self.unsure.load(Ordering::Relaxed)
+    }
+
     /// Sends until there is an answer that counts.
     async fn call<T, E, F>(&self, call: &Call, send: impl Fn(Touch) -> F) -> Called<T>
     where
@@ -331,6 +343,9 @@ impl Bucket {
             if error.of_identity() {
                 // It had its attempts.
                 return Err(self.cleaned(error));
+            }
+            if call.changes && error.is_lost() {
+                self.unsure.store(true, Ordering::Relaxed);
             }
             if retry::stale(&error) && !renewed && self.identity.forget().await {
                 renewed = true;

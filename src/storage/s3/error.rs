@@ -5,8 +5,12 @@ use std::error::Error;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use super::retry;
 use crate::api::Sensitive;
 use crate::storage::fault::Fault;
+
+/// Sent before anything is done.
+const BUSY: Cause = Cause::Answer(503);
 
 /// Longest text of somebody else that goes into a message.
 const LONGEST: usize = 400;
@@ -62,7 +66,9 @@ impl CallError {
             "TokenRefreshRequired",
             "AuthorizationHeaderMalformed",
         ];
-        matches!(self.cause, Cause::Answer(401 | 403) | Cause::Identity) || CODES.contains(&self.code.as_str())
+        let said =
+            matches!(self.cause, Cause::Answer(401 | 403) | Cause::Identity) || CODES.contains(&self.code.as_str());
+        said && !self.is_undecided()
     }
 
     /// The store does not know this call: asking again is no use until something changes. STS says nothing of that.
@@ -72,13 +78,18 @@ impl CallError {
         said && !self.of_identity()
     }
 
-    /// Whether the store gave no verdict: timeouts, 5xx, throttling, a wrong region.
+    /// Whether the store gave no verdict: timeouts, 5xx, throttling (some stores send these with a 4xx), a wrong region.
     pub fn is_undecided(&self) -> bool {
-        !self.is_unsupported()
-            && matches!(
-                self.cause,
-                Cause::Unreachable | Cause::NotLeading | Cause::Answer(301 | 307 | 429 | 500..)
-            )
+        let silent = matches!(
+            self.cause,
+            Cause::Unreachable | Cause::NotLeading | Cause::Answer(301 | 307 | 429 | 500..)
+        );
+        (silent || retry::is_passing(&self.code)) && !self.is_unsupported()
+    }
+
+    /// Whether the request may have been carried out: no answer came, or one that says that something broke on the way.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.cause, Cause::Unreachable | Cause::Answer(500..)) && self.is_undecided() && self.cause != BUSY
     }
 
     /// As a fault that is tried again.

@@ -60,6 +60,8 @@ pub(super) struct Hardened {
     pub encrypted: bool,
     /// What to tell.
     pub notices: Vec<Notice>,
+    /// An object that was written to try encryption out may still be there.
+    pub probe_left: bool,
 }
 
 /// Why a setting could not be applied.
@@ -95,10 +97,16 @@ fn stored<'a>(config: &'a Config, type_: &str) -> Option<&'a Condition> {
 
 /// Whether a setting of applied storage is still to be applied.
 fn is_open(config: &Config, type_: &str) -> bool {
-    stored(config, type_).is_none_or(|c| {
-        let last_word = c.message.as_deref().unwrap_or_default().contains(FINAL);
-        c.status != Status::True.text() && !last_word
-    })
+    stored(config, type_).is_none_or(|c| c.status != Status::True.text() && !is_last_word(c))
+}
+
+fn is_last_word(condition: &Condition) -> bool {
+    condition.message.as_deref().unwrap_or_default().contains(FINAL)
+}
+
+/// Whether the store does not know tags, as far as the conditions say: the platform's cannot be wished for then.
+pub(super) fn are_tags_unknown(config: &Config) -> bool {
+    stored(config, TAGGED).is_some_and(is_last_word)
 }
 
 /// Whether any setting of applied storage is still to be applied.
@@ -128,11 +136,13 @@ impl<C: Cluster> Visit<'_, C> {
             verdicts: Vec::new(),
             encrypted: false,
             notices: Vec::new(),
+            probe_left: false,
         };
-        let settled = self.step.applied && !self.turned() && !self.said_to_be_missing();
+        let settled = self.is_settled();
         let newly_ours = ours && !is_said_to_be_ours(self.step.config);
         let wish = wish(self.step, &tags::of_platform(self.step.snapshot));
-        let tags_are_due = newly_ours || self.cloud.tags.differs(&wish).unwrap_or(true);
+        let tags_are_due =
+            (newly_ours || self.cloud.tags.differs(&wish).unwrap_or(true)) && !are_tags_unknown(self.step.config);
         for type_ in SETTINGS {
             if settled && !is_open(self.step.config, type_) && !(tags_are_due && type_ == TAGGED) {
                 continue;
@@ -144,7 +154,7 @@ impl<C: Cluster> Visit<'_, C> {
                     self.tell_of_tags(&tagged, settled, wish.clone(), &mut hardened.notices);
                     tagged.map(|Tagging { message, .. }| ("Tagging Successful", message))
                 }
-                ENCRYPTED => self.encrypt(&mut hardened.encrypted).await,
+                ENCRYPTED => self.encrypt(&mut hardened).await,
                 _ => self.clean_up().await,
             };
             hardened.verdicts.push(match ended {
@@ -158,6 +168,16 @@ impl<C: Cluster> Visit<'_, C> {
             });
         }
         Ok(hardened)
+    }
+
+    /// Whether only what the conditions tell of as missing is to be applied.
+    fn is_settled(&self) -> bool {
+        self.step.applied && !self.turned() && !self.said_to_be_missing()
+    }
+
+    /// Whether encryption is to be applied.
+    pub fn is_encryption_due(&self) -> bool {
+        !self.is_settled() || is_open(self.step.config, ENCRYPTED)
     }
 
     fn not_applied(&self, type_: &'static str, reason: String, message: &str, last: bool) -> Verdict {
@@ -235,7 +255,9 @@ impl<C: Cluster> Visit<'_, C> {
                 false,
                 format!("bucket {bucket} got the tags that the cluster's Infrastructure names"),
             ),
-            Ok(Tagging { wrote: false, .. }) => {}
+            // Of what is final the condition tells.
+            Ok(Tagging { wrote: false, .. }) | Err(Snag::Not(_, _, true)) => {}
+            Err(Snag::Call(error)) if error.is_unsupported() => {}
             Err(Snag::Call(error)) => {
                 tell(
                     true,

@@ -115,8 +115,11 @@ impl<'a, C: Cluster> S3<'a, C> {
     }
 
     /// Whether the platform asks for other tags than when they were last looked at. A process that begins looks where there
-    /// are any: they may have changed meanwhile.
+    /// are any: they may have changed meanwhile. A store that knows no tags is not asked again.
     fn has_new_tags(&self, step: &Step<'_>) -> bool {
+        if harden::are_tags_unknown(step.config) {
+            return false;
+        }
         let asked = tags::of_platform(step.snapshot);
         let told = self.cloud.tags.differs(&harden::wish(step, &asked));
         told.unwrap_or(!asked.is_empty())
@@ -290,11 +293,10 @@ impl<C: Cluster> Driver for S3<'_, C> {
             Ok(reached) => reached,
             Err(fault) => return undecided(fault),
         };
-        let encrypt = visit.site.effective.block.encrypt == Some(true);
         let trying = probe::Trying {
             bucket: &bucket,
             key: probe.key,
-            encryption: visit.object_encryption(encrypt),
+            encryption: visit.registry_encryption(),
             managed: visit.is_managed(),
             sts,
         };
@@ -306,7 +308,9 @@ impl<C: Cluster> Driver for S3<'_, C> {
     }
 
     async fn clear_probe(&self, step: &Step<'_>, key: &str) -> Result<(), Failure> {
-        Box::pin(self.visit(step)?.clear(key)).await
+        // A Secret that is missing may come back.
+        let visit = self.prepare(step).map_err(|fault| Fault::transient(fault.message))?;
+        Box::pin(visit.clear(key)).await
     }
 }
 

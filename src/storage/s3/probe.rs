@@ -87,6 +87,8 @@ impl Trying<'_> {
             version,
             upload,
         } = litter;
+        // A version or an upload of which nobody was told: looked for by the next clearing.
+        probed.left |= self.bucket.is_unsure();
         if let Some(upload) = upload
             && let Err(error) = self.bucket.abort(&upload).await
         {
@@ -145,8 +147,18 @@ impl Trying<'_> {
         })
     }
 
-    /// What to do about an STS that only the operator can be told of.
+    /// What to do about an STS that only the operator can be told of, and about a key that is named in vain.
     fn remedy(&self, error: &CallError) -> String {
+        if let ObjectEncryption::KeyOnly(key) = &self.encryption
+            && error.cause == Cause::Answer(400)
+            && !error.is_undecided()
+            && error.action == "s3:PutObject"
+        {
+            return format!(
+                " (the registry names key {key} of spec.storage.s3.keyID and asks for no encryption: set \
+                 spec.storage.s3.encrypt, or take keyID out)"
+            );
+        }
         match &self.sts {
             Some(place) if error.of_identity() => format!(
                 " (the registry has no setting for STS, and asks {place}: use keys in place of a role, or storage for which \
@@ -188,9 +200,14 @@ impl<C: Cluster> Visit<'_, C> {
                     self.site.name,
                     self.explain(&error)
                 );
-                let fault = Fault {
-                    message,
-                    ..error.fault()
+                // Keys may be too fresh, or wrong for a while; core gives up in the end.
+                let fault = if error.is_denied() {
+                    Fault::transient(message)
+                } else {
+                    Fault {
+                        message,
+                        ..error.fault()
+                    }
                 };
                 Err(fault.into())
             }
@@ -225,14 +242,17 @@ impl<C: Cluster> Visit<'_, C> {
         Ok(())
     }
 
-    /// Takes away an object that [`Self::encrypt`] wrote, as far as the store lets us. In a bucket that keeps versions, also
-    /// those that a process left which died here.
-    pub async fn take_probe_away(&self, version: Option<&str>) {
+    /// Takes away an object that [`Self::encrypt`] wrote, as far as the store lets us; in a bucket that keeps versions, all
+    /// of them. Tells whether nothing is left.
+    pub async fn take_probe_away(&self, version: Option<&str>) -> bool {
         let key = &self.site.probe_key;
-        let deleted = self.bucket.delete_object(key, version).await;
-        if version.is_some() && (deleted.is_err() || self.clear_all(key).await.is_err()) {
-            let _ = self.bucket.delete_object(key, None).await;
+        let deleted = self.bucket.delete_object(key, version).await.is_ok();
+        if version.is_none() || deleted && self.clear_all(key).await.is_ok() {
+            return deleted;
         }
+        // Without a version, a delete marker hides the object.
+        let _ = self.bucket.delete_object(key, None).await;
+        false
     }
 
     /// Whether refusing to delete versions is a failure here.

@@ -27,17 +27,18 @@ const THROTTLING: &[&str] = &[
     "TooManyRequestsException",
 ];
 
-/// Codes that say "again", whatever the status. `RequestTimeTooSkewed`: the SDK has learned the store's time from the
-/// answer. The last two are of STS, whose own view of an identity provider may lag behind.
+/// Codes that say "again", whatever the status.
 const PASSING: &[&str] = &[
     "InternalError",
     "RequestTimeout",
     "RequestTimeoutException",
-    "RequestTimeTooSkewed",
     "ServiceUnavailable",
     "IDPCommunicationError",
-    "InvalidIdentityToken",
 ];
+
+/// Verdicts that may turn: the SDK has learned the store's time from the answer, and the view that STS has of an identity
+/// provider may lag behind. Said again and again, they stand.
+const TURNING: &[&str] = &["RequestTimeTooSkewed", "InvalidIdentityToken"];
 
 /// Codes that say that the credentials are not, or not any more, what the store accepts.
 const STALE: &[&str] = &[
@@ -56,11 +57,16 @@ pub fn delay(error: &CallError, retries: u32, chance: f64) -> Option<Duration> {
         _ if THROTTLING.contains(&error.code.as_str()) => FIRST_THROTTLED,
         Cause::Answer(429) => FIRST_THROTTLED,
         Cause::Unreachable if error.code != "InvalidResponse" => FIRST,
-        _ if PASSING.contains(&error.code.as_str()) => FIRST,
+        _ if [PASSING, TURNING].concat().contains(&error.code.as_str()) => FIRST,
         Cause::Answer(status) if status >= 500 && status != 501 => FIRST,
         _ => return None,
     };
     Some((first.mul_f64(1.0 + chance.clamp(0.0, 1.0)) * 2_u32.pow(retries)).min(LONGEST))
+}
+
+/// Whether the code says that the service could not decide now.
+pub fn is_passing(code: &str) -> bool {
+    THROTTLING.contains(&code) || PASSING.contains(&code)
 }
 
 /// Whether other credentials of the same identity may be accepted.

@@ -202,7 +202,7 @@ where
     let mut error = CallError::of(action, role, error);
     if let Cause::Answer(status) = error.cause
         && (400..500).contains(&status)
-        && status != 429
+        && !error.is_undecided()
     {
         error.cause = Cause::Identity;
     }

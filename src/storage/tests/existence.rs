@@ -8,6 +8,7 @@ use super::super::Hold;
 use super::fake::CHOSEN;
 use super::site::Site;
 use super::warnings;
+use crate::names;
 use crate::status::conditions::Status;
 
 // storage-decisions T18, storage-core 12
@@ -226,4 +227,20 @@ async fn consent_that_is_given_later_is_looked_at_once() {
         Some(1)
     );
     let _: &Value = site.world.storage();
+}
+
+// storage-core 47
+#[tokio::test]
+async fn storage_that_is_seen_to_again_and_found_as_it_was_leaves_the_status_as_it_is() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    let before = site.world.config["status"].clone();
+    // Asks for a whole new look at the bucket.
+    let location = format!("/{CHOSEN}");
+    site.world.config["metadata"]["annotations"][names::ADOPT_STORAGE_ANNOTATION] = json!(location);
+    let outcome = site.pass().await;
+    assert!(site.looks() > 0);
+    let told = outcome.verdicts.iter().find(|v| v.type_ == "StorageExists");
+    assert_eq!(told.map(|v| v.status), Some(Status::True), "told anew");
+    assert_eq!(outcome.status_storage, None);
+    assert_eq!(site.world.config["status"], before);
 }

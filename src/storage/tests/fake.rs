@@ -153,6 +153,7 @@ impl Cloud {
             blank_state,
             verdicts,
             notices,
+            probe_left: false,
         }))
     }
 }
@@ -261,6 +262,7 @@ impl Driver for Cloud {
                 let note = Record {
                     storage: Some(storage),
                     intent,
+                    probe: false,
                     message,
                     verdicts: vec![verdict],
                     notices: Vec::new(),

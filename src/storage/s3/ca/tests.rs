@@ -174,3 +174,27 @@ fn the_maps_of_spec_status_cloud_and_proxy_are_followed() {
     assert_eq!(followed(&config(json!({"s3": {}}), json!({})), &snapshot([])), [cloud]);
     assert!(followed(&config(json!({"pvc": {}}), json!({})), &snapshot([proxy()])).is_empty());
 }
+
+// storage-decisions 19: what deletes a probe needs the map that only the probe's record names
+#[test]
+fn the_map_of_a_recorded_probe_is_watched_though_the_config_names_another() {
+    let left = json!([{
+        "location": "https://a.example/a", "key": "docker/registry/v2/_preflight/uid", "at": "2026-05-04T03:02:01Z",
+        "storage": {"s3": {"bucket": "a", "regionEndpoint": "https://a.example", "trustedCA": {"name": "a-ca"}}},
+    }]);
+    let mut config: Config = serde_json::from_value(json!({
+        "metadata": {"name": "cluster", "annotations": {names::STORAGE_PROBE_ANNOTATION: left.to_string()}},
+        "spec": {"replicas": 1, "storage": {"s3": {"bucket": "b", "trustedCA": {"name": "b-ca"}}}},
+    }))
+    .unwrap();
+    let named = |config: &Config| -> Vec<String> {
+        let maps = config_maps(config, &Snapshot::empty());
+        maps.into_iter()
+            .map(|map| map.name)
+            .filter(|name| name.ends_with("-ca"))
+            .collect()
+    };
+    assert_eq!(named(&config), ["a-ca", "b-ca"]);
+    config.spec.storage = None;
+    assert_eq!(named(&config), ["a-ca"]);
+}

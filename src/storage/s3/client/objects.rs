@@ -14,6 +14,7 @@ impl ObjectEncryption {
             Self::Default => (None, None),
             Self::Aes256 => (Some(ServerSideEncryption::Aes256), None),
             Self::Kms(key) => (Some(ServerSideEncryption::AwsKms), Some(key.clone())),
+            Self::KeyOnly(key) => (None, Some(key.clone())),
         }
     }
 }

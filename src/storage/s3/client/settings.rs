@@ -30,7 +30,7 @@ impl Bucket {
         let Err(head) = self.head_once().await else {
             return Ok(());
         };
-        if !matches!(head.cause, Cause::Answer(400 | 403)) {
+        if head.of_identity() || !matches!(head.cause, Cause::Answer(400 | 403)) {
             return Err(head);
         }
         match self.location().await {

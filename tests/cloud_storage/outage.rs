@@ -1,0 +1,48 @@
+//! A store that fails: what the registry has of it stays, and all else goes on.
+
+use devcluster::stores::Fault;
+use image_registry_operator::api::{Kind, ObjectRef};
+use image_registry_operator::names;
+use serde_json::{Value, json};
+
+use crate::cloud::World;
+use crate::support::{condition, is, operand};
+use crate::{deployment, is_settled, mounted, observed};
+
+// storage-decisions 21, T18, storage-core 13
+#[tokio::test]
+async fn edits_reach_the_registry_while_the_store_answers_503() {
+    let mut world = World::new("kw-outage1").await;
+    world.mint().await;
+    let operator = world.operator().await;
+    world.lab.until_config("up", is_settled).await;
+    world.lab.settle().await;
+    let parts = mounted(&world.lab).await;
+    let storage = world.lab.config().await["status"]["storage"].clone();
+
+    world.gate.rule(|_| Fault::error(503, "ServiceUnavailable"));
+    let pull_secret = ObjectRef::new(Kind::Secret, names::CONFIG_NAMESPACE, names::PULL_SECRET);
+    let data = json!({".dockerconfigjson": "eyJhdXRocyI6e30gfQ=="});
+    world.lab.patch(&pull_secret, json!({"data": data})).await;
+    world.lab.edit(json!({"defaultRoute": true, "replicas": 1})).await;
+
+    let undecided = |c: &Value| is(c, "StorageExists", "Unknown", "Unknown Error Occurred") && observed(c);
+    let config = world.lab.until_config("undecided", undecided).await;
+    assert_eq!(config["status"]["storage"], storage);
+    assert!(is(&config, "Available", "True", "Ready"));
+    world
+        .lab
+        .until_present(&operand(Kind::Route, names::DEFAULT_ROUTE))
+        .await;
+    let scaled = |d: Option<&Value>| d.is_some_and(|d| d["spec"]["replicas"] == 1);
+    world.lab.until(&deployment(), "scaled", scaled).await;
+    let copied = |s: Option<&Value>| s.is_some_and(|s| s["data"] == data);
+    let copy = operand(Kind::Secret, names::PULL_SECRET_COPY);
+    world.lab.until(&copy, "the new pull secret", copied).await;
+    assert_eq!(mounted(&world.lab).await, parts, "no pod is replaced");
+
+    world.gate.pass();
+    let config = world.lab.until_config("up again", is_settled).await;
+    assert_eq!(condition(&config, "StorageExists").0, "True");
+    world.judge(operator).await;
+}
