@@ -50,6 +50,18 @@ fn object(spec: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "n", "uid": "u"}, "spec": spec})
 }
 
+fn desired(reference: ObjectRef, body: Value) -> Desired {
+    Desired {
+        reference,
+        body,
+        drift: Drift::Named,
+        drop_annotations: Vec::new(),
+        checksum: true,
+        immutable: &[],
+        refused: None,
+    }
+}
+
 /// What is told of bringing an object from one spec (none: it is not there) to another.
 async fn told(api: Api, live: Option<Value>, wanted: &Value) -> Vec<Notice> {
     let reference = ObjectRef::new(Kind::Service, "n", "s");
@@ -57,15 +69,7 @@ async fn told(api: Api, live: Option<Value>, wanted: &Value) -> Vec<Notice> {
     if let Some(live) = live {
         snapshot.objects.insert(reference.clone(), object(&live).into());
     }
-    let desired = Desired {
-        reference,
-        body: object(wanted),
-        drift: Drift::Named,
-        drop_annotations: Vec::new(),
-        checksum: true,
-        immutable: &[],
-        refused: None,
-    };
+    let desired = desired(reference, object(wanted));
     let plan = Plan {
         present: vec![desired],
         ..Plan::default()
@@ -105,4 +109,20 @@ async fn different_changes_are_told_differently_and_the_same_one_alike() {
     let other = update(json!({"a": 2, "b": "x"}), json!({"a": 2, "b": "5ecret"})).await;
     assert!(other.starts_with("Service n/s: changed spec.b"), "{other}");
     assert!([first, further, other].iter().all(|note| !note.contains("5ecret")));
+}
+
+// More people read events than Secrets.
+#[test]
+fn what_is_told_of_a_secret_lets_nobody_check_a_guess_at_its_content() {
+    for (kind, told) in [(Kind::Secret, false), (Kind::ConfigMap, true)] {
+        let mut report = Report::default();
+        let desired = desired(ObjectRef::new(kind, "n", "s"), json!({}));
+        note(
+            &desired,
+            &json!({}),
+            Done::Created(Some("sha256:0123456789ab")),
+            &mut report,
+        );
+        assert_eq!(report.notices[0].note.contains("01234567"), told, "{}", kind.kind());
+    }
 }

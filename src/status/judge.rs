@@ -256,11 +256,15 @@ impl Case<'_> {
                 |how: String| verdict(Status::True, "Removing", format!("The registry is being removed{how}"));
             let again = |cause: &str| removing(format!(", trying again: {cause}"));
             return match (self.deployment, &self.findings.removal, self.transient()) {
-                (Some(_), ..) => verdict(
-                    Status::True,
-                    "DeletingDeployment",
-                    format!("{} is being removed", name()),
-                ),
+                (Some(_), removal, _) => {
+                    let why = match removal {
+                        Removal::Waiting(what) => format!(": {what}"),
+                        Removal::Failed(cause) => format!(", trying again: {cause}"),
+                        _ => String::new(),
+                    };
+                    let message = format!("{} is being removed{why}", name());
+                    verdict(Status::True, "DeletingDeployment", message)
+                }
                 (None, Removal::Waiting(what), _) => removing(format!(": {what}")),
                 (None, Removal::Failed(cause), _) => again(cause),
                 (None, _, Some(cause)) => again(cause),

@@ -25,6 +25,8 @@ fn removal_is_told_step_by_step() {
         row(&there),
         ["True/Ready", "True/DeletingDeployment", "False/Removed", "True/Removed"]
     );
+    let message = &judge(&there).verdicts[PROGRESSING].message;
+    assert!(message.ends_with("is being removed: pods"), "{message}");
     let waiting = Findings {
         removal: Removal::Waiting("waiting for Pod x to end".into()),
         ..removed.clone()
