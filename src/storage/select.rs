@@ -74,6 +74,6 @@ pub fn select(config: &Config, snapshot: &Snapshot) -> Result<Selected, Fault> {
 pub fn not_in_this_build(backend: &str) -> Fault {
     not_configured(format!(
         "storage backend {backend} is not implemented by this build of the operator; nothing was touched, and a running \
-         registry is left as it is: use pvc or emptyDir in spec.storage, or run an operator that implements {backend}"
+         registry is left as it is: use s3, pvc or emptyDir in spec.storage, or run an operator that implements {backend}"
     ))
 }

@@ -191,7 +191,7 @@ async fn a_take_over_tries_nothing_out_and_replaces_no_pod() {
 }
 
 /// Whether devcluster's nodes leave a pod alone that is to go.
-fn unreachable(mark: Value) -> Value {
+fn unreachable(mark: &Value) -> Value {
     json!({"metadata": {"annotations": {"devcluster/unreachable": mark}}})
 }
 
@@ -201,7 +201,7 @@ async fn hold_a_pod(world: &World) -> ObjectRef {
     let of_registry = |pod: &&Value| pod["metadata"]["labels"]["docker-registry"] == "default";
     let pod = pods.iter().find(of_registry).unwrap();
     let reference = operand(Kind::Pod, pod["metadata"]["name"].as_str().unwrap());
-    world.lab.patch(&reference, unreachable(json!("true"))).await;
+    world.lab.patch(&reference, unreachable(&json!("true"))).await;
     reference
 }
 
@@ -236,7 +236,7 @@ async fn a_removed_registry_takes_its_bucket_along_and_tells_how_far_it_is_and_c
     world.lab.rests(Duration::from_secs(2)).await;
     assert!(world.calls().is_empty(), "{:?}", world.calls());
     assert_eq!(world.count(&bucket).await, 1_000, "the first page of them all");
-    world.lab.patch(&held, unreachable(Value::Null)).await;
+    world.lab.patch(&held, unreachable(&Value::Null)).await;
 
     let removed = |c: &Value| is(c, "Available", "True", "Removed") && is(c, "Progressing", "False", "Removed");
     let config = world.lab.until_config("removed", removed).await;

@@ -9,7 +9,6 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
     BehaviorVersion, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
@@ -168,7 +167,7 @@ impl Cloud {
             .credentials_provider(Provider(identity.clone()))
             // Kept by the identity; the attempts, too, are ours to count.
             .identity_cache(IdentityCache::no_cache())
-            .retry_config(RetryConfig::disabled())
+            .retry_config(retry::once())
             .timeout_config(TimeoutConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use aws_sdk_s3::config::retry::{ReconnectMode, RetryConfig};
+
 use super::error::{CallError, Cause};
 
 /// Attempts after the first.
@@ -10,6 +12,12 @@ const FIRST: Duration = Duration::from_millis(30);
 /// A store that asks for fewer requests gets fewer.
 const FIRST_THROTTLED: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_mins(5);
+
+/// The SDK makes one attempt, which leaves the others to us; and it leaves connections to our pool, of which it knows nothing:
+/// it would log each time that it cannot close one.
+pub fn once() -> RetryConfig {
+    RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections)
+}
 
 /// Codes that ask for fewer requests. Source: Amazon S3 API Reference "Error responses", and what other stores send.
 const THROTTLING: &[&str] = &[

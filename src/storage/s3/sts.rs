@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
-use aws_sdk_sts::config::retry::RetryConfig;
 use aws_sdk_sts::config::timeout::TimeoutConfig;
 use aws_sdk_sts::config::{BehaviorVersion, IdentityCache, Region, StalledStreamProtectionConfig};
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
@@ -160,7 +159,7 @@ impl Sts {
             .endpoint_url(&self.endpoint)
             .http_client(self.transport.clone())
             .identity_cache(IdentityCache::no_cache())
-            .retry_config(RetryConfig::disabled())
+            .retry_config(retry::once())
             .timeout_config(TimeoutConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .interceptor(self.product.clone());
