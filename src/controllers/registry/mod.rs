@@ -61,6 +61,10 @@ struct Ended {
 }
 
 impl Ended {
+    const WELL: Self = Self {
+        failed: false,
+        again: RESYNC,
+    };
     const FAILED: Self = Self {
         failed: true,
         again: RESYNC,
@@ -151,10 +155,7 @@ impl Registry {
             Err(undecodable) => return self.report_undecodable(&snapshot, &undecodable).await,
         };
         if !self.follow(&config) {
-            return Ok(Ended {
-                failed: false,
-                again: RESYNC,
-            }); // a sync triggers the next pass
+            return Ok(Ended::WELL); // a sync triggers the next pass
         }
         let deleting = config.metadata.deletion_timestamp.is_some();
         match ManagementState::of(&config) {

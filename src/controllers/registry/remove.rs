@@ -35,10 +35,7 @@ impl Registry {
     pub(super) async fn finalize(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {
         let finalizers = config.metadata.finalizers.clone().unwrap_or_default();
         if !finalizers.iter().any(|f| f == names::FINALIZER) {
-            return Ok(Ended {
-                failed: false,
-                again: super::RESYNC,
-            });
+            return Ok(Ended::WELL);
         }
         let (ended, done) = self.take_away(config, snapshot, false, true).await?;
         if !done {
@@ -51,10 +48,7 @@ impl Registry {
         let others: Vec<_> = finalizers.into_iter().filter(|f| f != names::FINALIZER).collect();
         let patch = json!({"metadata": {"finalizers": others}});
         self.store(config, snapshot, patch).await?;
-        Ok(Ended {
-            failed: false,
-            again: super::RESYNC,
-        })
+        Ok(Ended::WELL)
     }
 
     /// Since when this process knows that there is no Deployment.
