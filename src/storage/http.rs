@@ -75,7 +75,7 @@ pub struct Trust {
 
 impl Trust {
     /// All of it, for fingerprints.
-    pub(super) fn texts(&self) -> [&str; 2] {
+    fn texts(&self) -> [&str; 2] {
         [&self.bundle, if self.system { "system" } else { "" }]
     }
 }

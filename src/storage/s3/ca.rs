@@ -150,7 +150,7 @@ fn cloud_bundle(snapshot: &Snapshot) -> Result<Option<String>, Fault> {
 }
 
 /// The CA of the cluster's proxy. What is wrong with it is the network operator's to say: it is left out.
-fn proxy_bundle(snapshot: &Snapshot) -> Option<&str> {
+pub(super) fn proxy_bundle(snapshot: &Snapshot) -> Option<&str> {
     let object = snapshot.objects.find(&proxy_map(snapshot)?)?;
     entry(object, names::CA_BUNDLE_KEY).filter(|pem| holds_certificate(pem))
 }

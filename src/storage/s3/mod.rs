@@ -250,14 +250,9 @@ impl<C: Cluster> Driver for S3<'_, C> {
         let location = step.target.location.as_deref().unwrap_or_default();
         let via = (self.cloud.settings.proxies)();
         let asked = tags::of_platform(step.snapshot);
-        let block = step.storage.s3.clone().unwrap_or_default();
-        // What cannot be trusted is a fault of the visit.
-        let trust = ca::trust(&block, step.snapshot).unwrap_or_default();
-        let texts = via
-            .texts()
-            .into_iter()
-            .chain(trust.s3.texts())
-            .chain(tags::texts(&asked));
+        // The CA of the storage is one of the facts.
+        let proxy = ca::proxy_bundle(step.snapshot);
+        let texts = via.texts().into_iter().chain(proxy).chain(tags::texts(&asked));
         Fingerprint::of_facts(location, &step.target.facts).and(texts)
     }
 
