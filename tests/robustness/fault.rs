@@ -76,6 +76,20 @@ async fn an_object_that_cannot_be_written_is_reported_and_retried_and_stops_no_o
     operator.kill().await;
 }
 
+/// The Config is being deleted, and its status tells that this object stands in the way.
+async fn until_it_cannot_go(lab: &Lab, object: &str) -> Value {
+    let told = |config: &Value| {
+        is(config, "Degraded", "True", "RemoveFailed") && condition(config, "Degraded").2.contains(object)
+    };
+    lab.until_config("told that it cannot go", told).await
+}
+
+/// The Config went, and there is another.
+async fn until_made_anew(lab: &Lab, gone: &Value) {
+    let another = |config: &Value| config["metadata"]["uid"] != gone["metadata"]["uid"];
+    lab.until_config("made anew", another).await;
+}
+
 /// Whether a request is to change the Config; not its status.
 fn changes_config(asked: &Asked) -> bool {
     asked.is(&Method::PATCH, "/configs/cluster")
@@ -116,17 +130,10 @@ async fn a_config_that_takes_no_write_tells_so_in_its_status() {
     lab.settle().await;
     proxy.rule(refuse);
     lab.delete(&config_ref()).await;
-    let config = lab
-        .until_config("told that it cannot go", |config| {
-            is(config, "Degraded", "True", "RemoveFailed") && condition(config, "Degraded").2.contains("Config cluster")
-        })
-        .await;
+    let config = until_it_cannot_go(&lab, "Config cluster").await;
     assert!(is(&config, "ConfigObservationDegraded", "False", ""));
     proxy.pass();
-    lab.until_config("made anew", |fresh| {
-        fresh["metadata"]["uid"] != config["metadata"]["uid"]
-    })
-    .await;
+    until_made_anew(&lab, &config).await;
     operator.kill().await;
 }
 
@@ -148,19 +155,12 @@ async fn a_deletion_that_fails_is_told_keeps_the_finalizer_and_is_tried_again() 
         }
     });
     lab.delete(&config_ref()).await;
-    let config = lab
-        .until_config("told that it cannot go", |config| {
-            is(config, "Degraded", "True", "RemoveFailed") && condition(config, "Degraded").2.contains("Deployment")
-        })
-        .await;
+    let config = until_it_cannot_go(&lab, "Deployment").await;
     assert!(is(&config, "Progressing", "True", "DeletingDeployment"));
     assert!(is(&config, "Removed", "False", ""), "the state is Managed");
     assert_eq!(config["metadata"]["finalizers"], json!([names::FINALIZER]));
     proxy.pass();
-    lab.until_config("made anew", |fresh| {
-        fresh["metadata"]["uid"] != config["metadata"]["uid"]
-    })
-    .await;
+    until_made_anew(&lab, &config).await;
     operator.kill().await;
 }
 

@@ -152,10 +152,7 @@ async fn killed_while_a_vanished_bucket_is_made_anew_its_settings_are_applied_by
         let mut world = cluster(&format!("anew{}-i5", u8::from(known)), json!({"s3": {}})).await;
         world.converge().await;
         let name = world.generated();
-        store()
-            .await
-            .call(http::Method::DELETE, &format!("/{name}"), &[], "")
-            .await;
+        store().await.delete(&name).await;
         world.edit(json!({"replicas": 1}));
         if !known {
             world.gate.rule(|_| Fault::slow_down());

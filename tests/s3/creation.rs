@@ -408,11 +408,7 @@ async fn a_managed_bucket_that_vanished_is_created_again_and_images_are_said_to_
     let mut world = cluster("vanished-b7", json!({"s3": {}})).await;
     let name = world.generated();
     world.settle().await;
-    let (status, _) = lab::store()
-        .await
-        .call(http::Method::DELETE, &format!("/{name}"), &[], "")
-        .await;
-    assert_eq!(status, 204);
+    lab::store().await.delete(&name).await;
     world.edit(json!({"replicas": 1}));
     world.gate.forget();
     world.settle().await;

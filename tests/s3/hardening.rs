@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use devcluster::stores::{Fault, When};
-use image_registry_operator::names;
 use serde_json::json;
 
 use super::lab::{cluster, seaweed, store};
@@ -316,14 +315,7 @@ async fn on_a_store_whose_default_encryption_breaks_objects_the_rule_is_taken_ba
 async fn a_rule_that_a_dead_process_left_is_looked_at_and_taken_back() {
     let seaweed = seaweed().await;
     let mut world = World::new(seaweed.target(), seaweed.admin(), "orphan-g9", json!({"s3": {}}));
-    let killed = super::world::Killed::new();
-    let kill = killed.clone();
-    world.gate.plan(
-        When::operation("PutBucketEncryption"),
-        Fault::after(move |_| kill.kill()),
-    );
-    assert!(world.pass_until(&killed).await, "the rule was to be written");
-    world.gate.pass();
+    world.die_after("PutBucketEncryption").await;
     world.converge().await;
     let admin = super::world::Store {
         target: seaweed.target(),
@@ -343,10 +335,6 @@ async fn probes(bucket: &str) -> usize {
     listed.matches("_preflight").count()
 }
 
-fn recorded_probe(world: &World) -> Option<&str> {
-    world.config["metadata"]["annotations"][names::STORAGE_PROBE_ANNOTATION].as_str()
-}
-
 // storage-decisions T15, 19
 #[tokio::test]
 async fn an_object_that_tries_encryption_out_is_recorded_before_it_is_written() {
@@ -358,23 +346,17 @@ async fn an_object_that_tries_encryption_out_is_recorded_before_it_is_written() 
             managed(&bucket, &bucket).await
         };
         let name = if own { world.generated() } else { bucket.clone() };
-        let killed = super::world::Killed::new();
-        let kill = killed.clone();
-        world
-            .gate
-            .plan(When::operation("PutObject"), Fault::after(move |_| kill.kill()));
-        assert!(world.pass_until(&killed).await);
-        world.gate.pass();
+        world.die_after("PutObject").await;
         assert_eq!(probes(&name).await, 1);
         assert!(
-            recorded_probe(&world).is_some_and(|text| text.contains(&name)),
+            world.recorded_probe().is_some_and(|text| text.contains(&name)),
             "{bucket}"
         );
         let next = format!("{bucket}-next");
         store().await.create(&next).await;
         world.edit(json!({"storage": {"s3": {"bucket": next}, "managementState": null}}));
         world.settle().await;
-        assert_eq!((probes(&name).await, recorded_probe(&world)), (0, None), "{bucket}");
+        assert_eq!((probes(&name).await, world.recorded_probe()), (0, None), "{bucket}");
     }
 }
 
@@ -393,7 +375,7 @@ async fn what_trying_encryption_out_may_have_left_stays_recorded_until_it_is_gon
         world.gate.plan(When::operation(operation).times(times), fault);
         world.pass().await;
         assert!(
-            recorded_probe(&world).is_some(),
+            world.recorded_probe().is_some(),
             "{operation}: {:?}",
             world.gate.operations()
         );
@@ -401,7 +383,7 @@ async fn what_trying_encryption_out_may_have_left_stays_recorded_until_it_is_gon
         world.later(Duration::from_mins(1));
         world.converge().await;
         assert_eq!(
-            (probes(&bucket).await, recorded_probe(&world)),
+            (probes(&bucket).await, world.recorded_probe()),
             (0, None),
             "{operation}"
         );

@@ -60,11 +60,7 @@ async fn a_vanished_bucket_that_cannot_be_made_anew_is_told_of_once() {
     let mut world = cluster("vanished-b13", json!({"s3": {}})).await;
     let name = world.generated();
     world.settle().await;
-    let (status, _) = lab::store()
-        .await
-        .call(http::Method::DELETE, &format!("/{name}"), &[], "")
-        .await;
-    assert_eq!(status, 204);
+    lab::store().await.delete(&name).await;
     world
         .gate
         .plan(When::operation("CreateBucket"), Fault::error(403, "AccessDenied"));

@@ -203,10 +203,7 @@ async fn objects_under_object_lock_are_counted_and_named() {
 async fn a_bucket_that_is_gone_already_is_a_success() {
     let mut world = owned("already-e7").await;
     let name = world.generated();
-    store()
-        .await
-        .call(http::Method::DELETE, &format!("/{name}"), &[], "")
-        .await;
+    store().await.delete(&name).await;
     removed(&mut world);
     assert!(world.pass().await.done);
     assert_eq!(
@@ -431,10 +428,7 @@ async fn a_404_that_the_store_does_not_confirm_forgets_nothing() {
             .await
             .drop_object(&name, "docker/registry/v2/blobs/000000")
             .await;
-        store()
-            .await
-            .call(http::Method::DELETE, &format!("/{name}"), &[], "")
-            .await;
+        store().await.delete(&name).await;
         assert!(world.pass().await.done, "{code}");
     }
 }

@@ -160,10 +160,13 @@ async fn a_request_whose_answer_was_lost_leaves_a_record_until_what_it_made_is_g
             .gate
             .plan(When::operation(operation).times(times), Fault::LoseAnswer);
         world.pass().await;
-        assert!(record(&world).is_some(), "{operation}");
+        assert!(world.recorded_probe().is_some(), "{operation}");
         world.gate.pass();
         world.converge().await;
-        assert!(record(&world).is_none() && world.running.is_some(), "{operation}");
+        assert!(
+            world.recorded_probe().is_none() && world.running.is_some(),
+            "{operation}"
+        );
         for listing in ["versions", "uploads"] {
             let (_, listed) = store().await.read(&bucket, listing).await;
             assert!(!listed.contains("_preflight"), "{operation}: {listed}");
@@ -241,14 +244,7 @@ async fn keys_without_the_right_to_write_are_found_out_with_a_real_policy() {
 // storage-decisions 19
 #[tokio::test]
 async fn a_probe_of_a_process_that_died_is_deleted_by_the_next() {
-    let mut world = before("orphan-l9").await;
-    let killed = super::world::Killed::new();
-    let kill = killed.clone();
-    world
-        .gate
-        .plan(When::operation("PutObject"), Fault::after(move |_| kill.kill()));
-    assert!(world.pass_until(&killed).await);
-    world.gate.pass();
+    let mut world = orphaned("orphan-l9").await;
     assert_eq!(store().await.count("orphan-l9").await, 1);
     store().await.create("next-l9").await;
     world.edit(json!({"storage": {"s3": {"bucket": "next-l9"}}}));
@@ -260,18 +256,8 @@ async fn a_probe_of_a_process_that_died_is_deleted_by_the_next() {
 /// A cluster in which a process died between PUT and DELETE of its probe.
 async fn orphaned(infrastructure: &str) -> World {
     let mut world = before(infrastructure).await;
-    let killed = super::world::Killed::new();
-    let kill = killed.clone();
+    world.die_after("PutObject").await;
     world
-        .gate
-        .plan(When::operation("PutObject"), Fault::after(move |_| kill.kill()));
-    assert!(world.pass_until(&killed).await);
-    world.gate.pass();
-    world
-}
-
-fn record(world: &World) -> Option<&str> {
-    world.config["metadata"]["annotations"][names::STORAGE_PROBE_ANNOTATION].as_str()
 }
 
 // storage-decisions T15, T17
@@ -281,16 +267,19 @@ async fn a_probe_is_not_given_up_while_keys_are_missing_or_too_fresh() {
     let keys = world.keys.clone();
     world.remove(Kind::Secret, names::USER_SECRET);
     world.pass().await;
-    assert!(record(&world).is_some(), "{:?}", world.notices);
+    assert!(world.recorded_probe().is_some(), "{:?}", world.notices);
     world.set_credentials(&keys);
     world.gate.rule(|_| Fault::error(403, "InvalidAccessKeyId"));
     world.later(std::time::Duration::from_mins(1));
     world.pass().await;
-    assert!(record(&world).is_some(), "{:?}", world.notices);
+    assert!(world.recorded_probe().is_some(), "{:?}", world.notices);
     world.gate.pass();
     world.later(std::time::Duration::from_mins(1));
     world.settle().await;
-    assert_eq!((store().await.count("patience-l11").await, record(&world)), (0, None));
+    assert_eq!(
+        (store().await.count("patience-l11").await, world.recorded_probe()),
+        (0, None)
+    );
     assert!(world.notices.iter().all(|n| !n.starts_with("ProbeLeftBehind")));
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use devcluster::stores::{Call, Gate, Keys, Target};
+use devcluster::stores::{Call, Fault as Gated, Gate, Keys, Target, When};
 use http::Method;
 use image_registry_operator::api::{Config, Kind, ObjectRef, Sensitive};
 use image_registry_operator::config::environment::Environment;
@@ -425,6 +425,21 @@ impl World {
         true
     }
 
+    /// A process that dies right after its first call of this operation; nothing disturbs the next.
+    pub async fn die_after(&mut self, operation: &str) {
+        let killed = Killed::new();
+        let kill = killed.clone();
+        self.gate
+            .plan(When::operation(operation), Gated::after(move |_| kill.kill()));
+        assert!(self.pass_until(&killed).await, "{operation} was to be asked for");
+        self.gate.pass();
+    }
+
+    /// Record of probes that may have been left behind.
+    pub fn recorded_probe(&self) -> Option<&str> {
+        self.config["metadata"]["annotations"][names::STORAGE_PROBE_ANNOTATION].as_str()
+    }
+
     pub fn storage(&self) -> &Value {
         &self.config["spec"]["storage"]
     }
@@ -500,6 +515,12 @@ pub struct Store<'a> {
 }
 
 impl Store<'_> {
+    /// Takes an empty bucket away.
+    pub async fn delete(&self, bucket: &str) {
+        let (status, answer) = self.call(Method::DELETE, &format!("/{bucket}"), &[], "").await;
+        assert_eq!(status, 204, "{answer}");
+    }
+
     pub async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
         let call = Call::new(method, path).headers(headers).body(body.as_bytes());
         let answer = self.target.call(call.signed(self.keys, "s3", REGION)).await.unwrap();
