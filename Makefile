@@ -1,21 +1,22 @@
-# Everything that is done with this repository, by name. `make` alone lists it.
+# All tasks of this repository. `make` without a target lists them.
 
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# Programs that are built once and kept, outside the checkout.
+# Cache for programs that are built once, outside the checkout.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/image-registry-operator
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
-# Test programs that need no cluster: those that do say so by what they use.
-PURE_TESTS := $(patsubst tests/%.rs,--test %,$(shell grep --files-without-match 'mod support\|devcluster::' tests/*.rs))
-# The tests that compare generated files, and write them when told to.
+# Test programs that need no cluster: nothing in them uses `support` or `devcluster`. A program is a file or a folder of tests/.
+PURE_TESTS := $(patsubst %,--test %,$(shell for program in tests/*.rs tests/*/main.rs; do \
+	files=$${program%/main.rs}; grep --quiet --recursive 'mod support\|devcluster::' $$files || basename $$files .rs; done))
+# The tests that compare generated files, and write them if UPDATE_GOLDEN is set.
 GENERATORS := committed_crds_are_what_the_types_generate \
 	committed_platform_crds_are_what_is_generated_for_devcluster variant_b_is_the_generated_one
-# Where debug builds land; .cargo/config.toml names the target.
+# Folder of debug builds; .cargo/config.toml names the target.
 DEBUG = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc --print host-tuple)/debug
 
 IMAGE ?= localhost/cluster-image-registry-operator:dev
@@ -24,23 +25,23 @@ CONTAINER_TOOL ?= $(firstword $(foreach tool,podman buildah docker,$(if $(shell 
 ##@ Use
 
 .PHONY: help
-help: ## This list
-	@echo 'The image registry operator of OKD. Start with `make demo`; README.md tells the rest.'
+help: ## List all targets
+	@echo 'The image registry operator of OKD. Start with `make demo`; see README.md.'
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
-demo: prerequisites ## A whole cluster on this machine: a registry comes up, takes a push, a pod runs from it (needs root)
+demo: prerequisites ## A whole cluster on this machine: a registry starts, an image is pushed, a pod runs it (needs root)
 	cargo build --locked --workspace --bins
 	exec $(DEBUG)/devcluster demo
 
 ##@ Test
 
-# How many programs of tests run beside each other; with more than two of them on two cores, what measures time fails.
+# Number of test programs that run in parallel; with more than two on two cores, tests that measure time fail.
 LANES ?= 2
 .PHONY: test
-test: prerequisites ## Every test, on real clusters where one is needed (end to end: needs root); LANES=1: one after another
+test: prerequisites ## Every test, on real clusters where necessary (end to end needs root); LANES=1: one after another
 	tests/side-by-side $(LANES)
 
 .PHONY: test-fast
@@ -49,12 +50,12 @@ test-fast: ## The tests that need no cluster
 
 BENCH ?=
 .PHONY: bench
-bench: prerequisites build ## Start, edits, idle load and memory in figures: half an hour on a quiet machine (BENCH='--minutes 1': shorter)
+bench: prerequisites build ## Measure start, edits, idle load and memory: 20 to 30 minutes on a quiet machine (BENCH='--minutes 1': shorter)
 	cargo run --locked --quiet --package devcluster -- bench $(BENCH) \
 		--operator $(or $(CARGO_TARGET_DIR),target)/$$(rustc --print host-tuple)/release/cluster-image-registry-operator
 
 .PHONY: lint
-lint: fmt clippy deny ## Formatting, clippy, licences and duplicate dependencies
+lint: fmt clippy deny ## Check formatting, clippy, licences and duplicate dependencies
 
 .PHONY: fmt
 fmt:
@@ -64,39 +65,39 @@ fmt:
 clippy:
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 
-# Not the advisories: their database is a git repository that not every machine reaches, and an advisory that comes out
-# today must not fail the build of an old commit. `make audit` asks for them.
+# Without advisories: not every machine can reach the git repository of their database, and a new advisory must not fail the
+# build of an old commit. `make audit` checks them.
 .PHONY: deny
 deny: $(CARGO_DENY)
-	cargo fetch --locked --quiet # also what other platforms need: cargo-deny looks at all of it
+	cargo fetch --locked --quiet # also dependencies of other platforms: cargo-deny checks all
 	$(CARGO_DENY) --offline --workspace check licenses bans sources
 
 .PHONY: audit
-audit: $(CARGO_DENY) ## Known vulnerabilities in dependencies (fetches the advisory database)
+audit: $(CARGO_DENY) ## Check dependencies for known vulnerabilities (fetches the advisory database)
 	$(CARGO_DENY) --workspace check advisories
 
 # About 4 minutes on a busy 2-core machine (3.5 of CPU time), once.
 $(CARGO_DENY):
-	@echo 'Building cargo-deny $(CARGO_DENY_VERSION); this takes some minutes, once.'
+	@echo 'Building cargo-deny $(CARGO_DENY_VERSION), once; this takes a few minutes.'
 	cargo install --quiet --locked cargo-deny --version $(CARGO_DENY_VERSION) \
 		--root $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION) --target-dir $(CACHE)/cargo-deny-build
 	rm -rf $(CACHE)/cargo-deny-build
 
 .PHONY: prerequisites
-prerequisites: ## What demo and tests need from the system's package manager
+prerequisites: ## Install the system packages that the demo and the tests need
 	tests/devcluster/install-prerequisites
 
 ##@ Build
 
 .PHONY: build
-build: ## The program as it is shipped: one static binary
+build: ## Build the release binary: one static file
 	cargo build --locked --release --bin cluster-image-registry-operator
 
 .PHONY: image
-image: ## Its container image (IMAGE=name:tag)
+image: ## Build the container image (IMAGE=name:tag)
 	@test -n '$(CONTAINER_TOOL)' || { echo 'Needs podman, buildah or docker.' >&2; exit 1; }
 	$(CONTAINER_TOOL) build --file Containerfile --tag $(IMAGE) .
 
 .PHONY: generate
-generate: ## Files made of others: crds/ (and those of devcluster) of src/api, variant B of the Deployment of variant A
+generate: ## Generate crds/ (and the CRDs of devcluster) from src/api, and variant B of the Deployment from variant A
 	UPDATE_GOLDEN=1 cargo test --locked --workspace --test crds --test manifests -- --exact $(GENERATORS)

@@ -1,12 +1,13 @@
-//! The program: its arguments, the order in which it starts and ends, and its exit status.
-//! On the nodes it runs as `node-ca-sync`, which shares arguments, logs and exit status, and nothing else.
+//! The program: arguments, start, shutdown and exit status. Subcommand `node-ca-sync`, which runs on the nodes, shares only
+//! argument parsing, logs and exit status.
 //!
 //! | exit status | when |
 //! |---|---|
 //! | 0 | SIGINT or SIGTERM, a watched file changed, leadership lost, `--help` |
-//! | 1 | anything that kept it from starting, a second signal, controllers that ended by themselves, unknown arguments |
-//! | 2 | a bug: some task panicked |
+//! | 1 | start failed, a second signal, the controllers failed or ended unexpectedly, unknown arguments |
+//! | 2 | a bug: a task panicked |
 
+mod failure;
 mod node_ca;
 
 use std::{
@@ -22,8 +23,13 @@ use http::Request;
 use kube::Client;
 use serde::Deserialize;
 
-use self::node_ca::NodeCaArgs;
+use self::{
+    failure::{BoxError, Failure},
+    node_ca::NodeCaArgs,
+};
 use crate::{
+    api,
+    controllers::{self, Settings},
     names,
     runtime::{
         client,
@@ -32,7 +38,7 @@ use crate::{
         environment::ProcessEnvironment,
         event::{Event, Events},
         file_watch::FileWatch,
-        leader::{self, Candidate, Claim, Timings},
+        leader::{self, Candidate, Timings},
         metrics::Metrics,
         server::{KeyPair, Readiness, Server},
         shutdown::{self, Cause, Shutdown},
@@ -41,15 +47,15 @@ use crate::{
 };
 
 /// Version of this program.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The CA bundle that the cluster's administrator trusts, mounted from ConfigMap `trusted-ca`.
-pub const TRUSTED_CA_BUNDLE: &str = "/var/run/configmaps/trusted-ca/tls-ca-bundle.pem";
-/// How long running work has to reach a safe point when the process ends.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The CA bundle that the cluster administrator trusts, mounted from ConfigMap `trusted-ca`.
+const TRUSTED_CA_BUNDLE: &str = "/var/run/configmaps/trusted-ca/tls-ca-bundle.pem";
+/// Name of the subcommand that prints the CRDs.
+const CRDS: &str = "crds";
+/// How long running passes may take to end during shutdown.
 const SAFE_POINT: Duration = Duration::from_millis(1500);
-/// How long giving back the Lease may take at least; with [`SAFE_POINT`], of which it gets the rest, it stays below 2 s.
+/// Minimum time for releasing the Lease. The release also gets what is left of [`SAFE_POINT`]; together they stay below 2 s.
 const RELEASE: Duration = Duration::from_millis(400);
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs the integrated image registry of an OpenShift cluster
 #[derive(Debug, Parser)]
@@ -61,25 +67,25 @@ struct Cli {
 
 /// Arguments of the operator itself.
 #[derive(Clone, Debug, Args, PartialEq, Eq)]
-pub struct RunArgs {
+struct RunArgs {
     /// Kubeconfig file; without it, the credentials of the pod are used
     #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
+    kubeconfig: Option<PathBuf>,
     /// File whose change restarts the process; may be repeated
     #[arg(long, value_name = "FILE")]
-    pub files: Vec<PathBuf>,
+    files: Vec<PathBuf>,
     /// Controller configuration (`GenericControllerConfig`, YAML); without it, defaults
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    config: Option<PathBuf>,
     /// Certificate of the metrics server, PEM
     #[arg(long, value_name = "FILE", default_value = "/etc/secrets/tls.crt")]
-    pub serving_cert: PathBuf,
+    serving_cert: PathBuf,
     /// Private key of the metrics server, PEM
     #[arg(long, value_name = "FILE", default_value = "/etc/secrets/tls.key")]
-    pub serving_key: PathBuf,
-    /// How log lines look
+    serving_key: PathBuf,
+    /// Format of log lines
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = log_format)]
-    pub log_format: Format,
+    log_format: Format,
 }
 
 fn log_format(text: &str) -> Result<Format, String> {
@@ -90,72 +96,17 @@ fn log_format(text: &str) -> Result<Format, String> {
     }
 }
 
-/// What the controllers get. They run until `shutdown` is begun, and check `claim` before each write.
-#[derive(Clone)]
-pub struct Runtime {
-    /// Client of the cluster.
-    pub client: Client,
-    /// Leadership: check before each write.
-    pub claim: Claim,
-    /// Publishes events about the operator's Deployment.
-    pub events: Events,
-    /// Metrics of the process.
-    pub metrics: Arc<Metrics>,
-    /// Set when no new work may begin.
-    pub shutdown: Shutdown,
-    /// To be told when everything watched was seen.
-    pub readiness: Readiness,
-    /// Environment variables.
-    pub environment: Arc<ProcessEnvironment>,
-    /// To be told the log level.
-    pub telemetry: Telemetry,
-    /// Time of day.
-    pub clock: Arc<dyn Clock>,
-}
-
-/// What this file calls and does not know: main passes it.
-pub struct Program<C> {
-    /// All controllers, until shutdown is begun. An error, or an end before that, is exit status 1.
-    pub controllers: C,
-    /// Prints the CRDs as YAML; `None` while there is nothing to print, and then there is no such command.
-    pub crds: Option<fn() -> Result<String, BoxError>>,
-}
-
-/// Why the process did not start or did not go on.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Start(BoxError),
-    #[error("the controllers failed: {0}")]
-    Controllers(BoxError),
-    #[error("the controllers ended by themselves")]
-    ControllersEnded,
-    #[error("{0}")]
-    Shutdown(String),
-}
-
-impl Failure {
-    fn start(error: impl Into<BoxError>) -> Self {
-        Self::Start(error.into())
-    }
-}
-
-/// The whole program: parses `arguments` (the first is the program's name), runs, and tells the exit status.
-pub fn run<C, E>(arguments: impl IntoIterator<Item = OsString>, program: Program<C>) -> ExitCode
-where
-    C: AsyncFnOnce(Runtime) -> Result<(), E>,
-    E: Into<BoxError>,
-{
-    let mut command = Cli::command().subcommand(node_ca::command());
-    if program.crds.is_some() {
-        command = command.subcommand(clap::Command::new("crds").about("Print the CustomResourceDefinitions as YAML"));
-    }
+/// Parses `arguments` (the first is the program's name), runs the program, and returns its exit status.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = Cli::command()
+        .subcommand(node_ca::command())
+        .subcommand(clap::Command::new(CRDS).about("Print the CustomResourceDefinitions as YAML"));
     let matches = match command.try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return usage(&error),
     };
-    if let ("crds", Some(crds)) = (matches.subcommand_name().unwrap_or_default(), program.crds) {
-        return print(crds());
+    if matches.subcommand_name() == Some(CRDS) {
+        return print(api::crd::print_all().map_err(Into::into));
     }
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
@@ -165,14 +116,14 @@ where
         Some(Ok(arguments)) => execute(cli.run.log_format, async |_| arguments.run().await),
         Some(Err(error)) => usage(&error),
         None => execute(cli.run.log_format, async |telemetry| {
-            lifetime(&cli.run, telemetry, program.controllers).await
+            run_operator(&cli.run, telemetry, controllers::run).await
         }),
     }
 }
 
-/// clap's own status for wrong arguments is 2, which here means a bug.
+/// Prints a usage error. clap's exit status for wrong arguments is 2, which means a bug here.
 fn usage(error: &clap::Error) -> ExitCode {
-    // Nobody is left to tell if this fails.
+    // There is no other way to report a failure of this.
     let _ = error.print();
     if error.use_stderr() {
         ExitCode::FAILURE
@@ -193,11 +144,11 @@ fn print(text: Result<String, BoxError>) -> ExitCode {
     }
 }
 
-/// Runs `work` with logs in place and turns its end into an exit status.
+/// Sets up logs, runs `work` and converts its result to an exit status.
 fn execute(format: Format, work: impl AsyncFnOnce(Telemetry) -> Result<(), Failure>) -> ExitCode {
     let telemetry = Telemetry::init(format);
-    end_on_panic();
-    // One thread: the work is waiting, and each further thread costs memory. Blocking calls are file reads and name lookups.
+    exit_on_panic();
+    // One thread is enough, because tasks mostly wait, and each thread costs memory. Only file reads and DNS lookups block.
     let executor = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)
@@ -205,7 +156,7 @@ fn execute(format: Format, work: impl AsyncFnOnce(Telemetry) -> Result<(), Failu
     let result = match executor {
         Ok(executor) => {
             let result = executor.block_on(work(telemetry));
-            // A hung name lookup must not delay the end.
+            // A DNS lookup that hangs must not delay the exit.
             executor.shutdown_background();
             result
         }
@@ -220,9 +171,9 @@ fn execute(format: Format, work: impl AsyncFnOnce(Telemetry) -> Result<(), Failu
     }
 }
 
-/// A panic is a bug. A task that is simply gone would leave a process that looks alive and does half its work; one that
-/// ends is started again.
-fn end_on_panic() {
+/// Exits on a panic, so that the kubelet restarts the container. Without it, a process that lost a task would look healthy and
+/// do part of its work.
+fn exit_on_panic() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         default(info);
@@ -230,57 +181,52 @@ fn end_on_panic() {
     }));
 }
 
-/// From the first file read to the Lease given back.
-async fn lifetime<C, E>(arguments: &RunArgs, telemetry: Telemetry, controllers: C) -> Result<(), Failure>
+/// Runs the operator from start to the release of the Lease.
+async fn run_operator<C, E>(arguments: &RunArgs, telemetry: Telemetry, controllers: C) -> Result<(), Failure>
 where
-    C: AsyncFnOnce(Runtime) -> Result<(), E>,
+    C: AsyncFnOnce(Settings) -> Result<(), E>,
     E: Into<BoxError>,
 {
     let shutdown = Shutdown::new();
     shutdown::on_signals(shutdown.clone()).map_err(Failure::start)?;
     let start = start(arguments, telemetry, shutdown.clone());
-    let runtime = tokio::select! {
+    let settings = tokio::select! {
         biased;
-        cause = shutdown.begun() => return ended(&cause),
-        runtime = start => runtime?,
+        cause = shutdown.begun() => return Failure::of_shutdown(&cause),
+        settings = start => settings?,
     };
-    let (claim, events) = (runtime.claim.clone(), runtime.events.clone());
-    let (result, stopped) = lead(runtime, controllers).await;
-    // Whoever lost leadership writes nothing more, not even events.
+    let (claim, events) = (settings.claim.clone(), settings.events.clone());
+    let (result, stopped) = run_while_leading(settings, controllers).await;
+    // A process that lost leadership writes nothing, not even events.
     if claim.is_current() {
-        // What running work has left of its time is the API's.
+        // The release may use the time that running passes did not need.
         let left = RELEASE + SAFE_POINT.saturating_sub(stopped.elapsed());
-        let farewell = async { tokio::join!(claim.release(), events.flush(left)) };
-        if tokio::time::timeout(left, farewell).await.is_err() {
-            tracing::warn!("the API did not answer in time; the lease expires by itself");
+        let release = async { tokio::join!(claim.release(), events.flush(left)) };
+        if tokio::time::timeout(left, release).await.is_err() {
+            tracing::warn!("the API server did not answer in time; the lease stays held until it expires");
         }
     }
     result
 }
 
-/// Whether ending for this cause is what was asked for.
-fn ended(cause: &Cause) -> Result<(), Failure> {
-    if cause.is_orderly() {
-        Ok(())
-    } else {
-        Err(Failure::Shutdown(cause.to_string()))
-    }
-}
-
-/// Runs the controllers while this process leads, and gives them time to reach a safe point when it ends. Tells when it was
-/// to end.
-async fn lead<C, E>(runtime: Runtime, controllers: C) -> (Result<(), Failure>, Instant)
+/// Runs the controllers while this process leads. On shutdown, waits until running passes end, but at most [`SAFE_POINT`].
+/// Returns the result and when the shutdown began.
+async fn run_while_leading<C, E>(settings: Settings, controllers: C) -> (Result<(), Failure>, Instant)
 where
-    C: AsyncFnOnce(Runtime) -> Result<(), E>,
+    C: AsyncFnOnce(Settings) -> Result<(), E>,
     E: Into<BoxError>,
 {
-    let (claim, shutdown, events) = (runtime.claim.clone(), runtime.shutdown.clone(), runtime.events.clone());
-    let work = controllers(runtime);
+    let (claim, shutdown, events) = (
+        settings.claim.clone(),
+        settings.shutdown.clone(),
+        settings.events.clone(),
+    );
+    let work = controllers(settings);
     tokio::pin!(work);
     let cause = tokio::select! {
         biased;
         why = claim.lost() => {
-            // No safe point: another process may act already.
+            // Do not wait for running passes: another process may lead already.
             tracing::error!("leadership lost: {why}");
             return (Ok(()), Instant::now());
         }
@@ -288,7 +234,7 @@ where
         result = &mut work => {
             let result = match result {
                 Err(error) => Err(Failure::Controllers(error.into())),
-                Ok(()) => shutdown.cause().map_or(Err(Failure::ControllersEnded), |cause| ended(&cause)),
+                Ok(()) => shutdown.cause().map_or(Err(Failure::ControllersEnded), |cause| Failure::of_shutdown(&cause)),
             };
             return (result, Instant::now());
         },
@@ -304,23 +250,23 @@ where
         why = claim.lost() => tracing::error!("leadership lost while shutting down: {why}"),
         result = tokio::time::timeout(SAFE_POINT, work) => match result {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!("while shutting down: {}", error.into()),
-            Err(_) => tracing::warn!("running work did not reach a safe point in {SAFE_POINT:?}; it is cut off"),
+            Ok(Err(error)) => tracing::warn!("the controllers failed during shutdown: {}", error.into()),
+            Err(_) => tracing::warn!("a running pass did not end within {SAFE_POINT:?} and is aborted"),
         },
     }
-    (ended(&cause), stopped)
+    (Failure::of_shutdown(&cause), stopped)
 }
 
-/// Everything up to leadership. What can be wrong in files and variables is found before the API is asked for anything.
-async fn start(arguments: &RunArgs, telemetry: Telemetry, shutdown: Shutdown) -> Result<Runtime, Failure> {
+/// Starts the process up to leadership. Files and variables are validated before the first request to the API server.
+async fn start(arguments: &RunArgs, telemetry: Telemetry, shutdown: Shutdown) -> Result<Settings, Failure> {
     let environment = Arc::new(ProcessEnvironment::from_process().map_err(Failure::start)?);
     watch_files(&arguments.files, shutdown.clone())?;
-    tell_trust(&arguments.files);
+    log_trusted_bundle(&arguments.files);
     let serving = match &arguments.config {
         Some(path) => config_file::read(path).map_err(Failure::start)?,
         None => config_file::ServingInfo::default(),
     };
-    // kube and our server ask for the process's default; installing twice is harmless.
+    // kube and the metrics server use the default provider of the process. A second installation has no effect.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let (metrics, readiness) = (Arc::new(Metrics::new(VERSION)), Readiness::default());
     let pair = KeyPair {
@@ -344,14 +290,15 @@ async fn start(arguments: &RunArgs, telemetry: Telemetry, shutdown: Shutdown) ->
         timings: timings(&client, &events).await,
         client: client.clone(),
         identity: leader::identity(),
-        clock: clock.clone(),
+        clock,
         events: events.clone(),
         metrics: metrics.clone(),
     };
     let claim = leader::acquire(candidate).await;
-    readiness.leading();
+    readiness.set_leading();
     tracing::info!("Cluster Image Registry Operator Version: {VERSION}");
-    Ok(Runtime {
+    Ok(Settings {
+        version: VERSION,
         client,
         claim,
         events,
@@ -360,11 +307,10 @@ async fn start(arguments: &RunArgs, telemetry: Telemetry, shutdown: Shutdown) ->
         readiness,
         environment,
         telemetry,
-        clock,
     })
 }
 
-/// Begins to watch; the first change, or a file that cannot be read any more, ends the process.
+/// Starts to watch files. The first change, or a read error, shuts the process down.
 fn watch_files(paths: &[PathBuf], shutdown: Shutdown) -> Result<(), Failure> {
     let watch = FileWatch::start(paths).map_err(Failure::start)?;
     if !paths.is_empty() {
@@ -378,15 +324,15 @@ fn watch_files(paths: &[PathBuf], shutdown: Shutdown) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Existing tests of users look for this line. Nothing is overwritten on disk: whoever speaks TLS to the outside reads the
-/// bundle itself.
-fn tell_trust(files: &[PathBuf]) {
+/// Logs a line that existing tests of users search for. Nothing is overwritten on disk: every TLS client reads the bundle
+/// itself.
+fn log_trusted_bundle(files: &[PathBuf]) {
     let known = Path::new(TRUSTED_CA_BUNDLE);
-    let named = files
+    let given = files
         .iter()
         .map(PathBuf::as_path)
         .filter(|path| path.file_name() == known.file_name());
-    if let Some(path) = named.chain([known]).find(|path| path.exists()) {
+    if let Some(path) = given.chain([known]).find(|path| path.exists()) {
         tracing::info!(
             "Overwriting root TLS certificate authority trust store with {}",
             path.display()
@@ -394,7 +340,7 @@ fn tell_trust(files: &[PathBuf]) {
     }
 }
 
-/// The one field of `Infrastructure/cluster` that is needed here.
+/// The field of `Infrastructure/cluster` that selects the durations of leader election.
 #[derive(Deserialize)]
 struct Infrastructure {
     #[serde(default)]
@@ -408,8 +354,8 @@ struct InfrastructureStatus {
     control_plane_topology: String,
 }
 
-/// Durations of the election. If the topology cannot be learned, those for several control plane nodes, which are safe
-/// everywhere; an event says so.
+/// Durations of leader election. If the control plane topology is unknown, those for several control plane nodes, which are
+/// safe everywhere; an event reports this.
 async fn timings(client: &Client, events: &Events) -> Timings {
     let path = format!("/apis/config.openshift.io/v1/infrastructures/{}", names::CLUSTER);
     let why = match Request::get(path).body(Vec::new()) {
@@ -417,7 +363,7 @@ async fn timings(client: &Client, events: &Events) -> Timings {
             Ok(Infrastructure { status }) if !status.control_plane_topology.is_empty() => {
                 return Timings::for_topology(&status.control_plane_topology);
             }
-            Ok(_) => "Infrastructure/cluster does not tell it yet".to_owned(),
+            Ok(_) => "Infrastructure/cluster has no status.controlPlaneTopology yet".to_owned(),
             Err(kube::Error::Api(status)) if status.code == 404 => {
                 "the cluster has no Infrastructure/cluster".to_owned()
             }
@@ -425,7 +371,7 @@ async fn timings(client: &Client, events: &Events) -> Timings {
         },
         Err(error) => error.to_string(),
     };
-    let note = format!("cannot learn the control plane topology, assuming a highly available one: {why}");
+    let note = format!("the control plane topology is unknown, assuming a highly available one: {why}");
     events.publish(Event::warning("ControlPlaneTopology", note));
     Timings::HA
 }

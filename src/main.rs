@@ -2,16 +2,6 @@
 
 use std::process::ExitCode;
 
-use image_registry_operator::cli::{self, Program};
-use image_registry_operator::{api, controllers};
-
 fn main() -> ExitCode {
-    let crds = || api::crd::print_all().map_err(Into::into);
-    cli::run(
-        std::env::args_os(),
-        Program {
-            controllers: controllers::run,
-            crds: Some(crds),
-        },
-    )
+    image_registry_operator::cli::run(std::env::args_os())
 }

@@ -1,9 +1,9 @@
-//! The CRDs: generated files are current, equal the platform's, and the wire types read what the API lets through.
+//! The CRDs: the generated files are current and equal the platform's, and our types read whatever the API accepts.
 //!
 //! `UPDATE_GOLDEN=1` rewrites the generated files. `PLATFORM_CRDS=<directory>` compares with the CRDs of a real release
-//! there, beside the copy (without descriptions) in `tests/data`.
+//! in that directory, in addition to the copy (without descriptions) in `tests/data`.
 
-// A test may end where it stands, tell a number, and hold its turn while it waits.
+// A test may panic, print a figure, and hold the lock on the shared cluster while it waits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::large_futures, clippy::await_holding_lock)]
 
@@ -119,7 +119,7 @@ fn undescribed(path: &str, schema: &Value, leave_out: &[&str], missing: &mut Vec
     }
 }
 
-/// The printed form is compared, because that is what a cluster gets.
+/// Compares the printed form, because the cluster gets that.
 fn assert_equal(file: &str, published: &Value) {
     let printed = crd::files().unwrap();
     let (_, text) = printed.iter().find(|(name, _)| name.starts_with(file)).unwrap();
@@ -130,7 +130,7 @@ fn assert_equal(file: &str, published: &Value) {
         &normalised(published),
         &mut found,
     );
-    // The published CRDs leave two profiles to somebody else; ours name all four (docs/decisions/0008).
+    // The published CRDs leave two profiles to another component; ours name all four (docs/decisions/0008).
     let added = ["hypershift", "single-node-developer"]
         .map(|profile| format!("/metadata/annotations/include.release.openshift.io/{profile}: ours only"));
     found.retain(|difference| !added.contains(difference));
@@ -152,7 +152,7 @@ fn normalised(crd: &Value) -> Value {
     crd
 }
 
-/// `properties` maps names, among which `description` would be one like any other.
+/// The keys of `properties` are names of fields, so `description` there is an ordinary field.
 fn strip(schema: &mut Value) {
     match schema {
         Value::Object(members) => {

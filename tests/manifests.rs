@@ -1,9 +1,8 @@
-//! What `deploy/` must be, as far as that can be told without a cluster: which objects, in which order, for which profiles,
-//! with which rights.
+//! The contents of `deploy/`, checked without a cluster: which objects, in which order, for which profiles, with which rights.
 //!
-//! Variant B of the operator's Deployment is made of variant A: `UPDATE_GOLDEN=1 cargo test --test manifests` writes it.
+//! Variant B of the operator's Deployment is generated from variant A: `UPDATE_GOLDEN=1 cargo test --test manifests` writes it.
 
-// A test may end where it stands, tell a number, and hold its turn while it waits.
+// A test may panic, print a figure, and hold the lock on the shared cluster while it waits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::large_futures, clippy::await_holding_lock)]
 
@@ -178,7 +177,7 @@ fn each_string<'a>(value: &'a Value, key: &'a str, visit: &mut impl FnMut(&'a st
     }
 }
 
-// ---- which objects, for whom, in which order ----
+// ---- objects, profiles, order ----
 
 /// Every object of the install set but the two CRDs: kind, namespace, name, profiles.
 fn expected_objects() -> Vec<(&'static str, &'static str, &'static str, &'static [Profile])> {
@@ -259,7 +258,7 @@ fn without<T: PartialEq + Clone>(from: &[T], taken: &[T]) -> Vec<T> {
 
 // deploy 1
 #[test]
-fn each_object_is_there_once_in_each_of_its_profiles_and_in_no_other() {
+fn each_object_exists_once_in_each_of_its_profiles_and_in_no_other() {
     let mut wanted = Vec::new();
     for (kind, namespace, name, profiles) in expected_objects() {
         wanted.extend(
@@ -279,14 +278,14 @@ fn each_object_is_there_once_in_each_of_its_profiles_and_in_no_other() {
             ));
         }
     }
-    // As lists, not sets: a second copy of an object shows.
+    // Lists, not sets, so that a second copy of an object is found.
     assert_eq!(without(&wanted, &found), [], "missing");
     assert_eq!(without(&found, &wanted), [], "not expected, or there twice");
 }
 
 // deploy 1
 #[test]
-fn both_crds_are_there_in_every_profile_and_without_the_capability() {
+fn both_crds_exist_in_every_profile_and_without_the_capability() {
     let crds: Vec<Manifest> = files("crds")
         .iter()
         .flat_map(|file| parse(file, &read("crds", file)))
@@ -312,13 +311,13 @@ fn both_crds_are_there_in_every_profile_and_without_the_capability() {
         ]
     );
     for crd in &crds {
-        // Shipped by us in all four: otherwise two profiles would depend on somebody else to install them.
+        // All four profiles install the CRDs from here; otherwise two profiles would depend on another component.
         let missing: Vec<_> = PROFILES
             .into_iter()
             .filter(|profile| !crd.in_profile(*profile))
             .collect();
         assert!(missing.is_empty(), "{} lacks profiles {missing:?}", crd.file);
-        // They stay when the capability is off.
+        // The CRDs are installed even if the capability is disabled.
         assert_eq!(crd.annotation("capability.openshift.io/name"), None, "{}", crd.file);
     }
 }
@@ -338,7 +337,7 @@ fn each_profile_has_exactly_one_operator() {
 
 // deploy 3
 #[test]
-fn everything_goes_with_the_image_registry_capability() {
+fn everything_belongs_to_the_image_registry_capability() {
     let set = install_set();
     let references = image_references();
     for m in set
@@ -429,7 +428,7 @@ fn credentials_requests_need_both_capabilities_and_name_one_secret() {
     }
 }
 
-/// `prefix` before each of the words.
+/// Each of the words with `prefix` before it.
 fn prefixed(prefix: &str, words: &str) -> Vec<String> {
     words.split_whitespace().map(|word| format!("{prefix}{word}")).collect()
 }
@@ -634,7 +633,7 @@ const GRANTED: &[(&str, &str, &str)] = &[
 
 // deploy 9
 #[test]
-fn the_operator_holds_cluster_wide_whatever_it_grants() {
+fn the_operator_holds_cluster_wide_every_right_that_it_grants() {
     let set = install_set();
     let held = operators_rules(&set, "");
     for (group, resources, verbs) in GRANTED {
@@ -774,7 +773,7 @@ fn outside_its_namespace_the_operator_reads_one_secret_and_writes_one_config_map
 }
 
 #[test]
-fn each_rule_says_why() {
+fn each_rbac_rule_states_its_reason() {
     for file in files("deploy") {
         let content = read("deploy", &file);
         let lines: Vec<&str> = content.lines().collect();
@@ -792,14 +791,14 @@ fn each_rule_says_why() {
     }
 }
 
-// ---- the objects themselves ----
+// ---- fields of the objects ----
 
-/// Fails when an object has a field that its type does not know, or one of another type: what is read and written back must
-/// be what was there.
+/// Fails if an object has a field that its type does not know, or a field of another type: reading and writing must preserve
+/// the object.
 fn assert_round_trip<T: serde::de::DeserializeOwned + serde::Serialize>(m: &Manifest) {
     let typed: T = serde_json::from_value(m.object.clone()).unwrap_or_else(|error| panic!("{}: {error}", m.file));
     let mut back = serde_json::to_value(typed).unwrap();
-    // The types leave these out where they are fixed by the type.
+    // The types omit apiVersion and kind.
     for key in ["apiVersion", "kind"] {
         back[key] = m.object[key].clone();
     }
@@ -860,7 +859,7 @@ fn container(deployment: &Value) -> &Value {
 
 // deploy 17
 #[test]
-fn the_operator_runs_once_small_and_read_only() {
+fn the_operator_runs_one_small_pod_with_a_read_only_file_system() {
     let set = install_set();
     let deployment = in_file(&set, VARIANT_A);
     assert_eq!(deployment["spec"]["strategy"], json!({"type": "Recreate"}));
@@ -900,7 +899,7 @@ fn the_operator_needs_no_privilege() {
 }
 
 #[test]
-fn each_file_that_the_operator_is_told_of_is_mounted() {
+fn each_file_in_the_operators_arguments_is_mounted() {
     let set = install_set();
     let container = container(in_file(&set, VARIANT_A));
     let mounts: Vec<&str> = list(container, "/volumeMounts")
@@ -938,7 +937,7 @@ fn monitors_find_the_port_that_the_service_names() {
 // ---- variant B ----
 
 /// Variant B: for a control plane that runs elsewhere there are no master nodes to select. Works on the text, to keep the
-/// comments; that the outcome is right is shown by the test below, on the objects.
+/// comments; the test below checks the resulting objects.
 fn generate_variant_b(variant_a: &str) -> String {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let mut out = String::from(

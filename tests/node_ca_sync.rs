@@ -1,6 +1,6 @@
-//! `node-ca-sync` as a process, as the pods of DaemonSet node-ca run it: what it logs, when it acts, how it ends.
+//! `node-ca-sync` as a process, as the pods of the DaemonSet node-ca run it: what it logs, when it acts, how it ends.
 
-// Tests may stop at the first surprise, their helpers too: a panic there is the report.
+// A test, or a helper of it, reports a failure by a panic.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{
@@ -14,12 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Well below the minute between passes: whatever happens within it, happens because the source is watched.
+/// Well below the minute between two passes: whatever happens within this time is caused by the watch on the source.
 const SOON: Duration = Duration::from_secs(20);
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cluster-image-registry-operator"));
-    // No variable, no kubeconfig, no service account: it needs none.
+    // The program needs no environment variable, no kubeconfig and no ServiceAccount.
     command.env_clear().stdin(Stdio::null()).arg("node-ca-sync");
     command
 }
@@ -101,7 +101,7 @@ impl Node {
         }
     }
 
-    /// Sends a signal; exit status, and how long the end took.
+    /// Sends a signal; returns the exit status and how long the end took.
     fn end(&mut self, signal: &str) -> (Option<i32>, Duration) {
         let (process, sent) = (self.child.id().to_string(), Instant::now());
         let status = Command::new("kill").args([&format!("-{signal}"), &process]).status();
@@ -118,7 +118,7 @@ impl Node {
 
 // workload 88, lifecycle 130, deploy 49
 #[test]
-fn a_signal_ends_it_in_order_within_a_second() {
+fn a_signal_ends_the_process_cleanly_within_a_second() {
     for signal in ["TERM", "INT"] {
         let mut node = Node::start(&[("registry..5000", "CA\n")]);
         node.await_line("copied 1, skipped 0, trimmed 0");
@@ -131,12 +131,12 @@ fn a_signal_ends_it_in_order_within_a_second() {
 
 // lifecycle 129, 130
 #[test]
-fn it_follows_the_source_without_waiting_for_the_minute() {
+fn changes_of_the_source_are_copied_before_the_minute_is_over() {
     let mut node = Node::start(&[("reg.example.com..5000", "CA\n")]);
     node.await_line("copied 1, skipped 0, trimmed 0");
     let certificate = node.there("reg.example.com:5000/ca.crt");
     assert_eq!(fs::read_to_string(&certificate).unwrap(), "CA\n");
-    // Written again, unchanged.
+    // The file is written again without a change.
     fs::write(node.source("reg.example.com..5000"), "CA\n").unwrap();
     node.await_line("copied 0, skipped 1, trimmed 0");
     fs::remove_file(node.source("reg.example.com..5000")).unwrap();
@@ -145,7 +145,7 @@ fn it_follows_the_source_without_waiting_for_the_minute() {
 }
 
 #[test]
-fn it_follows_the_link_of_a_mounted_config_map() {
+fn a_replaced_link_of_a_mounted_config_map_is_followed() {
     let mut node = Node::start(&[]);
     node.await_line("copied 0, skipped 0, trimmed 0");
     for (version, content) in [("..2026_01", "old"), ("..2026_02", "new")] {
@@ -164,7 +164,7 @@ fn it_follows_the_link_of_a_mounted_config_map() {
 
 // workload 87
 #[test]
-fn a_source_that_is_missing_is_told_and_waited_for() {
+fn a_missing_source_is_logged_and_waited_for() {
     let mut node = Node::start(&[("a", "A")]);
     node.await_line("copied 1, skipped 0, trimmed 0");
     fs::rename(node.source(""), node.root.path().join("away")).unwrap();
@@ -176,7 +176,7 @@ fn a_source_that_is_missing_is_told_and_waited_for() {
 
 // workload 87
 #[test]
-fn a_destination_that_is_a_file_is_told_and_the_process_stays() {
+fn a_destination_that_is_a_file_is_logged_and_the_process_continues() {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("certs.d"), "a file").unwrap();
     let mut node = Node::start_in(root, &[("a", "A")], &[]);
@@ -189,7 +189,7 @@ fn a_destination_that_is_a_file_is_told_and_the_process_stays() {
 
 // workload 86
 #[test]
-fn directories_of_others_go_only_when_that_was_asked_for() {
+fn foreign_directories_are_deleted_only_with_the_flag() {
     for (flags, stays) in [(&[][..], true), (&["--prune-unmanaged"][..], false)] {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("certs.d/admins.example.com")).unwrap();

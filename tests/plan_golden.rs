@@ -73,7 +73,7 @@ impl Scenario {
             "registry": registry.to_value(),
             "certificates": certificates.plan.to_value(),
             "certificatesError": certificates.error,
-            "certificatesNotices": certificates.notices.iter().map(|n| n.note.clone()).collect::<Vec<_>>(),
+            "certificatesNotices": certificates.events.iter().map(|n| n.message.clone()).collect::<Vec<_>>(),
             "unsettled": plan::unsettled(&self.inputs(), &registry, &certificates),
         })
     }

@@ -1,6 +1,6 @@
-//! The program as a process, as far as it needs no API server: arguments, files, exit status, signals.
+//! The program as a process, without an API server: arguments, files, exit status, signals.
 
-// A test may end where it stands, tell a number, and hold its turn while it waits.
+// A test may panic, print a figure, and hold the lock on the shared cluster while it waits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::large_futures, clippy::await_holding_lock)]
 
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A directory with everything a good start needs, but an API server that refuses connections.
+/// A directory with all files that the program needs. The API server in its kubeconfig refuses connections.
 struct Stage {
     dir: tempfile::TempDir,
     config: String,
@@ -26,7 +26,7 @@ impl Stage {
         let pair = rcgen::generate_simple_self_signed(vec!["operator.test".to_owned()]).unwrap();
         fs::write(dir.path().join("tls.crt"), pair.cert.pem()).unwrap();
         fs::write(dir.path().join("tls.key"), pair.signing_key.serialize_pem()).unwrap();
-        // A port that was free a moment ago and is closed now.
+        // A port on which nobody listens.
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let kubeconfig = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: c\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n\
@@ -96,7 +96,7 @@ fn end(command: &mut Command) -> (Option<i32>, String) {
     (status, out + &log)
 }
 
-/// Killed when a test fails.
+/// The process is killed when its test fails.
 struct Running(Child);
 
 impl Drop for Running {
@@ -133,7 +133,7 @@ impl Running {
     }
 }
 
-/// Reads up to a line with `words`.
+/// Reads the log up to a line with `words`.
 fn await_line(log: &mut BufReader<ChildStderr>, words: &str) -> String {
     let mut all = String::new();
     loop {
@@ -170,7 +170,7 @@ fn unknown_flags_are_refused_with_status_1_and_help_is_0() {
 
 // lifecycle 3, deploy 20, 21
 #[test]
-fn a_missing_or_malformed_config_file_is_named() {
+fn the_error_names_a_missing_or_malformed_config_file() {
     let mut stage = Stage::new();
     let missing = show(&stage.path("nothing.yaml"));
     let (status, log) = end(bare()
@@ -186,7 +186,7 @@ fn a_missing_or_malformed_config_file_is_named() {
 
 // lifecycle 5, deploy 25
 #[test]
-fn an_unknown_version_or_cipher_suite_is_named() {
+fn the_error_names_an_unknown_tls_version_or_cipher_suite() {
     let mut stage = Stage::new();
     stage.config = "servingInfo: {bindAddress: '127.0.0.1:0', minTLSVersion: VersionTLS99}".to_owned();
     assert!(stage.refused(&[]).contains("VersionTLS99"));
@@ -196,14 +196,14 @@ fn an_unknown_version_or_cipher_suite_is_named() {
 
 // lifecycle 7
 #[test]
-fn a_missing_key_is_named() {
+fn the_error_names_a_missing_key_file() {
     let stage = Stage::new();
     fs::remove_file(stage.path("tls.key")).unwrap();
     assert!(stage.refused(&[]).contains(&show(&stage.path("tls.key"))));
 }
 
 #[test]
-fn a_busy_port_is_named() {
+fn the_error_names_a_port_in_use() {
     let mut stage = Stage::new();
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = busy.local_addr().unwrap().to_string();
@@ -213,7 +213,7 @@ fn a_busy_port_is_named() {
 
 // deploy 31
 #[test]
-fn a_missing_image_is_named() {
+fn the_error_names_a_missing_image_variable() {
     for name in ["OPERATOR_IMAGE", "IMAGE", "IMAGE_PRUNER"] {
         let mut stage = Stage::new();
         stage.without = Some(name);
@@ -229,7 +229,7 @@ fn a_directory_cannot_be_watched() {
 }
 
 #[test]
-fn the_variable_kubeconfig_is_not_consulted() {
+fn the_variable_kubeconfig_is_ignored() {
     let stage = Stage::new();
     let kubeconfig = stage.path("kubeconfig");
     let mut command = stage.command(&[]);
@@ -253,7 +253,7 @@ fn the_variable_kubeconfig_is_not_consulted() {
 
 // deploy 19: the arguments of the shipped Deployment
 #[test]
-fn the_shipped_arguments_are_accepted_and_the_files_watched() {
+fn the_shipped_arguments_are_accepted_and_their_files_watched() {
     let stage = Stage::new();
     let files: Vec<_> = ["tls-ca-bundle.pem", "tls.crt", "tls.key", "config.yaml"]
         .map(|f| show(&stage.path(f)))
@@ -271,7 +271,7 @@ fn the_shipped_arguments_are_accepted_and_the_files_watched() {
 
 // lifecycle 1.8: a signal while waiting for the lease
 #[test]
-fn a_signal_while_waiting_for_the_lease_ends_in_order() {
+fn a_signal_while_waiting_for_the_lease_ends_the_process_cleanly() {
     for name in ["INT", "TERM"] {
         let stage = Stage::new();
         let mut running = Running(stage.command(&[]).spawn().unwrap());
@@ -286,7 +286,7 @@ fn a_signal_while_waiting_for_the_lease_ends_in_order() {
 
 // lifecycle 15, deploy 26
 #[test]
-fn a_changed_file_ends_the_process_in_order() {
+fn a_changed_file_ends_the_process_cleanly() {
     let stage = Stage::new();
     let watched = stage.path("tls.crt");
     let mut running = Running(stage.command(&["--files", &show(&watched)]).spawn().unwrap());

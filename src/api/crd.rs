@@ -1,9 +1,8 @@
-//! The CustomResourceDefinitions of our two kinds, generated from the wire types.
+//! The CustomResourceDefinitions of Config and ImagePruner, generated from the wire types.
 //!
-//! kube's derive and schemars give the structure; validations stand as attributes at the fields. What neither can say is
-//! added here. The result equals the platform's own CRDs but for descriptions (`tests/crds.rs` compares), so that it does
-//! not matter which of the two a cluster has. On OKD/OpenShift the platform's version operator owns them: this program
-//! prints them and never applies them.
+//! kube's derive and schemars generate the structure; attributes of the fields add the validation rules. This module adds
+//! the rest. The result equals the platform's published CRDs except for descriptions (`tests/crds.rs` compares), so a cluster
+//! can have either. On OKD/OpenShift the platform's version operator applies the CRDs: this program only prints them.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -13,13 +12,13 @@ use serde_json::{Value, json};
 
 use super::{Config, ImagePruner};
 
-/// Why the CRDs could not be printed.
+/// A CRD that cannot be printed.
 #[derive(Debug, thiserror::Error)]
 pub enum PrintError {
-    /// A CRD has no representation as JSON.
+    /// A CRD cannot be encoded as JSON.
     #[error("cannot represent a CustomResourceDefinition as JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// A CRD has no representation as YAML.
+    /// A CRD cannot be encoded as YAML.
     #[error("cannot represent a CustomResourceDefinition as YAML: {0}")]
     Yaml(#[from] serde_saphyr::ser::Error),
 }
@@ -27,7 +26,7 @@ pub enum PrintError {
 /// `configs.imageregistry.operator.openshift.io`.
 pub fn config_crd() -> CustomResourceDefinition {
     let mut crd = finish(Config::crd(), "https://github.com/openshift/api/pull/519");
-    // The published CRD checks this in spec only; status may mirror what an older one let through.
+    // The published CRD validates this in spec only: status may mirror a value that an older CRD accepted.
     if let Some(encryption) = member(&mut crd, &["spec", "storage", "oss", "encryption"]) {
         encryption.any_of = Some(vec![
             JSONSchemaProps {
@@ -54,7 +53,7 @@ pub fn image_pruner_crd() -> CustomResourceDefinition {
     finish(ImagePruner::crd(), "https://github.com/openshift/api/pull/555")
 }
 
-/// File name, as in the release payload, and YAML of each CRD, in the order in which the payload applies them.
+/// File name in the release payload and YAML of each CRD, in the order in which the payload applies the files.
 pub fn files() -> Result<Vec<(&'static str, String)>, PrintError> {
     Ok(vec![
         ("00_configs.crd.yaml", yaml(&config_crd())?),
@@ -68,7 +67,7 @@ pub fn print_all() -> Result<String, PrintError> {
     Ok(documents.join("---\n"))
 }
 
-/// A CRD as YAML: members sorted, whole numbers without a fraction, one trailing newline.
+/// A CRD as YAML, with sorted keys, whole numbers without a fraction, and one trailing newline.
 pub fn yaml(crd: &CustomResourceDefinition) -> Result<String, PrintError> {
     let mut value = serde_json::to_value(crd)?;
     whole_numbers(&mut value);
@@ -76,9 +75,9 @@ pub fn yaml(crd: &CustomResourceDefinition) -> Result<String, PrintError> {
     Ok(format!("{}\n", text.trim_end()))
 }
 
-/// Brings a derived CRD to the form of the platform's.
+/// Completes a derived CRD to the form of the platform's published CRD. `approved` is the URL of the API review.
 fn finish(mut crd: CustomResourceDefinition, approved: &str) -> CustomResourceDefinition {
-    // All four profiles: the published CRDs name two and leave the others to somebody else.
+    // All four cluster profiles. The published CRDs name only two of them.
     let annotations = [
         ("api-approved.openshift.io", approved),
         ("api.openshift.io/merged-by-featuregates", "true"),
@@ -100,7 +99,7 @@ fn finish(mut crd: CustomResourceDefinition, approved: &str) -> CustomResourceDe
     crd
 }
 
-/// Adds what every object has and a derive leaves out.
+/// Adds the fields of every Kubernetes object, which the derive omits.
 fn envelope(root: &mut JSONSchemaProps) {
     let of_type = |type_: &str, description: Option<&str>| JSONSchemaProps {
         type_: Some(type_.to_owned()),
@@ -121,13 +120,13 @@ fn envelope(root: &mut JSONSchemaProps) {
     root.required = Some(vec!["metadata".to_owned(), "spec".to_owned()]);
 }
 
-/// Corrects, at every depth, where the derive's rules and the API's differ.
+/// Corrects, recursively, differences between the derived schema and the published CRDs.
 fn clean(schema: &mut JSONSchemaProps) {
-    // An `Option` is a member that may be absent; null is legal for free-form objects alone.
+    // An `Option` is a field that may be absent. Only free-form objects may be null.
     if schema.x_kubernetes_preserve_unknown_fields != Some(true) {
         schema.nullable = None;
     }
-    // kube's rewriter takes the types out of an `anyOf`.
+    // kube's schema rewriter removes the types from an `anyOf`.
     if schema.x_kubernetes_int_or_string == Some(true) {
         let of_type = |name: &str| JSONSchemaProps {
             type_: Some(name.to_owned()),
@@ -135,7 +134,7 @@ fn clean(schema: &mut JSONSchemaProps) {
         };
         schema.any_of = Some(vec![of_type("integer"), of_type("string")]);
     }
-    // serde's defaults make old objects readable; for writers a required member is required.
+    // serde's defaults are for decoding old objects. In the CRD, a required field has no default.
     for name in schema.required.iter().flatten() {
         if let Some(member) = schema
             .properties
@@ -187,7 +186,8 @@ fn kms() -> JSONSchemaProps {
     }
 }
 
-/// The generated type holds every bound as a float; the API's files say `5`, not `5.0`.
+/// Converts floats without a fraction to integers: `JSONSchemaProps` stores bounds as floats, the published CRDs have `5`,
+/// not `5.0`.
 fn whole_numbers(value: &mut Value) {
     match value {
         Value::Object(members) => members.values_mut().for_each(whole_numbers),

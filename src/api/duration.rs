@@ -1,6 +1,5 @@
-//! Durations as the API writes them: Go's text, and the looser text that the CRD's `duration` format lets through.
-
-use std::time::Duration;
+//! Durations in API fields: the format of Go's `time.Duration`, and the wider format that the CRD's `format: duration`
+//! accepts.
 
 const NANOSECOND: f64 = 1.0;
 const UNITS: &[(&str, f64)] = &[
@@ -26,10 +25,11 @@ const UNITS: &[(&str, f64)] = &[
     ("weeks", 604_800e9),
 ];
 
-/// Reads a duration in nanoseconds: Go's grammar (`300ms`, `1h30m`, `-1.5h`, `0`) and, beyond it, days and weeks,
-/// spelled-out units and spaces between number and unit (`1 day`, `2w`), all of which the CRD accepts.
+/// Parses a duration into nanoseconds. Accepts the grammar of Go's `time.ParseDuration` (`300ms`, `1h30m`, `-1.5h`,
+/// `0`) and, because the CRD accepts them, days, weeks, spelled-out units and spaces between number and unit (`1 day`,
+/// `2w`).
 ///
-/// `None` for any other text.
+/// `None` for any other string, and for a duration that does not fit into 64 bits.
 pub fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
     let (negative, mut rest) = match text.strip_prefix('-') {
@@ -64,7 +64,7 @@ pub fn parse(text: &str) -> Option<i64> {
     Some(if negative { -nanoseconds } else { nanoseconds })
 }
 
-/// Writes nanoseconds as Go does: `0s`, `1.5ms`, `1m30s`, `6h0m0s`.
+/// Formats nanoseconds as Go's `Duration.String`: `0s`, `1.5ms`, `1m30s`, `6h0m0s`.
 pub fn go_text(nanoseconds: i64) -> String {
     let sign = if nanoseconds < 0 { "-" } else { "" };
     let value = nanoseconds.unsigned_abs();
@@ -94,17 +94,12 @@ pub fn go_text(nanoseconds: i64) -> String {
     }
 }
 
-/// Writes a [`Duration`] as Go does.
-pub fn go_text_of(duration: Duration) -> String {
-    go_text(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn reads_go_text_and_what_the_crd_lets_through_beyond_it() {
+    fn parses_go_durations_and_the_wider_format_of_the_crd() {
         let second = 1_000_000_000;
         for (text, expected) in [
             ("0", 0),
@@ -126,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_what_go_writes() {
+    fn formats_durations_as_go_does() {
         let second = 1_000_000_000;
         for (value, expected) in [
             (0, "0s"),
@@ -141,6 +136,5 @@ mod tests {
         ] {
             assert_eq!(go_text(value), expected);
         }
-        assert_eq!(go_text_of(Duration::from_secs(90)), "1m30s");
     }
 }

@@ -1,4 +1,6 @@
-//! `imagepruners.imageregistry.operator.openshift.io/v1`: the job that removes images nobody uses.
+//! The kind ImagePruner, `imagepruners.imageregistry.operator.openshift.io/v1`: a CronJob that removes unused images.
+//!
+//! The doc comments of types and fields become descriptions in the CRD.
 
 use std::collections::BTreeMap;
 

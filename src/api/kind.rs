@@ -1,10 +1,10 @@
-//! The kinds that this operator reads or writes, as data: stores, plans and the applier are keyed by them.
+//! The kinds that this operator reads or writes. Watch caches, plans and the applier use [`Kind`] as a key.
 
 use kube::api::ApiResource;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident = $group:literal, $version:literal, $kind:literal, $plural:literal, $namespaced:literal;)*) => {
-        /// A kind of object. Order is not meaningful.
+        /// A kind of Kubernetes object. The order has no meaning.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Kind {
             $($(#[$doc])* $variant,)*
@@ -24,17 +24,17 @@ macro_rules! kinds {
                 match self { $(Self::$variant => $version,)* }
             }
 
-            /// Name of the kind, as in `kind:`.
+            /// Name of the kind, as in the field `kind`.
             pub const fn kind(self) -> &'static str {
                 match self { $(Self::$variant => $kind,)* }
             }
 
-            /// Resource in the plural, as in URLs.
+            /// Plural name of the resource, as in URLs.
             pub const fn plural(self) -> &'static str {
                 match self { $(Self::$variant => $plural,)* }
             }
 
-            /// Whether objects live in a namespace.
+            /// Whether the kind is namespaced.
             pub const fn namespaced(self) -> bool {
                 match self { $(Self::$variant => $namespaced,)* }
             }
@@ -59,17 +59,17 @@ kinds! {
     ClusterVersion = "config.openshift.io", "v1", "ClusterVersion", "clusterversions", false;
     /// Feature gates by release.
     FeatureGate = "config.openshift.io", "v1", "FeatureGate", "featuregates", false;
-    /// What the operator reports to the platform.
+    /// Status of the operator, for the platform's version operator.
     ClusterOperator = "config.openshift.io", "v1", "ClusterOperator", "clusteroperators", false;
-    /// How clients outside reach a Service.
+    /// Exposes a Service to clients outside of the cluster.
     Route = "route.openshift.io", "v1", "Route", "routes", true;
     /// Images by name and tag.
     ImageStream = "image.openshift.io", "v1", "ImageStream", "imagestreams", true;
-    /// Group range of the registry.
+    /// Carries the group range of the registry's pods in an annotation.
     Namespace = "", "v1", "Namespace", "namespaces", false;
     /// Zones, labels and taints.
     Node = "", "v1", "Node", "nodes", false;
-    /// A running registry.
+    /// Pods of the registry.
     Pod = "", "v1", "Pod", "pods", true;
     /// Credentials and certificates.
     Secret = "", "v1", "Secret", "secrets", true;
@@ -81,9 +81,9 @@ kinds! {
     ServiceAccount = "", "v1", "ServiceAccount", "serviceaccounts", true;
     /// Storage of kind `pvc`.
     PersistentVolumeClaim = "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", true;
-    /// Where claims get their volumes from.
+    /// Provisions the volumes of claims.
     StorageClass = "storage.k8s.io", "v1", "StorageClass", "storageclasses", false;
-    /// The registry's pods.
+    /// Runs the registry's pods.
     Deployment = "apps", "v1", "Deployment", "deployments", true;
     /// node-ca.
     DaemonSet = "apps", "v1", "DaemonSet", "daemonsets", true;
@@ -91,13 +91,13 @@ kinds! {
     CronJob = "batch", "v1", "CronJob", "cronjobs", true;
     /// A run of the pruner.
     Job = "batch", "v1", "Job", "jobs", true;
-    /// Keeps one registry pod during drains.
+    /// Keeps one registry pod available during node drains.
     PodDisruptionBudget = "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", true;
-    /// Opens the registry in a namespace that denies all.
+    /// Allows traffic of the registry and of the pruner in a namespace that denies all traffic.
     NetworkPolicy = "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", true;
-    /// Rights.
+    /// Permissions of the registry and of the pruner.
     ClusterRole = "rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", false;
-    /// Who has the rights.
+    /// Grants a ClusterRole to a ServiceAccount.
     ClusterRoleBinding = "rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", false;
 }
 
@@ -111,7 +111,7 @@ impl Kind {
         }
     }
 
-    /// The kind that `apiVersion` and `kind` of an object name.
+    /// Looks up a kind by `apiVersion` and `kind` of an object; `None` if this operator does not use the kind.
     pub fn find(api_version: &str, kind: &str) -> Option<Self> {
         Self::ALL
             .iter()
@@ -119,7 +119,7 @@ impl Kind {
             .find(|k| k.kind() == kind && k.api_version() == api_version)
     }
 
-    /// For kube's dynamic API.
+    /// The resource for kube's dynamic API.
     pub fn resource(self) -> ApiResource {
         ApiResource {
             group: self.group().to_owned(),
@@ -131,7 +131,7 @@ impl Kind {
     }
 }
 
-/// Which object: kind, namespace (empty for cluster-scoped ones) and name.
+/// Reference to an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
     /// Kind of the object.
@@ -143,7 +143,7 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
-    /// A reference; `namespace` is ignored for cluster-scoped kinds.
+    /// Creates a reference. For a cluster-scoped kind, `namespace` is ignored.
     pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
         let namespace = if kind.namespaced() { namespace } else { "" };
         Self {
@@ -153,14 +153,14 @@ impl ObjectRef {
         }
     }
 
-    /// Whether an object of this name can exist. Fields that name another object take any text, and a watch by a name that
-    /// none can have is refused for ever.
+    /// Whether the name is a valid object name. Fields that reference another object are not validated, and the API server
+    /// rejects every watch with an invalid name.
     pub fn is_possible(&self) -> bool {
         is_subdomain(&self.name)
     }
 }
 
-/// Whether the text is a DNS-1123 subdomain, as the names of most objects are.
+/// Whether the string is a DNS-1123 subdomain, the format of most object names.
 pub fn is_subdomain(name: &str) -> bool {
     let label = |label: &str| {
         let inner = label

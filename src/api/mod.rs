@@ -1,8 +1,8 @@
-//! Wire types only: what the API server stores, as it may really be stored.
+//! Wire types of the Kubernetes API objects that this operator reads or writes.
 //!
-//! Reading is tolerant: everything optional is an `Option`, text that a newer release may extend stays text, members
-//! that we pass through stay JSON. Writing is the API's business: its validations stand at the fields and become the CRDs
-//! (`crd`). Nothing here decides; `config` does. This room may use `names` only.
+//! Decoding is tolerant: optional fields are `Option`s, enumerations that a newer release may extend are strings, and fields
+//! that the operator passes through are JSON. The API server validates: the validation rules are attributes of the fields
+//! and become the CRDs ([`crd`]). This room makes no decisions; `config` does. It may import `names` and `sensitive` only.
 
 pub mod crd;
 pub mod duration;
@@ -13,9 +13,8 @@ pub mod openshift;
 pub mod registry_config;
 pub mod registry_storage;
 mod schema;
-pub mod sensitive;
 
+pub use crate::sensitive::Sensitive;
 pub use image_pruner::{ImagePruner, ImagePrunerSpec, ImagePrunerStatus};
 pub use kind::{Kind, ObjectRef};
 pub use registry_config::{Condition, Config, ConfigSpec, ConfigStatus, Generation, Storage};
-pub use sensitive::Sensitive;

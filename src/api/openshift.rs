@@ -1,38 +1,38 @@
-//! The platform's kinds, as far as they are read: only these members, everything optional, unknown text kept.
+//! Kinds of `config.openshift.io/v1` that the operator reads: only the fields in use, all optional, enumerations as strings.
 //!
-//! All are `config.openshift.io/v1` and cluster-scoped. Each type is one half of an object (`spec` or `status`), so that
-//! the other half, which is none of our business, can never keep an object from being read.
+//! All kinds are cluster-scoped. Each type is either the `spec` or the `status` of an object, so that an unexpected value in
+//! the other part cannot fail decoding.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `infrastructures/cluster`, status.
+/// `status` of `infrastructures/cluster`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct InfrastructureStatus {
     /// Prefix of generated names; may be empty.
     pub infrastructure_name: Option<String>,
-    /// `HighlyAvailable` or `SingleReplica`: where workloads run.
+    /// Topology of the worker nodes: `HighlyAvailable` or `SingleReplica`.
     pub infrastructure_topology: Option<String>,
-    /// `HighlyAvailable`, `SingleReplica`, `External`...: where the control plane runs.
+    /// Topology of the control plane: `HighlyAvailable`, `SingleReplica`, `External`...
     pub control_plane_topology: Option<String>,
-    /// Deprecated; counts where `platformStatus` is absent.
+    /// Deprecated; used only if `platformStatus` is absent.
     pub platform: Option<String>,
-    /// The platform; absent on very old or very plain clusters.
+    /// The platform; absent on very old and on minimal clusters.
     pub platform_status: Option<PlatformStatus>,
 }
 
-/// The platform below the cluster. The member that belongs to `type` may be missing; platforms of which nothing but the
-/// type is read have none here.
+/// The infrastructure platform of the cluster. The field that belongs to `type` may be missing. Platforms of which the
+/// operator reads only the type have no field here.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PlatformStatus {
-    /// `AWS`, `Azure`, `None`...; unknown ones must decode.
+    /// `AWS`, `Azure`, `None`...; unknown platforms must decode.
     #[serde(rename = "type")]
     pub type_: Option<String>,
     /// Amazon Web Services.
     pub aws: Option<AwsPlatform>,
-    /// Microsoft Azure, Azure Stack Hub included.
+    /// Microsoft Azure and Azure Stack Hub.
     pub azure: Option<AzurePlatform>,
     /// Google Cloud.
     pub gcp: Option<GcpPlatform>,
@@ -44,19 +44,19 @@ pub struct PlatformStatus {
     pub openstack: Option<OpenStackPlatform>,
 }
 
-/// A cloud on Amazon Web Services.
+/// Platform settings of Amazon Web Services.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AwsPlatform {
     /// Region of the cluster.
     pub region: Option<String>,
-    /// Services under other addresses, by `s3`, `sts`...
+    /// Custom endpoints of services, named `s3`, `sts`...
     pub service_endpoints: Option<Vec<ServiceEndpoint>>,
-    /// Tags for everything created; an administrator may change them at any time.
+    /// Tags of every created resource; an administrator may change them at any time.
     pub resource_tags: Option<Vec<KeyValue>>,
 }
 
-/// A cloud on Microsoft Azure.
+/// Platform settings of Microsoft Azure.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AzurePlatform {
@@ -64,11 +64,11 @@ pub struct AzurePlatform {
     pub resource_group_name: Option<String>,
     /// `AzurePublicCloud`, `AzureUSGovernmentCloud`, `AzureStackCloud`...; empty is the public cloud.
     pub cloud_name: Option<String>,
-    /// Tags for everything created; fixed at installation.
+    /// Tags of every created resource; fixed at installation.
     pub resource_tags: Option<Vec<KeyValue>>,
 }
 
-/// A cloud on Google Cloud.
+/// Platform settings of Google Cloud.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct GcpPlatform {
@@ -77,13 +77,13 @@ pub struct GcpPlatform {
     pub project_id: Option<String>,
     /// Region of the cluster.
     pub region: Option<String>,
-    /// Labels for everything created; fixed at installation.
+    /// Labels of every created resource; fixed at installation.
     pub resource_labels: Option<Vec<KeyValue>>,
-    /// Tags for everything created; fixed at installation.
+    /// Tags of every created resource; fixed at installation.
     pub resource_tags: Option<Vec<GcpTag>>,
 }
 
-/// A cloud on IBM Cloud.
+/// Platform settings of IBM Cloud.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct IbmCloudPlatform {
@@ -91,35 +91,35 @@ pub struct IbmCloudPlatform {
     pub location: Option<String>,
     /// Resource group of the cluster.
     pub resource_group_name: Option<String>,
-    /// Services under other addresses, by `COS`, `IAM`, `ResourceController`, `ResourceManager`...
+    /// Custom endpoints of services, named `COS`, `IAM`, `ResourceController`, `ResourceManager`...
     pub service_endpoints: Option<Vec<ServiceEndpoint>>,
 }
 
-/// A cloud on IBM Power Virtual Server.
+/// Platform settings of IBM Power Virtual Server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PowerVsPlatform {
-    /// Region of the cluster, in Power's own naming.
+    /// Region of the cluster, by its Power VS name.
     pub region: Option<String>,
     /// Resource group of the cluster.
     pub resource_group: Option<String>,
-    /// Services under other addresses, by the names that [`IbmCloudPlatform`] uses.
+    /// Custom endpoints of services, named as in [`IbmCloudPlatform`].
     pub service_endpoints: Option<Vec<ServiceEndpoint>>,
 }
 
-/// A cloud on OpenStack.
+/// Platform settings of OpenStack.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OpenStackPlatform {
-    /// Name of the cloud in the credentials' `clouds.yaml`.
+    /// Name of the cloud in `clouds.yaml` of the credentials.
     pub cloud_name: Option<String>,
 }
 
-/// Another address of a cloud's service.
+/// Custom endpoint of a cloud service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ServiceEndpoint {
-    /// The service, in the cloud's own naming.
+    /// Name of the service, as the cloud provider defines it.
     pub name: Option<String>,
     /// Absolute URL.
     pub url: Option<String>,
@@ -139,7 +139,7 @@ pub struct KeyValue {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct GcpTag {
-    /// Organisation (a number) or project that defines the tag.
+    /// ID of the organisation (a number) or project that defines the tag.
     #[serde(rename = "parentID")]
     pub parent_id: Option<String>,
     /// Key.
@@ -148,7 +148,7 @@ pub struct GcpTag {
     pub value: Option<String>,
 }
 
-/// `proxies/cluster`, spec: the one member that has no counterpart in the status.
+/// `spec` of `proxies/cluster`: the only field without a counterpart in `status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProxySpec {
@@ -157,7 +157,8 @@ pub struct ProxySpec {
     pub trusted_ca: Option<MapName>,
 }
 
-/// `proxies/cluster`, status. An absent object is an empty one; addresses in `spec` are what was asked for and never count.
+/// `status` of `proxies/cluster`. An absent object counts as empty. The operator ignores the addresses in `spec`: only
+/// `status` is in effect.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProxyStatus {
@@ -169,19 +170,19 @@ pub struct ProxyStatus {
     pub no_proxy: Option<String>,
 }
 
-/// `images/cluster`, spec.
+/// `spec` of `images/cluster`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ImageSpec {
-    /// ConfigMap in `openshift-config` with CAs by registry host.
+    /// ConfigMap in `openshift-config` with one CA bundle for each registry host.
     #[serde(rename = "additionalTrustedCA")]
     pub additional_trusted_ca: Option<MapName>,
-    /// `Legacy`, `PreserveOriginal` or empty: how manifest lists are imported.
+    /// Import mode of manifest lists: `Legacy`, `PreserveOriginal` or empty.
     pub image_stream_import_mode: Option<String>,
 }
 
 impl ImageSpec {
-    /// Name of the ConfigMap with additional CAs; an empty name is none.
+    /// Name of the ConfigMap with additional CAs; `None` if absent or empty.
     pub fn additional_ca_map(&self) -> Option<&str> {
         self.additional_trusted_ca
             .as_ref()?
@@ -191,7 +192,7 @@ impl ImageSpec {
     }
 }
 
-/// Names a ConfigMap; live objects carry empty names.
+/// Reference to a ConfigMap. The name may be absent or empty: live objects have empty names.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct MapName {
@@ -199,27 +200,27 @@ pub struct MapName {
     pub name: Option<String>,
 }
 
-/// `images/cluster`, status: the members that the operator publishes.
+/// `status` of `images/cluster`: the fields that the operator writes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ImageStatus {
     /// `host:port` of the registry inside the cluster.
     pub internal_registry_hostname: Option<String>,
-    /// Hosts of the registry's routes, the default route's first.
+    /// Hosts of the registry's Routes, the host of the default Route first.
     pub external_registry_hostnames: Option<Vec<String>>,
-    /// The import mode in effect.
+    /// Import mode in effect: `Legacy` or `PreserveOriginal`.
     pub image_stream_import_mode: Option<String>,
 }
 
-/// `apiservers/cluster`, spec.
+/// `spec` of `apiservers/cluster`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ApiServerSpec {
-    /// TLS settings that every server of the cluster should follow.
+    /// TLS settings for every server of the cluster.
     pub tls_security_profile: Option<TlsSecurityProfile>,
 }
 
-/// A named or custom set of TLS settings. Only `type` selects; siblings of the selected one are ignored.
+/// A named or custom set of TLS settings. Only `type` selects the profile; settings of other profiles are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct TlsSecurityProfile {
@@ -230,24 +231,24 @@ pub struct TlsSecurityProfile {
     pub custom: Option<CustomTlsProfile>,
 }
 
-/// TLS settings spelled out.
+/// TLS settings of a custom profile.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CustomTlsProfile {
-    /// Suites by OpenSSL's names.
+    /// OpenSSL names of the cipher suites.
     pub ciphers: Option<Vec<String>>,
     /// `VersionTLS10` to `VersionTLS13`.
     #[serde(rename = "minTLSVersion")]
     pub min_tls_version: Option<String>,
 }
 
-/// `clusterversions/version`, status. `availableUpdates`, null on most clusters, is left out on purpose.
+/// `status` of `clusterversions/version`, without `availableUpdates`: that list is null on most clusters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ClusterVersionStatus {
-    /// The release that the cluster runs or goes to.
+    /// The release that the cluster runs or updates to.
     pub desired: Option<Release>,
-    /// Releases that the cluster has run, the latest first.
+    /// Releases that the cluster has run, the latest release first.
     pub history: Option<Vec<ReleaseRun>>,
 }
 
@@ -255,9 +256,9 @@ pub struct ClusterVersionStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Release {
-    /// Its version.
+    /// Version, such as `4.22.0`.
     pub version: Option<String>,
-    /// `Multi`; absent or empty for a single architecture.
+    /// `Multi`; absent or empty for a release with a single architecture.
     pub architecture: Option<String>,
 }
 
@@ -265,27 +266,27 @@ pub struct Release {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ReleaseRun {
-    /// Its version.
+    /// Version, such as `4.22.0`.
     pub version: Option<String>,
 }
 
-/// `featuregates/cluster`, status.
+/// `status` of `featuregates/cluster`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FeatureGateStatus {
-    /// Gates by release.
+    /// Feature gates of each release.
     pub feature_gates: Option<Vec<ReleaseGates>>,
 }
 
-/// Gates of one release. One in neither list is unknown to that release.
+/// Feature gates of one release. A gate in neither list is unknown to the release.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ReleaseGates {
     /// Version of the release.
     pub version: Option<String>,
-    /// Gates that are on.
+    /// Enabled gates.
     pub enabled: Option<Vec<Gate>>,
-    /// Gates that are off.
+    /// Disabled gates.
     pub disabled: Option<Vec<Gate>>,
 }
 
@@ -293,6 +294,6 @@ pub struct ReleaseGates {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Gate {
-    /// Its name.
+    /// Name of the gate.
     pub name: Option<String>,
 }

@@ -1,6 +1,7 @@
-//! `configs.imageregistry.operator.openshift.io/v1`: what administrators write and read.
+//! The kind Config, `configs.imageregistry.operator.openshift.io/v1`: configuration and status of the image registry.
 //!
-//! Integer widths, casing and optionality follow the published CRD; `crds/` is generated from here.
+//! Integer widths, casing and optionality follow the published CRD. `crds/` is generated from these types; their doc
+//! comments become descriptions in the CRD.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! `spec.storage` and `status.storage` of the Config: one type, written by administrators and mirrored by the operator.
+//! `spec.storage` and `status.storage` of the Config. Administrators write `spec.storage`; the operator copies the applied
+//! storage to `status.storage`. The doc comments of types and fields become descriptions in the CRD.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -300,7 +301,8 @@ pub struct OssKms {
 }
 
 impl Storage {
-    /// Names of the backends that are set, in the order of the API's documentation; `oss` is not one.
+    /// Names of the backends that are set, in the order of the API's documentation. `oss` is not supported and does not
+    /// count.
     pub fn backends(&self) -> Vec<&'static str> {
         [
             (self.empty_dir.is_some(), "EmptyDir"),
@@ -316,7 +318,7 @@ impl Storage {
         .collect()
     }
 
-    /// `managementState`, where empty is absent.
+    /// `managementState`; `None` if absent or empty.
     pub fn state(&self) -> Option<&str> {
         self.management_state.as_deref().filter(|s| !s.is_empty())
     }

@@ -1,28 +1,29 @@
-//! Schemas that a derive cannot know: members that stay text or JSON on our side and have a structure on the API's.
+//! JSON schemas of fields that are strings or JSON in the wire types but have a structure in the CRD, so that a derive cannot
+//! generate them.
 //!
-//! Each function is named by a field of the wire types (`schema_with`). The core/v1 parts carry no descriptions: their
-//! documentation is the core API's.
+//! Fields of the wire types refer to these functions in `schema_with`. The core/v1 schemas have no descriptions: see the
+//! documentation of the core API.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-/// What the API accepts as a quantity's text.
+/// Pattern of a resource quantity, as in the published CRDs.
 const QUANTITY: &str = concat!(
     r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|",
     r"([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
 );
 
-/// A log level; the empty text is legal and means the default.
+/// A log level; the empty string is valid and selects the default.
 pub(super) fn log_level(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": ["", "Normal", "Debug", "Trace", "TraceAll"], "default": "Normal" })
 }
 
-/// A duration; the API's format takes looser text than Go's, see [`super::duration`].
+/// A duration. The CRD format accepts more than Go's durations, see [`super::duration`].
 pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "duration" })
 }
 
-/// An integer of no declared width: the API stores 64 bits.
+/// An integer without a declared format: the API server stores 64 bits.
 pub(super) fn integer(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "integer" })
 }
@@ -32,7 +33,7 @@ pub(super) fn date_time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time" })
 }
 
-/// An object of any content. It may be null, and on live clusters often is.
+/// An object with arbitrary content. It may be null, and on live clusters often is.
 pub(super) fn free_form(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "nullable": true, "x-kubernetes-preserve-unknown-fields": true })
 }
@@ -41,7 +42,7 @@ pub(super) fn free_form(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn resources(_: &mut SchemaGenerator) -> Schema {
     let quantities = json!({
         "type": "object",
-        // The two types that go with it are added afterwards: kube's rewriter would empty them.
+        // `crd::clean` adds `anyOf` later: kube's schema rewriter would empty it.
         "additionalProperties": { "pattern": QUANTITY, "x-kubernetes-int-or-string": true },
     });
     json_schema!({
@@ -49,7 +50,7 @@ pub(super) fn resources(_: &mut SchemaGenerator) -> Schema {
         "properties": {
             "claims": {
                 "type": "array",
-                "items": object(&json!({ "name": text(), "request": text() }), &["name"]),
+                "items": object(&json!({ "name": string(), "request": string() }), &["name"]),
                 "x-kubernetes-list-type": "map",
                 "x-kubernetes-list-map-keys": ["name"],
             },
@@ -73,14 +74,14 @@ pub(super) fn secret_key_selector(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// A list of core/v1 `Toleration`; whether it is atomic differs between our kinds.
+/// A list of core/v1 `Toleration`. The field adds the list type: it differs between Config and ImagePruner.
 pub(super) fn tolerations(_: &mut SchemaGenerator) -> Schema {
     let toleration = json!({
-        "effect": text(),
-        "key": text(),
-        "operator": text(),
+        "effect": string(),
+        "key": string(),
+        "operator": string(),
         "tolerationSeconds": { "type": "integer", "format": "int64" },
-        "value": text(),
+        "value": string(),
     });
     json_schema!({ "type": "array", "items": object(&toleration, &[]) })
 }
@@ -89,13 +90,13 @@ pub(super) fn tolerations(_: &mut SchemaGenerator) -> Schema {
 pub(super) fn topology_spread_constraints(_: &mut SchemaGenerator) -> Schema {
     let constraint = json!({
         "labelSelector": label_selector(),
-        "matchLabelKeys": texts(),
+        "matchLabelKeys": string_list(),
         "maxSkew": int32(),
         "minDomains": int32(),
-        "nodeAffinityPolicy": text(),
-        "nodeTaintsPolicy": text(),
-        "topologyKey": text(),
-        "whenUnsatisfiable": text(),
+        "nodeAffinityPolicy": string(),
+        "nodeTaintsPolicy": string(),
+        "topologyKey": string(),
+        "whenUnsatisfiable": string(),
     });
     let mut list = json_schema!({ "type": "array", "x-kubernetes-list-type": "atomic" });
     list.insert(
@@ -116,11 +117,11 @@ pub(super) fn affinity(_: &mut SchemaGenerator) -> Schema {
     let node_preferred = json!({ "preference": node_term, "weight": int32() });
     let pod_term = json!({
         "labelSelector": label_selector(),
-        "matchLabelKeys": texts(),
-        "mismatchLabelKeys": texts(),
+        "matchLabelKeys": string_list(),
+        "mismatchLabelKeys": string_list(),
         "namespaceSelector": label_selector(),
-        "namespaces": texts(),
-        "topologyKey": text(),
+        "namespaces": string_list(),
+        "topologyKey": string(),
     });
     let pod_term = object(&pod_term, &["topologyKey"]);
     let pod_preferred = json!({ "podAffinityTerm": pod_term, "weight": int32() });
@@ -149,13 +150,13 @@ pub(super) fn affinity(_: &mut SchemaGenerator) -> Schema {
 fn label_selector() -> Value {
     atomic(&json!({
         "matchExpressions": atomic_list(&requirement()),
-        "matchLabels": { "type": "object", "additionalProperties": text() },
+        "matchLabels": { "type": "object", "additionalProperties": string() },
     }))
 }
 
 fn requirement() -> Value {
     object(
-        &json!({ "key": text(), "operator": text(), "values": texts() }),
+        &json!({ "key": string(), "operator": string(), "values": string_list() }),
         &["key", "operator"],
     )
 }
@@ -176,11 +177,11 @@ fn atomic_list(items: &Value) -> Value {
     json!({ "type": "array", "items": items, "x-kubernetes-list-type": "atomic" })
 }
 
-fn texts() -> Value {
-    atomic_list(&text())
+fn string_list() -> Value {
+    atomic_list(&string())
 }
 
-fn text() -> Value {
+fn string() -> Value {
     json!({ "type": "string" })
 }
 

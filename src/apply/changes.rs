@@ -1,4 +1,4 @@
-//! What a write changed, as paths for the log and for events. Values are never told: some of them are secrets.
+//! What a write changed, as paths for the log and for events. Values are never printed: some of them are secrets.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,25 +7,25 @@ use serde_json::Value;
 
 use crate::names;
 
-/// How many paths are told.
-const TOLD: usize = 10;
-/// Members of the metadata that the API server keeps for itself.
-const KEPT_UP: [&str; 5] = [
+/// How many paths are printed.
+const MAX_PATHS: usize = 10;
+/// Fields of the metadata that the API server maintains.
+const SERVER_FIELDS: [&str; 5] = [
     "resourceVersion",
     "generation",
     "managedFields",
     "uid",
     "creationTimestamp",
 ];
-/// Annotations that follow from the rest of the object.
+/// Annotations that are computed from the rest of the object.
 const DERIVED: [&str; 2] = [names::CHECKSUM_ANNOTATION, names::SPEC_HASH_ANNOTATION];
 
-/// Paths of an object at which two of its versions differ. Members that the API server keeps do not count.
+/// Paths at which two versions of an object differ. Fields that the API server maintains do not count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes(Vec<String>);
 
 impl Changes {
-    /// Everything but the status.
+    /// Changes outside the status.
     pub(super) fn of_object(before: &Value, after: &Value) -> Self {
         let mut found = Self::default();
         let (mut before, mut after) = (before.clone(), after.clone());
@@ -34,7 +34,7 @@ impl Changes {
                 members.retain(|member, _| !matches!(member.as_str(), "apiVersion" | "kind" | "status"));
             }
             if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
-                metadata.retain(|member, _| !KEPT_UP.contains(&member.as_str()));
+                metadata.retain(|member, _| !SERVER_FIELDS.contains(&member.as_str()));
                 if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
                     annotations.retain(|key, _| !DERIVED.contains(&key.as_str()));
                 }
@@ -44,14 +44,14 @@ impl Changes {
         found
     }
 
-    /// The status alone.
+    /// Changes of the status.
     pub(super) fn of_status(before: &Value, after: &Value) -> Self {
         let mut found = Self::default();
         found.compare("status", before.get("status"), after.get("status"));
         found
     }
 
-    /// Whether nothing differs that is worth a word.
+    /// Whether no path differs.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -72,7 +72,7 @@ impl Changes {
 
     fn compare_lists(&mut self, path: &str, before: &[Value], after: &[Value]) {
         let known = self.0.len();
-        if let (Some(before), Some(after)) = (named(before), named(after)) {
+        if let (Some(before), Some(after)) = (by_key(before), by_key(after)) {
             let new = after.keys().filter(|name| !before.contains_key(*name));
             for name in before.keys().chain(new) {
                 let item = format!("{path}[{name}]");
@@ -84,7 +84,7 @@ impl Changes {
             }
         }
         if self.0.len() == known {
-            self.0.push(path.to_owned()); // another order, or another length
+            self.0.push(path.to_owned()); // another order or another length
         }
     }
 }
@@ -92,11 +92,11 @@ impl Changes {
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
-            return f.write_str("nothing but what is derived from the rest");
+            return f.write_str("only derived fields");
         }
-        let told = self.0.len().min(TOLD);
-        f.write_str(&self.0[..told].join(", "))?;
-        match self.0.len() - told {
+        let printed = self.0.len().min(MAX_PATHS);
+        f.write_str(&self.0[..printed].join(", "))?;
+        match self.0.len() - printed {
             0 => Ok(()),
             more => write!(f, " and {more} more"),
         }
@@ -113,8 +113,8 @@ fn within(path: &str, member: &str) -> String {
     }
 }
 
-/// The items of a list by what tells them apart.
-fn named(items: &[Value]) -> Option<BTreeMap<&str, &Value>> {
+/// The items of a list by their `name`, or else by their `type`.
+fn by_key(items: &[Value]) -> Option<BTreeMap<&str, &Value>> {
     ["name", "type"].iter().find_map(|key| {
         let all: BTreeMap<_, _> = items
             .iter()
@@ -141,24 +141,24 @@ mod tests {
             "status": {"replicas": replicas}})
     }
 
-    // lifecycle 128: the words about changes
+    // lifecycle 128: the text about changes
     #[test]
-    fn paths_are_told_and_values_are_not() {
-        let told = Changes::of_object(&deployment("5ecret-old", 1), &deployment("5ecret-new", 2)).to_string();
+    fn paths_are_printed_and_values_are_not() {
+        let text = Changes::of_object(&deployment("5ecret-old", 1), &deployment("5ecret-new", 2)).to_string();
         assert_eq!(
-            told,
+            text,
             "metadata.annotations[a.b/c], spec.replicas, spec.template.spec.containers[registry].env[SECRET].value"
         );
         let secret =
             |value: &str| json!({"kind": "Secret", "data": {"tls.key": value, "user": value}, "type": "Opaque"});
-        let told = Changes::of_object(&secret("5ecret-old"), &secret("5ecret-new")).to_string();
-        assert_eq!(told, "data[tls.key], data.user");
-        let told = Changes::of_object(&json!({}), &secret("5ecret-new")).to_string();
-        assert_eq!(told, "data, type");
+        let text = Changes::of_object(&secret("5ecret-old"), &secret("5ecret-new")).to_string();
+        assert_eq!(text, "data[tls.key], data.user");
+        let text = Changes::of_object(&json!({}), &secret("5ecret-new")).to_string();
+        assert_eq!(text, "data, type");
     }
 
     #[test]
-    fn what_the_api_server_keeps_is_no_change() {
+    fn fields_of_the_api_server_are_no_change() {
         let mut written = deployment("x", 1);
         written["metadata"]["resourceVersion"] = json!("9");
         written["metadata"]["generation"] = json!(9);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn items_of_lists_go_by_name_else_by_place_else_together() {
+    fn items_of_a_list_are_compared_by_key_or_by_index_or_as_a_whole() {
         let of = |before: Value, after: Value| Changes::of_object(&before, &after).to_string();
         let conditions = |first: &str, second: &str| json!({"l": [{"type": first, "status": "True"}, {"type": second, "status": "False"}]});
         assert_eq!(of(conditions("A", "B"), conditions("A", "C")), "l[B], l[C]");
@@ -188,12 +188,12 @@ mod tests {
     }
 
     #[test]
-    fn long_lists_of_paths_are_cut() {
+    fn a_long_list_of_paths_is_cut() {
         let many: serde_json::Map<_, _> = (10..40).map(|n| (format!("m{n}"), json!(n))).collect();
-        let told = Changes::of_object(&json!({}), &Value::Object(many)).to_string();
+        let text = Changes::of_object(&json!({}), &Value::Object(many)).to_string();
         assert!(
-            told.starts_with("m10, m11,") && told.ends_with(", m19 and 20 more"),
-            "{told}"
+            text.starts_with("m10, m11,") && text.ends_with(", m19 and 20 more"),
+            "{text}"
         );
     }
 }

@@ -1,7 +1,7 @@
-//! Plan to cluster: the only writer of operands. What cannot change anything is not sent.
+//! Applies a plan to the cluster: the only writer of operands. A write that would change nothing is not sent.
 //!
-//! Updates count on what was watched: the spec, or the `resourceVersion` where there is none. Only a conflict makes it read
-//! live.
+//! Updates have a precondition on the cached object: its generation or spec, or its `resourceVersion`. Only a conflict leads
+//! to a live read.
 
 mod changes;
 mod patch;
@@ -12,37 +12,38 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::api::{Kind, ObjectRef};
-use crate::config::notice::Notice;
+use crate::config::event_request::EventRequest;
 use crate::config::snapshot::Snapshot;
 use crate::plan::{self, Desired, Drift, Plan, checksum, drift};
 
 use changes::Changes;
-pub use writer::{Sink, WriteError, Writer};
+pub(crate) use writer::{ObjectCache, WriteError, Writer};
 
-/// Attempts at one object, and the wait before the second; each further one is five times as long.
+/// How often a write is tried when it meets a conflict.
 const ATTEMPTS: u32 = 4;
+/// The wait before the second attempt; each further wait is five times as long.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 
 /// Why an object was created.
-const ABSENT: &str = "it was not there";
+const ABSENT: &str = "it did not exist";
 
-/// `metadata.generation` of workloads after our last write, as the Config's status records them.
+/// `metadata.generation` of workloads after the operator's last write, as the Config's status records it.
 pub trait Recorded {
-    /// Generation of the object after our last write; `None` when there was none.
+    /// Generation of the object after the operator's last write; `None` if there was none.
     fn generation(&self, object: &ObjectRef) -> Option<i64>;
 }
 
-/// What came of a plan.
+/// The result of applying a plan.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
     /// Objects that could not be planned or written, each with the cause.
     pub failures: Vec<String>,
     /// Generations of workloads after a write of this pass.
     pub generations: Vec<(ObjectRef, i64)>,
-    /// Number of requests that changed something.
+    /// Number of successful writes.
     pub writes: usize,
-    /// What to tell.
-    pub notices: Vec<Notice>,
+    /// Events to publish.
+    pub events: Vec<EventRequest>,
 }
 
 /// Whether applying the plan would write anything.
@@ -69,19 +70,19 @@ fn needs_write(desired: &Desired, snapshot: &Snapshot, recorded: &impl Recorded)
 
 /// Applies a plan, object by object, in its order. One object that fails does not stop the others.
 pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, writer: &Writer) -> Report {
-    // No `..`: a part of a plan that nobody applies does not compile.
+    // No `..`: a field of a plan that is not applied does not compile.
     let Plan {
         present,
         absent,
         failures,
-        notices,
+        events,
     } = plan;
     let mut report = Report {
         failures: failures
             .iter()
             .map(|f| format!("{}: {}", f.reference, f.message))
             .collect(),
-        notices: notices.clone(),
+        events: events.clone(),
         ..Report::default()
     };
     for desired in present
@@ -94,11 +95,11 @@ pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, w
         } else {
             Attempt::Create
         };
-        match one(desired, live, snapshot.namespace_uid(), recorded, writer, &mut report).await {
+        match apply_object(desired, live, snapshot.namespace_uid(), recorded, writer, &mut report).await {
             Ok(()) => {}
             Err(error) => report
                 .failures
-                .push(failed(&mut report.notices, &desired.reference, attempt, &error)),
+                .push(failure(&mut report.events, &desired.reference, attempt, &error)),
         }
     }
     for reference in absent {
@@ -106,18 +107,18 @@ pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, w
             Ok(()) => {
                 report.writes += 1;
                 report
-                    .notices
-                    .push(told(reference, "Deleted", "it is not wanted any more"));
+                    .events
+                    .push(normal_event(reference, "Deleted", "it is not wanted any more"));
             }
             Err(error) => report
                 .failures
-                .push(failed(&mut report.notices, reference, Attempt::Delete, &error)),
+                .push(failure(&mut report.events, reference, Attempt::Delete, &error)),
         }
     }
     report
 }
 
-/// Deletes objects; those that are gone already count as deleted. The result names those that could not be.
+/// Deletes objects. An object that does not exist counts as deleted. The report has the failures.
 pub async fn delete(references: &[ObjectRef], writer: &Writer) -> Report {
     let plan = Plan {
         absent: references.to_vec(),
@@ -127,19 +128,24 @@ pub async fn delete(references: &[ObjectRef], writer: &Writer) -> Report {
     apply(&plan, &nothing, &NothingRecorded, writer).await
 }
 
-/// Creates an object that is no operand, and what to tell of it. One that was there already is nobody's news.
-pub async fn create(reference: &ObjectRef, body: &Value, writer: &Writer) -> (Result<Value, WriteError>, Vec<Notice>) {
-    let made = writer.create(reference, body).await;
-    let mut notices = Vec::new();
-    match &made {
-        Ok(_) => notices.push(told(reference, "Created", ABSENT)),
+/// Creates an object that is no operand. Returns the result and the events to publish; an object that exists already leads to
+/// no event.
+pub async fn create(
+    reference: &ObjectRef,
+    body: &Value,
+    writer: &Writer,
+) -> (Result<Value, WriteError>, Vec<EventRequest>) {
+    let created = writer.create(reference, body).await;
+    let mut events = Vec::new();
+    match &created {
+        Ok(_) => events.push(normal_event(reference, "Created", ABSENT)),
         Err(WriteError::Conflict(_)) => {}
-        Err(error) => drop(failed(&mut notices, reference, Attempt::Create, error)),
+        Err(error) => drop(failure(&mut events, reference, Attempt::Create, error)),
     }
-    (made, notices)
+    (created, events)
 }
 
-/// Records of loops that write no workload.
+/// For controllers that write no workload.
 pub struct NothingRecorded;
 
 impl Recorded for NothingRecorded {
@@ -148,7 +154,7 @@ impl Recorded for NothingRecorded {
     }
 }
 
-async fn one(
+async fn apply_object(
     desired: &Desired,
     live: Option<&Value>,
     namespace_uid: &str,
@@ -157,10 +163,10 @@ async fn one(
     report: &mut Report,
 ) -> Result<(), WriteError> {
     let digest = desired.checksum.then(|| checksum::checksum(desired, namespace_uid));
-    let mut live = live.map(|seen| writer.newest(&desired.reference, seen));
+    let mut live = live.map(|seen| writer.latest(&desired.reference, seen));
     let mut wait = FIRST_WAIT;
     for attempt in 1..=ATTEMPTS {
-        let attempted = step(desired, live.as_ref(), digest.as_deref(), recorded, writer, report).await;
+        let attempted = write(desired, live.as_ref(), digest.as_deref(), recorded, writer, report).await;
         match attempted {
             Err(WriteError::Conflict(_)) if attempt < ATTEMPTS => {
                 tokio::time::sleep(wait).await;
@@ -173,7 +179,7 @@ async fn one(
     Ok(())
 }
 
-async fn step(
+async fn write(
     desired: &Desired,
     live: Option<&Value>,
     digest: Option<&str>,
@@ -186,39 +192,39 @@ async fn step(
         let written = writer
             .create(reference, &drift::merged(desired, &Value::Null, digest))
             .await?;
-        note(desired, &written, Done::Created(digest), report);
+        record_write(desired, &written, Written::Created(digest), report);
         return Ok(());
     };
     if drift::immutable_differs(desired, live) {
         writer
             .delete(reference, live.pointer("/metadata/uid").and_then(Value::as_str))
             .await?;
-        let why = "a member that cannot be changed differed: the object is made anew";
-        report.notices.push(Notice {
+        let why = "an immutable field differed: the object is created again";
+        report.events.push(EventRequest {
             warning: true,
-            ..told(reference, "Deleted", why)
+            ..normal_event(reference, "Deleted", why)
         });
         report.writes += 1;
         let written = writer
             .create(reference, &drift::merged(desired, &Value::Null, digest))
             .await?;
-        note(desired, &written, Done::Created(digest), report);
+        record_write(desired, &written, Written::Created(digest), report);
         return Ok(());
     }
     if !drift::differs(desired, live, recorded.generation(reference)) {
-        return Ok(()); // somebody else brought it there
+        return Ok(()); // somebody else has made the same change
     }
     if reference.kind == Kind::Deployment
         && let Some(first) = plan::affinity_first(&desired.body, live)
     {
         let written = writer.update(reference, live, &first).await?;
-        note(
+        record_write(
             &Desired {
                 drift: Drift::Named,
                 ..desired.clone()
             },
             &written,
-            Done::Updated(live, digest),
+            Written::Updated(live, digest),
             report,
         );
         return Ok(());
@@ -226,56 +232,56 @@ async fn step(
     let written = writer
         .update(reference, live, &drift::merged(desired, live, digest))
         .await?;
-    note(desired, &written, Done::Updated(live, digest), report);
+    record_write(desired, &written, Written::Updated(live, digest), report);
     Ok(())
 }
 
-/// What was done to an object, with the digest of what it was to become.
+/// How an object was written, with the checksum of the desired object.
 #[derive(Clone, Copy)]
-enum Done<'a> {
+enum Written<'a> {
     Created(Option<&'a str>),
-    /// It was so before.
+    /// With the object before the update.
     Updated(&'a Value, Option<&'a str>),
 }
 
-fn note(desired: &Desired, written: &Value, done: Done<'_>, report: &mut Report) {
+fn record_write(desired: &Desired, written: &Value, outcome: Written<'_>, report: &mut Report) {
     report.writes += 1;
     if desired.drift == Drift::Generation
         && let Some(generation) = written.pointer("/metadata/generation").and_then(Value::as_i64)
     {
         report.generations.push((desired.reference.clone(), generation));
     }
-    let (what, why, digest) = match done {
-        Done::Created(digest) => ("Created", ABSENT.to_owned(), digest),
-        Done::Updated(before, digest) => {
+    let (what, why, digest) = match outcome {
+        Written::Created(digest) => ("Created", ABSENT.to_owned(), digest),
+        Written::Updated(before, digest) => {
             let changes = Changes::of_object(before, written);
             ("Updated", format!("changed {changes}"), digest)
         }
     };
-    // Equal events are told once: with it, another change of the same members is another event.
-    // Not of Secrets: who reads events need not be able to tell whether a guess at their content is right.
+    // Equal events are deduplicated. The checksum makes a second change of the same fields a new event.
+    // Events of Secrets have no checksum: a reader of events could use it to verify a guess of the content.
     let digest = digest.filter(|_| desired.reference.kind != Kind::Secret);
-    let mark = digest.map(mark).unwrap_or_default();
+    let suffix = digest.map(short_checksum).unwrap_or_default();
     report
-        .notices
-        .push(told(&desired.reference, what, &format!("{why}{mark}")));
+        .events
+        .push(normal_event(&desired.reference, what, &format!("{why}{suffix}")));
 }
 
-/// The checksum annotation, short.
-fn mark(digest: &str) -> String {
+/// The first digits of a checksum, for an event.
+fn short_checksum(digest: &str) -> String {
     let hex = digest.rsplit(':').next().unwrap_or_default();
     format!(" (checksum {})", hex.get(..8).unwrap_or(hex))
 }
 
-fn told(reference: &ObjectRef, what: &'static str, why: &str) -> Notice {
-    Notice {
+fn normal_event(reference: &ObjectRef, what: &'static str, why: &str) -> EventRequest {
+    EventRequest {
         warning: false,
         reason: reason(reference.kind, what),
-        note: format!("{reference}: {why}"),
+        message: format!("{reference}: {why}"),
     }
 }
 
-/// What was tried on an object.
+/// The write that was attempted.
 #[derive(Clone, Copy)]
 enum Attempt {
     Create,
@@ -283,7 +289,7 @@ enum Attempt {
     Delete,
 }
 
-fn failed(notices: &mut Vec<Notice>, reference: &ObjectRef, attempt: Attempt, error: &WriteError) -> String {
+fn failure(events: &mut Vec<EventRequest>, reference: &ObjectRef, attempt: Attempt, error: &WriteError) -> String {
     let (verb, what) = match attempt {
         Attempt::Create => ("create", "CreateFailed"),
         Attempt::Update => ("apply", "UpdateFailed"),
@@ -291,16 +297,16 @@ fn failed(notices: &mut Vec<Notice>, reference: &ObjectRef, attempt: Attempt, er
     };
     let text = format!("cannot {verb} {reference}: {error}");
     if !matches!(error, WriteError::NotLeading) {
-        notices.push(Notice {
+        events.push(EventRequest {
             warning: true,
             reason: reason(reference.kind, what),
-            note: text.clone(),
+            message: text.clone(),
         });
     }
     text
 }
 
-/// `<Kind><What>`, as text that lives as long as the program: the combinations are few and fixed.
+/// `<Kind><What>` as a static text. The combinations are few and fixed, so leaking them is bounded.
 fn reason(kind: Kind, what: &'static str) -> &'static str {
     use std::collections::BTreeMap;
     use std::sync::{Mutex, PoisonError};

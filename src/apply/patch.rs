@@ -1,21 +1,22 @@
-//! JSON patches that say what they count on: an object's own spec, or the members of its status that are written. What
-//! others change meanwhile elsewhere in the object (its status, their labels, its spec) is then no conflict, and stays.
+//! JSON patches with preconditions: `test` operations on the object's generation or spec, or on the status fields that a
+//! patch writes. A concurrent change elsewhere in the object (its status, labels of others, its spec) is no conflict and
+//! stays.
 
 use serde_json::{Map, Value, json};
 
-/// Turns `seen` into `wanted`, as long as nobody has changed its spec. `None` where more differs than the spec, labels and
-/// annotations: such an object is replaced.
+/// A patch from `seen` to `wanted` that fails if the spec has changed. `None` if more differs than spec, labels and
+/// annotations: then the caller replaces the object.
 pub(super) fn update(seen: &Value, wanted: &Value) -> Option<Vec<Value>> {
     let mut patch = vec![identity(seen)];
-    // What the API server counts changes of the spec by; not every API does.
+    // The API server increments the generation with each change of the spec. Not every API has a generation.
     let generation = seen
         .pointer("/metadata/generation")
         .filter(|g| g.as_i64().is_some_and(|g| g > 0));
-    let (path, counts_on) = match generation {
+    let (path, expected) = match generation {
         Some(generation) => ("/metadata/generation", generation),
         None => ("/spec", seen.get("spec")?),
     };
-    patch.push(test(path, counts_on));
+    patch.push(test(path, expected));
     let (seen, wanted) = (seen.as_object()?, wanted.as_object()?);
     for member in seen
         .keys()
@@ -32,13 +33,13 @@ pub(super) fn update(seen: &Value, wanted: &Value) -> Option<Vec<Value>> {
     Some(patch)
 }
 
-/// Carries out a merge patch of the status (`{"status": {...}}`), as long as the members that it touches are those of
+/// Converts a merge patch of the status (`{"status": {...}}`) to a JSON patch that fails if one of its fields differs from
 /// `seen`.
 pub(super) fn status(seen: &Value, merge: &Value) -> Vec<Value> {
     let mut patch = vec![identity(seen)];
     let stored = seen.get("status").and_then(Value::as_object);
     if stored.is_none() {
-        // There is no telling that a member is absent.
+        // JSON patch cannot test that a field is absent.
         patch.extend(
             seen.pointer("/metadata/resourceVersion")
                 .map(|version| test("/metadata/resourceVersion", version)),
@@ -63,7 +64,7 @@ pub(super) fn status(seen: &Value, merge: &Value) -> Vec<Value> {
     patch
 }
 
-/// Whether what the patch counts on is different in `live`: then it was refused for that.
+/// Whether a precondition of the patch does not hold in `live`, which is then the reason of its refusal.
 pub(super) fn is_outdated(patch: &[Value], live: &Value) -> bool {
     let tests = patch.iter().filter(|step| step.get("op") == Some(&json!("test")));
     tests.into_iter().any(|step| {
@@ -72,8 +73,8 @@ pub(super) fn is_outdated(patch: &[Value], live: &Value) -> bool {
     })
 }
 
-/// The text of a patch, written as the API server writes what it stores: it holds texts against each other as they are
-/// written, and to it `<` is not `\u003c`. Outside of texts JSON has none of these characters.
+/// Escapes a patch as the API server escapes stored JSON. A `test` operation compares the escaped text, so `<` does not equal
+/// `\u003c`. These characters occur only inside JSON strings.
 pub(super) fn as_stored(patch: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(patch);
     let replaced = [
@@ -99,21 +100,21 @@ pub(super) fn as_stored(patch: &[u8]) -> Vec<u8> {
     stored.into_bytes()
 }
 
-/// Only this very object.
+/// The precondition that the object was not deleted and created again.
 fn identity(seen: &Value) -> Value {
     test("/metadata/uid", seen.pointer("/metadata/uid").unwrap_or(&Value::Null))
 }
 
-/// Labels and annotations, one by one: those of others are not spoken of. `None` where anything else differs but who
-/// manages which field, which the API server keeps up itself.
+/// Operations for labels and annotations, one for each changed key, so that those of others stay. `None` if any other field
+/// of the metadata differs, except managedFields, which the API server maintains.
 fn metadata(seen: &Value, wanted: &Value) -> Option<Vec<Value>> {
     const MAPS: [&str; 2] = ["labels", "annotations"];
-    const KEPT_UP: &str = "managedFields";
+    const MANAGED_FIELDS: &str = "managedFields";
     let mut patch = Vec::new();
     let (seen, wanted) = (seen.as_object()?, wanted.as_object()?);
     let members = seen.keys().chain(wanted.keys());
     if members
-        .filter(|m| *m != KEPT_UP && !MAPS.contains(&m.as_str()))
+        .filter(|m| *m != MANAGED_FIELDS && !MAPS.contains(&m.as_str()))
         .any(|member| seen.get(member) != wanted.get(member))
     {
         return None;
@@ -138,7 +139,7 @@ fn metadata(seen: &Value, wanted: &Value) -> Option<Vec<Value>> {
     Some(patch)
 }
 
-/// What a merge patch makes of a value.
+/// The value after a merge patch.
 fn merged(before: Option<&Value>, change: &Value) -> Value {
     let Value::Object(changes) = change else {
         return change.clone();
@@ -167,7 +168,7 @@ fn remove(path: &str) -> Value {
     json!({"op": "remove", "path": path})
 }
 
-/// A member's name within a JSON pointer.
+/// A key, escaped for a JSON pointer.
 fn escaped(member: &str) -> String {
     member.replace('~', "~0").replace('/', "~1")
 }
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_written_as_the_server_stores_it() {
+    fn text_is_escaped_as_the_server_stores_it() {
         let patch = json!([test("/status/x", &json!("<a> & \u{2028}\u{2029} ü \"q\""))]);
         let written = as_stored(patch.to_string().as_bytes());
         assert_eq!(serde_json::from_slice::<Value>(&written).unwrap(), patch);
@@ -196,9 +197,9 @@ mod tests {
     }
 
     #[test]
-    fn an_update_counts_on_the_spec_and_names_only_what_it_changes() {
+    fn an_update_tests_the_generation_and_contains_only_changes() {
         let (mut read, mut wanted) = (seen(), seen());
-        read["metadata"]["managedFields"] = json!([{"manager": "x"}]); // only what is read live has them
+        read["metadata"]["managedFields"] = json!([{"manager": "x"}]); // only live reads have them
         wanted["spec"]["replicas"] = json!(2);
         wanted["metadata"]["annotations"] = json!({"theirs": "2", "x/z": "3"});
         let expected = [
@@ -214,13 +215,13 @@ mod tests {
         let mut live = seen();
         live["status"]["replicas"] = json!(5);
         live["metadata"]["resourceVersion"] = json!("8");
-        assert!(!is_outdated(&patch, &live), "a status is nobody's conflict");
+        assert!(!is_outdated(&patch, &live), "a changed status is no conflict");
         live["metadata"]["generation"] = json!(4);
         assert!(is_outdated(&patch, &live));
     }
 
     #[test]
-    fn without_generation_the_spec_itself_is_counted_on() {
+    fn without_a_generation_an_update_tests_the_spec() {
         let mut seen = seen();
         seen["metadata"].as_object_mut().unwrap().remove("generation");
         let patch = update(&seen, &seen).unwrap();
@@ -231,16 +232,16 @@ mod tests {
     }
 
     #[test]
-    fn objects_of_which_more_differs_are_replaced() {
+    fn an_object_with_other_differences_is_replaced() {
         let mut wanted = seen();
         wanted["metadata"]["finalizers"] = json!(["f"]);
         assert_eq!(update(&seen(), &wanted), None);
         let role = json!({"metadata": {"name": "r", "uid": "u"}, "rules": []});
-        assert_eq!(update(&role, &role), None, "no spec to count on");
+        assert_eq!(update(&role, &role), None, "no spec to test");
     }
 
     #[test]
-    fn a_status_counts_on_the_members_that_it_touches() {
+    fn a_status_patch_tests_the_fields_that_it_writes() {
         let seen = json!({"metadata": {"uid": "u"}, "status": {"kept": 1, "storage": {"a": {}, "b": {}}, "list": [1], "gone": 2}});
         let merge =
             json!({"status": {"storage": {"a": null, "c": {}}, "list": [2], "gone": null, "new": 3, "kept": 1}});

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::*;
 
-/// Answers each request alike.
+/// Gives the same response to every request.
 #[derive(Clone)]
 struct Api(u16, Value);
 
@@ -29,14 +29,14 @@ impl tower::Service<Request<Body>> for Api {
     }
 }
 
-struct Nothing;
+struct EmptyCache;
 
-impl Sink for Nothing {
-    fn newest(&self, _: &ObjectRef) -> Option<Arc<Value>> {
+impl ObjectCache for EmptyCache {
+    fn latest(&self, _: &ObjectRef) -> Option<Arc<Value>> {
         None
     }
-    fn written(&self, _: ObjectRef, _: Value) {}
-    fn gone(&self, _: &ObjectRef) {}
+    fn store(&self, _: ObjectRef, _: Value) {}
+    fn remove(&self, _: &ObjectRef) {}
 }
 
 fn failing() -> Api {
@@ -62,8 +62,8 @@ fn desired(reference: ObjectRef, body: Value) -> Desired {
     }
 }
 
-/// What is told of bringing an object from one spec (none: it is not there) to another.
-async fn told(api: Api, live: Option<Value>, wanted: &Value) -> Vec<Notice> {
+/// The events of an update of an object from one spec (`None`: it does not exist) to another.
+async fn events(api: Api, live: Option<Value>, wanted: &Value) -> Vec<EventRequest> {
     let reference = ObjectRef::new(Kind::Service, "n", "s");
     let mut snapshot = Snapshot::empty();
     if let Some(live) = live {
@@ -74,29 +74,29 @@ async fn told(api: Api, live: Option<Value>, wanted: &Value) -> Vec<Notice> {
         present: vec![desired],
         ..Plan::default()
     };
-    let writer = Writer::new(Client::new(api, "n"), Arc::new(|| true), Arc::new(Nothing));
-    apply(&plan, &snapshot, &NothingRecorded, &writer).await.notices
+    let writer = Writer::new(Client::new(api, "n"), Arc::new(|| true), Arc::new(EmptyCache));
+    apply(&plan, &snapshot, &NothingRecorded, &writer).await.events
 }
 
 #[tokio::test]
-async fn a_failure_is_one_to_create_where_nothing_was_and_one_to_update_otherwise() {
+async fn a_failed_write_of_an_absent_object_is_a_failed_create_and_otherwise_a_failed_update() {
     for (live, reason) in [
         (None, "ServiceCreateFailed"),
         (Some(json!({"a": 1})), "ServiceUpdateFailed"),
     ] {
-        let told = told(failing(), live, &json!({"a": 2})).await;
-        assert_eq!(told.len(), 1);
-        assert!(told[0].warning);
-        assert_eq!(told[0].reason, reason);
+        let events = events(failing(), live, &json!({"a": 2})).await;
+        assert_eq!(events.len(), 1);
+        assert!(events[0].warning);
+        assert_eq!(events[0].reason, reason);
     }
 }
 
 #[tokio::test]
-async fn different_changes_are_told_differently_and_the_same_one_alike() {
+async fn different_changes_lead_to_different_events_and_equal_changes_to_equal_ones() {
     let update = async |from: Value, to: Value| {
-        let told = told(Api(200, object(&to)), Some(from), &to).await;
-        assert_eq!((told[0].warning, told[0].reason), (false, "ServiceUpdated"));
-        told[0].note.clone()
+        let events = events(Api(200, object(&to)), Some(from), &to).await;
+        assert_eq!((events[0].warning, events[0].reason), (false, "ServiceUpdated"));
+        events[0].message.clone()
     };
     let first = update(json!({"a": 1, "b": "5ecret"}), json!({"a": 2, "b": "5ecret"})).await;
     assert!(first.starts_with("Service n/s: changed spec.a"), "{first}");
@@ -105,24 +105,29 @@ async fn different_changes_are_told_differently_and_the_same_one_alike() {
         first
     );
     let further = update(json!({"a": 2, "b": "5ecret"}), json!({"a": 3, "b": "5ecret"})).await;
-    assert_ne!(further, first, "the same member, another value");
+    assert_ne!(further, first, "the same field, another value");
     let other = update(json!({"a": 2, "b": "x"}), json!({"a": 2, "b": "5ecret"})).await;
     assert!(other.starts_with("Service n/s: changed spec.b"), "{other}");
     assert!([first, further, other].iter().all(|note| !note.contains("5ecret")));
 }
 
-// More people read events than Secrets.
+// More users may read events than Secrets.
 #[test]
-fn what_is_told_of_a_secret_lets_nobody_check_a_guess_at_its_content() {
-    for (kind, told) in [(Kind::Secret, false), (Kind::ConfigMap, true)] {
+fn an_event_about_a_secret_has_no_checksum() {
+    for (kind, has_checksum) in [(Kind::Secret, false), (Kind::ConfigMap, true)] {
         let mut report = Report::default();
         let desired = desired(ObjectRef::new(kind, "n", "s"), json!({}));
-        note(
+        record_write(
             &desired,
             &json!({}),
-            Done::Created(Some("sha256:0123456789ab")),
+            Written::Created(Some("sha256:0123456789ab")),
             &mut report,
         );
-        assert_eq!(report.notices[0].note.contains("01234567"), told, "{}", kind.kind());
+        assert_eq!(
+            report.events[0].message.contains("01234567"),
+            has_checksum,
+            "{}",
+            kind.kind()
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Every write to the cluster, and the reads that a conflict asks for. Leadership is checked at each of them.
+//! All writes to the cluster, and the reads after a conflict. Each call checks leadership first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,30 +13,30 @@ use super::changes::Changes;
 use super::patch;
 use crate::api::{Kind, ObjectRef, Sensitive};
 
-/// How long one call may take.
+/// Timeout of one call.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a token is asked for.
+/// Requested lifetime of a token.
 const TOKEN_SECONDS: u32 = 600;
 
-/// Why a write was not done.
+/// Why a write failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// Another process leads, or may lead: nothing was sent.
+    /// Leadership is lost or uncertain. Nothing was sent.
     #[error("this process does not lead any more")]
     NotLeading,
     /// The object changed since it was read, or exists already.
     #[error("the object was changed at the same time: {0}")]
     Conflict(String),
-    /// The object is not there.
+    /// The object does not exist.
     #[error("the object does not exist")]
     NotFound,
-    /// A right is missing.
+    /// RBAC denies the call.
     #[error("forbidden: {0}")]
     Forbidden(String),
     /// The API server refused the object.
     #[error("the API server refused it: {0}")]
     Refused(String),
-    /// The API server did not answer in time or not at all.
+    /// The API server did not answer, or answered with a temporary error.
     #[error("{0}")]
     Transient(String),
 }
@@ -58,100 +58,101 @@ impl From<kube::Error> for WriteError {
     }
 }
 
-/// What is known of the cluster. Told of every object that a write or a live read brought, so that the next pass sees it.
-pub trait Sink: Send + Sync {
-    /// The newest that is known of an object.
-    fn newest(&self, reference: &ObjectRef) -> Option<Arc<Value>>;
-    /// The object as the API server answered.
-    fn written(&self, reference: ObjectRef, object: Value);
-    /// The object is not there.
-    fn gone(&self, reference: &ObjectRef);
+/// The cached objects of the cluster. The writer stores every object that a write or a live read returned, so that the next
+/// pass sees it.
+pub(crate) trait ObjectCache: Send + Sync {
+    /// The latest known version of an object.
+    fn latest(&self, reference: &ObjectRef) -> Option<Arc<Value>>;
+    /// Stores the object of an API server's response.
+    fn store(&self, reference: ObjectRef, object: Value);
+    /// Removes an object that does not exist any more.
+    fn remove(&self, reference: &ObjectRef);
 }
 
-/// The way to the API server for everything that changes something.
+/// Sends writes to the API server.
 #[derive(Clone)]
 pub struct Writer {
     client: Client,
     leading: Arc<dyn Fn() -> bool + Send + Sync>,
-    sink: Arc<dyn Sink>,
+    cache: Arc<dyn ObjectCache>,
 }
 
 impl Writer {
-    /// A writer that sends only while `leading` says so.
-    pub fn new(client: Client, leading: Arc<dyn Fn() -> bool + Send + Sync>, sink: Arc<dyn Sink>) -> Self {
-        Self { client, leading, sink }
+    /// A writer that sends only while `leading` returns true.
+    pub fn new(client: Client, leading: Arc<dyn Fn() -> bool + Send + Sync>, cache: Arc<dyn ObjectCache>) -> Self {
+        Self { client, leading, cache }
     }
 
-    /// What is known by now of an object that was `seen` when the pass began: a pass takes time, and counting on what is
-    /// old asks for a conflict. One that was not seen, or is another one now, is left to the next pass.
-    pub fn newest(&self, reference: &ObjectRef, seen: &Value) -> Value {
+    /// The latest known version of an object that was `seen` when the pass began, because an outdated version leads to a
+    /// conflict. If the object was created again since then, returns `seen`: the next pass handles the new object.
+    pub fn latest(&self, reference: &ObjectRef, seen: &Value) -> Value {
         let uid = |object: &Value| object.pointer("/metadata/uid").cloned();
-        let newest = self.sink.newest(reference).filter(|newest| uid(newest) == uid(seen));
-        newest.map_or_else(|| seen.clone(), |newest| newest.as_ref().clone())
+        let latest = self.cache.latest(reference).filter(|latest| uid(latest) == uid(seen));
+        latest.map_or_else(|| seen.clone(), |latest| latest.as_ref().clone())
     }
 
-    /// Creates an object. One that exists already is a [`WriteError::Conflict`].
+    /// Creates an object. If it exists already, returns [`WriteError::Conflict`].
     pub async fn create(&self, reference: &ObjectRef, body: &Value) -> Result<Value, WriteError> {
         let object: DynamicObject = decode(body)?;
         let api = self.api(reference);
         let parameters = PostParams::default();
         let written = self.send(api.create(&parameters, &object)).await?;
         info!("object created: {reference}");
-        self.keep(reference, written)
+        self.store(reference, written)
     }
 
-    /// Brings an object from what was `seen` of it to what is `wanted`. One whose spec somebody has changed since is a
-    /// [`WriteError::Conflict`]; so is, for kinds without spec, one of which anything has changed.
+    /// Updates an object from `seen` to `wanted`. Returns [`WriteError::Conflict`] if its spec has changed since, or, for
+    /// kinds without a spec, if anything has changed.
     pub async fn update(&self, reference: &ObjectRef, seen: &Value, wanted: &Value) -> Result<Value, WriteError> {
         let api = self.api(reference);
         if let Some(steps) = patch::update(seen, wanted) {
             let request =
                 Request::new(api.resource_url()).patch(&reference.name, &PatchParams::default(), &json_patch(&steps)?);
-            let written = self.patched(reference, &steps, request).await?;
-            changed(reference, &Changes::of_object(seen, &written));
+            let written = self.send_patch(reference, &steps, request).await?;
+            log_change(reference, &Changes::of_object(seen, &written));
             return Ok(written);
         }
         let object: DynamicObject = decode(wanted)?;
         let parameters = PostParams::default();
         let written = self.send(api.replace(&reference.name, &parameters, &object)).await?;
-        let written = self.keep(reference, written)?;
-        changed(reference, &Changes::of_object(seen, &written));
+        let written = self.store(reference, written)?;
+        log_change(reference, &Changes::of_object(seen, &written));
         Ok(written)
     }
 
-    /// Merge-patches an object; with `resource_version` only if it is still of that version.
+    /// Merge-patches an object; with `resource_version`, only if the object still has that version.
     pub async fn merge(
         &self,
         reference: &ObjectRef,
         patch: Value,
         resource_version: Option<&str>,
     ) -> Result<Value, WriteError> {
-        let patch = Patch::Merge(guarded(patch, resource_version));
+        let patch = Patch::Merge(with_precondition(patch, resource_version));
         let api = self.api(reference);
         let parameters = PatchParams::default();
-        let seen = self.sink.newest(reference).unwrap_or_default();
+        let seen = self.cache.latest(reference).unwrap_or_default();
         let written = self.send(api.patch(&reference.name, &parameters, &patch)).await?;
-        let written = self.keep(reference, written)?;
-        changed(reference, &Changes::of_object(&seen, &written));
+        let written = self.store(reference, written)?;
+        log_change(reference, &Changes::of_object(&seen, &written));
         Ok(written)
     }
 
-    /// Carries out a merge patch (`{"status": {...}}`) of an object's status. One of which the members that it touches are
-    /// not as `seen` any more is a [`WriteError::Conflict`].
+    /// Applies a merge patch (`{"status": {...}}`) to an object's status. Returns [`WriteError::Conflict`] if one of the
+    /// patched fields differs from `seen`.
     pub async fn merge_status(&self, reference: &ObjectRef, seen: &Value, merge: &Value) -> Result<Value, WriteError> {
         let api = self.api(reference);
         let steps = patch::status(seen, merge);
         let (parameters, patch) = (PatchParams::default(), json_patch(&steps)?);
         let request = Request::new(api.resource_url());
         let request = request.patch_subresource("status", &reference.name, &parameters, &patch);
-        let written = self.patched(reference, &steps, request).await?;
-        changed(reference, &Changes::of_status(seen, &written));
+        let written = self.send_patch(reference, &steps, request).await?;
+        log_change(reference, &Changes::of_status(seen, &written));
         Ok(written)
     }
 
-    /// Sends a JSON patch. The API server answers alike to an object that it refuses and to one that is not what a patch
-    /// counts on.
-    async fn patched(
+    /// Sends a JSON patch. The API server gives the same response to an invalid object and to a failed precondition, so a
+    /// refusal is followed by a read.
+    async fn send_patch(
         &self,
         reference: &ObjectRef,
         steps: &[Value],
@@ -160,7 +161,7 @@ impl Writer {
         let request = request.map_err(|error| WriteError::Refused(error.to_string()))?;
         let request = request.map(|body| patch::as_stored(&body));
         match self.send(self.client.request(request)).await {
-            Ok(written) => self.keep(reference, written),
+            Ok(written) => self.store(reference, written),
             Err(WriteError::Refused(cause)) => match self.read(reference).await? {
                 Some(live) if !patch::is_outdated(steps, &live) => Err(WriteError::Refused(cause)),
                 _ => Err(WriteError::Conflict(cause)),
@@ -169,8 +170,8 @@ impl Writer {
         }
     }
 
-    /// Deletes an object without grace and in the foreground (the pods' own grace is not touched); with `uid` only that
-    /// very object. One that is gone already is no error.
+    /// Deletes an object in the foreground without a grace period (pods keep their own); with `uid`, only the object with that
+    /// UID. An object that does not exist is no error.
     pub async fn delete(&self, reference: &ObjectRef, uid: Option<&str>) -> Result<(), WriteError> {
         let mut parameters = DeleteParams::foreground().grace_period(0);
         if reference.kind == Kind::PersistentVolumeClaim {
@@ -188,36 +189,36 @@ impl Writer {
                 info!("object deleted: {reference}");
                 match answer.left() {
                     Some(remaining) if remaining.metadata.deletion_timestamp.is_some() => {
-                        self.keep(reference, remaining)?;
+                        self.store(reference, remaining)?;
                     }
-                    _ => self.sink.gone(reference),
+                    _ => self.cache.remove(reference),
                 }
                 Ok(())
             }
             Err(WriteError::NotFound) => {
-                self.sink.gone(reference);
+                self.cache.remove(reference);
                 Ok(())
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Reads an object live. Only for what a conflict or a pass about to write asks for.
+    /// Reads an object live. Only after a conflict, or before the first write of a pass.
     pub async fn read(&self, reference: &ObjectRef) -> Result<Option<Value>, WriteError> {
         let api = self.api(reference);
         let Some(object) = self.send(api.get_opt(&reference.name)).await? else {
-            self.sink.gone(reference);
+            self.cache.remove(reference);
             return Ok(None);
         };
-        self.keep(reference, object).map(Some)
+        self.store(reference, object).map(Some)
     }
 
-    /// Whether this process still leads.
+    /// Whether this process leads.
     pub fn leads(&self) -> bool {
         (self.leading)()
     }
 
-    /// A token of a ServiceAccount for an audience, valid for ten minutes, which is the least that the API server gives.
+    /// A token of a ServiceAccount for an audience, valid for ten minutes, the shortest lifetime that the API server grants.
     pub async fn token(&self, account: &ObjectRef, audience: &str) -> Result<Sensitive, WriteError> {
         let body = serde_json::json!({
             "apiVersion": "authentication.k8s.io/v1",
@@ -236,7 +237,7 @@ impl Writer {
             .ok_or_else(|| WriteError::Transient("the API server answered without a token".to_owned()))
     }
 
-    /// Whether the API server serves a group.
+    /// Whether the API server serves an API group.
     pub async fn serves_group(&self, group: &str) -> Result<bool, WriteError> {
         let request = http::Request::get(format!("/apis/{group}"))
             .body(Vec::new())
@@ -270,19 +271,19 @@ impl Writer {
         }
     }
 
-    fn keep(&self, reference: &ObjectRef, object: DynamicObject) -> Result<Value, WriteError> {
+    fn store(&self, reference: &ObjectRef, object: DynamicObject) -> Result<Value, WriteError> {
         let mut value = serde_json::to_value(object).map_err(|error| WriteError::Transient(error.to_string()))?;
         if let Some(map) = value.as_object_mut() {
             map.insert("apiVersion".to_owned(), Value::from(reference.kind.api_version()));
             map.insert("kind".to_owned(), Value::from(reference.kind.kind()));
         }
-        self.sink.written(reference.clone(), value.clone());
+        self.cache.store(reference.clone(), value.clone());
         Ok(value)
     }
 }
 
-/// Users' tests look for these words.
-fn changed(reference: &ObjectRef, changes: &Changes) {
+/// Existing tests of users search the log for `object changed`.
+fn log_change(reference: &ObjectRef, changes: &Changes) {
     if changes.is_empty() {
         debug!("object written: {reference}: {changes}");
     } else {
@@ -300,7 +301,7 @@ fn json_patch(steps: &[Value]) -> Result<Patch<()>, WriteError> {
     Ok(Patch::Json(steps))
 }
 
-fn guarded(mut patch: Value, resource_version: Option<&str>) -> Value {
+fn with_precondition(mut patch: Value, resource_version: Option<&str>) -> Value {
     if let (Some(version), Some(object)) = (resource_version, patch.as_object_mut()) {
         let metadata = object
             .entry("metadata")

@@ -1,28 +1,28 @@
-//! `node-ca-sync`: arguments and order of the program on every node. It reads no variable, needs no API server and no TLS.
+//! `node-ca-sync`: the program of the nodes. It reads no environment variable and needs no API server and no TLS.
 
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches as _};
 
-use super::{Failure, ended};
-use crate::runtime::{
-    node_ca_sync::{DESTINATION, NodeCaSync, SOURCE},
-    shutdown::{self, Shutdown},
+use super::failure::Failure;
+use crate::{
+    node_ca::{DESTINATION, NodeCaSync, SOURCE},
+    runtime::shutdown::{self, Shutdown},
 };
 
-/// Name of the subcommand; the DaemonSet names it.
+/// Name of the subcommand, which the DaemonSet uses.
 pub(super) const COMMAND: &str = "node-ca-sync";
 
-/// Arguments of `node-ca-sync`. The DaemonSet gives none.
+/// Arguments of `node-ca-sync`. The DaemonSet passes none.
 #[derive(Debug, Args)]
 pub(super) struct NodeCaArgs {
-    /// Directory with one file a registry host, the last `..` of its name in place of the colon
+    /// Directory with one file for each registry host; the last `..` of a file name stands for the colon
     #[arg(long, value_name = "DIRECTORY", default_value = SOURCE, hide = true)]
     source: PathBuf,
     /// Directory where the container runtime looks for CAs
     #[arg(long, value_name = "DIRECTORY", default_value = DESTINATION, hide = true)]
     destination: PathBuf,
-    /// Remove every directory that the registry does not need, also those that somebody else made
+    /// Remove every directory that the registry does not need, also those that others created
     #[arg(long)]
     prune_unmanaged: bool,
 }
@@ -33,12 +33,12 @@ pub(super) fn command() -> Command {
 }
 
 impl NodeCaArgs {
-    /// What was given after the subcommand's name, if it was given.
+    /// The arguments of the subcommand; `None` if it was not given.
     pub(super) fn of(matches: &ArgMatches) -> Option<Result<Self, clap::Error>> {
         matches.subcommand_matches(COMMAND).map(Self::from_arg_matches)
     }
 
-    /// Until a signal.
+    /// Runs until a signal.
     pub(super) async fn run(self) -> Result<(), Failure> {
         let shutdown = Shutdown::new();
         shutdown::on_signals(shutdown.clone()).map_err(Failure::start)?;
@@ -48,7 +48,7 @@ impl NodeCaArgs {
             prune_unmanaged: self.prune_unmanaged,
         };
         sync.run(&shutdown).await;
-        shutdown.cause().map_or(Ok(()), |cause| ended(&cause))
+        shutdown.cause().map_or(Ok(()), |cause| Failure::of_shutdown(&cause))
     }
 }
 
@@ -63,9 +63,9 @@ mod tests {
         NodeCaArgs::from_arg_matches(&matches).unwrap()
     }
 
-    // The DaemonSet gives no argument: its mounts are the defaults.
+    // The DaemonSet passes no argument: the defaults are its mounts.
     #[test]
-    fn the_defaults_are_the_mounts_of_the_daemon_set_and_nothing_of_others_is_removed() {
+    fn the_defaults_are_the_mounts_of_the_daemon_set_and_directories_of_others_stay() {
         let arguments = parse(&[]);
         assert_eq!(arguments.source, PathBuf::from("/tmp/serviceca"));
         assert_eq!(arguments.destination, PathBuf::from("/etc/docker/certs.d"));

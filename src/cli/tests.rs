@@ -3,11 +3,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::Instant;
 
 use super::*;
-use crate::runtime::fake_api::FakeApi;
+use crate::{runtime::leader::Claim, testing::fake_api::FakeApi};
 
-fn runtime(claim: Claim) -> Runtime {
+fn settings(claim: Claim) -> Settings {
     let images = ["OPERATOR_IMAGE", "IMAGE", "IMAGE_PRUNER"].map(|name| (name.to_owned(), "x".to_owned()));
-    Runtime {
+    Settings {
+        version: VERSION,
         client: FakeApi::default().client(),
         claim,
         events: Events::discard(),
@@ -16,7 +17,6 @@ fn runtime(claim: Claim) -> Runtime {
         readiness: Readiness::default(),
         environment: Arc::new(ProcessEnvironment::from_variables(images).unwrap()),
         telemetry: Telemetry::detached(),
-        clock: Arc::new(SystemClock),
     }
 }
 
@@ -26,10 +26,10 @@ fn held() -> Claim {
 
 // lifecycle 20, the part of this file
 #[tokio::test(start_paused = true)]
-async fn lost_leadership_cuts_work_off_at_once_and_is_no_failure() {
+async fn lost_leadership_aborts_passes_at_once_and_is_no_failure() {
     let finished = AtomicBool::new(false);
     let started = Instant::now();
-    let result = lead(runtime(Claim::fixed(Duration::from_secs(5))), async |_| {
+    let result = run_while_leading(settings(Claim::fixed(Duration::from_secs(5))), async |_| {
         tokio::time::sleep(Duration::from_secs(6)).await;
         finished.store(true, Ordering::Relaxed);
         Ok::<_, BoxError>(())
@@ -40,12 +40,12 @@ async fn lost_leadership_cuts_work_off_at_once_and_is_no_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn running_work_reaches_a_safe_point_within_its_time_and_no_longer() {
+async fn a_running_pass_may_end_during_shutdown_within_a_limit() {
     for (needs, finishes) in [(1000, true), (60_000, false)] {
         let finished = AtomicBool::new(false);
         let started = Instant::now();
-        let result = lead(runtime(held()), async |runtime: Runtime| {
-            runtime.shutdown.begin(Cause::Signal("SIGTERM"));
+        let result = run_while_leading(settings(held()), async |settings: Settings| {
+            settings.shutdown.begin(Cause::Signal("SIGTERM"));
             tokio::time::sleep(Duration::from_millis(needs)).await;
             finished.store(true, Ordering::Relaxed);
             Ok::<_, BoxError>(())
@@ -57,33 +57,33 @@ async fn running_work_reaches_a_safe_point_within_its_time_and_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn controllers_that_fail_or_end_by_themselves_are_a_failure() {
-    let (ended, _) = lead(runtime(held()), async |_| Ok::<_, BoxError>(())).await;
+async fn controllers_that_fail_or_end_unexpectedly_are_a_failure() {
+    let (ended, _) = run_while_leading(settings(held()), async |_| Ok::<_, BoxError>(())).await;
     assert!(matches!(ended, Err(Failure::ControllersEnded)), "{ended:?}");
-    let (failed, _) = lead(runtime(held()), async |_| Err::<(), BoxError>("no watch".into())).await;
+    let (failed, _) = run_while_leading(settings(held()), async |_| Err::<(), BoxError>("no watch".into())).await;
     assert!(failed.unwrap_err().to_string().contains("no watch"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_for_a_failure_is_a_failure() {
-    let result = lead(runtime(held()), async |runtime: Runtime| {
-        runtime.shutdown.begin(Cause::Failure("cannot watch /x".to_owned()));
+    let result = run_while_leading(settings(held()), async |settings: Settings| {
+        settings.shutdown.begin(Cause::Failure("cannot watch /x".to_owned()));
         Ok::<_, BoxError>(())
     });
     assert!(result.await.0.unwrap_err().to_string().contains("/x"));
 }
 
 #[test]
-fn the_time_to_end_is_below_two_seconds() {
+fn a_shutdown_takes_less_than_two_seconds() {
     assert!(SAFE_POINT + RELEASE < Duration::from_secs(2));
 }
 
 // lifecycle 11, 12
 #[tokio::test(start_paused = true)]
-async fn timings_follow_the_topology_and_an_unknown_one_is_told() {
+async fn timings_follow_the_topology_and_an_event_reports_an_unknown_one() {
     let path = "/apis/config.openshift.io/v1/infrastructures/cluster";
-    let told = "/api/v1/namespaces/openshift-image-registry/events/";
-    for (object, expected, events_told) in [
+    let path_of_events = "/api/v1/namespaces/openshift-image-registry/events/";
+    for (object, expected, expected_events) in [
         (
             Some(serde_json::json!({ "status": { "controlPlaneTopology": "SingleReplica" } })),
             Timings::SINGLE_REPLICA,
@@ -104,10 +104,11 @@ async fn timings_follow_the_topology_and_an_unknown_one_is_told() {
         let events = Events::start(api.client(), None, Arc::new(SystemClock), Arc::new(Metrics::new("1")));
         assert_eq!(timings(&api.client(), &events).await, expected);
         events.flush(Duration::from_secs(1)).await;
-        let told = api.list(told);
-        assert_eq!(told.len(), events_told);
+        let published = api.list(path_of_events);
+        assert_eq!(published.len(), expected_events);
         assert!(
-            told.iter()
+            published
+                .iter()
                 .all(|event| event["reason"] == "ControlPlaneTopology" && event["type"] == "Warning")
         );
     }

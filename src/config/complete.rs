@@ -1,4 +1,5 @@
-//! What a pass adds to the Config before it uses it: stored first, then applied.
+//! Fields that the operator adds to the Config. A pass stores them before any object uses their values, so that a restart
+//! finds the same values.
 
 use serde_json::{Map, Value, json};
 
@@ -7,9 +8,11 @@ use super::tls::ServingInfo;
 use crate::api::Config;
 use crate::names;
 
-/// Fields of the Config that a pass adds: finalizer, upload secret, observed TLS settings. Empty when nothing is missing.
+/// JSON merge patch, without resourceVersion, that adds the finalizer, `spec.httpSecret` and `spec.observedConfig` where
+/// they are missing or outdated; an empty object if the Config is complete.
 ///
-/// The result is a JSON merge patch without resourceVersion. `secret` is what an empty `spec.httpSecret` becomes.
+/// `secret` replaces an empty `spec.httpSecret`. `None` for `observed` or `secret` leaves the field unchanged. A Config that
+/// is being deleted gets no patch. Only a `Managed` Config gets the finalizer and the secret.
 pub fn completion(config: &Config, observed: Option<&ServingInfo>, secret: Option<&str>) -> Value {
     let mut patch = Map::new();
     let managed = ManagementState::of(config) == ManagementState::Managed;
@@ -38,7 +41,7 @@ pub fn completion(config: &Config, observed: Option<&ServingInfo>, secret: Optio
     if let Some(observed) = observed.filter(|_| !deleting) {
         let wanted = observed.to_observed_config();
         if config.spec.observed_config.as_ref() != Some(&wanted) {
-            // Replaced whole: a merge would keep what other keys the object holds.
+            // Replace the whole object: a plain merge would keep its other keys.
             spec.insert(
                 "observedConfig".to_owned(),
                 replace(config.spec.observed_config.as_ref(), wanted),
@@ -51,7 +54,7 @@ pub fn completion(config: &Config, observed: Option<&ServingInfo>, secret: Optio
     Value::Object(patch)
 }
 
-/// A merge patch that turns `old` into `wanted`: members of `old` that are not wanted become null.
+/// A merge patch that turns `old` into `wanted`: keys of `old` that are not in `wanted` become null.
 fn replace(old: Option<&Value>, wanted: Value) -> Value {
     match (old, wanted) {
         (Some(Value::Object(old)), Value::Object(wanted)) => {

@@ -1,4 +1,4 @@
-//! What a platform gets when nobody said otherwise.
+//! Defaults of a new Config, by platform.
 
 use serde_json::{Value, json};
 
@@ -8,18 +8,18 @@ use crate::api::registry_config::{
 };
 use crate::names;
 
-/// Storage that a platform gets.
+/// Default storage of a platform.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PlatformStorage {
-    /// This backend, with empty settings (the default claim's name apart).
+    /// This backend with empty settings; `pvc` names the default claim.
     Backend(Box<Storage>),
-    /// Swift where the cloud offers it, else a claim: only a probe of the cloud can tell.
+    /// Swift if the OpenStack cloud offers object storage, else `pvc`. Only a request to the cloud can decide.
     SwiftOrClaim,
-    /// None: the registry starts out removed.
+    /// No storage: bootstrap sets `managementState: Removed`.
     Nothing,
 }
 
-/// Platform of the cluster: `platformStatus.type`, else the deprecated `platform`; `None` where both are missing.
+/// Platform of the cluster: `platformStatus.type`, else the deprecated `platform`; `None` if both are missing.
 pub fn platform(infrastructure: &InfrastructureStatus) -> Option<String> {
     match &infrastructure.platform_status {
         Some(status) => Some(status.type_.clone().unwrap_or_default()),
@@ -27,7 +27,7 @@ pub fn platform(infrastructure: &InfrastructureStatus) -> Option<String> {
     }
 }
 
-/// Storage of a platform; unknown platforms get the pod's own disk, as they always did.
+/// Default storage of a platform. An unknown platform gets `emptyDir`, as from the Go operator.
 pub fn storage(platform: Option<&str>) -> PlatformStorage {
     let backend = |storage: Storage| PlatformStorage::Backend(Box::new(storage));
     match platform {
@@ -60,7 +60,7 @@ pub fn storage(platform: Option<&str>) -> PlatformStorage {
     }
 }
 
-/// `pvc` with the default claim, as bootstrap sets it.
+/// `spec.storage` with `pvc` and the default claim.
 pub fn claim_storage() -> Storage {
     Storage {
         pvc: Some(PvcStorage {
@@ -70,7 +70,8 @@ pub fn claim_storage() -> Storage {
     }
 }
 
-/// The Config that a cluster starts with. `storage` is what the platform gets, probed where it has to be.
+/// The Config that the operator creates if the cluster has none. `storage` is the platform's default; `None` creates a
+/// Config with `managementState: Removed`.
 pub fn bootstrap_config(
     infrastructure: &InfrastructureStatus,
     storage: Option<&Storage>,
@@ -96,7 +97,8 @@ pub fn bootstrap_config(
     })
 }
 
-/// The claim that bootstrap makes for a platform, before the Config.
+/// The PersistentVolumeClaim that bootstrap creates before the Config. `class` is the StorageClass; `None` selects the
+/// platform's usual class.
 pub fn bootstrap_claim(platform: Option<&str>, class: Option<&str>) -> Value {
     let class = class.map_or_else(
         || {

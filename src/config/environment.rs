@@ -1,18 +1,18 @@
-//! What the process was told when it started, as far as passes look at it.
+//! Settings of the process that a reconcile pass uses. The command line reads them at start.
 
-/// Images and version of this release. None is empty: the command line refuses to start otherwise.
+/// Images and version of this release. No image is empty: the command line refuses an empty image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// Image of the registry (`IMAGE`).
     pub registry_image: String,
-    /// Image with `oc`, for the pruner (`IMAGE_PRUNER`).
+    /// Image with `oc`, which the pruner runs (`IMAGE_PRUNER`).
     pub pruner_image: String,
-    /// Image of this operator, for node-ca (`OPERATOR_IMAGE`).
+    /// Image of this operator, which node-ca runs (`OPERATOR_IMAGE`).
     pub operator_image: String,
-    /// Version of the release (`RELEASE_VERSION`); may be empty, then no version is reported.
+    /// Version of the release (`RELEASE_VERSION`). If empty, the operator reports no version.
     pub release_version: String,
-    /// Version whose feature gates count (`OPERATOR_IMAGE_VERSION`); may be empty, then all gates are off.
+    /// Version whose feature gates apply (`OPERATOR_IMAGE_VERSION`). If empty, all gates are disabled.
     pub gates_version: String,
-    /// User id of node-ca (`NODE_CA_RUN_AS_USER`); `None` is the default.
+    /// `runAsUser` of node-ca (`NODE_CA_RUN_AS_USER`); `None` selects the default.
     pub node_ca_user: Option<u32>,
 }

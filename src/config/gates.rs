@@ -1,5 +1,5 @@
-//! Feature gates of the release in use. A gate that is unknown, missing or changing is off, or re-evaluated; it never
-//! stops anything.
+//! Feature gates of the release in use. Each pass evaluates them again. An unknown or missing gate counts as disabled and
+//! never fails a pass.
 
 use serde_json::Value;
 
@@ -8,15 +8,16 @@ use crate::api::Kind;
 use crate::api::openshift::{ClusterVersionStatus, FeatureGateStatus, ReleaseGates};
 use crate::names;
 
-/// Lets the operator write `status.imageStreamImportMode` of `images.config.openshift.io/cluster`.
+/// Feature gate under which the operator writes `status.imageStreamImportMode` of `images.config.openshift.io/cluster`.
 pub const IMAGE_STREAM_IMPORT_MODE: &str = "ImageStreamImportMode";
 
-/// Release whose gates count: the one this program was built for, or, where the release tool put none in, the one that
-/// the cluster runs. `None` where neither is known.
+/// Version of the release whose feature gates apply: the version that this operator was built for or, if the release tool
+/// left the placeholder [`names::SNAPSHOT_VERSION`], the version of the cluster (`status.desired.version` of the
+/// ClusterVersion, else the latest entry of `status.history`). `None` if neither is known.
 pub fn release(snapshot: &Snapshot) -> Option<String> {
-    let own = snapshot.environment.gates_version.as_str();
-    if own != names::SNAPSHOT_VERSION {
-        return Some(own.to_owned()).filter(|version| !version.is_empty());
+    let built_for = snapshot.environment.gates_version.as_str();
+    if built_for != names::SNAPSHOT_VERSION {
+        return Some(built_for.to_owned()).filter(|version| !version.is_empty());
     }
     let version = snapshot.objects.cluster(Kind::ClusterVersion, names::CLUSTER_VERSION)?;
     let status: ClusterVersionStatus = decode(version.get("status"))?;
@@ -27,8 +28,8 @@ pub fn release(snapshot: &Snapshot) -> Option<String> {
     desired.or_else(|| status.history.into_iter().flatten().next()?.version)
 }
 
-/// Whether a gate is on. `None` where the cluster tells nothing about the release in use: it counts as off, and the entry
-/// may still appear.
+/// Whether a feature gate is enabled. `None` while the FeatureGate has no entry for the release in use: the gate counts as
+/// disabled, and the entry may still be added.
 pub fn enabled(snapshot: &Snapshot, gate: &str) -> Option<bool> {
     let release = release(snapshot)?;
     let gates = snapshot.objects.cluster(Kind::FeatureGate, names::CLUSTER)?;
@@ -55,9 +56,9 @@ mod tests {
     use super::*;
     use crate::config::snapshot::Objects;
 
-    fn snapshot(own: &str, objects: Vec<Value>) -> Snapshot {
+    fn snapshot(built_for: &str, objects: Vec<Value>) -> Snapshot {
         let mut snapshot = Snapshot::empty();
-        own.clone_into(&mut snapshot.environment.gates_version);
+        built_for.clone_into(&mut snapshot.environment.gates_version);
         snapshot.objects = Objects::from_values(objects).unwrap();
         snapshot
     }
@@ -76,49 +77,52 @@ mod tests {
     // lifecycle 19
     // api 39
     #[test]
-    fn a_gate_is_off_until_the_entry_of_this_release_says_otherwise() {
-        let on = json!([{"name": IMAGE_STREAM_IMPORT_MODE}]);
-        let of = |entries: Value| enabled(&snapshot("4.22.0", vec![gates(&entries)]), IMAGE_STREAM_IMPORT_MODE);
+    fn a_gate_is_disabled_until_the_entry_of_this_release_enables_it() {
+        let gate = json!([{"name": IMAGE_STREAM_IMPORT_MODE}]);
+        let state = |entries: Value| enabled(&snapshot("4.22.0", vec![gates(&entries)]), IMAGE_STREAM_IMPORT_MODE);
         assert_eq!(
-            of(json!([{"version": "4.22.0", "enabled": on, "disabled": []}])),
+            state(json!([{"version": "4.22.0", "enabled": gate, "disabled": []}])),
             Some(true)
         );
         assert_eq!(
-            of(json!([{"version": "4.22.0", "enabled": [], "disabled": on}])),
+            state(json!([{"version": "4.22.0", "enabled": [], "disabled": gate}])),
             Some(false)
         );
-        assert_eq!(of(json!([{"version": "4.22.0"}])), Some(false), "in neither list");
+        assert_eq!(state(json!([{"version": "4.22.0"}])), Some(false), "in neither list");
         assert_eq!(
-            of(json!([{"version": "4.21.0", "enabled": on}])),
+            state(json!([{"version": "4.21.0", "enabled": gate}])),
             None,
-            "of another release"
+            "entry of another release"
         );
-        assert_eq!(of(Value::Null), None);
+        assert_eq!(state(Value::Null), None);
         assert_eq!(
             enabled(&snapshot("4.22.0", vec![]), IMAGE_STREAM_IMPORT_MODE),
             None,
-            "no FeatureGate at all"
+            "no FeatureGate"
         );
-        let on = gates(&json!([{"version": "", "enabled": on}]));
+        let unversioned = gates(&json!([{"version": "", "enabled": gate}]));
         assert_eq!(
-            enabled(&snapshot("", vec![on]), IMAGE_STREAM_IMPORT_MODE),
+            enabled(&snapshot("", vec![unversioned]), IMAGE_STREAM_IMPORT_MODE),
             None,
-            "no version never matches"
+            "an empty version matches no entry"
         );
     }
 
     // lifecycle 18
     #[test]
-    fn while_the_release_tool_put_in_no_version_the_clusters_counts() {
-        let of = |objects| release(&snapshot(names::SNAPSHOT_VERSION, objects));
+    fn the_placeholder_version_is_replaced_by_the_version_of_the_cluster() {
+        let cluster_release = |objects| release(&snapshot(names::SNAPSHOT_VERSION, objects));
         let history = json!([{"version": "4.21.3"}, {"version": "4.21.2"}]);
         assert_eq!(
-            of(vec![version(&json!({"version": "4.21.9"}), &history)]).as_deref(),
+            cluster_release(vec![version(&json!({"version": "4.21.9"}), &history)]).as_deref(),
             Some("4.21.9")
         );
-        assert_eq!(of(vec![version(&json!({}), &history)]).as_deref(), Some("4.21.3"));
-        assert_eq!(of(vec![version(&json!({}), &json!([]))]), None);
-        assert_eq!(of(vec![]), None);
+        assert_eq!(
+            cluster_release(vec![version(&json!({}), &history)]).as_deref(),
+            Some("4.21.3")
+        );
+        assert_eq!(cluster_release(vec![version(&json!({}), &json!([]))]), None);
+        assert_eq!(cluster_release(vec![]), None);
         assert_eq!(release(&snapshot("4.22.0", vec![])).as_deref(), Some("4.22.0"));
     }
 }

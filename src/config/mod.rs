@@ -1,14 +1,15 @@
-//! PURE: what one pass looks at ([`snapshot`]), and what it means ([`resolve`]).
+//! PURE: the input of one reconcile pass ([`snapshot`]) and its validated form ([`resolve`]).
 //!
-//! All validation and defaulting happens here, once; a [`resolve::Resolved`] cannot hold a wrong value. This room knows no
-//! client, no clock (time is a parameter), no environment and no randomness. It may use `api` and `names`.
+//! All validation and defaulting happens here, once: a [`resolve::Resolved`] cannot hold an invalid value. This room uses no
+//! client, no clock (time is a parameter), no environment variables and no randomness. It may import `api` and `names`.
 
 pub mod complete;
 pub mod defaults;
 pub mod environment;
+pub mod error_class;
+pub mod event_request;
 pub mod facts;
 pub mod gates;
-pub mod notice;
 pub mod rejection;
 pub mod resolve;
 pub mod snapshot;

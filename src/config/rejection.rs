@@ -1,32 +1,32 @@
-//! Why a Config cannot be applied, for a condition.
+//! Validation errors of the Config, as the conditions report them.
 
-/// Why the Config cannot be applied. All of them wait for an edit; the name is the reason of the condition.
+/// Reason of the condition that reports an invalid Config. The operator retries after an edit of the Config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Negative replicas; routes that share a name or take the reserved one.
+    /// Negative replicas, two routes with the same name, or a route with the reserved name.
     VerificationFailed,
-    /// No storage backend, and none for the platform.
+    /// No storage backend is set, and the platform has no default.
     StorageNotConfigured,
     /// Several storage backends.
     StorageConflict,
     /// Negative request limits.
     InvalidRequestsLimits,
-    /// A TLS version or suite nobody knows, or `observedConfig` of another shape.
+    /// An unknown TLS version or cipher suite, or an `observedConfig` with a field of the wrong type.
     InvalidTlsConfig,
-    /// `unsupportedConfigOverrides` of another shape.
+    /// `unsupportedConfigOverrides` with a field of the wrong type.
     InvalidOverrides,
-    /// Text that is no duration.
+    /// A field that is not a duration.
     InvalidDuration,
-    /// A Config that does not decode, or a value that no row of the API's documentation allows.
+    /// A Config that does not decode, or a value that the API does not document.
     InvalidConfig,
-    /// A Route of a wanted name belongs to somebody else. The rest of the pass goes on.
+    /// Another owner has a Route of the requested name. The rest of the pass continues.
     RouteConflict,
-    /// Access mode of the claim, replicas and rollout strategy do not go together. The rest of the pass goes on.
+    /// The claim's access mode does not allow the replicas or the rollout strategy. The rest of the pass continues.
     PvcIncompatible,
 }
 
 impl Reason {
-    /// As written into conditions.
+    /// `reason` of the condition.
     pub const fn text(self) -> &'static str {
         match self {
             Self::VerificationFailed => "VerificationFailed",
@@ -43,18 +43,18 @@ impl Reason {
     }
 }
 
-/// Why the Config cannot be applied, for a condition.
+/// Why the Config is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Rejection {
-    /// Class of the fault.
+    /// `reason` of the condition.
     pub reason: Reason,
-    /// Names the field, the value and the remedy.
+    /// `message` of the condition: the field, its value and what to change.
     pub message: String,
 }
 
 impl Rejection {
-    /// A rejection.
+    /// Creates a rejection.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,

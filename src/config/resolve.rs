@@ -1,10 +1,10 @@
-//! From what an administrator wrote to what cannot be wrong, or to a reason why not.
+//! Validates a Config and completes it with defaults: the result is a [`Resolved`] or a [`Rejection`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::notice::Notice;
+use super::event_request::EventRequest;
 pub use super::rejection::{Reason, Rejection};
 use super::snapshot::Snapshot;
 use super::tls;
@@ -15,21 +15,22 @@ use crate::names;
 /// `spec.managementState`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ManagementState {
-    /// Keep the registry as the Config says (also `Force` and absent).
+    /// Reconcile the registry with the Config. `Force`, an unknown value and an absent value mean the same.
     Managed,
-    /// Touch nothing, report.
+    /// Report status; change no object of the registry.
     Unmanaged,
-    /// Take the registry away.
+    /// Remove the registry.
     Removed,
 }
 
 impl ManagementState {
-    /// State of a Config.
+    /// Management state of a decoded Config.
     pub fn of(config: &Config) -> Self {
         Self::parse(config.spec.management_state.as_deref())
     }
 
-    /// State of the stored Config, also where other members of it do not decode; `None` without a Config.
+    /// Management state of the Config in the snapshot, even if other fields of the Config do not decode; `None` without a
+    /// Config.
     pub fn stored(snapshot: &Snapshot) -> Option<Self> {
         let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER)?;
         Some(Self::parse(
@@ -37,7 +38,7 @@ impl ManagementState {
         ))
     }
 
-    /// State of that name.
+    /// Parses `spec.managementState`.
     pub fn parse(state: Option<&str>) -> Self {
         match state {
             Some("Unmanaged") => Self::Unmanaged,
@@ -47,27 +48,27 @@ impl ManagementState {
     }
 }
 
-/// How pods are replaced.
+/// Strategy of the registry's Deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rollout {
-    /// One after the other, new before old.
+    /// New pods start before old pods stop.
     RollingUpdate,
-    /// All old ones go first; needed by volumes that one node alone can mount.
+    /// All old pods stop before new pods start; required for volumes that only one node can mount (ReadWriteOnce).
     Recreate,
 }
 
-/// Limits on requests of one direction.
+/// Limits on requests of one direction (pulls or pushes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests served at the same time; 0 is no limit.
+    /// Requests served in parallel, 0 or more; 0 means no limit.
     pub max_running: i64,
-    /// Requests waiting.
+    /// Length of the queue, 0 or more.
     pub max_in_queue: i64,
-    /// How long one may wait, in nanoseconds.
+    /// Longest wait in the queue, in nanoseconds.
     pub max_wait: i64,
 }
 
-/// Proxy of the registry.
+/// Egress proxy of the registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxy {
     /// `HTTP_PROXY`.
@@ -78,75 +79,77 @@ pub struct Proxy {
     pub no_proxy: Option<String>,
 }
 
-/// A wanted Route.
+/// A Route that the Config requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedRoute {
     /// Name of the Route.
     pub name: String,
-    /// Host; the router chooses where there is none.
+    /// Host; `None` lets the router choose.
     pub host: Option<String>,
-    /// Secret with certificate and key.
+    /// Name of the Secret with the certificate and its key.
     pub secret: Option<String>,
 }
 
 /// `spec.unsupportedConfigOverrides`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// Annotations of Deployment and pod template; reserved keys are left out.
+    /// Annotations of the Deployment and of its pod template, without reserved keys.
     pub annotations: BTreeMap<String, String>,
-    /// Keys that were asked for and are reserved.
+    /// Reserved annotation keys that the Config requests; the operator ignores them.
     pub ignored: Vec<String>,
-    /// Runtime class of the pods.
+    /// `runtimeClassName` of the pods.
     pub runtime_class: Option<String>,
 }
 
-/// A Config that can be applied. No field can hold a wrong value.
+/// A validated Config.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
-    /// Pods wanted, 0 or more.
+    /// `spec.replicas`, 0 or more.
     pub replicas: i32,
-    /// How pods are replaced.
+    /// `spec.rolloutStrategy`.
     pub rollout: Rollout,
-    /// `REGISTRY_LOG_LEVEL`.
+    /// `REGISTRY_LOG_LEVEL`: `debug`, `info` or `warn`.
     pub log_level: &'static str,
-    /// Shared upload secret; empty only before completion stored one.
+    /// Secret that all replicas share to sign upload state; empty only until [`completion`](super::complete::completion)
+    /// is stored.
     pub http_secret: Sensitive,
-    /// Proxy, with the cluster's as fallback of each member.
+    /// Egress proxy; each empty field falls back to the field of the cluster's proxy.
     pub proxy: Proxy,
-    /// TLS of the registry.
+    /// TLS settings of the registry's server.
     pub tls: tls::ServingInfo,
-    /// Limits on pulls; `None` emits no variable.
+    /// Limits on pulls; `None` sets no environment variable.
     pub read_limits: Option<Limits>,
-    /// Limits on pushes; `None` emits no variable.
+    /// Limits on pushes; `None` sets no environment variable.
     pub write_limits: Option<Limits>,
-    /// Overrides without support.
+    /// `spec.unsupportedConfigOverrides`.
     pub overrides: Overrides,
-    /// Routes, the default one first.
+    /// Routes, the default Route first.
     pub routes: Vec<WantedRoute>,
-    /// Refuses pushes.
+    /// The registry refuses pushes.
     pub read_only: bool,
-    /// Serves all data through the registry.
+    /// The registry serves blobs itself and does not redirect clients to the storage.
     pub disable_redirect: bool,
-    /// Resources of the container; `None` is the default.
+    /// core/v1 `ResourceRequirements` of the container; `None` selects the operator's default.
     pub resources: Option<Value>,
-    /// Node selector as given.
+    /// `spec.nodeSelector`, unchanged.
     pub node_selector: Option<BTreeMap<String, String>>,
-    /// Tolerations as given.
+    /// `spec.tolerations`, unchanged (core/v1).
     pub tolerations: Vec<Value>,
-    /// Affinity as given; `None` is the default.
+    /// `spec.affinity`, unchanged (core/v1); `None` selects the operator's default.
     pub affinity: Option<Value>,
-    /// Spreading as given; `None` is the default.
+    /// `spec.topologySpreadConstraints`, unchanged (core/v1); `None` selects the operator's default.
     pub spread: Option<Vec<Value>>,
 }
 
+// The operator sets annotations under these keys itself.
 const RESERVED_PREFIXES: &[&str] = &["imageregistry.operator.openshift.io/", "operator.openshift.io/"];
 const RESERVED_KEYS: &[&str] = &[names::VERSION_ANNOTATION, names::SCC_ANNOTATION];
 
-/// Resolves everything but the storage (see [`select`]).
+/// Validates the Config and resolves everything except the storage backend (see [`select`]).
 pub fn resolve(config: &Config, snapshot: &Snapshot) -> Result<Resolved, Rejection> {
     let spec = &config.spec;
     if spec.replicas < 0 {
-        // The first words are matched by users' tests.
+        // Tests of users match the text before the comma.
         let message = format!(
             "replicas must be greater than or equal to 0, spec.replicas is {}",
             spec.replicas
@@ -179,20 +182,21 @@ pub fn resolve(config: &Config, snapshot: &Snapshot) -> Result<Resolved, Rejecti
     })
 }
 
-/// The one backend that `storage` names; `None` where it names none and the platform has to say. Several are a
-/// rejection, and so is `oss` alone: the platform's default must not take the place of what was asked for.
+/// Name of the storage backend that `storage` sets, such as `S3`; `None` if it sets none, which selects the platform's
+/// default. Rejects several backends, and `oss` alone: the platform's default must not replace a requested backend.
 pub fn select(storage: &Storage) -> Result<Option<&'static str>, Rejection> {
     let backends = storage.backends();
     match backends.as_slice() {
         [] if storage.oss.is_some() => {
-            let message = "spec.storage names oss alone, which is not supported: set another backend, and oss to null";
+            let message =
+                "spec.storage sets only oss, which is not supported: set another backend, and set oss to null";
             Err(Rejection::new(Reason::StorageNotConfigured, message))
         }
         [] => Ok(None),
-        [one] => Ok(Some(one)),
+        [backend] => Ok(Some(backend)),
         several => {
             let message = format!(
-                "spec.storage names {} backends ({}), exactly one expected: set all but one to null",
+                "spec.storage sets {} backends ({}), exactly one expected: set all but one to null",
                 several.len(),
                 several.join(", ")
             );
@@ -201,13 +205,13 @@ pub fn select(storage: &Storage) -> Result<Option<&'static str>, Rejection> {
     }
 }
 
-/// What to tell about `storage` although it can be used.
-pub fn storage_notice(storage: &Storage) -> Option<Notice> {
+/// Warning event about a valid `storage` that also sets the unsupported `oss`.
+pub fn storage_notice(storage: &Storage) -> Option<EventRequest> {
     let ignored = storage.oss.is_some() && !storage.backends().is_empty();
-    ignored.then(|| Notice {
+    ignored.then(|| EventRequest {
         warning: true,
         reason: "UnsupportedStorage",
-        note: "spec.storage.oss is not supported and ignored: set it to null".to_owned(),
+        message: "spec.storage.oss is not supported and is ignored: set spec.storage.oss to null".to_owned(),
     })
 }
 
@@ -242,7 +246,7 @@ fn routes(default_route: bool, entries: &[RouteEntry]) -> Result<Vec<WantedRoute
     for entry in entries {
         if entry.name == names::DEFAULT_ROUTE {
             let message = format!(
-                "spec.routes has an entry named {}, which is reserved for spec.defaultRoute: rename it",
+                "spec.routes has an entry named {}, which is reserved for spec.defaultRoute: rename the entry",
                 names::DEFAULT_ROUTE
             );
             return Err(Rejection::new(Reason::VerificationFailed, message));
@@ -254,24 +258,24 @@ fn routes(default_route: bool, entries: &[RouteEntry]) -> Result<Vec<WantedRoute
             );
             return Err(Rejection::new(Reason::VerificationFailed, message));
         }
-        let given = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
+        let non_empty = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
         wanted.push(WantedRoute {
             name: entry.name.clone(),
-            host: given(&entry.hostname),
-            secret: given(&entry.secret_name),
+            host: non_empty(&entry.hostname),
+            secret: non_empty(&entry.secret_name),
         });
     }
     Ok(wanted)
 }
 
 fn proxy(config: &Config, snapshot: &Snapshot) -> Proxy {
-    let own = config.spec.proxy.clone().unwrap_or_default();
+    let config = config.spec.proxy.clone().unwrap_or_default();
     let cluster = snapshot.proxy();
     let first = |a: Option<String>, b: Option<String>| a.filter(|t| !t.is_empty()).or(b).filter(|t| !t.is_empty());
     Proxy {
-        http: first(own.http, cluster.http_proxy),
-        https: first(own.https, cluster.https_proxy),
-        no_proxy: first(own.no_proxy, cluster.no_proxy),
+        http: first(config.http, cluster.http_proxy),
+        https: first(config.https, cluster.https_proxy),
+        no_proxy: first(config.no_proxy, cluster.no_proxy),
     }
 }
 
@@ -283,7 +287,7 @@ fn limits(direction: &str, given: Option<&RequestLimits>) -> Result<Option<Limit
         None | Some("") => 0,
         Some(text) => duration::parse(text).ok_or_else(|| {
             let message = format!(
-                "spec.requests.{direction}.maxWaitInQueue is {text:?}, which is no duration: write for example 90s, 5m or 1h30m"
+                "spec.requests.{direction}.maxWaitInQueue is {text:?}, which is not a duration: set a value such as 90s, 5m or 1h30m"
             );
             Rejection::new(Reason::InvalidDuration, message)
         })?,
@@ -293,7 +297,7 @@ fn limits(direction: &str, given: Option<&RequestLimits>) -> Result<Option<Limit
     }
     for (field, value) in [("maxRunning", max_running), ("maxInQueue", max_in_queue)] {
         if value < 0 {
-            let message = format!("spec.requests.{direction}.{field} is {value}: it must not be negative");
+            let message = format!("spec.requests.{direction}.{field} is {value}: set 0 or a positive number");
             return Err(Rejection::new(Reason::InvalidRequestsLimits, message));
         }
     }
@@ -305,34 +309,34 @@ fn limits(direction: &str, given: Option<&RequestLimits>) -> Result<Option<Limit
 }
 
 fn overrides(given: Option<&Value>) -> Result<Overrides, Rejection> {
-    let wrong = |path: &str, expected: &str| {
+    let reject = |path: &str, expected: &str| {
         let message = format!("spec.unsupportedConfigOverrides{path} must be {expected}");
         Rejection::new(Reason::InvalidOverrides, message)
     };
     let object = match given {
         None | Some(Value::Null) => return Ok(Overrides::default()),
         Some(Value::Object(object)) => object,
-        Some(_) => return Err(wrong("", "an object")),
+        Some(_) => return Err(reject("", "an object")),
     };
     let deployment = match object.get("deployment") {
         None | Some(Value::Null) => return Ok(Overrides::default()),
         Some(Value::Object(deployment)) => deployment,
-        Some(_) => return Err(wrong(".deployment", "an object")),
+        Some(_) => return Err(reject(".deployment", "an object")),
     };
     let mut overrides = Overrides::default();
     match deployment.get("runtimeClassName") {
         None | Some(Value::Null) => {}
         Some(Value::String(name)) => overrides.runtime_class = Some(name.clone()).filter(|n| !n.is_empty()),
-        Some(_) => return Err(wrong(".deployment.runtimeClassName", "text")),
+        Some(_) => return Err(reject(".deployment.runtimeClassName", "a string")),
     }
     let annotations = match deployment.get("annotations") {
         None | Some(Value::Null) => return Ok(overrides),
         Some(Value::Object(annotations)) => annotations,
-        Some(_) => return Err(wrong(".deployment.annotations", "a map of text to text")),
+        Some(_) => return Err(reject(".deployment.annotations", "a map of strings to strings")),
     };
     for (key, value) in annotations {
         let Value::String(value) = value else {
-            return Err(wrong(&format!(".deployment.annotations[{key:?}]"), "text"));
+            return Err(reject(&format!(".deployment.annotations[{key:?}]"), "a string"));
         };
         let reserved = RESERVED_KEYS.contains(&key.as_str()) || RESERVED_PREFIXES.iter().any(|p| key.starts_with(p));
         if reserved {

@@ -1,4 +1,4 @@
-//! Everything that one pass looks at, read once from the stores. Nothing later reads the cluster.
+//! The input of one reconcile pass, read once from the watch caches. Later steps of the pass do not read the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::api::openshift::{ApiServerSpec, InfrastructureStatus, ProxySpec, Prox
 use crate::api::{Config, Kind, ObjectRef};
 use crate::names;
 
-/// Objects as the API server sent them, less `managedFields`.
+/// Objects as the API server sent them, without `managedFields`, by reference.
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
     objects: BTreeMap<ObjectRef, Arc<Value>>,
@@ -42,7 +42,7 @@ impl Objects {
         self.get(kind, "", name)
     }
 
-    /// All objects of a kind, by namespace and name.
+    /// All objects of a kind, sorted by namespace and name.
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = (&ObjectRef, &Value)> {
         self.objects
             .iter()
@@ -55,17 +55,17 @@ impl Objects {
         self.objects.insert(reference, object);
     }
 
-    /// Takes an object out.
+    /// Removes an object.
     pub fn remove(&mut self, reference: &ObjectRef) {
         self.objects.remove(reference);
     }
 
-    /// Notes which kinds the API server does not serve.
+    /// Sets which kinds the API server does not serve.
     pub fn set_absent_kinds(&mut self, kinds: BTreeSet<Kind>) {
         self.absent_kinds = kinds;
     }
 
-    /// Notes that the API server does not serve a kind.
+    /// Adds a kind that the API server does not serve.
     pub fn set_absent_kind(&mut self, kind: Kind) {
         self.absent_kinds.insert(kind);
     }
@@ -75,9 +75,9 @@ impl Objects {
         !self.absent_kinds.contains(&kind)
     }
 
-    /// Reads objects as a YAML or JSON manifest would give them; used by tests.
+    /// Builds a set of objects from manifests; used by tests.
     ///
-    /// `None` where one is of a kind that this operator does not know, or has no name.
+    /// `None` if an object has a kind that this operator does not know, or has no name.
     pub fn from_values(values: impl IntoIterator<Item = Value>) -> Option<Self> {
         let mut objects = Self::default();
         for value in values {
@@ -90,22 +90,22 @@ impl Objects {
     }
 }
 
-/// A stored object that does not decode.
+/// An object in the cluster that does not decode.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{object} cannot be read: {cause}")]
 pub struct Undecodable {
-    /// Which object.
+    /// The object.
     pub object: ObjectRef,
-    /// What the decoder said.
+    /// Path of the field, if known, and the error of the decoder.
     pub cause: String,
 }
 
-/// Everything that one pass looks at.
+/// The input of one reconcile pass.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// Objects of the cluster.
     pub objects: Objects,
-    /// What the process was told when it started.
+    /// Settings of the process.
     pub environment: Environment,
     /// Whether the platform enforces security context constraints (API group `security.openshift.io` is served).
     pub security_api: bool,
@@ -114,7 +114,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A cluster of which nothing is known.
+    /// A cluster without objects.
     pub fn empty() -> Self {
         Self {
             objects: Objects::default(),
@@ -124,33 +124,33 @@ impl Snapshot {
         }
     }
 
-    /// The Config.
+    /// The Config `cluster`; `None` if it does not exist.
     pub fn config(&self) -> Result<Option<Config>, Undecodable> {
         self.decode(Kind::Config, names::CLUSTER)
     }
 
-    /// Status of the Infrastructure; `None` where there is no such object.
+    /// Status of the Infrastructure; `None` if the object does not exist.
     pub fn infrastructure(&self) -> Option<InfrastructureStatus> {
         self.part(Kind::Infrastructure, "status")
     }
 
-    /// Status of the cluster's proxy; empty where there is none.
+    /// Status of the cluster's Proxy; empty if the object does not exist.
     pub fn proxy(&self) -> ProxyStatus {
         self.part(Kind::Proxy, "status").unwrap_or_default()
     }
 
-    /// Name of the ConfigMap in `openshift-config` with the CA of the cluster's proxy, where there is one.
+    /// Name of the ConfigMap in `openshift-config` with the CA of the cluster's proxy; `None` if the Proxy names none.
     pub fn proxy_ca_map(&self) -> Option<String> {
         let spec: ProxySpec = self.part(Kind::Proxy, "spec")?;
         spec.trusted_ca?.name.filter(|name| !name.is_empty())
     }
 
-    /// Spec of the APIServer; `None` where there is no such object.
+    /// Spec of the APIServer; `None` if the object does not exist.
     pub fn api_server(&self) -> Option<ApiServerSpec> {
         self.part(Kind::ApiServer, "spec")
     }
 
-    /// uid of the registry's namespace; empty when it is not known.
+    /// `metadata.uid` of the registry's namespace; empty if the namespace is not in the cache.
     pub fn namespace_uid(&self) -> &str {
         let namespace = self.objects.cluster(Kind::Namespace, names::NAMESPACE);
         namespace
@@ -171,8 +171,8 @@ impl Snapshot {
             })
     }
 
-    /// A part of the cluster's one object of a kind. What is missing or does not decode is empty: nothing of these kinds
-    /// is ours to judge.
+    /// The `spec` or `status` of the object `cluster` of a kind; `None` if the object does not exist. A missing or
+    /// undecodable part is empty: the operator does not validate objects that belong to other operators.
     fn part<T: DeserializeOwned + Default>(&self, kind: Kind, part: &str) -> Option<T> {
         let object = self.objects.cluster(kind, names::CLUSTER)?;
         Some(
@@ -184,13 +184,15 @@ impl Snapshot {
     }
 }
 
-/// A decoder's error with the field that it is about. Decoders do not tell: it is the one without which the error is
-/// another, or none.
+/// The error of the decoder, prefixed with the path of the field that causes it.
+///
+/// serde reports no path. This function searches it: a field is the cause if the object without the field decodes, or fails
+/// with another error.
 fn located<T: DeserializeOwned>(object: &Value, error: &str) -> String {
     let mut path: Vec<String> = Vec::new();
     let at = |path: &[String]| path.iter().fold(String::new(), |pointer, key| pointer + "/" + key);
     while let Some(members) = object.pointer(&at(&path)).and_then(Value::as_object) {
-        let culprit = members.keys().find(|key| {
+        let cause = members.keys().find(|key| {
             let mut without = object.clone();
             if let Some(members) = without.pointer_mut(&at(&path)).and_then(Value::as_object_mut) {
                 members.remove(*key);
@@ -199,7 +201,7 @@ fn located<T: DeserializeOwned>(object: &Value, error: &str) -> String {
                 .err()
                 .is_none_or(|other| other.to_string() != error)
         });
-        match culprit {
+        match cause {
             Some(key) => path.push(key.clone()),
             None => break,
         }

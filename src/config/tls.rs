@@ -1,26 +1,27 @@
-//! TLS settings: from the cluster's profile to what the registry is told.
+//! TLS settings of the registry, derived from the cluster's TLS security profile (APIServer `cluster`).
 
 use serde_json::{Value, json};
 
 use super::rejection::{Reason, Rejection};
 use crate::api::openshift::ApiServerSpec;
 
-/// TLS settings of the registry. Empty members set no variable.
+/// TLS settings of the registry. An empty field sets no environment variable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServingInfo {
     /// `VersionTLS10` to `VersionTLS13`.
     pub min_version: Option<String>,
-    /// Suites by IANA's names, in order of preference.
+    /// IANA names of the cipher suites, in order of preference.
     pub cipher_suites: Vec<String>,
 }
 
+/// Cipher suites of profile `Modern`. TLS 1.3 suites have the same name at OpenSSL and at IANA.
 const MODERN: &[&str] = &[
     "TLS_AES_128_GCM_SHA256",
     "TLS_AES_256_GCM_SHA384",
     "TLS_CHACHA20_POLY1305_SHA256",
 ];
 
-/// Beyond [`MODERN`], by OpenSSL's names.
+/// OpenSSL names of the suites that profile `Intermediate` adds to [`MODERN`].
 const INTERMEDIATE: &[&str] = &[
     "ECDHE-ECDSA-AES128-GCM-SHA256",
     "ECDHE-RSA-AES128-GCM-SHA256",
@@ -30,7 +31,7 @@ const INTERMEDIATE: &[&str] = &[
     "ECDHE-RSA-CHACHA20-POLY1305",
 ];
 
-/// Beyond [`INTERMEDIATE`], by OpenSSL's names.
+/// OpenSSL names of the suites that profile `Old` adds to [`INTERMEDIATE`].
 const OLD: &[&str] = &[
     "ECDHE-ECDSA-AES128-SHA256",
     "ECDHE-RSA-AES128-SHA256",
@@ -46,7 +47,7 @@ const OLD: &[&str] = &[
     "DES-CBC3-SHA",
 ];
 
-/// OpenSSL's names and IANA's, of every suite that Go's TLS stack (and so the registry) can offer.
+/// OpenSSL name and IANA name of every suite that Go's `crypto/tls`, and therefore the registry, can offer.
 const TRANSLATION: &[(&str, &str)] = &[
     (
         "ECDHE-ECDSA-AES128-GCM-SHA256",
@@ -81,8 +82,8 @@ const TRANSLATION: &[(&str, &str)] = &[
     ("ECDHE-RSA-DES-CBC3-SHA", "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA"),
 ];
 
-/// IANA's names of suites that the registry knows and no profile lists.
-const KNOWN_BEYOND: &[&str] = &[
+/// IANA names of suites that the registry accepts and that have no OpenSSL name in [`TRANSLATION`].
+const IANA_ONLY: &[&str] = &[
     "TLS_RSA_WITH_RC4_128_SHA",
     "TLS_ECDHE_ECDSA_WITH_RC4_128_SHA",
     "TLS_ECDHE_RSA_WITH_RC4_128_SHA",
@@ -90,15 +91,17 @@ const KNOWN_BEYOND: &[&str] = &[
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305",
 ];
 
-/// Versions that the registry knows.
+/// TLS versions that the registry accepts.
 pub const VERSIONS: &[&str] = &["VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13"];
 
 fn known_suite(name: &str) -> bool {
-    MODERN.contains(&name) || KNOWN_BEYOND.contains(&name) || TRANSLATION.iter().any(|(_, iana)| *iana == name)
+    MODERN.contains(&name) || IANA_ONLY.contains(&name) || TRANSLATION.iter().any(|(_, iana)| *iana == name)
 }
 
-/// What a name of a profile is to the registry. TLS 1.3 has one name for both; other names of IANA are none of a profile's:
-/// the Go operator leaves them out, and what differs from it restarts pods at a take-over.
+/// IANA name of a suite in a TLS security profile; `None` if the profile must not use the name.
+///
+/// Profiles use OpenSSL names, so an IANA name counts only for TLS 1.3. The Go operator drops other IANA names too; a
+/// difference would restart the registry's pods when this operator takes over.
 fn iana(name: &str) -> Option<&str> {
     let translated = TRANSLATION
         .iter()
@@ -108,8 +111,8 @@ fn iana(name: &str) -> Option<&str> {
 }
 
 impl ServingInfo {
-    /// What the cluster's profile asks for. An absent APIServer, profile or type, an unknown type, and `Custom` without a
-    /// body are `Intermediate`; names that nobody knows are left out.
+    /// Settings of the cluster's TLS security profile. An absent APIServer, profile or type, an unknown type, and
+    /// `Custom` without `custom` select `Intermediate`. Unknown suites are dropped.
     pub fn observed(api_server: Option<&ApiServerSpec>) -> Self {
         let profile = api_server
             .and_then(|s| s.tls_security_profile.clone())
@@ -129,7 +132,7 @@ impl ServingInfo {
         }
     }
 
-    /// As stored in `spec.observedConfig`, which it replaces whole.
+    /// The value of `spec.observedConfig`: `{servingInfo: {minTLSVersion, cipherSuites}}`.
     pub fn to_observed_config(&self) -> Value {
         json!({"servingInfo": {
             "minTLSVersion": self.min_version.clone().unwrap_or_default(),
@@ -137,8 +140,9 @@ impl ServingInfo {
         }})
     }
 
-    /// In which settings this differs from what is stored, in words.
-    pub fn news(&self, stored: Option<&Value>) -> Vec<String> {
+    /// One message for each setting that differs from the stored `spec.observedConfig`, such as
+    /// `minTLSVersion changed to VersionTLS13`.
+    pub fn changes(&self, stored: Option<&Value>) -> Vec<String> {
         let wanted = self.to_observed_config();
         let differs = |member: &str| {
             let pointer = format!("/servingInfo/{member}");
@@ -153,18 +157,18 @@ impl ServingInfo {
             .collect()
     }
 
-    /// Reads `spec.observedConfig`. Another shape, or a name that nobody knows, is a rejection.
+    /// Parses `spec.observedConfig`. Rejects fields of the wrong type and unknown versions and suites.
     pub fn stored(observed_config: Option<&Value>) -> Result<Self, Rejection> {
-        let wrong = |message: String| Rejection::new(Reason::InvalidTlsConfig, message);
+        let reject = |message: String| Rejection::new(Reason::InvalidTlsConfig, message);
         let object = match observed_config {
             None | Some(Value::Null) => return Ok(Self::default()),
             Some(Value::Object(object)) => object,
-            Some(_) => return Err(wrong("spec.observedConfig must be an object".to_owned())),
+            Some(_) => return Err(reject("spec.observedConfig must be an object".to_owned())),
         };
         let info = match object.get("servingInfo") {
             None | Some(Value::Null) => return Ok(Self::default()),
             Some(Value::Object(info)) => info,
-            Some(_) => return Err(wrong("spec.observedConfig.servingInfo must be an object".to_owned())),
+            Some(_) => return Err(reject("spec.observedConfig.servingInfo must be an object".to_owned())),
         };
         let min_version = match info.get("minTLSVersion") {
             None | Some(Value::Null) => None,
@@ -172,8 +176,8 @@ impl ServingInfo {
             Some(Value::String(version)) if VERSIONS.contains(&version.as_str()) => Some(version.clone()),
             Some(other) => {
                 let field = "spec.observedConfig.servingInfo.minTLSVersion";
-                return Err(wrong(format!(
-                    "{field} is {other}: one of {} expected",
+                return Err(reject(format!(
+                    "{field} is {other}: set one of {}",
                     VERSIONS.join(", ")
                 )));
             }
@@ -187,15 +191,15 @@ impl ServingInfo {
                         Some(name) if known_suite(name) => cipher_suites.push(name.to_owned()),
                         _ => {
                             let field = "spec.observedConfig.servingInfo.cipherSuites";
-                            return Err(wrong(format!(
-                                "{field} holds {suite}, which is no known TLS cipher suite"
+                            return Err(reject(format!(
+                                "{field} contains {suite}, which is not a known TLS cipher suite"
                             )));
                         }
                     }
                 }
             }
             Some(_) => {
-                return Err(wrong(
+                return Err(reject(
                     "spec.observedConfig.servingInfo.cipherSuites must be a list".to_owned(),
                 ));
             }

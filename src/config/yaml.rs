@@ -1,16 +1,16 @@
-//! Values of `REGISTRY_*` variables: the registry reads them as YAML 1.1, so text is quoted where it would be read as
-//! something else.
+//! Encodes values of `REGISTRY_*` environment variables. The registry parses them as YAML 1.1, so a string is quoted if YAML
+//! would parse it as another type.
 //!
-//! The forms are those that the Go operator's encoder picks; another one would replace every pod at takeover. Long lines
-//! are not folded.
+//! The quoting style equals the Go operator's encoder: another style would restart every registry pod when this operator
+//! takes over. Long lines are not folded.
 
 use std::fmt::Write as _;
 
-/// YAML 1.1 of a text, without a final newline.
+/// Encodes a string as a YAML 1.1 scalar, without a final newline.
 pub fn text(value: &str) -> String {
     if value.contains('\n') && block_allowed(value) {
         literal(value)
-    } else if reads_as_other(value) || value.contains(unprintable) {
+    } else if is_other_type(value) || value.contains(unprintable) {
         double_quoted(value)
     } else if plain_allowed(value) {
         value.to_owned()
@@ -19,15 +19,15 @@ pub fn text(value: &str) -> String {
     }
 }
 
-/// Words that are no text, in every YAML 1.1 spelling.
+/// Plain scalars that YAML 1.1 does not parse as strings (null, booleans, floats, merge and value keys), in every spelling.
 const WORDS: &[&str] = &[
     "", "~", "null", "Null", "NULL", "y", "Y", "yes", "Yes", "YES", "n", "N", "no", "No", "NO", "true", "True", "TRUE",
     "false", "False", "FALSE", "on", "On", "ON", "off", "Off", "OFF", "<<", "=", ".nan", ".NaN", ".NAN", ".inf",
     ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF",
 ];
 
-/// Whether YAML 1.1 reads the plain text as anything but text.
-fn reads_as_other(value: &str) -> bool {
+/// Whether YAML 1.1 parses the plain scalar as another type than string.
+fn is_other_type(value: &str) -> bool {
     WORDS.contains(&value) || is_number(value) || is_sexagesimal(value) || is_timestamp(value)
 }
 
@@ -45,7 +45,7 @@ fn is_number(value: &str) -> bool {
     in_base.iter().any(|(radix, prefix)| digits_of(*radix, prefix)) || is_decimal(magnitude)
 }
 
-/// `12`, `12.`, `12.5`, `.5`, each with an optional exponent.
+/// `12`, `12.`, `12.5`, `.5`, all with an optional exponent.
 fn is_decimal(value: &str) -> bool {
     let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
     let (mantissa, exponent) = match value.split_once(['e', 'E']) {
@@ -59,7 +59,7 @@ fn is_decimal(value: &str) -> bool {
         && exponent.is_none_or(|exponent| !exponent.is_empty() && digits(exponent))
 }
 
-/// `12:30:45`: a number to the base of 60.
+/// `12:30:45`: a base 60 number in YAML 1.1.
 fn is_sexagesimal(value: &str) -> bool {
     let unsigned = value.strip_prefix(['+', '-']).unwrap_or(value);
     let mut parts = unsigned.split(':');
@@ -81,7 +81,7 @@ fn is_sexagesimal(value: &str) -> bool {
         && fraction.chars().all(|c| c.is_ascii_digit() || c == '_')
 }
 
-/// A date, alone or followed by a time. What follows is not looked at: quoting too much does no harm.
+/// A date, optionally followed by a time. Only the first character of the time is checked: needless quotes do no harm.
 fn is_timestamp(value: &str) -> bool {
     let (date, time) = value.split_at(value.find(['T', 't', ' ', '\t']).unwrap_or(value.len()));
     let parts: Vec<&str> = date.split('-').collect();
@@ -97,7 +97,7 @@ fn is_timestamp(value: &str) -> bool {
                 .starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// Whether a text stands as itself in a block mapping.
+/// Whether a string can be a plain scalar in a block mapping.
 fn plain_allowed(value: &str) -> bool {
     let second_is_blank = value.chars().nth(1).is_none_or(char::is_whitespace);
     let indicator = match value.chars().next() {
@@ -109,13 +109,14 @@ fn plain_allowed(value: &str) -> bool {
     !indicator && !document_mark && !spaced && !value.contains(": ") && !value.contains(" #") && !value.ends_with(':')
 }
 
-/// Characters that only a double-quoted text can hold.
+/// Characters that need a double-quoted scalar.
 fn unprintable(c: char) -> bool {
     !matches!(c, ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
-/// Whether a text of several lines reads back from a literal block: the block's final newline is cut off.
+/// Whether a multi-line string can be a literal block (`|-`). `|-` strips final newlines, so a string that ends with one
+/// cannot.
 fn block_allowed(value: &str) -> bool {
     let hidden_space = value.starts_with([' ', '\n']) || value.ends_with([' ', '\n']) || value.contains(" \n");
     !hidden_space && !value.contains(|c| c != '\n' && unprintable(c))

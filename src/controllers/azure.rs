@@ -1,4 +1,4 @@
-//! Azure: the endpoints file of Azure Stack Hub, and what releases up to 4.16 left behind on Azure.
+//! Azure: the endpoints file of Azure Stack Hub, and the cleanup of the Job that releases up to 4.16 created on Azure.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,31 +6,32 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::secondary::{self, Failure, Telling};
+use super::secondary::{self, DegradedCondition, Failure};
 use super::{Context, RESYNC};
 use crate::api::{Kind, ObjectRef};
 use crate::apply;
 use crate::config::defaults;
 use crate::names;
 use crate::observe::Controller;
-use crate::status::conditions::{AZURE_PATH_FIX, Status, Verdict};
+use crate::status::conditions::{AZURE_PATH_FIX, ConditionUpdate, Status};
 
 const STACK_CONDITION: &str = "AzureStackCloudControllerDegraded";
 
-/// Keeps the endpoints file (`AZURE_ENVIRONMENT_FILEPATH`) as ConfigMap `openshift-config/cloud-provider-config` says.
-pub async fn stack(context: Context, file: Option<PathBuf>) {
+/// Writes the endpoints of ConfigMap `openshift-config/cloud-provider-config` to the file that `AZURE_ENVIRONMENT_FILEPATH`
+/// names.
+pub(super) async fn stack(context: Context, file: Option<PathBuf>) {
     secondary::run(
         context,
         Controller::AzureStack,
         "azurestack",
-        Telling::Itself,
+        DegradedCondition::SetByPass,
         async |context| {
             let result = stack_pass(context, file.as_deref());
             let (status, reason, message) = match &result {
                 Ok(()) => (Status::False, "AsExpected", String::new()),
                 Err(failure) => (Status::True, "Error", failure.to_string()),
             };
-            context.post([Verdict::new(STACK_CONDITION, status, reason, message)]);
+            context.set_conditions([ConditionUpdate::new(STACK_CONDITION, status, reason, message)]);
             result.map(|()| RESYNC)
         },
     )
@@ -38,7 +39,7 @@ pub async fn stack(context: Context, file: Option<PathBuf>) {
 }
 
 fn stack_pass(context: &Context, file: Option<&Path>) -> Result<(), Failure> {
-    let snapshot = context.world.snapshot();
+    let snapshot = context.caches.snapshot();
     let map = snapshot
         .objects
         .get(Kind::ConfigMap, names::CONFIG_NAMESPACE, names::CLOUD_PROVIDER_CONFIG);
@@ -49,7 +50,7 @@ fn stack_pass(context: &Context, file: Option<&Path>) -> Result<(), Failure> {
     let platform = snapshot.infrastructure().and_then(|i| defaults::platform(&i));
     let Some(file) = file else {
         if platform.as_deref() != Some("Azure") {
-            return Ok(()); // nobody reads it there
+            return Ok(()); // other platforms do not read the file
         }
         return Err(Failure::Failed(
             "environment variable AZURE_ENVIRONMENT_FILEPATH is not set".to_owned(),
@@ -70,7 +71,7 @@ fn remove(file: &Path) -> io::Result<()> {
     }
 }
 
-/// A reader sees the old or the new content, never a part.
+/// Replaces the file atomically: a reader sees the old content or the new content.
 fn replace(file: &Path, content: &str) -> io::Result<()> {
     if std::fs::read(file).is_ok_and(|present| present == content.as_bytes()) {
         return Ok(());
@@ -82,20 +83,20 @@ fn replace(file: &Path, content: &str) -> io::Result<()> {
     std::fs::rename(&temporary, file)
 }
 
-/// Takes away the job that moved blobs, and its conditions: releases up to 4.16 made them on Azure.
-pub async fn path_fix(context: Context) {
+/// Deletes the Job that moved blobs, and its conditions. Releases up to 4.16 created them on Azure.
+pub(super) async fn path_fix(context: Context) {
     secondary::run(
         context,
         Controller::AzurePathFix,
         "azurepathfix",
-        Telling::Itself,
+        DegradedCondition::SetByPass,
         path_fix_pass,
     )
     .await;
 }
 
 async fn path_fix_pass(context: &Context) -> Result<Duration, Failure> {
-    let snapshot = context.world.snapshot();
+    let snapshot = context.caches.snapshot();
     let platform = snapshot.infrastructure().and_then(|i| defaults::platform(&i));
     let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
     let cloud = config
@@ -105,8 +106,8 @@ async fn path_fix_pass(context: &Context) -> Result<Duration, Failure> {
     if platform.as_deref() != Some("Azure") || stack {
         return Ok(RESYNC);
     }
-    if context.board.drop_conditions(AZURE_PATH_FIX) {
-        context.world.trigger(Controller::Registry);
+    if context.shared.drop_conditions(AZURE_PATH_FIX) {
+        context.caches.trigger(Controller::Registry);
     }
     let job = ObjectRef::new(Kind::Job, names::NAMESPACE, names::AZURE_PATH_FIX_JOB);
     let live = snapshot.objects.find(&job);
@@ -116,7 +117,7 @@ async fn path_fix_pass(context: &Context) -> Result<Duration, Failure> {
             .is_null()
     }) {
         let report = apply::delete(&[job], &context.writer).await;
-        context.tell(report.notices);
+        context.publish_events(report.events);
         if !report.failures.is_empty() {
             return Err(Failure::Failed(report.failures.join("; ")));
         }

@@ -1,4 +1,4 @@
-//! How long a loop waits after a pass that failed.
+//! How long a controller waits after a failed pass.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use tokio::time::Instant;
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_mins(5);
-/// At least this often every loop looks at everything again, also when no watch told of a change.
-pub const RESYNC: Duration = Duration::from_mins(10);
+/// Longest time between two passes of a controller, also without any watch event.
+pub(super) const RESYNC: Duration = Duration::from_mins(10);
 
-/// Exponential, with jitter and a cap; a success starts over.
+/// Exponential backoff with jitter and a cap. A success resets it.
 #[derive(Debug)]
-pub struct Backoff {
+pub(super) struct Backoff {
     next: Duration,
     due: Option<Instant>,
 }
@@ -23,9 +23,9 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The wait after one more failure. `jitter` is between 0 and 1. A pass that a change brought before the last wait was
-    /// over does not make the waits longer: much changes while a registry comes up.
-    pub fn fail(&mut self, jitter: f64) -> Duration {
+    /// The wait after one more failure. `jitter` is between 0 and 1. A pass that a watch event started before the last wait
+    /// was over does not increase the backoff: many objects change while a registry is being created.
+    pub(super) fn fail(&mut self, jitter: f64) -> Duration {
         let now = Instant::now();
         if let Some(left) = self
             .due
@@ -40,8 +40,8 @@ impl Backoff {
         wait
     }
 
-    /// After a success.
-    pub fn reset(&mut self) {
+    /// Resets the backoff after a success.
+    pub(super) fn reset(&mut self) {
         *self = Self::default();
     }
 }
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waits_double_up_to_a_cap_and_start_over_after_a_success() {
+    async fn waits_double_up_to_a_cap_and_a_success_resets_them() {
         let mut backoff = Backoff::default();
         assert_eq!(fail(&mut backoff, 0.0).await, FIRST);
         assert_eq!(fail(&mut backoff, 0.0).await, FIRST * 2);
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failure_before_the_wait_is_over_changes_nothing() {
+    async fn a_failure_during_the_wait_does_not_increase_the_backoff() {
         let mut backoff = Backoff::default();
         assert_eq!(backoff.fail(0.0), FIRST);
         tokio::time::advance(FIRST / 2).await;

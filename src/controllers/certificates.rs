@@ -1,11 +1,11 @@
-//! The CA maps, in every managementState.
+//! The ConfigMaps with CA certificates, in every managementState.
 
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::board::StorageCa;
+use super::shared_conditions::StorageCa;
 use super::{Backoff, Context, RESYNC};
 use crate::api::{Kind, ObjectRef};
 use crate::apply::{self, NothingRecorded};
@@ -14,21 +14,21 @@ use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::observe::Controller;
 use crate::plan::certificates::{self, Certificates};
-use crate::status::conditions::{Status, Verdict};
+use crate::status::conditions::{ConditionUpdate, Status};
 
 const CONDITION: &str = "ImageRegistryCertificatesControllerDegraded";
-/// How long the first maps wait for what they are about to hold, so that they are written once.
+/// How long the first write waits for the service CA and the Service, so that each ConfigMap is written once.
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// Runs passes until the process stops leading.
-pub async fn run(context: Context) {
+pub(super) async fn run(context: Context) {
     let mut backoff = Backoff::default();
     let began = Instant::now();
     loop {
-        let permit = context.begin().await;
+        let permit = context.start_pass().await;
         let started = Instant::now();
         let result = pass(&context, began).await;
-        context.reconciled("certificates", result.is_ok(), started.elapsed());
+        context.count_pass("certificates", result.is_ok(), started.elapsed());
         drop(permit);
         let wait = match result {
             Ok(wait) => {
@@ -37,23 +37,23 @@ pub async fn run(context: Context) {
             }
             Err(()) => backoff.fail(context.jitter()),
         };
-        context.hear(Controller::Certificates);
-        context.rest(Controller::Certificates, wait).await;
+        context.note_first_report(Controller::Certificates);
+        context.wait_for_change(Controller::Certificates, wait).await;
     }
 }
 
 async fn pass(context: &Context, began: Instant) -> Result<Duration, ()> {
-    let snapshot = context.world.snapshot();
-    follow(context, &snapshot);
-    if !context.world.is_synced(Controller::Certificates) {
-        return Ok(RESYNC); // a sync triggers the next pass
+    let snapshot = context.caches.snapshot();
+    watch_referenced(context, &snapshot);
+    if !context.caches.is_synced(Controller::Certificates) {
+        return Ok(RESYNC); // the sync of the watch triggers the next pass
     }
     let state = ManagementState::stored(&snapshot);
     let removed = state.is_none_or(|state| state == ManagementState::Removed);
     let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
     let no_redirect = config.and_then(|c| c.pointer("/spec/disableRedirect")) == Some(&Value::Bool(true));
-    // Until the registry's loop has told, and where it does not look, what is published stays.
-    let ca = match context.board.storage_ca() {
+    // Until the registry controller has reported the CA bundle of the storage, keep the published one.
+    let ca = match context.shared.storage_ca() {
         StorageCa::Known(bundle) => bundle,
         StorageCa::Unknown => certificates::published_storage_ca(&snapshot),
     };
@@ -61,14 +61,14 @@ async fn pass(context: &Context, began: Instant) -> Result<Duration, ()> {
     let mut wanted = certificates::certificates(&snapshot, ca.as_deref(), no_redirect, removed);
     let expected = state.is_none_or(|state| state == ManagementState::Managed);
     if expected && began.elapsed() < SETTLE && !settled(&snapshot) {
-        // serviceca itself goes out: it is what brings the service CA.
+        // Create serviceca now: the service CA operator injects the CA bundle into it.
         wanted
             .plan
             .present
             .retain(|d| d.reference.name == names::SERVICE_CA_MAP);
         let Certificates { plan, .. } = wanted;
         let report = apply::apply(&plan, &snapshot, &NothingRecorded, &context.writer).await;
-        context.tell(report.notices);
+        context.publish_events(report.events);
         return if report.failures.is_empty() {
             Ok(SETTLE.saturating_sub(began.elapsed()))
         } else {
@@ -76,21 +76,21 @@ async fn pass(context: &Context, began: Instant) -> Result<Duration, ()> {
         };
     }
     let report = apply::apply(&wanted.plan, &snapshot, &NothingRecorded, &context.writer).await;
-    context.tell(report.notices);
-    context.tell(wanted.notices);
+    context.publish_events(report.events);
+    context.publish_events(wanted.events);
     let problems: Vec<String> = wanted
         .error
         .into_iter()
-        .chain(context.board.storage_ca_fault().filter(|_| !removed))
+        .chain(context.shared.storage_ca_error().filter(|_| !removed))
         .chain(report.failures.iter().cloned())
         .collect();
-    let verdict = if problems.is_empty() {
-        Verdict::new(CONDITION, Status::False, "AsExpected", "CA maps are up to date")
+    let condition_update = if problems.is_empty() {
+        ConditionUpdate::new(CONDITION, Status::False, "AsExpected", "CA maps are up to date")
     } else {
-        Verdict::new(CONDITION, Status::True, "Error", problems.join("; "))
+        ConditionUpdate::new(CONDITION, Status::True, "Error", problems.join("; "))
     };
-    if context.board.post(verdict) {
-        context.world.trigger(Controller::Registry);
+    if context.shared.set_condition(condition_update) {
+        context.caches.trigger(Controller::Registry);
     }
     if report.failures.is_empty() {
         Ok(RESYNC)
@@ -99,7 +99,7 @@ async fn pass(context: &Context, began: Instant) -> Result<Duration, ()> {
     }
 }
 
-/// Whether the Service and the injected service CA are there, or will not come.
+/// Whether the Service and the injected service CA exist, or the ConfigMap was already written.
 fn settled(snapshot: &Snapshot) -> bool {
     let map = snapshot.objects.operand(Kind::ConfigMap, names::CERTIFICATES_MAP);
     let service = snapshot.objects.operand(Kind::Service, names::REGISTRY);
@@ -110,8 +110,8 @@ fn settled(snapshot: &Snapshot) -> bool {
     map.is_some() || (service.is_some() && injected)
 }
 
-/// Follows the map that `images.config.openshift.io/cluster` names.
-fn follow(context: &Context, snapshot: &Snapshot) {
+/// Watches the ConfigMap that `images.config.openshift.io/cluster` references.
+fn watch_referenced(context: &Context, snapshot: &Snapshot) {
     let image = snapshot.objects.cluster(Kind::Image, names::CLUSTER);
     let name = image
         .and_then(|i| i.pointer("/spec/additionalTrustedCA/name"))
@@ -120,6 +120,6 @@ fn follow(context: &Context, snapshot: &Snapshot) {
         .filter(|n| !n.is_empty())
         .map(|n| ObjectRef::new(Kind::ConfigMap, names::CONFIG_NAMESPACE, n));
     context
-        .world
-        .follow(&wanted.into_iter().collect(), &[Controller::Certificates]);
+        .caches
+        .watch_referenced(&wanted.into_iter().collect(), &[Controller::Certificates]);
 }

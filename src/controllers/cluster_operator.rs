@@ -1,11 +1,11 @@
-//! The ClusterOperator: what the platform reads.
+//! The status of ClusterOperator `image-registry`, which the cluster-version operator reads.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::pace::Pace;
-use super::secondary::{self, Failure, Telling};
+use super::secondary::{self, DegradedCondition, Failure};
+use super::status_debounce::StatusDebounce;
 use super::{Context, RESYNC};
 use crate::api::{Kind, ObjectRef};
 use crate::names;
@@ -13,26 +13,26 @@ use crate::observe::Controller;
 use crate::status::cluster_operator::{self, AWAITED, Sources};
 
 /// Runs passes until the process stops leading.
-pub async fn run(context: Context) {
-    let mut pace = Pace::from_now();
+pub(super) async fn run(context: Context) {
+    let mut debounce = StatusDebounce::start();
     secondary::run(
         context,
         Controller::ClusterOperator,
         "clusteroperator",
-        Telling::Itself,
-        async |context| pass(context, &mut pace).await,
+        DegradedCondition::SetByPass,
+        async |context| pass(context, &mut debounce).await,
     )
     .await;
 }
 
-async fn pass(context: &Context, pace: &mut Pace) -> Result<Duration, Failure> {
-    let snapshot = context.world.snapshot();
+async fn pass(context: &Context, debounce: &mut StatusDebounce) -> Result<Duration, Failure> {
+    let snapshot = context.caches.snapshot();
     if !snapshot.objects.served(Kind::ClusterOperator) {
         return Ok(RESYNC);
     }
     let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
-    let failure = context.board.bootstrap_failure();
-    // The Config's first status is a moment away: what is told now would be told anew then.
+    let failure = context.shared.bootstrap_failure();
+    // Wait for the first status of the Config, so that the first ClusterOperator status is complete.
     if failure.is_none() && config.is_none_or(|config| config.pointer("/status/conditions").is_none()) {
         return Ok(RESYNC);
     }
@@ -50,16 +50,16 @@ async fn pass(context: &Context, pace: &mut Pace) -> Result<Duration, Failure> {
     });
     let Some(status) = status else { return Ok(RESYNC) };
     if let Some(left) = live.as_ref().and_then(|live| {
-        let heard = context.has_heard(Controller::ClusterOperator);
-        pace.hold(live.get("status").unwrap_or(&Value::Null), &status, heard)
+        let first_reports_done = context.first_reports_done(Controller::ClusterOperator);
+        debounce.delay(live.get("status").unwrap_or(&Value::Null), &status, first_reports_done)
     }) {
         return Ok(left);
     }
     if live.is_none() {
-        // A create drops the status: it follows by itself.
+        // The API server drops the status of a create request, so the status is written separately.
         match context.create(&reference, &cluster_operator::skeleton()).await {
             Ok(created) => live = Some(created),
-            Err(error) => return Err(context.refused(&reference, error).await),
+            Err(error) => return Err(context.after_write_error(&reference, error).await),
         }
     }
     match context
@@ -72,9 +72,9 @@ async fn pass(context: &Context, pace: &mut Pace) -> Result<Duration, Failure> {
         .await
     {
         Ok(_) => {
-            pace.wrote();
+            debounce.note_write();
             Ok(RESYNC)
         }
-        Err(error) => Err(context.refused(&reference, error).await),
+        Err(error) => Err(context.after_write_error(&reference, error).await),
     }
 }

@@ -1,42 +1,41 @@
-//! `images.config.openshift.io/cluster`: where the registry can be reached, for everybody else in the cluster.
+//! The status of `images.config.openshift.io/cluster`: the host names of the registry.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::secondary::{self, Failure, Telling};
+use super::secondary::{self, DegradedCondition, Failure};
 use super::{Context, RESYNC};
 use crate::api::{Kind, ObjectRef};
+use crate::config::event_request::EventRequest;
 use crate::config::gates::{self, IMAGE_STREAM_IMPORT_MODE};
-use crate::config::notice::Notice;
 use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::observe::Controller;
 use crate::status::image_config::{self, CONTROLLER_DEGRADED, Sources};
 
 /// Runs passes until the process stops leading, in every managementState.
-pub async fn run(context: Context) {
-    let telling = Telling::Lasting(CONTROLLER_DEGRADED);
-    let mut gate = Gate::default();
+pub(super) async fn run(context: Context) {
+    let mut gate = ReportedGate::default();
     secondary::run(
         context,
         Controller::ImageConfig,
         "imageconfig",
-        telling,
+        DegradedCondition::Lasting(CONTROLLER_DEGRADED),
         async |context| pass(context, &mut gate).await,
     )
     .await;
 }
 
-/// What was last told of the gate: the log has it once, and when it changes; so have events, while it is known.
+/// The last reported state of the feature gate. The log has each change; events have each change between known states.
 #[derive(Default)]
-struct Gate {
+struct ReportedGate {
     logged: String,
     known: Option<bool>,
 }
 
-impl Gate {
-    fn tell(&mut self, context: &Context, snapshot: &Snapshot, enabled: Option<bool>) {
+impl ReportedGate {
+    fn report(&mut self, context: &Context, snapshot: &Snapshot, enabled: Option<bool>) {
         let state = enabled.map_or_else(
             || {
                 let release = gates::release(snapshot).unwrap_or_default();
@@ -44,10 +43,10 @@ impl Gate {
             },
             |on| (if on { "on" } else { "off" }).to_owned(),
         );
-        let note = format!("feature gate {IMAGE_STREAM_IMPORT_MODE} is {state}");
-        if self.logged != note {
-            tracing::info!("{note}");
-            self.logged.clone_from(&note);
+        let message = format!("feature gate {IMAGE_STREAM_IMPORT_MODE} is {state}");
+        if self.logged != message {
+            tracing::info!("{message}");
+            self.logged.clone_from(&message);
         }
         if enabled.is_none() || enabled == self.known {
             return;
@@ -58,21 +57,21 @@ impl Gate {
             "FeatureGatesModified"
         };
         self.known = enabled;
-        context.tell([Notice {
+        context.publish_events([EventRequest {
             warning: false,
             reason,
-            note,
+            message,
         }]);
     }
 }
 
-async fn pass(context: &Context, gate: &mut Gate) -> Result<Duration, Failure> {
-    let snapshot = context.world.snapshot();
+async fn pass(context: &Context, gate: &mut ReportedGate) -> Result<Duration, Failure> {
+    let snapshot = context.caches.snapshot();
     if !snapshot.objects.served(Kind::Image) {
         return Ok(RESYNC);
     }
     let enabled = gates::enabled(&snapshot, IMAGE_STREAM_IMPORT_MODE);
-    gate.tell(context, &snapshot, enabled);
+    gate.report(context, &snapshot, enabled);
     let reference = ObjectRef::new(Kind::Image, "", names::CLUSTER);
     let mut image = snapshot.objects.find(&reference).map(|image| image.as_ref().clone());
     let (patch, mode) = image_config::status_patch(&Sources {
@@ -85,13 +84,13 @@ async fn pass(context: &Context, gate: &mut Gate) -> Result<Duration, Failure> {
     if image.is_none() {
         match context.create(&reference, &image_config::skeleton()).await {
             Ok(created) => image = Some(created),
-            Err(error) => return Err(context.refused(&reference, error).await),
+            Err(error) => return Err(context.after_write_error(&reference, error).await),
         }
     }
     if let Some(patch) = patch {
         let seen = image.as_ref().unwrap_or(&Value::Null);
         if let Err(error) = context.writer.merge_status(&reference, seen, &patch).await {
-            return Err(context.refused(&reference, error).await);
+            return Err(context.after_write_error(&reference, error).await);
         }
     }
     mode.map(|()| RESYNC)

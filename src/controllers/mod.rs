@@ -1,259 +1,98 @@
-//! Wiring only: each controller gathers, calls the rooms in their order, and rests until something it looks at changes.
+//! The controllers. Each runs passes: it takes a snapshot of the caches, calls the pure rooms, applies the plan, writes a
+//! status, and waits for the next change. This file only starts them.
 
 mod azure;
 mod backoff;
-mod board;
 mod bootstrap;
 mod certificates;
 mod cluster_operator;
+mod context;
 mod image_config;
 mod node_ca;
-mod pace;
 mod pruner;
 mod registry;
 mod secondary;
+mod settings;
+mod shared_conditions;
+mod status_debounce;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinSet, LocalSet};
 use tracing::info;
 
-pub use backoff::{Backoff, RESYNC};
-use board::Board;
-
-use crate::api::{ObjectRef, Sensitive};
-use crate::apply::{self, Sink, WriteError, Writer};
-use crate::cli::{self, Runtime};
+use self::backoff::{Backoff, RESYNC};
+use self::context::Context;
+pub use self::settings::Settings;
+use crate::apply::Writer;
 use crate::config::environment::Environment;
-use crate::config::notice::Notice;
-use crate::names;
-use crate::observe::streams::{self, Tags};
-use crate::observe::{Controller, World};
+use crate::observe::Caches;
+use crate::observe::image_streams::{self, Tags};
+use crate::program::Proxies;
 use crate::runtime::environment::ProxyVariables;
-use crate::runtime::event::{Event, Events};
-use crate::runtime::metrics::{ImageStreamTags, Metrics, Outcome};
-use crate::runtime::random;
-use crate::runtime::secret::Secret;
+use crate::runtime::metrics::{ImageStreamTags, Metrics};
 use crate::runtime::shutdown::Shutdown;
-use crate::runtime::telemetry::{Change, LevelError, Telemetry};
-use crate::storage::cloud::{Cloud, Settings};
-use crate::storage::http::Proxies;
+use crate::storage::StorageClients;
+use crate::storage::net::network;
 
-/// How often sums of image stream tags are told at most.
-const STREAM_TAGS: Duration = Duration::from_mins(1);
-/// How long the first lists of all watches may take. One who cannot see everything does nothing, and leads in vain.
-const SYNC: Duration = Duration::from_mins(10);
-/// More than there are loops: whoever holds them all knows that no pass runs.
-const PASSES: u32 = 64;
+/// Shortest time between two updates of the image stream metrics.
+const STREAM_TAGS_INTERVAL: Duration = Duration::from_mins(1);
+/// How long the initial lists of all watches may take. Without complete caches no pass can run, so give up leadership.
+const SYNC_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// Reasons of events that come from [`names::CONFIG_OBSERVER_COMPONENT`].
-const OBSERVER_REASONS: [&str; 3] = [
-    "ObservedConfigChanged",
-    "ObservedConfigWriteError",
-    "ObserveTLSSecurityProfile",
-];
-
-/// What every controller works with. Cheap to clone.
-#[derive(Clone)]
-pub struct Context {
-    world: World,
-    writer: Writer,
-    board: Board,
-    cloud: Arc<Cloud>,
-    events: Events,
-    metrics: Arc<Metrics>,
-    telemetry: Telemetry,
-    shutdown: Shutdown,
-    passes: Arc<Semaphore>,
-}
-
-impl Context {
-    /// Begins a pass; it has ended when the result is dropped. While the process stops, no pass begins.
-    async fn begin(&self) -> OwnedSemaphorePermit {
-        match self.passes.clone().acquire_owned().await {
-            Ok(permit) if !self.shutdown.is_begun() => permit,
-            _ => std::future::pending().await,
-        }
-    }
-
-    /// Counts and times a pass.
-    fn reconciled(&self, controller: &'static str, well: bool, took: Duration) {
-        self.metrics
-            .reconciled(controller, if well { Outcome::Success } else { Outcome::Error }, took);
-    }
-
-    /// Notes that a controller has had its first say, and wakes whom that lets speak.
-    fn hear(&self, controller: Controller) {
-        if !self.world.is_synced(controller) || !self.board.hear(controller) {
-            return;
-        }
-        for listener in [Controller::Registry, Controller::ClusterOperator] {
-            if repeated(listener).any(|said| said == controller) && self.has_heard(listener) {
-                self.world.trigger(listener);
-            }
-        }
-    }
-
-    /// Whether all that this controller's status repeats have had their first say.
-    fn has_heard(&self, listener: Controller) -> bool {
-        self.board.heard(repeated(listener))
-    }
-
-    /// Sets the operator's own log level, at run time.
-    fn set_log_level(&self, level: &str) {
-        let (change, invalid) = match self.telemetry.set_level(level) {
-            Ok(change) => (change, None),
-            Err(LevelError::Unknown { error, change }) => (change, Some(error.to_string())),
-            Err(error) => {
-                self.events
-                    .publish(Event::warning("OperatorLogLevelChangeFailed", error.to_string()));
-                return;
-            }
-        };
-        if let (Some(invalid), true) = (invalid, change != Change::None) {
-            self.events.publish(Event::warning("OperatorLogLevelInvalid", invalid));
-        }
-        if let Change::Changed { from, to } = change {
-            self.events.publish(Event::normal(
-                "OperatorLogLevelChange",
-                format!("operator log level changed from {from} to {to}"),
-            ));
-        }
-    }
-
-    /// Publishes notices as events. An event that cannot be sent never fails a pass.
-    fn tell(&self, notices: impl IntoIterator<Item = Notice>) {
-        for notice in notices {
-            let Notice { warning, reason, note } = notice;
-            let event = if warning {
-                Event::warning(reason, note)
-            } else {
-                Event::normal(reason, note)
-            };
-            self.events.publish(if OBSERVER_REASONS.contains(&reason) {
-                event.of(names::CONFIG_OBSERVER_COMPONENT)
-            } else {
-                event
-            });
-        }
-    }
-
-    /// Creates an object that is no operand, and tells it.
-    async fn create(&self, reference: &ObjectRef, body: &Value) -> Result<Value, WriteError> {
-        let (made, notices) = apply::create(reference, body, &self.writer).await;
-        self.tell(notices);
-        made
-    }
-
-    /// Between 0 and 1.
-    #[allow(clippy::unused_self)]
-    fn jitter(&self) -> f64 {
-        random::up_to(Duration::from_secs(1)).as_secs_f64()
-    }
-
-    /// Rests until something changed that the controller looks at, or for this long.
-    async fn rest(&self, controller: Controller, at_most: Duration) {
-        tokio::select! {
-            () = self.world.changed(controller) => {}
-            () = tokio::time::sleep(at_most) => {}
-            _ = self.shutdown.begun() => std::future::pending().await,
-        }
-    }
-}
-
-/// Controllers whose words a status repeats: that of the Config all but the ClusterOperator's, and that one the Config's.
-fn repeated(listener: Controller) -> impl Iterator<Item = Controller> {
-    let speaks = move |controller: &Controller| match controller {
-        Controller::Registry => listener == Controller::ClusterOperator,
-        Controller::ClusterOperator => false,
-        _ => listener == Controller::Registry,
-    };
-    Controller::ALL.iter().copied().filter(speaks)
-}
-
-impl Sink for World {
-    fn newest(&self, reference: &ObjectRef) -> Option<Arc<Value>> {
-        Self::newest(self, reference)
-    }
-
-    fn written(&self, reference: ObjectRef, object: Value) {
-        Self::written(self, &reference, object);
-    }
-
-    fn gone(&self, reference: &ObjectRef) {
-        Self::gone(self, reference);
-    }
-}
-
-/// Runs every controller until the process is asked to stop; then lets running passes come to their end, within bounds.
-pub async fn run(runtime: Runtime) -> Result<(), String> {
+/// Runs every controller until the process shuts down, then waits until the running passes have ended. The caller bounds
+/// this wait.
+pub async fn run(settings: Settings) -> Result<(), String> {
     let environment = Environment {
-        registry_image: runtime.environment.image.clone(),
-        pruner_image: runtime.environment.image_pruner.clone(),
-        operator_image: runtime.environment.operator_image.clone(),
-        release_version: runtime.environment.release_version.clone(),
-        gates_version: runtime.environment.operator_image_version.clone(),
-        node_ca_user: runtime.environment.node_ca_user,
+        registry_image: settings.environment.image.clone(),
+        pruner_image: settings.environment.image_pruner.clone(),
+        operator_image: settings.environment.operator_image.clone(),
+        release_version: settings.environment.release_version.clone(),
+        gates_version: settings.environment.operator_image_version.clone(),
+        node_ca_user: settings.environment.node_ca_user,
     };
-    let world = World::start(runtime.client.clone(), environment);
-    let claim = runtime.claim.clone();
+    let caches = Caches::start(settings.client.clone(), environment);
+    let claim = settings.claim.clone();
     let leading = Arc::new(move || claim.is_current());
-    let cloud = Arc::new(Cloud::new(settings(leading.clone())));
-    let writer = Writer::new(runtime.client.clone(), leading, Arc::new(world.clone()));
-    let context = Context {
-        world: world.clone(),
-        writer,
-        board: Board::default(),
-        cloud,
-        events: runtime.events.clone(),
-        metrics: runtime.metrics.clone(),
-        telemetry: runtime.telemetry.clone(),
-        shutdown: runtime.shutdown.clone(),
-        passes: Arc::new(Semaphore::new(PASSES as usize)),
-    };
-    let passes = context.passes.clone();
+    let storage = StorageClients::new(cloud_settings(settings.version, leading.clone()));
+    let writer = Writer::new(settings.client.clone(), leading, Arc::new(caches.clone()));
+    let context = Context::new(&settings, caches.clone(), writer, storage);
     tokio::select! {
-        synced = synced(&world) => synced?,
-        _ = runtime.shutdown.begun() => return Ok(()),
+        synced = wait_synced(&caches) => synced?,
+        _ = settings.shutdown.begun() => return Ok(()),
     }
     info!("all watches are in sync");
-    runtime.readiness.synced(true);
-    // One thread runs all of it: futures need not be `Send`.
-    let azure_file = runtime.environment.azure_environment_filepath.clone();
+    settings.readiness.set_synced(true);
+    // A single thread runs all controllers, so futures need not be `Send`.
+    let azure_file = settings.environment.azure_environment_filepath.clone();
     LocalSet::new()
-        .run_until(lead(context, runtime.client, azure_file, runtime.shutdown, passes))
+        .run_until(run_controllers(context, settings.client, azure_file, settings.shutdown))
         .await
 }
 
-/// Waits for the first lists of all watches. The error names those that did not come.
-async fn synced(world: &World) -> Result<(), String> {
-    tokio::time::timeout(SYNC, world.wait_synced()).await.map_err(|_| {
+/// Waits for the initial lists of all watches. The error names the watches whose list did not arrive.
+async fn wait_synced(caches: &Caches) -> Result<(), String> {
+    tokio::time::timeout(SYNC_TIMEOUT, caches.wait_synced()).await.map_err(|_| {
         format!(
-            "these cannot be watched for {} minutes, and nothing is done without them: {}. Restore the rights that the \
-             operator is installed with, or see why the API server does not serve them; the log tells each error",
-            SYNC.as_secs() / 60,
-            world.pending().join(", ")
+            "cannot watch these objects for {} minutes, and no controller can run without them: {}. Restore the RBAC rules \
+             that the operator is installed with, or find out why the API server does not serve the objects; the log has \
+             each error",
+            SYNC_TIMEOUT.as_secs() / 60,
+            caches.pending().join(", ")
         )
     })
 }
 
-/// What this process gives to clouds. Its environment is asked at each request.
-fn settings(leading: Arc<dyn Fn() -> bool + Send + Sync>) -> Settings {
-    Settings {
-        version: cli::VERSION.to_owned(),
+/// Settings for clients of cloud APIs. Each request reads the proxy variables of the process again.
+fn cloud_settings(version: &str, leading: Arc<dyn Fn() -> bool + Send + Sync>) -> network::Settings {
+    network::Settings {
+        version: version.to_owned(),
         proxies: Arc::new(|| {
             let ProxyVariables { http, https, no_proxy } = ProxyVariables::from_process();
-            let secret = |address: Secret<String>| Sensitive::new(address.expose().as_str());
-            Proxies {
-                http: http.map(secret),
-                https: https.map(secret),
-                no_proxy,
-            }
+            Proxies { http, https, no_proxy }
         }),
         leading,
         fips: std::env::var("AWS_USE_FIPS_ENDPOINT").is_ok_and(|set| set.eq_ignore_ascii_case("true")),
@@ -261,7 +100,7 @@ fn settings(leading: Arc<dyn Fn() -> bool + Send + Sync>) -> Settings {
     }
 }
 
-fn tell_tags(metrics: &Metrics, tags: Tags) {
+fn set_tag_metrics(metrics: &Metrics, tags: Tags) {
     let Tags {
         imported_openshift,
         imported_other,
@@ -276,51 +115,49 @@ fn tell_tags(metrics: &Metrics, tags: Tags) {
     });
 }
 
-async fn lead(
+async fn run_controllers(
     context: Context,
     client: Client,
     azure_file: Option<PathBuf>,
     shutdown: Shutdown,
-    passes: Arc<Semaphore>,
 ) -> Result<(), String> {
-    let mut loops = JoinSet::new();
-    loops.spawn_local(registry::run(context.clone()));
-    loops.spawn_local(certificates::run(context.clone()));
-    loops.spawn_local(cluster_operator::run(context.clone()));
-    loops.spawn_local(image_config::run(context.clone()));
-    loops.spawn_local(node_ca::run(context.clone()));
-    loops.spawn_local(pruner::run(context.clone()));
-    loops.spawn_local(azure::stack(context.clone(), azure_file));
-    loops.spawn_local(azure::path_fix(context.clone()));
+    let mut controllers = JoinSet::new();
+    controllers.spawn_local(registry::run(context.clone()));
+    controllers.spawn_local(certificates::run(context.clone()));
+    controllers.spawn_local(cluster_operator::run(context.clone()));
+    controllers.spawn_local(image_config::run(context.clone()));
+    controllers.spawn_local(node_ca::run(context.clone()));
+    controllers.spawn_local(pruner::run(context.clone()));
+    controllers.spawn_local(azure::stack(context.clone(), azure_file));
+    controllers.spawn_local(azure::path_fix(context.clone()));
     let metrics = context.metrics.clone();
-    loops.spawn_local(async move {
-        streams::count_tags(client, STREAM_TAGS, |tags| tell_tags(&metrics, tags)).await;
+    controllers.spawn_local(async move {
+        image_streams::count_tags(client, STREAM_TAGS_INTERVAL, |tags| set_tag_metrics(&metrics, tags)).await;
     });
     tokio::select! {
-        ended = loops.join_next() => return Err(format!("a controller ended by itself: {ended:?}")),
+        ended = controllers.join_next() => return Err(format!("a controller ended unexpectedly: {ended:?}")),
         _ = shutdown.begun() => {}
     }
-    // The caller bounds this wait.
-    let _ = passes.acquire_many(PASSES).await;
+    context.finish_passes().await;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::fake_api::{FakeApi, Fault};
+    use crate::testing::fake_api::{FakeApi, Fault};
 
     // The exit status is that of any error of the controllers.
     #[tokio::test(start_paused = true)]
-    async fn watches_that_are_forbidden_end_the_process_by_name_after_ten_minutes() {
+    async fn forbidden_watches_end_the_process_after_ten_minutes_and_the_error_names_them() {
         let api = FakeApi::default();
         api.fault(Fault::NoWatch);
-        let world = World::start(api.client(), Environment::default());
+        let caches = Caches::start(api.client(), Environment::default());
         let began = tokio::time::Instant::now();
-        let limit = SYNC * 2;
-        let ended = tokio::time::timeout(limit, synced(&world)).await;
-        let error = ended.expect("it waits for ever").unwrap_err();
-        assert_eq!(began.elapsed(), SYNC);
+        let limit = SYNC_TIMEOUT * 2;
+        let ended = tokio::time::timeout(limit, wait_synced(&caches)).await;
+        let error = ended.expect("wait_synced never returns").unwrap_err();
+        assert_eq!(began.elapsed(), SYNC_TIMEOUT);
         for named in [
             "Config cluster",
             "Deployment of openshift-image-registry",

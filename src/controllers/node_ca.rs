@@ -1,8 +1,8 @@
-//! DaemonSet `node-ca`, in every managementState: nodes must be able to pull also while the registry is not ours to run.
+//! DaemonSet `node-ca`, in every managementState: nodes must trust the registry also while it is Unmanaged or Removed.
 
 use std::time::Duration;
 
-use super::secondary::{self, Failure, Telling};
+use super::secondary::{self, DegradedCondition, Failure};
 use super::{Context, RESYNC};
 use crate::api::{Kind, ObjectRef};
 use crate::apply::{self, Recorded};
@@ -16,12 +16,19 @@ use crate::status::node_ca;
 const CONDITION: &str = "NodeCADaemonControllerDegraded";
 
 /// Runs passes until the process stops leading.
-pub async fn run(context: Context) {
-    secondary::run(context, Controller::NodeCa, "nodeca", Telling::Lasting(CONDITION), pass).await;
+pub(super) async fn run(context: Context) {
+    secondary::run(
+        context,
+        Controller::NodeCa,
+        "nodeca",
+        DegradedCondition::Lasting(CONDITION),
+        pass,
+    )
+    .await;
 }
 
 async fn pass(context: &Context) -> Result<Duration, Failure> {
-    let snapshot = context.world.snapshot();
+    let snapshot = context.caches.snapshot();
     let desired = plan::node_ca(&snapshot.environment);
     let reference = desired.reference.clone();
     let plan = Plan {
@@ -39,11 +46,11 @@ async fn pass(context: &Context) -> Result<Duration, Failure> {
     )
     .await;
     for (object, generation) in &report.generations {
-        context.board.record(object.clone(), *generation);
+        context.shared.record_generation(object.clone(), *generation);
     }
-    context.tell(report.notices);
-    let objects = context.world.snapshot().objects;
-    context.post(node_ca::judge(Ok(objects.find(&reference).map(AsRef::as_ref))));
+    context.publish_events(report.events);
+    let objects = context.caches.snapshot().objects;
+    context.set_conditions(node_ca::judge(Ok(objects.find(&reference).map(AsRef::as_ref))));
     if report.failures.is_empty() {
         Ok(RESYNC)
     } else {
@@ -51,7 +58,7 @@ async fn pass(context: &Context) -> Result<Duration, Failure> {
     }
 }
 
-/// The generation of our last write: of this process, else the one in the Config's status.
+/// The generation after the operator's last write: recorded by this process, or else in the Config's status.
 struct Generations<'a> {
     context: &'a Context,
     snapshot: &'a Snapshot,
@@ -59,7 +66,7 @@ struct Generations<'a> {
 
 impl Recorded for Generations<'_> {
     fn generation(&self, object: &ObjectRef) -> Option<i64> {
-        let own = self.context.board.generations().get(object).copied();
+        let own = self.context.shared.generations().get(object).copied();
         own.or_else(|| {
             let config = self.snapshot.objects.cluster(Kind::Config, names::CLUSTER)?;
             let stored = serde_json::from_value::<Vec<_>>(config.pointer("/status/generations")?.clone()).ok()?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::secondary::{self, Failure, Telling};
+use super::secondary::{self, DegradedCondition, Failure};
 use super::{Context, RESYNC};
 use crate::api::{ImagePruner, Kind, ObjectRef};
 use crate::apply::{self, NothingRecorded};
@@ -14,26 +14,26 @@ use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::observe::Controller;
 use crate::plan;
-use crate::status::conditions::{Status, Verdict};
+use crate::status::conditions::{ConditionUpdate, Status};
 use crate::status::pruner::{self, Findings};
 
-/// How long the first CronJob waits for the registry's name.
+/// How long the first CronJob waits for the registry's host name.
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// Runs passes until the process stops leading.
-pub async fn run(context: Context) {
+pub(super) async fn run(context: Context) {
     let began = Instant::now();
     secondary::run(
         context,
         Controller::Pruner,
         "pruner",
-        Telling::Itself,
+        DegradedCondition::SetByPass,
         async |context| pass(context, began).await,
     )
     .await;
 }
 
-/// Whether the registry's name is about to be known: a CronJob made now would be written again a moment later.
+/// Whether the registry's host name will be known soon. A CronJob created earlier would be updated a moment later.
 fn awaits_registry(snapshot: &Snapshot) -> bool {
     let image = snapshot.objects.cluster(Kind::Image, names::CLUSTER);
     let hostname = image
@@ -52,7 +52,7 @@ fn reference() -> ObjectRef {
 }
 
 async fn pass(context: &Context, began: Instant) -> Result<Duration, Failure> {
-    let snapshot = context.world.snapshot();
+    let snapshot = context.caches.snapshot();
     if !snapshot.objects.served(Kind::ImagePruner) {
         return Ok(RESYNC);
     }
@@ -64,20 +64,20 @@ async fn pass(context: &Context, began: Instant) -> Result<Duration, Failure> {
         Err(error) => return undecodable(context, &snapshot, object, &error).await.map(|()| RESYNC),
     };
     let mut plan = plan::pruner(&decoded.spec, &snapshot);
-    // The certificates loop applies it in every state; two loops that make one object would get in each other's way.
+    // The certificates controller applies this ConfigMap in every state. Two writers of one object would conflict.
     plan.present
         .retain(|desired| desired.reference.name != names::SERVICE_CA_MAP);
-    let waits = awaits_registry(&snapshot) && began.elapsed() < SETTLE;
-    if waits {
+    let waiting = awaits_registry(&snapshot) && began.elapsed() < SETTLE;
+    if waiting {
         plan.present.retain(|desired| desired.reference.kind != Kind::CronJob);
     }
     let report = apply::apply(&plan, &snapshot, &NothingRecorded, &context.writer).await;
-    context.tell(report.notices);
+    context.publish_events(report.events);
     let failing = (!report.failures.is_empty()).then(|| report.failures.join("; "));
-    if waits && failing.is_none() {
+    if waiting && failing.is_none() {
         return Ok(SETTLE.saturating_sub(began.elapsed()));
     }
-    let objects = context.world.snapshot().objects;
+    let objects = context.caches.snapshot().objects;
     let findings = Findings {
         cron_job: objects.operand(Kind::CronJob, names::PRUNER_CRON_JOB).is_some(),
         suspended: decoded.spec.suspend.unwrap_or(false),
@@ -91,7 +91,7 @@ async fn pass(context: &Context, began: Instant) -> Result<Duration, Failure> {
     failing.map_or(Ok(RESYNC), |failing| Err(Failure::Failed(failing)))
 }
 
-/// What users start with; a deleted ImagePruner comes back so.
+/// Creates the default ImagePruner, also after somebody deleted it.
 async fn bootstrap(context: &Context) -> Result<(), Failure> {
     let object = json!({
         "apiVersion": Kind::ImagePruner.api_version(),
@@ -107,41 +107,49 @@ async fn bootstrap(context: &Context) -> Result<(), Failure> {
     });
     match context.create(&reference(), &object).await {
         Ok(_) => {
-            context.world.trigger(Controller::Pruner);
+            context.caches.trigger(Controller::Pruner);
             Ok(())
         }
-        Err(error) => Err(context.refused(&reference(), error).await),
+        Err(error) => Err(context.after_write_error(&reference(), error).await),
     }
 }
 
-/// An ImagePruner that does not decode: the CronJob stays as it is, and the condition says what to mend.
+/// An ImagePruner that cannot be decoded: the CronJob stays unchanged, and the condition names the field.
 async fn undecodable(
     context: &Context,
     snapshot: &Snapshot,
     object: &Value,
     error: &serde_json::Error,
 ) -> Result<(), Failure> {
-    let message = format!("{} cannot be read: {error}; mend the field with `oc edit`", reference());
+    let message = format!(
+        "{} cannot be decoded: {error}; correct the field with `oc edit`",
+        reference()
+    );
     write(
         context,
         snapshot,
         object,
-        &[Verdict::new("Degraded", Status::True, "SyncError", message)],
+        &[ConditionUpdate::new("Degraded", Status::True, "SyncError", message)],
     )
     .await
 }
 
-async fn write(context: &Context, snapshot: &Snapshot, object: &Value, verdicts: &[Verdict]) -> Result<(), Failure> {
+async fn write(
+    context: &Context,
+    snapshot: &Snapshot,
+    object: &Value,
+    condition_updates: &[ConditionUpdate],
+) -> Result<(), Failure> {
     let stored = object.get("status").cloned().unwrap_or_default();
     let generation = object
         .pointer("/metadata/generation")
         .and_then(Value::as_i64)
         .unwrap_or_default();
-    let Some(patch) = pruner::status_patch(&stored, generation, verdicts, snapshot.now) else {
+    let Some(patch) = pruner::status_patch(&stored, generation, condition_updates, snapshot.now) else {
         return Ok(());
     };
     match context.writer.merge_status(&reference(), object, &patch).await {
         Ok(_) => Ok(()),
-        Err(error) => Err(context.refused(&reference(), error).await),
+        Err(error) => Err(context.after_write_error(&reference(), error).await),
     }
 }

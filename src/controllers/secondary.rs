@@ -1,102 +1,120 @@
-//! The frame of the loops beside the registry's: run passes, hand the condition over, rest.
+//! The loop that all controllers but the registry's and the certificates' run in: start a pass, set the condition, wait.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Backoff, Context};
+use super::backoff::Backoff;
+use super::context::Context;
+use crate::api::ObjectRef;
 use crate::apply::WriteError;
 use crate::observe::Controller;
-use crate::status::conditions::{Streak, Verdict};
+use crate::status::conditions::{ConditionUpdate, LastingFailure};
 
-/// How a loop's own condition follows its passes.
-pub enum Telling {
-    /// A failure is told once it has lasted for two minutes.
+/// The wait before a pass that starts over after a conflict.
+const AFTER_CONFLICT: Duration = Duration::from_millis(10);
+
+/// Who sets the Degraded condition of a controller.
+pub(super) enum DegradedCondition {
+    /// The loop sets this condition, once a failure has lasted for two minutes.
     Lasting(&'static str),
-    /// The pass posts its conditions itself.
-    Itself,
+    /// The pass sets its conditions itself.
+    SetByPass,
 }
 
-/// Runs passes until the process stops leading; each says after which time at the latest the next is due. A pass that fails is
-/// tried again with growing waits, a conflict at once. The log has each failure once until it is over, or another one.
-pub async fn run(
+/// Runs passes until the process stops leading. A successful pass returns the longest wait before the next one. A failed
+/// pass is retried with backoff, after a conflict at once.
+pub(super) async fn run(
     context: Context,
     controller: Controller,
     name: &'static str,
-    telling: Telling,
+    degraded: DegradedCondition,
     mut pass: impl AsyncFnMut(&Context) -> Result<Duration, Failure>,
 ) {
     let mut backoff = Backoff::default();
-    let mut streak = Streak::default();
-    let mut logged = String::new();
+    let mut lasting_failure = LastingFailure::default();
+    let mut log = FailureLog::default();
     loop {
-        let permit = context.begin().await;
+        let permit = context.start_pass().await;
         let began = Instant::now();
         let result = pass(&context).await;
-        context.reconciled(name, result.is_ok(), began.elapsed());
+        context.count_pass(name, result.is_ok(), began.elapsed());
         drop(permit);
         let stale = matches!(result, Err(Failure::Stale));
         let mut wait = match &result {
             Ok(again) => {
                 backoff.reset();
-                logged.clear();
+                log.clear();
                 *again
             }
-            Err(Failure::Stale) => Duration::from_millis(10),
+            Err(Failure::Stale) => AFTER_CONFLICT,
             Err(failure) => {
-                // A condition tells of it as long as it lasts; the log tells once what every further pass runs into.
-                let text = failure.to_string();
-                if text == logged {
-                    tracing::debug!("{name}: still {text}");
-                } else {
-                    tracing::warn!("{name}: {text}");
-                    logged = text;
-                }
+                log.failed(name, failure);
                 backoff.fail(context.jitter())
             }
         };
-        if let Telling::Lasting(condition) = telling
+        if let DegradedCondition::Lasting(condition) = degraded
             && !stale
         {
             let cause = result.err().map(|failure| failure.to_string());
             let outcome = cause.as_deref().map_or(Ok(()), Err);
-            let (verdict, recheck) = streak.note(condition, outcome, Timestamp::now());
-            context.post(verdict);
+            let (condition_update, recheck) = lasting_failure.record(condition, outcome, Timestamp::now());
+            context.set_conditions(condition_update);
             wait = recheck.map_or(wait, |recheck| wait.min(recheck));
         }
         if !stale {
-            context.hear(controller);
+            context.note_first_report(controller);
         }
-        context.rest(controller, wait).await;
+        context.wait_for_change(controller, wait).await;
     }
 }
 
-/// Why a pass was not finished.
+/// Logs a failure once, not again for each retry. A condition reports the failure as long as it lasts.
+#[derive(Default)]
+struct FailureLog(String);
+
+impl FailureLog {
+    fn failed(&mut self, name: &str, failure: &Failure) {
+        let text = failure.to_string();
+        if text == self.0 {
+            tracing::debug!("{name}: still {text}");
+        } else {
+            tracing::warn!("{name}: {text}");
+            self.0 = text;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Why a pass did not finish.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// What was written to has changed since it was seen; the newest is in the store now.
+pub(super) enum Failure {
+    /// The object to write has changed since the snapshot; the cache now holds the newest version.
     #[error("an object was changed at the same time")]
     Stale,
-    /// For a condition: names the object and the cause.
+    /// The message for a condition: names the object and the cause.
     #[error("{0}")]
     Failed(String),
 }
 
 impl Context {
-    /// Hands a condition of the Config to its one writer, and wakes it if that is news.
-    pub fn post(&self, verdicts: impl IntoIterator<Item = Verdict>) {
-        let mut news = false;
-        for verdict in verdicts {
-            news |= self.board.post(verdict);
+    /// Sets conditions of the Config, and triggers the registry controller, which writes them, if one changed.
+    pub(super) fn set_conditions(&self, condition_updates: impl IntoIterator<Item = ConditionUpdate>) {
+        let mut changed = false;
+        for condition_update in condition_updates {
+            changed |= self.shared.set_condition(condition_update);
         }
-        if news {
-            self.world.trigger(Controller::Registry);
+        if changed {
+            self.caches.trigger(Controller::Registry);
         }
     }
 
-    /// After a write that was refused because the object changed: reads it, so that the next pass sees it.
-    pub async fn refused(&self, object: &crate::api::ObjectRef, error: WriteError) -> Failure {
+    /// The failure of a pass whose write failed. After a conflict, reads the object so that the next pass sees it.
+    pub(super) async fn after_write_error(&self, object: &ObjectRef, error: WriteError) -> Failure {
         match error {
             WriteError::Conflict(_) => match self.writer.read(object).await {
                 Ok(_) => Failure::Stale,

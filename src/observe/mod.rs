@@ -1,13 +1,13 @@
-//! Watches, and the stores that they fill; [`World::snapshot`] gathers what a pass looks at.
+//! Watches and the caches that they fill. [`Caches::snapshot`] returns everything that a pass reads.
 //!
-//! Nothing is read twice: what a watch tells is not fetched again, and what this process wrote is put into the store from
-//! the API server's answer, so that the next pass sees it. This room never writes to the cluster.
+//! Nothing is read twice: objects come from watches, and a write puts the API server's response into the cache, so that the
+//! next pass sees it. This room never writes to the cluster.
 
-mod interest;
-pub mod streams;
+mod caches;
+pub(crate) mod image_streams;
 mod trim;
 mod watch;
-mod world;
+mod watch_spec;
 
-pub use interest::{Controller, Interest, interests};
-pub use world::World;
+pub(crate) use caches::Caches;
+pub(crate) use watch_spec::Controller;

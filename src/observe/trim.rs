@@ -1,13 +1,13 @@
-//! What is kept of an object: all of it, but for what no pass looks at and what changes all the time. Of the managed fields of
-//! workloads what the Go operator alone set is kept: a take-over asks for it.
+//! Trims objects before they are cached: fields that no pass reads, or that change all the time, are removed. Of the managed
+//! fields of workloads, those of the Go operator remain: a takeover needs them.
 
 use serde_json::{Map, Value, json};
 
 use crate::api::{Kind, managed_fields};
 use crate::names;
 
-/// Takes out of an object what is not kept.
-pub fn trim(kind: Kind, object: Value) -> Value {
+/// Removes the fields that are not cached.
+pub(super) fn trim(kind: Kind, object: Value) -> Value {
     match kind {
         Kind::Node => node(&object),
         Kind::Pod => pod(&object),
@@ -27,7 +27,7 @@ pub fn trim(kind: Kind, object: Value) -> Value {
 }
 
 /// Whether two versions of an object differ in more than their `resourceVersion`.
-pub fn changed(old: &Value, new: &Value) -> bool {
+pub(super) fn changed(old: &Value, new: &Value) -> bool {
     let (Value::Object(old), Value::Object(new)) = (old, new) else {
         return old != new;
     };
@@ -59,7 +59,7 @@ fn without_managed_fields(mut object: Value) -> Value {
     object
 }
 
-/// Labels, taints and readiness: a kubelet's heartbeat changes none of them.
+/// Labels, taints and readiness, which a kubelet's heartbeat does not change.
 fn node(object: &Value) -> Value {
     let ready = object
         .pointer("/status/conditions")
@@ -89,7 +89,7 @@ fn node(object: &Value) -> Value {
     kept
 }
 
-/// Whether it is there, where, whether it has ended, and since when it is asked to go.
+/// Name, node, phase, and when the deletion began.
 fn pod(object: &Value) -> Value {
     let metadata = [
         "name",
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_heartbeat_of_a_node_changes_nothing_and_a_label_does() {
+    fn a_node_heartbeat_is_no_change_and_a_label_is() {
         let node = |label: &str, beat: &str, version: &str| {
             json!({"metadata": {"name": "n", "resourceVersion": version, "labels": {"zone": label}, "managedFields": [{}]},
                    "spec": {"podCIDR": "x"},
@@ -138,9 +138,9 @@ mod tests {
         assert!(changed(&kept(node("a", "1", "1")), &kept(node("b", "1", "2"))));
     }
 
-    // A pod that has ended holds nothing up: plan/removal.rs asks for the phase.
+    // A pod that has ended does not delay a removal: plan/removal.rs reads the phase.
     #[test]
-    fn of_a_pod_it_is_kept_whether_it_has_ended() {
+    fn the_phase_of_a_pod_is_cached() {
         let pod = json!({"metadata": {"name": "p", "uid": "u"}, "spec": {"nodeName": "n", "containers": []},
                          "status": {"phase": "Failed", "podIP": "10.0.0.1"}});
         let expected = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n"}, "status": {"phase": "Failed"}});
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_resource_version_may_differ_without_counting_as_a_change() {
+    fn a_new_resource_version_alone_is_no_change() {
         let object = |version: &str, label: &str| json!({"metadata": {"resourceVersion": version, "labels": {"a": label}}, "spec": 1});
         assert!(!changed(&object("1", "x"), &object("2", "x")));
         assert!(changed(&object("1", "x"), &object("1", "y")));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn managed_fields_are_not_kept() {
+    fn managed_fields_are_not_cached() {
         let kept = trim(
             Kind::Secret,
             json!({"metadata": {"name": "s", "managedFields": [{"manager": "x"}]}}),

@@ -1,4 +1,4 @@
-//! One watch: list, then follow, for as long as the process leads.
+//! One watch: the initial list, then events, until the process stops leading.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -12,60 +12,74 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::{Interest, World};
+use super::watch_spec::WatchSpec;
 use crate::api::ObjectRef;
 
-/// Waits between attempts after an error.
+/// Shortest and longest wait after an error.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
-/// An error that comes later than this after an attempt is not one in a row with those before it.
-const CALM: Duration = Duration::from_mins(1);
-/// How often a kind that the API server does not serve is asked for again.
-const ABSENT_KIND: Duration = Duration::from_secs(30);
+/// After this time without an error, the backoff starts over.
+const BACKOFF_RESET: Duration = Duration::from_mins(1);
+/// How often a kind that the API server does not serve is tried again.
+const ABSENT_KIND_RETRY: Duration = Duration::from_secs(30);
 
-/// After this many seconds the server ends a watch, and it is begun anew; one that is silent for as long counts as dead. Dead
-/// connections show much sooner. Less than the API server chooses by itself; each restart costs half a millisecond of CPU,
-/// and there are forty of them.
-const WATCH: u32 = 1200;
+/// After this many seconds the server ends a watch, and the client restarts it. The client treats a watch without events for
+/// this long as dead; HTTP/2 pings detect a dead connection much sooner. Shorter than the API server's own timeout. A restart
+/// costs half a millisecond of CPU, and there are about forty watches.
+const TIMEOUT_SECONDS: u32 = 1200;
 
-/// How the stream ended.
+/// Why a watch ended.
 enum Ended {
-    /// The server cannot stream the initial list.
+    /// The server does not support streaming of the initial list.
     NoStreaming,
     /// The server does not serve the kind.
     Absent,
-    /// Anything else.
+    /// Any other error.
     Failed,
 }
 
-/// Follows `interest` and keeps `world` up to date. Never returns; dropped when the process stops leading.
-pub async fn follow(client: Client, interest: Interest, world: World) {
-    // Streamed initial lists come through the watch itself; the server holds no list in memory, neither do we.
+/// Receives what a watch delivers.
+pub(super) trait EventHandler: Send + Sync {
+    /// An object of the initial list, or an added or modified one.
+    fn applied(&self, spec: &WatchSpec, reference: ObjectRef, object: Value);
+    /// An object was deleted. `version` is the resourceVersion of the deletion.
+    fn deleted(&self, spec: &WatchSpec, reference: &ObjectRef, version: Option<&str>);
+    /// The initial list is complete and consists of the `listed` objects.
+    fn list_completed(&self, spec: &WatchSpec, listed: &BTreeSet<ObjectRef>);
+    /// The API server does not serve the kind.
+    fn kind_absent(&self, spec: &WatchSpec);
+}
+
+/// Watches `spec` and passes everything to `handler`. Never returns; the caller aborts the task.
+pub(super) async fn run(client: Client, spec: WatchSpec, handler: impl EventHandler) {
+    // A streamed initial list arrives through the watch, so neither side holds the whole list in memory.
     let mut strategy = InitialListStrategy::StreamingList;
-    let mut pause = Pause::default();
+    let mut backoff = Backoff::default();
     loop {
-        match run(&client, &interest, &world, strategy.clone(), &mut pause).await {
+        match attempt(&client, &spec, &handler, strategy.clone(), &mut backoff).await {
             Ended::NoStreaming => strategy = InitialListStrategy::ListWatch,
             Ended::Absent => {
-                world.kind_absent(&interest);
-                tokio::time::sleep(ABSENT_KIND).await;
+                handler.kind_absent(&spec);
+                tokio::time::sleep(ABSENT_KIND_RETRY).await;
             }
-            Ended::Failed => tokio::time::sleep(pause.next()).await,
+            Ended::Failed => tokio::time::sleep(backoff.next()).await,
         }
     }
 }
 
-/// The wait before the next attempt: longer for each error in a row. A resumed watch may be silent for hours, so success
-/// shows only in that no error comes.
+/// The wait before the next attempt, which doubles with each consecutive error. A resumed watch may deliver no event for
+/// hours, so a time without errors counts as success.
 #[derive(Default)]
-struct Pause {
+struct Backoff {
     last: Option<(Duration, Instant)>,
 }
 
-impl Pause {
+impl Backoff {
     fn next(&mut self) -> Duration {
         let now = Instant::now();
-        let in_a_row = self.last.filter(|(_, due)| now.saturating_duration_since(*due) < CALM);
-        let wait = in_a_row.map_or(BACKOFF.0, |(wait, _)| (wait * 2).min(BACKOFF.1));
+        let consecutive = self
+            .last
+            .filter(|(_, due)| now.saturating_duration_since(*due) < BACKOFF_RESET);
+        let wait = consecutive.map_or(BACKOFF.0, |(wait, _)| (wait * 2).min(BACKOFF.1));
         self.last = Some((wait, now + wait));
         wait
     }
@@ -75,64 +89,63 @@ impl Pause {
     }
 }
 
-async fn run(
-    client: &Client,
-    interest: &Interest,
-    world: &World,
-    strategy: InitialListStrategy,
-    pause: &mut Pause,
-) -> Ended {
-    let resource = interest.kind.resource();
-    let api: Api<DynamicObject> = match interest.namespace {
+fn api(client: &Client, spec: &WatchSpec) -> Api<DynamicObject> {
+    let resource = spec.kind.resource();
+    match spec.namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
-    };
+    }
+}
+
+async fn attempt(
+    client: &Client,
+    spec: &WatchSpec,
+    handler: &impl EventHandler,
+    strategy: InitialListStrategy,
+    backoff: &mut Backoff,
+) -> Ended {
     let streaming = matches!(strategy, InitialListStrategy::StreamingList);
     let config = watcher::Config {
-        field_selector: interest.name.as_ref().map(|name| format!("metadata.name={name}")),
-        label_selector: interest.labels.map(str::to_owned),
+        field_selector: spec.name.as_ref().map(|name| format!("metadata.name={name}")),
+        label_selector: spec.labels.map(str::to_owned),
         initial_list_strategy: strategy,
-        timeout: Some(WATCH),
+        timeout: Some(TIMEOUT_SECONDS),
         ..watcher::Config::default()
     };
-    let mut stream = pin!(watcher(api, config));
-    let mut seen = BTreeSet::new();
+    let mut stream = pin!(watcher(api(client, spec), config));
+    let mut listed = BTreeSet::new();
     while let Some(event) = stream.next().await {
         match event {
-            Ok(Event::Init) => seen.clear(),
+            Ok(Event::Init) => listed.clear(),
             Ok(Event::InitApply(object)) => {
-                if let Some((reference, object)) = convert(interest, object) {
-                    seen.insert(reference.clone());
-                    world.observe(interest, reference, object);
+                if let Some((reference, object)) = convert(spec, object) {
+                    listed.insert(reference.clone());
+                    handler.applied(spec, reference, object);
                 }
             }
             Ok(Event::InitDone) => {
-                world.initialised(interest, &std::mem::take(&mut seen));
-                pause.reset();
+                handler.list_completed(spec, &std::mem::take(&mut listed));
+                backoff.reset();
             }
             Ok(Event::Apply(object)) => {
-                if let Some((reference, object)) = convert(interest, object) {
-                    world.observe(interest, reference, object);
+                if let Some((reference, object)) = convert(spec, object) {
+                    handler.applied(spec, reference, object);
                 }
             }
             Ok(Event::Delete(object)) => {
                 let version = object.resource_version();
-                let reference = ObjectRef::new(
-                    interest.kind,
-                    &object.namespace().unwrap_or_default(),
-                    &object.name_any(),
-                );
-                world.vanish(interest, &reference, version.as_deref());
+                let reference = ObjectRef::new(spec.kind, &object.namespace().unwrap_or_default(), &object.name_any());
+                handler.deleted(spec, &reference, version.as_deref());
             }
             Err(error) => match classify(&error, streaming) {
-                // The watcher resumes by itself; all that is left to us is to wait.
+                // The watcher resumes after the wait.
                 None => {
-                    debug!(kind = interest.kind.kind(), %error, "watch was interrupted");
-                    tokio::time::sleep(pause.next()).await;
+                    debug!(kind = spec.kind.kind(), %error, "watch was interrupted");
+                    tokio::time::sleep(backoff.next()).await;
                 }
                 Some(ended) => {
                     if matches!(ended, Ended::Failed) {
-                        warn!(kind = interest.kind.kind(), %error, "watch cannot be started");
+                        warn!(kind = spec.kind.kind(), %error, "watch cannot be started");
                     }
                     return ended;
                 }
@@ -155,19 +168,19 @@ fn classify(error: &watcher::Error, streaming: bool) -> Option<Ended> {
     }
 }
 
-/// One undecodable object must not stop a watch; a DynamicObject always decodes, so all that can be missing is a name.
-fn convert(interest: &Interest, object: DynamicObject) -> Option<(ObjectRef, Value)> {
+/// One malformed object must not stop a watch. A DynamicObject always decodes, so only the name can be missing.
+fn convert(spec: &WatchSpec, object: DynamicObject) -> Option<(ObjectRef, Value)> {
     let name = object.metadata.name.clone()?;
     let reference = ObjectRef::new(
-        interest.kind,
+        spec.kind,
         object.metadata.namespace.as_deref().unwrap_or_default(),
         &name,
     );
     let mut value = serde_json::to_value(object).ok()?;
-    // Lists leave both out of their items; everything that we keep carries them.
+    // Items of a list have neither field; cached objects need both.
     if let Some(map) = value.as_object_mut() {
-        map.insert("apiVersion".to_owned(), Value::from(interest.kind.api_version()));
-        map.insert("kind".to_owned(), Value::from(interest.kind.kind()));
+        map.insert("apiVersion".to_owned(), Value::from(spec.kind.api_version()));
+        map.insert("kind".to_owned(), Value::from(spec.kind.kind()));
     }
     Some((reference, value))
 }
@@ -177,17 +190,17 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn waits_grow_while_errors_follow_each_other_and_start_over_after_a_calm_time() {
-        let mut pause = Pause::default();
+    async fn waits_double_with_consecutive_errors_and_start_over_after_a_time_without_errors() {
+        let mut backoff = Backoff::default();
         let mut waits = Vec::new();
         for _ in 0..10 {
-            let wait = pause.next();
+            let wait = backoff.next();
             tokio::time::sleep(wait).await;
             waits.push(wait);
         }
         assert_eq!(waits[..3], [BACKOFF.0, BACKOFF.0 * 2, BACKOFF.0 * 4]);
         assert_eq!(waits[9], BACKOFF.1);
-        tokio::time::advance(CALM).await;
-        assert_eq!(pause.next(), BACKOFF.0);
+        tokio::time::advance(BACKOFF_RESET).await;
+        assert_eq!(backoff.next(), BACKOFF.0);
     }
 }

@@ -1,9 +1,10 @@
-//! What the Go operator left on a workload and nobody wants any more.
+//! Removes obsolete metadata of the Go operator from a workload.
 //!
-//! It merges labels, annotations and owners into a Deployment or DaemonSet and never takes one away: those of an override
-//! that was removed, or of an earlier release, stay. The API server knows who set a key; what only the Go operator set, and
-//! the desired object does not have, goes with the next write. Such a leftover causes no write of its own: an admission
-//! plugin that sets a key on each write sets it in the writer's name, and would be fought without end.
+//! The Go operator merges labels, annotations and owner references into a Deployment or DaemonSet and never removes a key, so
+//! keys of removed overrides and of earlier releases stay. `managedFields` records which manager set a key. The next write
+//! removes a key that only the Go operator set and that the desired object does not contain. Such a key does not cause a
+//! write by itself: an admission plugin that sets a key at every write sets the key in the name of the writer, and the
+//! operator would write for ever.
 
 use serde_json::{Map, Value};
 
@@ -11,23 +12,24 @@ use crate::api::Kind;
 use crate::api::managed_fields::{ANNOTATIONS, LABELS, set_only_by};
 use crate::names;
 
-/// The API server sets it on a DaemonSet in its writer's name.
+/// The API server sets this annotation on a DaemonSet in the name of the writer.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
-/// Takes out of a live object's metadata what the Go operator left; `wanted` are the metadata of the desired object.
+/// Removes obsolete labels, annotations and owner references of the Go operator from the metadata of a live object. `wanted`
+/// is the metadata of the desired object.
 pub(super) fn clear(metadata: &mut Map<String, Value>, wanted: &Value) {
     let managed = metadata.get("managedFields").cloned().unwrap_or_default();
     for member in [LABELS, ANNOTATIONS] {
         let wanted = wanted.get(member);
-        let left: Vec<&str> = set_only_by(&managed, names::FORMER_MANAGER, member)
+        let obsolete: Vec<&str> = set_only_by(&managed, names::FORMER_MANAGER, member)
             .into_iter()
-            .filter(|key| wanted.is_none_or(|wanted| wanted.get(key).is_none()) && !is_the_platforms(key))
+            .filter(|key| wanted.is_none_or(|wanted| wanted.get(key).is_none()) && !is_kept(key))
             .collect();
         if let Some(Value::Object(live)) = metadata.get_mut(member) {
-            live.retain(|key, _| !left.contains(&key.as_str()));
+            live.retain(|key, _| !obsolete.contains(&key.as_str()));
         }
     }
-    // An owner's end is its objects' end: resetting the Config must not take the registry with it unasked.
+    // The garbage collector would delete the registry with its owner. Deleting the Config must not do that.
     if let Some(Value::Array(owners)) = metadata.get_mut("ownerReferences") {
         owners.retain(|owner| {
             let version = owner.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
@@ -36,12 +38,12 @@ pub(super) fn clear(metadata: &mut Map<String, Value>, wanted: &Value) {
     }
 }
 
-/// Set by the API server itself, in the name of whoever writes.
-fn is_the_platforms(key: &str) -> bool {
+/// Whether the API server or a controller sets the key in the name of the writer, or this operator still uses the key.
+fn is_kept(key: &str) -> bool {
     let domain = key.split_once('/').map(|(domain, _)| domain);
     let below = |domain: &str, parent: &str| domain == parent || domain.ends_with(&format!(".{parent}"));
     key == TEMPLATE_GENERATION || domain.is_some_and(|d| below(d, "kubernetes.io") || below(d, "k8s.io"))
-        // Ours, and kept where it is in no desired object.
+        // This operator sets the annotation too, outside of the desired object.
         || key == names::CHECKSUM_ANNOTATION
 }
 

@@ -1,4 +1,4 @@
-//! CA maps: what pods and nodes of the cluster trust when they speak to registries.
+//! ConfigMaps with the CAs that pods and nodes of the cluster trust for registries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,33 +10,33 @@ use serde_json::{Value, json};
 
 use super::{Desired, Drift, Plan};
 use crate::api::Kind;
-use crate::config::notice::Notice;
+use crate::config::event_request::EventRequest;
 use crate::config::snapshot::{Objects, Snapshot};
 use crate::names;
 
-/// The CA maps, and what stood in the way of them. The plan is to be applied in any case.
+/// The CA ConfigMaps, and errors of their sources. The plan must be applied even with an error.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Certificates {
-    /// The maps.
+    /// The ConfigMaps.
     pub plan: Plan,
-    /// Why a part of them is missing, for the condition.
+    /// Message of the condition if the CAs of the user are missing.
     pub error: Option<String>,
-    /// Things to tell.
-    pub notices: Vec<Notice>,
+    /// Events to emit.
+    pub events: Vec<EventRequest>,
 }
 
-/// Plans the CA maps. They exist in every management state.
+/// Plans the CA ConfigMaps. They exist in every management state.
 ///
-/// `storage_ca` is the PEM of the storage's endpoint, `None` where the Config names no single storage. With
-/// `disable_redirect` clients never see that endpoint, so the registry's host names need not vouch for it. `removed` says
-/// that the registry is not wanted.
+/// `storage_ca` is the CA of the storage's endpoint as PEM; `None` if the endpoint needs no CA or the Config does not set
+/// exactly one storage. With `disable_redirect`, clients never connect to the storage, so the entries of the registry's host
+/// names do not contain the storage's CA. `removed` is true if the registry is to be removed.
 pub fn certificates(
     snapshot: &Snapshot,
     storage_ca: Option<&str>,
     disable_redirect: bool,
     removed: bool,
 ) -> Certificates {
-    let mut notices = Vec::new();
+    let mut events = Vec::new();
     let mut error = None;
     let storage_ca = storage_ca.filter(|ca| !ca.is_empty() && !removed);
     let own = own_entries(&snapshot.objects);
@@ -46,7 +46,7 @@ pub fn certificates(
         binary: BTreeMap::new(),
     };
     match user_entries(snapshot) {
-        Ok(user) => all.add_user(user, storage_ca.is_some(), &mut notices),
+        Ok(user) => all.add_user(user, storage_ca.is_some(), &mut events),
         Err(message) => error = Some(message),
     }
     if error.is_some() {
@@ -55,7 +55,7 @@ pub fn certificates(
     let mut shared = own.clone();
     if let Some(ca) = storage_ca {
         if !disable_redirect {
-            // Container runtimes look CAs up by the registry's host also when it sends them elsewhere.
+            // Container runtimes look up CAs by the registry's host, also after a redirect to the storage.
             for entries in [&mut all.text, &mut shared] {
                 entries
                     .iter_mut()
@@ -70,8 +70,8 @@ pub fn certificates(
     }
     let present = vec![
         service_ca(),
-        map(names::NAMESPACE, names::CERTIFICATES_MAP, &all),
-        map(
+        config_map(names::NAMESPACE, names::CERTIFICATES_MAP, &all),
+        config_map(
             names::CONFIG_MANAGED_NAMESPACE,
             names::CA_MAP,
             &Entries {
@@ -86,11 +86,12 @@ pub fn certificates(
             ..Plan::default()
         },
         error,
-        notices,
+        events,
     }
 }
 
-/// The CA of the storage that is published for the registry's pods, PEM: what users ask for under the same key is not it.
+/// The CA of the storage that is published for the registry's pods, as PEM. `None` if none is published, or if the entry
+/// comes from the ConfigMap of the user.
 pub fn published_storage_ca(snapshot: &Snapshot) -> Option<String> {
     let live = snapshot.objects.operand(Kind::ConfigMap, names::CERTIFICATES_MAP)?;
     let published = live.get("data")?.get(names::STORAGE_CA_KEY)?.as_str()?;
@@ -100,7 +101,7 @@ pub fn published_storage_ca(snapshot: &Snapshot) -> Option<String> {
     (of_user.as_deref() != Some(published)).then(|| published.to_owned())
 }
 
-/// Keys of a CA map under which the registry itself is found; empty without a Service.
+/// Keys of the CA ConfigMaps for the registry's own host names; empty without a Service.
 pub(super) fn own_keys(objects: &Objects) -> BTreeSet<String> {
     let Some(service) = objects.operand(Kind::Service, names::REGISTRY) else {
         return BTreeSet::new();
@@ -109,7 +110,7 @@ pub(super) fn own_keys(objects: &Objects) -> BTreeSet<String> {
         .pointer("/spec/ports/0/port")
         .and_then(Value::as_u64)
         .unwrap_or(names::REGISTRY_PORT.into());
-    // A key cannot hold a colon.
+    // A ConfigMap key cannot contain a colon; `..` takes its place.
     let port = if port == 443 {
         String::new()
     } else {
@@ -127,20 +128,21 @@ fn own_entries(objects: &Objects) -> BTreeMap<String, String> {
     own_keys(objects).into_iter().map(|key| (key, pem.to_owned())).collect()
 }
 
-/// Content of a CA map.
+/// Content of a CA ConfigMap.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Entries {
+    /// `data`.
     text: BTreeMap<String, String>,
-    /// Values that are no text, base64 as they are stored.
+    /// `binaryData`, in base64.
     binary: BTreeMap<String, Value>,
 }
 
 impl Entries {
-    /// Adds what users trust. Under one of the registry's own keys both are trusted.
-    fn add_user(&mut self, user: Self, has_storage_ca: bool, notices: &mut Vec<Notice>) {
+    /// Adds the entries of the user's ConfigMap. If the operator uses a key itself, the entry contains both values.
+    fn add_user(&mut self, user: Self, has_storage_ca: bool, events: &mut Vec<EventRequest>) {
         let Self { text, binary } = user;
         for (key, value) in text {
-            note_unless_pem(&key, value.as_bytes(), notices);
+            warn_unless_pem(&key, value.as_bytes(), events);
             self.add_text(key, value);
         }
         for (key, value) in binary {
@@ -150,18 +152,18 @@ impl Entries {
                 .unwrap_or_default();
             let taken = self.text.contains_key(&key) || has_storage_ca && key == names::STORAGE_CA_KEY;
             match String::from_utf8(bytes) {
-                // The API server refuses a key that has both a text and a binary value.
+                // The API server rejects a key in both `data` and `binaryData`.
                 Ok(text) if taken => {
-                    note_unless_pem(&key, text.as_bytes(), notices);
+                    warn_unless_pem(&key, text.as_bytes(), events);
                     self.add_text(key, text);
                 }
-                Err(_) if taken => notices.push(warning(format!(
+                Err(_) if taken => events.push(warning(format!(
                     "binaryData key {key} of the ConfigMap that spec.additionalTrustedCA of image.config.openshift.io/cluster \
                      names is ignored: the operator uses that key itself, and the value is no text that could be added to it"
                 ))),
-                read => {
-                    let bytes = read.map_or_else(std::string::FromUtf8Error::into_bytes, String::into_bytes);
-                    note_unless_pem(&key, &bytes, notices);
+                decoded => {
+                    let bytes = decoded.map_or_else(std::string::FromUtf8Error::into_bytes, String::into_bytes);
+                    warn_unless_pem(&key, &bytes, events);
                     self.binary.insert(key, value);
                 }
             }
@@ -170,14 +172,14 @@ impl Entries {
 
     fn add_text(&mut self, key: String, value: String) {
         let merged = match self.text.remove(&key) {
-            Some(own) if own.ends_with('\n') => own + &value,
-            Some(own) => own + "\n" + &value,
+            Some(present) if present.ends_with('\n') => present + &value,
+            Some(present) => present + "\n" + &value,
             None => value,
         };
         self.text.insert(key, merged);
     }
 
-    /// While the users' map is missing, what was published of it stays: pulls go on.
+    /// Keeps the user's entries of the live ConfigMap while the user's ConfigMap is missing, so that image pulls continue.
     fn keep_previous(&mut self, live: Option<&Value>) {
         let Some(live) = live.map(Self::of_map) else { return };
         let is_user = |key: &String| !is_own(key) && key != names::STORAGE_CA_KEY;
@@ -197,7 +199,7 @@ impl Entries {
     }
 }
 
-/// Whether a key names the registry's Service, under whatever port it had.
+/// Whether a key is a host name of the registry's Service, with any port: the port may have changed.
 fn is_own(key: &str) -> bool {
     let host = format!("{}.{}.svc", names::REGISTRY, names::NAMESPACE);
     let rest = key
@@ -206,7 +208,8 @@ fn is_own(key: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(".."))
 }
 
-/// What users trust: the map that the cluster's image configuration names. No name is nothing, a missing map an error.
+/// Entries of the ConfigMap that `spec.additionalTrustedCA` of the cluster's Image references; empty without a reference.
+/// Returns a message for the condition if the ConfigMap does not exist.
 fn user_entries(snapshot: &Snapshot) -> Result<Entries, String> {
     let image = snapshot.objects.cluster(Kind::Image, names::CLUSTER);
     let name = image
@@ -219,32 +222,32 @@ fn user_entries(snapshot: &Snapshot) -> Result<Entries, String> {
     map.map(Entries::of_map).ok_or_else(|| {
         format!(
             "ConfigMap {}/{name}, which spec.additionalTrustedCA of image.config.openshift.io/cluster names, does not \
-             exist: create it, or clear the name. CAs published from it before stay trusted",
+             exist: create the ConfigMap, or clear the reference. CAs that were published from it stay trusted",
             names::CONFIG_NAMESPACE
         )
     })
 }
 
-fn note_unless_pem(key: &str, value: &[u8], notices: &mut Vec<Notice>) {
+fn warn_unless_pem(key: &str, value: &[u8], events: &mut Vec<EventRequest>) {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(value).collect();
     if certificates.is_ok_and(|certificates| !certificates.is_empty()) {
         return;
     }
-    notices.push(warning(format!(
+    events.push(warning(format!(
         "Key {key} of the ConfigMap that spec.additionalTrustedCA of image.config.openshift.io/cluster names holds no \
          certificates in PEM: it is published as it is, and clients may ignore it"
     )));
 }
 
-fn warning(note: String) -> Notice {
-    Notice {
+fn warning(message: String) -> EventRequest {
+    EventRequest {
         warning: true,
         reason: "InvalidCertificate",
-        note,
+        message,
     }
 }
 
-/// Asks the platform's service CA for its certificate. The data are the service CA's and are never touched.
+/// ConfigMap into which the platform's service CA injects its certificate. The operator never writes the data.
 pub(super) fn service_ca() -> Desired {
     let body = json!({
         "apiVersion": "v1",
@@ -258,7 +261,7 @@ pub(super) fn service_ca() -> Desired {
     Desired::new(Kind::ConfigMap, Drift::Whole(&[]), body).without_checksum()
 }
 
-fn map(namespace: &str, name: &str, entries: &Entries) -> Desired {
+fn config_map(namespace: &str, name: &str, entries: &Entries) -> Desired {
     let mut body = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -273,7 +276,7 @@ fn map(namespace: &str, name: &str, entries: &Entries) -> Desired {
             body[member] = content;
         }
     }
-    // A map closed by hand cannot be changed, only made anew.
+    // A ConfigMap that a user made immutable cannot be updated, only deleted and created again.
     Desired::new(Kind::ConfigMap, Drift::Whole(&["data", "binaryData"]), body).with_immutable(&["/immutable"])
 }
 

@@ -1,4 +1,4 @@
-//! Digests: of what we write, and of what pods depend on.
+//! Digests of objects, for the checksum annotation, the spec hash and the dependencies of pods.
 
 use std::fmt::Write as _;
 
@@ -10,8 +10,8 @@ use crate::api::Kind;
 
 /// Value of the checksum annotation: `sha256:` and 64 hexadecimal digits.
 ///
-/// For objects that hold secrets the digest is keyed with the uid of our namespace, so that nobody can try out contents
-/// against it.
+/// For objects with secrets the digest is an HMAC keyed with `namespace_uid`, so that a reader of the annotation cannot
+/// guess the secrets.
 pub fn checksum(desired: &Desired, namespace_uid: &str) -> String {
     let text = drift::stripped(&desired.body).to_string();
     match desired.reference.kind {
@@ -23,12 +23,12 @@ pub fn checksum(desired: &Desired, namespace_uid: &str) -> String {
     }
 }
 
-/// SHA-256 of the compact JSON of a workload's `spec`, in hexadecimal digits.
+/// SHA-256 of the compact JSON of a workload's `spec`, as 64 hexadecimal digits.
 pub(super) fn spec_hash(spec: &Value) -> String {
     sha256(spec.to_string().as_bytes())
 }
 
-/// SHA-256 in hexadecimal digits.
+/// SHA-256 as 64 hexadecimal digits.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::storage::Parts;
+use super::parts::Parts;
 use super::{Plan, checksum, drift, operand};
 use crate::api::Kind;
 use crate::config::snapshot::Objects;

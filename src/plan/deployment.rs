@@ -1,16 +1,18 @@
 //! The registry's pods.
 
-pub(super) mod environment;
+mod environment;
 mod scheduling;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::storage::{Parts, Source};
+use super::parts::Parts;
+use super::source::Source;
+use super::volumes;
 use super::{Desired, Drift, Inputs, Plan, annotation, certificates, checksum, dependencies, drift};
 use crate::api::Kind;
-use crate::config::notice::Notice;
+use crate::config::event_request::EventRequest;
 use crate::config::resolve::{Resolved, Rollout};
 use crate::config::snapshot::Snapshot;
 use crate::names;
@@ -85,7 +87,7 @@ fn live_replicas(live: &Value) -> i32 {
 pub(super) fn plan(inputs: &Inputs<'_>, scale: Option<&Scale>, plan: &mut Plan) {
     let resolved = inputs.resolved;
     if !resolved.overrides.ignored.is_empty() {
-        plan.notices.push(ignored_overrides(&resolved.overrides.ignored));
+        plan.events.push(ignored_overrides(&resolved.overrides.ignored));
     }
     let Some(mut parts) = Parts::of(inputs) else { return };
     let map = certificates_map(inputs);
@@ -115,15 +117,15 @@ fn certificates_map(inputs: &Inputs<'_>) -> Option<Value> {
     Some(drift::merged(desired, live, None))
 }
 
-fn ignored_overrides(keys: &[String]) -> Notice {
-    let note = format!(
+fn ignored_overrides(keys: &[String]) -> EventRequest {
+    let message = format!(
         "spec.unsupportedConfigOverrides.deployment.annotations sets {}, which the operator keeps for itself: ignored",
         keys.join(", ")
     );
-    Notice {
+    EventRequest {
         warning: true,
         reason: "OverrideIgnored",
-        note,
+        message,
     }
 }
 
@@ -260,7 +262,7 @@ fn pod(inputs: &Inputs<'_>, parts: &Parts, replicas: i32, security: &Value) -> V
         "nodeSelector": scheduling::node_selector(resolved),
         "securityContext": security,
         "containers": [container(inputs, parts)],
-        "volumes": parts.volumes.iter().cloned().chain(volumes()).collect::<Vec<_>>(),
+        "volumes": parts.volumes.iter().cloned().chain(volumes::own()).collect::<Vec<_>>(),
     });
     let spread = scheduling::spread(resolved, snapshot);
     if !spread.is_empty() {
@@ -328,38 +330,6 @@ fn common_mounts() -> [Value; 6] {
             "name": "bound-sa-token",
             "mountPath": "/var/run/secrets/openshift/serviceaccount",
             "readOnly": true,
-        }),
-    ]
-}
-
-/// Volumes that the pods have with every storage; its own come before these.
-pub(super) fn volumes() -> [Value; 6] {
-    [
-        json!({
-            "name": "registry-tls",
-            "projected": {"sources": [{"secret": {"name": names::SERVING_CERT_SECRET}}]},
-        }),
-        json!({"name": "ca-trust-extracted", "emptyDir": {}}),
-        json!({"name": "registry-certificates", "configMap": {"name": names::CERTIFICATES_MAP}}),
-        json!({
-            "name": "trusted-ca",
-            "configMap": {
-                "name": names::TRUSTED_CA_MAP,
-                "optional": true,
-                "items": [{"key": names::CA_BUNDLE_KEY, "path": "anchors/ca-bundle.crt"}],
-            },
-        }),
-        json!({
-            "name": "installation-pull-secrets",
-            "secret": {
-                "secretName": names::PULL_SECRET_COPY,
-                "optional": true,
-                "items": [{"key": ".dockerconfigjson", "path": "config.json"}],
-            },
-        }),
-        json!({
-            "name": "bound-sa-token",
-            "projected": {"sources": [{"serviceAccountToken": {"audience": "openshift", "path": "token"}}]},
         }),
     ]
 }

@@ -1,4 +1,4 @@
-//! Keeps one registry pod while nodes are drained.
+//! PodDisruptionBudget of the registry: keeps one pod available while nodes are drained.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::{Desired, Drift};
 use crate::api::Kind;
 use crate::names;
 
-/// The budget: a single pod may be evicted, or no node with it could ever be drained.
+/// The PodDisruptionBudget. A single pod may be evicted: otherwise its node could never be drained.
 pub(super) fn budget(replicas: i32) -> Desired {
     let body = json!({
         "apiVersion": "policy/v1",

@@ -1,14 +1,14 @@
-//! Holds a live object against the desired one, and makes the object to write.
+//! Compares a live object with the desired object, and builds the object to write.
 //!
-//! What the server fills in must never cause a write; what a hand changed always must.
+//! Defaults that the API server adds must never cause a write. Edits of fields that the operator owns always must.
 
 use serde_json::{Map, Value, json};
 
 use super::{Desired, Drift, adopt};
 use crate::names;
 
-/// Whether the live object has to be written. `recorded_generation` is the one of our last write, for [`Drift::Generation`];
-/// where none is recorded the object is written once.
+/// Whether the live object must be written. `recorded_generation` is `metadata.generation` after the operator's last write
+/// and applies to [`Drift::Generation`] only; `None` causes one write.
 pub fn differs(desired: &Desired, live: &Value, recorded_generation: Option<i64>) -> bool {
     if metadata_differs(desired, live) {
         return true;
@@ -20,12 +20,12 @@ pub fn differs(desired: &Desired, live: &Value, recorded_generation: Option<i64>
         Drift::Named | Drift::Template => {
             content(&desired.body).any(|(member, wanted)| !holds(wanted, live.get(member)))
         }
-        // No record differs from every generation.
+        // `None` differs from every generation.
         Drift::Generation => live.pointer("/metadata/generation").and_then(Value::as_i64) != recorded_generation,
     }
 }
 
-/// Whether the live object differs where the API server allows no change: it has to be deleted and made anew.
+/// Whether the live object differs in an immutable field, so that it must be deleted and created again.
 pub fn immutable_differs(desired: &Desired, live: &Value) -> bool {
     desired
         .immutable
@@ -33,7 +33,7 @@ pub fn immutable_differs(desired: &Desired, live: &Value) -> bool {
         .any(|pointer| !same(desired.body.pointer(pointer), live.pointer(pointer)))
 }
 
-/// The object to write: the live one with ours asserted. An absent object is null.
+/// The object to write: the live object with the desired fields set. `live` is null if the object does not exist.
 pub fn merged(desired: &Desired, live: &Value, checksum: Option<&str>) -> Value {
     let mut object = live.as_object().cloned().unwrap_or_default();
     for (member, value) in content(&desired.body) {
@@ -45,7 +45,7 @@ pub fn merged(desired: &Desired, live: &Value, checksum: Option<&str>) -> Value 
         }
     }
     if let Drift::Whole(sections) = desired.drift {
-        // Live ones that are not desired go.
+        // Remove owned fields that are not desired.
         object.retain(|member, _| !sections.contains(&member.as_str()) || desired.body.get(member).is_some());
     }
     for member in ["apiVersion", "kind"] {
@@ -59,14 +59,14 @@ pub fn merged(desired: &Desired, live: &Value, checksum: Option<&str>) -> Value 
     if desired.drift == Drift::Generation {
         adopt::clear(&mut metadata, desired.body.get("metadata").unwrap_or(&Value::Null));
     }
-    // The API server keeps these; a part of them would be taken for the whole.
+    // The API server would replace managedFields with the reduced entries that the caches keep.
     metadata.remove("managedFields");
     assert_metadata(&mut metadata, desired, checksum);
     object.insert("metadata".to_owned(), Value::Object(metadata));
     Value::Object(object)
 }
 
-/// Members of an object beside its type and metadata.
+/// Top-level fields of an object, without type, metadata and status.
 fn content(body: &Value) -> impl Iterator<Item = (&String, &Value)> {
     let members = body.as_object().into_iter().flatten();
     members.filter(|(member, _)| !matches!(member.as_str(), "apiVersion" | "kind" | "metadata" | "status"))
@@ -111,7 +111,7 @@ fn assert_metadata(metadata: &mut Map<String, Value>, desired: &Desired, checksu
     }
 }
 
-/// Sets what `wanted` names and leaves all else; null takes a member out.
+/// Sets the fields of `wanted` and keeps other fields; null removes a field.
 fn assert_member(target: &mut Map<String, Value>, member: &str, wanted: &Value) {
     match wanted {
         Value::Null => {
@@ -133,7 +133,7 @@ fn assert_member(target: &mut Map<String, Value>, member: &str, wanted: &Value) 
     }
 }
 
-/// The value without members that are null: those only say that nothing may be there.
+/// The value without null fields: null only means that a field must be absent.
 pub fn stripped(value: &Value) -> Value {
     match value {
         Value::Object(members) => {
@@ -147,7 +147,7 @@ pub fn stripped(value: &Value) -> Value {
     }
 }
 
-/// Null, and empty lists and maps: the API server does not store these.
+/// Whether the value is null, an empty list or an empty map: the API server does not store these.
 pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -157,7 +157,7 @@ pub(super) fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Whether two values mean the same in an object that the server completes nowhere.
+/// Whether two values are equal, where null, empty and absent are equal. For objects to which the API server adds no defaults.
 fn same(wanted: Option<&Value>, live: Option<&Value>) -> bool {
     let filled = |value: Option<&'_ Value>| value.is_some_and(|value| !is_empty(value));
     match (wanted, live) {
@@ -177,7 +177,7 @@ fn same(wanted: Option<&Value>, live: Option<&Value>) -> bool {
     }
 }
 
-/// Whether the live value is what `wanted` names, whatever else it holds.
+/// Whether the live value contains the fields of `wanted`; other fields do not matter.
 pub(super) fn holds(wanted: &Value, live: Option<&Value>) -> bool {
     let live_filled = live.is_some_and(|live| !is_empty(live) && live != "");
     match (wanted, live) {

@@ -1,4 +1,4 @@
-//! What may reach the registry in a namespace that denies all.
+//! NetworkPolicy of the registry, for a namespace that denies all traffic by default.
 
 use serde_json::{Value, json};
 
@@ -6,8 +6,8 @@ use super::{Desired, Drift};
 use crate::api::Kind;
 use crate::names;
 
-/// Opens the registry's port to everyone, and everything to the registry. The rules that name somebody are covered by the
-/// open ones: they tell who the clients are, and stay for whoever closes the open ones.
+/// Allows ingress to the registry's port from everywhere, and all egress. The rules with peers are redundant beside the open
+/// rules: they document the registry's clients and servers, and suffice if a later release drops the open rules.
 pub(super) fn registry() -> Desired {
     let port = json!([{"protocol": "TCP", "port": names::REGISTRY_PORT}]);
     let body = json!({
@@ -32,14 +32,14 @@ pub(super) fn registry() -> Desired {
                     }}}],
                     "ports": port,
                 },
-                // Everyone, the nodes' own network included.
+                // Everywhere, including the host network of the nodes.
                 {"ports": port},
             ],
             "egress": [
                 {},
                 {"to": api_server_peers(), "ports": [{"protocol": "TCP", "port": 8443}]},
                 {"to": dns_peers(), "ports": dns_ports()},
-                // The internet, without private ranges.
+                // The internet without private address ranges.
                 {
                     "to": [{"ipBlock": {
                         "cidr": "0.0.0.0/0",

@@ -1,4 +1,5 @@
-//! Hands the registry's CA to every node, so that kubelets trust it. It runs in every management state.
+//! The DaemonSet node-ca: writes the registry's CA to every node, so that container runtimes trust the registry. The
+//! DaemonSet runs in every management state.
 
 use serde_json::{Value, json};
 
@@ -7,7 +8,7 @@ use crate::api::Kind;
 use crate::config::environment::Environment;
 use crate::names;
 
-/// The DaemonSet.
+/// The DaemonSet node-ca.
 pub fn node_ca(environment: &Environment) -> Desired {
     let labels = json!({"name": names::NODE_CA});
     let spec = json!({
@@ -39,12 +40,12 @@ pub fn node_ca(environment: &Environment) -> Desired {
         .with_immutable(&["/spec/selector"])
 }
 
-/// User id of node-ca where the operator's environment names no other.
+/// Default `runAsUser` of node-ca.
 const USER: u32 = 1001;
 
 fn pod(environment: &Environment) -> Value {
     json!({
-        // Works before the pods' network does.
+        // The host network works before the pod network does.
         "hostNetwork": true,
         "serviceAccountName": "node-ca",
         "priorityClassName": "system-cluster-critical",
@@ -56,7 +57,7 @@ fn pod(environment: &Environment) -> Value {
             "command": ["cluster-image-registry-operator"],
             "args": ["node-ca-sync"],
             "resources": {"requests": {"cpu": "10m", "memory": "10Mi"}},
-            // The host's directory belongs to root's group.
+            // The directory on the host belongs to the group root.
             "securityContext": {
                 "privileged": true,
                 "runAsUser": environment.node_ca_user.unwrap_or(USER),
@@ -71,7 +72,7 @@ fn pod(environment: &Environment) -> Value {
         }],
         "volumes": [
             {"name": "host", "hostPath": {"path": "/etc/docker/certs.d"}},
-            // Not the ConfigMap of that name: pods wait until the CA maps are made.
+            // The volume is named after another ConfigMap. It is not optional, so pods wait until the CA ConfigMap exists.
             {"name": "serviceca", "configMap": {"name": names::CERTIFICATES_MAP}},
         ],
     })

@@ -1,10 +1,10 @@
-//! Removes images that nobody uses, at times. It is there in every management state.
+//! The image pruner: a CronJob that removes unused images. The CronJob exists in every management state.
 
 mod quantity;
 
 use serde_json::{Value, json};
 
-use super::{Desired, Drift, Plan, certificates, network, only, rbac};
+use super::{Desired, Drift, Plan, certificates, exclusive, network, rbac};
 use crate::api::{ImagePrunerSpec, Kind, duration};
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
@@ -13,7 +13,7 @@ use crate::names::{
     PRUNER_CRON_JOB as CRON_JOB, PRUNER_NETWORK_POLICY as NETWORK_POLICY, PRUNER_SERVICE_ACCOUNT as SERVICE_ACCOUNT,
 };
 
-/// On pods and, as `created-by`, on Jobs: tells the pruner's Jobs from others of the namespace.
+/// Value of the label `app` on pods and `created-by` on Jobs, which identifies the pruner's Jobs in the namespace.
 const LABEL_VALUE: &str = "image-pruner";
 
 /// All objects of the pruner, in the order in which they are applied.
@@ -71,7 +71,7 @@ fn network_policy() -> Desired {
         "spec": {
             "podSelector": {"matchLabels": {"app": LABEL_VALUE}},
             "policyTypes": ["Egress"],
-            // As for the registry: the first rule covers the others, which tell who is spoken to.
+            // As for the registry: the first rule allows everything; the other rules document the peers.
             "egress": [
                 {},
                 {"to": network::api_server_peers(), "ports": [{"protocol": "TCP", "port": 6443}]},
@@ -105,7 +105,7 @@ fn cron_job(spec: &ImagePrunerSpec, snapshot: &Snapshot) -> Result<Desired, Stri
             "jobTemplate": {
                 "metadata": {"labels": {"created-by": LABEL_VALUE}},
                 "spec": {
-                    // The container itself tries again.
+                    // The script in the container retries.
                     "backoffLimit": 0,
                     "activeDeadlineSeconds": null,
                     "ttlSecondsAfterFinished": null,
@@ -132,13 +132,13 @@ fn pod(spec: &ImagePrunerSpec, snapshot: &Snapshot, live: Option<&Value>) -> Res
         .clone()
         .unwrap_or_else(|| json!({"requests": {"cpu": "100m", "memory": "256Mi"}}));
     let resources = quantity::as_stored(resources, live_container("resources"));
-    let tolerations: Vec<Value> = spec.tolerations.iter().flatten().map(without_empty_text).collect();
+    let tolerations: Vec<Value> = spec.tolerations.iter().flatten().map(without_empty_strings).collect();
     Ok(json!({
         "restartPolicy": "Never",
         "serviceAccountName": SERVICE_ACCOUNT,
         "priorityClassName": "system-cluster-critical",
-        "affinity": only(spec.affinity.clone().unwrap_or_else(|| json!({})), live_pod("affinity")),
-        "nodeSelector": only(json!(spec.node_selector.clone().unwrap_or_default()), live_pod("nodeSelector")),
+        "affinity": exclusive(spec.affinity.clone().unwrap_or_else(|| json!({})), live_pod("affinity")),
+        "nodeSelector": exclusive(json!(spec.node_selector.clone().unwrap_or_default()), live_pod("nodeSelector")),
         "tolerations": tolerations,
         "initContainers": null,
         "containers": [{
@@ -148,8 +148,8 @@ fn pod(spec: &ImagePrunerSpec, snapshot: &Snapshot, live: Option<&Value>) -> Res
             "args": arguments(spec, snapshot)?,
             "env": null,
             "envFrom": null,
-            "resources": only(resources, live_container("resources")),
-            "securityContext": only(json!({"readOnlyRootFilesystem": true}), live_container("securityContext")),
+            "resources": exclusive(resources, live_container("resources")),
+            "securityContext": exclusive(json!({"readOnlyRootFilesystem": true}), live_container("securityContext")),
             "terminationMessagePolicy": "FallbackToLogsOnError",
             "volumeMounts": [{"name": "serviceca", "mountPath": CA_FOLDER, "readOnly": true}],
         }],
@@ -157,9 +157,10 @@ fn pod(spec: &ImagePrunerSpec, snapshot: &Snapshot, live: Option<&Value>) -> Res
     }))
 }
 
+/// Mount path of the service CA in the container.
 const CA_FOLDER: &str = "/var/run/configmaps/serviceca";
 
-/// Runs its arguments until they succeed, six times at most, and waits longer each time.
+/// Shell script that runs its arguments until they succeed, at most six times, with growing pauses.
 const SCRIPT: &str = r#"n=0
 until "$@"; do
   rc=$?
@@ -170,7 +171,7 @@ until "$@"; do
 done
 "#;
 
-/// Arguments of the shell. Users' tools look the flags up as whole elements.
+/// Arguments of the shell. Each flag is one element with its value: tools of users search for such elements.
 fn arguments(spec: &ImagePrunerSpec, snapshot: &Snapshot) -> Result<Vec<String>, String> {
     let mut arguments: Vec<String> = ["-c", SCRIPT, "pruner", "oc", "adm", "prune", "images", "--confirm=true"]
         .map(str::to_owned)
@@ -204,7 +205,7 @@ fn keep_younger_than(spec: &ImagePrunerSpec) -> Result<String, String> {
     ) {
         (Some(text), _) => duration::parse(text).map(duration::go_text).ok_or_else(|| {
             format!(
-                "spec.keepYoungerThanDuration of ImagePruner {} is {text:?}, which is no duration: write for example \
+                "spec.keepYoungerThanDuration of ImagePruner {} is {text:?}, which is not a duration: set a value such as \
                  90m or 1h30m",
                 names::CLUSTER
             )
@@ -214,7 +215,8 @@ fn keep_younger_than(spec: &ImagePrunerSpec) -> Result<String, String> {
     }
 }
 
-/// From level 2 on `oc` ends with a dump of all its threads, which spoils the termination message.
+/// `--loglevel` of `oc`. The default is 1: from level 2 on, a failing `oc` prints all stack traces, which hide the error in the
+/// termination message.
 fn log_level(level: Option<&str>) -> u8 {
     match level {
         Some("Debug") => 4,
@@ -224,7 +226,7 @@ fn log_level(level: Option<&str>) -> u8 {
     }
 }
 
-/// Host of the registry whose blobs are pruned too: only while the operator keeps one.
+/// Host of the registry whose blobs are pruned; `None` unless the operator manages a registry.
 fn registry_host(snapshot: &Snapshot) -> Option<&str> {
     if ManagementState::stored(snapshot) != Some(ManagementState::Managed) {
         return None;
@@ -236,8 +238,8 @@ fn registry_host(snapshot: &Snapshot) -> Option<&str> {
         .filter(|host| !host.is_empty())
 }
 
-/// The API server does not store empty text in a toleration.
-fn without_empty_text(toleration: &Value) -> Value {
+/// The API server does not store empty strings in a toleration.
+fn without_empty_strings(toleration: &Value) -> Value {
     let members = toleration.as_object().into_iter().flatten();
     let kept = members.filter(|(_, value)| *value != "");
     kept.map(|(member, value)| (member.clone(), value.clone()))

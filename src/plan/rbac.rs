@@ -1,4 +1,4 @@
-//! Rights and identity of the registry's pods.
+//! ClusterRole, ClusterRoleBinding and ServiceAccount of the registry's pods.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::{Desired, Drift};
 use crate::api::Kind;
 use crate::names;
 
-/// What the registry may do. The operator must hold each of these rights itself, or may not grant it.
+/// Permissions of the registry. The operator's own ClusterRole must contain each of them: Kubernetes refuses to grant others.
 pub(super) fn cluster_role() -> Desired {
     let body = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -35,10 +35,10 @@ pub(super) fn cluster_role() -> Desired {
     Desired::new(Kind::ClusterRole, ROLE_DRIFT, body)
 }
 
-/// An aggregation rule would let a controller overwrite the rules: there is none.
+/// Owns `aggregationRule` too, which must be absent: with one, a controller would overwrite the rules.
 pub(super) const ROLE_DRIFT: Drift = Drift::Whole(&["rules", "aggregationRule"]);
 
-/// Gives the registry's ServiceAccount its rights.
+/// Grants the registry's ClusterRole to its ServiceAccount.
 pub(super) fn cluster_role_binding() -> Desired {
     binding(
         names::REGISTRY_CLUSTER_ROLE_BINDING,
@@ -47,12 +47,12 @@ pub(super) fn cluster_role_binding() -> Desired {
     )
 }
 
-/// The identity of the registry's pods.
+/// The ServiceAccount of the registry's pods.
 pub(super) fn service_account() -> Desired {
     account(names::REGISTRY_SERVICE_ACCOUNT)
 }
 
-/// A ClusterRoleBinding of one ServiceAccount. A binding to another role cannot be changed, it is made anew.
+/// A ClusterRoleBinding of one ServiceAccount. `roleRef` is immutable: if it differs, the binding is created again.
 pub(super) fn binding(name: &str, role: &str, account: &str) -> Desired {
     let body = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -64,7 +64,7 @@ pub(super) fn binding(name: &str, role: &str, account: &str) -> Desired {
     Desired::new(Kind::ClusterRoleBinding, Drift::Whole(&["subjects", "roleRef"]), body).with_immutable(&["/roleRef"])
 }
 
-/// A ServiceAccount. Its lists of secrets belong to the platform's controllers and are never written.
+/// A ServiceAccount. The platform's controllers own `secrets` and `imagePullSecrets`; the operator never writes them.
 pub(super) fn account(name: &str) -> Desired {
     let body = json!({
         "apiVersion": "v1",

@@ -1,4 +1,5 @@
-//! What must go when the registry is not wanted, in stages: clients first, then the pods, then what the pods live on.
+//! Removal of the registry, in two stages: first the Routes, the PodDisruptionBudget and the Deployment; after the pods
+//! terminated, the objects that pods use.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -8,30 +9,33 @@ use crate::api::{Kind, ObjectRef};
 use crate::config::snapshot::{Objects, Snapshot};
 use crate::names;
 
-/// How long objects wait for pods that were asked to go, or that stay though the Deployment went.
+/// Longest wait of the second stage for pods, counted from the deletion request of the pod or, for a pod without one, from
+/// the end of the Deployment.
 const LIMIT: SignedDuration = SignedDuration::from_secs(90);
 
-/// Next stage of the removal.
+/// State of the removal, and the next deletions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Removal {
-    /// Objects to delete now, in this order: they exist, and nobody asked for it yet.
+    /// Objects to delete now, in this order. All exist and have no deletionTimestamp.
     pub delete: Vec<ObjectRef>,
-    /// What the removal waits for, with pod and node. Storage goes on waiting for these pods also where objects do not.
+    /// Pods that still run, with their nodes, for a message such as `waiting for {waiting}`. The removal of the storage waits
+    /// for these pods even after objects no longer do.
     pub waiting: Option<String>,
-    /// Whether no object of the registry is left.
+    /// Whether no object of the registry exists.
     pub objects_gone: bool,
-    /// Whether no pod of the registry is left.
+    /// Whether no pod of the registry runs.
     pub pods_gone: bool,
 }
 
-/// Plans the next stage. Routes that are not ours are never touched. `deployment_gone` is since when there is no Deployment:
-/// what then stays without being asked to go is not its pod.
+/// Plans the next deletions. Routes of other owners stay. `deployment_gone` is the time since which no Deployment exists;
+/// `None` while the Deployment exists. The wait for a pod without a deletionTimestamp counts from then: such a pod does not
+/// belong to the Deployment, so it is possible that no controller ever deletes it.
 pub fn removal(snapshot: &Snapshot, deployment_gone: Option<Timestamp>) -> Removal {
     let objects = &snapshot.objects;
     let pods: Vec<_> = pods(objects).collect();
-    let mut first: Vec<ObjectRef> = route::owned(objects).cloned().collect();
-    first.extend([Kind::PodDisruptionBudget, Kind::Deployment].map(|kind| operand(kind, names::REGISTRY)));
-    let last = [
+    let mut first_stage: Vec<ObjectRef> = route::owned(objects).cloned().collect();
+    first_stage.extend([Kind::PodDisruptionBudget, Kind::Deployment].map(|kind| operand(kind, names::REGISTRY)));
+    let second_stage = [
         operand(Kind::NetworkPolicy, names::REGISTRY_NETWORK_POLICY),
         operand(Kind::Service, names::REGISTRY),
         operand(Kind::Secret, names::PRIVATE_SECRET),
@@ -41,25 +45,28 @@ pub fn removal(snapshot: &Snapshot, deployment_gone: Option<Timestamp>) -> Remov
         operand(Kind::ClusterRole, names::REGISTRY_CLUSTER_ROLE),
     ];
     let exists = |reference: &&ObjectRef| objects.find(reference).is_some();
-    let objects_gone = !first.iter().chain(&last).any(|reference| exists(&reference));
+    let objects_gone = !first_stage
+        .iter()
+        .chain(&second_stage)
+        .any(|reference| exists(&reference));
 
     let deployment = operand(Kind::Deployment, names::REGISTRY);
-    let asked = objects
+    let deployment_deleted = objects
         .find(&deployment)
         .is_none_or(|live| deletion_time(live).is_some());
     let over = |since: Timestamp| snapshot.now.duration_since(since) >= LIMIT;
-    let pods_done = asked
+    let pods_done = deployment_deleted
         && pods
             .iter()
-            .all(|(_, pod)| asked_to_go(pod).or(deployment_gone).is_some_and(over));
-    let stage = first.iter().chain(last.iter().filter(|_| pods_done));
-    let to_ask = |reference: &&ObjectRef| {
+            .all(|(_, pod)| deletion_requested(pod).or(deployment_gone).is_some_and(over));
+    let due = first_stage.iter().chain(second_stage.iter().filter(|_| pods_done));
+    let to_delete = |reference: &&ObjectRef| {
         objects
             .find(reference)
             .is_some_and(|live| deletion_time(live).is_none())
     };
     Removal {
-        delete: stage.filter(to_ask).cloned().collect(),
+        delete: due.filter(to_delete).cloned().collect(),
         waiting: waiting(&pods),
         objects_gone,
         pods_gone: pods.is_empty(),
@@ -72,7 +79,7 @@ fn pods(objects: &Objects) -> impl Iterator<Item = (&ObjectRef, &Value)> {
         let label = pod
             .pointer("/metadata/labels")
             .and_then(|labels| labels.get(names::OPERAND_LABEL));
-        // What ended uses nothing any more; its object may stay for long.
+        // A terminated pod uses no objects any more, but may exist for a long time.
         let ended = matches!(
             pod.pointer("/status/phase").and_then(Value::as_str),
             Some("Succeeded" | "Failed")
@@ -89,19 +96,19 @@ fn waiting(pods: &[(&ObjectRef, &Value)]) -> Option<String> {
         .map(
             |(reference, pod)| match pod.pointer("/spec/nodeName").and_then(Value::as_str) {
                 Some(node) => format!("Pod {} on node {node}", reference.name),
-                None => format!("Pod {}, on no node yet,", reference.name),
+                None => format!("Pod {} on no node yet", reference.name),
             },
         )
         .collect();
-    (!described.is_empty()).then(|| format!("{} to end", described.join(", ")))
+    (!described.is_empty()).then(|| format!("{} to terminate", described.join(", ")))
 }
 
 fn deletion_time(object: &Value) -> Option<Timestamp> {
     object.pointer("/metadata/deletionTimestamp")?.as_str()?.parse().ok()
 }
 
-/// Since when a pod is asked to go. The API server stores when it has to be gone at the latest.
-fn asked_to_go(pod: &Value) -> Option<Timestamp> {
+/// Time of the deletion request of a pod: `deletionTimestamp` is the end of the grace period.
+fn deletion_requested(pod: &Value) -> Option<Timestamp> {
     let grace = pod
         .pointer("/metadata/deletionGracePeriodSeconds")
         .and_then(Value::as_i64)

@@ -1,4 +1,4 @@
-//! How clients outside the cluster reach the registry.
+//! Routes of the registry, for clients outside of the cluster.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::config::resolve::WantedRoute;
 use crate::config::snapshot::Objects;
 use crate::names;
 
-/// Wanted Routes, in the order of the Config; Routes of ours that are not wanted any more must go.
+/// Plans the Routes that the Config requests, in the order of the Config, and deletes other Routes of this operator.
 pub(super) fn plan(inputs: &Inputs<'_>, plan: &mut Plan) {
     let wanted = &inputs.resolved.routes;
     let objects = &inputs.snapshot.objects;
@@ -28,13 +28,13 @@ pub(super) fn plan(inputs: &Inputs<'_>, plan: &mut Plan) {
             Err(message) => plan.fail(Kind::Route, &entry.name, message),
         }
     }
-    // Also a wanted Route that could not be planned stays.
+    // A requested Route that could not be planned is not deleted either.
     let names: BTreeSet<&str> = wanted.iter().map(|entry| entry.name.as_str()).collect();
     let obsolete = owned(objects).filter(|reference| !names.contains(reference.name.as_str()));
     plan.absent.extend(obsolete.cloned());
 }
 
-/// Routes that this operator, or the Go one, made: only the annotation's presence counts.
+/// Routes that this operator or the Go operator created: those with the owner annotation, whatever its value.
 pub(super) fn owned(objects: &Objects) -> impl Iterator<Item = &crate::api::ObjectRef> {
     objects
         .of(Kind::Route)
@@ -48,22 +48,22 @@ fn is_owned(route: &Value) -> bool {
 
 fn route(entry: &WantedRoute, objects: &Objects) -> Result<Desired, String> {
     let live = objects.operand(Kind::Route, &entry.name);
-    let ours = live.filter(|route| is_owned(route));
+    let owned = live.filter(|route| is_owned(route));
     let mut spec = json!({
         "to": {"kind": "Service", "name": names::REGISTRY},
         "tls": tls(entry, objects)?,
-        // Everything else that decides where requests go is not ours to set, so nobody else may set it either.
+        // Fields that would redirect requests elsewhere must be absent.
         "alternateBackends": null,
         "port": null,
         "path": null,
         "httpHeaders": null,
         "subdomain": null,
     });
-    if let Some(host) = entry.host.as_deref().or_else(|| ours.and_then(assigned_host)) {
+    if let Some(host) = entry.host.as_deref().or_else(|| owned.and_then(assigned_host)) {
         spec["host"] = json!(host);
     }
-    // The server's default is left to it, any other weight is not.
-    let weight = ours
+    // The API server sets the default weight. Any other weight must be reset.
+    let weight = owned
         .and_then(|route| route.pointer("/spec/to/weight"))
         .and_then(Value::as_i64);
     if weight.is_some_and(|weight| weight != DEFAULT_WEIGHT) {
@@ -80,14 +80,14 @@ fn route(entry: &WantedRoute, objects: &Objects) -> Result<Desired, String> {
         "spec": spec,
     });
     let mut desired = Desired::new(Kind::Route, Drift::Named, body);
-    if ours.is_some_and(is_wild) {
+    if owned.is_some_and(has_wildcard) {
         desired.body["spec"]["wildcardPolicy"] = json!(NO_WILDCARD);
         desired = desired.with_immutable(&["/spec/wildcardPolicy"]);
     }
     if let Some(live) = live {
         desired.refused = refusal(entry, live);
         if let Some(value) = annotation(live, names::OWNED_ANNOTATION) {
-            // Any value says that it is ours: not worth a write.
+            // Any value marks the Route as owned: keep the live value to save a write.
             desired.body["metadata"]["annotations"][names::OWNED_ANNOTATION] = json!(value);
         }
     }
@@ -97,15 +97,15 @@ fn route(entry: &WantedRoute, objects: &Objects) -> Result<Desired, String> {
 const DEFAULT_WEIGHT: i64 = 100;
 const NO_WILDCARD: &str = "None";
 
-/// Whether the Route takes requests for other hosts too. The platform's API lets nobody change that, so such a Route is made
-/// anew; the server's default is left to it.
-fn is_wild(route: &Value) -> bool {
+/// Whether the Route accepts requests for subdomains. `spec.wildcardPolicy` is immutable, so the Route must be deleted and
+/// created again. The API server sets the default policy.
+fn has_wildcard(route: &Value) -> bool {
     let policy = route.pointer("/spec/wildcardPolicy").and_then(Value::as_str);
     policy.is_some_and(|policy| !policy.is_empty() && policy != NO_WILDCARD)
 }
 
-/// The router's choice stays where nobody wants another host. The platform's API keeps it on its own; where Routes are a
-/// plain custom resource, an update without it would clear it.
+/// The host that the router assigned. OpenShift's API server keeps the host in updates without one; on clusters where Route
+/// is a custom resource, such an update would clear it.
 fn assigned_host(live: &Value) -> Option<&str> {
     live.pointer("/spec/host")
         .and_then(Value::as_str)
@@ -137,28 +137,31 @@ fn tls(entry: &WantedRoute, objects: &Objects) -> Result<Value, String> {
         "externalCertificate": null,
     });
     let Some(name) = &entry.secret else { return Ok(tls) };
-    let described = |what: &str| {
+    let described = |problem: &str| {
         format!(
-            "Secret {}/{name}, which Route {} uses, {what}",
+            "Secret {}/{name}, which Route {} uses, {problem}",
             names::NAMESPACE,
             entry.name
         )
     };
     let missing = || {
-        let remedy = "does not exist: create it with tls.crt, tls.key and, where needed, tls.cacrt, \
-                      or take secretName out of spec.routes";
-        described(remedy)
+        described(
+            "does not exist: create it with tls.crt, tls.key and, where needed, tls.cacrt, \
+             or take secretName out of spec.routes",
+        )
     };
     let source = objects.operand(Kind::Secret, name).ok_or_else(missing)?;
     for (member, keys) in TLS_KEYS {
         if let Some((key, text)) = keys.iter().find_map(|key| Some((key, secret::text_of(source, key)?))) {
-            tls[*member] = json!(text.map_err(|_| described(&format!("holds no text under {key}: set it to PEM")))?);
+            tls[*member] = json!(
+                text.map_err(|_| described(&format!("has a value under {key} that is not text: set {key} to PEM")))?
+            );
         }
     }
     Ok(tls)
 }
 
-/// Members of a Route's TLS settings and the keys of the Secret they come from, by preference.
+/// Fields of `spec.tls`, and the keys of the Secret that provide them, in order of preference.
 const TLS_KEYS: &[(&str, &[&str])] = &[
     ("certificate", &["tls.crt"]),
     ("key", &["tls.key"]),

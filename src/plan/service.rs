@@ -1,17 +1,17 @@
-//! The registry's address.
+//! Service of the registry.
 
 use serde_json::json;
 
-use super::{Desired, Drift, only};
+use super::{Desired, Drift, exclusive};
 use crate::api::Kind;
 use crate::config::snapshot::Objects;
 use crate::names;
 
-/// The Service. Addresses and IP families are the API server's.
+/// The Service. The API server assigns addresses and IP families, which stay.
 pub(super) fn service(objects: &Objects) -> Desired {
     let live = objects.operand(Kind::Service, names::REGISTRY);
-    // Everything in the selector narrows it: what is not ours there must go.
-    let selector = only(
+    // Every other key in the selector would exclude pods, so other keys are removed.
+    let selector = exclusive(
         json!({names::OPERAND_LABEL: names::OPERAND_LABEL_VALUE}),
         selector_of(live),
     );

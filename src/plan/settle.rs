@@ -1,24 +1,25 @@
-//! When the first Deployment may go out: once what its pods depend on is settled, so that bringing the registry up is one
-//! rollout and not several. A Deployment that exists never waits.
+//! Delays the creation of the Deployment until the objects that its pods mount are up to date, so that the first rollout is
+//! the only one. An existing Deployment is never delayed.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::certificates::own_keys;
 use super::dependencies::Dependencies;
-use super::storage::Parts;
+use super::parts::Parts;
 use super::{Certificates, Inputs, Plan, drift};
 use crate::api::Kind;
 use crate::config::snapshot::{Objects, Snapshot};
 use crate::config::tls::ServingInfo;
 use crate::names;
 
-/// How long the first Deployment may wait.
+/// Longest delay of the Deployment.
 const LIMIT: SignedDuration = SignedDuration::from_secs(30);
 
-/// What the first Deployment still waits for, each as a few words; empty when it may go out.
+/// Objects and fields that the Deployment waits for, for a message such as `waiting for {}`; empty if the Deployment may be
+/// created.
 ///
-/// What the stores show to have no source is settled as absent.
+/// An object whose source does not exist, such as the copy of an absent pull secret, is not waited for.
 pub fn unsettled(inputs: &Inputs<'_>, plan: &Plan, certificates: &Certificates) -> Vec<String> {
     let objects = &inputs.snapshot.objects;
     [
@@ -35,7 +36,8 @@ pub fn unsettled(inputs: &Inputs<'_>, plan: &Plan, certificates: &Certificates) 
     .collect()
 }
 
-/// When waiting ends in any case: counted from the Service, so that a restart does not prolong it. `None` without a Service.
+/// End of the delay. The delay counts from the creation of the Service, so that a restart of the operator does not prolong
+/// it. `None` without a Service.
 pub fn wait_ends(snapshot: &Snapshot) -> Option<Timestamp> {
     let service = snapshot.objects.operand(Kind::Service, names::REGISTRY)?;
     let created: Timestamp = service.pointer("/metadata/creationTimestamp")?.as_str()?.parse().ok()?;
@@ -51,19 +53,22 @@ fn serving_certificate(objects: &Objects) -> Option<String> {
         return Some(format!("Secret {name}, which the platform's service CA writes"));
     };
     if is_deleting(secret) {
-        return Some(format!("Secret {name}, which is being replaced"));
+        return Some(format!(
+            "Secret {name}, which is being deleted and will be created again"
+        ));
     }
     let owners = secret
         .pointer("/metadata/ownerReferences")
         .and_then(Value::as_array)
         .map_or(&[][..], Vec::as_slice);
     let uid = service.pointer("/metadata/uid");
-    // A certificate of a Service that was deleted since goes with it.
+    // The garbage collector deletes the certificate of a deleted Service.
     let stale = !owners.is_empty() && !owners.iter().any(|owner| owner.get("uid") == uid);
     stale.then(|| format!("Secret {name}, which still belongs to an earlier Service"))
 }
 
-/// The map as it is wanted now, with the registry's own host names, which the Service gives (another line tells of that).
+/// The CA ConfigMap must equal the desired ConfigMap and contain the registry's own host names. A missing Service, which
+/// defines the host names, is reported by [`serving_certificate`].
 fn certificates_map(objects: &Objects, certificates: &Certificates) -> Option<String> {
     let name = names::CERTIFICATES_MAP;
     let desired = certificates.plan.desired(Kind::ConfigMap, name);
@@ -75,7 +80,7 @@ fn certificates_map(objects: &Objects, certificates: &Certificates) -> Option<St
     if !desired.is_some_and(|desired| has_own(&desired.body)) {
         let (map, key) = (names::SERVICE_CA_MAP, names::SERVICE_CA_KEY);
         return Some(format!(
-            "ConfigMap {map}, into which the platform's service CA puts {key}"
+            "ConfigMap {map}, into which the platform's service CA injects {key}"
         ));
     }
     let live = objects.operand(Kind::ConfigMap, name);
@@ -94,7 +99,7 @@ fn trusted_ca(objects: &Objects) -> Option<String> {
     }
     let bundle = map.get("data").and_then(|data| data.get(key)).and_then(Value::as_str);
     let missing = bundle.is_none_or(str::is_empty);
-    missing.then(|| format!("ConfigMap {name}, into which the platform's network operator puts {key}"))
+    missing.then(|| format!("ConfigMap {name}, into which the platform's network operator injects {key}"))
 }
 
 fn pull_secret(objects: &Objects, plan: &Plan) -> Option<String> {
@@ -134,7 +139,7 @@ fn storage_objects(objects: &Objects, inputs: &Inputs<'_>) -> Vec<String> {
     maps.into_iter()
         .map(|name| (Kind::ConfigMap, name))
         .chain(secrets)
-        // Of the private Secret another line tells.
+        // `private_secret` reports the private Secret.
         .filter(|(kind, name)| name != names::PRIVATE_SECRET && objects.operand(*kind, name).is_none())
         .map(|(kind, name)| format!("{} {name}, which the storage names", kind.kind()))
         .collect()

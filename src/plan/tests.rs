@@ -1,13 +1,15 @@
+pub(super) mod fixture;
+
 use serde_json::json;
 
+use self::fixture::{Cluster, pull_secret, secret};
 use super::checksum;
-use super::fixture::{Cluster, pull_secret, secret};
 use crate::api::{Kind, Sensitive};
 use crate::config::facts::{EnvValue, EnvVar};
 
 // workload 1
 #[test]
-fn objects_are_complete_and_in_order() {
+fn the_plan_contains_all_objects_in_order() {
     let plan = Cluster::new(&json!({"defaultRoute": true, "routes": [{"name": "harbour"}]}), []).plan();
     let order: Vec<String> = plan
         .present
@@ -43,7 +45,7 @@ fn objects_are_complete_and_in_order() {
 
 // workload 7
 #[test]
-fn one_pod_may_be_evicted_and_of_several_one_stays() {
+fn a_single_pod_may_be_evicted_and_one_of_several_pods_stays() {
     for (replicas, expected) in [(0, 0), (1, 0), (2, 1), (5, 1)] {
         let plan = Cluster::new(&json!({"replicas": replicas}), []).plan();
         let spec = &plan.desired(Kind::PodDisruptionBudget, "image-registry").unwrap().body["spec"];
@@ -63,7 +65,7 @@ fn the_whole_pull_secret_is_copied() {
 
 // workload 13
 #[test]
-fn without_a_pull_secret_there_is_no_copy_and_the_rest_goes_on() {
+fn without_a_pull_secret_only_the_copy_is_missing() {
     let mut cluster = Cluster::new(&json!({}), []);
     cluster.remove(Kind::Secret, "openshift-config", "pull-secret");
     let plan = cluster.plan();
@@ -81,7 +83,7 @@ fn without_a_pull_secret_there_is_no_copy_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_pull_secret_that_cannot_be_copied_is_named() {
+fn a_pull_secret_that_cannot_be_copied_is_reported() {
     let mut source = pull_secret();
     source["data"] = json!({"wrong": "e30="});
     let mut cluster = Cluster::new(&json!({}), []);
@@ -93,7 +95,7 @@ fn a_pull_secret_that_cannot_be_copied_is_named() {
 
 // workload 17, workload 20
 #[test]
-fn the_private_secret_holds_encoded_variables_and_raw_files() {
+fn the_private_secret_contains_encoded_variables_and_raw_files() {
     let mut cluster = Cluster::new(&json!({}), []);
     let data = |cluster: &Cluster| {
         cluster
@@ -148,16 +150,16 @@ fn checksums_of_objects_with_secrets_are_keyed() {
     let plan = Cluster::new(&json!({"defaultRoute": true}), []).plan();
     for desired in &plan.present {
         let keyed = matches!(desired.reference.kind, Kind::Secret | Kind::Route | Kind::Deployment);
-        let (one, other) = (checksum(desired, "uid-1"), checksum(desired, "uid-2"));
-        assert_eq!(one != other, keyed, "{}", desired.reference);
-        assert_eq!((one.len(), &one[..7]), (71, "sha256:"));
-        assert_eq!(one, checksum(desired, "uid-1"));
+        let (first, second) = (checksum(desired, "uid-1"), checksum(desired, "uid-2"));
+        assert_eq!(first != second, keyed, "{}", desired.reference);
+        assert_eq!((first.len(), &first[..7]), (71, "sha256:"));
+        assert_eq!(first, checksum(desired, "uid-1"));
     }
 }
 
 // workload 70
 #[test]
-fn a_plan_is_never_shown_with_its_secrets() {
+fn debug_output_of_a_plan_contains_no_secrets() {
     let mut cluster = Cluster::new(&json!({"httpSecret": "hunter2"}), []);
     cluster
         .facts

@@ -1,8 +1,8 @@
 //! The client of the cluster's API: one HTTP/2 connection for all calls and watches.
 //!
-//! kube's own stack speaks HTTP/1.1 only, which opens one TLS connection for each watch; with some forty watches that costs
-//! memory and start time. This one differs further in what can hang: every call but a watch ends within [`CALL_TIMEOUT`],
-//! retries included; a watch is cut only by the server, or when the connection does not answer pings.
+//! kube's default client uses HTTP/1.1 and opens one TLS connection for each watch; with about forty watches that costs
+//! memory and start time. This client also bounds every call except a watch by [`CALL_TIMEOUT`], retries included. A
+//! watch ends only when the server ends it or the connection does not answer pings.
 
 use std::{
     fmt,
@@ -32,30 +32,30 @@ use tower::{Layer as _, Service};
 use super::{metrics::Metrics, random};
 use crate::names;
 
-/// How long a call may take altogether: connection, retries, response, body.
-pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long connecting may take, TLS included.
+/// Timeout of a call: connection, retries, response and body together.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Timeout of a connection attempt, TLS handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection without traffic is asked for a sign of life this often ...
+/// A connection without traffic is pinged this often.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
-/// ... and is dead when it gives none for this long, so a dead one is noticed within half a minute.
+/// A connection that does not answer a ping within this time is closed, so a dead one is detected within half a minute.
 const PING_TIMEOUT: Duration = Duration::from_secs(12);
-/// What a stream may have in flight, and the connection: so much that all watches together, unread, cannot block a call.
+/// Flow control windows of a stream and of the connection. All watches together, unread, cannot block a call.
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
-/// Longest user agent: Azure takes no longer application id, and the same name is used there.
+/// Longest user agent. The same text is used as Azure application id, which has this limit.
 const USER_AGENT_LENGTH: usize = 24;
-/// How often a call is repeated that the server asks to repeat.
+/// How often a call is retried when the server asks for it.
 const RETRIES: u32 = 4;
-/// Longest wait before a repetition, also when the server asks for more.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Longest wait before a retry, also when the server asks for more.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why there is no client.
+/// Why the client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The kubeconfig file cannot be read or does not make sense.
+    /// The kubeconfig file cannot be read or is invalid.
     #[error("cannot use kubeconfig {}: {error}", .path.display())]
     Kubeconfig {
         /// The file.
@@ -64,7 +64,7 @@ pub enum ClientError {
         #[source]
         error: Box<kube::config::KubeconfigError>,
     },
-    /// No `--kubeconfig`, and not in a pod either.
+    /// No `--kubeconfig` was given, and the process does not run in a pod.
     #[error("no --kubeconfig was given, and in-cluster credentials cannot be used: {0}")]
     InCluster(#[source] Box<kube::config::InClusterError>),
     /// The credentials or certificates cannot be used.
@@ -78,17 +78,21 @@ pub enum ClientError {
     Proxy(PathBuf),
 }
 
-/// The name under which we appear in audit logs and at clouds: `ocp-ciro/<version>`, at most 24 characters.
-pub fn user_agent(version: &str) -> String {
+/// The user agent for audit logs and cloud APIs: `ocp-ciro/<version>`, at most 24 characters.
+pub(crate) fn user_agent(version: &str) -> String {
     let version: String = version.chars().filter(char::is_ascii_graphic).collect();
     let mut agent = format!("{}/{version}", names::USER_AGENT);
     agent.truncate(USER_AGENT_LENGTH);
     agent
 }
 
-/// Builds the client from a kubeconfig file, or else from the pod's ServiceAccount, whose token and CA are read again as they
-/// rotate. The variable `KUBECONFIG` is not consulted. Nothing is sent yet.
-pub async fn connect(kubeconfig: Option<&Path>, version: &str, metrics: Arc<Metrics>) -> Result<Client, ClientError> {
+/// Builds the client from a kubeconfig file, or else from the pod's ServiceAccount, whose token and CA are reloaded
+/// when they rotate. The variable `KUBECONFIG` is ignored. Sends nothing.
+pub(crate) async fn connect(
+    kubeconfig: Option<&Path>,
+    version: &str,
+    metrics: Arc<Metrics>,
+) -> Result<Client, ClientError> {
     let mut config = match kubeconfig {
         Some(path) => from_file(path).await?,
         None => Config::incluster().map_err(|error| ClientError::InCluster(Box::new(error)))?,
@@ -106,15 +110,18 @@ pub async fn connect(kubeconfig: Option<&Path>, version: &str, metrics: Arc<Metr
         .http2_keep_alive_while_idle(true)
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
-        .build(Bounded(connector(&config)?));
+        .build(ConnectTimeout(connector(&config)?));
     let inner = config.extra_headers_layer().map_err(setup)?.layer(Transport(client));
     let namespace = config.default_namespace.clone();
     Ok(match config.auth_layer().map_err(setup)? {
         Some(auth) => Client::new(
-            Calls::new(config.base_uri_layer().layer(auth.layer(inner)), metrics),
+            CallService::new(config.base_uri_layer().layer(auth.layer(inner)), metrics),
             namespace,
         ),
-        None => Client::new(Calls::new(config.base_uri_layer().layer(inner), metrics), namespace),
+        None => Client::new(
+            CallService::new(config.base_uri_layer().layer(inner), metrics),
+            namespace,
+        ),
     })
 }
 
@@ -124,15 +131,16 @@ async fn from_file(path: &Path) -> Result<Config, ClientError> {
         error: Box::new(error),
     };
     let file = Kubeconfig::read_from(path).map_err(failed)?;
-    if names_proxy(&file) {
+    if has_proxy_url(&file) {
         return Err(ClientError::Proxy(path.to_owned()));
     }
     let options = KubeConfigOptions::default();
     Config::from_custom_kubeconfig(file, &options).await.map_err(failed)
 }
 
-/// Whether the cluster in use has a `proxy-url`. What `HTTPS_PROXY` says, which the loader takes for one too, is for clouds.
-fn names_proxy(file: &Kubeconfig) -> bool {
+/// Whether the current cluster of the kubeconfig has a `proxy-url`. The kubeconfig loader would also use `HTTPS_PROXY`,
+/// which is meant for cloud APIs only.
+fn has_proxy_url(file: &Kubeconfig) -> bool {
     let context = file
         .contexts
         .iter()
@@ -167,9 +175,9 @@ fn connector(config: &Config) -> Result<HttpsConnector<HttpConnector>, ClientErr
     Ok(builder.enable_all_versions().wrap_connector(tcp))
 }
 
-/// The connection pool. Its errors say only "client error (Connect)"; ours say why.
+/// The connection pool. Adds the causes to its errors, which otherwise say only "client error (Connect)".
 #[derive(Clone)]
-struct Transport(HyperClient<Bounded<HttpsConnector<HttpConnector>>, Body>);
+struct Transport(HyperClient<ConnectTimeout<HttpsConnector<HttpConnector>>, Body>);
 
 impl Service<Request<Body>> for Transport {
     type Response = Response<Incoming>;
@@ -186,7 +194,7 @@ impl Service<Request<Body>> for Transport {
     }
 }
 
-/// An error of the connection, told with all its causes.
+/// A connection error that prints all its causes.
 #[derive(Debug)]
 struct TransportError(hyper_util::client::legacy::Error);
 
@@ -204,11 +212,12 @@ impl fmt::Display for TransportError {
 
 impl std::error::Error for TransportError {}
 
-/// Bounds connecting, TLS included: a server that accepts and then says nothing would otherwise hold every call.
+/// Adds a timeout to connection attempts, TLS included. Otherwise a server that accepts a connection and never answers
+/// would block every call.
 #[derive(Clone)]
-struct Bounded<C>(C);
+struct ConnectTimeout<C>(C);
 
-impl<C> Service<Uri> for Bounded<C>
+impl<C> Service<Uri> for ConnectTimeout<C>
 where
     C: Service<Uri, Error = BoxError>,
     C::Future: Send + 'static,
@@ -232,20 +241,20 @@ where
     }
 }
 
-/// Bounds calls, repeats what the server asks to repeat, and counts.
+/// Adds a timeout, retries and metrics to calls.
 #[derive(Clone)]
-pub(super) struct Calls<S> {
+pub(super) struct CallService<S> {
     inner: S,
     metrics: Arc<Metrics>,
 }
 
-impl<S> Calls<S> {
+impl<S> CallService<S> {
     pub(super) fn new(inner: S, metrics: Arc<Metrics>) -> Self {
         Self { inner, metrics }
     }
 }
 
-impl<S, B> Service<Request<Body>> for Calls<S>
+impl<S, B> Service<Request<Body>> for CallService<S>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
@@ -253,7 +262,7 @@ where
     B: HttpBody + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<Deadlined<B>>;
+    type Response = Response<BodyWithDeadline<B>>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -267,13 +276,13 @@ where
         Box::pin(async move {
             let (method, watches) = (request.method().clone(), is_watch(request.uri()));
             let what = format!("{method} {}", request.uri().path());
-            let answer = tokio::time::timeout_at(deadline, repeat(inner, request, &metrics)).await;
+            let answer = tokio::time::timeout_at(deadline, send_with_retries(inner, request, &metrics)).await;
             let Ok(answer) = answer else {
                 metrics.api_request(&method, 0);
                 return Err(format!("{what}: no answer within {} s", CALL_TIMEOUT.as_secs()).into());
             };
             let deadline = (!watches).then(|| Box::pin(tokio::time::sleep_until(deadline)));
-            Ok(answer?.map(|body| Deadlined {
+            Ok(answer?.map(|body| BodyWithDeadline {
                 body: Box::pin(body),
                 deadline,
             }))
@@ -281,7 +290,7 @@ where
     }
 }
 
-/// Whether the response is meant to go on.
+/// Whether the response is a stream without an end.
 fn is_watch(uri: &Uri) -> bool {
     uri.query().is_some_and(|query| {
         query
@@ -290,7 +299,7 @@ fn is_watch(uri: &Uri) -> bool {
     })
 }
 
-async fn repeat<S, B>(inner: S, request: Request<Body>, metrics: &Metrics) -> Result<Response<B>, BoxError>
+async fn send_with_retries<S, B>(inner: S, request: Request<Body>, metrics: &Metrics) -> Result<Response<B>, BoxError>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
@@ -315,8 +324,8 @@ where
             answer.as_ref().map_or(0, |response| response.status().as_u16()),
         );
         match (&answer, &next) {
-            (Ok(response), Some(_)) => match wait(&parts.method, response, attempt) {
-                Some(wait) => tokio::time::sleep(wait).await,
+            (Ok(response), Some(_)) => match retry_delay(&parts.method, response, attempt) {
+                Some(delay) => tokio::time::sleep(delay).await,
                 None => return answer,
             },
             _ => return answer,
@@ -325,32 +334,32 @@ where
     Err("the request cannot be repeated".into())
 }
 
-/// How long to wait before a repetition, if there shall be one. A refusal because of load (429) was not carried out, whatever
-/// was asked; after 503 and 504 that is not known, so only what changes nothing is asked again.
-fn wait<B>(method: &Method, response: &Response<B>, attempt: u32) -> Option<Duration> {
+/// How long to wait before a retry; `None` if there is none. A request that was rejected because of load (429) was not
+/// executed, so it is always retried. After 503 and 504 that is unknown, so only reads are retried.
+fn retry_delay<B>(method: &Method, response: &Response<B>, attempt: u32) -> Option<Duration> {
     match response.status() {
         StatusCode::TOO_MANY_REQUESTS => {}
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT if *method == Method::GET => {}
         _ => return None,
     }
-    let asked = response
+    let requested = response
         .headers()
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.parse().ok());
-    let least = asked.map_or(
+    let least = requested.map_or(
         Duration::from_millis(100) * 2_u32.saturating_pow(attempt),
         Duration::from_secs,
     );
-    Some(least.min(LONGEST_WAIT) + random::up_to(Duration::from_millis(100)))
+    Some(least.min(MAX_RETRY_DELAY) + random::up_to(Duration::from_millis(100)))
 }
 
-/// A body that fails when it is not complete in time.
-pub(super) struct Deadlined<B> {
+/// A body that fails when it is incomplete at the deadline.
+pub(super) struct BodyWithDeadline<B> {
     body: Pin<Box<B>>,
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl<B> HttpBody for Deadlined<B>
+impl<B> HttpBody for BodyWithDeadline<B>
 where
     B: HttpBody,
     B::Error: Into<BoxError>,
@@ -385,130 +394,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    };
-
-    use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
-    use hyper::body::Bytes;
-    use k8s_openapi::api::core::v1::ConfigMap;
-    use kube::{Api, api::PostParams};
-
-    use super::*;
-
-    type Reply = Response<UnsyncBoxBody<Bytes, BoxError>>;
-
-    /// Answers from a list of statuses, the last one for ever; 0 hangs, 1 answers with a body that never ends.
-    #[derive(Clone)]
-    struct Scripted {
-        statuses: Arc<Mutex<Vec<u16>>>,
-        calls: Arc<AtomicUsize>,
-    }
-
-    impl Scripted {
-        fn client(statuses: &[u16]) -> (Client, Arc<AtomicUsize>) {
-            let calls = Arc::new(AtomicUsize::new(0));
-            let statuses = Arc::new(Mutex::new(statuses.iter().rev().copied().collect()));
-            let service = Calls::new(
-                Self {
-                    statuses,
-                    calls: calls.clone(),
-                },
-                Arc::new(Metrics::new("1")),
-            );
-            (Client::new(service, "default"), calls)
-        }
-    }
-
-    impl Service<Request<Body>> for Scripted {
-        type Response = Reply;
-        type Error = BoxError;
-        type Future = Pin<Box<dyn Future<Output = Result<Reply, BoxError>> + Send>>;
-
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn call(&mut self, _: Request<Body>) -> Self::Future {
-            self.calls.fetch_add(1, Ordering::Relaxed);
-            let mut statuses = self.statuses.lock().unwrap();
-            let status = if statuses.len() > 1 {
-                statuses.pop().unwrap()
-            } else {
-                statuses[0]
-            };
-            Box::pin(async move {
-                if status == 0 {
-                    std::future::pending::<()>().await;
-                }
-                if status == 1 {
-                    let never = http_body_util::StreamBody::new(futures::stream::pending());
-                    return Ok(Response::new(never.boxed_unsync()));
-                }
-                let text = if status == 200 {
-                    r#"{"metadata":{"name":"x"}}"#
-                } else {
-                    "no"
-                };
-                let body = Full::from(text).map_err(|never| match never {}).boxed_unsync();
-                Ok(Response::builder()
-                    .status(status)
-                    .header("retry-after", "1")
-                    .body(body)?)
-            })
-        }
-    }
-
-    async fn timed<T>(call: impl Future<Output = T>) -> (T, Duration) {
-        let started = Instant::now();
-        (call.await, started.elapsed())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_hung_call_or_body_ends_in_30_seconds_and_a_watch_does_not() {
-        for status in [0, 1] {
-            let (client, _) = Scripted::client(&[status]);
-            let maps: Api<ConfigMap> = Api::default_namespaced(client);
-            let (result, time) = timed(maps.get("x")).await;
-            assert!(result.is_err());
-            assert_eq!(time.as_secs(), 30, "{status}");
-        }
-        let (client, _) = Scripted::client(&[1]);
-        let maps: Api<ConfigMap> = Api::default_namespaced(client);
-        let mut watch = Box::pin(maps.watch(&kube::api::WatchParams::default(), "0").await.unwrap());
-        let event = tokio::time::timeout(Duration::from_hours(2), futures::StreamExt::next(&mut watch)).await;
-        assert!(event.is_err(), "the watch was cut: {event:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_refused_write_is_repeated_only_when_it_was_not_carried_out() {
-        let create = async |statuses: &[u16]| {
-            let (client, calls) = Scripted::client(statuses);
-            let maps: Api<ConfigMap> = Api::default_namespaced(client);
-            let (result, time) = timed(maps.create(&PostParams::default(), &ConfigMap::default())).await;
-            (result.is_ok(), calls.load(Ordering::Relaxed), time.as_secs())
-        };
-        assert_eq!(create(&[429, 429, 200]).await, (true, 3, 2));
-        assert_eq!(create(&[504, 200]).await, (false, 1, 0));
-        let (succeeded, calls, seconds) = create(&[429]).await;
-        assert_eq!((succeeded, calls), (false, 5));
-        assert!(seconds <= 30, "a write hung for {seconds} s");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_read_is_repeated_after_an_outage_of_the_server() {
-        let (client, calls) = Scripted::client(&[503, 504, 200]);
-        let maps: Api<ConfigMap> = Api::default_namespaced(client);
-        assert_eq!(maps.get("x").await.unwrap().metadata.name.as_deref(), Some("x"));
-        assert_eq!(calls.load(Ordering::Relaxed), 3);
-    }
-
-    #[test]
-    fn the_user_agent_fits_into_an_azure_application_id() {
-        assert_eq!(user_agent("1.2.3"), "ocp-ciro/1.2.3");
-        assert_eq!(user_agent("4.22.0-0.nightly-2026-07-01-000000").len(), 24);
-        assert_eq!(user_agent("1\n2"), "ocp-ciro/12");
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
-//! The file given by `--config`: a `GenericControllerConfig` of `config.openshift.io/v1`, of which only `servingInfo` counts.
-//! Leader election and client settings in it are ignored, as they always were.
+//! The file of `--config`: a `GenericControllerConfig` of `config.openshift.io/v1`. Only `servingInfo` is used; its leader
+//! election and client settings are ignored, as in the Go operator.
 
 use std::{
     fs, io,
@@ -8,7 +8,7 @@ use std::{
 
 use serde::Deserialize;
 
-/// A file that cannot be used.
+/// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigFileError {
     /// It cannot be read.
@@ -20,7 +20,7 @@ pub enum ConfigFileError {
         #[source]
         error: io::Error,
     },
-    /// It is not such a configuration.
+    /// It is no such configuration.
     #[error("cannot parse config file {}: {error}", .path.display())]
     Parse {
         /// The file.
@@ -46,19 +46,19 @@ struct WireServingInfo {
     cipher_suites: Option<Vec<String>>,
 }
 
-/// How to serve metrics; everything may be empty, which means the default. [`crate::runtime::server`] checks it.
+/// Settings of the metrics server. An empty field means the default. [`crate::runtime::server`] validates them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServingInfo {
     /// `host:port` or `:port`; empty is `:60000`.
     pub bind_address: String,
     /// `VersionTLS10` to `VersionTLS13`; empty is `VersionTLS12`.
     pub min_tls_version: String,
-    /// IANA names; empty is the library's choice.
+    /// IANA names; empty means the library's defaults.
     pub cipher_suites: Vec<String>,
 }
 
 /// Reads the file. An empty document is all defaults.
-pub fn read(path: &Path) -> Result<ServingInfo, ConfigFileError> {
+pub(crate) fn read(path: &Path) -> Result<ServingInfo, ConfigFileError> {
     let text = fs::read_to_string(path).map_err(|error| ConfigFileError::Read {
         path: path.to_owned(),
         error,
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn only_serving_info_counts() {
+    fn only_serving_info_is_used() {
         let info = parse(
             "apiVersion: config.openshift.io/v1\nkind: GenericControllerConfig\nleaderElection:\n  leaseDuration: 3s\n\
              kubeClientConfig: {kubeConfig: /x}\nservingInfo:\n  bindAddress: 127.0.0.1:7\n  bindNetwork: tcp4\n  \
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_or_null_is_the_default() {
+    fn an_absent_or_null_field_is_the_default() {
         for text in [
             "",
             "# nothing\n",
@@ -121,7 +121,7 @@ mod tests {
 
     // deploy 20, 21
     #[test]
-    fn a_missing_or_malformed_file_is_named() {
+    fn an_error_names_a_missing_or_malformed_file() {
         for text in ["{{{", "hello", "servingInfo: 3", "servingInfo: [a"] {
             let message = parse(text).unwrap_err().to_string();
             assert!(message.contains("config.yaml"), "{text}: {message}");

@@ -1,5 +1,5 @@
-//! Watches files by content: a certificate, a CA bundle, the configuration. Any change ends the process in order, and its
-//! successor starts with the new content; this is how the platform rotates them.
+//! Watches the content of files: certificates, CA bundles, the configuration. A change shuts the process down, and the
+//! restarted process uses the new content. OpenShift rotates certificates this way.
 
 use std::{
     fs::File,
@@ -11,11 +11,11 @@ use std::{
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-/// How often is looked.
+/// Interval between two checks.
 const PERIOD: Duration = Duration::from_secs(5);
-/// Two writes within a tick of the kernel's clock leave the same time stamps; a file that was touched so recently is read
-/// again.
-const UNSTEADY: Duration = Duration::from_secs(2);
+/// Two writes within one tick of the kernel's clock leave the same time stamps, so a file that changed within this time is
+/// read again.
+const STABLE_AFTER: Duration = Duration::from_secs(2);
 
 /// A path that cannot be watched.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,7 @@ pub enum FileWatchError {
     /// A directory has no content to compare.
     #[error("cannot watch {}: it is a directory", .0.display())]
     Directory(PathBuf),
-    /// Reading failed for another reason than absence.
+    /// The file exists but cannot be read.
     #[error("cannot watch {}: {error}", .path.display())]
     Read {
         /// The file.
@@ -34,39 +34,39 @@ pub enum FileWatchError {
     },
 }
 
-/// SHA-256 of the content; `None` while there is no such file.
+/// SHA-256 of the content; `None` if the file does not exist.
 type Content = Option<[u8; 32]>;
 
 /// What happened to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It was absent at first.
+    /// The file did not exist at the start.
     Created,
-    /// Its content differs; a changed time stamp alone does not count.
+    /// The content differs. A new time stamp alone does not count.
     Modified,
-    /// It was there at first.
+    /// The file existed at the start.
     Deleted,
 }
 
 /// The first change of a watched file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Which file, as it was named to [`FileWatch::start`].
+    /// The path as passed to [`FileWatch::start`].
     pub path: PathBuf,
     /// What happened.
     pub kind: Kind,
 }
 
-/// Watched files with the content they had at the start.
+/// Watched files with their content at the start.
 #[derive(Debug)]
 pub struct FileWatch {
     files: Vec<(PathBuf, Content)>,
 }
 
 impl FileWatch {
-    /// Reads the present content of `paths`, against which [`FileWatch::changed`] compares. Symbolic links are followed, as
-    /// projected volumes need it. A path without a file is fine; it counts when it appears.
-    pub fn start(paths: &[PathBuf]) -> Result<Self, FileWatchError> {
+    /// Reads the current content of `paths`, with which [`FileWatch::changed`] compares. Symbolic links are followed, because
+    /// projected volumes use them. A file that does not exist is reported when it is created.
+    pub(crate) fn start(paths: &[PathBuf]) -> Result<Self, FileWatchError> {
         let files = paths
             .iter()
             .map(|path| Ok((path.clone(), content(path)?)))
@@ -78,9 +78,8 @@ impl FileWatch {
         Ok(Self { files })
     }
 
-    /// Waits for the first file that differs from its content at the start, looking every 5 seconds. Never ends when nothing
-    /// is watched.
-    pub async fn changed(self) -> Result<Change, FileWatchError> {
+    /// Waits until a file differs from its content at the start; checks every 5 seconds. Never returns if no file is watched.
+    pub(crate) async fn changed(self) -> Result<Change, FileWatchError> {
         if self.files.is_empty() {
             std::future::pending::<()>().await;
         }
@@ -88,7 +87,7 @@ impl FileWatch {
         loop {
             tokio::time::sleep(PERIOD).await;
             for ((path, before), read) in self.files.iter().zip(&mut read) {
-                let stamp = Stamp::steady(path);
+                let stamp = Stamp::if_stable(path);
                 if stamp.is_some() && stamp == *read {
                     continue;
                 }
@@ -109,19 +108,20 @@ impl FileWatch {
     }
 }
 
-/// What the file system tells of a file, without reading it: as long as it is the same, so is the content.
+/// Metadata of a file. While it is the same, the content is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     file: (u64, u64),
     size: u64,
     modified: (i64, i64),
-    /// Nobody can set it, whatever they do to the other one.
+    /// ctime, which no program can set.
     changed: (i64, i64),
 }
 
 impl Stamp {
-    /// Of the file that `path` leads to, links followed; `None` where it says nothing for sure, and the content is to be read.
-    fn steady(path: &Path) -> Option<Self> {
+    /// Metadata of the file that `path` refers to, links followed. `None` if it is too recent to be reliable: then the content
+    /// has to be read.
+    fn if_stable(path: &Path) -> Option<Self> {
         let data = std::fs::metadata(path).ok()?;
         let changed = Duration::new(
             u64::try_from(data.ctime()).ok()?,
@@ -130,7 +130,7 @@ impl Stamp {
         let age = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH + changed)
             .ok()?;
-        (age > UNSTEADY).then(|| Self {
+        (age > STABLE_AFTER).then(|| Self {
             file: (data.dev(), data.ino()),
             size: data.len(),
             modified: (data.mtime(), data.mtime_nsec()),
@@ -139,7 +139,7 @@ impl Stamp {
     }
 }
 
-/// Reads in small pieces: a CA bundle of some hundred kilobytes shall not become resident memory.
+/// Reads in small pieces, so that a large CA bundle does not increase resident memory.
 fn content(path: &Path) -> Result<Content, FileWatchError> {
     let read = || -> io::Result<Content> {
         let mut file = File::open(path)?;
@@ -181,7 +181,7 @@ mod tests {
 
     // lifecycle 15, deploy 26
     #[tokio::test(start_paused = true)]
-    async fn creation_modification_and_deletion_count_within_one_period() {
+    async fn creation_modification_and_deletion_are_reported_within_one_period() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tls.crt");
         let started = tokio::time::Instant::now();
@@ -208,7 +208,7 @@ mod tests {
 
     // lifecycle 15, 16
     #[tokio::test(start_paused = true)]
-    async fn rewriting_the_same_content_or_staying_absent_does_nothing() {
+    async fn the_same_content_or_an_absent_file_is_no_change() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tls.crt");
         fs::write(&path, "one").unwrap();
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_swapped_projected_volume_counts() {
+    async fn an_update_of_a_projected_volume_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         for version in ["v1", "v2"] {
             fs::create_dir(dir.path().join(version)).unwrap();
@@ -234,24 +234,24 @@ mod tests {
     }
 
     #[test]
-    fn a_file_says_nothing_for_sure_while_it_is_fresh_or_absent() {
+    fn metadata_of_a_recent_or_absent_file_is_unreliable() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tls.crt");
-        assert_eq!(Stamp::steady(&path), None);
+        assert_eq!(Stamp::if_stable(&path), None);
         fs::write(&path, "one").unwrap();
-        assert_eq!(Stamp::steady(&path), None);
-        std::thread::sleep(UNSTEADY + Duration::from_millis(50));
-        let steady = Stamp::steady(&path);
-        assert!(steady.is_some() && steady == Stamp::steady(&path));
+        assert_eq!(Stamp::if_stable(&path), None);
+        std::thread::sleep(STABLE_AFTER + Duration::from_millis(50));
+        let stable = Stamp::if_stable(&path);
+        assert!(stable.is_some() && stable == Stamp::if_stable(&path));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_file_that_was_steady_for_long_counts_when_it_changes() {
+    async fn a_change_of_a_long_unchanged_file_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tls.crt");
         fs::write(&path, "one").unwrap();
         let mut watch = std::pin::pin!(FileWatch::start(std::slice::from_ref(&path)).unwrap().changed());
-        std::thread::sleep(UNSTEADY + Duration::from_millis(50));
+        std::thread::sleep(STABLE_AFTER + Duration::from_millis(50));
         let quiet = tokio::time::timeout(4 * PERIOD, &mut watch).await;
         assert!(quiet.is_err());
         fs::write(&path, "two").unwrap();

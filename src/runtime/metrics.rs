@@ -1,7 +1,7 @@
-//! The metrics of the process, in the text format that Prometheus scrapes.
+//! The metrics of the process, in the text format of Prometheus.
 //!
-//! Names and labels of the first five are the platform's (recording rules and telemetry use them) and must not change; ours
-//! begin with `image_registry_operator_` too. No process or runtime metrics: the platform's node exporter and cAdvisor have them.
+//! Recording rules and telemetry of OpenShift use the names and labels of the first five, which must not change. There are no
+//! process or runtime metrics: cAdvisor and the node exporter have them.
 
 use std::{fmt, time::Duration};
 
@@ -12,18 +12,22 @@ use prometheus_client::{
 };
 
 /// Content type of [`Metrics::text`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Whether a cached key could be used.
+/// Result of a cache lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CacheResult {
-    /// It was there and not too old.
+#[allow(
+    dead_code,
+    reason = "the Azure backend, which is not implemented yet, counts its lookups"
+)]
+pub(crate) enum CacheResult {
+    /// The cache had a fresh key.
     Hit,
-    /// It had to be fetched.
+    /// The key had to be fetched.
     Miss,
 }
 
-/// Number of image stream tags, by where they are and where they came from.
+/// Numbers of image stream tags by source and location.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ImageStreamTags {
     /// Imported, in namespaces that begin with `openshift`.
@@ -77,9 +81,9 @@ struct VersionLabel {
 /// How a pass of a controller ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// As it should.
+    /// The pass succeeded.
     Success,
-    /// In an error, which a condition tells.
+    /// The pass failed; a condition reports the error.
     Error,
 }
 
@@ -196,9 +200,9 @@ impl Metrics {
         registry.register("image_registry_operator_build_info", "1 for the running version", build);
     }
 
-    /// Tells which storage `Config.status` names: `EmptyDir`, `S3`, `Swift`, `GCS`, `IBMCOS`, `PVC` or `Azure`. Exactly one
-    /// series exists afterwards, none for `None`.
-    pub fn storage_type(&self, storage: Option<&str>) {
+    /// Sets the storage type of `Config.status`: `EmptyDir`, `S3`, `Swift`, `GCS`, `IBMCOS`, `PVC` or `Azure`. Afterwards
+    /// exactly one series exists; none for `None`.
+    pub(crate) fn storage_type(&self, storage: Option<&str>) {
         self.storage_type.clear();
         if let Some(storage) = storage {
             self.storage_type
@@ -209,18 +213,22 @@ impl Metrics {
         }
     }
 
-    /// Counts a switch to another storage type or location.
-    pub fn storage_reconfigured(&self) {
+    /// Counts a change of the storage type or location.
+    pub(crate) fn storage_reconfigured(&self) {
         self.storage_reconfigured.inc();
     }
 
     /// 0 not installed, 1 suspended, 2 enabled.
-    pub fn pruner_install_status(&self, status: i64) {
+    pub(crate) fn pruner_install_status(&self, status: i64) {
         self.pruner_install_status.set(status);
     }
 
     /// Counts a lookup of an Azure account key.
-    pub fn azure_key_cache(&self, result: CacheResult) {
+    #[allow(
+        dead_code,
+        reason = "the Azure backend, which is not implemented yet, counts its lookups"
+    )]
+    pub(crate) fn azure_key_cache(&self, result: CacheResult) {
         let result = match result {
             CacheResult::Hit => "hit",
             CacheResult::Miss => "miss",
@@ -228,8 +236,8 @@ impl Metrics {
         self.azure_key_cache.get_or_create(&ResultLabel { result }).inc();
     }
 
-    /// Sets all four numbers of image stream tags.
-    pub fn image_stream_tags(&self, tags: ImageStreamTags) {
+    /// Sets the numbers of image stream tags.
+    pub(crate) fn image_stream_tags(&self, tags: ImageStreamTags) {
         for (source, location, number) in [
             ("imported", "openshift", tags.imported_openshift),
             ("imported", "other", tags.imported_other),
@@ -243,7 +251,7 @@ impl Metrics {
     }
 
     /// Counts a pass of a controller.
-    pub fn reconciled(&self, controller: &'static str, outcome: Outcome, duration: Duration) {
+    pub(crate) fn reconciled(&self, controller: &'static str, outcome: Outcome, duration: Duration) {
         self.passes.get_or_create(&PassLabels { controller, outcome }).inc();
         self.pass_duration
             .get_or_create(&ControllerLabel { controller })
@@ -251,7 +259,7 @@ impl Metrics {
     }
 
     /// Counts a request to the cluster's API; `code` is its HTTP status, 0 if there was none.
-    pub fn api_request(&self, method: &http::Method, code: u16) {
+    pub(crate) fn api_request(&self, method: &http::Method, code: u16) {
         self.api_requests
             .get_or_create(&RequestLabels {
                 method: method.to_string(),
@@ -261,17 +269,17 @@ impl Metrics {
     }
 
     /// Counts an event that was dropped or refused.
-    pub fn event_failed(&self) {
+    pub(crate) fn event_failed(&self) {
         self.events_failed.inc();
     }
 
-    /// Whether this process leads.
-    pub fn leader(&self, leads: bool) {
+    /// Sets whether this process leads.
+    pub(crate) fn set_leader(&self, leads: bool) {
         self.leader.set(i64::from(leads));
     }
 
     /// All metrics as text of type [`CONTENT_TYPE`].
-    pub fn text(&self) -> Result<String, fmt::Error> {
+    pub(crate) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::with_capacity(4096);
         encode(&mut text, &self.registry)?;
         Ok(text)
@@ -293,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn the_platforms_metrics_have_exactly_their_names_and_labels() {
+    fn the_metrics_of_the_platform_have_their_exact_names_and_labels() {
         let metrics = Metrics::new("1.2.3");
         metrics.storage_type(Some("PVC"));
         metrics.storage_reconfigured();
@@ -322,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_one_storage_type_is_set_after_a_switch() {
+    fn exactly_one_storage_type_is_set_after_a_change() {
         let metrics = Metrics::new("1");
         metrics.storage_type(Some("EmptyDir"));
         metrics.storage_type(Some("S3"));

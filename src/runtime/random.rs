@@ -1,9 +1,9 @@
-//! Randomness for names and jitter, from the operating system through the one crypto library in use.
+//! Random names, keys and jitter from the operating system.
 
 use std::time::Duration;
 
-/// `N` random bytes. If the system has no randomness (it never happens on a booted Linux), the bytes come from the clock:
-/// names stay different, and nothing here is a key.
+/// `N` random bytes, not for keys. If the system has no randomness (which never happens on a booted Linux), the bytes come
+/// from the clock, so that names still differ.
 fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {
@@ -15,8 +15,8 @@ fn bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// `N` random bytes as lower-case hex, fit to be a key. `None` if the system has no randomness: a key is never made up.
-pub fn key_hex<const N: usize>() -> Option<String> {
+/// `N` random bytes as lower-case hex, usable as a key. `None` if the system has no randomness.
+pub(crate) fn key_hex<const N: usize>() -> Option<String> {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).ok()?;
     let digit = |half: u8| char::from_digit(half.into(), 16);
@@ -27,7 +27,7 @@ pub fn key_hex<const N: usize>() -> Option<String> {
 }
 
 /// A random UUID (version 4) in its usual text form.
-pub fn uuid() -> String {
+pub(crate) fn uuid() -> String {
     let n = u128::from_be_bytes(bytes());
     let n = n & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{n:032x}");
@@ -39,7 +39,7 @@ pub fn uuid() -> String {
 }
 
 /// A random duration from 0 to just under `limit`.
-pub fn up_to(limit: Duration) -> Duration {
+pub(crate) fn up_to(limit: Duration) -> Duration {
     limit.mul_f64(f64::from(u32::from_le_bytes(bytes())) / (f64::from(u32::MAX) + 1.0))
 }
 
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_uuid_has_the_usual_form_and_is_not_repeated() {
+    fn a_uuid_has_the_usual_form_and_is_unique() {
         let id = uuid();
         let lengths: Vec<_> = id.split('-').map(str::len).collect();
         assert_eq!(lengths, [8, 4, 4, 4, 12], "{id}");

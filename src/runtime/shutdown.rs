@@ -1,4 +1,4 @@
-//! The one way in which the process ends in order: somebody [begins](Shutdown::begin) it, everybody else sees it.
+//! Orderly shutdown of the process: one part [begins](Shutdown::begin) it, all others wait for it.
 
 use std::{fmt, io, path::PathBuf, process};
 
@@ -10,17 +10,17 @@ use tokio::{
 /// Why the process ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// A signal came; its name.
+    /// A signal was received; its name.
     Signal(&'static str),
-    /// A watched file changed; the process starts anew with its content.
+    /// A watched file changed; the process restarts to use its new content.
     FileChanged(PathBuf),
-    /// Something went wrong that a restart may mend; what it was.
+    /// An error that a restart may fix.
     Failure(String),
 }
 
 impl Cause {
-    /// Whether the process did nothing but what it was asked to: exit status 0.
-    pub fn is_orderly(&self) -> bool {
+    /// Whether the exit status is 0.
+    pub(crate) fn is_orderly(&self) -> bool {
         !matches!(self, Self::Failure(_))
     }
 }
@@ -51,8 +51,8 @@ impl Shutdown {
         Self::default()
     }
 
-    /// Sets the token. Only the first cause counts; it is logged.
-    pub fn begin(&self, cause: Cause) {
+    /// Sets the token and logs the cause. Later causes are ignored.
+    pub(crate) fn begin(&self, cause: Cause) {
         self.0.send_if_modified(|current| {
             let first = current.is_none();
             if first {
@@ -64,24 +64,24 @@ impl Shutdown {
     }
 
     /// The cause, once the token is set.
-    pub fn cause(&self) -> Option<Cause> {
+    pub(crate) fn cause(&self) -> Option<Cause> {
         self.0.borrow().clone()
     }
 
-    /// Whether the token is set: take no new work.
-    pub fn is_begun(&self) -> bool {
+    /// Whether the token is set: start no new work.
+    pub(crate) fn is_begun(&self) -> bool {
         self.0.borrow().is_some()
     }
 
-    /// Waits until the token is set; cancel-safe.
-    pub async fn begun(&self) -> Cause {
+    /// Waits until the token is set. Cancel-safe.
+    pub(crate) async fn begun(&self) -> Cause {
         let mut receiver = self.0.subscribe();
         loop {
             if let Some(cause) = receiver.borrow_and_update().clone() {
                 return cause;
             }
             if receiver.changed().await.is_err() {
-                // Not reachable: `self` keeps the sender.
+                // Unreachable: `self` holds the sender.
                 std::future::pending::<()>().await;
             }
         }
@@ -91,7 +91,7 @@ impl Shutdown {
 /// Begins the shutdown on the first SIGINT or SIGTERM; the second ends the process at once with status 1.
 ///
 /// Must be called within a tokio runtime. Fails if the system refuses the handlers.
-pub fn on_signals(shutdown: Shutdown) -> io::Result<()> {
+pub(crate) fn on_signals(shutdown: Shutdown) -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::spawn(async move {
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_first_cause_counts_and_everybody_sees_it() {
+    async fn all_clones_see_the_first_cause() {
         let shutdown = Shutdown::new();
         let seen = tokio::spawn({
             let shutdown = shutdown.clone();

@@ -1,8 +1,8 @@
 //! Logs on stderr, with a level that can be changed while the process runs.
 //!
-//! No level prints the body of an API call or a header: `kube_client::client` puts whole response texts (Secrets among them)
-//! into warnings when it cannot decode them, and more into debug and trace messages, so it is held at `error` always, and the
-//! crates below it at `debug`.
+//! No level prints a body or a header of an API call. `kube_client::client` logs whole response bodies, Secrets among
+//! them, as warnings when it cannot decode them, and more at debug and trace. Its level is therefore always `error`,
+//! and that of the crates below it at most `debug`.
 
 use std::{
     fmt, io,
@@ -16,10 +16,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// Our own crates, as log targets: the library and the program.
-const OURS: [&str; 2] = ["image_registry_operator", "cluster_image_registry_operator"];
-/// Crates that would print what passes through them.
-const CARRIERS: [&str; 10] = [
+/// Log targets of the operator itself: the library and the program.
+const OWN_CRATES: [&str; 2] = ["image_registry_operator", "cluster_image_registry_operator"];
+/// Crates that print requests and responses at trace.
+const TRANSPORT_CRATES: [&str; 10] = [
     "kube_client",
     "kube_runtime",
     "hyper",
@@ -29,23 +29,23 @@ const CARRIERS: [&str; 10] = [
     "rustls",
     "tower",
     "reqwest",
-    // All crates of the SDK: at trace they print requests and answers, those of STS among them.
+    // All crates of the AWS SDK. At trace they print requests and responses, those of STS among them.
     "aws_",
 ];
-/// Prints bodies from level `warn` on.
-const LEAKS: &str = "kube_client::client";
+/// Prints response bodies at `warn` and below.
+const BODY_LOGGER: &str = "kube_client::client";
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// One line of text each.
+    /// Text, one line for each message.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// JSON, one object for each line.
     Json,
 }
 
-/// The platform's log levels, as in `spec.operatorLogLevel`.
+/// Log levels of OpenShift, as in `spec.operatorLogLevel`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// `info`.
@@ -55,11 +55,11 @@ pub enum LogLevel {
     Debug,
     /// `trace` of this program.
     Trace,
-    /// `trace` of everything, except what would print secrets.
+    /// `trace` of all crates, except those that would print secrets.
     TraceAll,
 }
 
-/// A level that does not exist.
+/// An unknown log level.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("unknown log level {0:?}: use Normal, Debug, Trace or TraceAll")]
 pub struct UnknownLevel(String);
@@ -67,7 +67,7 @@ pub struct UnknownLevel(String);
 impl FromStr for LogLevel {
     type Err = UnknownLevel;
 
-    /// The empty text is `Normal`.
+    /// An empty text is `Normal`.
     fn from_str(text: &str) -> Result<Self, UnknownLevel> {
         match text {
             "" | "Normal" => Ok(Self::Normal),
@@ -87,7 +87,7 @@ impl fmt::Display for LogLevel {
 
 impl LogLevel {
     fn targets(self) -> Targets {
-        let (ours, others) = match self {
+        let (own, others) = match self {
             Self::Normal => (LevelFilter::INFO, LevelFilter::INFO),
             Self::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
             Self::Trace => (LevelFilter::TRACE, LevelFilter::INFO),
@@ -95,46 +95,46 @@ impl LogLevel {
         };
         Targets::new()
             .with_default(others)
-            .with_targets(OURS.map(|target| (target, ours)))
-            .with_targets(CARRIERS.map(|target| (target, others.min(LevelFilter::DEBUG))))
-            .with_target(LEAKS, LevelFilter::ERROR)
+            .with_targets(OWN_CRATES.map(|target| (target, own)))
+            .with_targets(TRANSPORT_CRATES.map(|target| (target, others.min(LevelFilter::DEBUG))))
+            .with_target(BODY_LOGGER, LevelFilter::ERROR)
     }
 }
 
 /// What [`Telemetry::set_level`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The level was this one already.
+    /// The level is unchanged.
     None,
-    /// The first level that was set since the start; not worth an event.
+    /// The first level since the start, which leads to no event.
     First(LogLevel),
-    /// Another level counts now.
+    /// The level changed.
     Changed {
-        /// The level before.
+        /// The previous level.
         from: LogLevel,
-        /// The level now.
+        /// The new level.
         to: LogLevel,
     },
 }
 
-/// Why a level was not set as asked.
+/// Why a level was not set.
 #[derive(Debug, thiserror::Error)]
 pub enum LevelError {
-    /// There is no such level; `Normal` counts now.
+    /// The level is unknown; `Normal` was set.
     #[error("{error}; using Normal")]
     Unknown {
-        /// What was asked for.
+        /// The unknown level.
         #[source]
         error: UnknownLevel,
-        /// What setting `Normal` changed.
+        /// The change to `Normal`.
         change: Change,
     },
-    /// The logging system refused; the level is as before.
+    /// The logging system refused; the level is unchanged.
     #[error("cannot change the log level: {0}")]
     Reload(#[from] reload::Error),
 }
 
-/// Handle of the logging system; clones share it.
+/// Handle of the logging system. Clones share it.
 #[derive(Clone)]
 pub struct Telemetry {
     current: Arc<Mutex<Option<LogLevel>>>,
@@ -150,15 +150,15 @@ impl fmt::Debug for Telemetry {
 }
 
 impl Telemetry {
-    /// Starts logging for the whole process, at `Normal`. If something logs already (in tests), that stays.
+    /// Starts logging for the whole process, at `Normal`. An existing subscriber (in tests) stays.
     pub fn init(format: Format) -> Self {
         let (telemetry, subscriber) = Self::build(format, io::stderr);
-        // The only failure is that a subscriber exists already.
+        // Fails only if a subscriber exists.
         let _ = subscriber.try_init();
         telemetry
     }
 
-    /// A handle of nothing; setting a level fails.
+    /// A handle without a subscriber: setting a level fails.
     #[cfg(test)]
     pub(crate) fn detached() -> Self {
         Self::build(Format::Text, io::sink).0
@@ -184,8 +184,8 @@ impl Telemetry {
         (telemetry, tracing_subscriber::registry().with(filter).with(lines))
     }
 
-    /// Sets the level to `Normal` (also the empty text), `Debug`, `Trace` or `TraceAll`, at once. An unknown text sets
-    /// `Normal` and is an error.
+    /// Sets the level to `Normal` (also for an empty text), `Debug`, `Trace` or `TraceAll`. An unknown level sets
+    /// `Normal` and returns an error.
     pub fn set_level(&self, level: &str) -> Result<Change, LevelError> {
         match level.parse() {
             Ok(level) => self.set(level),
@@ -246,14 +246,14 @@ mod tests {
 
     // lifecycle 125
     #[test]
-    fn the_level_changes_while_running_and_the_first_setting_is_no_change() {
+    fn the_level_changes_at_run_time_and_the_first_setting_is_no_change() {
         let (telemetry, sink, _guard) = logging(Format::Text);
-        let speak = || {
+        let log = || {
             tracing::trace!("ours-trace");
             tracing::trace!(target: "some_crate", "theirs-trace");
             sink.text()
         };
-        assert_eq!(speak(), "");
+        assert_eq!(log(), "");
         assert_eq!(telemetry.set_level("Normal").unwrap(), Change::First(LogLevel::Normal));
         assert_eq!(telemetry.set_level("").unwrap(), Change::None);
         let change = Change::Changed {
@@ -261,16 +261,16 @@ mod tests {
             to: LogLevel::Trace,
         };
         assert_eq!(telemetry.set_level("Trace").unwrap(), change);
-        let text = speak();
+        let text = log();
         assert!(text.contains("ours-trace") && !text.contains("theirs-trace"), "{text}");
         telemetry.set_level("TraceAll").unwrap();
-        assert!(speak().contains("theirs-trace"));
+        assert!(log().contains("theirs-trace"));
         telemetry.set_level("Debug").unwrap();
-        assert_eq!(speak(), "");
+        assert_eq!(log(), "");
     }
 
     #[test]
-    fn an_unknown_level_means_normal_and_says_so() {
+    fn an_unknown_level_sets_normal_and_is_an_error() {
         let (telemetry, _sink, _guard) = logging(Format::Text);
         telemetry.set_level("TraceAll").unwrap();
         let error = telemetry.set_level("Loud").unwrap_err();

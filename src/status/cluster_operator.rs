@@ -1,8 +1,8 @@
-//! PURE: ClusterOperator `image-registry`, what the platform's version operator and administrators look at.
+//! PURE: status of the ClusterOperator `image-registry`, which the platform's version operator and administrators read.
 //!
-//! While a registry comes up no condition goes back to a status that it had left, and this needs no memory: an output
-//! turns normal only when every input that is expected for it ([`Sources::awaited`]) is there, so an input that appears
-//! late cannot take a verdict back.
+//! Each condition of the ClusterOperator aggregates the conditions of Config and ImagePruner with the same suffix. While a
+//! registry starts, no aggregated condition returns to an earlier status: a condition turns normal only after every awaited
+//! input ([`Sources::awaited`]) exists, so an input that appears late cannot turn it abnormal again.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -14,7 +14,8 @@ use crate::api::{Condition, Kind};
 use crate::config::resolve::ManagementState;
 use crate::names;
 
-/// Inputs that exist as soon as every loop has had its first pass; those of the pruner count where there is a pruner.
+/// Types of conditions that exist after the first pass of every controller. Those of the pruner are awaited only if an
+/// ImagePruner exists.
 pub const AWAITED: &[&str] = &[
     "Available",
     "Progressing",
@@ -25,32 +26,36 @@ pub const AWAITED: &[&str] = &[
     "ImagePrunerDegraded",
 ];
 
-/// Reason of the condition `Upgradeable` while it is ours; a foreign one is left alone.
+/// Reason of the condition `Upgradeable` that this operator sets. The operator does not change the condition while it has
+/// another reason and the status `False`.
 const OVERRIDES_SET: &str = "UnsupportedConfigOverridesSet";
 
-/// What the ClusterOperator is made of.
+/// Inputs of the ClusterOperator's status.
 #[derive(Clone, Copy, Debug)]
 pub struct Sources<'a> {
-    /// The Config as stored, so that one whose spec does not decode is reported too; `None` before bootstrap.
+    /// The Config as undecoded JSON, so that a Config whose spec does not decode is reported too; `None` before bootstrap.
     pub config: Option<&'a Value>,
-    /// The ImagePruner as stored; `None` is no input.
+    /// The ImagePruner; `None` if it does not exist.
     pub pruner: Option<&'a Value>,
     /// The registry's Deployment.
     pub deployment: Option<&'a Value>,
-    /// The ClusterOperator as stored; `None` has to be created first, its status is a second write.
+    /// The live ClusterOperator; `None` if it does not exist: the caller must create it before it writes the status.
     pub live: Option<&'a Value>,
-    /// Version of this release; empty reports none.
+    /// Version of this release; if empty, no version is reported.
     pub release_version: &'a str,
-    /// Why the Config could not be created; told while there is none.
+    /// Error of the creation of the Config; reported while no Config exists.
     pub bootstrap_failure: Option<&'a str>,
-    /// Types of inputs without which an output does not turn normal; usually [`AWAITED`].
+    /// Types of conditions that must exist before an aggregated condition turns normal; usually [`AWAITED`].
     pub awaited: &'a [&'a str],
-    /// When the pass began.
+    /// Start of the pass.
     pub now: Timestamp,
 }
 
+/// An aggregated condition of the ClusterOperator.
 struct Output {
+    /// `type` of the condition, and suffix of the types that it aggregates.
     suffix: &'static str,
+    /// Status without any problem.
     normal: Status,
 }
 
@@ -69,8 +74,8 @@ const OUTPUTS: [Output; 3] = [
     },
 ];
 
-/// The status to write: `conditions` (those of others included), `versions` and `relatedObjects`, each whole; all other
-/// members stay. `None` where nothing differs.
+/// The fields of the status to write: `conditions` (including those of other writers), `versions` and `relatedObjects`, each
+/// complete; other fields of the status stay. `None` if nothing differs.
 pub fn desired(sources: &Sources<'_>) -> Option<Value> {
     let empty = Value::Null;
     let live = sources.live.and_then(|live| live.get("status")).unwrap_or(&empty);
@@ -82,8 +87,8 @@ pub fn desired(sources: &Sources<'_>) -> Option<Value> {
     let mut status = Map::new();
     if let Some(config) = sources.config {
         for output in &OUTPUTS {
-            if let Some(found) = aggregate(output, config, sources, live) {
-                put(&mut conditions, &found, sources.now);
+            if let Some(aggregated) = aggregate(output, config, sources, live) {
+                put(&mut conditions, &aggregated, sources.now);
             }
         }
         upgradeable(&mut conditions, config, sources.now);
@@ -101,7 +106,7 @@ pub fn desired(sources: &Sources<'_>) -> Option<Value> {
         );
         put(
             &mut conditions,
-            &found("Degraded", "True", "BootstrapFailed", &message),
+            &condition("Degraded", "True", "BootstrapFailed", &message),
             sources.now,
         );
     }
@@ -116,7 +121,7 @@ pub fn desired(sources: &Sources<'_>) -> Option<Value> {
     (sources.live.is_none() || differs(&Value::Object(before), &status)).then_some(status)
 }
 
-/// The ClusterOperator as it is created; its status is dropped then and takes a second write.
+/// The ClusterOperator to create. The API server ignores the status in a create request.
 pub fn skeleton() -> Value {
     json!({
         "apiVersion": Kind::ClusterOperator.api_version(),
@@ -126,7 +131,7 @@ pub fn skeleton() -> Value {
     })
 }
 
-fn found(type_: &str, status: &str, reason: &str, message: &str) -> Condition {
+fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Condition {
     Condition {
         type_: type_.to_owned(),
         status: status.to_owned(),
@@ -136,7 +141,7 @@ fn found(type_: &str, status: &str, reason: &str, message: &str) -> Condition {
     }
 }
 
-/// All conditions of Config and ImagePruner; those of the latter by prefixed types.
+/// All conditions of Config and ImagePruner; types of the ImagePruner have the prefix `ImagePruner`.
 fn inputs(config: &Value, pruner: Option<&Value>) -> Vec<Condition> {
     let of = |object: &Value| object.get("status").map(stored_conditions).unwrap_or_default();
     let prefixed = |c: Condition| Condition {
@@ -150,7 +155,7 @@ fn inputs(config: &Value, pruner: Option<&Value>) -> Vec<Condition> {
 
 const PRUNER: &str = "ImagePruner";
 
-/// One output; `None` leaves what is stored.
+/// Computes one aggregated condition; `None` leaves the stored condition.
 fn aggregate(output: &Output, config: &Value, sources: &Sources<'_>, live: &Value) -> Option<Condition> {
     let suffix = output.suffix;
     let all: Vec<_> = inputs(config, sources.pruner)
@@ -194,49 +199,54 @@ fn aggregate(output: &Output, config: &Value, sources: &Sources<'_>, live: &Valu
             .map(|line| format!("{}: {line}", c.type_))
     });
     let message = lines.collect::<Vec<_>>().join("\n");
-    Some(found(suffix, status, &reason, &message))
+    Some(condition(suffix, status, &reason, &message))
 }
 
-/// Replaces the condition of that type in place, or appends it; the time moves only with the status.
-fn put(conditions: &mut Vec<Value>, found: &Condition, now: Timestamp) {
-    let place = conditions.iter_mut().find(|c| text(c, "type") == found.type_);
-    let time = place
+/// Replaces the condition of the same type in place, or appends `new`. `lastTransitionTime` changes only with the status.
+fn put(conditions: &mut Vec<Value>, new: &Condition, now: Timestamp) {
+    let present = conditions.iter_mut().find(|c| text(c, "type") == new.type_);
+    let time = present
         .as_ref()
-        .filter(|c| text(c, "status") == found.status)
+        .filter(|c| text(c, "status") == new.status)
         .map(|c| text(c, "lastTransitionTime"));
     let time = time
         .filter(|time| !time.is_empty())
         .map_or_else(|| to_seconds(now), str::to_owned);
     let condition = json!({
-        "type": found.type_,
-        "status": found.status,
+        "type": new.type_,
+        "status": new.status,
         "lastTransitionTime": time,
-        "reason": found.reason,
-        "message": found.message,
+        "reason": new.reason,
+        "message": new.message,
     });
-    match place {
-        Some(place) => *place = condition,
+    match present {
+        Some(present) => *present = condition,
         None => conditions.push(condition),
     }
 }
 
-/// `Upgradeable=False` while overrides without support are set. The condition is ours only while its reason is; another
-/// writer's refusal is a refusal too and stays.
+/// Sets `Upgradeable=False` while `spec.unsupportedConfigOverrides` is set, and removes the condition afterwards. The condition
+/// belongs to this operator only if it has this operator's reason. `Upgradeable=False` of another writer stays.
 fn upgradeable(conditions: &mut Vec<Value>, config: &Value, now: Timestamp) {
     let overrides = config.pointer("/spec/unsupportedConfigOverrides");
     let set = overrides.is_some_and(|o| !o.is_null() && o.as_object().is_none_or(|members| !members.is_empty()));
     let stored = conditions.iter().position(|c| text(c, "type") == "Upgradeable");
-    let ours = stored.is_some_and(|index| text(&conditions[index], "reason") == OVERRIDES_SET);
-    let refused = stored.is_some_and(|index| text(&conditions[index], "status") == "False");
-    if set && (ours || !refused) {
-        let message = "Config cluster has spec.unsupportedConfigOverrides, which the next release may not know: remove them before the upgrade";
-        put(conditions, &found("Upgradeable", "False", OVERRIDES_SET, message), now);
-    } else if let Some(index) = stored.filter(|_| ours && !set) {
+    let owned = stored.is_some_and(|index| text(&conditions[index], "reason") == OVERRIDES_SET);
+    let blocked = stored.is_some_and(|index| text(&conditions[index], "status") == "False");
+    if set && (owned || !blocked) {
+        let message = "Config cluster sets spec.unsupportedConfigOverrides, which the next release may not support: remove the overrides before the upgrade";
+        put(
+            conditions,
+            &condition("Upgradeable", "False", OVERRIDES_SET, message),
+            now,
+        );
+    } else if let Some(index) = stored.filter(|_| owned && !set) {
         conditions.remove(index);
     }
 }
 
-/// The version that has been reached; `None` leaves what is stored.
+/// The version to report: for a `Managed` registry the version of the Deployment after it is rolled out, else the version of
+/// this release. `None` leaves the stored version.
 fn version<'a>(config: &Value, sources: &Sources<'a>) -> Option<&'a str> {
     let state = ManagementState::parse(config.pointer("/spec/managementState").and_then(Value::as_str));
     let version = if state == ManagementState::Managed {
@@ -250,7 +260,7 @@ fn version<'a>(config: &Value, sources: &Sources<'a>) -> Option<&'a str> {
     Some(version).filter(|version| !version.is_empty())
 }
 
-/// What a support dump collects, in this order.
+/// Objects that `oc adm must-gather` collects, in this order.
 fn related_objects() -> Value {
     let entry = |kind: Kind, name: &str| json!({"group": kind.group(), "resource": kind.plural(), "name": name});
     json!([

@@ -1,4 +1,4 @@
-//! Conditions: what a pass found, and how it is merged into what is stored.
+//! Conditions that a pass reports, and how they are merged into the stored conditions.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use crate::api::Condition;
 /// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Holds.
+    /// The condition holds.
     True,
-    /// Does not hold.
+    /// The condition does not hold.
     False,
-    /// Could not be found out.
+    /// The operator could not determine the status.
     Unknown,
 }
 
 impl Status {
-    /// As stored.
+    /// `status` as stored: `True`, `False` or `Unknown`.
     pub const fn text(self) -> &'static str {
         match self {
             Self::True => "True",
@@ -28,21 +28,22 @@ impl Status {
     }
 }
 
-/// A condition as a pass found it.
+/// A condition that a pass reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
-    /// Which aspect.
+pub struct ConditionUpdate {
+    /// `type` of the condition.
     pub type_: &'static str,
-    /// Whether it holds.
+    /// `status` of the condition.
     pub status: Status,
-    /// Why, for programs; may be empty.
+    /// `reason` of the condition, in CamelCase; may be empty.
     pub reason: String,
-    /// Why, for people: names the object, the cause and what to do. No generated names, no counters that flap.
+    /// `message` of the condition: names the object, the cause and what the user can do. A message that changed in every pass
+    /// would cause a write in every pass, so it contains no generated names and no counters.
     pub message: String,
 }
 
-impl Verdict {
-    /// A verdict.
+impl ConditionUpdate {
+    /// Creates a condition update.
     pub fn new(type_: &'static str, status: Status, reason: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             type_,
@@ -53,64 +54,38 @@ impl Verdict {
     }
 }
 
-/// Merges verdicts into stored conditions: a type that is stored is replaced in place, a new one appended, all others
-/// (also those of other writers) stay; `lastTransitionTime` moves only when `status` changes, or where what is stored is
-/// no time. Of several verdicts on one type the last counts, as one change.
-pub fn merge(stored: &[Condition], verdicts: &[Verdict], now: Timestamp) -> Vec<Condition> {
+/// Merges condition updates into stored conditions.
+///
+/// An update replaces the stored condition of its type in place; an update of a new type is appended. Other conditions stay,
+/// including those of other writers. `lastTransitionTime` changes only if `status` changes or the stored time is invalid. If
+/// several updates have the same type, the last update counts.
+pub fn merge(stored: &[Condition], condition_updates: &[ConditionUpdate], now: Timestamp) -> Vec<Condition> {
     let mut merged = stored.to_vec();
-    for verdict in verdicts {
+    for condition_update in condition_updates {
         let before = stored
             .iter()
-            .find(|c| c.type_ == verdict.type_ && c.status == verdict.status.text());
+            .find(|c| c.type_ == condition_update.type_ && c.status == condition_update.status.text());
         let since = before.and_then(|c| c.last_transition_time.clone());
         let since = since.filter(|time| time.parse::<Timestamp>().is_ok());
         let condition = Condition {
-            type_: verdict.type_.to_owned(),
-            status: verdict.status.text().to_owned(),
+            type_: condition_update.type_.to_owned(),
+            status: condition_update.status.text().to_owned(),
             last_transition_time: Some(since.unwrap_or_else(|| to_seconds(now))),
-            reason: Some(verdict.reason.clone()),
-            message: Some(verdict.message.clone()),
+            reason: Some(condition_update.reason.clone()),
+            message: Some(condition_update.message.clone()),
         };
-        match merged.iter_mut().find(|c| c.type_ == verdict.type_) {
-            Some(place) => *place = condition,
+        match merged.iter_mut().find(|c| c.type_ == condition_update.type_) {
+            Some(present) => *present = condition,
             None => merged.push(condition),
         }
     }
     merged
 }
 
-/// Conditions of the legacy job that moved blobs on Azure; nobody writes them any more.
+/// Conditions of a Job that releases up to 4.16 ran on Azure to move blobs. The operator removes them.
 pub const AZURE_PATH_FIX: &[&str] = &["AzurePathFixProgressing", "AzurePathFixControllerDegraded"];
 
-/// Every condition that some storage backend writes.
-const STORAGE: &[&str] = &[
-    "StorageExists",
-    "StorageTagged",
-    "StorageLabeled",
-    "StorageEncrypted",
-    "StoragePublicAccessBlocked",
-    "StorageIncompleteUploadCleanupEnabled",
-];
-
-/// Storage conditions that `backend` (named as in the API's documentation: `S3`, `GCS`...) does not own: left over from
-/// another backend. None while no backend is in use: what the last one told stays.
-pub fn stale_storage(backend: Option<&str>) -> Vec<&'static str> {
-    let owned: &[&str] = match backend {
-        None => STORAGE,
-        Some("S3") => &[
-            "StorageExists",
-            "StorageTagged",
-            "StorageEncrypted",
-            "StoragePublicAccessBlocked",
-            "StorageIncompleteUploadCleanupEnabled",
-        ],
-        Some("GCS") => &["StorageExists", "StorageTagged", "StorageLabeled", "StorageEncrypted"],
-        Some(_) => &["StorageExists"],
-    };
-    STORAGE.iter().copied().filter(|type_| !owned.contains(type_)).collect()
-}
-
-/// The stored conditions less those of the given types; order is kept.
+/// The stored conditions without the given types, in the same order.
 pub fn without(stored: &[Condition], types: &[&str]) -> Vec<Condition> {
     stored
         .iter()
@@ -119,40 +94,41 @@ pub fn without(stored: &[Condition], types: &[&str]) -> Vec<Condition> {
         .collect()
 }
 
-/// A failure that is told only once it has lasted: a single one may be a conflict, or a server that restarts.
+/// Reports failed passes of a controller only after [`REPORT_AFTER`]: a single failure may be a conflict or a restart of the
+/// API server.
 ///
-/// Kept in memory by the loop; a restart begins anew.
+/// The controller keeps it in memory; a restart of the operator resets it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Streak {
+pub struct LastingFailure {
     since: Option<Timestamp>,
 }
 
-/// How long a secondary loop may fail before it says so.
-pub const STREAK: Duration = Duration::from_mins(2);
+/// How long passes must fail before the failure is reported.
+pub const REPORT_AFTER: Duration = Duration::from_mins(2);
 
-impl Streak {
-    /// Notes the outcome of a pass and says what becomes of the condition `type_`: `AsExpected`, `Error`, or (`None`) left
-    /// as it is, together with the time after which that can change by itself.
-    pub fn note(
+impl LastingFailure {
+    /// Records the outcome of a pass. Returns the update of the condition `type_` (`AsExpected` or `Error`), or `None` if the
+    /// condition must stay as it is, together with the time that is left until the failure is reported.
+    pub fn record(
         &mut self,
         type_: &'static str,
         outcome: Result<(), &str>,
         now: Timestamp,
-    ) -> (Option<Verdict>, Option<Duration>) {
+    ) -> (Option<ConditionUpdate>, Option<Duration>) {
         let Err(cause) = outcome else {
             self.since = None;
-            return (Some(Verdict::new(type_, Status::False, "AsExpected", "")), None);
+            return (Some(ConditionUpdate::new(type_, Status::False, "AsExpected", "")), None);
         };
         let since = *self.since.get_or_insert(now);
         let lasted = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-        match STREAK.checked_sub(lasted).filter(|rest| !rest.is_zero()) {
+        match REPORT_AFTER.checked_sub(lasted).filter(|rest| !rest.is_zero()) {
             Some(rest) => (None, Some(rest)),
-            None => (Some(Verdict::new(type_, Status::True, "Error", cause)), None),
+            None => (Some(ConditionUpdate::new(type_, Status::True, "Error", cause)), None),
         }
     }
 }
 
-/// RFC 3339 without a fraction, as the API server stores condition times.
+/// Formats a time as RFC 3339 without fractional seconds, as `metav1.Time`.
 pub fn to_seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -1,35 +1,35 @@
-//! PURE: the next `Config.status` from the stored one and what a pass found, and whether it has to be written.
+//! PURE: computes the next status of the Config from the stored status and the findings of a pass, and the patch to write.
 //!
-//! Works on JSON as stored: members that a newer API knows and this program does not stay as they are.
+//! Works on undecoded JSON, so that fields of a newer API version stay unchanged.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::conditions::{self, Verdict};
+use super::conditions::{self, ConditionUpdate};
 use crate::api::{Condition, Generation, ObjectRef, Storage, duration};
 
-/// What goes into the next status.
+/// Content of the next status.
 #[derive(Clone, Debug)]
 pub struct Next<'a> {
-    /// Generation of the Config that the pass looked at (not: applied).
+    /// `metadata.generation` of the Config that the pass read, even if the pass could not apply it.
     pub generation: i64,
     /// Ready pods of the Deployment.
     pub ready_replicas: i32,
     /// Workloads that the pass wrote, with the `metadata.generation` that the API server returned.
     pub generations: &'a [(ObjectRef, i64)],
-    /// Storage as applied; empty after a removal; `None` leaves it as it is.
+    /// Applied storage; empty after a removal; `None` leaves the stored value.
     pub storage: Option<&'a Storage>,
-    /// Whether `spec.storage.managementState` is `Managed`; `None` leaves it as it is.
+    /// Whether `spec.storage.managementState` is `Managed`; `None` leaves the stored value.
     pub storage_managed: Option<bool>,
-    /// Every loop's verdicts.
-    pub verdicts: &'a [Verdict],
-    /// Types of conditions to drop (see [`conditions::stale_storage`]).
+    /// Condition updates of all controllers.
+    pub condition_updates: &'a [ConditionUpdate],
+    /// Types of conditions to remove.
     pub drop: &'a [&'a str],
-    /// When the pass began.
+    /// Start of the pass.
     pub now: Timestamp,
 }
 
-/// Conditions of a status as stored; what does not decode is left out.
+/// Conditions of a stored status, without entries that do not decode.
 pub fn stored_conditions(status: &Value) -> Vec<Condition> {
     let entries = status.get("conditions").and_then(Value::as_array);
     entries
@@ -39,14 +39,14 @@ pub fn stored_conditions(status: &Value) -> Vec<Condition> {
         .collect()
 }
 
-/// The whole next status. `stored` is the status as stored, null where there is none.
+/// The complete next status. `stored` is the stored status, or null if the object has none.
 pub fn next_status(stored: &Value, next: &Next<'_>) -> Value {
     let mut status = stored.as_object().cloned().unwrap_or_default();
     status.insert("observedGeneration".to_owned(), json!(next.generation));
     status.insert("readyReplicas".to_owned(), json!(next.ready_replicas));
     status.insert(
         "conditions".to_owned(),
-        next_conditions(stored, next.verdicts, next.drop, next.now),
+        next_conditions(stored, next.condition_updates, next.drop, next.now),
     );
     if !next.generations.is_empty() {
         status.insert(
@@ -57,7 +57,7 @@ pub fn next_status(stored: &Value, next: &Next<'_>) -> Value {
     let storage = next
         .storage
         .map(|storage| serde_json::to_value(storage).unwrap_or_default());
-    // What means the same stays as it is stored, other spellings and server's defaults included.
+    // Keep the stored spelling, including defaults of the API server, if both values mean the same.
     let storage = storage.filter(|wanted| !same("storage", stored.get("storage").unwrap_or(&Value::Null), wanted));
     if let Some(storage) = storage {
         status.insert("storage".to_owned(), storage);
@@ -65,22 +65,25 @@ pub fn next_status(stored: &Value, next: &Next<'_>) -> Value {
     if let Some(managed) = next.storage_managed {
         status.insert("storageManaged".to_owned(), json!(managed));
     }
-    // The API server refuses a status without these two.
+    // The CRD requires these two fields.
     status.entry("storage").or_insert_with(|| json!({}));
     status.entry("storageManaged").or_insert(json!(false));
     Value::Object(status)
 }
 
-/// Merges verdicts into the conditions of an object's status; works on JSON so that members of an entry that this
-/// program does not know survive.
-pub fn next_conditions(stored: &Value, verdicts: &[Verdict], drop: &[&str], now: Timestamp) -> Value {
-    let merged = conditions::merge(&stored_conditions(stored), verdicts, now);
+/// Merges condition updates into the conditions of a stored status, and removes the types in `drop`. Works on undecoded JSON,
+/// so that unknown fields of a condition stay.
+pub fn next_conditions(stored: &Value, condition_updates: &[ConditionUpdate], drop: &[&str], now: Timestamp) -> Value {
+    let merged = conditions::merge(&stored_conditions(stored), condition_updates, now);
     let mut entries = stored
         .get("conditions")
         .and_then(Value::as_array)
         .cloned()
         .unwrap_or_default();
-    for condition in merged.iter().filter(|c| verdicts.iter().any(|v| v.type_ == c.type_)) {
+    for condition in merged
+        .iter()
+        .filter(|c| condition_updates.iter().any(|v| v.type_ == c.type_))
+    {
         let Ok(Value::Object(members)) = serde_json::to_value(condition) else {
             continue;
         };
@@ -110,7 +113,7 @@ fn next_generations(stored: Option<&Value>, written: &[(ObjectRef, i64)]) -> Val
         };
         if let Some(entry) = entries.iter_mut().find(is_same).and_then(Value::as_object_mut) {
             entry.insert("lastGeneration".to_owned(), json!(generation));
-            // Keys of the list's entries, required also when they are empty; old entries may lack them.
+            // The CRD requires the map keys, even if empty; entries of earlier releases may lack them.
             entry.extend(key.iter().map(|(member, value)| ((*member).to_owned(), json!(value))));
         } else {
             let mut entry: Map<_, _> = key
@@ -135,7 +138,8 @@ fn key(object: &ObjectRef) -> [(&'static str, &str); 4] {
     ]
 }
 
-/// The generation recorded at our last write of a workload; -1 where there is none, which no object has.
+/// `metadata.generation` of a workload after the operator's last write; -1 if none is recorded, which differs from every
+/// generation.
 pub fn recorded_generation(generations: &[Generation], object: &ObjectRef) -> i64 {
     let key = key(object);
     let found = generations
@@ -144,7 +148,7 @@ pub fn recorded_generation(generations: &[Generation], object: &ObjectRef) -> i6
     found.and_then(|g| g.last_generation).unwrap_or(-1)
 }
 
-/// Whether two statuses mean different things: absent is the same as zero, and as what the API server fills in.
+/// Whether two statuses differ in meaning. An absent field equals a zero value and a default of the API server.
 pub fn differs(old: &Value, new: &Value) -> bool {
     !same("", old, new)
 }
@@ -153,14 +157,14 @@ fn same(member: &str, old: &Value, new: &Value) -> bool {
     normal(member, old) == normal(member, new)
 }
 
-/// `value` of a member of that name without what means nothing; `None` where nothing is left.
+/// The value of the field `member` without empty values and defaults; `None` if nothing is left.
 fn normal(member: &str, value: &Value) -> Option<Value> {
     match value {
         Value::Object(members) => {
             let members: Map<_, _> = members
                 .iter()
                 .filter_map(|(name, value)| match normal(name, value) {
-                    // The presence of a backend is its selection, also without settings.
+                    // The presence of a backend selects it, even without settings.
                     None if member == "storage" && value.is_object() => Some((name.clone(), json!({}))),
                     left => left.map(|left| (name.clone(), left)),
                 })
@@ -168,7 +172,7 @@ fn normal(member: &str, value: &Value) -> Option<Value> {
             (!members.is_empty()).then_some(Value::Object(members))
         }
         Value::Array(entries) => {
-            // Entries count by their place, also those that mean nothing.
+            // Keep empty entries: the index of an entry matters.
             let entries: Vec<_> = entries.iter().map(|e| normal("", e).unwrap_or_default()).collect();
             (!entries.is_empty()).then_some(Value::Array(entries))
         }
@@ -184,9 +188,9 @@ fn normal(member: &str, value: &Value) -> Option<Value> {
     }
 }
 
-/// Texts that mean the same as none: empty ones, and what the API server puts in unasked.
+/// Whether a string equals an absent field: the empty string, and defaults that the API server adds.
 fn is_default(member: &str, text: &str) -> bool {
-    // `type` of a condition is never one of these; of `azure.networkAccess` it is.
+    // `type: External` occurs in `azure.networkAccess` only; no condition has this type.
     text.is_empty()
         || matches!(
             (member, text),
@@ -194,8 +198,8 @@ fn is_default(member: &str, text: &str) -> bool {
         )
 }
 
-/// The JSON merge patch for `/status` that turns `stored` into `next`. It always carries `storage` and `storageManaged`,
-/// without which the API server refuses a status; members of `storage` that are gone are null.
+/// JSON merge patch for the `/status` subresource that turns `stored` into `next`. The patch always contains `storage` and
+/// `storageManaged`, which the CRD requires. Removed fields of `storage` are null.
 pub fn merge_patch(stored: &Value, next: &Value) -> Value {
     let mut patch = match difference(stored, next) {
         Value::Object(patch) => patch,
@@ -208,7 +212,7 @@ pub fn merge_patch(stored: &Value, next: &Value) -> Value {
     json!({"status": patch})
 }
 
-/// A merge patch from `old` to `new` with only what differs.
+/// Minimal JSON merge patch that turns `old` into `new`.
 pub fn difference(old: &Value, new: &Value) -> Value {
     let Value::Object(new_members) = new else {
         return new.clone();

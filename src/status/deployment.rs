@@ -1,8 +1,8 @@
-//! What a Deployment says of itself, read tolerantly: absent is zero, anything of another shape is absent.
+//! Reads the status of a Deployment. An absent number counts as zero; a field of the wrong type counts as absent.
 
 use serde_json::Value;
 
-/// Reading view of a Deployment as the API server stores it.
+/// Read-only view of a live Deployment.
 #[derive(Clone, Copy, Debug)]
 pub struct Deployment<'a>(pub &'a Value);
 
@@ -38,19 +38,19 @@ impl<'a> Deployment<'a> {
             .is_some_and(|t| !t.is_null())
     }
 
-    /// Whether its controller has looked at the newest spec; what `status` says is of an older one until then.
+    /// Whether the Deployment controller has observed the latest spec. Until then, `status` describes an older spec.
     pub fn observed(self) -> bool {
         self.number("/status/observedGeneration") >= self.number("/metadata/generation")
     }
 
-    /// Whether the newest spec is rolled out. Only the condition counts, not the numbers: pods that move (a node that
-    /// reboots) do not make a rollout.
+    /// Whether the latest spec is rolled out. Only the condition `Progressing` counts, not the numbers of replicas: rescheduled
+    /// pods, such as after a reboot of a node, are not a rollout.
     pub fn complete(self) -> bool {
         let done = |c: &Value| text(c, "status") == "True" && text(c, "reason") == "NewReplicaSetAvailable";
         self.observed() && self.progressing().is_some_and(done)
     }
 
-    /// What the Deployment's controller said when it gave up waiting for the rollout.
+    /// Message of the Deployment controller if the rollout exceeded its progress deadline.
     pub fn timed_out(self) -> Option<&'a str> {
         let condition = self
             .progressing()
@@ -58,7 +58,7 @@ impl<'a> Deployment<'a> {
         Some(text(condition, "message"))
     }
 
-    /// The annotation of that name; empty where there is none.
+    /// Value of the annotation; empty if absent.
     pub fn annotation(self, name: &str) -> &'a str {
         self.0
             .pointer("/metadata/annotations")
@@ -71,7 +71,7 @@ impl<'a> Deployment<'a> {
     }
 }
 
-/// Text member of an object; empty where it is absent or no text.
+/// String field of an object; empty if the field is absent or not a string.
 pub fn text<'a>(object: &'a Value, member: &str) -> &'a str {
     object.get(member).and_then(Value::as_str).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! PURE: status of `images.config.openshift.io/cluster`: under which names the registry is reached.
+//! PURE: status of `images.config.openshift.io/cluster`: the host names of the registry and the import mode of image streams.
 
 use std::collections::BTreeMap;
 
@@ -7,39 +7,39 @@ use serde_json::{Value, json};
 use super::deployment::text;
 use crate::names;
 
-/// Condition of the loop itself; see [`super::conditions::Streak`].
+/// Condition that reports failed passes of the controller; see [`super::conditions::LastingFailure`].
 pub const CONTROLLER_DEGRADED: &str = "ImageConfigControllerDegraded";
 
-/// Hosts that a router chose for [`names::DEFAULT_ROUTE`] begin so.
+/// Prefix of the hosts that a router generates for [`names::DEFAULT_ROUTE`].
 const DEFAULT_HOST_PREFIX: &str = "default-route-openshift-image-registry";
 
-/// What the status is made of.
+/// Inputs of the Image's status.
 #[derive(Clone, Debug)]
 pub struct Sources<'a> {
-    /// The Image as stored; `None` has to be created first.
+    /// The live Image; `None` if it does not exist: the caller must create it before it writes the status.
     pub image: Option<&'a Value>,
     /// The registry's Service.
     pub service: Option<&'a Value>,
     /// All Routes of the registry's namespace.
     pub routes: Vec<&'a Value>,
-    /// Whether the gate `ImageStreamImportMode` is on; off leaves the mode alone.
+    /// Whether the feature gate `ImageStreamImportMode` is enabled. If not, the stored import mode stays.
     pub import_mode: bool,
     /// The ClusterVersion.
     pub cluster_version: Option<&'a Value>,
 }
 
-/// ClusterVersion is missing, and it alone tells the import mode.
+/// The import mode depends on the ClusterVersion, which does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("ClusterVersion version does not exist, so the import mode of image streams is not known")]
+#[error("ClusterVersion version does not exist, so the import mode of image streams is unknown")]
 pub struct NoClusterVersion;
 
-/// The Image as it is created.
+/// The Image to create.
 pub fn skeleton() -> Value {
     json!({"apiVersion": "config.openshift.io/v1", "kind": "Image", "metadata": {"name": names::CLUSTER}, "spec": {}})
 }
 
-/// The merge patch for the Image's `/status`; `None` where nothing differs. An unknown import mode does not keep the host
-/// names back: they are in the patch, and the error is told beside it.
+/// JSON merge patch for the `/status` subresource of the Image; `None` if nothing differs. If the import mode is unknown, the
+/// patch still contains the host names, and the second value is the error.
 pub fn status_patch(sources: &Sources<'_>) -> (Option<Value>, Result<(), NoClusterVersion>) {
     let stored = |member: &str| {
         sources
@@ -72,7 +72,7 @@ pub fn status_patch(sources: &Sources<'_>) -> (Option<Value>, Result<(), NoClust
     ((!patch.is_empty()).then(|| json!({"status": patch})), mode.map(|_| ()))
 }
 
-/// Name and port of the registry inside the cluster; empty without Service.
+/// `host:port` of the registry inside the cluster, without the port if it is 443; empty without a Service.
 pub fn internal_hostname(service: Option<&Value>) -> String {
     let Some(service) = service else { return String::new() };
     let member = |pointer: &str, default| service.pointer(pointer).and_then(Value::as_str).unwrap_or(default);
@@ -86,15 +86,15 @@ pub fn internal_hostname(service: Option<&Value>) -> String {
     }
 }
 
-/// Admitted hosts of our Routes, each once. The first is the cluster's public name: hosts of the default Route come first (those
-/// that a router chose before others), then hosts that look like one, then the rest, each sorted.
+/// Admitted hosts of the operator's Routes, without duplicates. Clients use the first host. The order is: hosts of the default
+/// Route (generated hosts first), hosts of other Routes with the prefix of generated hosts, other hosts; each group is sorted.
 pub fn external_hostnames(routes: &[&Value]) -> Vec<String> {
     let mut ranks: BTreeMap<&str, u8> = BTreeMap::new();
     for route in routes {
-        let ours = route
+        let owned = route
             .pointer("/metadata/annotations")
             .is_some_and(|a| a.get(names::OWNED_ANNOTATION).is_some());
-        if !ours {
+        if !owned {
             continue;
         }
         let default = route.pointer("/metadata/name").and_then(Value::as_str) == Some(names::DEFAULT_ROUTE);
@@ -120,7 +120,7 @@ pub fn external_hostnames(routes: &[&Value]) -> Vec<String> {
     hosts.into_iter().map(|(_, host)| host.to_owned()).collect()
 }
 
-/// Whether a router said that it serves the host. Of one that has not said anything yet nobody knows.
+/// Whether a router has admitted the host. An ingress without conditions is not admitted yet.
 fn admitted(ingress: &Value) -> bool {
     let conditions = ingress.get("conditions").and_then(Value::as_array);
     conditions
@@ -133,12 +133,12 @@ fn import_mode<'a>(sources: &Sources<'a>) -> Result<Option<&'a str>, NoClusterVe
     if !sources.import_mode {
         return Ok(None);
     }
-    let given = sources
+    let requested = sources
         .image
         .and_then(|i| i.pointer("/spec/imageStreamImportMode"))
         .and_then(Value::as_str);
-    if let Some(given) = given.filter(|mode| !mode.is_empty()) {
-        return Ok(Some(given));
+    if let Some(requested) = requested.filter(|mode| !mode.is_empty()) {
+        return Ok(Some(requested));
     }
     let version = sources.cluster_version.ok_or(NoClusterVersion)?;
     let architecture = version.pointer("/status/desired/architecture").and_then(Value::as_str);

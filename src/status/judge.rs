@@ -9,9 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::conditions::{Status, Verdict};
+use super::conditions::{ConditionUpdate, Status};
 use super::deployment::{Deployment, text};
 use crate::api::Condition;
+use crate::config::error_class::ErrorClass;
 use crate::config::resolve::{ManagementState, Reason, Rejection};
 use crate::names;
 
@@ -20,28 +21,59 @@ pub const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Why a pass could not be finished.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failing {
-    /// Waits for an edit.
-    Permanent {
-        /// Class of the fault.
-        reason: Reason,
-        /// Names object, cause and remedy.
-        message: String,
-    },
-    /// Is tried again.
-    Transient {
-        /// Names object and cause.
-        message: String,
-    },
+pub struct Failing {
+    /// Who can resolve it, and so whether the pass is retried.
+    pub class: ErrorClass,
+    /// Names object, cause and remedy.
+    pub message: String,
+}
+
+impl Failing {
+    /// An error that is retried, and may resolve itself.
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self {
+            class: ErrorClass::Transient,
+            message: message.into(),
+        }
+    }
+
+    /// The reason of an error that waits for an edit; `None` where the pass is retried.
+    pub fn invalid(&self) -> Option<Reason> {
+        match self.class {
+            ErrorClass::Invalid(reason) => Some(reason),
+            ErrorClass::ActionRequired | ErrorClass::Transient => None,
+        }
+    }
 }
 
 impl From<Rejection> for Failing {
     fn from(rejection: Rejection) -> Self {
-        Self::Permanent {
-            reason: rejection.reason,
+        Self {
+            class: ErrorClass::Invalid(rejection.reason),
             message: rejection.message,
         }
     }
+}
+
+/// An operation of the storage that is under way, such as the creation of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// What is waited for.
+    pub message: String,
+    /// When it counts as an error.
+    pub deadline: Deadline,
+}
+
+/// When an operation counts as an error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deadline {
+    /// After [`PATIENCE`], like every error that is retried.
+    #[default]
+    Common,
+    /// The operation has a deadline of its own, which is ahead.
+    Ahead,
+    /// The operation's own deadline has passed.
+    Passed,
 }
 
 /// How far the removal of the registry is.
@@ -86,6 +118,8 @@ pub struct Findings<'a> {
     pub failing: Option<Failing>,
     /// Faults that wait for an edit and did not stop the pass (`RouteConflict`, `PVCIncompatible`).
     pub problems: Vec<Rejection>,
+    /// An operation of the storage that is under way.
+    pub operation: Option<Operation>,
     /// What the first Deployment waits for.
     pub waiting_for: Option<String>,
     /// Storage that is not used yet.
@@ -104,7 +138,7 @@ pub struct Findings<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
     /// `Available`, `Progressing`, `Degraded`, `Removed`.
-    pub verdicts: Vec<Verdict>,
+    pub condition_updates: Vec<ConditionUpdate>,
     /// When the verdicts can change although nothing happens.
     pub recheck_after: Option<Duration>,
     /// `status.readyReplicas`.
@@ -129,7 +163,7 @@ pub fn judge(findings: &Findings<'_>) -> Judgement {
             .min()
     };
     Judgement {
-        verdicts: vec![available, case.progressing(), degraded, case.removed()],
+        condition_updates: vec![available, case.progressing(), degraded, case.removed()],
         recheck_after,
         ready_replicas: deployment.map_or(0, Deployment::ready),
     }
@@ -159,31 +193,36 @@ impl Case<'_> {
         self.findings.state == ManagementState::Unmanaged && self.findings.removal == Removal::NotAsked
     }
 
-    /// The permanent error that stopped the pass.
+    /// The invalid input that stopped the pass.
     fn permanent(&self) -> Option<(Reason, &str)> {
-        match &self.findings.failing {
-            Some(Failing::Permanent { reason, message }) if !goes_on(*reason) => Some((*reason, message)),
-            _ => None,
-        }
+        let failing = self.findings.failing.as_ref()?;
+        let reason = failing.invalid().filter(|reason| !goes_on(*reason))?;
+        Some((reason, &failing.message))
     }
 
-    /// Faults that wait for an edit while the rest of the pass went on.
+    /// Errors that wait for an edit while the rest of the pass went on.
     fn problems(&self) -> Vec<(Reason, &str)> {
-        let stopped = match &self.findings.failing {
-            Some(Failing::Permanent { reason, message }) if goes_on(*reason) => Some((*reason, message.as_str())),
-            _ => None,
-        };
+        let failing = self.findings.failing.as_ref();
+        let own = failing.and_then(|failing| Some((failing.invalid()?, failing.message.as_str())));
+        let own = own.filter(|(reason, _)| goes_on(*reason));
         let others = self.findings.problems.iter().map(|p| (p.reason, p.message.as_str()));
-        let mut all: Vec<_> = stopped.into_iter().chain(others).collect();
+        let mut all: Vec<_> = own.into_iter().chain(others).collect();
         all.dedup();
         all
     }
 
+    /// The error of a pass that is retried.
     fn transient(&self) -> Option<&str> {
-        match &self.findings.failing {
-            Some(Failing::Transient { message }) => Some(message),
-            _ => None,
-        }
+        let failing = self.findings.failing.as_ref();
+        failing
+            .filter(|failing| failing.invalid().is_none())
+            .map(|failing| failing.message.as_str())
+    }
+
+    /// An operation of the storage: its deadline, and its message.
+    fn operation(&self) -> Option<(Deadline, &str)> {
+        let operation = self.findings.operation.as_ref()?;
+        Some((operation.deadline, &operation.message))
     }
 
     /// What fails and may pass by itself: that is a matter of time.
@@ -192,7 +231,8 @@ impl Case<'_> {
             Some(Preflight::Undecided(message)) => Some(message.as_str()),
             _ => None,
         };
-        self.transient().or(undecided)
+        let operation = self.operation().filter(|(deadline, _)| *deadline == Deadline::Common);
+        self.transient().or(undecided).or(operation.map(|(_, message)| message))
     }
 
     /// Storage that is not used yet, and why.
@@ -208,10 +248,11 @@ impl Case<'_> {
             .filter(|_| !self.unmanaged())
     }
 
-    fn available(&self) -> Verdict {
-        let verdict = |status, reason: &str, message: String| Verdict::new("Available", status, reason, message);
+    fn available(&self) -> ConditionUpdate {
+        let condition_update =
+            |status, reason: &str, message: String| ConditionUpdate::new("Available", status, reason, message);
         if self.unmanaged() {
-            return verdict(Status::True, "Unmanaged", unmanaged());
+            return condition_update(Status::True, "Unmanaged", unmanaged());
         }
         let Some(deployment) = self.deployment else {
             // A claim that does not fit keeps the first Deployment away; a Route of somebody else does not.
@@ -220,12 +261,12 @@ impl Case<'_> {
                 .into_iter()
                 .find(|(reason, _)| *reason == Reason::PvcIncompatible);
             if let Some((reason, message)) = self.permanent().or(unfit) {
-                return verdict(Status::False, reason.text(), message.to_owned());
+                return condition_update(Status::False, reason.text(), message.to_owned());
             }
             if self.leaving() {
-                return verdict(Status::True, "Removed", removed());
+                return condition_update(Status::True, "Removed", removed());
             }
-            return verdict(
+            return condition_update(
                 Status::False,
                 "DeploymentNotFound",
                 format!("{} does not exist", name()),
@@ -233,74 +274,61 @@ impl Case<'_> {
         };
         if deployment.deleting() {
             let message = format!("{} is being deleted, its pods go with it", name());
-            return verdict(Status::False, "DeploymentDeleted", message);
+            return condition_update(Status::False, "DeploymentDeleted", message);
         }
         if deployment.available() == 0 {
             let message = format!("{} has no available pod; its pods' events say why", name());
-            return verdict(Status::False, "NoReplicasAvailable", message);
+            return condition_update(Status::False, "NoReplicasAvailable", message);
         }
         if deployment.available() != deployment.replicas() {
             let message = format!("{} serves with some of its pods, not all of them are available", name());
-            return verdict(Status::True, "MinimumAvailability", message);
+            return condition_update(Status::True, "MinimumAvailability", message);
         }
-        verdict(Status::True, "Ready", "The registry is ready".to_owned())
+        condition_update(Status::True, "Ready", "The registry is ready".to_owned())
     }
 
-    fn progressing(&self) -> Verdict {
-        let verdict = |status, reason: &str, message: String| Verdict::new("Progressing", status, reason, message);
+    fn progressing(&self) -> ConditionUpdate {
+        let condition_update =
+            |status, reason: &str, message: String| ConditionUpdate::new("Progressing", status, reason, message);
         if self.unmanaged() {
-            return verdict(Status::False, "Unmanaged", unmanaged());
+            return condition_update(Status::False, "Unmanaged", unmanaged());
         }
         if self.leaving() {
-            let removing =
-                |how: String| verdict(Status::True, "Removing", format!("The registry is being removed{how}"));
-            let again = |cause: &str| removing(format!(", trying again: {cause}"));
-            return match (self.deployment, &self.findings.removal, self.transient()) {
-                (Some(_), removal, _) => {
-                    let why = match removal {
-                        Removal::Waiting(what) => format!(": {what}"),
-                        Removal::Failed(cause) => format!(", trying again: {cause}"),
-                        _ => String::new(),
-                    };
-                    let message = format!("{} is being removed{why}", name());
-                    verdict(Status::True, "DeletingDeployment", message)
-                }
-                (None, Removal::Waiting(what), _) => removing(format!(": {what}")),
-                (None, Removal::Failed(cause), _) => again(cause),
-                (None, _, Some(cause)) => again(cause),
-                (None, ..) => verdict(
-                    Status::False,
-                    "Removed",
-                    "All objects of the registry are removed".to_owned(),
-                ),
-            };
+            return self.removing();
         }
         if let Some((_, message)) = self.permanent() {
-            return verdict(
+            return condition_update(
                 Status::False,
                 "Error",
                 format!("Cannot apply the configuration: {message}"),
             );
         }
         if let Some(message) = self.transient() {
-            return verdict(
+            return condition_update(
                 Status::True,
                 "Error",
                 format!("Cannot apply the configuration, trying again: {message}"),
             );
+        }
+        if let Some((_, message)) = self.operation() {
+            let message = match self.deployment {
+                Some(_) => format!("Storage is being prepared, the registry keeps what it has: {message}"),
+                None => format!("Storage is being prepared, {} waits for it: {message}", name()),
+            };
+            return condition_update(Status::True, "StorageProvisioning", message);
         }
         if let Some(message) = self.preflight() {
             let message = match self.deployment {
                 Some(_) => format!("Storage is not used yet, the registry keeps what it has: {message}"),
                 None => format!("Storage is not used yet, {} waits for it: {message}", name()),
             };
-            return verdict(Status::True, "StoragePreflight", message);
+            return condition_update(Status::True, "StoragePreflight", message);
         }
         let Some(deployment) = self.deployment else {
-            return verdict(Status::True, "WaitingForDeployment", self.waiting());
+            return condition_update(Status::True, "WaitingForDeployment", self.waiting());
         };
         if deployment.deleting() {
-            return verdict(
+            return condition_update(
                 Status::True,
                 "FinalizingDeployment",
                 format!("{} is being deleted", name()),
@@ -308,9 +336,37 @@ impl Case<'_> {
         }
         if !deployment.complete() {
             let message = format!("{} is rolling out, not all of its pods are new and available", name());
-            return verdict(Status::True, "DeploymentNotCompleted", message);
+            return condition_update(Status::True, "DeploymentNotCompleted", message);
         }
-        verdict(Status::False, "Ready", "The registry is ready".to_owned())
+        condition_update(Status::False, "Ready", "The registry is ready".to_owned())
+    }
+
+    /// `Progressing` while the registry goes.
+    fn removing(&self) -> ConditionUpdate {
+        let condition_update =
+            |status, reason: &str, message: String| ConditionUpdate::new("Progressing", status, reason, message);
+        let removing =
+            |how: String| condition_update(Status::True, "Removing", format!("The registry is being removed{how}"));
+        let again = |cause: &str| removing(format!(", trying again: {cause}"));
+        match (self.deployment, &self.findings.removal, self.transient()) {
+            (Some(_), removal, _) => {
+                let why = match removal {
+                    Removal::Waiting(what) => format!(": {what}"),
+                    Removal::Failed(cause) => format!(", trying again: {cause}"),
+                    _ => String::new(),
+                };
+                let message = format!("{} is being removed{why}", name());
+                condition_update(Status::True, "DeletingDeployment", message)
+            }
+            (None, Removal::Waiting(what), _) => removing(format!(": {what}")),
+            (None, Removal::Failed(cause), _) => again(cause),
+            (None, _, Some(cause)) => again(cause),
+            (None, ..) => condition_update(
+                Status::False,
+                "Removed",
+                "All objects of the registry are removed".to_owned(),
+            ),
+        }
     }
 
     fn waiting(&self) -> String {
@@ -327,21 +383,22 @@ impl Case<'_> {
         }
     }
 
-    fn degraded(&self, available: &Verdict, unavailable_since: Option<Timestamp>) -> Verdict {
-        let verdict = |status, reason: &str, message: String| Verdict::new("Degraded", status, reason, message);
-        let fine = || verdict(Status::False, "", String::new());
+    fn degraded(&self, available: &ConditionUpdate, unavailable_since: Option<Timestamp>) -> ConditionUpdate {
+        let condition_update =
+            |status, reason: &str, message: String| ConditionUpdate::new("Degraded", status, reason, message);
+        let fine = || condition_update(Status::False, "", String::new());
         let over = |since: Option<Timestamp>| since.is_some_and(|since| remaining(since, self.findings.now).is_none());
         if self.unmanaged() {
-            return verdict(Status::False, "Unmanaged", unmanaged());
+            return condition_update(Status::False, "Unmanaged", unmanaged());
         }
         let problems = self.problems();
         let wrong: Vec<_> = self.permanent().into_iter().chain(problems).collect();
         if let Some((reason, _)) = wrong.first() {
             let messages: Vec<_> = wrong.iter().map(|(_, message)| *message).collect();
-            return verdict(Status::True, reason.text(), messages.join("; "));
+            return condition_update(Status::True, reason.text(), messages.join("; "));
         }
         if let Removal::Failed(cause) = &self.findings.removal {
-            return verdict(
+            return condition_update(
                 Status::True,
                 "RemoveFailed",
                 format!("Cannot remove the registry: {cause}"),
@@ -352,20 +409,18 @@ impl Case<'_> {
                 "Storage does not work for the registry and is not used: {message}. Grant what is missing, or correct \
                  spec.storage or its credentials; it is tried again"
             );
-            return verdict(Status::True, PREFLIGHT_FAILED, message);
+            return condition_update(Status::True, PREFLIGHT_FAILED, message);
         }
-        let sync_error = self.lasting().filter(|_| over(self.failing_since())).map(|message| {
-            let message = format!("Applying the configuration has failed for more than 5 minutes: {message}");
-            verdict(Status::True, "SyncError", message)
-        });
+        let sync_error = self.sync_error();
         if self.leaving() {
-            return sync_error.unwrap_or_else(|| verdict(Status::False, "Removed", removed()));
+            return sync_error.unwrap_or_else(|| condition_update(Status::False, "Removed", removed()));
         }
         if over(unavailable_since) {
             let waiting_for = self.findings.waiting_for.as_deref();
-            let cause = self.transient().or(self.preflight()).or(waiting_for);
+            let operation = self.operation().map(|(_, message)| message);
+            let cause = self.transient().or(operation).or(self.preflight()).or(waiting_for);
             let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
-            return verdict(Status::True, "Unavailable", format!("{}{cause}", available.message));
+            return condition_update(Status::True, "Unavailable", format!("{}{cause}", available.message));
         }
         // Before the rows that wait: a pod that went away meanwhile must not hide that nothing can be applied.
         if let Some(sync_error) = sync_error {
@@ -379,32 +434,49 @@ impl Case<'_> {
                 return fine();
             };
             let message = format!("The rollout of {} timed out: {cause}", name());
-            return verdict(Status::True, "ProgressDeadlineExceeded", message);
+            return condition_update(Status::True, "ProgressDeadlineExceeded", message);
         }
         let refused = refused_routes(&self.findings.routes);
         if refused.is_empty() {
             fine()
         } else {
-            verdict(Status::True, "RouteDegraded", refused.join(", "))
+            condition_update(Status::True, "RouteDegraded", refused.join(", "))
         }
     }
 
-    fn removed(&self) -> Verdict {
+    /// `Degraded` for what fails or takes too long while the pass is retried.
+    fn sync_error(&self) -> Option<ConditionUpdate> {
+        let sync_error = |message| ConditionUpdate::new("Degraded", Status::True, "SyncError", message);
+        if let Some((Deadline::Passed, message)) = self.operation() {
+            let message = format!("An operation of the storage takes longer than expected: {message}");
+            return Some(sync_error(message));
+        }
+        let lasts = self
+            .failing_since()
+            .is_some_and(|since| remaining(since, self.findings.now).is_none());
+        self.lasting().filter(|_| lasts).map(|message| {
+            sync_error(format!(
+                "Applying the configuration has failed for more than 5 minutes: {message}"
+            ))
+        })
+    }
+
+    fn removed(&self) -> ConditionUpdate {
         if self.findings.state == ManagementState::Removed {
-            Verdict::new(
+            ConditionUpdate::new(
                 "Removed",
                 Status::True,
                 "Removed",
                 "The registry is removed, as spec.managementState asks for",
             )
         } else {
-            Verdict::new("Removed", Status::False, "", "")
+            ConditionUpdate::new("Removed", Status::False, "", "")
         }
     }
 
     /// Since when `Available` has not been `True`: the stored time, so that the clock outlives a restart; `None` while it
     /// is, and where nobody cares.
-    fn unavailable_since(&self, available: &Verdict) -> Option<Timestamp> {
+    fn unavailable_since(&self, available: &ConditionUpdate) -> Option<Timestamp> {
         if available.status == Status::True || self.leaving() {
             return None;
         }

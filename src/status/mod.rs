@@ -1,4 +1,9 @@
-//! What is told: conditions and the ClusterOperator. All PURE but `write`, the one writer of `Config.status`.
+//! PURE: the conditions and statuses that the operator reports: of the Config, the ImagePruner, the ClusterOperator and the
+//! cluster's Image.
+//!
+//! Functions take the findings of a pass and the stored status, and return the status or the patch to write; the controllers
+//! write it. This room uses no client, clock (time is a parameter) or environment variables. It may import `config`, `api` and
+//! `names`.
 
 pub mod cluster_operator;
 pub mod conditions;

@@ -1,18 +1,20 @@
-//! PURE: what the DaemonSet `node-ca` says of itself, as conditions of the Config.
+//! PURE: conditions of the Config that report the DaemonSet `node-ca`.
 
 use serde_json::Value;
 
-use super::conditions::{Status, Verdict};
+use super::conditions::{ConditionUpdate, Status};
 use crate::names;
 
-/// Condition of the loop itself; see [`super::conditions::Streak`].
+/// Condition that reports failed passes of the controller; see [`super::conditions::LastingFailure`].
 pub const CONTROLLER_DEGRADED: &str = "NodeCADaemonControllerDegraded";
 
-/// Judges the DaemonSet as it was found; an error means that it could not be read.
-pub fn judge(daemon_set: Result<Option<&Value>, &str>) -> [Verdict; 2] {
-    let available = |status, reason, message: String| Verdict::new("NodeCADaemonAvailable", status, reason, message);
+/// Conditions `NodeCADaemonAvailable` and `NodeCADaemonProgressing` from the live DaemonSet. `None` means that the DaemonSet
+/// does not exist; an error means that it could not be read.
+pub fn judge(daemon_set: Result<Option<&Value>, &str>) -> [ConditionUpdate; 2] {
+    let available =
+        |status, reason, message: String| ConditionUpdate::new("NodeCADaemonAvailable", status, reason, message);
     let progressing =
-        |status, reason, message: String| Verdict::new("NodeCADaemonProgressing", status, reason, message);
+        |status, reason, message: String| ConditionUpdate::new("NodeCADaemonProgressing", status, reason, message);
     let name = format!("DaemonSet {}/{}", names::NAMESPACE, names::NODE_CA);
     let daemon_set = match daemon_set {
         Ok(Some(daemon_set)) => daemon_set,
@@ -32,32 +34,33 @@ pub fn judge(daemon_set: Result<Option<&Value>, &str>) -> [Verdict; 2] {
         }
     };
     let number = |pointer: &str| daemon_set.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
-    let first = if number("/status/numberAvailable") > 0 {
-        available(Status::True, "AsExpected", format!("{name} serves nodes"))
+    let available = if number("/status/numberAvailable") > 0 {
+        available(Status::True, "AsExpected", format!("{name} has available pods"))
     } else {
-        let message = format!("{name} has no available pod; its pods' events say why");
+        let message = format!("{name} has no available pod: check the events of its pods");
         available(Status::False, "NoAvailableReplicas", message)
     };
-    // Numbers of a spec that its controller has not seen yet say nothing: a fresh DaemonSet would seem done.
-    let unseen = number("/status/observedGeneration") < number("/metadata/generation");
+    // Until the DaemonSet controller has observed the latest spec, the numbers describe an older spec: a new DaemonSet would
+    // look complete.
+    let unobserved = number("/status/observedGeneration") < number("/metadata/generation");
     let updating = number("/status/updatedNumberScheduled") < number("/status/desiredNumberScheduled");
     let misplaced = number("/status/numberMisscheduled") > 0;
-    let second = if unseen || updating {
+    let progressing = if unobserved || updating {
         progressing(
             Status::True,
             "Progressing",
-            format!("{name} is rolling out, not every node has its newest pod"),
+            format!("{name} is rolling out: not every node runs an updated pod"),
         )
     } else if misplaced {
         progressing(
             Status::True,
             "Progressing",
-            format!("{name} runs on nodes that it does not belong to, these pods go"),
+            format!("{name} has pods on nodes where they must not run: these pods will be deleted"),
         )
     } else {
         progressing(Status::False, "AsExpected", format!("{name} is rolled out"))
     };
-    [first, second]
+    [available, progressing]
 }
 
 #[cfg(test)]
@@ -66,8 +69,9 @@ mod tests {
 
     use super::*;
 
+    /// `status/reason` of both conditions.
     fn shown(daemon_set: Result<Option<&Value>, &str>) -> [String; 2] {
-        judge(daemon_set).map(|v| format!("{}/{}", v.status.text(), v.reason))
+        judge(daemon_set).map(|update| format!("{}/{}", update.status.text(), update.reason))
     }
 
     fn daemon_set(available: i64, updated: i64, desired: i64, misscheduled: i64) -> Value {
@@ -80,7 +84,7 @@ mod tests {
     // lifecycle 87: the Config
     // lifecycle 90
     #[test]
-    fn every_row_of_the_table() {
+    fn conditions_follow_the_numbers_of_the_daemon_set() {
         for (numbers, expected) in [
             ((3, 3, 3, 0), ["True/AsExpected", "False/AsExpected"]),
             ((1, 3, 3, 0), ["True/AsExpected", "False/AsExpected"]), // pods that only restart
@@ -98,24 +102,24 @@ mod tests {
     }
 
     #[test]
-    fn while_it_comes_up_no_condition_goes_back() {
-        let fresh = json!({"metadata": {"generation": 1}});
-        let unseen = json!({"metadata": {"generation": 1}, "status": {"desiredNumberScheduled": 0}});
-        let counted = daemon_set(0, 0, 3, 0);
-        let some = daemon_set(1, 2, 3, 0);
-        let all = daemon_set(3, 3, 3, 0);
+    fn while_the_daemon_set_starts_no_condition_returns_to_an_earlier_status() {
+        let created = json!({"metadata": {"generation": 1}});
+        let unobserved = json!({"metadata": {"generation": 1}, "status": {"desiredNumberScheduled": 0}});
+        let scheduled = daemon_set(0, 0, 3, 0);
+        let partial = daemon_set(1, 2, 3, 0);
+        let complete = daemon_set(3, 3, 3, 0);
         let steps = [
             None,
-            Some(&fresh),
-            Some(&unseen),
-            Some(&counted),
-            Some(&some),
-            Some(&all),
+            Some(&created),
+            Some(&unobserved),
+            Some(&scheduled),
+            Some(&partial),
+            Some(&complete),
         ];
         let mut seen = [Vec::new(), Vec::new()];
         for step in steps {
-            for (history, verdict) in seen.iter_mut().zip(judge(Ok(step))) {
-                history.push(verdict.status.text());
+            for (history, condition_update) in seen.iter_mut().zip(judge(Ok(step))) {
+                history.push(condition_update.status.text());
                 history.dedup();
             }
         }

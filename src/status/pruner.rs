@@ -1,76 +1,76 @@
-//! PURE: what the pruner's CronJob and its Jobs say, as the ImagePruner's status.
+//! PURE: status of the ImagePruner, from the pruner's CronJob and its Jobs.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::conditions::{Status, Verdict};
+use super::conditions::{ConditionUpdate, Status};
 use super::config_status::{difference, differs, next_conditions};
 use super::deployment::text;
 use crate::names;
 
 const CRON_JOB: &str = "image-pruner";
-/// Label that the CronJob puts on its Jobs, and its value.
+/// Label of the pruner's Jobs, and its value.
 const CREATED_BY: (&str, &str) = ("created-by", CRON_JOB);
 
-/// What a pass of the pruner's loop found.
+/// Findings of one pass of the pruner's controller.
 #[derive(Clone, Debug)]
 pub struct Findings<'a> {
-    /// Whether the CronJob exists, after what this pass applied.
+    /// Whether the CronJob exists after this pass.
     pub cron_job: bool,
     /// `spec.suspend`.
     pub suspended: bool,
     /// All Jobs of the registry's namespace.
     pub jobs: Vec<&'a Value>,
-    /// Why not everything could be applied.
+    /// Error of the pass, if an object could not be applied.
     pub failing: Option<&'a str>,
 }
 
-/// Judges a pass: `Available`, `Failed`, `Scheduled`, `Degraded`.
-pub fn judge(findings: &Findings<'_>) -> [Verdict; 4] {
+/// Conditions of the ImagePruner: `Available`, `Failed`, `Scheduled`, `Degraded`.
+pub fn judge(findings: &Findings<'_>) -> [ConditionUpdate; 4] {
     let name = format!("CronJob {}/{CRON_JOB}", names::NAMESPACE);
     let available = if findings.cron_job {
-        Verdict::new("Available", Status::True, "AsExpected", format!("{name} exists"))
+        ConditionUpdate::new("Available", Status::True, "AsExpected", format!("{name} exists"))
     } else {
-        Verdict::new("Available", Status::False, "Error", format!("{name} does not exist"))
+        ConditionUpdate::new("Available", Status::False, "Error", format!("{name} does not exist"))
     };
     let failed = match last_finished(&findings.jobs) {
         None | Some((_, Outcome::Running)) => {
-            Verdict::new("Failed", Status::False, "NoJobs", "No pruner job has finished yet")
+            ConditionUpdate::new("Failed", Status::False, "NoJobs", "No pruner job has finished yet")
         }
         Some((_, Outcome::Complete)) => {
-            Verdict::new("Failed", Status::False, "Complete", "The last pruner job has succeeded")
+            ConditionUpdate::new("Failed", Status::False, "Complete", "The last pruner job succeeded")
         }
         Some((job, Outcome::Failed(failure))) => {
             let cause = format!("Job {job} failed: {}", text(failure, "message"));
-            Verdict::new("Failed", Status::True, text(failure, "reason"), cause)
+            ConditionUpdate::new("Failed", Status::True, text(failure, "reason"), cause)
         }
     };
     let scheduled = if findings.suspended {
-        let message = format!("{name} is suspended, as spec.suspend asks for");
-        Verdict::new("Scheduled", Status::False, "Suspended", message)
+        let message = format!("{name} is suspended by spec.suspend");
+        ConditionUpdate::new("Scheduled", Status::False, "Suspended", message)
     } else {
-        Verdict::new("Scheduled", Status::True, "Scheduled", format!("{name} is scheduled"))
+        ConditionUpdate::new("Scheduled", Status::True, "Scheduled", format!("{name} is scheduled"))
     };
     let degraded = match findings.failing {
         Some(cause) => {
             let message = format!("The pruner's objects cannot be applied: {cause}");
-            Verdict::new("Degraded", Status::True, "SyncError", message)
+            ConditionUpdate::new("Degraded", Status::True, "SyncError", message)
         }
         None if failed.status == Status::True => {
-            let remedy = "it clears when a later job succeeds, or when the failed one is deleted";
-            Verdict::new(
+            let remedy = "the condition clears after a later job succeeds or the failed job is deleted";
+            ConditionUpdate::new(
                 "Degraded",
                 Status::True,
                 "JobFailed",
                 format!("{} ({remedy})", failed.message),
             )
         }
-        None => Verdict::new("Degraded", Status::False, "AsExpected", ""),
+        None => ConditionUpdate::new("Degraded", Status::False, "AsExpected", ""),
     };
     [available, failed, scheduled, degraded]
 }
 
-/// Gauge of the installation: 0 without CronJob, 1 suspended, 2 enabled.
+/// Value of the metric for the pruner's installation: 0 without a CronJob, 1 suspended, 2 enabled.
 pub const fn install_status(findings: &Findings<'_>) -> u8 {
     match (findings.cron_job, findings.suspended) {
         (false, _) => 0,
@@ -79,27 +79,32 @@ pub const fn install_status(findings: &Findings<'_>) -> u8 {
     }
 }
 
-/// The merge patch for the ImagePruner's `/status`; `None` where nothing differs. `stored` is the status as stored.
-pub fn status_patch(stored: &Value, generation: i64, verdicts: &[Verdict], now: Timestamp) -> Option<Value> {
+/// JSON merge patch for the `/status` subresource of the ImagePruner; `None` if nothing differs. `stored` is the live status.
+pub fn status_patch(
+    stored: &Value,
+    generation: i64,
+    condition_updates: &[ConditionUpdate],
+    now: Timestamp,
+) -> Option<Value> {
     let mut next = stored.clone();
     if !next.is_object() {
         next = json!({});
     }
     next["observedGeneration"] = json!(generation);
-    next["conditions"] = next_conditions(stored, verdicts, &[], now);
+    next["conditions"] = next_conditions(stored, condition_updates, &[], now);
     differs(stored, &next).then(|| json!({"status": difference(stored, &next)}))
 }
 
-/// How a Job ended.
+/// State of a Job.
 #[derive(Clone, Copy)]
 enum Outcome<'a> {
     Running,
     Complete,
-    /// The condition that says so.
+    /// With the condition `Failed` of the Job.
     Failed(&'a Value),
 }
 
-/// Name of the newest pruner job that has finished, and how.
+/// Name and outcome of the newest finished pruner Job.
 fn last_finished<'a>(jobs: &[&'a Value]) -> Option<(&'a str, Outcome<'a>)> {
     let member = |job: &'a Value, pointer: &str| job.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let runs = jobs.iter().filter(|job| is_pruner(job)).map(|job| (*job, outcome(job)));
@@ -109,7 +114,7 @@ fn last_finished<'a>(jobs: &[&'a Value]) -> Option<(&'a str, Outcome<'a>)> {
     Some((member(job, "/metadata/name"), outcome))
 }
 
-/// Whether the Job is a run of the pruner; others in the namespace are nobody's business here.
+/// Whether the Job belongs to the pruner's CronJob, by owner reference or by label.
 fn is_pruner(job: &Value) -> bool {
     let owners = job.pointer("/metadata/ownerReferences").and_then(Value::as_array);
     let owned = owners

@@ -245,7 +245,7 @@ impl World {
 
     /// At the end of each test: nothing was denied by the API server, and no secret was told to anybody.
     pub async fn judge(mut self, operator: Operator) {
-        let log = self.lab.cluster.audit().unwrap();
+        let log = self.lab.devcluster.audit().unwrap();
         let ours = log.by_service_account(names::NAMESPACE, names::OPERATOR_DEPLOYMENT);
         assert!(ours.denied().is_empty(), "{}", ours.denied());
         let asked = self.gate.asked();

@@ -1,19 +1,19 @@
-//! What an API server with the CRDs makes of objects. The names of acceptance statements stand at the rows that prove them.
+//! How an API server with the CRDs treats objects. Acceptance statements are named at the rows that prove them.
 
 use image_registry_operator::api::Kind;
 
-/// What becomes of an object. Expected values are YAML; `~` is an absent (or null) member.
+/// The outcome for an object. Expected values are YAML; `~` is a missing (or null) field.
 pub enum Outcome {
     /// Refused; the message contains this.
     Refused(&'static str),
-    /// Stored; at these pointers it reads so.
+    /// Stored, with these values at these JSON pointers.
     Reads(&'static [(&'static str, &'static str)]),
-    /// Stored, and too large for its wire type: the operator has to report it.
+    /// Stored, but too large for our type; the operator must report it.
     Unreadable,
 }
 use Outcome::{Reads, Refused, Unreadable};
 
-/// One object: kind, the `spec` as YAML, what becomes of it.
+/// One object: kind, `spec` as YAML, outcome.
 pub type Case = (Kind, &'static str, Outcome);
 
 /// Our own kinds.
@@ -149,7 +149,7 @@ pub const CONFIGS_AND_PRUNERS: &[Case] = &[
             "{endpointAccessibility: Internal, encryption: {method: AES256}}",
         )]),
     ),
-    // What the server lets through and the operator has to read.
+    // Objects that the API server accepts and the operator must read.
     (
         Kind::Config,
         "{replicas: 1, observedConfig: null, unsupportedConfigOverrides: null}",
@@ -160,7 +160,7 @@ pub const CONFIGS_AND_PRUNERS: &[Case] = &[
         )]),
     ),
     (Kind::Config, "{replicas: -1}", Reads(&[("/spec/replicas", "-1")])),
-    // The server does not hold integers to their declared width.
+    // The API server does not enforce the width of integers.
     (Kind::Config, "{replicas: 5000000000}", Unreadable),
     (Kind::Config, "{replicas: 2.0}", Reads(&[("/spec/replicas", "2")])),
     (

@@ -1,9 +1,9 @@
-//! The platform's CRDs as devcluster installs them: what real ones accept is accepted, and what tests lean on (required
-//! members, defaults, nullability, list types, status subresources) behaves as there.
+//! The platform's CRDs as devcluster installs them. They accept what the real ones accept, and behave as the real ones in what
+//! tests rely on: required fields, defaults, nullability, list types, status subresources.
 //!
-//! Members that the operator reads come from its wire types. Kinds that it only reads keep everything else as it is;
-//! kinds that it writes (ClusterOperator, Image's status, Route) are complete, so that a misspelt member gets lost here
-//! as it would there. Enumerations that grow with releases are left out: tests set values of releases to come.
+//! Fields that the operator reads come from its types. Kinds that the operator only reads preserve unknown fields. Kinds that
+//! it writes (ClusterOperator, Image's status, Route) are complete, so that a misspelt field is dropped as on a real platform.
+//! Enumerations that grow with releases are left out, because tests set values of later releases.
 
 use image_registry_operator::api::{Kind, crd, openshift};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -265,7 +265,7 @@ fn route_tls() -> Value {
     tls
 }
 
-/// Served by an aggregated API on a real platform, whose lists may be null.
+/// On a real platform an aggregated API serves this kind, and its lists may be null.
 fn image_stream() -> Value {
     let tags = |key: &str| {
         let tags = json!({
@@ -284,7 +284,7 @@ fn image_stream() -> Value {
     definition
 }
 
-/// Only its presence counts; its members stand beside `metadata`.
+/// Only its existence matters; its fields are at the top level.
 fn security_context_constraints() -> Value {
     let names = json!({
         "plural": "securitycontextconstraints",
@@ -344,7 +344,7 @@ fn conditions(required: &[&str]) -> Value {
     })
 }
 
-/// Schema of a half that is only read: its wire type, what `additions` say, and whatever else is in it.
+/// Schema of a spec or status that is only read: our type, the fields of `additions`, and unknown fields.
 fn read<T: JsonSchema>(additions: &Value) -> Value {
     let mut schema = schema_of::<T>();
     merge(&mut schema, additions);
@@ -363,8 +363,7 @@ fn schema_of<T: JsonSchema>() -> Value {
     schema
 }
 
-/// Takes out what an `Option` with a serde default becomes (on the API's side the member is optional, and never null), and
-/// descriptions, which are about our reading.
+/// Removes descriptions, and what an `Option` with a serde default becomes: in the API the field is optional and never null.
 fn structural(schema: &mut Value) {
     let Value::Object(members) = schema else { return };
     for name in ["nullable", "default", "title", "description"] {

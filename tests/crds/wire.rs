@@ -1,4 +1,4 @@
-//! What the API server stores, as it may really be stored, is read without loss, and written back unchanged.
+//! Objects as the API server may store them are read without loss and written back unchanged.
 
 use image_registry_operator::api::openshift::{
     ApiServerSpec, ClusterVersionStatus, FeatureGateStatus, ImageSpec, InfrastructureStatus, ProxyStatus,
@@ -18,7 +18,7 @@ fn config(spec: &Value) -> Config {
     .unwrap()
 }
 
-/// Reads and writes back.
+/// Reads an object and writes it back.
 fn through<T: DeserializeOwned + Serialize>(value: &Value) -> Value {
     serde_json::to_value(serde_json::from_value::<T>(value.clone()).unwrap()).unwrap()
 }

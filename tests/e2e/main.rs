@@ -1,9 +1,9 @@
-//! The end-to-end proof, on real nodes: the operator runs as a pod from `deploy/`, brings a registry up when the
-//! administrator asks for one, images go in and out through Service and route, and the cluster runs a pod from one.
+//! End to end, on real nodes: the operator runs as a pod from `deploy/` and brings up a registry when the administrator asks
+//! for one; clients push and pull images through Service and route; the cluster runs a pod from an image of the registry.
 //!
-//! One scenario on one cluster: each step builds on the one before. Needs root, for its nodes.
+//! One scenario on one cluster: each step builds on the one before. Real nodes need root.
 
-// A test may end where it stands, tell a number, and hold its turn while it waits.
+// A test may panic, print a figure, and hold the lock on the shared cluster while it waits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::large_futures, clippy::await_holding_lock)]
 
@@ -27,14 +27,19 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, ListParams, LogParams};
-use pulls::Pulls;
 use serde_json::{Value, json};
+
+use pulls::Pulls;
 use support::history::History;
-use support::{Lab, config_ref, https, is, is_up, lab, operand};
+use support::https;
+use support::{
+    TestCluster, certificates_map, cluster_operator, config_ref, default_route, is, is_up, operand, operands,
+    shared_cluster,
+};
 
 const NAMESPACE: &str = names::NAMESPACE;
 const OPERATOR: &str = names::OPERATOR_DEPLOYMENT;
-/// What everybody in the cluster calls the registry.
+/// Host and port of the registry within the cluster.
 const REGISTRY: &str = "image-registry.openshift-image-registry.svc:5000";
 const CLAIM: &str = "registry-images";
 
@@ -55,10 +60,10 @@ async fn the_operator_in_a_pod_brings_up_a_registry_from_which_the_cluster_runs_
         ..Options::default()
     };
     let began = Instant::now();
-    let mut lab = lab(options).await;
-    // A rollout of real pods takes its time: probes begin late, old pods wait before they end.
-    lab.patience = Duration::from_secs(150);
-    let scenario = Scenario { lab, began };
+    let mut cluster = shared_cluster(options).await;
+    // A rollout of real pods is slow: probes start late, and old pods delay their end.
+    cluster.timeout = Duration::from_secs(150);
+    let scenario = Scenario { cluster, began };
     scenario.say("three nodes are up");
     let failed = {
         use futures::FutureExt as _;
@@ -68,7 +73,7 @@ async fn the_operator_in_a_pod_brings_up_a_registry_from_which_the_cluster_runs_
         scenario.show_what_is_there().await;
         std::panic::resume_unwind(panic);
     }
-    let name = scenario.lab.cluster.name().to_owned();
+    let name = scenario.cluster.devcluster.name().to_owned();
     tokio::task::spawn_blocking(move || devcluster::cluster::down(&name))
         .await
         .unwrap()
@@ -80,18 +85,18 @@ fn is_root() -> bool {
 }
 
 struct Scenario {
-    lab: Lab,
+    cluster: TestCluster,
     began: Instant,
 }
 
 impl Scenario {
-    /// Progress, with the time since the beginning: this test takes minutes.
+    /// Prints progress and the time since the start, because this test takes minutes.
     fn say(&self, what: &str) {
         eprintln!("{:6.1} s  {what}", self.began.elapsed().as_secs_f32());
     }
 
     fn record(&self) -> &Record {
-        self.lab.cluster.record()
+        self.cluster.devcluster.record()
     }
 
     async fn crane(&self, node: &str, words: &[&str]) -> String {
@@ -103,7 +108,7 @@ impl Scenario {
     async fn play(&self) {
         let sample = self.sample("theirs").await;
         let (partner, ()) = futures::join!(
-            partner::begin(&self.lab, &sample.layout, &sample.digest),
+            partner::begin(&self.cluster, &sample.layout, &sample.digest),
             self.operator_comes_up_and_removes(),
         );
         self.say("a registry of somebody else is to be trusted");
@@ -115,7 +120,7 @@ impl Scenario {
         self.on_s3(&first).await;
         let (data, host, second) = self.move_to_a_claim_and_open_the_route().await;
         self.rollout_under_pulls(&host, &second).await;
-        partner::is_trusted(&self.lab, partner).await;
+        partner::is_trusted(&self.cluster, partner).await;
         self.say("a pod runs from the registry of somebody else");
         assert!(has_blob(&data, &second.digest), "the image is in the volume");
         self.removed(&data, &second).await;
@@ -123,7 +128,7 @@ impl Scenario {
     }
 }
 
-/// An image on this machine, to be pushed.
+/// An image on this machine that the test pushes.
 struct Sample {
     name: String,
     layout: PathBuf,
@@ -137,46 +142,46 @@ impl Sample {
 }
 
 impl Scenario {
-    /// The shipped Deployment; on platform None the operator starts without a registry.
+    /// Installs the shipped Deployment. On platform None the operator starts without a registry.
     async fn operator_comes_up_and_removes(&self) {
         let binary = Path::new(env!("CARGO_BIN_EXE_cluster-image-registry-operator"));
-        install::load_images(self.lab.cluster, binary).await.unwrap();
+        install::load_images(self.cluster.devcluster, binary).await.unwrap();
         self.say("images are loaded");
-        install::deploy_operator(self.lab.cluster).await.unwrap();
+        install::deploy_operator(self.cluster.devcluster).await.unwrap();
         let deployment = operand(Kind::Deployment, OPERATOR);
-        self.lab
+        self.cluster
             .until(&deployment, "available", |d| {
                 d.is_some_and(|d| d["status"]["availableReplicas"] == 1)
             })
             .await;
         self.say("the operator's pod is ready");
         let config = self
-            .lab
+            .cluster
             .until_config("removed", |c| is(c, "Available", "True", "Removed"))
             .await;
-        // Its readers follow a moment later; what comes before that is not part of a bring-up.
-        self.lab
+        // The ClusterOperator follows a moment later; only then the bring-up can begin.
+        self.cluster
             .until(&cluster_operator(), "removed", |o| {
                 o.is_some_and(|o| is(o, "Available", "True", "Removed"))
             })
             .await;
         assert_eq!(config["spec"]["managementState"], "Removed");
         assert_eq!(
-            self.lab.list(Kind::Deployment, NAMESPACE).await.len(),
+            self.cluster.list(Kind::Deployment, NAMESPACE).await.len(),
             1,
             "the operator's own only"
         );
     }
 
-    /// The edit of the published documentation.
+    /// Makes the edit of the published documentation.
     async fn registry_comes_up_on_empty_dir(&self) {
-        let configs = self.lab.record(&config_ref()).await;
-        let operators = self.lab.record(&cluster_operator()).await;
-        self.lab
+        let configs = self.cluster.record(&config_ref()).await;
+        let operators = self.cluster.record(&cluster_operator()).await;
+        self.cluster
             .edit(json!({"managementState": "Managed", "storage": {"emptyDir": {}}}))
             .await;
-        self.lab.until_config("up", is_up).await;
-        self.lab
+        self.cluster.until_config("up", is_up).await;
+        self.cluster
             .until(&cluster_operator(), "available", |o| {
                 o.is_some_and(|o| is(o, "Available", "True", "Ready"))
             })
@@ -188,15 +193,15 @@ impl Scenario {
         assert!(self.available_only_with_a_ready_pod(&configs).await);
     }
 
-    /// Names of all ReplicaSets of the registry: as many as there were rollouts.
+    /// Names of all ReplicaSets of the registry, one for each rollout.
     async fn replica_sets(&self) -> BTreeSet<String> {
-        let api: Api<ReplicaSet> = Api::namespaced(self.lab.client.clone(), NAMESPACE);
+        let api: Api<ReplicaSet> = Api::namespaced(self.cluster.client.clone(), NAMESPACE);
         let ours = ListParams::default().labels("docker-registry=default");
         let sets = api.list(&ours).await.unwrap();
         sets.into_iter().map(|set| set.metadata.name.unwrap()).collect()
     }
 
-    /// The first `Available=True` of the bring-up is not older than the pod's readiness.
+    /// Whether the first `Available=True` of the bring-up is not older than the pod's readiness.
     async fn available_only_with_a_ready_pod(&self, configs: &History) -> bool {
         let pods = self.registry_pods().await;
         let conditions = pods[0].status.as_ref().unwrap().conditions.clone().unwrap();
@@ -215,7 +220,7 @@ impl Scenario {
     }
 
     async fn registry_pods(&self) -> Vec<Pod> {
-        let api: Api<Pod> = Api::namespaced(self.lab.client.clone(), NAMESPACE);
+        let api: Api<Pod> = Api::namespaced(self.cluster.client.clone(), NAMESPACE);
         api.list(&ListParams::default().labels("docker-registry=default"))
             .await
             .unwrap()
@@ -224,7 +229,7 @@ impl Scenario {
 
     async fn sample(&self, name: &str) -> Sample {
         let programs = programs::ensure(&["pause"]).await.unwrap();
-        let layout = self.lab.cluster.directory().join(name);
+        let layout = self.cluster.devcluster.directory().join(name);
         let payload = name.repeat(100_000).into_bytes();
         let image = image::sample_image(
             &format!("localhost/{name}:v1"),
@@ -239,14 +244,18 @@ impl Scenario {
         }
     }
 
-    /// Pushed from one node and pulled to another, whole, it is the same image.
+    /// Pushes an image from one node and pulls it to another; the whole image must be the same.
     async fn push_and_pull(&self, host: &str, sample: &Sample) {
         let reference = sample.at(host);
-        install::nodes_trust(self.lab.cluster, host).await.unwrap();
+        install::nodes_trust(self.cluster.devcluster, host).await.unwrap();
         self.crane("node1", &["push", &sample.layout.display().to_string(), &reference])
             .await;
         assert_eq!(self.crane("node2", &["digest", &reference]).await, sample.digest);
-        let copy = self.lab.cluster.directory().join(format!("{}.pulled", sample.name));
+        let copy = self
+            .cluster
+            .devcluster
+            .directory()
+            .join(format!("{}.pulled", sample.name));
         self.crane(
             "node2",
             &["pull", "--format=oci", &reference, &copy.display().to_string()],
@@ -257,7 +266,7 @@ impl Scenario {
         self.say(&format!("pushed to and pulled from {host}"));
     }
 
-    /// The kubelet pulls by the Service's name; it trusts the registry because node-ca ran.
+    /// Runs a pod from the image. The kubelet pulls by the Service's name and trusts the registry's CA, which node-ca installed.
     async fn a_pod_runs(&self, sample: &Sample) {
         let name = format!("runs-{}", sample.name);
         let pod = json!({
@@ -265,28 +274,28 @@ impl Scenario {
             "metadata": {"name": name, "namespace": "default"},
             "spec": {"containers": [{"name": "main", "image": sample.at(REGISTRY), "imagePullPolicy": "Always"}]},
         });
-        self.lab.create(pod).await;
+        self.cluster.create(pod).await;
         let reference = ObjectRef::new(Kind::Pod, "default", &name);
         let running = |pod: &Value| pod["status"]["containerStatuses"][0]["ready"] == true;
         let pod = self
-            .lab
+            .cluster
             .until(&reference, "running", |pod| pod.is_some_and(running))
             .await
             .unwrap();
         let image = pod["status"]["containerStatuses"][0]["imageID"].as_str().unwrap();
         assert!(image.ends_with(&sample.digest), "{image}");
         self.say("a pod runs from the pushed image");
-        self.lab.delete(&reference).await;
+        self.cluster.delete(&reference).await;
     }
 
-    /// Probes and metrics, over TLS with the service CA, under the name of the Service.
+    /// Reads probes and metrics over TLS, with the service CA and the Service's name.
     async fn operator_is_observable(&self) {
-        let api: Api<EndpointSlice> = Api::namespaced(self.lab.client.clone(), NAMESPACE);
+        let api: Api<EndpointSlice> = Api::namespaced(self.cluster.client.clone(), NAMESPACE);
         let service = "image-registry-operator";
         let slices = ListParams::default().labels(&format!("kubernetes.io/service-name={service}"));
         let slice = api.list(&slices).await.unwrap().items.remove(0);
         let address: SocketAddr = format!("{}:60000", slice.endpoints[0].addresses[0]).parse().unwrap();
-        let authority = self.lab.cluster.service_ca().unwrap();
+        let authority = self.cluster.devcluster.service_ca().unwrap();
         let name = format!("{service}.{NAMESPACE}.svc");
         let (status, metrics) = https::get(address, &name, &authority, "/metrics").await;
         assert_eq!(status, 200);
@@ -294,7 +303,7 @@ impl Scenario {
         for path in ["/healthz", "/readyz"] {
             assert_eq!(https::get(address, &name, &authority, path).await.0, 200, "{path}");
         }
-        let pods = self.lab.list(Kind::Pod, NAMESPACE).await;
+        let pods = self.cluster.list(Kind::Pod, NAMESPACE).await;
         let pod = pods
             .iter()
             .find(|p| p["metadata"]["labels"]["name"] == OPERATOR)
@@ -303,15 +312,15 @@ impl Scenario {
         self.say("the operator answers over HTTPS");
     }
 
-    /// One edit: other storage, two replicas, the default route.
+    /// Changes storage, replicas and the default route in one edit.
     async fn move_to_a_claim_and_open_the_route(&self) -> (PathBuf, String, Sample) {
         let data = self
-            .lab
             .cluster
+            .devcluster
             .host_volume("registry", &["ReadWriteMany"])
             .await
             .unwrap();
-        self.lab
+        self.cluster
             .create(json!({
                 "apiVersion": "v1", "kind": "PersistentVolumeClaim",
                 "metadata": {"name": CLAIM, "namespace": NAMESPACE},
@@ -319,7 +328,7 @@ impl Scenario {
             }))
             .await;
         let scratch = self.registry_pods().await.remove(0).status.unwrap().pod_ip.unwrap();
-        self.lab
+        self.cluster
             .edit(json!({
                 "replicas": 2, "defaultRoute": true,
                 "storage": {"emptyDir": null, "pvc": {"claim": CLAIM}},
@@ -332,10 +341,7 @@ impl Scenario {
             "the claim is the administrator's"
         );
         self.say("two replicas are up on the claim");
-        let route = self
-            .lab
-            .until_present(&operand(Kind::Route, names::DEFAULT_ROUTE))
-            .await;
+        let route = self.cluster.until_present(&default_route()).await;
         let host = route["spec"]["host"].as_str().unwrap().to_owned();
         let sample = self.sample("second").await;
         self.push_and_pull(&host, &sample).await;
@@ -346,8 +352,8 @@ impl Scenario {
         (data, host, sample)
     }
 
-    /// The pod with the old storage lives on for a while, and the nodes learn of its end a moment after the Config's
-    /// readers do: an image of the new storage is unknown to it.
+    /// Waits until no node routes traffic to a pod with the old storage, which does not have the images of the new storage.
+    /// Nodes notice the end of a pod a moment after the Config reports the rollout as complete.
     async fn until_nobody_reaches(&self, address: &str) {
         for node in &self.record().nodes {
             let rules = ["iptables-save", "-t", "nat"];
@@ -365,9 +371,9 @@ impl Scenario {
         }
     }
 
-    /// The Config tells of this very generation that the registry is up, with that many pods.
+    /// Waits until the Config reports for its newest generation that the registry is up, with this number of ready pods.
     async fn until_settled(&self, what: &str, replicas: i64) -> Value {
-        self.lab
+        self.cluster
             .until_config(what, |c| {
                 is_up(c)
                     && c["status"]["observedGeneration"] == c["metadata"]["generation"]
@@ -376,12 +382,12 @@ impl Scenario {
             .await
     }
 
-    /// Clients notice nothing of a rollout.
+    /// A rollout fails no pull of a client.
     async fn rollout_under_pulls(&self, host: &str, sample: &Sample) {
         let before: BTreeSet<String> = self.pod_names().await;
         let sets = self.replica_sets().await.len();
         let pulls = Pulls::start(self.record().clone(), vec![sample.at(REGISTRY), sample.at(host)]);
-        self.lab.edit(json!({"logLevel": "Debug"})).await;
+        self.cluster.edit(json!({"logLevel": "Debug"})).await;
         self.until_settled("up after the rollout", 2).await;
         self.say("the new pods are up");
         while !self.pod_names().await.is_disjoint(&before) {
@@ -407,42 +413,26 @@ impl Scenario {
             .collect()
     }
 
-    /// Everything goes but what is the administrator's.
+    /// Removes the registry; the administrator's claim and its data stay.
     async fn removed(&self, data: &Path, sample: &Sample) {
-        self.lab.edit(json!({"managementState": "Removed"})).await;
+        self.cluster.edit(json!({"managementState": "Removed"})).await;
         let config = self
-            .lab
+            .cluster
             .until_config("removed", |c| {
                 is(c, "Available", "True", "Removed") && is(c, "Progressing", "False", "Removed")
             })
             .await;
         self.say("the registry is removed");
-        for reference in [
-            operand(Kind::Deployment, names::REGISTRY),
-            operand(Kind::Service, names::REGISTRY),
-            operand(Kind::Route, names::DEFAULT_ROUTE),
-            operand(Kind::Secret, names::PRIVATE_SECRET),
-            operand(Kind::Secret, names::PULL_SECRET_COPY),
-            operand(Kind::PodDisruptionBudget, names::REGISTRY),
-            operand(Kind::ServiceAccount, names::REGISTRY_SERVICE_ACCOUNT),
-            operand(Kind::NetworkPolicy, names::REGISTRY_NETWORK_POLICY),
-            ObjectRef::new(Kind::ClusterRole, "", names::REGISTRY_CLUSTER_ROLE),
-            ObjectRef::new(Kind::ClusterRoleBinding, "", names::REGISTRY_CLUSTER_ROLE_BINDING),
-        ] {
-            assert!(self.lab.get(&reference).await.is_none(), "{reference}");
+        for reference in operands().into_iter().chain([default_route()]) {
+            assert!(self.cluster.get(&reference).await.is_none(), "{reference}");
         }
-        assert!(
-            self.lab
-                .get(&operand(Kind::ConfigMap, names::CERTIFICATES_MAP))
-                .await
-                .is_some()
-        );
+        assert!(self.cluster.get(&certificates_map()).await.is_some());
         assert_eq!(config["status"]["storage"], json!({}));
         let claim = self
-            .lab
+            .cluster
             .get(&operand(Kind::PersistentVolumeClaim, CLAIM))
             .await
-            .expect("the claim stays");
+            .expect("the claim is kept");
         assert_eq!(claim["status"]["phase"], "Bound");
         assert!(claim["metadata"].get("deletionTimestamp").is_none());
         assert!(has_blob(data, &sample.digest), "the data stays");
@@ -450,8 +440,8 @@ impl Scenario {
 
     fn nothing_was_denied(&self) {
         let log = self
-            .lab
             .cluster
+            .devcluster
             .audit()
             .unwrap()
             .by_service_account(NAMESPACE, OPERATOR);
@@ -459,10 +449,10 @@ impl Scenario {
         assert!(log.denied().is_empty(), "{}", log.denied());
     }
 
-    /// For the reader of a failure.
+    /// Prints pods and Config after a failure.
     async fn show_what_is_there(&self) {
-        self.say("failed; what is there:");
-        let api: Api<Pod> = Api::namespaced(self.lab.client.clone(), NAMESPACE);
+        self.say("failed; the current state:");
+        let api: Api<Pod> = Api::namespaced(self.cluster.client.clone(), NAMESPACE);
         let Ok(pods) = api.list(&ListParams::default()).await else {
             return;
         };
@@ -481,20 +471,16 @@ impl Scenario {
                 api.logs(&name, &tail).await.unwrap_or_else(|error| error.to_string())
             );
         }
-        if let Some(config) = self.lab.get(&config_ref()).await {
+        if let Some(config) = self.cluster.get(&config_ref()).await {
             eprintln!(
                 "--- Config\n{}",
-                serde_json::to_string_pretty(&support::without_noise(&config)).unwrap_or_default()
+                serde_json::to_string_pretty(&support::without_managed_fields(&config)).unwrap_or_default()
             );
         }
     }
 }
 
-fn cluster_operator() -> ObjectRef {
-    ObjectRef::new(Kind::ClusterOperator, "", names::CLUSTER_OPERATOR)
-}
-
-/// Versions since the operator began to follow the edit: `Available=True` of `Removed` is not part of a bring-up.
+/// Versions since the operator reacted to the edit; `Available=True` with reason `Removed` is not part of a bring-up.
 fn bring_up(history: &History) -> Vec<Value> {
     let versions = history.versions().into_iter().map(|(_, object)| object);
     versions
@@ -502,7 +488,7 @@ fn bring_up(history: &History) -> Vec<Value> {
         .collect()
 }
 
-/// Conditions that came back to a status that they had left; shows the course of all where there is one.
+/// Conditions that returned to a status that they had left. If there are any, prints all versions.
 fn reversals(history: &History) -> Vec<String> {
     if !support::history::reversals(bring_up(history).iter()).is_empty() {
         for (time, version) in history.versions() {

@@ -1,4 +1,4 @@
-//! A registry of somebody else: nodes know its authority by `additionalTrustedCA` alone.
+//! A foreign registry. Nodes trust its CA only because of `additionalTrustedCA`.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -8,26 +8,26 @@ use std::time::Duration;
 use devcluster::{Record, inside, install, programs};
 use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
-use image_registry_operator::runtime::node_ca_sync::{DESTINATION, MARKER};
+use image_registry_operator::node_ca::{DESTINATION, MARKER};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::support::Lab;
+use crate::support::TestCluster;
 
-/// The node that it runs on, whose name the other nodes know.
+/// The node on which it runs, and whose name the other nodes resolve.
 const NODE: &str = "node1";
 const PORT: u16 = 5443;
 const HOST: &str = "node1:5443";
-/// The same for a key of a ConfigMap, which can have no colon.
+/// The same as the key of a ConfigMap, which cannot contain a colon.
 const KEY: &str = "node1..5443";
 const MAP: &str = "partner-trust";
 
-/// The running registry, with an image in it and a pod that wants to run it.
+/// The running registry, with an image in it, and a pod that needs the image.
 pub struct Partner {
     authority: String,
     digest: String,
-    /// The way into the node; the registry itself ends with its node.
+    /// The process that entered the node; the registry itself ends with its node.
     entrance: Child,
 }
 
@@ -42,13 +42,13 @@ fn pod() -> ObjectRef {
     ObjectRef::new(Kind::Pod, "default", "runs-partner")
 }
 
-/// Starts the registry and fills it; its image cannot be pulled, because no node trusts its authority. Then the
-/// administrator lets the cluster trust it.
-pub async fn begin(lab: &Lab, layout: &Path, digest: &str) -> Partner {
-    let partner = start(lab, digest).await;
+/// Starts the registry and pushes an image. No node can pull the image, because none trusts the registry's CA. Then the
+/// administrator adds the CA to `additionalTrustedCA`.
+pub async fn begin(cluster: &TestCluster, layout: &Path, digest: &str) -> Partner {
+    let partner = start(cluster, digest).await;
     let image = format!("{HOST}/partner/app:v1");
     let push = ["push", "--insecure", &layout.display().to_string(), &image];
-    inside::crane(lab.cluster.record(), "node2", &push)
+    inside::crane(cluster.devcluster.record(), "node2", &push)
         .await
         .unwrap_or_else(|error| panic!("{error:#}"));
     let spec = json!({
@@ -56,54 +56,60 @@ pub async fn begin(lab: &Lab, layout: &Path, digest: &str) -> Partner {
         "containers": [{"name": "main", "image": image, "imagePullPolicy": "Always"}],
     });
     let metadata = json!({"name": pod().name, "namespace": pod().namespace});
-    lab.create(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}))
+    cluster
+        .create(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}))
         .await;
     let refused = |pod: &Value| {
         let state = &pod["status"]["containerStatuses"][0]["state"];
         let message = state["waiting"]["message"].as_str().unwrap_or_default();
         message.contains("x509: certificate signed by unknown authority")
     };
-    lab.until(&pod(), "refused by its node", |pod| pod.is_some_and(refused))
+    cluster
+        .until(&pod(), "refused by its node", |pod| pod.is_some_and(refused))
         .await;
 
     let metadata = json!({"name": MAP, "namespace": names::CONFIG_NAMESPACE});
     let data = json!({KEY: partner.authority});
-    lab.create(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}))
+    cluster
+        .create(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}))
         .await;
-    let image = ObjectRef::new(Kind::Image, "", names::CLUSTER);
-    lab.patch(&image, json!({"spec": {"additionalTrustedCA": {"name": MAP}}}))
+    cluster
+        .patch(
+            &crate::support::image(),
+            json!({"spec": {"additionalTrustedCA": {"name": MAP}}}),
+        )
         .await;
     partner
 }
 
-/// The certificate is on every node where the runtime looks for it, put there by node-ca, and the same pod runs.
-pub async fn is_trusted(lab: &Lab, partner: Partner) {
-    install::nodes_trust(lab.cluster, HOST).await.unwrap();
+/// Waits until node-ca has installed the CA on every node and the same pod runs.
+pub async fn is_trusted(cluster: &TestCluster, partner: Partner) {
+    install::nodes_trust(cluster.devcluster, HOST).await.unwrap();
     let directory = format!("{DESTINATION}/{HOST}");
-    for node in lab.cluster.real_nodes() {
+    for node in cluster.devcluster.real_nodes() {
         let (certificate, marker) = (format!("{directory}/ca.crt"), format!("{directory}/{MARKER}"));
-        let output = run(lab.cluster.record(), &node.name, &["cat", &certificate]).await;
+        let output = run(cluster.devcluster.record(), &node.name, &["cat", &certificate]).await;
         assert_eq!(output.trim(), partner.authority.trim(), "{}", node.name);
-        run(lab.cluster.record(), &node.name, &["test", "-f", &marker]).await;
+        run(cluster.devcluster.record(), &node.name, &["test", "-f", &marker]).await;
     }
     let running = |pod: &Value| pod["status"]["containerStatuses"][0]["ready"] == true;
-    let found = lab.until(&pod(), "running", |pod| pod.is_some_and(running)).await;
+    let found = cluster.until(&pod(), "running", |pod| pod.is_some_and(running)).await;
     let found = found.unwrap();
     let image = found["status"]["containerStatuses"][0]["imageID"].as_str().unwrap();
     assert!(image.ends_with(&partner.digest), "{image}");
-    lab.delete(&pod()).await;
+    cluster.delete(&pod()).await;
 }
 
-/// Runs a command in a node to its end; what it wrote.
+/// Runs a command in a node; returns its output.
 async fn run(record: &Record, node: &str, words: &[&str]) -> String {
     let output = inside::command(record, node, words).await.unwrap().output().unwrap();
     assert!(output.status.success(), "{words:?} on {node}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-async fn start(lab: &Lab, digest: &str) -> Partner {
-    let record = lab.cluster.record();
-    let directory = lab.cluster.directory().join("partner");
+async fn start(cluster: &TestCluster, digest: &str) -> Partner {
+    let record = cluster.devcluster.record();
+    let directory = cluster.devcluster.directory().join("partner");
     fs::create_dir(&directory).unwrap();
     let authority = certificates(&directory);
     let programs = programs::ensure(&["registry"]).await.unwrap();
@@ -124,7 +130,12 @@ async fn start(lab: &Lab, digest: &str) -> Partner {
         digest: digest.to_owned(),
         entrance,
     };
-    let node = lab.cluster.real_nodes().iter().find(|node| node.name == NODE).unwrap();
+    let node = cluster
+        .devcluster
+        .real_nodes()
+        .iter()
+        .find(|node| node.name == NODE)
+        .unwrap();
     let listens = async {
         while TcpStream::connect((node.address, PORT)).await.is_err() {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -137,7 +148,7 @@ async fn start(lab: &Lab, digest: &str) -> Partner {
     partner
 }
 
-/// An authority of its own, and a certificate of it for the registry, as `tls.crt` and `tls.key`; the authority as PEM.
+/// Writes a certificate of a new CA for the registry to `tls.crt` and `tls.key`; returns the CA as PEM.
 fn certificates(directory: &Path) -> String {
     let key = KeyPair::generate().unwrap();
     let mut parameters = CertificateParams::default();

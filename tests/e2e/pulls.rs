@@ -1,11 +1,11 @@
-//! Clients that pull without a break.
+//! Clients that pull without interruption.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use devcluster::{Record, inside};
 
-/// Whole pulls, one after another, through Service and route in turn, until told to end.
+/// Pulls whole images, alternately through Service and route, until stopped.
 pub struct Pulls {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
@@ -20,7 +20,7 @@ impl Pulls {
             let mut failed = Vec::new();
             while !ended.load(Ordering::Relaxed) {
                 for reference in &references {
-                    // Fetches manifest, configuration and layers, and compares all digests.
+                    // A pull fetches manifest, configuration and layers, and checks all digests.
                     match inside::crane(&record, "node3", &["pull", reference, "/dev/null"]).await {
                         Ok(_) => {
                             count.fetch_add(1, Ordering::Relaxed);
@@ -34,7 +34,7 @@ impl Pulls {
         Self { stop, done, task }
     }
 
-    /// How many pulls there were, and what was said of those that failed.
+    /// Stops; returns the number of pulls and the errors of those that failed.
     pub async fn end(self) -> (usize, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
         let failed = self.task.await.unwrap();

@@ -1,5 +1,5 @@
-//! The registry's pod on S3, with what the operator rendered: keys and a private CA, then the public names of AWS, then
-//! the cluster's own tokens.
+//! The registry's pod on S3, with what the operator configured: first keys and a private CA, then the public endpoints of
+//! AWS, then tokens of the cluster.
 
 use devcluster::stores::{ACCOUNT, Asked, Authority, Call, Cloud, Keys, Moto, MotoOptions, Sts, StsOptions};
 use http::Method;
@@ -7,18 +7,18 @@ use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use crate::support::{Lab, is_up, operand};
+use crate::support::{TestCluster, deployment, is_up, operand};
 use crate::{REGISTRY, Sample, Scenario};
 
 const REGION: &str = "us-east-1";
-/// The second as the registry of this cluster has it, which knows dual-stack.
+/// The registry of this cluster uses the second, a dual-stack endpoint.
 const STS: [&str; 2] = ["sts.us-east-1.amazonaws.com", "sts.us-east-1.api.aws"];
-/// With the bucket in the host name; the second as SDKs have it that know dual-stack.
+/// Endpoints with the bucket in the host name; SDKs with dual-stack use the second.
 const PUBLIC: [&str; 2] = ["*.s3.us-east-1.amazonaws.com", "*.s3.dualstack.us-east-1.amazonaws.com"];
-/// A store of one's own.
+/// A private store.
 const PRIVATE: &str = "s3.test.example";
 
-/// The store, as pods see it under all of its names.
+/// The store with all the names under which pods reach it.
 pub struct S3 {
     moto: Moto,
     cloud: Cloud,
@@ -29,7 +29,7 @@ pub struct S3 {
 }
 
 impl S3 {
-    pub async fn start(lab: &Lab) -> Self {
+    pub async fn start(cluster: &TestCluster) -> Self {
         let options = MotoOptions {
             authorisation: true,
             ..MotoOptions::default()
@@ -41,7 +41,7 @@ impl S3 {
             StsOptions {
                 authority: authority.clone(),
                 names: STS.map(str::to_owned).to_vec(),
-                key: lab.cluster.token_key().unwrap(),
+                key: cluster.devcluster.token_key().unwrap(),
                 address: None,
             },
         )
@@ -56,7 +56,7 @@ impl S3 {
         let all = stores.chain(STS.map(|name| (name, sts.target())));
         let routes = all.map(|(name, target)| (name.to_owned(), target.clone())).collect();
         let of_certificate: Vec<String> = PUBLIC.iter().chain(&STS).map(ToString::to_string).collect();
-        let cloud = Cloud::start(lab.cluster, &authority, routes, &of_certificate).unwrap();
+        let cloud = Cloud::start(cluster.devcluster, &authority, routes, &of_certificate).unwrap();
         Self {
             moto,
             cloud,
@@ -67,7 +67,7 @@ impl S3 {
         }
     }
 
-    /// How many objects a bucket holds, in this answer's first page.
+    /// Number of objects in a bucket, at most one page.
     async fn count(&self, bucket: &str) -> usize {
         let path = format!("/{bucket}?list-type=2");
         let call = Call::new(Method::GET, &path).signed(self.moto.admin(), "s3", REGION);
@@ -76,21 +76,21 @@ impl S3 {
         answer.text().matches("<Key>").count()
     }
 
-    /// How often it was asked for an operation.
+    /// Number of requests for an operation.
     fn asked(&self, operation: &str) -> usize {
         let all = self.cloud.gate().operations();
         all.iter().filter(|asked| *asked == operation).count()
     }
 }
 
-async fn set(lab: &Lab, reference: &ObjectRef, member: &str, data: Value) {
-    lab.delete(reference).await;
+async fn set(cluster: &TestCluster, reference: &ObjectRef, member: &str, data: Value) {
+    cluster.delete(reference).await;
     let mut object = json!({
         "apiVersion": "v1", "kind": reference.kind.kind(),
         "metadata": {"name": reference.name, "namespace": reference.namespace},
     });
     object[member] = data;
-    lab.create(object).await;
+    cluster.create(object).await;
 }
 
 fn user_secret() -> ObjectRef {
@@ -102,18 +102,18 @@ fn map(namespace: &str, name: &str) -> ObjectRef {
 }
 
 impl Scenario {
-    /// From emptyDir to S3 and back, on one registry.
+    /// Switches the registry from emptyDir to S3 and back.
     pub async fn on_s3(&self, first: &Sample) {
-        let s3 = S3::start(&self.lab).await;
+        let s3 = S3::start(&self.cluster).await;
         self.say("a cloud is there");
         self.keys_and_private_ca(&s3).await;
         let sample = self.public_names(&s3).await;
         self.tokens_of_the_cluster(&s3, &sample).await;
 
         self.change(async || {
-            self.lab.delete(&user_secret()).await;
+            self.cluster.delete(&user_secret()).await;
             let storage = json!({"s3": null, "managementState": null, "emptyDir": {}});
-            self.lab
+            self.cluster
                 .edit(json!({"storage": storage, "disableRedirect": false}))
                 .await;
         })
@@ -123,7 +123,7 @@ impl Scenario {
         for bucket in ["e2e-quarry", "e2e-harbour"] {
             assert!(s3.count(bucket).await > 0, "{bucket} keeps its images");
         }
-        self.lab
+        self.cluster
             .delete(&map(names::CONFIG_MANAGED_NAMESPACE, names::CLOUD_CONFIG_MAP))
             .await;
     }
@@ -131,17 +131,17 @@ impl Scenario {
     async fn keys_and_private_ca(&self, s3: &S3) {
         let keys = (&s3.keys.id, &s3.keys.secret);
         let data = json!({"REGISTRY_STORAGE_S3_ACCESSKEY": keys.0, "REGISTRY_STORAGE_S3_SECRETKEY": keys.1});
-        set(&self.lab, &user_secret(), "stringData", data).await;
+        set(&self.cluster, &user_secret(), "stringData", data).await;
         let ca = json!({"ca-bundle.crt": s3.authority.pem()});
-        set(&self.lab, &map(names::CONFIG_NAMESPACE, "s3-ca"), "data", ca).await;
+        set(&self.cluster, &map(names::CONFIG_NAMESPACE, "s3-ca"), "data", ca).await;
         let block = json!({
             "bucket": "e2e-quarry", "region": REGION, "regionEndpoint": format!("https://{PRIVATE}"),
             "trustedCA": {"name": "s3-ca"},
         });
-        // Nodes do not know the store's name.
+        // Nodes cannot resolve the store's name.
         let spec = json!({"storage": {"emptyDir": null, "s3": block}, "disableRedirect": true});
         self.change(async || {
-            self.lab.edit(spec).await;
+            self.cluster.edit(spec).await;
         })
         .await;
         let sample = self.sample("quarry").await;
@@ -150,14 +150,14 @@ impl Scenario {
         assert!(s3.count("e2e-quarry").await > 0);
     }
 
-    /// Another bucket, where the registry needs no endpoint.
+    /// Switches to another bucket, at the public endpoint.
     async fn public_names(&self, s3: &S3) -> Sample {
         let ca = json!({names::CLOUD_CA_KEY: s3.authority.pem()});
         let cloud_config = map(names::CONFIG_MANAGED_NAMESPACE, names::CLOUD_CONFIG_MAP);
-        set(&self.lab, &cloud_config, "data", ca).await;
+        set(&self.cluster, &cloud_config, "data", ca).await;
         let block = json!({"bucket": "e2e-harbour", "regionEndpoint": null, "trustedCA": null});
         self.change(async || {
-            self.lab
+            self.cluster
                 .edit(json!({"storage": {"s3": block, "managementState": null}}))
                 .await;
         })
@@ -171,7 +171,7 @@ impl Scenario {
         sample
     }
 
-    /// Other credentials for the same bucket; the keys are not good for anything any more.
+    /// Switches to other credentials for the same bucket; the old keys become invalid.
     async fn tokens_of_the_cluster(&self, s3: &S3, sample: &Sample) {
         let text = format!(
             "[default]\nsts_regional_endpoints = regional\nrole_arn = {}\n\
@@ -180,7 +180,13 @@ impl Scenario {
         );
         assert_eq!(s3.asked("AssumeRoleWithWebIdentity"), 0);
         self.change(async || {
-            set(&self.lab, &user_secret(), "stringData", json!({"credentials": text})).await;
+            set(
+                &self.cluster,
+                &user_secret(),
+                "stringData",
+                json!({"credentials": text}),
+            )
+            .await;
         })
         .await;
         s3.moto.delete_key(ACCOUNT, "registry", &s3.keys).await.unwrap();
@@ -191,11 +197,11 @@ impl Scenario {
         assert!(s3.asked("AssumeRoleWithWebIdentity") >= 2, "operator and registry");
     }
 
-    /// Makes a change of the storage, and waits until all pods are of it and nobody reaches the old ones.
+    /// Changes the storage, and waits until all pods use it and no node routes to the old ones.
     async fn change(&self, change: impl AsyncFnOnce()) {
-        let deployment = operand(Kind::Deployment, names::REGISTRY);
+        let deployment = deployment();
         let generation = |d: &Value| d["metadata"]["generation"].as_i64().unwrap_or_default();
-        let before = generation(&self.lab.get(&deployment).await.unwrap());
+        let before = generation(&self.cluster.get(&deployment).await.unwrap());
         let old: Vec<String> = self
             .registry_pods()
             .await
@@ -211,10 +217,10 @@ impl Scenario {
                 && count("observedGeneration") == generation(d)
                 && [count("updatedReplicas"), count("availableReplicas"), count("replicas")] == [wanted; 3]
         };
-        self.lab
+        self.cluster
             .until(&deployment, "rolled out", |d| d.is_some_and(rolled_out))
             .await;
-        self.lab
+        self.cluster
             .until_config("up with the change", |c| {
                 is_up(c) && c["status"]["observedGeneration"] == c["metadata"]["generation"]
             })

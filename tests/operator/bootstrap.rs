@@ -1,31 +1,28 @@
-//! The Config that a cluster starts with, on every platform.
+//! The default Config of a new cluster on every platform.
 
-use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use crate::support::{Lab, condition, config_ref, is, operand};
+use crate::empty_cluster;
+use crate::support::{
+    TestCluster, cluster_operator, condition, config_ref, default_claim, infrastructure, is, resource_version, uid,
+};
 use crate::volumes::failing_webhook;
-use crate::{cluster, cluster_operator, uid, version};
 
-fn infrastructure() -> ObjectRef {
-    ObjectRef::new(Kind::Infrastructure, "", names::CLUSTER)
-}
-
-/// Makes this the platform, and lets the operator make the Config anew.
-async fn anew(lab: &Lab, status: Value) -> Value {
-    lab.patch_status(&infrastructure(), json!({"status": status})).await;
-    let old = lab.config().await;
-    lab.delete(&config_ref()).await;
-    lab.until_config("made anew", |c| uid(c) != uid(&old)).await
+/// Sets the platform and lets the operator create the Config again.
+async fn anew(cluster: &TestCluster, status: Value) -> Value {
+    cluster.patch_status(&infrastructure(), json!({"status": status})).await;
+    let old = cluster.config().await;
+    cluster.delete(&config_ref()).await;
+    cluster.until_config("created again", |c| uid(c) != uid(&old)).await
 }
 
 // lifecycle 21, 22, 23, 24, 25, 26, 33
 #[tokio::test]
-async fn every_platform_starts_with_its_own_default() {
-    let lab = cluster().await;
-    let _operator = lab.operator().await;
-    let first = lab.until_config("there", |_| true).await;
+async fn every_platform_has_its_own_default_config() {
+    let cluster = empty_cluster().await;
+    let _operator = cluster.operator().await;
+    let first = cluster.until_config("there", |_| true).await;
     assert_eq!(first["metadata"]["finalizers"], json!([names::FINALIZER]));
     let platform = |name: &str, infrastructure: &str, control: &str| {
         json!({"platform": name, "platformStatus": {"type": name}, "infrastructureTopology": infrastructure,
@@ -50,7 +47,7 @@ async fn every_platform_starts_with_its_own_default() {
         ("Libvirt", many, many, 1, "Managed", "emptyDir"),
     ] {
         let what = format!("{name} {infrastructure} {control}");
-        let config = anew(&lab, platform(name, infrastructure, control)).await;
+        let config = anew(&cluster, platform(name, infrastructure, control)).await;
         let spec = &config["spec"];
         assert_eq!(spec["replicas"], replicas, "{what}");
         assert_eq!(spec["managementState"], state, "{what}");
@@ -75,85 +72,92 @@ async fn every_platform_starts_with_its_own_default() {
             "{what}"
         );
         assert_eq!(config["metadata"]["finalizers"], json!([names::FINALIZER]));
-        // What is missing here: a driver, or for S3 the region.
+        // Here the backend has no driver, or S3 has no region.
         let missing = match backend {
             "" | "emptyDir" => continue,
             "s3" => "spec.storage.s3.region",
             _ => "not implemented",
         };
-        let told = |c: &Value| condition(c, "Progressing").2.contains(missing);
-        lab.until_config(&format!("{what}: telling of {missing}"), told).await;
+        let reports = |c: &Value| condition(c, "Progressing").2.contains(missing);
+        cluster
+            .until_config(&format!("{what}: reporting {missing}"), reports)
+            .await;
     }
-    // No platform at all.
+    // The Infrastructure has no platform.
     let bare = json!({"platform": null, "platformStatus": null});
-    let config = anew(&lab, bare).await;
+    let config = anew(&cluster, bare).await;
     assert_eq!(config["spec"]["managementState"], "Removed");
 }
 
 // lifecycle 34
 #[tokio::test]
-async fn where_no_config_can_be_made_the_cluster_operator_says_why() {
-    let lab = cluster().await;
-    lab.platform("OpenStack").await;
-    let _operator = lab.operator().await;
+async fn if_no_config_can_be_created_the_cluster_operator_reports_why() {
+    let cluster = empty_cluster().await;
+    cluster.platform("OpenStack").await;
+    let _operator = cluster.operator().await;
     let failed = |o: &Value| is(o, "Degraded", "True", "BootstrapFailed");
-    let told = lab
+    let reported = cluster
         .until(&cluster_operator(), "degraded", |o| o.is_some_and(failed))
         .await
         .unwrap();
-    assert!(condition(&told, "Degraded").2.contains("OpenStack"));
-    assert!(lab.get(&config_ref()).await.is_none());
-    lab.platform("None").await;
-    lab.until_config("there", |c| is(c, "Available", "True", "Removed"))
+    assert!(condition(&reported, "Degraded").2.contains("OpenStack"));
+    assert!(cluster.get(&config_ref()).await.is_none());
+    cluster.platform("None").await;
+    cluster
+        .until_config("there", |c| is(c, "Available", "True", "Removed"))
         .await;
-    lab.until(&cluster_operator(), "mended", |o| {
-        o.is_some_and(|o| condition(o, "Degraded").0 == "False")
-    })
-    .await;
+    cluster
+        .until(&cluster_operator(), "corrected", |o| {
+            o.is_some_and(|o| condition(o, "Degraded").0 == "False")
+        })
+        .await;
 }
 
 // lifecycle 27, 30, 31, storage-volumes 26, 27, 28, 29
 #[tokio::test]
-async fn ovirt_starts_with_a_claim_that_is_never_deleted() {
-    let lab = cluster().await;
-    let own = operand(Kind::PersistentVolumeClaim, names::DEFAULT_CLAIM);
-    lab.platform("oVirt").await;
-    lab.forget_events().await;
-    let hook = failing_webhook(&lab, "persistentvolumeclaims", "").await;
-    let operator = lab.operator().await;
+async fn on_ovirt_the_operator_creates_a_claim_and_never_deletes_it() {
+    let cluster = empty_cluster().await;
+    let own = default_claim();
+    cluster.platform("oVirt").await;
+    cluster.delete_events().await;
+    let hook = failing_webhook(&cluster, "persistentvolumeclaims", "").await;
+    let operator = cluster.operator().await;
     let failed = |o: &Value, part: &str| {
         is(o, "Degraded", "True", "BootstrapFailed") && condition(o, "Degraded").2.contains(part)
     };
-    lab.until(&cluster_operator(), "without a class", |o| {
-        o.is_some_and(|o| failed(o, "StorageClass ovirt-csi-sc"))
-    })
-    .await;
-    lab.create(
-        json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "example.com/none",
+    cluster
+        .until(&cluster_operator(), "without a class", |o| {
+            o.is_some_and(|o| failed(o, "StorageClass ovirt-csi-sc"))
+        })
+        .await;
+    cluster
+        .create(
+            json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "example.com/none",
                       "metadata": {"name": "ovirt-csi-sc"}}),
-    )
-    .await;
-    lab.until(&cluster_operator(), "failing", |o| {
-        o.is_some_and(|o| failed(o, "failing.example.com"))
-    })
-    .await;
-    assert!(lab.get(&config_ref()).await.is_none());
+        )
+        .await;
+    cluster
+        .until(&cluster_operator(), "failing", |o| {
+            o.is_some_and(|o| failed(o, "failing.example.com"))
+        })
+        .await;
+    assert!(cluster.get(&config_ref()).await.is_none());
     hook.remove().await;
-    let config = lab
+    let config = cluster
         .until_config("on its claim", |c| {
             c["status"]["storage"]["pvc"]["claim"] == names::DEFAULT_CLAIM
         })
         .await;
-    for told in [
+    for event in [
         "Warning PersistentVolumeClaimCreateFailed",
         "Normal PersistentVolumeClaimCreated",
         "Normal ConfigCreated",
         "Normal ClusterOperatorCreated",
         "Normal ImagePrunerCreated",
     ] {
-        lab.until_event(told, "").await;
+        cluster.until_event(event, "").await;
     }
-    let made = lab.get(&own).await.unwrap();
+    let made = cluster.get(&own).await.unwrap();
     assert_eq!(made["spec"]["accessModes"], json!(["ReadWriteOnce"]));
     assert_eq!(made["spec"]["storageClassName"], "ovirt-csi-sc");
     assert_eq!(made["spec"]["resources"]["requests"]["storage"], "100Gi");
@@ -161,29 +165,34 @@ async fn ovirt_starts_with_a_claim_that_is_never_deleted() {
     assert_eq!(config["spec"]["rolloutStrategy"], "Recreate");
     assert_eq!(config["spec"]["replicas"], 1);
     assert_eq!(config["status"]["storage"]["managementState"], "Unmanaged");
-    lab.settle().await;
+    cluster.settle().await;
 
-    lab.edit(json!({"managementState": "Removed"})).await;
-    lab.until_config("removed", |c| {
-        is(c, "Progressing", "False", "Removed") && c["status"]["storage"] == json!({})
-    })
-    .await;
-    assert_eq!(uid(&lab.get(&own).await.unwrap()), uid(&made));
-    // A new Config finds it, and leaves it as it is.
-    let before = lab.get(&own).await.unwrap();
-    let old = lab.config().await;
-    lab.delete(&config_ref()).await;
-    lab.until_config("made anew", |c| {
-        uid(c) != uid(&old) && c["status"]["storage"]["pvc"]["claim"] == names::DEFAULT_CLAIM
-    })
-    .await;
-    lab.settle().await;
-    assert_eq!(version(&lab.get(&own).await.unwrap()), version(&before));
-    // A restart bootstraps nothing.
-    let before = lab.config().await;
+    cluster.edit(json!({"managementState": "Removed"})).await;
+    cluster
+        .until_config("removed", |c| {
+            is(c, "Progressing", "False", "Removed") && c["status"]["storage"] == json!({})
+        })
+        .await;
+    assert_eq!(uid(&cluster.get(&own).await.unwrap()), uid(&made));
+    // A new Config uses the existing claim and does not change it.
+    let before = cluster.get(&own).await.unwrap();
+    let old = cluster.config().await;
+    cluster.delete(&config_ref()).await;
+    cluster
+        .until_config("created again", |c| {
+            uid(c) != uid(&old) && c["status"]["storage"]["pvc"]["claim"] == names::DEFAULT_CLAIM
+        })
+        .await;
+    cluster.settle().await;
+    assert_eq!(
+        resource_version(&cluster.get(&own).await.unwrap()),
+        resource_version(&before)
+    );
+    // A restart creates no further defaults.
+    let before = cluster.config().await;
     assert!(operator.stop().await.success());
-    let _operator = lab.operator().await;
-    lab.until(&cluster_operator(), "there", |o| o.is_some()).await;
-    lab.settle().await;
-    assert_eq!(lab.config().await["spec"], before["spec"]);
+    let _operator = cluster.operator().await;
+    cluster.until(&cluster_operator(), "there", |o| o.is_some()).await;
+    cluster.settle().await;
+    assert_eq!(cluster.config().await["spec"], before["spec"]);
 }

@@ -1,20 +1,22 @@
-//! The CRDs on a real API server: what it accepts, refuses, defaults and keeps. The tables are in `tests/crds/cases.rs`.
+//! What a real API server with our CRDs accepts, refuses, defaults and keeps. The cases are in `tests/crds/cases.rs`.
 
 #[path = "../crds/cases.rs"]
 mod cases;
 
-use cases::Outcome::{Reads, Refused, Unreadable};
-use cases::{CONFIGS_AND_PRUNERS, Case, PLATFORM};
 use image_registry_operator::api::{Config, ConfigStatus, ImagePruner, Kind};
 use kube::api::{Api, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::core::TypeMeta;
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
+use crate::empty_cluster;
+use cases::Outcome::{Reads, Refused, Unreadable};
+use cases::{CONFIGS_AND_PRUNERS, Case, PLATFORM};
+
 #[tokio::test]
-async fn the_api_server_keeps_to_the_crds() {
-    let lab = crate::cluster().await;
-    let client = lab.client.clone();
+async fn the_api_server_enforces_the_crds() {
+    let cluster = empty_cluster().await;
+    let client = cluster.client.clone();
     let mut failures = Vec::new();
     for (index, case) in CONFIGS_AND_PRUNERS.iter().chain(PLATFORM).enumerate() {
         failures.extend(check(&client, &format!("case-{index}"), case).await.err());
@@ -51,7 +53,7 @@ async fn a_status_needs_storage_and_its_mirror(client: &Client) {
     api.patch_status("first-status", &merge, &Patch::Merge(&first))
         .await
         .unwrap();
-    // Groups are keys of the list map: empty ones are there, absent ones are refused.
+    // The group is a key of the list map: it may be empty, but not missing.
     for (generation, accepted) in [
         (
             json!({ "group": "", "resource": "secrets", "namespace": "", "name": "s" }),
@@ -77,7 +79,7 @@ async fn a_status_needs_storage_and_its_mirror(client: &Client) {
         .unwrap_err()
         .to_string();
     assert!(refused.contains("must only increase"), "{refused}");
-    // The rule on oss is the spec's alone.
+    // The validation rule on oss applies only to the spec.
     let oss = json!({ "status": { "storage": { "oss": { "encryption": { "method": "KMS" } } } } });
     api.patch_status("first-status", &merge, &Patch::Merge(&oss))
         .await
@@ -197,7 +199,7 @@ async fn check(client: &Client, name: &str, (kind, spec, outcome): &Case) -> Res
     }
 }
 
-/// Whatever the server stores, the wire types read, and lose nothing but nulls.
+/// Asserts that our types read what the API server stored and lose nothing except nulls.
 fn decodes(kind: Kind, stored: &Value) -> Result<(), String> {
     let again = match kind {
         Kind::Config => {

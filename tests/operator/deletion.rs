@@ -1,76 +1,79 @@
-//! Deletion of the Config: what goes with it, what stays, and what comes after.
+//! Deletion of the Config: what the operator deletes with it, what it keeps, and which Config follows.
 
 use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use crate::support::{Lab, condition, config_ref, is, operand, texts};
-use crate::{ca_map, deployment, operands, registry, uid};
+use crate::registry;
+use crate::support::{TestCluster, ca_map, condition, config_ref, deployment, is, operand, operands, texts, uid};
 
 const CLAIM: &str = names::DEFAULT_CLAIM;
 
-/// Deletes the Config and waits for the next one, which is the default of platform None.
-async fn deleted_and_fresh(lab: &Lab) -> Value {
-    let old = lab.config().await;
-    lab.delete(&config_ref()).await;
-    is_fresh(lab, &old).await
+/// Deletes the Config and waits for its successor, which is the default of platform None.
+async fn deleted_and_fresh(cluster: &TestCluster) -> Value {
+    let old = cluster.config().await;
+    cluster.delete(&config_ref()).await;
+    is_fresh(cluster, &old).await
 }
 
-async fn is_fresh(lab: &Lab, old: &Value) -> Value {
+async fn is_fresh(cluster: &TestCluster, old: &Value) -> Value {
     let fresh = |c: &Value| uid(c) != uid(old) && is(c, "Available", "True", "Removed");
-    let config = lab.until_config("made anew", fresh).await;
+    let config = cluster.until_config("created again", fresh).await;
     assert_eq!(config["spec"]["managementState"], "Removed");
     assert_eq!(config["spec"]["storage"], json!({}));
     assert_eq!(config["metadata"]["finalizers"], json!([names::FINALIZER]));
     for reference in operands() {
-        assert!(lab.get(&reference).await.is_none(), "{reference} is still there");
+        assert!(cluster.get(&reference).await.is_none(), "{reference} is still there");
     }
     config
 }
 
-/// Moves the registry to the operator's own claim.
-async fn on_own_claim(lab: &Lab) {
-    lab.edit(json!({"storage": {"emptyDir": null, "managementState": null, "pvc": {}}}))
+/// Switches the registry to the claim that the operator creates.
+async fn on_own_claim(cluster: &TestCluster) {
+    cluster
+        .edit(json!({"storage": {"emptyDir": null, "managementState": null, "pvc": {}}}))
         .await;
     let applied = |c: &Value| {
         c.pointer("/status/storage/pvc/claim") == Some(&json!(CLAIM)) && c["status"]["storageManaged"] == true
     };
-    lab.until_config("on its claim", applied).await;
-    lab.until(&deployment(), "on its claim", |o| {
-        o.is_some_and(|o| {
-            o.pointer("/spec/template/spec/volumes/0/persistentVolumeClaim/claimName") == Some(&json!(CLAIM))
+    cluster.until_config("on its claim", applied).await;
+    cluster
+        .until(&deployment(), "on its claim", |o| {
+            o.is_some_and(|o| {
+                o.pointer("/spec/template/spec/volumes/0/persistentVolumeClaim/claimName") == Some(&json!(CLAIM))
+            })
         })
-    })
-    .await;
+        .await;
 }
 
 // lifecycle 113, workload 108
 #[tokio::test]
-async fn deletion_takes_objects_and_owned_data_and_a_default_config_follows() {
-    let (lab, mut operator) = registry(json!({})).await;
-    on_own_claim(&lab).await;
-    deleted_and_fresh(&lab).await;
-    lab.until_absent(&operand(Kind::PersistentVolumeClaim, CLAIM)).await;
+async fn deletion_removes_objects_and_owned_data_and_a_default_config_follows() {
+    let (cluster, mut operator) = registry(json!({})).await;
+    on_own_claim(&cluster).await;
+    deleted_and_fresh(&cluster).await;
+    cluster.until_absent(&operand(Kind::PersistentVolumeClaim, CLAIM)).await;
     assert!(operator.is_running());
 }
 
 // lifecycle 114
 #[tokio::test]
 async fn deletion_while_unmanaged_keeps_the_data() {
-    let (lab, mut operator) = registry(json!({})).await;
-    on_own_claim(&lab).await;
+    let (cluster, mut operator) = registry(json!({})).await;
+    on_own_claim(&cluster).await;
     let claim = operand(Kind::PersistentVolumeClaim, CLAIM);
-    let before = lab.get(&claim).await.unwrap();
-    lab.edit(json!({"managementState": "Unmanaged"})).await;
-    lab.until_config("unmanaged", |c| is(c, "Available", "True", "Unmanaged"))
+    let before = cluster.get(&claim).await.unwrap();
+    cluster.edit(json!({"managementState": "Unmanaged"})).await;
+    cluster
+        .until_config("unmanaged", |c| is(c, "Available", "True", "Unmanaged"))
         .await;
-    let mark = lab.mark();
-    deleted_and_fresh(&lab).await;
-    lab.settle().await;
-    let after = lab.get(&claim).await.unwrap();
+    let mark = cluster.mark();
+    deleted_and_fresh(&cluster).await;
+    cluster.settle().await;
+    let after = cluster.get(&claim).await.unwrap();
     assert_eq!(uid(&before), uid(&after));
     assert_eq!(after["metadata"].get("deletionTimestamp"), None);
-    let writes = lab.writes(mark);
+    let writes = cluster.writes(mark);
     assert!(
         !writes.iter().any(|w| w.contains("persistentvolumeclaims")),
         "{writes:?}"
@@ -80,65 +83,72 @@ async fn deletion_while_unmanaged_keeps_the_data() {
 
 // lifecycle 115
 #[tokio::test]
-async fn a_foreign_finalizer_stays_and_stops_nothing_else() {
-    let (lab, _operator) = registry(json!({})).await;
-    let old = lab.config().await;
+async fn a_foreign_finalizer_stays_and_blocks_nothing_else() {
+    let (cluster, _operator) = registry(json!({})).await;
+    let old = cluster.config().await;
     let both = json!(["example.com/keep", names::FINALIZER]);
-    lab.patch(&config_ref(), json!({"metadata": {"finalizers": both}}))
+    cluster
+        .patch(&config_ref(), json!({"metadata": {"finalizers": both}}))
         .await;
-    lab.delete(&config_ref()).await;
-    lab.until_config("without our finalizer", |c| {
-        c["metadata"]["finalizers"] == json!(["example.com/keep"])
-    })
-    .await;
+    cluster.delete(&config_ref()).await;
+    cluster
+        .until_config("without our finalizer", |c| {
+            c["metadata"]["finalizers"] == json!(["example.com/keep"])
+        })
+        .await;
     for reference in operands() {
-        lab.until_absent(&reference).await;
+        cluster.until_absent(&reference).await;
     }
-    lab.patch(&ca_map(), json!({"data": {"own": "by hand"}})).await;
-    lab.until(&ca_map(), "put right", |o| {
-        o.is_some_and(|o| !texts(o, "/data").contains_key("own"))
-    })
-    .await;
-    lab.settle().await;
-    assert_eq!(uid(&lab.config().await), uid(&old));
-    lab.patch(&config_ref(), json!({"metadata": {"finalizers": null}}))
+    cluster.patch(&ca_map(), json!({"data": {"own": "by hand"}})).await;
+    cluster
+        .until(&ca_map(), "restored", |o| {
+            o.is_some_and(|o| !texts(o, "/data").contains_key("own"))
+        })
         .await;
-    is_fresh(&lab, &old).await;
+    cluster.settle().await;
+    assert_eq!(uid(&cluster.config().await), uid(&old));
+    cluster
+        .patch(&config_ref(), json!({"metadata": {"finalizers": null}}))
+        .await;
+    is_fresh(&cluster, &old).await;
 }
 
 #[tokio::test]
-async fn a_config_is_deleted_while_no_operator_runs_and_the_next_one_finishes_it() {
-    let (lab, operator) = registry(json!({})).await;
-    on_own_claim(&lab).await;
-    lab.settle().await;
+async fn a_deletion_without_a_running_operator_is_completed_by_the_next_one() {
+    let (cluster, operator) = registry(json!({})).await;
+    on_own_claim(&cluster).await;
+    cluster.settle().await;
     assert!(operator.stop().await.success());
-    let old = lab.config().await;
-    lab.delete(&config_ref()).await;
-    let _next = lab.operator().await;
-    is_fresh(&lab, &old).await;
-    lab.until_absent(&operand(Kind::PersistentVolumeClaim, CLAIM)).await;
+    let old = cluster.config().await;
+    cluster.delete(&config_ref()).await;
+    let _next = cluster.operator().await;
+    is_fresh(&cluster, &old).await;
+    cluster.until_absent(&operand(Kind::PersistentVolumeClaim, CLAIM)).await;
 }
 
-// A pod that has ended uses nothing: its object may stay for long.
+// A pod that has ended uses no storage, and its object may exist for long.
 #[tokio::test]
-async fn a_pod_that_has_ended_holds_up_no_removal() {
-    let (lab, _operator) = registry(json!({})).await;
+async fn a_pod_that_has_ended_does_not_delay_the_removal() {
+    let (cluster, _operator) = registry(json!({})).await;
     let labels = json!({names::OPERAND_LABEL: names::OPERAND_LABEL_VALUE});
-    lab.create(json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": "ended", "namespace": names::NAMESPACE, "labels": labels},
-        "spec": {"containers": [{"name": "c", "image": "localhost/none"}], "schedulerName": "nobody"},
-    }))
-    .await;
-    let pod = operand(Kind::Pod, "ended");
-    lab.edit(json!({"managementState": "Removed"})).await;
-    lab.until_config("waiting for the pod", |c| {
-        condition(c, "Progressing").2.contains("Pod ended")
-    })
-    .await;
-    lab.patch_status(&pod, json!({"status": {"phase": "Failed"}})).await;
-    lab.until_config("removed", |c| is(c, "Progressing", "False", "Removed"))
+    cluster
+        .create(json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "ended", "namespace": names::NAMESPACE, "labels": labels},
+            "spec": {"containers": [{"name": "c", "image": "localhost/none"}], "schedulerName": "nobody"},
+        }))
         .await;
-    assert!(lab.get(&pod).await.is_some());
-    lab.delete(&pod).await;
+    let pod = operand(Kind::Pod, "ended");
+    cluster.edit(json!({"managementState": "Removed"})).await;
+    cluster
+        .until_config("waiting for the pod", |c| {
+            condition(c, "Progressing").2.contains("Pod ended")
+        })
+        .await;
+    cluster.patch_status(&pod, json!({"status": {"phase": "Failed"}})).await;
+    cluster
+        .until_config("removed", |c| is(c, "Progressing", "False", "Removed"))
+        .await;
+    assert!(cluster.get(&pod).await.is_some());
+    cluster.delete(&pod).await;
 }

@@ -1,4 +1,4 @@
-//! `managementState`: what each state leaves, and every way from one to the other.
+//! `managementState`: what each state keeps and deletes, and every transition between two states.
 
 use std::time::Duration;
 
@@ -6,10 +6,12 @@ use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use crate::support::{condition, is, is_up, operand, texts};
-use crate::{
-    ca_map, certificates_map, cluster_operator, deployment, env, observed, operands, registry, rolled_out, uid, version,
+use crate::support::{
+    TestCluster, api_server, ca_map, certificates_map, cluster_operator, condition, cron_job, daemon_set,
+    default_route, deployment, disruption_budget, env, image, is, is_up, observed, operand, operands, resource_version,
+    service, texts, uid, user_input,
 };
+use crate::{empty_cluster, registry};
 
 fn is_removed(config: &Value) -> bool {
     ["Available", "Removed"]
@@ -22,42 +24,43 @@ fn is_removed(config: &Value) -> bool {
 
 // lifecycle 45, 46, 48, 50, storage-volumes 34, workload 75, 104, 106
 #[tokio::test]
-async fn removed_takes_the_registry_away_and_leaves_what_belongs_to_others() {
-    let (lab, mut operator) = registry(json!({"defaultRoute": true, "routes": [{"name": "second"}]})).await;
+async fn removed_deletes_the_registry_and_keeps_objects_of_others() {
+    let (cluster, mut operator) = registry(json!({"defaultRoute": true, "routes": [{"name": "second"}]})).await;
     let ours = operand(Kind::Route, "second");
-    lab.until_present(&ours).await;
+    cluster.until_present(&ours).await;
     let foreign = json!({"apiVersion": "route.openshift.io/v1", "kind": "Route",
         "metadata": {"name": "foreign", "namespace": names::NAMESPACE},
         "spec": {"to": {"kind": "Service", "name": "image-registry"}}});
-    lab.create(foreign).await;
+    cluster.create(foreign).await;
     let user = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": names::USER_SECRET, "namespace": names::NAMESPACE}});
-    lab.create(user).await;
+    cluster.create(user).await;
     let users_map = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"reg.example.com": "PEM"},
         "metadata": {"name": "users", "namespace": names::CONFIG_NAMESPACE}});
-    lab.create(users_map).await;
-    let image = crate::ObjectRef::new(Kind::Image, "", names::CLUSTER);
-    lab.patch(&image, json!({"spec": {"additionalTrustedCA": {"name": "users"}}}))
+    cluster.create(users_map).await;
+    let image = image();
+    cluster
+        .patch(&image, json!({"spec": {"additionalTrustedCA": {"name": "users"}}}))
         .await;
-    lab.until(&certificates_map(), "with the user's entry", |o| {
-        o.is_some_and(|o| texts(o, "/data").len() == 3)
-    })
-    .await;
-    let secret = lab.config().await["spec"]["httpSecret"].clone();
+    cluster
+        .until(&certificates_map(), "with the user's entry", |o| {
+            o.is_some_and(|o| texts(o, "/data").len() == 3)
+        })
+        .await;
+    let secret = cluster.config().await["spec"]["httpSecret"].clone();
 
-    // The route leaves the spec in the same edit: it has to go nevertheless.
-    let mark = lab.mark();
-    lab.edit(json!({"managementState": "Removed", "routes": null})).await;
-    let config = lab.until_config("removed", |c| is_removed(c) && observed(c)).await;
+    // The same edit removes the route from the spec; the operator must delete it nevertheless.
+    let mark = cluster.mark();
+    cluster
+        .edit(json!({"managementState": "Removed", "routes": null}))
+        .await;
+    let config = cluster.until_config("removed", |c| is_removed(c) && observed(c)).await;
     assert_eq!(config["status"]["storage"], json!({}));
     assert_eq!(config["spec"]["storage"]["emptyDir"], json!({}));
     assert_eq!(config["spec"]["httpSecret"], secret);
-    for reference in operands()
-        .into_iter()
-        .chain([ours, operand(Kind::Route, names::DEFAULT_ROUTE)])
-    {
-        assert!(lab.get(&reference).await.is_none(), "{reference} is still there");
+    for reference in operands().into_iter().chain([ours, default_route()]) {
+        assert!(cluster.get(&reference).await.is_none(), "{reference} is still there");
     }
-    let deleted: Vec<_> = lab
+    let deleted: Vec<_> = cluster
         .writes(mark)
         .into_iter()
         .filter(|w| w.starts_with("delete"))
@@ -79,35 +82,39 @@ async fn removed_takes_the_registry_away_and_leaves_what_belongs_to_others() {
     }
     assert_eq!(deleted.len(), 11, "each once: {deleted:?}");
 
-    lab.until(&certificates_map(), "without own keys", |o| {
-        o.is_some_and(|o| texts(o, "/data").into_keys().collect::<Vec<_>>() == ["reg.example.com"])
-    })
-    .await;
-    lab.until(&ca_map(), "empty", |o| o.is_some_and(|o| texts(o, "/data").is_empty()))
+    cluster
+        .until(&certificates_map(), "without own keys", |o| {
+            o.is_some_and(|o| texts(o, "/data").into_keys().collect::<Vec<_>>() == ["reg.example.com"])
+        })
+        .await;
+    cluster
+        .until(&ca_map(), "empty", |o| o.is_some_and(|o| texts(o, "/data").is_empty()))
         .await;
     for reference in [
         operand(Kind::Secret, names::USER_SECRET),
         operand(Kind::Route, "foreign"),
         operand(Kind::ConfigMap, names::TRUSTED_CA_MAP),
         operand(Kind::ConfigMap, names::SERVICE_CA_MAP),
-        operand(Kind::DaemonSet, names::NODE_CA),
-        operand(Kind::CronJob, names::PRUNER_CRON_JOB),
+        daemon_set(),
+        cron_job(),
     ] {
-        assert!(lab.get(&reference).await.is_some(), "{reference} is gone");
+        assert!(cluster.get(&reference).await.is_some(), "{reference} is gone");
     }
-    lab.until(&cluster_operator(), "removed", |o| {
-        o.is_some_and(|o| is(o, "Available", "True", "Removed"))
-    })
-    .await;
-
-    lab.settle().await;
-    let before = lab.config().await;
-    lab.rests(Duration::from_secs(15)).await;
-    assert_eq!(version(&before), version(&lab.config().await));
-
-    lab.edit(json!({"managementState": "Managed", "defaultRoute": false}))
+    cluster
+        .until(&cluster_operator(), "removed", |o| {
+            o.is_some_and(|o| is(o, "Available", "True", "Removed"))
+        })
         .await;
-    let config = lab
+
+    cluster.settle().await;
+    let before = cluster.config().await;
+    cluster.assert_idle(Duration::from_secs(15)).await;
+    assert_eq!(resource_version(&before), resource_version(&cluster.config().await));
+
+    cluster
+        .edit(json!({"managementState": "Managed", "defaultRoute": false}))
+        .await;
+    let config = cluster
         .until_config("up again", |c| is_up(c) && is(c, "Removed", "False", ""))
         .await;
     assert_eq!(config["spec"]["httpSecret"], secret);
@@ -115,20 +122,15 @@ async fn removed_takes_the_registry_away_and_leaves_what_belongs_to_others() {
         config["status"]["storage"],
         json!({"emptyDir": {}, "managementState": "Managed"})
     );
-    lab.delete(&crate::ObjectRef::new(
-        Kind::ConfigMap,
-        names::CONFIG_NAMESPACE,
-        "users",
-    ))
-    .await;
+    cluster.delete(&user_input(Kind::ConfigMap, "users")).await;
     assert!(operator.is_running());
 }
 
 // lifecycle 43, 44, storage-core 46, workload 107
 #[tokio::test]
-async fn unmanaged_leaves_every_object_alone_and_goes_on_reporting() {
-    let (lab, mut operator) = registry(json!({})).await;
-    lab.edit(json!({"managementState": "Unmanaged"})).await;
+async fn unmanaged_changes_no_object_and_keeps_reporting() {
+    let (cluster, mut operator) = registry(json!({})).await;
+    cluster.edit(json!({"managementState": "Unmanaged"})).await;
     let is_unmanaged = |c: &Value| {
         is(c, "Available", "True", "Unmanaged")
             && ["Progressing", "Degraded"]
@@ -137,40 +139,45 @@ async fn unmanaged_leaves_every_object_alone_and_goes_on_reporting() {
             && is(c, "Removed", "False", "")
             && observed(c)
     };
-    lab.until_config("unmanaged", is_unmanaged).await;
-    lab.until(&cluster_operator(), "unmanaged", |o| {
-        o.is_some_and(|o| is(o, "Available", "True", "Unmanaged"))
-    })
-    .await;
-    lab.settle().await;
-
-    // Edits of the spec are noted and have no effect; edits by hand stay.
-    let mark = lab.mark();
-    lab.edit(json!({"replicas": 3, "httpSecret": "", "defaultRoute": true, "storage": {"emptyDir": null, "pvc": {}}}))
+    cluster.until_config("unmanaged", is_unmanaged).await;
+    cluster
+        .until(&cluster_operator(), "unmanaged", |o| {
+            o.is_some_and(|o| is(o, "Available", "True", "Unmanaged"))
+        })
         .await;
-    lab.until_config("observed", is_unmanaged).await;
-    let service = operand(Kind::Service, names::REGISTRY);
-    lab.patch(
-        &service,
-        json!({"spec": {"ports": [{"name": "5000-tcp", "port": 5001, "protocol": "TCP", "targetPort": 5000}]}}),
-    )
-    .await;
-    let budget = operand(Kind::PodDisruptionBudget, names::REGISTRY);
-    lab.delete(&budget).await;
-    lab.delete(&deployment()).await;
-    lab.until_absent(&deployment()).await;
-    // The maps are kept up all the same, under the Service's port as it is.
-    lab.until(&certificates_map(), "for port 5001", |o| {
-        o.is_some_and(|o| texts(o, "/data").contains_key("image-registry.openshift-image-registry.svc..5001"))
-    })
-    .await;
-    lab.patch(&ca_map(), json!({"data": {"own": "by hand"}})).await;
-    lab.until(&ca_map(), "put right", |o| {
-        o.is_some_and(|o| !texts(o, "/data").contains_key("own"))
-    })
-    .await;
-    let node_ca = operand(Kind::DaemonSet, names::NODE_CA);
-    let pruner = operand(Kind::CronJob, names::PRUNER_CRON_JOB);
+    cluster.settle().await;
+
+    // Edits of the spec are observed but have no effect; manual edits of the objects stay.
+    let mark = cluster.mark();
+    cluster
+        .edit(json!({"replicas": 3, "httpSecret": "", "defaultRoute": true, "storage": {"emptyDir": null, "pvc": {}}}))
+        .await;
+    cluster.until_config("observed", is_unmanaged).await;
+    let service = service();
+    cluster
+        .patch(
+            &service,
+            json!({"spec": {"ports": [{"name": "5000-tcp", "port": 5001, "protocol": "TCP", "targetPort": 5000}]}}),
+        )
+        .await;
+    let budget = disruption_budget();
+    cluster.delete(&budget).await;
+    cluster.delete(&deployment()).await;
+    cluster.until_absent(&deployment()).await;
+    // The operator still maintains the maps, with the Service's current port.
+    cluster
+        .until(&certificates_map(), "for port 5001", |o| {
+            o.is_some_and(|o| texts(o, "/data").contains_key("image-registry.openshift-image-registry.svc..5001"))
+        })
+        .await;
+    cluster.patch(&ca_map(), json!({"data": {"own": "by hand"}})).await;
+    cluster
+        .until(&ca_map(), "restored", |o| {
+            o.is_some_and(|o| !texts(o, "/data").contains_key("own"))
+        })
+        .await;
+    let node_ca = daemon_set();
+    let pruner = cron_job();
     for (reference, member, edit) in [
         (
             &node_ca,
@@ -179,143 +186,164 @@ async fn unmanaged_leaves_every_object_alone_and_goes_on_reporting() {
         ),
         (&pruner, "/spec/schedule", json!({"spec": {"schedule": "1 1 1 1 1"}})),
     ] {
-        let good = lab.until_present(reference).await;
-        lab.patch(reference, edit).await;
+        let good = cluster.until_present(reference).await;
+        cluster.patch(reference, edit).await;
         let right = |o: &Value| o.pointer(member) == good.pointer(member);
-        lab.until(reference, "put right", |o| o.is_some_and(right)).await;
+        cluster.until(reference, "restored", |o| o.is_some_and(right)).await;
     }
-    // So is what is observed of the cluster.
-    let api_server = crate::ObjectRef::new(Kind::ApiServer, "", names::CLUSTER);
-    lab.patch(
-        &api_server,
-        json!({"spec": {"tlsSecurityProfile": {"type": "Modern", "modern": {}}}}),
-    )
-    .await;
+    // The operator still maintains `observedConfig`.
+    let api_server = api_server();
+    cluster
+        .patch(
+            &api_server,
+            json!({"spec": {"tlsSecurityProfile": {"type": "Modern", "modern": {}}}}),
+        )
+        .await;
     let tls13 = |c: &Value| c.pointer("/spec/observedConfig/servingInfo/minTLSVersion") == Some(&json!("VersionTLS13"));
-    let config = lab.until_config("observing TLS", |c| tls13(c) && is_unmanaged(c)).await;
+    let config = cluster
+        .until_config("observing TLS", |c| tls13(c) && is_unmanaged(c))
+        .await;
     assert_eq!(config["spec"]["httpSecret"], "");
     assert_eq!(config["spec"]["storage"]["pvc"], json!({}));
     assert_eq!(
         config["status"]["storage"],
         json!({"emptyDir": {}, "managementState": "Managed"})
     );
-    lab.settle().await;
-    let writes = lab.writes(mark);
+    cluster.settle().await;
+    let writes = cluster.writes(mark);
     assert!(writes.iter().all(|w| w.contains("configmaps")), "{writes:?}");
-    assert!(lab.get(&deployment()).await.is_none());
-    assert!(lab.get(&budget).await.is_none());
-    assert!(lab.list(Kind::PersistentVolumeClaim, names::NAMESPACE).await.is_empty());
-    assert_eq!(lab.get(&service).await.unwrap()["spec"]["ports"][0]["port"], 5001);
+    assert!(cluster.get(&deployment()).await.is_none());
+    assert!(cluster.get(&budget).await.is_none());
+    assert!(
+        cluster
+            .list(Kind::PersistentVolumeClaim, names::NAMESPACE)
+            .await
+            .is_empty()
+    );
+    assert_eq!(cluster.get(&service).await.unwrap()["spec"]["ports"][0]["port"], 5001);
 
-    // Back in charge: everything is as the Config says.
-    lab.edit(json!({"managementState": "Managed", "replicas": 1, "storage": {"emptyDir": {}, "pvc": null}}))
+    // With Managed, everything is again as the Config says.
+    cluster
+        .edit(json!({"managementState": "Managed", "replicas": 1, "storage": {"emptyDir": {}, "pvc": null}}))
         .await;
-    let config = lab.until_config("up", is_up).await;
+    let config = cluster.until_config("up", is_up).await;
     assert_eq!(config["spec"]["httpSecret"].as_str().unwrap().len(), 128);
-    let found = lab.until_present(&deployment()).await;
+    let found = cluster.until_present(&deployment()).await;
     assert_eq!(env(&found, "REGISTRY_HTTP_TLS_MINVERSION"), Some("VersionTLS13"));
-    lab.until_present(&budget).await;
-    assert_eq!(lab.get(&service).await.unwrap()["spec"]["ports"][0]["port"], 5000);
-    lab.until_present(&operand(Kind::Route, names::DEFAULT_ROUTE)).await;
+    cluster.until_present(&budget).await;
+    assert_eq!(cluster.get(&service).await.unwrap()["spec"]["ports"][0]["port"], 5000);
+    cluster.until_present(&default_route()).await;
     assert!(operator.is_running());
 }
 
 // lifecycle 38, 43
 #[tokio::test]
-async fn a_config_that_starts_unmanaged_gets_no_finalizer_no_secret_and_no_object() {
-    let lab = crate::cluster().await;
-    let mut config = crate::Lab::managed(json!({"emptyDir": {}}));
+async fn a_config_created_as_unmanaged_gets_no_finalizer_no_secret_and_no_object() {
+    let cluster = empty_cluster().await;
+    let mut config = TestCluster::managed(json!({"emptyDir": {}}));
     config["spec"]["managementState"] = json!("Unmanaged");
-    lab.create(config).await;
-    let mark = lab.mark();
-    let _operator = lab.operator().await;
-    let config = lab
+    cluster.create(config).await;
+    let mark = cluster.mark();
+    let _operator = cluster.operator().await;
+    let config = cluster
         .until_config("unmanaged", |c| is(c, "Available", "True", "Unmanaged"))
         .await;
-    lab.settle().await;
+    cluster.settle().await;
     assert_eq!(config["metadata"].get("finalizers"), None);
     assert_eq!(config["spec"].get("httpSecret"), None);
-    let writes = lab.writes(mark);
+    let writes = cluster.writes(mark);
     assert!(writes.iter().all(|w| w.contains("configmaps")), "{writes:?}");
 }
 
 // api 3, lifecycle 54, workload 109
 #[tokio::test]
-async fn force_and_no_state_at_all_are_managed() {
-    let (lab, _operator) = registry(json!({"managementState": "Force"})).await;
-    lab.edit(json!({"replicas": 2})).await;
-    lab.until(&deployment(), "scaled", |o| {
-        o.is_some_and(|o| o["spec"]["replicas"] == 2)
-    })
-    .await;
-    lab.until_config("up", |c| is_up(c) && observed(c)).await;
-    // Kubernetes' own controller never ends a rollout that is scaled down, with a new template, before it has begun well.
-    rolled_out(&lab).await;
-    lab.edit(json!({"managementState": null, "replicas": 1})).await;
-    lab.until(&deployment(), "scaled back", |o| {
-        o.is_some_and(|o| o["spec"]["replicas"] == 1)
-    })
-    .await;
-    let config = lab.until_config("up", |c| is_up(c) && observed(c)).await;
+async fn force_and_an_empty_state_mean_managed() {
+    let (cluster, _operator) = registry(json!({"managementState": "Force"})).await;
+    cluster.edit(json!({"replicas": 2})).await;
+    cluster
+        .until(&deployment(), "scaled", |o| {
+            o.is_some_and(|o| o["spec"]["replicas"] == 2)
+        })
+        .await;
+    cluster.until_config("up", |c| is_up(c) && observed(c)).await;
+    // The deployment controller never completes a rollout if the Deployment is scaled down together with a new template early.
+    cluster.until_rolled_out().await;
+    cluster.edit(json!({"managementState": null, "replicas": 1})).await;
+    cluster
+        .until(&deployment(), "scaled back", |o| {
+            o.is_some_and(|o| o["spec"]["replicas"] == 1)
+        })
+        .await;
+    let config = cluster.until_config("up", |c| is_up(c) && observed(c)).await;
     assert_eq!(config["spec"].get("managementState"), None);
 }
 
 // lifecycle 52, 57, storage-volumes 36, workload 105
 // In part: workload 76 (the maps are kept; of their content see remote.rs).
 #[tokio::test]
-async fn two_backends_do_not_keep_removed_from_removing() {
-    let (lab, _operator) = registry(json!({})).await;
-    lab.edit(json!({"managementState": "Removed", "storage": {"pvc": {}}}))
+async fn removed_works_with_two_storage_backends_in_the_spec() {
+    let (cluster, _operator) = registry(json!({})).await;
+    cluster
+        .edit(json!({"managementState": "Removed", "storage": {"pvc": {}}}))
         .await;
-    lab.until_config("removed", |c| is_removed(c) && observed(c)).await;
+    cluster.until_config("removed", |c| is_removed(c) && observed(c)).await;
     for reference in operands() {
-        assert!(lab.get(&reference).await.is_none(), "{reference} is still there");
+        assert!(cluster.get(&reference).await.is_none(), "{reference} is still there");
     }
-    lab.settle().await;
-    let mark = lab.mark();
-    lab.edit(json!({"managementState": "Managed"})).await;
+    cluster.settle().await;
+    let mark = cluster.mark();
+    cluster.edit(json!({"managementState": "Managed"})).await;
     let conflict = |c: &Value| is(c, "Degraded", "True", "StorageConflict") && is(c, "Progressing", "False", "Error");
-    let config = lab.until_config("in conflict", |c| conflict(c) && observed(c)).await;
+    let config = cluster
+        .until_config("in conflict", |c| conflict(c) && observed(c))
+        .await;
     for name in ["EmptyDir", "PVC"] {
         assert!(condition(&config, "Degraded").2.contains(name));
     }
-    lab.settle().await;
-    assert_eq!(lab.writes(mark), Vec::<String>::new());
-    // The maps do not depend on it.
-    lab.patch(&ca_map(), json!({"data": {"own": "by hand"}})).await;
-    lab.until(&ca_map(), "put right", |o| {
-        o.is_some_and(|o| !texts(o, "/data").contains_key("own"))
-    })
-    .await;
-    assert!(lab.list(Kind::PersistentVolumeClaim, names::NAMESPACE).await.is_empty());
-    lab.edit(json!({"storage": {"pvc": null}})).await;
-    lab.until_config("up", is_up).await;
+    cluster.settle().await;
+    assert_eq!(cluster.writes(mark), Vec::<String>::new());
+    // The maps do not depend on the storage.
+    cluster.patch(&ca_map(), json!({"data": {"own": "by hand"}})).await;
+    cluster
+        .until(&ca_map(), "restored", |o| {
+            o.is_some_and(|o| !texts(o, "/data").contains_key("own"))
+        })
+        .await;
+    assert!(
+        cluster
+            .list(Kind::PersistentVolumeClaim, names::NAMESPACE)
+            .await
+            .is_empty()
+    );
+    cluster.edit(json!({"storage": {"pvc": null}})).await;
+    cluster.until_config("up", is_up).await;
 }
 
 // lifecycle 47, 65, 80
 #[tokio::test]
-async fn a_deployment_on_its_way_out_is_told_apart_from_one_that_is_gone() {
-    let (lab, _operator) = registry(json!({})).await;
+async fn a_terminating_deployment_is_reported_differently_from_a_missing_one() {
+    let (cluster, _operator) = registry(json!({})).await;
     let hold = json!({"metadata": {"finalizers": ["example.com/hold"]}});
     let release = json!({"metadata": {"finalizers": null}});
-    let first = lab.patch(&deployment(), hold.clone()).await;
-    lab.delete(&deployment()).await;
-    lab.until_config("deleted", |c| {
-        is(c, "Available", "False", "DeploymentDeleted") && is(c, "Progressing", "True", "FinalizingDeployment")
-    })
-    .await;
-    lab.patch(&deployment(), release.clone()).await;
-    lab.until_config("up again", is_up).await;
-    let second = lab.patch(&deployment(), hold).await;
+    let first = cluster.patch(&deployment(), hold.clone()).await;
+    cluster.delete(&deployment()).await;
+    cluster
+        .until_config("deleted", |c| {
+            is(c, "Available", "False", "DeploymentDeleted") && is(c, "Progressing", "True", "FinalizingDeployment")
+        })
+        .await;
+    cluster.patch(&deployment(), release.clone()).await;
+    cluster.until_config("up again", is_up).await;
+    let second = cluster.patch(&deployment(), hold).await;
     assert_ne!(uid(&first), uid(&second));
 
-    lab.edit(json!({"managementState": "Removed"})).await;
+    cluster.edit(json!({"managementState": "Removed"})).await;
     let removing = |c: &Value| {
         is(c, "Progressing", "True", "DeletingDeployment")
             && is(c, "Degraded", "False", "Removed")
             && is(c, "Removed", "True", "Removed")
     };
-    lab.until_config("removing", removing).await;
-    lab.patch(&deployment(), release).await;
-    lab.until_config("removed", is_removed).await;
+    cluster.until_config("removing", removing).await;
+    cluster.patch(&deployment(), release).await;
+    cluster.until_config("removed", is_removed).await;
 }

@@ -1,17 +1,16 @@
-//! Edits of the user while a pass is in the middle of its work.
+//! Edits of the user in the middle of a reconcile.
 
 use devcluster::stores::Latch;
 use http::Method;
-use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use super::support::operator::Operator;
-use super::support::proxy::{Asked, Fault, Proxy};
-use super::support::{Lab, is, operand};
-use super::{claim, claims, cluster, up};
+use crate::support::operator::Operator;
+use crate::support::proxy::{Fault, ProxiedRequest, Proxy};
+use crate::support::{TestCluster, config_ref, default_claim, deployment, is};
+use crate::{config_with_claim, empty_cluster};
 
-/// A bring-up that stands in its storage step: the claim is asked for, and the answer is held back.
+/// A bring-up that is stopped in its storage step: the proxy holds the request that creates the claim.
 struct Slow {
     operator: Operator,
     proxy: Proxy,
@@ -19,23 +18,23 @@ struct Slow {
 }
 
 impl Slow {
-    async fn start(lab: &Lab) -> Self {
-        let config = claims(lab).await;
-        lab.create(config).await;
-        let (proxy, answer) = (lab.proxy().await, Latch::closed());
+    async fn start(cluster: &TestCluster) -> Self {
+        let config = config_with_claim(cluster).await;
+        cluster.create(config).await;
+        let (proxy, answer) = (cluster.proxy().await, Latch::closed());
         let held = answer.clone();
-        proxy.rule(move |asked| {
-            if asked.is(&Method::POST, "/persistentvolumeclaims") {
+        proxy.rule(move |request| {
+            if request.is(&Method::POST, "/persistentvolumeclaims") {
                 Fault::Hold(held.clone())
             } else {
                 Fault::Pass
             }
         });
-        let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
-        let asks = |asked: &[Asked]| {
-            asked
+        let operator = cluster.operator_at(&proxy.kubeconfig(), &[]);
+        let asks = |requests: &[ProxiedRequest]| {
+            requests
                 .iter()
-                .any(|asked| asked.is(&Method::POST, "/persistentvolumeclaims"))
+                .any(|request| request.is(&Method::POST, "/persistentvolumeclaims"))
         };
         proxy.until("claim", asks).await;
         Self {
@@ -49,8 +48,8 @@ impl Slow {
 // lifecycle 71, 72; storage-core 23
 #[tokio::test]
 async fn whatever_the_user_edits_during_a_slow_storage_step_survives() {
-    let lab = cluster().await;
-    let slow = Slow::start(&lab).await;
+    let cluster = empty_cluster().await;
+    let slow = Slow::start(&cluster).await;
     let edit = json!({
         "replicas": 3,
         "logLevel": "Debug",
@@ -74,10 +73,11 @@ async fn whatever_the_user_edits_during_a_slow_storage_step_survives() {
         "unsupportedConfigOverrides": {"deployment": {"annotations": {"kites": "fly"}}},
     });
     let labels = json!({"labels": {"kites": "fly"}, "annotations": {"kites": "fly"}});
-    lab.patch(&super::support::config_ref(), json!({"metadata": labels, "spec": edit}))
+    cluster
+        .patch(&config_ref(), json!({"metadata": labels, "spec": edit}))
         .await;
     slow.answer.open();
-    let config = up(&lab).await;
+    let config = cluster.until_up().await;
     for (field, value) in edit.as_object().unwrap() {
         assert_eq!(config["spec"][field], *value, "spec.{field}");
     }
@@ -87,22 +87,23 @@ async fn whatever_the_user_edits_during_a_slow_storage_step_survives() {
     let storage = json!({"pvc": {"claim": names::DEFAULT_CLAIM}, "managementState": "Managed"});
     assert_eq!(config["spec"]["storage"], storage);
     assert_eq!(config["status"]["storage"], storage);
-    let deployment = lab.get(&operand(Kind::Deployment, names::REGISTRY)).await.unwrap();
+    let deployment = cluster.get(&deployment()).await.unwrap();
     assert_eq!(deployment["spec"]["replicas"], 3);
-    let created = |asked: &&Asked| asked.is(&Method::POST, "/persistentvolumeclaims");
-    assert_eq!(slow.proxy.asked().iter().filter(created).count(), 1);
+    let created = |request: &&ProxiedRequest| request.is(&Method::POST, "/persistentvolumeclaims");
+    assert_eq!(slow.proxy.requests().iter().filter(created).count(), 1);
     slow.operator.kill().await;
 }
 
 // lifecycle 72
 #[tokio::test]
-async fn unmanaged_during_a_slow_storage_step_stops_the_bring_up_and_is_never_reverted() {
-    let lab = cluster().await;
-    let slow = Slow::start(&lab).await;
-    let configs = lab.record(&super::support::config_ref()).await;
-    lab.edit(json!({"managementState": "Unmanaged"})).await;
+async fn unmanaged_during_a_slow_storage_step_stops_the_bring_up_and_is_not_reverted() {
+    let cluster = empty_cluster().await;
+    let slow = Slow::start(&cluster).await;
+    let configs = cluster.record(&config_ref()).await;
+    cluster.edit(json!({"managementState": "Unmanaged"})).await;
     slow.answer.open();
-    lab.until_config("unmanaged", |c| is(c, "Available", "True", "Unmanaged"))
+    cluster
+        .until_config("unmanaged", |c| is(c, "Available", "True", "Unmanaged"))
         .await;
     let states: Vec<Value> = configs
         .versions()
@@ -114,27 +115,27 @@ async fn unmanaged_during_a_slow_storage_step_stops_the_bring_up_and_is_never_re
         .skip_while(|state| *state != "Unmanaged")
         .any(|state| state != "Unmanaged");
     assert!(!reverted, "{states:?}");
-    assert_eq!(lab.get(&operand(Kind::Deployment, names::REGISTRY)).await, None);
+    assert_eq!(cluster.get(&deployment()).await, None);
     slow.operator.kill().await;
 }
 
 // storage-core 23, for the storage itself: what was made for the old choice stays and is not used
 #[tokio::test]
 async fn other_storage_chosen_during_a_slow_storage_step_is_what_the_registry_gets() {
-    let lab = cluster().await;
-    let slow = Slow::start(&lab).await;
-    lab.edit(json!({"storage": {"pvc": null, "emptyDir": {}}})).await;
+    let cluster = empty_cluster().await;
+    let slow = Slow::start(&cluster).await;
+    cluster.edit(json!({"storage": {"pvc": null, "emptyDir": {}}})).await;
     slow.answer.open();
-    let config = up(&lab).await;
+    let config = cluster.until_up().await;
     let storage = json!({"emptyDir": {}, "managementState": "Managed"});
     assert_eq!(config["spec"]["storage"], storage);
     assert_eq!(config["status"]["storage"], storage);
-    let deployment = lab.get(&operand(Kind::Deployment, names::REGISTRY)).await.unwrap();
+    let deployment = cluster.get(&deployment()).await.unwrap();
     assert!(
         !deployment["spec"]["template"]
             .to_string()
             .contains("persistentVolumeClaim")
     );
-    assert!(lab.get(&claim()).await.is_some());
+    assert!(cluster.get(&default_claim()).await.is_some());
     slow.operator.kill().await;
 }

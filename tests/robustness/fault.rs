@@ -1,23 +1,22 @@
-//! An API server that refuses, forgets to answer, or goes away.
+//! An API server that refuses requests, does not answer, or is unreachable.
 
 use std::time::{Duration, Instant};
 
 use http::Method;
-use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use super::support::ending::difference;
-use super::support::operator::signal;
-use super::support::proxy::{Asked, Fault};
-use super::support::{Lab, condition, config_ref, is, operand};
-use super::{claims, cluster, up};
+use crate::support::final_state::difference;
+use crate::support::operator::signal;
+use crate::support::proxy::{Fault, ProxiedRequest};
+use crate::support::{TestCluster, condition, config_ref, deployment, disruption_budget, is, network_policy, service};
+use crate::{config_with_claim, empty_cluster, registry_behind_proxy};
 
 fn gaps(times: &[Instant]) -> Vec<Duration> {
     times.windows(2).map(|pair| pair[1] - pair[0]).collect()
 }
 
-/// Whether there are three waits in a row of which each is longer than the one before it.
+/// Whether three consecutive waits grow, from at least `FIRST` to at least twice the first of them.
 fn back_off(waits: &[Duration]) -> bool {
     const FIRST: Duration = Duration::from_millis(150);
     waits
@@ -27,19 +26,19 @@ fn back_off(waits: &[Duration]) -> bool {
 
 // workload 9
 #[tokio::test]
-async fn an_object_that_cannot_be_written_is_reported_and_retried_and_stops_no_other() {
-    let lab = cluster().await;
-    let config = claims(&lab).await;
-    lab.create(config).await;
-    let proxy = lab.proxy().await;
-    proxy.rule(|asked| match asked.body["metadata"]["name"].as_str() {
+async fn an_object_that_cannot_be_written_is_reported_and_retried_and_blocks_no_other() {
+    let cluster = empty_cluster().await;
+    let config = config_with_claim(&cluster).await;
+    cluster.create(config).await;
+    let proxy = cluster.proxy().await;
+    proxy.rule(|request| match request.body["metadata"]["name"].as_str() {
         Some(names::REGISTRY_CLUSTER_ROLE) => Fault::Refuse(500),
         Some(names::REGISTRY_NETWORK_POLICY) => Fault::Refuse(503),
         _ => Fault::Pass,
     });
-    let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
-    // Everything else is there, and even serves.
-    let config = lab
+    let operator = cluster.operator_at(&proxy.kubeconfig(), &[]);
+    // Every other object exists, and the registry serves.
+    let config = cluster
         .until_config("up but for two objects", |config| {
             is(config, "Available", "True", "Ready") && is(config, "Progressing", "True", "Error")
         })
@@ -48,135 +47,111 @@ async fn an_object_that_cannot_be_written_is_reported_and_retried_and_stops_no_o
     for name in [names::REGISTRY_CLUSTER_ROLE, names::REGISTRY_NETWORK_POLICY] {
         assert!(message.contains(name), "{message}");
     }
-    assert!(
-        lab.get(&operand(Kind::PodDisruptionBudget, names::REGISTRY))
-            .await
-            .is_some()
-    );
-    // A change brings a pass of its own; once nothing happens, waits grow.
-    let attempts = |asked: &[Asked]| -> Vec<_> {
-        asked
+    assert!(cluster.get(&disruption_budget()).await.is_some());
+    // Each change causes a reconcile at once; without changes, the waits between retries grow.
+    let attempts = |requests: &[ProxiedRequest]| -> Vec<_> {
+        requests
             .iter()
-            .filter(|asked| asked.status == 503)
-            .map(|asked| asked.at)
+            .filter(|request| request.status == 503)
+            .map(|request| request.at)
             .collect()
     };
     proxy
-        .until("attempts that come ever later", |asked| {
-            back_off(&gaps(&attempts(asked)))
+        .until("attempts with growing waits", |requests| {
+            back_off(&gaps(&attempts(requests)))
         })
         .await;
     proxy.pass();
-    up(&lab).await;
-    assert!(
-        lab.get(&operand(Kind::NetworkPolicy, names::REGISTRY_NETWORK_POLICY))
-            .await
-            .is_some()
-    );
+    cluster.until_up().await;
+    assert!(cluster.get(&network_policy()).await.is_some());
     operator.kill().await;
 }
 
-/// The Config is being deleted, and its status tells that this object stands in the way.
-async fn until_it_cannot_go(lab: &Lab, object: &str) -> Value {
-    let told = |config: &Value| {
+/// Waits until the Config is being deleted and its status reports that this object prevents the deletion.
+async fn until_deletion_fails(cluster: &TestCluster, object: &str) -> Value {
+    let reports = |config: &Value| {
         is(config, "Degraded", "True", "RemoveFailed") && condition(config, "Degraded").2.contains(object)
     };
-    lab.until_config("told that it cannot go", told).await
+    cluster
+        .until_config("reporting that it cannot be deleted", reports)
+        .await
 }
 
-/// The Config went, and there is another.
-async fn until_made_anew(lab: &Lab, gone: &Value) {
+/// Waits until the Config is deleted and the operator has created another one.
+async fn until_recreated(cluster: &TestCluster, gone: &Value) {
     let another = |config: &Value| config["metadata"]["uid"] != gone["metadata"]["uid"];
-    lab.until_config("made anew", another).await;
+    cluster.until_config("created again", another).await;
 }
 
-/// Whether a request is to change the Config; not its status.
-fn changes_config(asked: &Asked) -> bool {
-    asked.is(&Method::PATCH, "/configs/cluster")
+/// Whether a request changes the Config, but not its status.
+fn changes_config(request: &ProxiedRequest) -> bool {
+    request.is(&Method::PATCH, "/configs/cluster")
 }
 
 #[tokio::test]
-async fn a_config_that_takes_no_write_tells_so_in_its_status() {
-    let lab = cluster().await;
-    lab.forget_events().await;
-    lab.create(Lab::managed(json!({"emptyDir": {}}))).await;
-    let proxy = lab.proxy().await;
-    let refuse = |asked: &Asked| {
-        if changes_config(asked) {
-            Fault::Refuse(403)
-        } else {
-            Fault::Pass
-        }
-    };
-    proxy.rule(refuse);
-    let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
-    let told = |config: &Value, type_: &str| {
+async fn a_config_that_cannot_be_written_reports_it_in_its_status() {
+    let cluster = empty_cluster().await;
+    cluster.delete_events().await;
+    cluster.create(TestCluster::managed(json!({"emptyDir": {}}))).await;
+    let proxy = cluster.proxy().await;
+    proxy.refuse(403, changes_config);
+    let operator = cluster.operator_at(&proxy.kubeconfig(), &[]);
+    let reports = |config: &Value, type_: &str| {
         is(config, type_, "True", "Error") && condition(config, type_).2.contains("Config cluster")
     };
-    lab.until_config("told that it takes no write", |config| {
-        told(config, "Progressing")
-            && told(config, "ConfigObservationDegraded")
-            && is(config, "Available", "False", "DeploymentNotFound")
-    })
-    .await;
-    lab.until_event("Warning ObservedConfigWriteError", "Config cluster")
+    cluster
+        .until_config("reporting that it cannot be written", |config| {
+            reports(config, "Progressing")
+                && reports(config, "ConfigObservationDegraded")
+                && is(config, "Available", "False", "DeploymentNotFound")
+        })
         .await;
-    assert!(lab.get(&operand(Kind::Deployment, names::REGISTRY)).await.is_none());
+    cluster
+        .until_event("Warning ObservedConfigWriteError", "Config cluster")
+        .await;
+    assert!(cluster.get(&deployment()).await.is_none());
     proxy.pass();
-    let config = up(&lab).await;
+    let config = cluster.until_up().await;
     assert!(is(&config, "ConfigObservationDegraded", "False", ""));
 
-    // Nor lets go of its finalizer.
-    lab.settle().await;
-    proxy.rule(refuse);
-    lab.delete(&config_ref()).await;
-    let config = until_it_cannot_go(&lab, "Config cluster").await;
+    // Nor can the operator remove its finalizer.
+    cluster.settle().await;
+    proxy.refuse(403, changes_config);
+    cluster.delete(&config_ref()).await;
+    let config = until_deletion_fails(&cluster, "Config cluster").await;
     assert!(is(&config, "ConfigObservationDegraded", "False", ""));
     proxy.pass();
-    until_made_anew(&lab, &config).await;
+    until_recreated(&cluster, &config).await;
     operator.kill().await;
 }
 
 // lifecycle 116
 #[tokio::test]
-async fn a_deletion_that_fails_is_told_keeps_the_finalizer_and_is_tried_again() {
-    let lab = cluster().await;
-    lab.create(Lab::managed(json!({"emptyDir": {}}))).await;
-    let proxy = lab.proxy().await;
-    let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
-    up(&lab).await;
-    lab.settle().await;
+async fn a_failed_deletion_is_reported_keeps_the_finalizer_and_is_retried() {
+    let cluster = empty_cluster().await;
+    let (proxy, operator) = registry_behind_proxy(&cluster).await;
     let deployment = format!("/deployments/{}", names::REGISTRY);
-    proxy.rule(move |asked| {
-        if asked.is(&Method::DELETE, &deployment) {
-            Fault::Refuse(500)
-        } else {
-            Fault::Pass
-        }
-    });
-    lab.delete(&config_ref()).await;
-    let config = until_it_cannot_go(&lab, "Deployment").await;
+    proxy.refuse(500, move |request| request.is(&Method::DELETE, &deployment));
+    cluster.delete(&config_ref()).await;
+    let config = until_deletion_fails(&cluster, "Deployment").await;
     assert!(is(&config, "Progressing", "True", "DeletingDeployment"));
     assert!(is(&config, "Removed", "False", ""), "the state is Managed");
     assert_eq!(config["metadata"]["finalizers"], json!([names::FINALIZER]));
     proxy.pass();
-    until_made_anew(&lab, &config).await;
+    until_recreated(&cluster, &config).await;
     operator.kill().await;
 }
 
 // lifecycle 63
 #[tokio::test]
-async fn a_switch_of_the_storage_counts_once_however_often_its_status_is_tried() {
-    let lab = cluster().await;
-    let claims = claims(&lab).await;
-    lab.create(Lab::managed(json!({"emptyDir": {}}))).await;
-    let proxy = lab.proxy().await;
-    let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
-    up(&lab).await;
-    lab.settle().await;
+async fn a_storage_switch_is_counted_once_however_often_its_status_update_is_retried() {
+    let cluster = empty_cluster().await;
+    let claims = config_with_claim(&cluster).await;
+    let (proxy, operator) = registry_behind_proxy(&cluster).await;
     let mut refused = 0;
-    proxy.rule(move |asked| {
-        let switches = asked.is(&Method::PATCH, "/configs/cluster/status") && asked.body.to_string().contains("pvc");
+    proxy.rule(move |request| {
+        let switches =
+            request.is(&Method::PATCH, "/configs/cluster/status") && request.body.to_string().contains("pvc");
         refused += usize::from(switches);
         if switches && refused <= 3 {
             Fault::Refuse(409)
@@ -187,11 +162,12 @@ async fn a_switch_of_the_storage_counts_once_however_often_its_status_is_tried()
     let mut storage = claims["spec"]["storage"].clone();
     storage["emptyDir"] = Value::Null;
     storage["managementState"] = Value::Null;
-    lab.edit(json!({"storage": storage, "replicas": 1})).await;
-    lab.until_config("on a claim", |config| !config["status"]["storage"]["pvc"].is_null())
+    cluster.edit(json!({"storage": storage, "replicas": 1})).await;
+    cluster
+        .until_config("on a claim", |config| !config["status"]["storage"]["pvc"].is_null())
         .await;
-    up(&lab).await;
-    lab.settle().await;
+    cluster.until_up().await;
+    cluster.settle().await;
     let metrics = operator.metrics().await;
     let counted = metrics
         .lines()
@@ -202,87 +178,79 @@ async fn a_switch_of_the_storage_counts_once_however_often_its_status_is_tried()
 
 // workload 10
 #[tokio::test]
-async fn a_conflict_is_tried_four_times_with_fresh_reads_and_then_later() {
-    let lab = cluster().await;
-    lab.create(Lab::managed(json!({"emptyDir": {}}))).await;
-    let proxy = lab.proxy().await;
-    let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
-    up(&lab).await;
-    lab.settle().await;
-    let service = operand(Kind::Service, names::REGISTRY);
+async fn a_conflict_is_retried_four_times_with_fresh_reads_and_then_later() {
+    let cluster = empty_cluster().await;
+    let (proxy, operator) = registry_behind_proxy(&cluster).await;
+    let service = service();
     let end = format!("/services/{}", names::REGISTRY);
     let update = end.clone();
-    let updates = move |asked: &Asked| asked.is_write() && asked.path.ends_with(&update);
+    let updates = move |request: &ProxiedRequest| request.is_write() && request.path.ends_with(&update);
     let refused = updates.clone();
-    proxy.rule(move |asked| {
-        if refused(asked) {
-            Fault::Refuse(409)
-        } else {
-            Fault::Pass
-        }
-    });
-    let before = proxy.asked().len();
-    lab.patch(&service, json!({"metadata": {"labels": {"docker-registry": "no"}}}))
+    proxy.refuse(409, move |request| refused(request));
+    let before = proxy.requests().len();
+    cluster
+        .patch(&service, json!({"metadata": {"labels": {"docker-registry": "no"}}}))
         .await;
-    // Each pass makes four attempts; between the passes, waits grow.
-    let passes = move |asked: &[Asked]| {
-        let at: Vec<_> = asked[before..]
+    // Each reconcile makes four attempts; the waits between reconciles grow.
+    let passes = move |requests: &[ProxiedRequest]| {
+        let at: Vec<_> = requests[before..]
             .iter()
-            .filter(|asked| updates(asked))
-            .map(|asked| asked.at)
+            .filter(|request| updates(request))
+            .map(|request| request.at)
             .collect();
         let between = at[..at.len() - at.len() % 4].windows(2).skip(3).step_by(4);
         between.map(|pair| pair[1] - pair[0]).collect::<Vec<_>>()
     };
     proxy
-        .until("passes that come ever later", |asked| back_off(&passes(asked)))
+        .until("reconciles with growing waits", |requests| back_off(&passes(requests)))
         .await;
     proxy.pass();
-    let asked = proxy.asked();
-    let of_service = asked[before..].iter().filter(|asked| asked.path.ends_with(&end));
+    let requests = proxy.requests();
+    let of_service = requests[before..].iter().filter(|request| request.path.ends_with(&end));
     let course: Vec<_> = of_service
         .take(8)
-        .map(|asked| if asked.is_write() { "write" } else { "read" })
+        .map(|request| if request.is_write() { "write" } else { "read" })
         .collect();
     assert_eq!(
         course,
         ["write", "read", "write", "read", "write", "read", "write", "write"]
     );
-    lab.until(&service, "put right", |s| {
-        s.is_some_and(|s| s["metadata"]["labels"]["docker-registry"] == "default")
-    })
-    .await;
-    up(&lab).await;
+    cluster
+        .until(&service, "restored", |s| {
+            s.is_some_and(|s| s["metadata"]["labels"]["docker-registry"] == "default")
+        })
+        .await;
+    cluster.until_up().await;
     operator.kill().await;
 }
 
 // workload 11
 #[tokio::test]
-async fn what_turns_out_to_exist_already_is_taken_as_it_is() {
-    let lab = cluster().await;
-    let config = claims(&lab).await;
-    lab.create(config.clone()).await;
-    let operator = lab.operator().await;
-    up(&lab).await;
+async fn an_object_that_exists_already_is_used_as_it_is() {
+    let cluster = empty_cluster().await;
+    let config = config_with_claim(&cluster).await;
+    cluster.create(config.clone()).await;
+    let operator = cluster.operator().await;
+    cluster.until_up().await;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let expected = lab.ending().await;
+    let expected = cluster.final_state().await;
     operator.kill().await;
 
-    // Every creation is carried out, and its answer says that the object exists: as after an answer that was lost.
-    lab.reset().await;
-    claims(&lab).await;
-    lab.create(config).await;
-    let proxy = lab.proxy().await;
-    proxy.rule(|asked| {
-        let creates = asked.method == Method::POST && !asked.is_event();
+    // Each create request is carried out and answered with AlreadyExists, as after a lost response.
+    cluster.reset().await;
+    config_with_claim(&cluster).await;
+    cluster.create(config).await;
+    let proxy = cluster.proxy().await;
+    proxy.rule(|request| {
+        let creates = request.method == Method::POST && !request.is_event();
         if creates { Fault::Twice } else { Fault::Pass }
     });
-    let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
-    up(&lab).await;
-    let conflicts = proxy.asked().iter().filter(|asked| asked.status == 409).count();
+    let operator = cluster.operator_at(&proxy.kubeconfig(), &[]);
+    cluster.until_up().await;
+    let conflicts = proxy.requests().iter().filter(|request| request.status == 409).count();
     assert!(conflicts >= 12, "{conflicts}");
     let began = Instant::now();
-    while let Some(difference) = difference(&lab.ending().await, &expected) {
+    while let Some(difference) = difference(&cluster.final_state().await, &expected) {
         assert!(began.elapsed() < Duration::from_secs(10), "{difference}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -290,38 +258,38 @@ async fn what_turns_out_to_exist_already_is_taken_as_it_is() {
 }
 
 #[tokio::test]
-async fn an_api_server_that_freezes_or_goes_away_for_seconds_is_waited_for() {
-    let lab = cluster().await;
-    lab.create(Lab::managed(json!({"emptyDir": {}}))).await;
-    let proxy = lab.proxy().await;
-    let mut operator = lab.operator_at(&proxy.kubeconfig(), &[]);
-    up(&lab).await;
-    let budget = operand(Kind::PodDisruptionBudget, names::REGISTRY);
+async fn the_operator_survives_an_api_server_that_hangs_or_is_unreachable_for_seconds() {
+    let cluster = empty_cluster().await;
+    cluster.create(TestCluster::managed(json!({"emptyDir": {}}))).await;
+    let proxy = cluster.proxy().await;
+    let mut operator = cluster.operator_at(&proxy.kubeconfig(), &[]);
+    cluster.until_up().await;
+    let budget = disruption_budget();
 
-    // Connections stay, and nothing answers.
-    let pid = std::fs::read_to_string(lab.cluster.directory().join("pids/kube-apiserver")).unwrap();
+    // The connections stay open, and the API server does not answer.
+    let pid = std::fs::read_to_string(cluster.devcluster.directory().join("pids/kube-apiserver")).unwrap();
     let pid = pid.split_whitespace().next().unwrap().parse().unwrap();
     signal(pid, "STOP");
     tokio::time::sleep(Duration::from_secs(3)).await;
     signal(pid, "CONT");
-    comes_back(&lab, &budget).await;
+    comes_back(&cluster, &budget).await;
 
-    // Connections break, and new ones are refused; twice, because the first must not slow down the second.
+    // The connections break and new ones are refused. Twice, because the first outage must not delay recovery from the second.
     for _ in 0..2 {
         proxy.go_away();
         tokio::time::sleep(Duration::from_millis(1500)).await;
-        lab.delete(&budget).await;
+        cluster.delete(&budget).await;
         proxy.come_back();
-        lab.until_present(&budget).await;
+        cluster.until_present(&budget).await;
     }
-    comes_back(&lab, &budget).await;
+    comes_back(&cluster, &budget).await;
     assert!(operator.is_running());
     operator.kill().await;
 }
 
-async fn comes_back(lab: &Lab, object: &image_registry_operator::api::ObjectRef) {
-    lab.delete(object).await;
+async fn comes_back(cluster: &TestCluster, object: &image_registry_operator::api::ObjectRef) {
+    cluster.delete(object).await;
     let began = Instant::now();
-    lab.until_present(object).await;
+    cluster.until_present(object).await;
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }

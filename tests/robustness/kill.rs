@@ -1,34 +1,34 @@
-//! Killed at each write of a bring-up.
+//! An operator that is killed at each write of a bring-up.
 
 use std::time::{Duration, Instant};
 
 use image_registry_operator::api::Kind;
 use serde_json::{Value, json};
 
-use super::support::Lab;
-use super::support::ending::{Ending, difference};
-use super::support::proxy::{Fault, Proxy};
-use super::{claims, cluster, up};
+use crate::support::TestCluster;
+use crate::support::final_state::{FinalState, difference};
+use crate::support::proxy::{Fault, Proxy};
+use crate::{config_with_claim, empty_cluster};
 
-/// How long a settled operator is given to show that it has nothing more to write.
+/// How long a settled operator has to show that it writes nothing more.
 const QUIET: Duration = Duration::from_millis(500);
 
 /// How a bring-up begins.
 #[derive(Clone, Copy)]
 enum Start {
-    /// The operator makes the Config, and on this platform first a claim for it.
+    /// The operator creates the Config, and on this platform first a claim for it.
     Bootstrap,
-    /// The user's Config asks for a claim that the operator makes.
+    /// The user's Config asks for a claim that the operator creates.
     UsersClaim,
 }
 
 // storage-core 22 for claims
 #[tokio::test]
-async fn killed_at_any_write_of_a_bring_up_it_ends_in_the_same_state_and_doubles_nothing() {
-    let lab = cluster().await;
-    let expected = undisturbed(&lab, Start::UsersClaim).await;
+async fn a_crash_at_any_write_of_a_bring_up_leads_to_the_same_state_without_duplicates() {
+    let cluster = empty_cluster().await;
+    let expected = undisturbed(&cluster, Start::UsersClaim).await;
     let mut writes = 0;
-    while killed_at(&lab, Start::UsersClaim, writes + 1, &expected).await {
+    while killed_at(&cluster, Start::UsersClaim, writes + 1, &expected).await {
         writes += 1;
     }
     println!("killed at each of {writes} writes");
@@ -37,81 +37,82 @@ async fn killed_at_any_write_of_a_bring_up_it_ends_in_the_same_state_and_doubles
 
 // lifecycle 27, 30
 #[tokio::test]
-async fn killed_at_any_write_of_a_bootstrap_it_makes_one_config_and_one_claim() {
-    let lab = cluster().await;
+async fn a_crash_at_any_write_of_a_bootstrap_leads_to_one_config_and_one_claim() {
+    let cluster = empty_cluster().await;
     let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "ovirt-csi-sc"},
                        "provisioner": "kubernetes.io/no-provisioner"});
-    let _ = lab.try_create(class).await;
-    let expected = undisturbed(&lab, Start::Bootstrap).await;
+    let _ = cluster.try_create(class).await;
+    let expected = undisturbed(&cluster, Start::Bootstrap).await;
     let config = &expected["Config cluster"]["spec"];
     assert_eq!(config["rolloutStrategy"], "Recreate");
     assert_eq!(config["storage"]["pvc"]["claim"], "image-registry-storage");
-    // The lease, the claim, the Config, and what other loops write meanwhile.
+    // The Lease, the claim, the Config, and what other controllers write meanwhile.
     for n in 1..=5 {
-        assert!(killed_at(&lab, Start::Bootstrap, n, &expected).await);
+        assert!(killed_at(&cluster, Start::Bootstrap, n, &expected).await);
     }
 }
 
-async fn begin(lab: &Lab, start: Start) {
-    lab.reset().await;
+async fn begin(cluster: &TestCluster, start: Start) {
+    cluster.reset().await;
     match start {
         Start::UsersClaim => {
-            let config = claims(lab).await;
-            lab.create(config).await;
+            let config = config_with_claim(cluster).await;
+            cluster.create(config).await;
         }
         Start::Bootstrap => {
             let spec = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": "ovirt-csi-sc"});
-            lab.volume("volume", spec).await;
-            lab.platform("oVirt").await;
+            cluster.volume("volume", spec).await;
+            cluster.platform("oVirt").await;
         }
     }
 }
 
-/// What a bring-up ends in that nothing disturbs.
-async fn undisturbed(lab: &Lab, start: Start) -> Ending {
-    begin(lab, start).await;
-    let operator = lab.operator().await;
-    up(lab).await;
+/// The state after a bring-up without a fault.
+async fn undisturbed(cluster: &TestCluster, start: Start) -> FinalState {
+    begin(cluster, start).await;
+    let operator = cluster.operator().await;
+    cluster.until_up().await;
     tokio::time::sleep(QUIET).await;
-    let ending = lab.ending().await;
+    let ending = cluster.final_state().await;
     assert_eq!(ending["ReplicaSets"], 1);
     operator.kill().await;
     ending
 }
 
-/// Kills the operator right after its n-th write was carried out, before it learns of that. False when there is no n-th.
-async fn killed_at(lab: &Lab, start: Start, n: usize, expected: &Ending) -> bool {
-    begin(lab, start).await;
-    let proxy = lab.proxy().await;
+/// Kills the operator after the API server carried out its n-th write and before the operator gets the response. Returns false
+/// if there are fewer writes.
+async fn killed_at(cluster: &TestCluster, start: Start, n: usize, expected: &FinalState) -> bool {
+    begin(cluster, start).await;
+    let proxy = cluster.proxy().await;
     let mut writes = 0;
-    proxy.rule(move |asked| {
-        writes += usize::from(asked.is_write() && !asked.is_event());
+    proxy.rule(move |request| {
+        writes += usize::from(request.is_write() && !request.is_event());
         match writes.cmp(&n) {
             std::cmp::Ordering::Less => Fault::Pass,
-            std::cmp::Ordering::Equal if asked.is_write() && !asked.is_event() => Fault::LoseAnswer,
+            std::cmp::Ordering::Equal if request.is_write() && !request.is_event() => Fault::LoseAnswer,
             _ => Fault::Hang,
         }
     });
-    let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
+    let operator = cluster.operator_at(&proxy.kubeconfig(), &[]);
     let settled = async {
-        up(lab).await;
+        cluster.until_up().await;
         tokio::time::sleep(QUIET).await;
     };
     let reached = tokio::select! {
-        () = proxy.until("such write", |asked| asked.iter().any(|asked| asked.lost)) => true,
+        () = proxy.until("such write", |requests| requests.iter().any(|request| request.lost)) => true,
         () = settled => false,
     };
     operator.kill().await;
     if reached {
-        recovers(lab, n, &proxy, expected).await;
+        recovers(cluster, n, &proxy, expected).await;
     }
     reached
 }
 
-async fn recovers(lab: &Lab, n: usize, proxy: &Proxy, expected: &Ending) {
-    let at = proxy.asked().into_iter().find(|asked| asked.lost).unwrap();
+async fn recovers(cluster: &TestCluster, n: usize, proxy: &Proxy, expected: &FinalState) {
+    let at = proxy.requests().into_iter().find(|request| request.lost).unwrap();
     let context = format!("killed at write {n}, {at}");
-    let stored = lab.list(Kind::Config, "").await;
+    let stored = cluster.list(Kind::Config, "").await;
     let secret = |config: &Value| {
         config
             .pointer("/spec/httpSecret")
@@ -119,15 +120,15 @@ async fn recovers(lab: &Lab, n: usize, proxy: &Proxy, expected: &Ending) {
             .filter(|s| s.is_string() && s != "")
     };
     let before = stored.first().and_then(secret);
-    lab.clear_lease().await;
-    let operator = lab.operator().await;
-    let config = up(lab).await;
+    cluster.clear_lease().await;
+    let operator = cluster.operator().await;
+    let config = cluster.until_up().await;
     assert!(
         before.is_none() || before == secret(&config),
-        "{context}: the upload secret was made anew"
+        "{context}: the upload secret was generated again"
     );
     let began = Instant::now();
-    while let Some(difference) = difference(&lab.ending().await, expected) {
+    while let Some(difference) = difference(&cluster.final_state().await, expected) {
         assert!(began.elapsed() < Duration::from_secs(10), "{context}: {difference}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -1,63 +1,62 @@
-//! Several processes, signals, and a lease that somebody else takes.
+//! Several processes, signals, and a Lease that another process takes.
 
 use std::time::{Duration, Instant};
 
 use devcluster::stores::Latch;
 use http::Method;
-use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
 use serde_json::json;
 
-use super::support::Lab;
-use super::support::course::cluster_operator;
-use super::support::operator::{Operator, signal};
-use super::support::proxy::{Asked, Fault, Proxy};
-use super::{cluster, removed};
+use crate::empty_cluster;
+use crate::support::operator::{Operator, signal};
+use crate::support::proxy::{Fault, ProxiedRequest, Proxy};
+use crate::support::{TestCluster, cluster_operator, infrastructure};
 
-/// An operator, and the proxy through which all its requests go.
+/// An operator and the proxy through which it sends all its requests.
 struct Candidate {
     operator: Operator,
     proxy: Proxy,
 }
 
 impl Candidate {
-    async fn start(lab: &Lab) -> Self {
-        let proxy = lab.proxy().await;
-        let operator = lab.operator_at(&proxy.kubeconfig(), &[]);
+    async fn start(cluster: &TestCluster) -> Self {
+        let proxy = cluster.proxy().await;
+        let operator = cluster.operator_at(&proxy.kubeconfig(), &[]);
         Self { operator, proxy }
     }
 
-    /// Whether it wrote anything but the lease.
+    /// Whether it wrote anything except the Lease.
     fn acts(&self) -> bool {
         self.proxy
-            .asked()
+            .requests()
             .iter()
-            .any(|asked| asked.is_write() && !asked.is_lease())
+            .any(|request| request.is_write() && !request.is_lease())
     }
 }
 
-fn releases(asked: &Asked) -> bool {
-    asked.is(&Method::PATCH, names::LEASE) && asked.body["spec"]["holderIdentity"] == ""
+fn releases(request: &ProxiedRequest) -> bool {
+    request.is(&Method::PATCH, names::LEASE) && request.body["spec"]["holderIdentity"] == ""
 }
 
 // lifecycle 10, 11, 13, 14; deploy 27, 28, 29; decision 7
 #[tokio::test]
-async fn of_three_processes_one_acts_and_another_follows_within_seconds_when_it_is_stopped() {
-    let lab = cluster().await;
+async fn of_three_processes_one_leads_and_another_takes_over_within_seconds_of_its_stop() {
+    let cluster = empty_cluster().await;
     let mut waiting = Vec::new();
     for _ in 0..3 {
-        waiting.push(Candidate::start(&lab).await);
+        waiting.push(Candidate::start(&cluster).await);
     }
-    removed(&lab).await;
+    cluster.until_removed().await;
     for candidate in &waiting {
-        let looked = |asked: &[Asked]| asked.iter().any(|asked| asked.is_lease() && asked.status != 0);
+        let looked =
+            |requests: &[ProxiedRequest]| requests.iter().any(|request| request.is_lease() && request.status != 0);
         candidate.proxy.until("look at the lease", looked).await;
     }
     let acting: Vec<_> = waiting.iter().map(Candidate::acts).collect();
     assert_eq!(acting.iter().filter(|acts| **acts).count(), 1, "{acting:?}");
-    assert_eq!(lab.lease().await.lease_duration_seconds, Some(137));
+    assert_eq!(cluster.lease().await.lease_duration_seconds, Some(137));
     let leader = waiting.remove(acting.iter().position(|acts| *acts).unwrap());
-    let holder = lab.holder().await;
+    let holder = cluster.holder().await;
 
     let Candidate { operator, proxy } = leader;
     let stopped = Instant::now();
@@ -67,25 +66,28 @@ async fn of_three_processes_one_acts_and_another_follows_within_seconds_when_it_
         status.success() && took < Duration::from_secs(2),
         "{status} after {took:?}"
     );
-    assert!(proxy.asked().iter().any(releases), "the holder is cleared");
-    lab.until_held(&holder).await;
+    assert!(proxy.requests().iter().any(releases), "the holder is cleared");
+    cluster.until_held(&holder).await;
     let took = stopped.elapsed();
     println!("the successor leads {took:?} after the signal");
     assert!(took < Duration::from_secs(6), "{took:?}");
 
-    // Who leads acts, and only it.
-    lab.delete(&cluster_operator()).await;
-    lab.until_present(&cluster_operator()).await;
+    // Only the leader acts.
+    cluster.delete(&cluster_operator()).await;
+    cluster.until_present(&cluster_operator()).await;
     let acting: Vec<_> = waiting.iter().map(Candidate::acts).collect();
     assert_eq!(acting.iter().filter(|acts| **acts).count(), 1, "{acting:?}");
     let mut leader = waiting.remove(acting.iter().position(|acts| *acts).unwrap());
 
-    // The first signal does not get to its end; the second ends the process at once.
+    // The first signal starts a shutdown that cannot finish; the second ends the process at once.
     leader
         .proxy
-        .rule(|asked| if releases(asked) { Fault::Hang } else { Fault::Pass });
+        .rule(|request| if releases(request) { Fault::Hang } else { Fault::Pass });
     signal(leader.operator.pid(), "TERM");
-    leader.proxy.until("release", |asked| asked.iter().any(releases)).await;
+    leader
+        .proxy
+        .until("release", |requests| requests.iter().any(releases))
+        .await;
     signal(leader.operator.pid(), "TERM");
     assert_eq!(leader.operator.ended().await.code(), Some(1));
 }
@@ -93,46 +95,51 @@ async fn of_three_processes_one_acts_and_another_follows_within_seconds_when_it_
 // lifecycle 11, deploy 29
 #[tokio::test]
 async fn on_a_single_node_control_plane_the_lease_lasts_longer() {
-    let lab = cluster().await;
-    let infrastructure = ObjectRef::new(Kind::Infrastructure, "", names::CLUSTER);
+    let cluster = empty_cluster().await;
+    let infrastructure = infrastructure();
     let status = json!({"controlPlaneTopology": "SingleReplica"});
-    lab.patch_status(&infrastructure, json!({"status": status})).await;
-    let operator = lab.operator().await;
-    lab.until_held("").await;
-    assert_eq!(lab.lease().await.lease_duration_seconds, Some(270));
+    cluster.patch_status(&infrastructure, json!({"status": status})).await;
+    let operator = cluster.operator().await;
+    cluster.until_held("").await;
+    assert_eq!(cluster.lease().await.lease_duration_seconds, Some(270));
     operator.kill().await;
 }
 
 // lifecycle 20
 #[tokio::test]
-async fn a_leader_that_finds_its_lease_taken_ends_in_the_middle_of_a_pass_and_writes_nothing_more() {
-    let lab = cluster().await;
-    let Candidate { mut operator, proxy } = Candidate::start(&lab).await;
-    removed(&lab).await;
-    lab.set_holder("somebody-else").await;
+async fn a_leader_that_loses_its_lease_ends_in_mid_reconcile_and_writes_nothing_more() {
+    let cluster = empty_cluster().await;
+    let Candidate { mut operator, proxy } = Candidate::start(&cluster).await;
+    cluster.until_removed().await;
+    cluster.set_holder("somebody-else").await;
     let answer = Latch::closed();
     let held = answer.clone();
-    proxy.rule(move |asked| {
-        if asked.is(&Method::GET, names::LEASE) {
+    proxy.rule(move |request| {
+        if request.is(&Method::GET, names::LEASE) {
             Fault::Hold(held.clone())
-        } else if asked.is(&Method::POST, "/clusterroles") {
+        } else if request.is(&Method::POST, "/clusterroles") {
             Fault::Hang
         } else {
             Fault::Pass
         }
     });
-    // It learns of it at its next renewal.
-    let reads = |asked: &[Asked]| asked.last().is_some_and(|asked| asked.is(&Method::GET, names::LEASE));
-    proxy.until("look at the lease after a conflict", reads).await;
-    let known = proxy.asked().len();
-    lab.edit(json!({"managementState": "Managed", "storage": {"emptyDir": {}}}))
-        .await;
-    let writes = |asked: &[Asked]| {
-        asked[known..]
-            .iter()
-            .any(|asked| asked.is(&Method::POST, "/clusterroles"))
+    // The leader notices at its next renewal.
+    let reads = |requests: &[ProxiedRequest]| {
+        requests
+            .last()
+            .is_some_and(|request| request.is(&Method::GET, names::LEASE))
     };
-    proxy.until("write in the middle of a pass", writes).await;
+    proxy.until("look at the lease after a conflict", reads).await;
+    let known = proxy.requests().len();
+    cluster
+        .edit(json!({"managementState": "Managed", "storage": {"emptyDir": {}}}))
+        .await;
+    let writes = |requests: &[ProxiedRequest]| {
+        requests[known..]
+            .iter()
+            .any(|request| request.is(&Method::POST, "/clusterroles"))
+    };
+    proxy.until("write in the middle of a reconcile", writes).await;
     let before = proxy.writes().len();
     answer.open();
     let lost = Instant::now();
@@ -144,5 +151,5 @@ async fn a_leader_that_finds_its_lease_taken_ends_in_the_middle_of_a_pass_and_wr
     );
     let written = proxy.writes();
     assert_eq!(written.len(), before, "{:?}", written.last());
-    assert_eq!(lab.holder().await, "somebody-else");
+    assert_eq!(cluster.holder().await, "somebody-else");
 }

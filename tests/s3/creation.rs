@@ -4,8 +4,8 @@ use devcluster::stores::{Asked, Fault, Keys, When};
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use super::lab::{self, cluster};
-use super::world::{REGION, World};
+use super::cluster::{REGION, S3Cluster};
+use super::stores::{self, cluster};
 
 fn bodies(asked: &[Asked], operation: &str) -> Vec<String> {
     asked
@@ -33,7 +33,7 @@ async fn an_empty_block_gets_one_bucket_in_the_order_that_no_crash_can_break() {
     world.gate.forget();
 
     let outcome = world.pass().await;
-    assert!(outcome.fault.is_none(), "{:?}", outcome.fault);
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
     let settings = [
         "CreateBucket",
         "PutBucketTagging",
@@ -56,7 +56,7 @@ async fn an_empty_block_gets_one_bucket_in_the_order_that_no_crash_can_break() {
     let block = json!({
         "bucket": name, "region": REGION, "regionEndpoint": world.gate.url(), "encrypt": true,
     });
-    assert_eq!(world.storage()["s3"], block);
+    assert_eq!(world.storage_spec()["s3"], block);
     assert_eq!(world.status(), &json!({"s3": block, "managementState": "Managed"}));
     for (condition, reason) in [
         ("StorageExists", "Creation Successful"),
@@ -68,7 +68,7 @@ async fn an_empty_block_gets_one_bucket_in_the_order_that_no_crash_can_break() {
         assert_eq!(world.condition(condition), format!("True/{reason}"));
     }
     assert_eq!(
-        World::variable(&outcome, "REGISTRY_STORAGE_S3_ENCRYPT").as_deref(),
+        S3Cluster::variable(&outcome, "REGISTRY_STORAGE_S3_ENCRYPT").as_deref(),
         Some("Flag(true)"),
         "what the first pods get is what later ones get"
     );
@@ -78,7 +78,7 @@ async fn an_empty_block_gets_one_bucket_in_the_order_that_no_crash_can_break() {
     world.pass().await;
     assert_eq!(world.changes(), Vec::<String>::new());
     assert_eq!(world.config, before);
-    assert_eq!(lab::store().await.buckets("order-a1").await, [name]);
+    assert_eq!(stores::store().await.buckets("order-a1").await, [name]);
 }
 
 fn is_of_objects(operation: &str) -> bool {
@@ -125,7 +125,7 @@ async fn the_settings_have_the_parameters_of_the_documentation() {
             "{lifecycle}"
         );
     }
-    let tags = lab::store().await.tags(&world.generated()).await;
+    let tags = stores::store().await.tags(&world.generated()).await;
     let expected = [
         ("kubernetes.io/cluster/params-a2", "owned"),
         ("Name", "params-a2-image-registry"),
@@ -144,7 +144,10 @@ async fn in_us_east_1_no_location_constraint_is_sent() {
     world.pass().await;
     let create = bodies(&world.gate.asked(), "CreateBucket");
     assert_eq!(create, [""], "no body at all");
-    assert_eq!(world.storage()["s3"]["bucket"], "useast-a3-image-registry-us-east-1");
+    assert_eq!(
+        world.storage_spec()["s3"]["bucket"],
+        "useast-a3-image-registry-us-east-1"
+    );
 }
 
 // storage-s3 22, storage-core 22
@@ -152,7 +155,7 @@ async fn in_us_east_1_no_location_constraint_is_sent() {
 async fn a_bucket_that_the_store_says_is_ours_already_is_adopted_under_the_generated_name() {
     let mut world = cluster("owned-a4", json!({"s3": {}})).await;
     let name = world.generated();
-    lab::store().await.create(&name).await;
+    stores::store().await.create(&name).await;
     // A store that does not show it yet.
     world.gate.plan(
         When::operation("HeadBucket").times(2),
@@ -166,11 +169,11 @@ async fn a_bucket_that_the_store_says_is_ours_already_is_adopted_under_the_gener
         .filter(|a| a.operation() == "CreateBucket");
     assert_eq!(created.map(|a| a.status).collect::<Vec<_>>(), [409]);
     assert_eq!(
-        (world.state(), world.storage()["s3"]["bucket"].as_str()),
+        (world.state(), world.storage_spec()["s3"]["bucket"].as_str()),
         (Some("Managed"), Some(name.as_str()))
     );
     assert_eq!(world.status()["s3"]["bucket"], json!(name));
-    assert_eq!(lab::store().await.tags(&name).await.len(), 2);
+    assert_eq!(stores::store().await.tags(&name).await.len(), 2);
 }
 
 // storage-s3 23
@@ -178,16 +181,19 @@ async fn a_bucket_that_the_store_says_is_ours_already_is_adopted_under_the_gener
 async fn a_generated_name_that_another_account_has_is_an_error_and_no_other_name_is_guessed() {
     let mut world = cluster("taken-a5", json!({"s3": {}})).await;
     let name = world.generated();
-    let foreign = lab::foreign_store().await;
+    let foreign = stores::foreign_store().await;
     foreign.create(&name).await;
     foreign.put(&name, "precious").await;
     world
         .gate
         .plan(When::operation("HeadBucket"), Fault::error(403, "AccessDenied"));
     let outcome = world.pass().await;
-    assert!(outcome.fault.unwrap().message.contains("spec.storage.s3.bucket"));
+    assert!(outcome.error.unwrap().message.contains("spec.storage.s3.bucket"));
     assert_eq!(world.condition("StorageExists"), "False/Unable to Access Bucket");
-    assert_eq!(world.storage(), &json!({"s3": {"regionEndpoint": world.gate.url()}}));
+    assert_eq!(
+        world.storage_spec(),
+        &json!({"s3": {"regionEndpoint": world.gate.url()}})
+    );
     assert_eq!(world.changes(), ["CreateBucket"]);
     assert!(outcome.facts.is_none());
     assert_eq!((foreign.tags(&name).await.len(), foreign.count(&name).await), (0, 1));
@@ -196,7 +202,7 @@ async fn a_generated_name_that_another_account_has_is_an_error_and_no_other_name
 // storage-s3 24, storage-core 15
 #[tokio::test]
 async fn a_named_bucket_that_exists_is_used_and_nothing_in_it_is_asked_for_or_changed() {
-    let store = lab::store().await;
+    let store = stores::store().await;
     store.create("users-a6").await;
     let mut world = cluster("named-a6", json!({"s3": {"bucket": "users-a6"}})).await;
     world.pass().await;
@@ -219,22 +225,10 @@ async fn a_named_bucket_that_exists_is_used_and_nothing_in_it_is_asked_for_or_ch
     assert!(store.tags("users-a6").await.is_empty());
 }
 
-// storage-s3 25, storage-core 16
-#[tokio::test]
-async fn a_named_bucket_that_is_missing_is_created_and_owned() {
-    let mut world = cluster("missing-a7", json!({"s3": {"bucket": "asked-for-a7"}})).await;
-    world.pass().await;
-    assert_eq!(
-        (world.state(), world.status()["s3"]["bucket"].as_str()),
-        (Some("Managed"), Some("asked-for-a7"))
-    );
-    assert_eq!(lab::store().await.tags("asked-for-a7").await.len(), 2);
-}
-
 // storage-s3 26, 37
 #[tokio::test]
 async fn an_explicit_state_is_never_changed() {
-    let store = lab::store().await;
+    let store = stores::store().await;
     for state in ["Managed", "Unmanaged"] {
         let bucket = format!("explicit-{}-a8", state.to_lowercase());
         store.create(&bucket).await;
@@ -252,43 +246,10 @@ async fn an_explicit_state_is_never_changed() {
             .filter(|name| !is_of_objects(name))
             .collect();
         assert_eq!(settings.is_empty(), state == "Unmanaged", "{settings:?}");
-    }
-}
-
-// storage-core 18
-#[tokio::test]
-async fn nothing_is_created_under_an_explicit_unmanaged() {
-    let storage = json!({"s3": {"bucket": "nowhere-a9"}, "managementState": "Unmanaged"});
-    let mut world = cluster("nothing-a9", storage).await;
-    // Not even where the Config says that it was about to be.
-    let location = world.location("nowhere-a9");
-    for intent in ["", &location] {
-        world.annotate(names::STORAGE_INTENT_ANNOTATION, intent);
-        let outcome = world.pass().await;
-        assert!(outcome.fault.unwrap().message.contains("nowhere-a9 does not exist"));
-        assert_eq!(
-            (world.changes(), world.condition("StorageExists")),
-            (vec![], "False/NotFound".to_owned())
-        );
-    }
-}
-
-// storage-s3 27, storage-decisions T6
-#[tokio::test]
-async fn a_named_bucket_to_which_access_is_refused_is_never_created() {
-    for state in [json!(null), json!("Managed")] {
-        let storage = json!({"s3": {"bucket": "closed-b1"}, "managementState": state});
-        let mut world = cluster("closed-b1", storage).await;
-        let location = world.location("closed-b1");
-        world.annotate(names::STORAGE_INTENT_ANNOTATION, &location);
-        world
-            .gate
-            .plan(When::operation("HeadBucket"), Fault::error(403, "AccessDenied"));
-        let outcome = world.pass().await;
-        assert!(outcome.fault.is_some() && outcome.facts.is_none());
-        assert!(world.condition("StorageExists").starts_with("False/"));
-        assert_eq!(world.changes(), Vec::<String>::new());
-        assert_eq!(world.state(), state.as_str());
+        let tags =
+            [("Name", "explicit-a8-image-registry"), ("team", "blue")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let tagged: &[_] = if state == "Managed" { &tags } else { &[] };
+        assert_eq!(store.tags(&bucket).await, tagged, "no mark");
     }
 }
 
@@ -301,11 +262,11 @@ async fn invalid_keys_are_told_by_their_code_and_a_bucket_in_use_stays_in_use() 
     world.set_credentials(&Keys::new("AKIAWRONGWRONG", "wrong"));
     let outcome = world.pass().await;
     assert_eq!(world.condition("StorageExists"), "False/InvalidAccessKeyId");
-    assert!(outcome.fault.is_some());
+    assert!(outcome.error.is_some());
     assert!(
-        !world.notices.iter().any(|n| n.contains("images")),
+        !world.events().iter().any(|n| n.contains("images")),
         "{:?}",
-        world.notices
+        world.events()
     );
     world.gate.forget();
     world.pass().await;
@@ -327,7 +288,7 @@ async fn a_bucket_in_another_region_is_undecided_and_the_message_names_the_regio
     let moved = devcluster::stores::Reply::new(301, "").header("x-amz-bucket-region", "eu-west-1");
     world.gate.plan(When::operation("HeadBucket"), Fault::Answer(moved));
     let outcome = world.pass().await;
-    assert!(outcome.fault.is_some());
+    assert!(outcome.error.is_some());
     assert_eq!(world.condition("StorageExists"), "Unknown/Unknown Error Occurred");
     assert!(
         world.message("StorageExists").contains("eu-west-1"),
@@ -337,37 +298,15 @@ async fn a_bucket_in_another_region_is_undecided_and_the_message_names_the_regio
     assert_eq!(world.changes(), Vec::<String>::new());
 }
 
-// storage-core 13
-#[tokio::test]
-async fn an_outage_creates_nothing_and_leaves_the_registry_as_it_is() {
-    let mut world = cluster("outage-b4", json!({"s3": {}})).await;
-    world.settle().await;
-    let running = world.running.clone();
-    world.gate.forget();
-    world.gate.rule(|_| Fault::slow_down());
-    world.edit(json!({"replicas": 3}));
-    let outcome = world.pass().await;
-    assert!(outcome.fault.is_some());
-    assert_eq!(world.condition("StorageExists"), "Unknown/Unknown Error Occurred");
-    assert_eq!(
-        (world.running.clone(), world.status()["s3"]["bucket"].as_str()),
-        (running, Some(world.generated()).as_deref())
-    );
-    assert!(world.changes().is_empty());
-    world.gate.pass();
-    world.settle().await;
-    assert!(world.condition("StorageExists").starts_with("True/"));
-}
-
 // storage-s3 39
 #[tokio::test]
 async fn an_unmanaged_bucket_without_a_region_in_the_spec_settles() {
-    lab::store().await.create("regionless-b5").await;
+    stores::store().await.create("regionless-b5").await;
     let mut world = cluster("regionless-b5", json!({"s3": {"bucket": "regionless-b5"}})).await;
     world.pass().await;
     world.pass().await;
     assert_eq!(
-        world.storage()["s3"],
+        world.storage_spec()["s3"],
         json!({"bucket": "regionless-b5", "regionEndpoint": world.gate.url()})
     );
     assert_eq!(world.status()["s3"]["region"], json!(REGION));
@@ -384,14 +323,14 @@ async fn another_bucket_or_endpoint_is_other_storage_and_the_old_one_stays() {
     let mut world = cluster("switch-b6", json!({"s3": {}})).await;
     assert!(!world.pass().await.reconfigured, "the first is none");
     let first = world.generated();
-    lab::store().await.put(&first, "image").await;
+    stores::store().await.put(&first, "image").await;
     world.edit(json!({"storage": {"s3": {"bucket": "second-b6"}}}));
     let outcome = world.pass().await;
-    assert!(outcome.reconfigured && world.notices.iter().any(|n| n.starts_with("StorageReconfigured")));
-    assert_eq!(lab::store().await.count(&first).await, 1);
+    assert!(outcome.reconfigured && world.events().iter().any(|n| n.starts_with("StorageReconfigured")));
+    assert_eq!(stores::store().await.count(&first).await, 1);
     assert_eq!(world.state(), Some("Managed"), "it was missing, and was created");
     // The same name behind another endpoint.
-    let elsewhere = devcluster::stores::Gate::start(lab::moto().await.target(), None, &[]).unwrap();
+    let elsewhere = devcluster::stores::Gate::start(stores::moto().await.target(), None, &[]).unwrap();
     world.edit(json!({"storage": {"s3": {"regionEndpoint": elsewhere.url()}}}));
     let outcome = world.pass().await;
     assert!(outcome.reconfigured, "{outcome:?}");
@@ -400,33 +339,6 @@ async fn another_bucket_or_endpoint_is_other_storage_and_the_old_one_stays() {
         Some("Unmanaged"),
         "it exists there, and a kept Managed counts as blank"
     );
-}
-
-// storage-core 14
-#[tokio::test]
-async fn a_managed_bucket_that_vanished_is_created_again_and_images_are_said_to_be_lost() {
-    let mut world = cluster("vanished-b7", json!({"s3": {}})).await;
-    let name = world.generated();
-    world.settle().await;
-    lab::store().await.delete(&name).await;
-    world.edit(json!({"replicas": 1}));
-    world.gate.forget();
-    world.settle().await;
-    assert!(
-        world
-            .notices
-            .iter()
-            .any(|n| n.starts_with("StorageLost") && n.contains("images")),
-        "{:?}",
-        world.notices
-    );
-    assert!(
-        world.changes().contains(&"PutBucketLifecycleConfiguration".to_owned()),
-        "{:?}",
-        world.changes()
-    );
-    assert_eq!(lab::store().await.tags(&name).await.len(), 2);
-    assert!(world.condition("StorageExists").starts_with("True/"));
 }
 
 // storage-core 21: what was done is stored, also where something after it fails
@@ -440,9 +352,9 @@ async fn a_failure_after_the_creation_keeps_name_and_state() {
     )
     .await;
     let outcome = world.pass().await;
-    assert!(outcome.fault.unwrap().message.contains("not-there"));
+    assert!(outcome.error.unwrap().message.contains("not-there"));
     assert_eq!(
-        (world.state(), world.storage()["s3"]["bucket"].as_str()),
+        (world.state(), world.storage_spec()["s3"]["bucket"].as_str()),
         (Some("Managed"), Some(world.generated()).as_deref())
     );
     assert!(outcome.facts.is_none());
@@ -510,17 +422,17 @@ async fn another_ca_of_the_clusters_proxy_costs_one_look() {
 #[tokio::test]
 async fn over_tls_with_a_private_ca_and_the_bucket_in_the_host_name_all_is_the_same() {
     use devcluster::stores::{Authority, Gate};
-    let moto = lab::moto().await;
+    let moto = stores::moto().await;
     let authority = Authority::new("ca-of-the-store").unwrap();
     let gate = Gate::start(moto.target(), Some(&authority), &[]).unwrap();
     let port = gate.target().address.port();
     let storage = json!({"s3": {
         "regionEndpoint": format!("https://s3.test.example:{port}"), "virtualHostedStyle": true, "trustedCA": {"name": "my-ca"},
     }});
-    let mut world = World::behind(gate, moto.admin(), "tls-c0", storage);
+    let mut world = S3Cluster::behind(gate, moto.admin(), "tls-c0", storage);
     let outcome = world.pass().await;
     assert!(
-        outcome.fault.unwrap().message.contains("my-ca"),
+        outcome.error.unwrap().message.contains("my-ca"),
         "the map is not there yet"
     );
     assert!(world.gate.operations().is_empty());
@@ -538,7 +450,7 @@ async fn over_tls_with_a_private_ca_and_the_bucket_in_the_host_name_all_is_the_s
             .iter()
             .all(|a| a.host.starts_with(&format!("{name}.s3.test.example")))
     );
-    lab::store().await.put(&name, "image").await;
+    stores::store().await.put(&name, "image").await;
     world.edit(json!({"managementState": "Removed"}));
-    assert!(world.settle().await.done && !lab::store().await.exists(&name).await);
+    assert!(world.settle().await.done && !stores::store().await.exists(&name).await);
 }

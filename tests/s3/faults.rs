@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use devcluster::stores::Fault;
+use devcluster::stores::{Fault, When};
 use serde_json::json;
 
-use super::lab::{cluster, store};
-use super::world::World;
+use super::cluster::S3Cluster;
+use super::conformance::{BackendUnderTest as _, Sent, assert_one_owned};
+use super::stores::{cluster, store};
 
 /// Faults that a client outlives, or that a later pass does.
 fn faults() -> Vec<(&'static str, Fault)> {
@@ -37,7 +38,7 @@ const PATIENCE: Duration = Duration::from_millis(400);
 const OUTAGE: usize = 5;
 
 /// From the n-th call on, counted from now, as many as an outage.
-fn break_at(world: &mut World, first: usize, fault: &Fault) {
+fn break_at(world: &mut S3Cluster, first: usize, fault: &Fault) {
     if matches!(fault, Fault::Hang) {
         world.give_up_after(PATIENCE);
     }
@@ -68,11 +69,7 @@ async fn whatever_happens_to_any_call_of_a_creation_it_comes_to_its_end_with_one
             let name = world.generated();
             let at = format!("{kind} at call {first} of {calls}");
             assert!(outcome.facts.is_some(), "{at}");
-            assert_eq!(
-                store().await.buckets(&infrastructure).await,
-                std::slice::from_ref(&name),
-                "{at}"
-            );
+            assert_eq!(world.containers().await, std::slice::from_ref(&name), "{at}");
             assert_eq!(world.state(), Some("Managed"), "{at}");
             assert_eq!(store().await.tags(&name).await.len(), 2, "{at}");
             assert_eq!(store().await.count(&name).await, 0, "{at}");
@@ -81,6 +78,23 @@ async fn whatever_happens_to_any_call_of_a_creation_it_comes_to_its_end_with_one
             break;
         }
     }
+}
+
+// storage-decisions 9
+#[tokio::test]
+async fn a_create_whose_answer_is_lost_is_found_by_the_intent() {
+    let mut world = cluster("lost-i3", json!({"s3": {}})).await;
+    world
+        .gate
+        .plan(When::operation("CreateBucket").nth(1), Fault::LoseAnswer);
+    world.gate.plan(When::operation("CreateBucket"), Fault::slow_down());
+    let outcome = world.pass().await;
+    assert!(outcome.error.is_some());
+    world.gate.pass();
+    world.converge().await;
+    assert_one_owned(&world, "lost answer").await;
+    let created = world.sent().into_iter().filter(|sent| *sent == Sent::Create);
+    assert_eq!(created.count(), 1);
 }
 
 // storage-core 40

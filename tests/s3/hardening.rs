@@ -5,12 +5,12 @@ use std::time::Duration;
 use devcluster::stores::{Fault, When};
 use serde_json::json;
 
-use super::lab::{cluster, seaweed, store};
-use super::world::World;
+use super::cluster::S3Cluster;
+use super::stores::{cluster, seaweed, store};
 
 const RESYNC: Duration = Duration::from_mins(11);
 
-async fn managed(infrastructure: &str, bucket: &str) -> World {
+async fn managed(infrastructure: &str, bucket: &str) -> S3Cluster {
     store().await.create(bucket).await;
     cluster(
         infrastructure,
@@ -19,7 +19,7 @@ async fn managed(infrastructure: &str, bucket: &str) -> World {
     .await
 }
 
-fn count(world: &World, operation: &str) -> usize {
+fn count(world: &S3Cluster, operation: &str) -> usize {
     world.gate.operations().iter().filter(|o| *o == operation).count()
 }
 
@@ -46,7 +46,7 @@ async fn a_new_key_is_applied_to_the_bucket_at_once() {
         assert!(body.contains(part), "{body}");
     }
     assert_eq!(
-        World::variable(&outcome, "REGISTRY_STORAGE_S3_KEYID").as_deref(),
+        S3Cluster::variable(&outcome, "REGISTRY_STORAGE_S3_KEYID").as_deref(),
         Some("Text(\"testKey\")")
     );
 }
@@ -60,11 +60,11 @@ async fn encryption_that_fails_leaves_encrypt_as_it_is_and_the_pass_goes_on() {
         Fault::error(403, "AccessDenied"),
     );
     let outcome = world.settle().await;
-    assert!(outcome.fault.is_none() && outcome.facts.is_some());
+    assert!(outcome.error.is_none() && outcome.facts.is_some());
     assert_eq!(world.condition("StorageEncrypted"), "False/AccessDenied");
-    assert_eq!(world.storage()["s3"].get("encrypt"), None);
+    assert_eq!(world.storage_spec()["s3"].get("encrypt"), None);
     assert_eq!(
-        World::variable(&outcome, "REGISTRY_STORAGE_S3_ENCRYPT").as_deref(),
+        S3Cluster::variable(&outcome, "REGISTRY_STORAGE_S3_ENCRYPT").as_deref(),
         Some("Flag(false)")
     );
 }
@@ -113,7 +113,7 @@ async fn tags_that_the_store_does_not_know_are_not_tried_again_either_though_the
         assert_eq!(world.condition("StorageTagged"), "False/NotImplemented");
         assert!(world.running.is_some());
         world.gate.forget();
-        world.notices.clear();
+        world.events.clear();
         for restarts in [false, false, true, true] {
             world.later(RESYNC);
             if restarts {
@@ -122,7 +122,7 @@ async fn tags_that_the_store_does_not_know_are_not_tried_again_either_though_the
             world.pass().await;
         }
         assert_eq!(world.gate.operations(), Vec::<String>::new());
-        assert_eq!(world.notices, Vec::<String>::new());
+        assert_eq!(world.events(), Vec::<String>::new());
         world.edit(json!({"storage": {"s3": {"chunkSizeMiB": 20}}}));
         world.settle().await;
         assert!(count(&world, operations[0]) > 0);
@@ -213,7 +213,7 @@ async fn a_read_that_fails_means_no_write() {
             .gate
             .plan(When::operation(read), Fault::error(403, "AccessDenied"));
         let outcome = world.settle().await;
-        assert!(outcome.fault.is_none());
+        assert!(outcome.error.is_none());
         assert_eq!(world.condition(condition), "False/AccessDenied");
         assert_eq!(count(&world, write), 0);
         let others = world
@@ -241,7 +241,7 @@ async fn a_users_default_with_a_kms_key_is_kept_where_no_key_is_named() {
         assert_eq!(count(&world, "PutBucketEncryption"), 0);
         assert_eq!(world.condition("StorageEncrypted"), "True/Encryption Successful");
         assert!(world.message("StorageEncrypted").contains(&format!("{algorithm} ")));
-        let asked = World::variable(&outcome, "REGISTRY_STORAGE_S3_ENCRYPT");
+        let asked = S3Cluster::variable(&outcome, "REGISTRY_STORAGE_S3_ENCRYPT");
         assert_eq!(
             asked.as_deref(),
             Some("Flag(false)"),
@@ -262,7 +262,7 @@ async fn a_rule_that_a_user_set_is_not_deleted_where_objects_cannot_be_written()
         .gate
         .plan(When::operation("PutObject"), Fault::error(403, "AccessDenied"));
     let outcome = world.pass().await;
-    assert!(outcome.fault.is_none());
+    assert!(outcome.error.is_none());
     assert_eq!(world.condition("StorageEncrypted"), "False/AccessDenied");
     assert_eq!(
         count(&world, "DeleteBucketEncryption") + count(&world, "PutBucketEncryption"),
@@ -278,7 +278,7 @@ async fn a_rule_that_a_user_set_is_not_deleted_where_objects_cannot_be_written()
 #[tokio::test]
 async fn on_a_store_whose_default_encryption_breaks_objects_the_rule_is_taken_back() {
     let seaweed = seaweed().await;
-    let mut world = World::new(seaweed.target(), seaweed.admin(), "broken-g8", json!({"s3": {}}));
+    let mut world = S3Cluster::new(seaweed.target(), seaweed.admin(), "broken-g8", json!({"s3": {}}));
     let outcome = world.converge().await;
     assert_eq!(world.state(), Some("Managed"));
     assert!(outcome.facts.is_some(), "the registry can use it");
@@ -288,10 +288,10 @@ async fn on_a_store_whose_default_encryption_breaks_objects_the_rule_is_taken_ba
         "{}",
         world.message("StorageEncrypted")
     );
-    assert_eq!(world.storage()["s3"].get("encrypt"), None);
+    assert_eq!(world.storage_spec()["s3"].get("encrypt"), None);
     assert!(world.changes().contains(&"DeleteBucketEncryption".to_owned()));
     assert_eq!(world.condition("StoragePublicAccessBlocked"), "False/NotImplemented");
-    let admin = super::world::Store {
+    let admin = super::cluster::Store {
         target: seaweed.target(),
         keys: seaweed.admin(),
     };
@@ -314,16 +314,16 @@ async fn on_a_store_whose_default_encryption_breaks_objects_the_rule_is_taken_ba
 #[tokio::test]
 async fn a_rule_that_a_dead_process_left_is_looked_at_and_taken_back() {
     let seaweed = seaweed().await;
-    let mut world = World::new(seaweed.target(), seaweed.admin(), "orphan-g9", json!({"s3": {}}));
+    let mut world = S3Cluster::new(seaweed.target(), seaweed.admin(), "orphan-g9", json!({"s3": {}}));
     world.die_after("PutBucketEncryption").await;
     world.converge().await;
-    let admin = super::world::Store {
+    let admin = super::cluster::Store {
         target: seaweed.target(),
         keys: seaweed.admin(),
     };
     admin.put(&world.generated(), "image").await;
     assert!(world.condition("StorageEncrypted").starts_with("False/"));
-    assert_eq!(world.storage()["s3"].get("encrypt"), None);
+    assert_eq!(world.storage_spec()["s3"].get("encrypt"), None);
     admin.drop_object(&world.generated(), "image").await;
     let (_, listed) = admin.read(&world.generated(), "list-type=2").await;
     assert!(!listed.contains("_preflight"), "{listed}");
@@ -401,7 +401,7 @@ async fn a_state_turned_over_applies_settings_and_turned_back_sends_no_change() 
     world.edit(json!({"storage": {"managementState": "Managed"}}));
     world.settle().await;
     assert_eq!(world.condition("StorageTagged"), "True/Tagging Successful");
-    let mirrors = |world: &World| {
+    let mirrors = |world: &S3Cluster| {
         let managed = world.config["status"]["storageManaged"].clone();
         (managed, world.status()["managementState"].clone())
     };

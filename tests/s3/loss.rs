@@ -3,7 +3,7 @@
 use devcluster::stores::{Fault, Keys, When};
 use serde_json::json;
 
-use super::lab::{self, cluster};
+use super::stores::{self, cluster};
 
 // storage-decisions T18: refused is not gone, whatever comes next
 #[tokio::test]
@@ -22,9 +22,9 @@ async fn a_bucket_that_was_refused_and_then_is_missing_is_told_of_before_anythin
         .plan(When::operation("HeadBucket"), Fault::error(404, "NoSuchBucket"));
     world.pass().await;
     assert!(
-        world.notices.iter().any(|n| n.starts_with("StorageLost")),
+        world.events().iter().any(|n| n.starts_with("StorageLost")),
         "{:?}",
-        world.notices
+        world.events()
     );
     assert_eq!(world.changes(), Vec::<String>::new());
     assert!(world.condition("StorageExists").starts_with("False/No"));
@@ -60,7 +60,7 @@ async fn a_vanished_bucket_that_cannot_be_made_anew_is_told_of_once() {
     let mut world = cluster("vanished-b13", json!({"s3": {}})).await;
     let name = world.generated();
     world.settle().await;
-    lab::store().await.delete(&name).await;
+    stores::store().await.delete(&name).await;
     world
         .gate
         .plan(When::operation("CreateBucket"), Fault::error(403, "AccessDenied"));
@@ -69,8 +69,8 @@ async fn a_vanished_bucket_that_cannot_be_made_anew_is_told_of_once() {
         world.pass().await;
         world.later(std::time::Duration::from_mins(11));
     }
-    let lost = world.notices.iter().filter(|n| n.starts_with("StorageLost")).count();
-    assert_eq!(lost, 1, "{:?}", world.notices);
+    let lost = world.events().iter().filter(|n| n.starts_with("StorageLost")).count();
+    assert_eq!(lost, 1, "{:?}", world.events());
     assert!(
         world.message("StorageExists").contains("s3:CreateBucket"),
         "{}",
@@ -78,7 +78,7 @@ async fn a_vanished_bucket_that_cannot_be_made_anew_is_told_of_once() {
     );
     world.gate.pass();
     world.settle().await;
-    assert_eq!(lab::store().await.tags(&name).await.len(), 2);
+    assert_eq!(stores::store().await.tags(&name).await.len(), 2);
 }
 
 // storage-s3 27, storage-decisions T18: the block was edited meanwhile
@@ -92,13 +92,13 @@ async fn a_bucket_in_use_to_which_access_is_refused_is_neither_lost_nor_created_
         .plan(When::operation("HeadBucket"), Fault::error(403, "AccessDenied"));
     world.edit(json!({"storage": {"s3": {"chunkSizeMiB": 20}}}));
     for _ in 0..3 {
-        assert!(world.pass().await.fault.is_some());
+        assert!(world.pass().await.error.is_some());
         world.later(std::time::Duration::from_mins(11));
     }
     assert_eq!(world.changes(), Vec::<String>::new());
     assert!(
-        !world.notices.iter().any(|n| n.starts_with("StorageLost")),
+        !world.events().iter().any(|n| n.starts_with("StorageLost")),
         "{:?}",
-        world.notices
+        world.events()
     );
 }

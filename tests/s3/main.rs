@@ -5,14 +5,26 @@
 #![allow(clippy::needless_pass_by_value)] // `json!` at each call reads better without `&`.
 
 mod adoption;
-mod crash;
+mod cluster;
+#[allow(
+    dead_code,
+    reason = "shared with the tests of all backends, each of which uses a part"
+)]
+#[path = "../conformance/mod.rs"]
+mod conformance;
 mod creation;
 mod faults;
 mod hardening;
-mod lab;
+#[allow(
+    dead_code,
+    reason = "shared with the tests of all backends, each of which uses a part"
+)]
+#[path = "../storage/harness.rs"]
+mod harness;
 mod loss;
 mod record;
 mod removal;
+mod stores;
 mod tags;
 mod trial;
-mod world;
+mod under_test;

@@ -4,8 +4,8 @@ use devcluster::stores::{Fault, When};
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use super::adoption::{is_marked, remove_and_find_all};
-use super::lab::{cluster, store};
+use super::conformance::{BackendUnderTest as _, remove_and_keep};
+use super::stores::{cluster, store};
 
 // storage-decisions T1, T2, T6: a refused adoption leaves no creation record behind
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn a_refused_adoption_takes_the_intent_away_and_a_store_without_tags_has_n
         assert_eq!(world.intent(), None);
         world.edit(json!({"storage": {"managementState": "Managed"}}));
         world.settle().await;
-        remove_and_find_all(&mut world, &name, 1).await;
+        remove_and_keep(&mut world, &name, 1).await;
     }
 }
 
@@ -70,7 +70,7 @@ async fn a_bucket_that_was_created_and_marked_stays_managed_though_images_come_b
         (world.state(), world.status()["s3"]["bucket"].as_str()),
         (Some("Managed"), Some(first.as_str()))
     );
-    assert!(is_marked(&world, "second-e5").await);
+    assert!(world.is_ours("second-e5").await);
     // An administrator copies the images.
     store().await.put("second-e5", "image").await;
     world.gate.pass();
@@ -83,53 +83,6 @@ async fn a_bucket_that_was_created_and_marked_stays_managed_though_images_come_b
     assert!(world.intent().is_some());
 }
 
-// storage-decisions T1: what the annotation has to say
-#[tokio::test]
-async fn a_bucket_that_was_kept_is_told_of_with_the_location_that_consent_has_to_name() {
-    store().await.create("told-e6").await;
-    let storage = json!({"s3": {"bucket": "told-e6"}, "managementState": "Managed"});
-    let mut world = cluster("told-e6", storage).await;
-    world.settle().await;
-    remove_and_find_all(&mut world, "told-e6", 0).await;
-    let location = world.location("told-e6");
-    let notice = world.notices.iter().find(|n| n.starts_with("StorageKept"));
-    assert!(notice.is_some_and(|n| n.contains(&location)), "{:?}", world.notices);
-    let message = world.message("StorageExists");
-    assert!(message.contains(&location), "{message}");
-}
-
-// storage-decisions T2, 4: absent is no release
-#[tokio::test]
-async fn a_mark_that_is_gone_from_a_bucket_that_the_operator_created_keeps_the_data_until_the_user_lets_go() {
-    let mut world = cluster("cleaned-e7", json!({"s3": {}})).await;
-    world.settle().await;
-    let name = world.generated();
-    let store = store().await;
-    store.put(&name, "image").await;
-    store.set_tags(&name, &[("team", "x")]).await;
-    world.gate.forget();
-    world.edit(json!({"managementState": "Removed"}));
-    for _ in 0..2 {
-        let outcome = world.pass().await;
-        let message = outcome.fault.unwrap().message;
-        assert!(
-            !outcome.done && message.contains("kubernetes.io/cluster/cleaned-e7=owned"),
-            "{message}"
-        );
-        assert!(
-            message.contains("spec.storage.managementState to Unmanaged"),
-            "{message}"
-        );
-    }
-    assert_eq!(
-        (world.status()["s3"]["bucket"].as_str(), world.changes()),
-        (Some(name.as_str()), vec![])
-    );
-    world.edit(json!({"storage": {"managementState": "Unmanaged"}}));
-    assert!(world.pass().await.done);
-    assert_eq!((store.count(&name).await, world.intent()), (1, None));
-}
-
 // storage-decisions T1: an event says so, also where the name has to be recorded first
 #[tokio::test]
 async fn consent_to_a_bucket_of_the_generated_name_is_told_of() {
@@ -140,7 +93,11 @@ async fn consent_to_a_bucket_of_the_generated_name_is_told_of() {
     let location = world.location(&name);
     world.annotate(names::ADOPT_STORAGE_ANNOTATION, &location);
     world.settle().await;
-    assert!(is_marked(&world, &name).await);
-    let told = world.notices.iter().filter(|n| n.starts_with("StorageAdopted")).count();
-    assert_eq!(told, 1, "{:?}", world.notices);
+    assert!(world.is_ours(&name).await);
+    let told = world
+        .events()
+        .iter()
+        .filter(|n| n.starts_with("StorageAdopted"))
+        .count();
+    assert_eq!(told, 1, "{:?}", world.events());
 }

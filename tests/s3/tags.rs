@@ -3,11 +3,11 @@
 use devcluster::stores::{Fault, When};
 use serde_json::{Value, json};
 
-use super::lab::{cluster, store};
-use super::world::World;
+use super::cluster::S3Cluster;
+use super::stores::{cluster, store};
 
 /// A bucket of the operator's that is in use, with a tag of a user; nothing is remembered of how that came about.
-async fn in_use(infrastructure: &str) -> World {
+async fn in_use(infrastructure: &str) -> S3Cluster {
     let mut world = cluster(infrastructure, json!({"s3": {}})).await;
     world.settle().await;
     let mut tags = store().await.tags(&world.generated()).await;
@@ -15,21 +15,20 @@ async fn in_use(infrastructure: &str) -> World {
     let tags: Vec<_> = tags.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     store().await.set_tags(&world.generated(), &tags).await;
     world.gate.forget();
-    world.notices.clear();
-    world.warnings.clear();
+    world.events.clear();
     world
 }
 
-async fn value(world: &World, key: &str) -> Option<String> {
+async fn value(world: &S3Cluster, key: &str) -> Option<String> {
     let tags = store().await.tags(&world.generated()).await;
     tags.into_iter().find(|(k, _)| k == key).map(|(_, value)| value)
 }
 
 /// Events about tags: normal ones and warnings.
-fn told(world: &World) -> (usize, usize) {
-    let count = |notices: &[String]| notices.iter().filter(|n| n.starts_with("UpdateAWSTags: ")).count();
-    let warnings = count(&world.warnings);
-    (count(&world.notices) - warnings, warnings)
+fn told(world: &S3Cluster) -> (usize, usize) {
+    let count = |events: &[String]| events.iter().filter(|n| n.starts_with("UpdateAWSTags: ")).count();
+    let warnings = count(&world.warnings());
+    (count(&world.events()) - warnings, warnings)
 }
 
 fn tag(key: &str, value: &str) -> Value {
@@ -91,13 +90,13 @@ async fn tags_that_could_not_be_written_are_told_as_a_warning_and_tried_again() 
         .plan(When::operation("PutBucketTagging"), Fault::error(403, "AccessDenied"));
     world.set_platform_tags(&json!([tag("a", "1")]));
     let outcome = world.pass().await;
-    assert!(outcome.fault.is_none(), "the registry goes on");
+    assert!(outcome.error.is_none(), "the registry goes on");
     assert_eq!(world.condition("StorageTagged"), "False/AccessDenied");
     assert_eq!(told(&world), (0, 1));
     assert!(
-        world.notices.iter().any(|n| n.contains("AccessDenied")),
+        world.events().iter().any(|n| n.contains("AccessDenied")),
         "{:?}",
-        world.notices
+        world.events()
     );
     world.gate.pass();
     world.later(std::time::Duration::from_mins(11));
@@ -117,14 +116,14 @@ async fn nothing_is_tagged_that_is_unmanaged_or_not_there_or_removed() {
     assert_eq!(world.state(), Some("Unmanaged"));
     world.set_platform_tags(&json!([tag("a", "1")]));
     world.gate.forget();
-    assert!(world.settle().await.fault.is_none());
+    assert!(world.settle().await.error.is_none());
     assert_eq!(world.changes(), Vec::<String>::new());
     assert_eq!(store().await.tags(bucket).await, Vec::new());
 
     world.edit(json!({"managementState": "Removed"}));
     world.set_platform_tags(&json!([tag("a", "2")]));
     world.gate.forget();
-    assert!(world.settle().await.fault.is_none());
+    assert!(world.settle().await.error.is_none());
     assert_eq!(world.changes(), Vec::<String>::new());
 }
 
@@ -154,7 +153,7 @@ async fn without_a_bucket_or_a_block_tags_wait_for_one_and_nothing_is_asked() {
     world.gate.forget();
     world.set_platform_tags(&json!([tag("a", "1")]));
     let outcome = world.settle().await;
-    assert!(outcome.fault.is_none() && outcome.facts.is_some());
+    assert!(outcome.error.is_none() && outcome.facts.is_some());
     assert_eq!((world.gate.operations(), told(&world)), (Vec::<String>::new(), (0, 0)));
     assert_eq!(value(&world, "a").await, None);
 }

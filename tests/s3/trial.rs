@@ -6,21 +6,20 @@ use image_registry_operator::names;
 use image_registry_operator::status::judge::Preflight;
 use serde_json::json;
 
-use super::lab::{cluster, moto, store};
-use super::world::World;
+use super::cluster::S3Cluster;
+use super::conformance::preflight::PROBE as KEY;
+use super::stores::{cluster, moto, store};
 use devcluster::stores::{ACCOUNT, Authority, Gate, Sts, StsOptions, TokenIssuer};
-
-const KEY: &str = "docker/registry/v2/_preflight/0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
 
 const OPERATOR: &str = "system:serviceaccount:openshift-image-registry:cluster-image-registry-operator";
 const REGISTRY: &str = "system:serviceaccount:openshift-image-registry:registry";
 
-async fn before(infrastructure: &str) -> World {
+async fn before(infrastructure: &str) -> S3Cluster {
     store().await.create(infrastructure).await;
     cluster(infrastructure, json!({"s3": {"bucket": infrastructure}})).await
 }
 
-fn on_probe(world: &World) -> Vec<String> {
+fn on_probe(world: &S3Cluster) -> Vec<String> {
     let asked = world.gate.asked();
     let of_probe = asked.iter().filter(|a| {
         a.resource().1 == KEY || a.operation() == "ListObjectsV2" || a.operation() == "ListMultipartUploads"
@@ -136,9 +135,9 @@ async fn a_right_to_delete_versions_that_is_missing_is_only_a_note_on_unmanaged_
     world.pass().await;
     assert!(world.running.is_some());
     assert!(
-        world.notices.iter().any(|n| n.contains("s3:DeleteObjectVersion")),
+        world.events().iter().any(|n| n.contains("s3:DeleteObjectVersion")),
         "{:?}",
-        world.notices
+        world.events()
     );
     assert_eq!(store().await.count("note-l6").await, 0, "hidden");
 }
@@ -241,38 +240,20 @@ async fn keys_without_the_right_to_write_are_found_out_with_a_real_policy() {
     assert_eq!(world.running, running, "the pods keep the old keys");
 }
 
-// storage-decisions 19
-#[tokio::test]
-async fn a_probe_of_a_process_that_died_is_deleted_by_the_next() {
-    let mut world = orphaned("orphan-l9").await;
-    assert_eq!(store().await.count("orphan-l9").await, 1);
-    store().await.create("next-l9").await;
-    world.edit(json!({"storage": {"s3": {"bucket": "next-l9"}}}));
-    world.settle().await;
-    assert_eq!(store().await.count("orphan-l9").await, 0);
-    assert_eq!(world.status()["s3"]["bucket"], "next-l9");
-}
-
-/// A cluster in which a process died between PUT and DELETE of its probe.
-async fn orphaned(infrastructure: &str) -> World {
-    let mut world = before(infrastructure).await;
-    world.die_after("PutObject").await;
-    world
-}
-
 // storage-decisions T15, T17
 #[tokio::test]
 async fn a_probe_is_not_given_up_while_keys_are_missing_or_too_fresh() {
-    let mut world = orphaned("patience-l11").await;
+    let mut world = before("patience-l11").await;
+    world.die_after("PutObject").await;
     let keys = world.keys.clone();
-    world.remove(Kind::Secret, names::USER_SECRET);
+    world.remove_object(Kind::Secret, names::USER_SECRET);
     world.pass().await;
-    assert!(world.recorded_probe().is_some(), "{:?}", world.notices);
+    assert!(world.recorded_probe().is_some(), "{:?}", world.events());
     world.set_credentials(&keys);
     world.gate.rule(|_| Fault::error(403, "InvalidAccessKeyId"));
     world.later(std::time::Duration::from_mins(1));
     world.pass().await;
-    assert!(world.recorded_probe().is_some(), "{:?}", world.notices);
+    assert!(world.recorded_probe().is_some(), "{:?}", world.events());
     world.gate.pass();
     world.later(std::time::Duration::from_mins(1));
     world.settle().await;
@@ -280,12 +261,12 @@ async fn a_probe_is_not_given_up_while_keys_are_missing_or_too_fresh() {
         (store().await.count("patience-l11").await, world.recorded_probe()),
         (0, None)
     );
-    assert!(world.notices.iter().all(|n| !n.starts_with("ProbeLeftBehind")));
+    assert!(world.events().iter().all(|n| !n.starts_with("ProbeLeftBehind")));
 }
 
 /// An operator that is a role by a token, with the STS that it asks, and a gate before that.
 struct ByToken {
-    world: World,
+    world: S3Cluster,
     sts: Sts,
     before_sts: Gate,
     role: String,
@@ -346,7 +327,7 @@ async fn with_web_identity_the_probe_is_the_registrys_and_not_the_operators() {
     let lab = &mut ByToken::new("identity-m1").await;
     let world = &mut lab.world;
     let outcome = world.pass().await;
-    assert_eq!(world.state(), Some("Managed"), "the operator may: {:?}", outcome.fault);
+    assert_eq!(world.state(), Some("Managed"), "the operator may: {:?}", outcome.error);
     let told = format!("{:?}", outcome.preflight);
     assert!(told.contains("sts:AssumeRoleWithWebIdentity"), "{told}");
     assert!(world.running.is_none());
@@ -354,7 +335,7 @@ async fn with_web_identity_the_probe_is_the_registrys_and_not_the_operators() {
     lab.sts.trust(&lab.role, REGISTRY);
     world.later(std::time::Duration::from_mins(6));
     let outcome = world.pass().await;
-    assert!(world.running.is_some(), "{:?} {:?}", outcome.preflight, outcome.fault);
+    assert!(world.running.is_some(), "{:?} {:?}", outcome.preflight, outcome.error);
 }
 
 // storage-decisions T14: its path
@@ -399,7 +380,7 @@ async fn what_sts_says_is_never_taken_for_what_the_store_says() {
         lab.world.restart();
         lab.world.gate.forget();
         let outcome = lab.world.pass().await;
-        assert!(!outcome.done && outcome.fault.is_some(), "{code}");
+        assert!(!outcome.done && outcome.error.is_some(), "{code}");
         assert!(lab.world.condition("StorageExists").starts_with("Unknown/"), "{code}");
         assert!(lab.world.gate.operations().is_empty(), "{code}");
         assert_eq!(lab.world.status()["s3"]["bucket"], json!(name));

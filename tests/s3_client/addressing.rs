@@ -41,20 +41,33 @@ async fn a_bucket_with_dots_is_in_the_path_where_its_host_would_have_no_certific
 
 // storage-s3 11
 #[tokio::test]
-async fn at_the_public_endpoint_the_bucket_is_in_the_host_unless_it_has_a_dot() {
+async fn at_the_public_endpoint_the_bucket_is_in_the_host_unless_its_name_is_no_host() {
     let authority = Authority::new("public").unwrap();
     let host = "s3.dualstack.us-west-2.amazonaws.com";
     let names = [host, "*.s3.dualstack.us-west-2.amazonaws.com"];
     let gate = answering(Some(&authority), &names, |_| ok());
     let bench = Bench::new().knowing(&[(host, gate.target().address)]);
     let access = Access::public("us-west-2").trusting(&authority);
-    bench.bucket(&access.clone().named("my.bucket")).head().await.unwrap();
-    bench.bucket(&access.clone().named("images")).head().await.unwrap();
-    bench.bucket(&access.named("Images_of_old")).head().await.unwrap();
+    let names = [
+        "my.bucket",
+        "images",
+        "Images_of_old",
+        "My-bucket",
+        "my_bucket",
+        "ab",
+        "my-bucket",
+    ];
+    for name in names {
+        bench.bucket(&access.clone().named(name)).head().await.unwrap();
+    }
     let expected = [
         format!("https://{host}/my.bucket/"),
         format!("https://images.{host}/"),
         format!("https://{host}/Images_of_old/"),
+        format!("https://{host}/My-bucket/"),
+        format!("https://{host}/my_bucket/"),
+        format!("https://{host}/ab/"),
+        format!("https://my-bucket.{host}/"),
     ];
     assert_eq!(asked(&gate), expected);
 }

@@ -1,4 +1,4 @@
-//! What the tests share: a cloud whose time, leadership and way out a test holds in its hands.
+//! What the tests share: clients whose time, leadership and proxy a test sets.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -9,22 +9,26 @@ use std::time::{Duration, SystemTime};
 use devcluster::stores::{Asked, Authority, Fault, Gate, Keys, Reply, Target};
 use image_registry_operator::api::Sensitive;
 use image_registry_operator::api::registry_storage::S3Storage;
-use image_registry_operator::storage::cloud::{Cloud, Pace, Settings};
-use image_registry_operator::storage::http::{Proxies, Trust, Via};
-use image_registry_operator::storage::s3::client::{Bucket, Connection};
-use image_registry_operator::storage::s3::credentials::{Credentials, Profile};
-use image_registry_operator::storage::s3::effective::Effective;
-use image_registry_operator::storage::s3::endpoint;
-use image_registry_operator::storage::s3::identity::Token;
+use image_registry_operator::program::Proxies;
+use image_registry_operator::storage::StorageClients;
+use image_registry_operator::storage::backend::s3::credentials::Credentials;
+use image_registry_operator::storage::backend::s3::effective::Effective;
+use image_registry_operator::storage::backend::s3::profile::Profile;
+use image_registry_operator::storage::backend::s3::session::Token;
+use image_registry_operator::storage::backend::s3::{Connection, connect, endpoint};
+use image_registry_operator::storage::net::clock::Clock;
+use image_registry_operator::storage::net::http::{Egress, Trust};
+use image_registry_operator::storage::net::network::Settings;
+use image_registry_operator::storage::s3api::client::Bucket;
 
 /// Version in the user agent.
 pub const VERSION: &str = "7.6.5";
 /// Name of the bucket, unless a test wants another.
 pub const BUCKET: &str = "images";
 
-/// A cloud, and what tests hold of it.
+/// Clients, and what tests set and read of them.
 pub struct Bench {
-    pub cloud: Cloud,
+    pub clients: StorageClients,
     pub waits: Arc<Mutex<Vec<Duration>>>,
     pub now: Arc<Mutex<SystemTime>>,
     pub leads: Arc<AtomicBool>,
@@ -41,16 +45,16 @@ impl Bench {
         let now = Arc::new(Mutex::new(SystemTime::now()));
         let leads = Arc::new(AtomicBool::new(true));
         let proxies = Arc::new(Mutex::new(Proxies::default()));
-        let (way, leading) = (proxies.clone(), leads.clone());
+        let (used_proxies, leading) = (proxies.clone(), leads.clone());
         let settings = Settings {
             version: VERSION.to_owned(),
-            proxies: Arc::new(move || way.lock().unwrap().clone()),
+            proxies: Arc::new(move || used_proxies.lock().unwrap().clone()),
             leading: Arc::new(move || leading.load(Ordering::Relaxed)),
             fips: false,
             root,
         };
         let (clock, slept) = (now.clone(), waits.clone());
-        let pace = Pace {
+        let clock = Clock {
             now: Arc::new(move || *clock.lock().unwrap()),
             sleep: Arc::new(move |time| {
                 slept.lock().unwrap().push(time);
@@ -58,7 +62,7 @@ impl Bench {
             }),
         };
         Self {
-            cloud: Cloud::new(settings).with_pace(pace),
+            clients: StorageClients::new(settings).with_clock(clock),
             waits,
             now,
             leads,
@@ -75,12 +79,13 @@ impl Bench {
                 .find(|(host, _)| name == host || name.ends_with(&format!(".{host}")));
             known.map(|(_, at)| *at)
         };
-        self.cloud = self.cloud.with_http(|http| http.with_names(Arc::new(names)));
+        self.clients = self.clients.with_http(|http| http.with_names(Arc::new(names)));
         self
     }
 
     pub fn bucket(&self, access: &Access) -> Bucket {
-        self.cloud.s3(&access.connection(), &access.bucket).unwrap()
+        let (network, identities) = (self.clients.network(), self.clients.s3_identities());
+        connect(network, identities, access.connection(), &access.bucket).unwrap()
     }
 
     pub fn pass(&self, time: Duration) {
@@ -101,7 +106,7 @@ pub struct Access {
     pub token: Token,
     pub trust: Trust,
     pub sts_trust: Trust,
-    pub via: Via,
+    pub egress: Egress,
     pub pin_owner: bool,
 }
 
@@ -123,7 +128,7 @@ impl Access {
             token: Token::File(PathBuf::new()),
             trust: Trust::default(),
             sts_trust: Trust::default(),
-            via: Via::Process,
+            egress: Egress::Process,
             pin_owner: false,
         }
     }
@@ -174,7 +179,7 @@ impl Access {
             token: self.token.clone(),
             trust: self.trust.clone(),
             sts_trust: self.sts_trust.clone(),
-            via: self.via.clone(),
+            egress: self.egress.clone(),
             pin_owner: self.pin_owner,
         }
     }
@@ -191,7 +196,7 @@ fn text(profile: &Profile) -> String {
 
 fn effective(region: &str, url: Option<&str>) -> Effective {
     Effective {
-        block: S3Storage::default(),
+        spec: S3Storage::default(),
         region: region.to_owned(),
         endpoint: url.map(str::to_owned),
         rendered_endpoint: url.map(str::to_owned),

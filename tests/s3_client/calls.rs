@@ -4,9 +4,8 @@ use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter,
 };
 use devcluster::stores::{Authority, Moto, MotoOptions, Seaweed, SeaweedOptions};
-use image_registry_operator::storage::s3::client::{Bucket, Encryption, Entry, ObjectEncryption, Rule};
-use image_registry_operator::storage::s3::error::Cause;
-use image_registry_operator::storage::s3::tags::Tag;
+use image_registry_operator::storage::model::call::Cause;
+use image_registry_operator::storage::s3api::client::{Bucket, Encryption, Entry, ObjectEncryption, Rule, Tag};
 
 use crate::bench::{Access, Bench};
 

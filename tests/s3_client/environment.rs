@@ -6,7 +6,7 @@ use std::process::Command;
 
 use devcluster::stores::{Authority, Reply};
 use image_registry_operator::runtime::telemetry::{Format, Telemetry};
-use image_registry_operator::storage::http::Trust;
+use image_registry_operator::storage::net::http::Trust;
 
 use crate::bench::{Access, Bench, answering, ok};
 use crate::identity::{TOKEN, caller, role, session};

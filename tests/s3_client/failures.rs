@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use devcluster::stores::{Authority, Fault, Gate, Reply, When};
 use image_registry_operator::api::Sensitive;
-use image_registry_operator::storage::fault::Class;
-use image_registry_operator::storage::http::{Proxies, Via};
-use image_registry_operator::storage::s3::client::{Bucket, Entry, KeyError, ObjectEncryption};
-use image_registry_operator::storage::s3::error::{CallError, Cause};
+use image_registry_operator::program::Proxies;
+use image_registry_operator::storage::model::call::{CallError, Cause};
+use image_registry_operator::storage::model::error::ErrorClass;
+use image_registry_operator::storage::net::http::Egress;
+use image_registry_operator::storage::s3api::client::{Bucket, Entry, KeyError, ObjectEncryption};
 
 use crate::bench::{Access, Bench, answering, in_turn, ok};
 
@@ -54,6 +55,18 @@ async fn what_head_cannot_say_is_asked_of_the_location() {
         assert!(error.message.contains("because") && error.is_denied(), "{error}");
         assert_eq!(gate.operations(), ["HeadBucket", "GetBucketLocation"]);
     }
+}
+
+// storage-s3 27
+#[tokio::test]
+async fn a_head_that_is_refused_is_no_proof_that_the_bucket_is_missing() {
+    let missing = Reply::error(404, "NoSuchBucket", "because");
+    let (gate, answer) = head(vec![Reply::new(403, ""), missing]).await;
+    let error = answer.unwrap_err();
+    assert_eq!((error.code.as_str(), error.cause), ("NoSuchBucket", Cause::Answer(403)));
+    assert!(error.is_denied() && !error.is_missing() && !error.is_container_gone());
+    assert!(!error.is_forbidden(), "nothing is created where it cannot be seen");
+    assert_eq!(gate.operations(), ["HeadBucket", "GetBucketLocation"]);
 }
 
 #[tokio::test]
@@ -204,7 +217,7 @@ async fn a_store_that_throttles_or_fails_is_asked_three_times_more_and_ever_late
         gate.plan(When::any(), fault);
         let error = bucket.objects("", 1).await.unwrap_err();
         assert!(error.is_undecided() && !error.is_denied(), "{error:?}");
-        assert_eq!(error.fault().class, Class::Transient);
+        assert_eq!(error.storage_error().class, ErrorClass::Transient);
         assert_eq!((gate.asked().len(), bench.waited().len()), (4, 3));
     }
 }
@@ -225,7 +238,7 @@ async fn a_refusal_is_taken_for_what_it_is() {
             .await
             .unwrap_err();
         assert_eq!((gate.asked().len(), error.code.as_str()), (1, code));
-        assert_eq!(error.fault().class, Class::Config);
+        assert_eq!(error.storage_error().class, ErrorClass::ActionRequired);
         assert_eq!(error.to_string(), format!("s3:DeleteBucket on images: {code}: no"));
     }
 }
@@ -317,9 +330,9 @@ async fn a_secret_that_an_answer_repeats_is_not_in_the_error() {
         in_turn(vec![Reply::error(403, "SignatureDoesNotMatch", told)]),
     );
     let mut access = Access::at(&gate.url());
-    access.via = Via::Fixed(proxies);
+    access.egress = Egress::Fixed(proxies);
     let error = Bench::new().bucket(&access).put_tags(&[]).await.unwrap_err();
-    let shown = format!("{error} {error:?} {:?}", error.fault());
+    let shown = format!("{error} {error:?} {:?}", error.storage_error());
     assert!(
         !shown.contains("nobody-must-see") && !shown.contains("hunter2"),
         "{shown}"
@@ -362,7 +375,7 @@ async fn what_keeps_a_connection_from_standing_is_said_in_words() {
     let untrusted = Access::at(&gate.url()).trusting(&Authority::new("ours").unwrap());
     let said = unreachable(&untrusted, &bench).await;
     assert!(
-        said.starts_with("TLS: ") && said.contains("not signed by an authority that is trusted"),
+        said.starts_with("TLS: ") && said.contains("not signed by a trusted authority"),
         "{said}"
     );
 
@@ -410,7 +423,7 @@ async fn what_cannot_be_sent_is_not_tried_again() {
         .await
         .unwrap_err();
     assert_eq!(error.cause, Cause::Unsendable);
-    assert_eq!(error.fault().class, Class::Config);
+    assert_eq!(error.storage_error().class, ErrorClass::ActionRequired);
     assert!(bench.waited().is_empty());
 }
 

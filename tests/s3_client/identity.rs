@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use devcluster::stores::{Asked, Authority, Fault, Gate, Reply, When};
 use image_registry_operator::api::Sensitive;
-use image_registry_operator::storage::s3::credentials::Profile;
-use image_registry_operator::storage::s3::error::Cause;
-use image_registry_operator::storage::s3::identity::Token;
+use image_registry_operator::storage::backend::s3::profile::Profile;
+use image_registry_operator::storage::backend::s3::session::Token;
+use image_registry_operator::storage::model::call::Cause;
 
 use crate::bench::{Access, Bench, answering, ok};
 

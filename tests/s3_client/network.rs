@@ -2,7 +2,8 @@
 
 use devcluster::stores::{Authority, ForwardProxy, Gate, Hosts, ProxyOptions, Reply};
 use image_registry_operator::api::Sensitive;
-use image_registry_operator::storage::http::{Proxies, Via};
+use image_registry_operator::program::Proxies;
+use image_registry_operator::storage::net::http::Egress;
 
 use crate::bench::{Access, Bench, answering, ok};
 
@@ -78,7 +79,7 @@ async fn hosts_domains_and_networks_are_reached_directly() {
     ] {
         let bench = Bench::new().knowing(&[(HOST, gate.target().address)]);
         let mut access = Access::at(&format!("http://{host}:{port}"));
-        access.via = Via::Fixed(Proxies {
+        access.egress = Egress::Fixed(Proxies {
             no_proxy: Some(no_proxy.to_owned()),
             ..through(&proxy)
         });
@@ -95,7 +96,7 @@ async fn the_registrys_way_out_is_its_own() {
     let bench = Bench::new();
     *bench.proxies.lock().unwrap() = through(&ours);
     let mut access = Access::at(&format!("http://{HOST}"));
-    access.via = Via::Fixed(through(&theirs));
+    access.egress = Egress::Fixed(through(&theirs));
     bench.bucket(&access).head().await.unwrap();
     assert_eq!((ours.seen().len(), theirs.seen().len()), (0, 1));
 }
@@ -112,7 +113,7 @@ async fn a_proxy_gets_its_password_and_nobody_sees_it() {
         .unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let mut access = Access::at(&format!("{scheme}://{HOST}")).trusting(&authority);
-        access.via = Via::Fixed(through(&proxy));
+        access.egress = Egress::Fixed(through(&proxy));
         Bench::new().bucket(&access).head().await.unwrap();
         assert!(gate.asked()[0].header("proxy-authorization").is_none());
 

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use devcluster::stores::{ACCOUNT, Authority, Moto, MotoOptions, Sts, StsOptions, TokenIssuer};
 use image_registry_operator::api::Sensitive;
-use image_registry_operator::storage::s3::client::ObjectEncryption;
-use image_registry_operator::storage::s3::credentials::Profile;
-use image_registry_operator::storage::s3::error::Cause;
-use image_registry_operator::storage::s3::identity::Token;
+use image_registry_operator::storage::backend::s3::profile::Profile;
+use image_registry_operator::storage::backend::s3::session::Token;
+use image_registry_operator::storage::model::call::Cause;
+use image_registry_operator::storage::s3api::client::ObjectEncryption;
 use serde_json::json;
 
 use crate::bench::{Access, Bench};

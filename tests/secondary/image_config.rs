@@ -1,11 +1,11 @@
-//! `images.config.openshift.io/cluster`: where the registry is reached.
+//! `images.config.openshift.io/cluster`: the host names of the registry.
 
 use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use crate::support::{is, is_up, operand};
-use crate::{cluster, create_config, enter, image};
+use crate::empty_cluster;
+use crate::support::{image, is, is_up, operand, service};
 
 const INTERNAL: &str = "image-registry.openshift-image-registry.svc:5000";
 
@@ -26,65 +26,75 @@ fn external(image: &Value) -> Vec<&str> {
 // lifecycle 117, 118, 119, 120, 122
 #[tokio::test]
 async fn the_host_names_follow_service_and_routes_in_every_state() {
-    let lab = cluster().await;
-    lab.delete(&image()).await;
-    lab.forget_events().await;
+    let cluster = empty_cluster().await;
+    cluster.delete(&image()).await;
+    cluster.delete_events().await;
     let foreign = json!({"apiVersion": "route.openshift.io/v1", "kind": "Route",
         "metadata": {"name": "foreign", "namespace": names::NAMESPACE},
         "spec": {"host": "foreign.example.com", "to": {"kind": "Service", "name": "image-registry"}}});
-    lab.create(foreign).await;
+    cluster.create(foreign).await;
     let routes = json!([{"name": "r1", "hostname": "b.example.com"}, {"name": "r2", "hostname": "a.example.com"}]);
-    create_config(&lab, json!({"defaultRoute": true, "routes": routes})).await;
-    let operator = lab.operator().await;
+    cluster
+        .create_config(json!({"defaultRoute": true, "routes": routes}))
+        .await;
+    let operator = cluster.operator().await;
     let complete = |o: &Value| internal(o) == INTERNAL && external(o).len() == 3;
-    let found = lab
+    let found = cluster
         .until(&image(), "complete", |o| o.is_some_and(complete))
         .await
         .unwrap();
-    lab.until_event("Normal ImageCreated", "").await;
+    cluster.until_event("Normal ImageCreated", "").await;
     let hosts = external(&found);
     assert!(
         hosts[0].starts_with("default-route-openshift-image-registry."),
         "{hosts:?}"
     );
     assert_eq!(hosts[1..], ["a.example.com", "b.example.com"]);
-    lab.until_config("up", |c| {
-        is_up(c) && is(c, "ImageConfigControllerDegraded", "False", "AsExpected")
-    })
-    .await;
-
-    // Edits by hand do not last, and what others keep in the object does.
-    lab.patch(&image(), json!({"metadata": {"labels": {"example.com/own": "x"}}}))
+    cluster
+        .until_config("up", |c| {
+            is_up(c) && is(c, "ImageConfigControllerDegraded", "False", "AsExpected")
+        })
         .await;
-    lab.patch_status(
-        &image(),
-        json!({"status": {"internalRegistryHostname": "wrong", "externalRegistryHostnames": null}}),
-    )
-    .await;
-    let found = lab
-        .until(&image(), "put right", |o| o.is_some_and(complete))
+
+    // The operator reverts edits of its fields and keeps labels of others.
+    cluster
+        .patch(&image(), json!({"metadata": {"labels": {"example.com/own": "x"}}}))
+        .await;
+    cluster
+        .patch_status(
+            &image(),
+            json!({"status": {"internalRegistryHostname": "wrong", "externalRegistryHostnames": null}}),
+        )
+        .await;
+    let found = cluster
+        .until(&image(), "restored", |o| o.is_some_and(complete))
         .await
         .unwrap();
     assert_eq!(found["metadata"]["labels"]["example.com/own"], "x");
 
-    // The port of the Service, while nobody puts it right.
-    enter(&lab, "Unmanaged").await;
+    // In Unmanaged, nobody restores the port of the Service.
+    cluster.enter_state("Unmanaged").await;
     let port = |port: i64| json!({"spec": {"ports": [{"name": "https", "port": port, "protocol": "TCP", "targetPort": 5000}]}});
-    lab.patch(&crate::service(), port(443)).await;
+    cluster.patch(&service(), port(443)).await;
     let bare = INTERNAL.strip_suffix(":5000").unwrap();
-    lab.until(&image(), "without port", |o| o.is_some_and(|o| internal(o) == bare))
+    cluster
+        .until(&image(), "without port", |o| o.is_some_and(|o| internal(o) == bare))
         .await;
-    lab.delete(&operand(Kind::Route, "r2")).await;
-    lab.until(&image(), "without r2", |o| o.is_some_and(|o| external(o).len() == 2))
+    cluster.delete(&operand(Kind::Route, "r2")).await;
+    cluster
+        .until(&image(), "without r2", |o| o.is_some_and(|o| external(o).len() == 2))
         .await;
 
-    enter(&lab, "Removed").await;
-    lab.until(&image(), "empty", |o| {
-        o.is_some_and(|o| internal(o).is_empty() && external(o).is_empty())
-    })
-    .await;
-    assert!(lab.get(&operand(Kind::Route, "foreign")).await.is_some());
-    enter(&lab, "Managed").await;
-    lab.until(&image(), "complete again", |o| o.is_some_and(complete)).await;
+    cluster.enter_state("Removed").await;
+    cluster
+        .until(&image(), "empty", |o| {
+            o.is_some_and(|o| internal(o).is_empty() && external(o).is_empty())
+        })
+        .await;
+    assert!(cluster.get(&operand(Kind::Route, "foreign")).await.is_some());
+    cluster.enter_state("Managed").await;
+    cluster
+        .until(&image(), "complete again", |o| o.is_some_and(complete))
+        .await;
     assert!(operator.stop().await.success());
 }

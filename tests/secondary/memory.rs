@@ -1,6 +1,6 @@
-//! An API server in memory, and as much of a cluster around it as the loops can tell: workloads come up, service-ca signs,
-//! a router admits. Answers and watches take time that a seed decides, so that each seed is another interleaving, and the
-//! same one each time. Time is tokio's: paused, it costs nothing.
+//! An API server in memory, with the parts of a cluster that the controllers need: workloads become ready, service-ca issues
+//! certificates, a router admits routes. A seed decides how long each response and each watch event takes, so each seed gives
+//! another interleaving, which can be repeated. The time is tokio's paused time, so waiting costs nothing.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -23,10 +23,10 @@ use tokio::sync::mpsc;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Reply = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
-/// The longest that an answer, or a line of a watch, takes.
+/// The longest time, in milliseconds, that a response or a watch event takes.
 const DELAY: u64 = 40;
 
-/// SplitMix64.
+/// A random number generator (SplitMix64).
 #[derive(Clone)]
 pub struct Random(pub u64);
 
@@ -39,7 +39,7 @@ impl Random {
         (z ^ (z >> 31)) % bound
     }
 
-    /// Fisher and Yates.
+    /// Shuffles with the Fisher-Yates algorithm.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, usize::try_from(self.below(last as u64 + 1)).unwrap());
@@ -62,16 +62,16 @@ struct State {
     version: u64,
     random: Random,
     watchers: Vec<Watcher>,
-    /// Paths of changed objects, for the cluster's controllers.
+    /// Paths of changed objects, for the simulated controllers of the cluster.
     changes: mpsc::UnboundedSender<String>,
     writes: usize,
 }
 
-/// Clones share the state.
+/// The API server; clones share its state.
 #[derive(Clone)]
 pub struct Server(Arc<Mutex<State>>);
 
-/// Where the API server serves an object.
+/// The path of an object.
 pub fn path(reference: &ObjectRef) -> String {
     let collection = collection(reference.kind, &reference.namespace);
     format!("{collection}/{}", reference.name)
@@ -92,7 +92,7 @@ fn collection(kind: Kind, namespace: &str) -> String {
 }
 
 impl Server {
-    /// Starts the cluster's controllers; must be called within a runtime.
+    /// Starts the simulated controllers of the cluster; must be called within a tokio runtime.
     pub fn start(seed: u64) -> Self {
         let (changes, mut changed) = mpsc::unbounded_channel::<String>();
         let state = State {
@@ -123,19 +123,19 @@ impl Server {
         self.state().objects.get(&path(reference)).cloned()
     }
 
-    /// Every object but those of the process itself.
+    /// Every object except the Lease.
     pub fn objects(&self) -> BTreeMap<String, Value> {
         let mut objects = self.state().objects.clone();
         objects.retain(|path, _| !path.contains("/leases/"));
         objects
     }
 
-    /// Requests of the operator that changed something, or could have.
+    /// Number of requests of the operator that could change an object.
     pub fn writes(&self) -> usize {
         self.state().writes
     }
 
-    /// As somebody else would: a merge patch of object and status; creates what is not there.
+    /// Applies a merge patch to object and status as another client; creates the object if it is missing.
     pub fn merge(&self, reference: &ObjectRef, patch: &Value) {
         let mut state = self.state();
         let path = path(reference);
@@ -150,7 +150,7 @@ impl Server {
         state.store(&path, object);
     }
 
-    /// As [`Self::merge`], where the object is there.
+    /// As [`Self::merge`], but only if the object exists.
     pub fn touch(&self, reference: &ObjectRef, patch: &Value) {
         if self.get(reference).is_some() {
             self.merge(reference, patch);
@@ -165,7 +165,7 @@ impl Server {
         self.0.lock().unwrap()
     }
 
-    /// What the cluster's controllers do about a change.
+    /// What the simulated controllers of the cluster do after a change.
     fn react(&self, changed: &str) {
         let find = |kind, name: &str| {
             let reference = ObjectRef::new(kind, names::NAMESPACE, name);
@@ -248,7 +248,7 @@ impl Server {
         Ok(Response::builder().status(code).body(body)?)
     }
 
-    /// A watch that begins with all objects, or, resumed, with what is newer than a version.
+    /// A watch that starts with all objects, or with those newer than a resource version.
     fn watch(&self, path: &str, query: &str) -> Reply {
         let parameter = |name: &str| {
             query
@@ -399,7 +399,7 @@ impl State {
         {
             return refusal(409, "Conflict");
         }
-        // Each half by its own path.
+        // Status and the rest are written through different paths.
         if status_only {
             let status = object["status"].take();
             object = old;
@@ -411,7 +411,7 @@ impl State {
     }
 }
 
-/// RFC 6902, as much of it as is sent. False: a test failed.
+/// Applies a JSON patch (RFC 6902), as far as the operator uses it. Returns false if a test operation fails.
 fn patched(object: &mut Value, steps: &Value) -> bool {
     for step in steps.as_array().unwrap() {
         let pointer = step["path"].as_str().unwrap();

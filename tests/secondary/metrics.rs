@@ -1,13 +1,13 @@
-//! What a scrape of the operator finds, over TLS.
+//! The operator's metrics, scraped over TLS.
 
 use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use crate::support::{config_ref, is_up};
-use crate::{cluster, create_config, eventually, image_pruner};
+use crate::empty_cluster;
+use crate::support::{config_ref, eventually, image_pruner, is_up};
 
-/// The value of one series; -1 where there is none.
+/// The value of a series; -1 if it is missing.
 pub fn value(text: &str, series: &str) -> i64 {
     let found = text
         .lines()
@@ -31,15 +31,15 @@ fn stream(namespace: &str, name: &str, spec: &[&str], status: &[&str]) -> Value 
 // lifecycle 63, 64, 99, 100, 124
 // In part: 63 (the counter); 99 (the gauge).
 #[tokio::test]
-async fn streams_storage_and_pruner_are_told_right_after_the_start_and_follow() {
-    let lab = cluster().await;
+async fn metrics_of_streams_storage_and_pruner_are_present_after_the_start_and_follow_changes() {
+    let cluster = empty_cluster().await;
     for stream in [
         stream("openshift-config", "one", &["x"], &["x", "y"]),
         stream("default", "two", &["x", "z"], &["x", "z", "y"]),
         stream("default", "three", &[], &["p", "q"]),
     ] {
         let status = json!({"status": stream["status"]});
-        let created = lab.create(stream).await;
+        let created = cluster.create(stream).await;
         let namespace = created["metadata"]["namespace"].as_str().unwrap();
         let reference = image_registry_operator::api::ObjectRef::new(
             Kind::ImageStream,
@@ -47,11 +47,11 @@ async fn streams_storage_and_pruner_are_told_right_after_the_start_and_follow() 
             created["metadata"]["name"].as_str().unwrap(),
         );
         if created["status"].is_null() {
-            lab.patch_status(&reference, status).await;
+            cluster.patch_status(&reference, status).await;
         }
     }
-    create_config(&lab, json!({})).await;
-    let operator = lab.operator().await;
+    cluster.create_config(json!({})).await;
+    let operator = cluster.operator().await;
     let tags = |text: &str| {
         [
             ("imported", "openshift"),
@@ -65,25 +65,28 @@ async fn streams_storage_and_pruner_are_told_right_after_the_start_and_follow() 
             value(text, &series)
         })
     };
-    eventually("tags are told", async || {
+    eventually("the tags are reported", async || {
         tags(&operator.metrics().await) == [1, 1, 2, 3]
     })
     .await;
-    lab.until_config("up", is_up).await;
+    cluster.until_config("up", is_up).await;
 
     let reconfigured = |text: &str| value(text, "image_registry_operator_storage_reconfigured_total");
     let text = operator.metrics().await;
     assert_eq!(storage(&text), ["image_registry_storage_type{storage=\"EmptyDir\"} 1"]);
     assert_eq!(reconfigured(&text), 0);
-    lab.edit(json!({"storage": {"emptyDir": null, "managementState": null, "pvc": {}}}))
+    cluster
+        .edit(json!({"storage": {"emptyDir": null, "managementState": null, "pvc": {}}}))
         .await;
     let claimed = |c: &Value| !c["status"]["storage"]["pvc"].is_null();
-    lab.until_config("on a claim", claimed).await;
+    cluster.until_config("on a claim", claimed).await;
     let alone = ["image_registry_storage_type{storage=\"PVC\"} 1"];
     eventually("PVC alone", async || storage(&operator.metrics().await) == alone).await;
-    lab.edit(json!({"storage": {"emptyDir": {}, "managementState": null, "pvc": null}}))
+    cluster
+        .edit(json!({"storage": {"emptyDir": {}, "managementState": null, "pvc": null}}))
         .await;
-    lab.until_config("back", |c| c["status"]["storage"]["pvc"].is_null())
+    cluster
+        .until_config("back", |c| c["status"]["storage"]["pvc"].is_null())
         .await;
     let alone = ["image_registry_storage_type{storage=\"EmptyDir\"} 1"];
     eventually("EmptyDir alone", async || storage(&operator.metrics().await) == alone).await;
@@ -91,16 +94,17 @@ async fn streams_storage_and_pruner_are_told_right_after_the_start_and_follow() 
 
     let status = |text: &str| value(text, "image_registry_operator_image_pruner_install_status");
     assert_eq!(status(&operator.metrics().await), 2);
-    lab.patch(&image_pruner(), json!({"spec": {"suspend": true}})).await;
+    cluster.patch(&image_pruner(), json!({"spec": {"suspend": true}})).await;
     eventually("suspended", async || status(&operator.metrics().await) == 1).await;
-    assert!(lab.get(&config_ref()).await.is_some());
+    assert!(cluster.get(&config_ref()).await.is_some());
     for (namespace, name) in [("openshift-config", "one"), ("default", "two"), ("default", "three")] {
-        lab.delete(&image_registry_operator::api::ObjectRef::new(
-            Kind::ImageStream,
-            namespace,
-            name,
-        ))
-        .await;
+        cluster
+            .delete(&image_registry_operator::api::ObjectRef::new(
+                Kind::ImageStream,
+                namespace,
+                name,
+            ))
+            .await;
     }
     let _ = names::NAMESPACE;
 }

@@ -1,28 +1,28 @@
-//! The DaemonSet that brings CAs to the nodes.
+//! The DaemonSet node-ca, which installs CAs on the nodes.
 
 use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use crate::support::{condition, is};
-use crate::{STATES, cluster_operator, daemon_set, enter, registry, uid};
+use crate::registry;
+use crate::support::{STATES, cluster_operator, condition, daemon_set, is, operand, uid};
 
 // lifecycle 44, 87, 89, workload 80, 81, 107
 // In part: 44 (node-ca); 107 (node-ca).
 #[tokio::test]
-async fn it_is_there_and_repaired_in_every_state_and_without_a_pod_the_platform_is_told() {
-    let (lab, _operator) = registry(json!({})).await;
-    let first = lab.until_present(&daemon_set()).await;
-    judge(&first);
+async fn node_ca_is_repaired_in_every_state_and_missing_pods_are_reported_to_the_platform() {
+    let (cluster, _operator) = registry(json!({})).await;
+    let first = cluster.until_present(&daemon_set()).await;
+    assert_complete(&first);
     for state in STATES {
-        enter(&lab, state).await;
-        // Defaults of the API server included, it goes back to the very spec that it had.
+        cluster.enter_state(state).await;
+        // The operator restores exactly the same spec, including the API server's defaults.
         let by_hand = json!({"spec": {"template": {"spec": {"tolerations": null, "hostNetwork": null}}},
             "metadata": {"annotations": {"example.com/own": state}}});
-        let edited = lab.patch(&daemon_set(), by_hand).await;
+        let edited = cluster.patch(&daemon_set(), by_hand).await;
         assert_ne!(edited["spec"], first["spec"]);
         let right = |o: &Value| o["spec"] == first["spec"] && o["metadata"]["annotations"]["example.com/own"] == state;
-        let found = lab
+        let found = cluster
             .until(&daemon_set(), "repaired", |o| o.is_some_and(right))
             .await
             .unwrap();
@@ -33,7 +33,7 @@ async fn it_is_there_and_repaired_in_every_state_and_without_a_pod_the_platform_
                 .iter()
                 .any(|g| g["resource"] == "daemonsets" && g["lastGeneration"] == found["metadata"]["generation"])
         };
-        lab.until_config("recording its generation", recorded).await;
+        cluster.until_config("recording its generation", recorded).await;
     }
     let nodes = |o: &Value| {
         o["status"]["desiredNumberScheduled"]
@@ -48,42 +48,47 @@ async fn it_is_there_and_repaired_in_every_state_and_without_a_pod_the_platform_
             && complete("updatedNumberScheduled")
             && complete("numberAvailable")
     };
-    lab.until(&daemon_set(), "rolled out", |o| o.is_some_and(rolled_out))
+    cluster
+        .until(&daemon_set(), "rolled out", |o| o.is_some_and(rolled_out))
         .await;
     let ready = |o: &Value| is(o, "Available", "True", "Ready") && condition(o, "Progressing").0 == "False";
-    lab.until(&cluster_operator(), "available", |o| o.is_some_and(ready))
+    cluster
+        .until(&cluster_operator(), "available", |o| o.is_some_and(ready))
         .await;
 
-    lab.cluster.pause_simulated_pods().unwrap();
-    let pods = lab.list(Kind::Pod, names::NAMESPACE).await;
+    cluster.devcluster.pause_simulated_pods().unwrap();
+    let pods = cluster.list(Kind::Pod, names::NAMESPACE).await;
     let running =
         |pod: &&Value| pod["metadata"]["labels"]["name"] == "node-ca" && pod["metadata"]["deletionTimestamp"].is_null();
     for pod in pods.iter().filter(running) {
-        let reference = crate::operand(Kind::Pod, pod["metadata"]["name"].as_str().unwrap());
-        lab.patch_status(
-            &reference,
-            json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}),
-        )
-        .await;
+        let reference = operand(Kind::Pod, pod["metadata"]["name"].as_str().unwrap());
+        cluster
+            .patch_status(
+                &reference,
+                json!({"status": {"conditions": [{"type": "Ready", "status": "False"}]}}),
+            )
+            .await;
     }
     let none = |c: &Value| {
         is(c, "NodeCADaemonAvailable", "False", "NoAvailableReplicas") && is(c, "Available", "True", "Ready")
     };
-    lab.until_config("without node-ca", none).await;
-    let told = |o: &Value| is(o, "Available", "False", "NodeCADaemonNoAvailableReplicas::Ready");
-    lab.until(&cluster_operator(), "not available", |o| o.is_some_and(told))
+    cluster.until_config("without node-ca", none).await;
+    let reports = |o: &Value| is(o, "Available", "False", "NodeCADaemonNoAvailableReplicas::Ready");
+    cluster
+        .until(&cluster_operator(), "not available", |o| o.is_some_and(reports))
         .await;
-    lab.cluster.resume_simulated_pods().unwrap();
+    cluster.devcluster.resume_simulated_pods().unwrap();
 
-    lab.delete(&daemon_set()).await;
-    lab.until(&daemon_set(), "made anew", |o| {
-        o.is_some_and(|o| uid(o) != uid(&first) && o["spec"] == first["spec"])
-    })
-    .await;
+    cluster.delete(&daemon_set()).await;
+    cluster
+        .until(&daemon_set(), "created again", |o| {
+            o.is_some_and(|o| uid(o) != uid(&first) && o["spec"] == first["spec"])
+        })
+        .await;
 }
 
-/// The parts that matter on a node.
-fn judge(set: &Value) {
+/// Asserts the fields that matter on a node.
+fn assert_complete(set: &Value) {
     let pod = &set["spec"]["template"]["spec"];
     assert_eq!(pod["hostNetwork"], true);
     assert_eq!(pod["tolerations"], json!([{"operator": "Exists"}]));

@@ -1,19 +1,19 @@
-//! Whatever order things happen in, they end in the same state.
+//! The final state does not depend on the order of events.
 //!
-//! An order dependence can hide in four places: in what a pass stores and a later pass finds (a chosen backend, a condition, a
-//! generation); in a loop that is not woken by what it looks at; in a store that keeps the older of two versions, or brings
-//! back what is gone; in a write that takes back what somebody else wrote meanwhile. None of them is in the pure rooms, which
-//! see one snapshot at a time: objects put into a map in random orders would prove nothing. So the loops themselves run, all
-//! of them, through their watches and writes. 500 times against an API server in memory, where each seed is an order of the
-//! events, a moment at which the operator starts, and an interleaving of answers and watches; and a few times against the
-//! real one, which defaults, validates and counts generations by its own rules.
+//! A dependence on the order can be in four places: in what one reconcile stores and a later one reads (a chosen backend, a
+//! condition, a generation); in a controller that no change of its input wakes; in a cache that keeps the older of two
+//! versions, or restores a deleted object; in a write that reverts a concurrent write. None of these is in the pure functions,
+//! which see one snapshot at a time. Hence all controllers run here, with their watches and writes: 500 times against an API
+//! server in memory, where each seed gives an order of the events, a time at which the operator starts, and an interleaving of
+//! responses and watch events; and a few times against a real API server, with its defaulting, validation and generations.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use image_registry_operator::api::{Kind, ObjectRef};
-use image_registry_operator::cli::Runtime;
+use image_registry_operator::controllers::{self, Settings};
+use image_registry_operator::names;
 use image_registry_operator::runtime::clock::{Clock, SystemClock};
 use image_registry_operator::runtime::environment::ProcessEnvironment;
 use image_registry_operator::runtime::event::Events;
@@ -22,36 +22,37 @@ use image_registry_operator::runtime::metrics::Metrics;
 use image_registry_operator::runtime::server::Readiness;
 use image_registry_operator::runtime::shutdown::Shutdown;
 use image_registry_operator::runtime::telemetry::{Format, Telemetry};
-use image_registry_operator::{controllers, names};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use crate::empty_cluster;
 use crate::memory::{Random, Server, path};
-use crate::support::{Lab, config_ref, is_up, operand};
-use crate::{
-    ca_map, certificates_map, cluster, cluster_operator, cron_job, daemon_set, deployment, image, image_pruner, service,
+use crate::support::{
+    TestCluster, ca_map, certificates_map, cluster_operator, cluster_version, config_ref, cron_job, daemon_set,
+    default_route, deployment, disruption_budget, image, image_pruner, is_up, operand, pull_secret, service,
+    user_input,
 };
 
 const ORDERS: u64 = 500;
-/// The longest that a simulation may take; a fraction of a second is usual.
+/// The longest that a simulation may take; usually it takes a fraction of a second.
 const LONGEST: Duration = Duration::from_mins(1);
-/// The longest time between two events, in milliseconds: about what an answer and a watch take.
+/// The longest time between two events, in milliseconds: about as long as a response and its watch event take.
 const PAUSE: u64 = 120;
-/// On the real cluster, the first of which gives the state to compare with.
+/// Orders on the real cluster; the others are compared with the first.
 const REAL_ORDERS: u64 = 6;
 
-/// Something that happens.
+/// An event.
 #[derive(Clone)]
-enum Happens {
-    /// An edit, of an object that is there from the start.
+enum Change {
+    /// Somebody edits an object that exists from the start.
     Edit(ObjectRef, Value),
-    /// A status that another operator writes.
+    /// Another operator writes a status.
     Status(ObjectRef, Value),
     /// An object appears.
     Appears(ObjectRef, Value),
-    /// An edit by hand of what is the operator's, if it is there already.
+    /// Somebody edits an object of the operator, if it exists already.
     Meddles(ObjectRef, Value),
-    /// The operator's object is deleted, if it is there already.
+    /// Somebody deletes an object of the operator, if it exists already.
     Vanishes(ObjectRef),
 }
 
@@ -59,12 +60,12 @@ fn config_object(kind: Kind) -> ObjectRef {
     ObjectRef::new(kind, "", names::CLUSTER)
 }
 
-/// 30 events, no two about the same field: their order is nobody's intention.
-fn events() -> Vec<Happens> {
-    use Happens::{Appears, Edit, Meddles, Status, Vanishes};
+/// 30 events. No two change the same field, so the final state must not depend on their order.
+fn events() -> Vec<Change> {
+    use Change::{Appears, Edit, Meddles, Status, Vanishes};
     let spec = |spec: Value| Edit(config_ref(), json!({"spec": spec}));
     let pruner = |spec: Value| Edit(image_pruner(), json!({"spec": spec}));
-    let map = |name: &str| ObjectRef::new(Kind::ConfigMap, names::CONFIG_NAMESPACE, name);
+    let map = |name: &str| user_input(Kind::ConfigMap, name);
     let gates = json!([{"version": "4.22.0-test", "enabled": [{"name": "ImageStreamImportMode"}], "disabled": []}]);
     vec![
         spec(json!({"managementState": "Managed"})),
@@ -94,7 +95,7 @@ fn events() -> Vec<Happens> {
             json!({"data": {"reg.example.com": "PEM", "reg.example.com..5000": "PEM"}}),
         ),
         Appears(
-            ObjectRef::new(Kind::Secret, names::CONFIG_NAMESPACE, names::PULL_SECRET),
+            pull_secret(),
             json!({"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "eyJhdXRocyI6e319"}}),
         ),
         Appears(
@@ -111,10 +112,7 @@ fn events() -> Vec<Happens> {
             json!({"spec": {"tlsSecurityProfile": {"type": "Modern", "modern": {}}}}),
         ),
         Status(config_object(Kind::FeatureGate), json!({"featureGates": gates})),
-        Status(
-            ObjectRef::new(Kind::ClusterVersion, "", names::CLUSTER_VERSION),
-            json!({"desired": {"architecture": "Multi"}}),
-        ),
+        Status(cluster_version(), json!({"desired": {"architecture": "Multi"}})),
         Meddles(
             daemon_set(),
             json!({"spec": {"template": {"spec": {"tolerations": null}}}}),
@@ -125,7 +123,7 @@ fn events() -> Vec<Happens> {
     ]
 }
 
-/// What is there before anything happens: a registry that is not wanted, without storage.
+/// The objects before the first event: the registry is Removed and has no storage.
 fn start(server: &Server) {
     let put =
         |kind, namespace: &str, name: &str, body: Value| server.merge(&ObjectRef::new(kind, namespace, name), &body);
@@ -191,7 +189,7 @@ trait Pipe: Sized {
 impl Pipe for Value {}
 
 fn config() -> Value {
-    let mut config = Lab::managed(json!({}));
+    let mut config = TestCluster::managed(json!({}));
     config["spec"]["managementState"] = json!("Removed");
     config["spec"]["httpSecret"] = json!("0123456789abcdef");
     config
@@ -201,7 +199,7 @@ fn pruner_spec() -> Value {
     json!({"suspend": false, "keepTagRevisions": 3, "ignoreInvalidImageReferences": true})
 }
 
-/// What must not depend on the order: all but identities, versions and times. Conditions stand in order of appearance.
+/// Removes what may depend on the order: UIDs, versions, times and messages, and the order of conditions.
 fn comparable(value: &mut Value) {
     const IDENTITY: [&str; 21] = [
         "uid",
@@ -242,7 +240,7 @@ fn comparable(value: &mut Value) {
     }
 }
 
-/// The first differences between two states, in words.
+/// The first differences between two states, as text.
 fn differences(expected: &BTreeMap<String, Value>, found: &BTreeMap<String, Value>) -> String {
     let keys = expected
         .keys()
@@ -264,7 +262,7 @@ fn differences(expected: &BTreeMap<String, Value>, found: &BTreeMap<String, Valu
     shown.collect::<Vec<_>>().join("\n")
 }
 
-/// The state that one order ends in.
+/// The final state of one order in memory.
 fn simulate(seed: u64) -> BTreeMap<String, Value> {
     let executor = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -294,12 +292,16 @@ fn simulate(seed: u64) -> BTreeMap<String, Value> {
             tokio::time::sleep(Duration::from_secs(45)).await;
             let writes = server.writes();
             tokio::time::sleep(Duration::from_secs(45)).await;
-            assert_eq!(server.writes(), writes, "seed {seed}: it does not come to rest");
+            assert_eq!(
+                server.writes(),
+                writes,
+                "seed {seed}: the operator does not stop writing"
+            );
         };
         tokio::select! {
             ended = operator(&server) => panic!("seed {seed}: the operator ended: {ended:?}"),
             () = script => {}
-            () = too_long() => panic!("seed {seed}: a loop runs without a pause, time does not pass any more"),
+            () = too_long() => panic!("seed {seed}: a controller loops without waiting"),
         }
         let found = server.get(&config_ref()).unwrap();
         assert!(is_up(&found), "seed {seed}: {}", found["status"]);
@@ -313,8 +315,8 @@ fn simulate(seed: u64) -> BTreeMap<String, Value> {
     })
 }
 
-/// Ends when a simulation has taken longer than any should, by the wall's clock: the paused one stands still while a loop
-/// never rests.
+/// Returns when a simulation has taken too long by the wall clock: tokio's paused clock stands still while a controller loops
+/// without waiting.
 async fn too_long() {
     static ALARMS: OnceLock<mpsc::Sender<oneshot::Sender<()>>> = OnceLock::new();
     let alarms = ALARMS.get_or_init(|| {
@@ -335,16 +337,16 @@ async fn too_long() {
     rings.await.unwrap();
 }
 
-fn happen(server: &Server, event: &Happens) {
+fn happen(server: &Server, event: &Change) {
     match event {
-        Happens::Edit(object, patch) | Happens::Appears(object, patch) => server.merge(object, patch),
-        Happens::Status(object, status) => server.merge(object, &json!({"status": status})),
-        Happens::Meddles(object, patch) => server.touch(object, patch),
-        Happens::Vanishes(object) => server.delete(object),
+        Change::Edit(object, patch) | Change::Appears(object, patch) => server.merge(object, patch),
+        Change::Status(object, status) => server.merge(object, &json!({"status": status})),
+        Change::Meddles(object, patch) => server.touch(object, patch),
+        Change::Vanishes(object) => server.delete(object),
     }
 }
 
-/// Everything that the process runs once it leads.
+/// All controllers, as the operator's process runs them once it leads.
 async fn operator(server: &Server) -> Result<(), String> {
     let (client, metrics) = (server.client(), Arc::new(Metrics::new("test")));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -353,7 +355,7 @@ async fn operator(server: &Server) -> Result<(), String> {
         client: client.clone(),
         identity: "simulated".to_owned(),
         timings: Timings::HA,
-        clock: clock.clone(),
+        clock,
         events: events.clone(),
         metrics: metrics.clone(),
     };
@@ -365,7 +367,8 @@ async fn operator(server: &Server) -> Result<(), String> {
         ("IMAGE_PRUNER", "localhost/cli:dev"),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    controllers::run(Runtime {
+    controllers::run(Settings {
+        version: "test",
         client,
         claim: leader::acquire(candidate).await,
         events,
@@ -374,7 +377,6 @@ async fn operator(server: &Server) -> Result<(), String> {
         readiness: Readiness::default(),
         environment: Arc::new(ProcessEnvironment::from_variables(variables).unwrap()),
         telemetry: Telemetry::init(Format::Text),
-        clock,
     })
     .await
 }
@@ -382,9 +384,9 @@ async fn operator(server: &Server) -> Result<(), String> {
 #[test]
 fn five_hundred_random_orders_of_thirty_events_end_in_the_same_state() {
     assert_eq!(events().len(), 30);
-    // A seed that failed, to look at it alone.
+    // A single seed, to debug a failure.
     let only: Option<u64> = std::env::var("ORDER").ok().and_then(|seed| seed.parse().ok());
-    // Telling of it all costs more than doing it. What logs first stays.
+    // Logging costs more CPU time than the simulation. The first subscriber stays installed.
     if only.is_none() {
         let _ = tracing::subscriber::set_global_default(tracing::subscriber::NoSubscriber::default());
     }
@@ -412,38 +414,40 @@ async fn orders_on_a_real_api_server_end_in_the_same_state() {
     }
 }
 
-/// The state that one order on the real cluster ends in.
+/// The final state of one order on the real cluster.
 async fn real(seed: u64) -> BTreeMap<String, Value> {
-    let lab = cluster().await;
+    let cluster = empty_cluster().await;
     let appearing = events();
     let appearing: Vec<_> = appearing
         .iter()
         .filter_map(|e| match e {
-            Happens::Appears(object, _) => Some(object.clone()),
+            Change::Appears(object, _) => Some(object.clone()),
             _ => None,
         })
         .collect();
     for object in &appearing {
-        lab.delete(object).await;
-        lab.until_absent(object).await;
+        cluster.delete(object).await;
+        cluster.until_absent(object).await;
     }
-    lab.patch_status(
-        &config_object(Kind::FeatureGate),
-        json!({"status": {"featureGates": []}}),
-    )
-    .await;
-    lab.patch_status(
-        &ObjectRef::new(Kind::ClusterVersion, "", names::CLUSTER_VERSION),
-        json!({"status": {"desired": {"architecture": null}}}),
-    )
-    .await;
-    lab.delete(&image()).await;
-    lab.create(
+    cluster
+        .patch_status(
+            &config_object(Kind::FeatureGate),
+            json!({"status": {"featureGates": []}}),
+        )
+        .await;
+    cluster
+        .patch_status(
+            &cluster_version(),
+            json!({"status": {"desired": {"architecture": null}}}),
+        )
+        .await;
+    cluster.delete(&image()).await;
+    cluster.create(
         json!({"apiVersion": "config.openshift.io/v1", "kind": "Image", "metadata": {"name": "cluster"}, "spec": {}}),
     )
     .await;
-    lab.create(config()).await;
-    lab.create(
+    cluster.create(config()).await;
+    cluster.create(
         json!({"apiVersion": Kind::ImagePruner.api_version(), "kind": "ImagePruner", "metadata": {"name": "cluster"},
         "spec": pruner_spec()}),
     )
@@ -455,16 +459,17 @@ async fn real(seed: u64) -> BTreeMap<String, Value> {
     let mut operator = None;
     for (number, event) in events.iter().enumerate() {
         if number == starts {
-            operator = Some(lab.operator().await);
+            operator = Some(cluster.operator().await);
         }
-        really(&lab, event).await;
+        really(&cluster, event).await;
     }
-    lab.until_config("up", |c| {
-        is_up(c) && c["status"]["observedGeneration"] == c["metadata"]["generation"]
-    })
-    .await;
-    lab.settle().await;
-    lab.settle().await;
+    cluster
+        .until_config("up", |c| {
+            is_up(c) && c["status"]["observedGeneration"] == c["metadata"]["generation"]
+        })
+        .await;
+    cluster.settle().await;
+    cluster.settle().await;
     let mut compared = vec![
         config_ref(),
         image_pruner(),
@@ -478,13 +483,13 @@ async fn real(seed: u64) -> BTreeMap<String, Value> {
         ca_map(),
         operand(Kind::Secret, names::PULL_SECRET_COPY),
         operand(Kind::Secret, names::PRIVATE_SECRET),
-        operand(Kind::PodDisruptionBudget, names::REGISTRY),
+        disruption_budget(),
         operand(Kind::Route, "own"),
-        operand(Kind::Route, names::DEFAULT_ROUTE),
+        default_route(),
     ];
     let mut state = BTreeMap::new();
     for reference in compared.drain(..) {
-        let mut object = lab.get(&reference).await;
+        let mut object = cluster.get(&reference).await;
         if let Some(object) = &mut object {
             if matches!(
                 reference.kind,
@@ -498,24 +503,24 @@ async fn real(seed: u64) -> BTreeMap<String, Value> {
     }
     assert!(operator.unwrap().stop().await.success());
     for object in &appearing {
-        lab.delete(object).await;
+        cluster.delete(object).await;
     }
     state
 }
 
-async fn really(lab: &Lab, event: &Happens) {
+async fn really(cluster: &TestCluster, event: &Change) {
     match event {
-        Happens::Edit(object, patch) => drop(lab.patch(object, patch.clone()).await),
-        Happens::Status(object, status) => drop(lab.patch_status(object, json!({"status": status})).await),
-        Happens::Appears(object, body) => {
+        Change::Edit(object, patch) => drop(cluster.patch(object, patch.clone()).await),
+        Change::Status(object, status) => drop(cluster.patch_status(object, json!({"status": status})).await),
+        Change::Appears(object, body) => {
             let mut created = body.clone();
             created["apiVersion"] = json!(object.kind.api_version());
             created["kind"] = json!(object.kind.kind());
             created["metadata"] = json!({"name": object.name, "namespace": object.namespace});
-            lab.create(created).await;
+            cluster.create(created).await;
         }
-        // Not there yet, or gone again: as well.
-        Happens::Meddles(object, patch) => drop(lab.try_patch(object, patch.clone()).await),
-        Happens::Vanishes(object) => lab.delete(object).await,
+        // The object may not exist yet or no longer.
+        Change::Meddles(object, patch) => drop(cluster.try_patch(object, patch.clone()).await),
+        Change::Vanishes(object) => cluster.delete(object).await,
     }
 }

@@ -1,4 +1,4 @@
-//! Every version of an object that a watch told, to judge a whole course and not its end.
+//! Every version of an object that a watch reported, so that a test can check all of them and not only the last.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,10 +11,10 @@ use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::Lab;
+use super::TestCluster;
 
-/// How long a watch may lag behind another one.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long one watch may lag behind another.
+const WATCH_LAG: Duration = Duration::from_secs(20);
 
 /// Records until it is dropped.
 pub struct History {
@@ -22,7 +22,7 @@ pub struct History {
     task: JoinHandle<()>,
 }
 
-impl Lab {
+impl TestCluster {
     /// Records all objects of a kind (and namespace) from now on.
     pub async fn record(&self, reference: &ObjectRef) -> History {
         History::of(self.api(reference)).await
@@ -30,7 +30,7 @@ impl Lab {
 }
 
 impl History {
-    /// Records what an API lists from now on; what there is already comes first.
+    /// Records what an API lists from now on; objects that exist already come first.
     pub async fn of(api: Api<DynamicObject>) -> Self {
         let versions = Arc::new(Mutex::new(Vec::new()));
         let sink = versions.clone();
@@ -67,8 +67,8 @@ impl History {
         self.versions.lock().unwrap().clone()
     }
 
-    /// The first version that is as expected, and when it was told, as soon as it is: other watches may have told of it
-    /// before.
+    /// The first version that is as expected, and when the watch reported it. Waits for it, because another watch may have
+    /// been faster.
     pub async fn first(&self, what: &str, expected: impl Fn(&Value) -> bool) -> (Instant, Value) {
         let began = Instant::now();
         loop {
@@ -76,12 +76,12 @@ impl History {
             if let Some(found) = found {
                 return found;
             }
-            assert!(began.elapsed() < PATIENCE, "no version {what}: {:?}", self.versions());
+            assert!(began.elapsed() < WATCH_LAG, "no version {what}: {:?}", self.versions());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Names of the objects that were seen.
+    /// Names of the recorded objects.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = self
             .versions()
@@ -99,7 +99,7 @@ impl History {
     }
 }
 
-/// Conditions that came back to a status that they had left, with the statuses in order.
+/// Conditions that returned to a status that they had left, each with its statuses in order.
 pub fn reversals<'a>(versions: impl IntoIterator<Item = &'a Value>) -> Vec<String> {
     let mut courses: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for object in versions {

@@ -1,4 +1,4 @@
-//! One request over TLS, to an address under a name, trusting one authority only.
+//! One HTTPS request to an address, with a server name and a single trusted CA.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// Status and body of a GET.
+/// Sends a GET; returns status and body.
 pub async fn get(address: SocketAddr, name: &str, authority: &str, path: &str) -> (u16, String) {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {

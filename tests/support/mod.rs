@@ -1,73 +1,76 @@
-//! What integration tests share: one cluster per test binary, the operator as a process under its shipped
-//! ServiceAccount, and ways to wait for what the API server tells.
+//! What the integration tests share: one cluster per test program, the operator as a process under the ServiceAccount that
+//! `deploy/` ships, and helpers that wait for what the API server reports.
 #![allow(
     dead_code,
+    unused_imports,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::await_holding_lock,
     clippy::needless_pass_by_value,
-    reason = "each test uses some of it; a helper that stops is the report of its test"
+    reason = "each test program uses a part of it; a helper that panics reports the failure of its test"
 )]
 
-pub mod course;
-pub mod ending;
+pub mod fields;
+pub mod final_state;
 pub mod history;
 pub mod https;
 pub mod lease;
+pub mod objects;
 pub mod observe;
 pub mod operator;
 pub mod proxy;
+pub mod pruner;
+pub mod reset;
+pub mod rollout_recorder;
 pub mod volume;
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use devcluster::standin::Control;
 use devcluster::{Cluster, Options};
-use futures::{StreamExt, future};
+use futures::StreamExt;
 use image_registry_operator::api::{Kind, ObjectRef};
-use image_registry_operator::names;
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::{Value, json};
 
-/// How long a test waits for what it expects; generous, the machine may have much to do.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+pub use fields::*;
+pub use objects::*;
 
-/// The cluster of this test binary, taken by one test at a time, emptied of what the test before left.
-pub struct Lab {
+/// How long a test waits for an expected state. Long, because the machine may be busy.
+pub const TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A cluster for one test. Tests of one program share it one after another; it is reset before each.
+pub struct TestCluster {
     pub client: Client,
-    pub cluster: &'static Cluster,
-    /// How long this test waits; [`PATIENCE`] unless it takes real pods.
-    pub patience: Duration,
+    pub devcluster: &'static Cluster,
+    /// How long this test waits: [`TIMEOUT`], or longer with real pods.
+    pub timeout: Duration,
     _turn: Option<MutexGuard<'static, ()>>,
 }
 
 static CLUSTER: OnceLock<Cluster> = OnceLock::new();
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Takes the cluster; brings it up the first time. When this process ends, devcluster removes it.
-pub async fn lab(options: Options) -> Lab {
+/// Waits for the cluster of this test program and resets it. The first caller starts the cluster; devcluster removes it
+/// when the process ends.
+pub async fn shared_cluster(options: Options) -> TestCluster {
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     if CLUSTER.get().is_none() {
-        let cluster = Cluster::up(options).await.expect("the cluster comes up");
-        CLUSTER.set(cluster).expect("one test at a time");
+        let started = Cluster::up(options).await.expect("the cluster starts");
+        CLUSTER.set(started).expect("one test at a time");
     }
-    let cluster = CLUSTER.get().unwrap();
-    let lab = Lab {
-        client: cluster.client().await.unwrap(),
-        cluster,
-        patience: PATIENCE,
-        _turn: Some(turn),
-    };
-    lab.reset().await;
-    lab
+    let cluster = TestCluster::of(CLUSTER.get().unwrap(), Some(turn)).await;
+    cluster.reset().await;
+    cluster
 }
 
-/// Options of a cluster with simulated nodes.
+/// Every managementState, in an order in which a registry that is up keeps its Service while `Unmanaged`.
+pub const STATES: [&str; 3] = ["Unmanaged", "Removed", "Managed"];
+
+/// Options of a cluster with three simulated nodes.
 pub fn simulated(name: &str) -> Options {
     Options {
         name: format!("{name}-{}", std::process::id()),
@@ -77,52 +80,41 @@ pub fn simulated(name: &str) -> Options {
     }
 }
 
-pub fn config_ref() -> ObjectRef {
-    ObjectRef::new(Kind::Config, "", names::CLUSTER)
-}
-
-pub fn operand(kind: Kind, name: &str) -> ObjectRef {
-    ObjectRef::new(kind, names::NAMESPACE, name)
-}
-
-/// Status, reason and message of a condition; empty texts where it is not there.
-pub fn condition(object: &Value, type_: &str) -> (String, String, String) {
-    let conditions = object
-        .pointer("/status/conditions")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
-    let found = conditions
-        .iter()
-        .find(|c| c["type"] == type_)
-        .cloned()
-        .unwrap_or_default();
-    let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
-    (text("status"), text("reason"), text("message"))
-}
-
-/// Whether a condition has this status and reason.
-pub fn is(object: &Value, type_: &str, status: &str, reason: &str) -> bool {
-    let (s, r, _) = condition(object, type_);
-    s == status && r == reason
-}
-
-/// The registry is up: available, nothing in progress, nothing degraded.
-pub fn is_up(config: &Value) -> bool {
-    is(config, "Available", "True", "Ready") && is(config, "Progressing", "False", "Ready")
-}
-
-impl Lab {
-    /// A cluster of its own, for what runs beside the tests; as it comes up.
-    pub async fn aside(options: Options) -> Self {
-        let cluster = Cluster::up(options).await.expect("the cluster comes up");
-        let cluster: &'static Cluster = Box::leak(Box::new(cluster));
-        Self {
-            client: cluster.client().await.unwrap(),
-            cluster,
-            patience: PATIENCE,
-            _turn: None,
+/// As `kubectl patch --type merge`, but without deleting what is null.
+pub fn merge(target: &mut Value, patch: Value) {
+    match (target.as_object_mut(), patch) {
+        (Some(target), Value::Object(patch)) => {
+            for (key, value) in patch {
+                merge(target.entry(key).or_insert(Value::Null), value);
+            }
         }
+        (_, patch) => *target = patch,
+    }
+}
+
+/// Waits for something that no watch reports.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < TIMEOUT, "{what}: not within {TIMEOUT:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+impl TestCluster {
+    async fn of(devcluster: &'static Cluster, turn: Option<MutexGuard<'static, ()>>) -> Self {
+        Self {
+            client: devcluster.client().await.unwrap(),
+            devcluster,
+            timeout: TIMEOUT,
+            _turn: turn,
+        }
+    }
+
+    /// A new cluster for one test alone, which runs beside the other tests of its program.
+    pub async fn exclusive(options: Options) -> Self {
+        let started = Cluster::up(options).await.expect("the cluster starts");
+        Self::of(Box::leak(Box::new(started)), None).await
     }
 
     pub fn api(&self, reference: &ObjectRef) -> Api<DynamicObject> {
@@ -165,6 +157,15 @@ impl Lab {
         Ok(serde_json::to_value(created).unwrap())
     }
 
+    /// Creates an object of a kind that the operator does not know, at the path of its list.
+    pub async fn create_raw(&self, path: &str, object: Value) {
+        let request = http::Request::post(path)
+            .header("content-type", "application/json")
+            .body(serde_json::to_vec(&object).unwrap())
+            .unwrap();
+        self.client.request::<Value>(request).await.unwrap();
+    }
+
     pub async fn patch(&self, reference: &ObjectRef, patch: Value) -> Value {
         self.try_patch(reference, patch)
             .await
@@ -193,6 +194,12 @@ impl Lab {
         self.patch(&config_ref(), json!({"spec": spec})).await
     }
 
+    /// Changes an annotation of the Config, so that the operator reconciles again although nothing is to be done.
+    pub async fn trigger_reconcile(&self, value: &str) -> Value {
+        self.patch(&config_ref(), json!({"metadata": {"annotations": {"test": value}}}))
+            .await
+    }
+
     pub async fn delete(&self, reference: &ObjectRef) {
         match self
             .api(reference)
@@ -205,7 +212,7 @@ impl Lab {
         }
     }
 
-    /// Waits until an object is as expected (`None`: it does not exist). Panics with what it last was.
+    /// Waits until an object is as expected (`None`: it does not exist). If it never is, panics with its last version.
     pub async fn until(
         &self,
         reference: &ObjectRef,
@@ -216,7 +223,7 @@ impl Lab {
         let api = self.api(reference);
         let config = watcher::Config::default().fields(&format!("metadata.name={}", reference.name));
         let mut stream = Box::pin(watcher(api, config));
-        let waited = tokio::time::timeout(self.patience, async {
+        let waited = tokio::time::timeout(self.timeout, async {
             while let Some(event) = stream.next().await {
                 match event {
                     Ok(Event::Init | Event::Delete(_)) => last = None,
@@ -238,10 +245,10 @@ impl Lab {
         if waited.is_err() {
             let shown = last
                 .as_ref()
-                .map(|o| serde_json::to_string_pretty(&without_noise(o)).unwrap());
+                .map(|o| serde_json::to_string_pretty(&without_managed_fields(o)).unwrap());
             panic!(
                 "{reference}: not {what} within {:?}; it is\n{}",
-                self.patience,
+                self.timeout,
                 shown.unwrap_or("absent".to_owned())
             );
         }
@@ -254,12 +261,59 @@ impl Lab {
             .unwrap()
     }
 
+    /// Waits until Config and ClusterOperator report that the registry is up; returns the Config.
+    pub async fn until_up(&self) -> Value {
+        let config = self.until_config("up", is_up).await;
+        self.until(&cluster_operator(), "available", |o| o.is_some_and(is_up))
+            .await;
+        config
+    }
+
+    /// Waits until the ClusterOperator reports a Config that wants no registry, with every condition present.
+    pub async fn until_removed(&self) {
+        self.until(&cluster_operator(), "removed", |o| {
+            o.is_some_and(|o| is(o, "Available", "True", "Removed") && !status(o, "Degraded").is_empty())
+        })
+        .await;
+    }
+
+    /// Waits until the Config reports that the Deployment waits for inputs, with an expected message.
+    pub async fn until_waiting_for_inputs(&self, what: &str, expected: impl Fn(&str) -> bool) -> Value {
+        self.until_config(what, |config| {
+            is(config, "Available", "False", "DeploymentNotFound")
+                && is(config, "Progressing", "True", "WaitingForDeployment")
+                && expected(&condition(config, "Progressing").2)
+        })
+        .await
+    }
+
     pub async fn until_present(&self, reference: &ObjectRef) -> Value {
         self.until(reference, "there", |o| o.is_some()).await.unwrap()
     }
 
     pub async fn until_absent(&self, reference: &ObjectRef) {
         self.until(reference, "gone", |o| o.is_none()).await;
+    }
+
+    /// Waits until the operator is idle and the rollout of the registry is complete; returns the Deployment.
+    pub async fn until_rolled_out(&self) -> Value {
+        self.settle().await;
+        self.until(&deployment(), "rolled out", |o| o.is_some_and(is_rolled_out))
+            .await
+            .unwrap()
+    }
+
+    /// Changes the managementState and waits until the Config's status follows.
+    pub async fn enter_state(&self, state: &str) {
+        self.edit(json!({"managementState": state})).await;
+        self.until_config(state, |c| {
+            observed(c)
+                && match state {
+                    "Managed" => is_up(c),
+                    _ => is(c, "Available", "True", state) && is(c, "Progressing", "False", state),
+                }
+        })
+        .await;
     }
 
     pub async fn list(&self, kind: Kind, namespace: &str) -> Vec<Value> {
@@ -271,125 +325,47 @@ impl Lab {
             .collect()
     }
 
-    /// Sets the platform that the Infrastructure object tells.
+    /// Sets the platform in the status of the Infrastructure.
     pub async fn platform(&self, platform: &str) {
-        let infrastructure = ObjectRef::new(Kind::Infrastructure, "", names::CLUSTER);
         let status = json!({"platform": platform, "platformStatus": {"type": platform}, "infrastructureTopology": "HighlyAvailable",
                             "controlPlaneTopology": "HighlyAvailable", "infrastructureName": "kw-abc12"});
-        self.patch_status(&infrastructure, json!({"status": status})).await;
+        self.patch_status(&infrastructure(), json!({"status": status})).await;
     }
 
-    /// A Config as an administrator would create it, `Managed`, one replica.
+    /// A Config as an administrator would create it: `Managed`, one replica.
     pub fn managed(storage: Value) -> Value {
         json!({"apiVersion": "imageregistry.operator.openshift.io/v1", "kind": "Config", "metadata": {"name": "cluster"},
                "spec": {"managementState": "Managed", "replicas": 1, "storage": storage}})
     }
 
-    /// Brings the cluster back to where a test may begin: no Config, no operand, nothing of the operator.
-    pub async fn reset(&self) {
-        if self.cluster.real_nodes().is_empty() {
-            self.cluster.resume_simulated_pods().unwrap();
-        }
-        let config = config_ref();
-        if self.get(&config).await.is_some() {
-            let _ = self.try_patch(&config, json!({"metadata": {"finalizers": null}})).await;
-            self.delete(&config).await;
-        }
-        let mut doomed = vec![
-            ObjectRef::new(Kind::ImagePruner, "", names::CLUSTER),
-            ObjectRef::new(Kind::ClusterOperator, "", names::CLUSTER_OPERATOR),
-            ObjectRef::new(Kind::ClusterRole, "", names::REGISTRY_CLUSTER_ROLE),
-            ObjectRef::new(Kind::ClusterRoleBinding, "", names::REGISTRY_CLUSTER_ROLE_BINDING),
-            ObjectRef::new(Kind::ConfigMap, names::CONFIG_MANAGED_NAMESPACE, names::CA_MAP),
-            operand(Kind::ConfigMap, names::CERTIFICATES_MAP),
-            operand(Kind::ConfigMap, names::SERVICE_CA_MAP),
-            ObjectRef::new(Kind::ClusterRole, "", names::PRUNER_CLUSTER_ROLE),
-            ObjectRef::new(Kind::ClusterRoleBinding, "", names::PRUNER_CLUSTER_ROLE_BINDING),
-            operand(Kind::DaemonSet, names::NODE_CA),
-            operand(Kind::CronJob, names::PRUNER_CRON_JOB),
-            operand(Kind::ServiceAccount, names::PRUNER_SERVICE_ACCOUNT),
-            operand(Kind::NetworkPolicy, names::PRUNER_NETWORK_POLICY),
-            operand(Kind::ServiceAccount, names::REGISTRY_SERVICE_ACCOUNT),
-            operand(Kind::NetworkPolicy, names::REGISTRY_NETWORK_POLICY),
-            operand(Kind::PodDisruptionBudget, names::REGISTRY),
-            operand(Kind::Service, names::REGISTRY),
-        ];
-        for kind in [Kind::Deployment, Kind::Route, Kind::PersistentVolumeClaim, Kind::Job] {
-            doomed.extend(
-                self.list(kind, names::NAMESPACE)
-                    .await
-                    .iter()
-                    .map(|o| operand(kind, o["metadata"]["name"].as_str().unwrap())),
-            );
-        }
-        for secret in self.list(Kind::Secret, names::NAMESPACE).await {
-            let name = secret["metadata"]["name"].as_str().unwrap();
-            if name != "image-registry-operator-tls" {
-                doomed.push(operand(Kind::Secret, name));
-            }
-        }
-        future::join_all(doomed.iter().map(|reference| self.delete(reference))).await;
-        self.delete_lease().await;
-        for reference in &doomed {
-            if !matches!(reference.kind, Kind::Secret) {
-                self.until_absent(reference).await;
-            }
-        }
-        self.until_absent(&config).await;
-        while !self.list(Kind::Pod, names::NAMESPACE).await.is_empty() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        self.platform("None").await;
-        self.restore_inputs().await;
+    /// Creates a Config on emptyDir with one replica, with `spec` merged into it.
+    pub async fn create_config(&self, spec: Value) -> Value {
+        let mut config = Self::managed(json!({"emptyDir": {}}));
+        merge(&mut config["spec"], spec);
+        self.create(config).await
     }
 
-    /// Inputs of the platform that tests change.
-    async fn restore_inputs(&self) {
-        Control::default().set(&self.client).await.unwrap();
-        let pull = ObjectRef::new(Kind::Secret, names::CONFIG_NAMESPACE, names::PULL_SECRET);
-        let data = json!({".dockerconfigjson": "eyJhdXRocyI6e319"});
-        if self.get(&pull).await.is_none() {
-            let secret = json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson", "data": data,
-                                "metadata": {"name": names::PULL_SECRET, "namespace": names::CONFIG_NAMESPACE}});
-            self.create(secret).await;
-        }
-        let image = ObjectRef::new(Kind::Image, "", names::CLUSTER);
-        if self.get(&image).await.is_some() {
-            self.patch_status(&image, json!({"status": null})).await;
-        }
-        for (kind, spec) in [
-            (Kind::ApiServer, "tlsSecurityProfile"),
-            (Kind::Image, "additionalTrustedCA"),
-        ] {
-            let reference = ObjectRef::new(kind, "", names::CLUSTER);
-            if self.get(&reference).await.is_some() {
-                self.patch(&reference, json!({"spec": {spec: null}})).await;
-            }
-        }
-        let proxy = ObjectRef::new(Kind::Proxy, "", names::CLUSTER);
-        if self.get(&proxy).await.is_some() {
-            self.patch(
-                &proxy,
-                json!({"spec": {"httpProxy": null, "httpsProxy": null, "noProxy": null}}),
-            )
-            .await;
-        }
+    /// Creates such a Config, starts the operator, and waits until the registry is up and the operator idle.
+    pub async fn start_registry(&self, spec: Value) -> operator::Operator {
+        self.create_config(spec).await;
+        let operator = self.operator().await;
+        self.until_config("up", is_up).await;
+        self.settle().await;
+        operator
     }
 }
 
-/// An object without what makes a failure's text long.
-pub fn without_noise(object: &Value) -> Value {
-    let mut object = object.clone();
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
-    }
-    object
-}
+// Names that only `tests/cloud_storage` uses; they go when that suite no longer needs them.
+pub use TIMEOUT as PATIENCE;
+pub use TestCluster as Lab;
+pub use shared_cluster as lab;
 
-/// Annotations and the like as a map of text.
-pub fn texts(object: &Value, pointer: &str) -> BTreeMap<String, String> {
-    object
-        .pointer(pointer)
-        .and_then(|v| serde_json::from_value(v.clone()).ok())
-        .unwrap_or_default()
+impl TestCluster {
+    pub async fn rests(&self, how_long: Duration) {
+        self.assert_idle(how_long).await;
+    }
+
+    pub async fn forget_events(&self) {
+        self.delete_events().await;
+    }
 }

@@ -1,38 +1,41 @@
-//! What the operator did, as the API server tells: its requests, and its events.
+//! What the operator did, by the API server's audit log and events.
 
 use std::time::{Duration, Instant};
 
 use devcluster::audit::{Event, Log, Mark};
 use image_registry_operator::names;
-use k8s_openapi::api::core::v1::Event as Told;
+use k8s_openapi::api::core::v1::Event as ApiEvent;
 use kube::api::{Api, DeleteParams, ListParams};
 
-use super::{Lab, PATIENCE};
+use super::{TIMEOUT, TestCluster};
 
 const ACCOUNT: &str = "cluster-image-registry-operator";
-/// How long the operator has to write nothing to count as settled.
+/// How long the operator must write nothing to count as settled.
 const QUIET: Duration = Duration::from_millis(600);
+/// How often the audit log is read meanwhile.
+const POLL: Duration = Duration::from_millis(100);
 
-/// Whether an object is there whatever becomes of the registry.
+/// Whether an object exists in every managementState.
 fn is_independent(name: &str) -> bool {
     name == "serviceca" || ["pruner", "node-ca"].iter().any(|part| name.contains(part))
 }
 
-impl Lab {
-    /// The end of the audit log.
+impl TestCluster {
+    /// The current end of the audit log.
     pub fn mark(&self) -> Mark {
-        self.cluster.mark().unwrap()
+        self.devcluster.mark().unwrap()
     }
 
-    /// Requests of the operator since a mark, but those about its lease and its events.
+    /// Requests of the operator since a mark, except those for its Lease and its events.
     pub fn requests(&self, since: Mark) -> Log {
-        let log = Log::read_since(self.cluster.audit_log(), since).unwrap();
+        let log = Log::read_since(self.devcluster.audit_log(), since).unwrap();
         log.by_service_account(names::NAMESPACE, ACCOUNT)
             .filter(|event| !matches!(event.resource.as_str(), "leases" | "events"))
     }
 
-    /// Writes of the operator since a mark to the registry's objects and the CA maps, as `verb resource name`: not those to
-    /// what it reports by (Config, ClusterOperator, Image), nor to what is independent of the registry (pruner, node-ca).
+    /// Writes of the operator since a mark to the registry's objects and the CA maps, as `verb resource name`. Left out are
+    /// objects that carry its reports (Config, ClusterOperator, Image) and objects that exist without a registry (pruner,
+    /// node-ca).
     pub fn writes(&self, since: Mark) -> Vec<String> {
         let log = self.requests(since).writes();
         let reports = ["configs", "clusteroperators", "images", "imagepruners"];
@@ -50,31 +53,32 @@ impl Lab {
             .collect()
     }
 
-    /// Waits until the operator writes nothing any more.
+    /// Waits until the operator has written nothing for [`QUIET`]. Each write starts the time anew.
     pub async fn settle(&self) {
         let began = Instant::now();
-        loop {
-            let mark = self.mark();
-            tokio::time::sleep(QUIET).await;
+        let (mut mark, mut since) = (self.mark(), Instant::now());
+        while since.elapsed() < QUIET {
+            tokio::time::sleep(POLL.min(QUIET.saturating_sub(since.elapsed()))).await;
+            let next = self.mark();
             let log = self.requests(mark).writes();
-            if log.is_empty() {
-                return;
+            if !log.is_empty() {
+                (mark, since) = (next, Instant::now());
             }
-            assert!(began.elapsed() < PATIENCE, "the operator does not come to rest:\n{log}");
+            assert!(began.elapsed() < TIMEOUT, "the operator does not stop writing:\n{log}");
         }
     }
 
-    /// Nothing is written for this long.
-    pub async fn rests(&self, how_long: Duration) {
+    /// Asserts that the operator sends no request for this long; watches and its Lease do not count.
+    pub async fn assert_idle(&self, how_long: Duration) {
         let mark = self.mark();
         tokio::time::sleep(how_long).await;
         let log = self.requests(mark).counted();
-        assert!(log.is_empty(), "the operator does not rest:\n{log}");
+        assert!(log.is_empty(), "the operator is not idle:\n{log}");
     }
 
     /// The operator's events, as `Type Reason: message`.
     pub async fn events(&self) -> Vec<String> {
-        let api: Api<Told> = Api::namespaced(self.client.clone(), names::NAMESPACE);
+        let api: Api<ApiEvent> = Api::namespaced(self.client.clone(), names::NAMESPACE);
         let list = api.list(&ListParams::default()).await.unwrap();
         let ours = list.items.into_iter().filter(|event| {
             let component = event.source.as_ref().and_then(|s| s.component.as_deref());
@@ -88,7 +92,7 @@ impl Lab {
         .collect()
     }
 
-    /// Waits for an event that begins so and contains that.
+    /// Waits for an event that starts with `begin` and contains `part`; returns the event.
     pub async fn until_event(&self, begin: &str, part: &str) -> String {
         let began = Instant::now();
         loop {
@@ -97,30 +101,18 @@ impl Lab {
                 return found.clone();
             }
             assert!(
-                began.elapsed() < PATIENCE,
+                began.elapsed() < TIMEOUT,
                 "no event {begin} ... {part}, only {events:#?}"
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
-    /// Removes all events of the registry's namespace.
-    pub async fn forget_events(&self) {
-        let api: Api<Told> = Api::namespaced(self.client.clone(), names::NAMESPACE);
+    /// Deletes all events of the registry's namespace.
+    pub async fn delete_events(&self) {
+        let api: Api<ApiEvent> = Api::namespaced(self.client.clone(), names::NAMESPACE);
         api.delete_collection(&DeleteParams::default(), &ListParams::default())
             .await
             .unwrap();
-    }
-}
-
-impl Lab {
-    /// Creates an object of a kind that the operator does not know, at the path of its list.
-    pub async fn create_raw(&self, path: &str, object: serde_json::Value) {
-        let body = serde_json::to_vec(&object).unwrap();
-        let request = http::Request::post(path)
-            .header("content-type", "application/json")
-            .body(body)
-            .unwrap();
-        self.client.request::<serde_json::Value>(request).await.unwrap();
     }
 }

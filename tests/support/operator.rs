@@ -1,4 +1,4 @@
-//! The operator as a process, under the ServiceAccount that `deploy/` ships.
+//! The operator as a process, with the ServiceAccount that `deploy/` ships.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
-use super::Lab;
+use super::TestCluster;
 
 const NAMESPACE: &str = "openshift-image-registry";
 pub const ACCOUNT: &str = "cluster-image-registry-operator";
@@ -19,13 +19,13 @@ pub struct Operator {
     directory: tempfile::TempDir,
 }
 
-impl Lab {
+impl TestCluster {
     /// Starts the operator.
     pub async fn operator(&self) -> Operator {
         self.operator_with(&[]).await
     }
 
-    /// Starts the operator with more, or other, environment.
+    /// Starts the operator with additional or changed environment variables.
     pub async fn operator_with(&self, environment: &[(&str, &str)]) -> Operator {
         let kubeconfig = self.account().await;
         self.operator_at(&kubeconfig, environment)
@@ -33,13 +33,13 @@ impl Lab {
 
     /// A kubeconfig of the operator's ServiceAccount.
     pub async fn account(&self) -> PathBuf {
-        self.cluster
+        self.devcluster
             .service_account_kubeconfig(NAMESPACE, ACCOUNT)
             .await
             .unwrap()
     }
 
-    /// Starts the operator with another way to the API server.
+    /// Starts the operator with another kubeconfig, such as that of a proxy.
     pub fn operator_at(&self, kubeconfig: &Path, environment: &[(&str, &str)]) -> Operator {
         let directory = tempfile::tempdir().unwrap();
         let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
@@ -47,10 +47,10 @@ impl Lab {
         fs::write(&cert, signed.cert.pem()).unwrap();
         fs::write(&key, signed.signing_key.serialize_pem()).unwrap();
         let config = directory.path().join("config.yaml");
-        // As files of the Go operator may: the second section is not for us.
+        // The Go operator reads the section `leaderElection`; this operator must ignore it.
         let text = "servingInfo:\n  bindAddress: 127.0.0.1:0\nleaderElection:\n  leaseDuration: 3s\n  renewDeadline: 2s\n  retryPeriod: 1s\n";
         fs::write(&config, text).unwrap();
-        let log = self.cluster.directory().join(format!("operator-{}.log", unique()));
+        let log = self.devcluster.directory().join(format!("operator-{}.log", unique()));
         let file = File::create(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_cluster-image-registry-operator"));
         command
@@ -91,12 +91,12 @@ fn unique() -> usize {
 }
 
 impl Operator {
-    /// What it logged so far.
+    /// Its log so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// What `/metrics` tells, or nothing while it does not serve yet.
+    /// The answer of `/metrics`; empty until the operator serves it.
     pub async fn metrics(&self) -> String {
         let log = self.log();
         let Some((_, address)) = log.split_once("serving metrics on ") else {
@@ -109,7 +109,7 @@ impl Operator {
         metrics
     }
 
-    /// How many passes a controller has ended without an error.
+    /// Number of reconciles of a controller that ended without an error.
     pub async fn passes(&self, controller: &str) -> u64 {
         let series =
             format!("image_registry_operator_reconciles_total{{controller=\"{controller}\",outcome=\"success\"}} ");
@@ -120,33 +120,33 @@ impl Operator {
 
     /// Process id.
     pub fn pid(&self) -> u32 {
-        self.child.id().expect("it runs")
+        self.child.id().expect("the process runs")
     }
 
-    /// Whether it still runs.
+    /// Whether the process still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// SIGTERM, and its exit status.
+    /// Sends SIGTERM and waits for the exit status.
     pub async fn stop(mut self) -> ExitStatus {
         signal(self.pid(), "TERM");
         tokio::time::timeout(Duration::from_secs(10), self.child.wait())
             .await
-            .expect("it ends")
+            .expect("the process ends")
             .unwrap()
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits until the process ends by itself.
     pub async fn ended(&mut self) -> ExitStatus {
-        tokio::time::timeout(super::PATIENCE, self.child.wait())
+        tokio::time::timeout(super::TIMEOUT, self.child.wait())
             .await
-            .expect("it ends")
+            .expect("the process ends")
             .unwrap()
     }
 }

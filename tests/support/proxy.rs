@@ -1,7 +1,7 @@
-//! A proxy between one operator and the API server, in which a test decides what becomes of each request: faults happen
-//! exactly where they are wanted, and each process is told apart, which the audit log cannot.
+//! A proxy between one operator and the API server. A test decides for each request what the proxy does with it, and reads
+//! which process sent which request; the audit log cannot distinguish processes with the same ServiceAccount.
 //!
-//! It speaks what the API server speaks (TLS, HTTP/2 or HTTP/1.1), passes the caller's credentials on, and streams answers.
+//! The proxy serves TLS with HTTP/2 or HTTP/1.1, forwards the caller's credentials, and streams responses.
 
 use std::fmt;
 use std::io;
@@ -29,43 +29,43 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::{Lab, PATIENCE};
+use super::{TIMEOUT, TestCluster};
 
 type Answer = Response<Either<Incoming, Full<Bytes>>>;
 
-/// What becomes of a request.
+/// What the proxy does with a request.
 #[derive(Clone)]
 pub enum Fault {
-    /// Nothing happens to it.
+    /// Forwards it.
     Pass,
-    /// It is forwarded once the gate is open.
+    /// Forwards it once the latch is open.
     Hold(Latch),
-    /// It is not forwarded; this is the answer.
+    /// Does not forward it, and answers with this status.
     Refuse(u16),
-    /// It is forwarded twice; the second answer is given.
+    /// Forwards it twice and returns the second response.
     Twice,
-    /// It is forwarded and carried out; the answer is never given.
+    /// Forwards it and never returns the response.
     LoseAnswer,
-    /// It is neither forwarded nor answered.
+    /// Neither forwards nor answers it.
     Hang,
 }
 
-/// A request that came in.
+/// A request that the proxy received.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct ProxiedRequest {
     pub at: Instant,
     pub method: Method,
     pub path: String,
     pub query: String,
     pub body: Value,
-    /// Status of the answer; 0 while there is none.
+    /// Status of the response; 0 until there is one.
     pub status: u16,
-    /// Whether it was carried out, and its answer thrown away.
+    /// Whether the API server carried it out and the response was discarded.
     pub lost: bool,
 }
 
-impl Asked {
-    /// Whether it can change something.
+impl ProxiedRequest {
+    /// Whether the method can change objects.
     pub fn is_write(&self) -> bool {
         self.method != Method::GET
     }
@@ -82,21 +82,21 @@ impl Asked {
         self.query.contains("watch=")
     }
 
-    /// Whether it is this method on a path with this end.
+    /// Whether it has this method and a path that ends so.
     pub fn is(&self, method: &Method, end: &str) -> bool {
         self.method == *method && self.path.ends_with(end)
     }
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for ProxiedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.status, self.method, self.path)
     }
 }
 
-type Rule = Box<dyn FnMut(&Asked) -> Fault + Send>;
+type Rule = Box<dyn FnMut(&ProxiedRequest) -> Fault + Send>;
 
-/// A running proxy; it ends when it is dropped.
+/// A running proxy; dropping it stops it.
 pub struct Proxy {
     shared: Arc<Shared>,
     directory: tempfile::TempDir,
@@ -107,13 +107,13 @@ struct Shared {
     upstream: Uri,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     rule: Mutex<Rule>,
-    asked: watch::Sender<Vec<Asked>>,
-    /// Counts how often all connections were to be cut; none is accepted while `down`.
+    requests: watch::Sender<Vec<ProxiedRequest>>,
+    /// How often all connections were cut, and whether new connections are refused.
     cut: watch::Sender<(usize, bool)>,
 }
 
-impl Lab {
-    /// A proxy for a new operator; it changes nothing until it is told to.
+impl TestCluster {
+    /// A proxy for a new operator; it forwards everything until a rule is set.
     pub async fn proxy(&self) -> Proxy {
         Proxy::start(&self.account().await).await
     }
@@ -134,7 +134,7 @@ impl Proxy {
             upstream: config.cluster_url.clone(),
             client: Client::builder(TokioExecutor::new()).build(connector),
             rule: Mutex::new(Box::new(|_| Fault::Pass)),
-            asked: watch::Sender::new(Vec::new()),
+            requests: watch::Sender::new(Vec::new()),
             cut: watch::Sender::new((0, false)),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -160,45 +160,56 @@ impl Proxy {
         }
     }
 
-    /// What an operator needs to go through this proxy.
+    /// A kubeconfig that leads through this proxy.
     pub fn kubeconfig(&self) -> PathBuf {
         self.directory.path().join("kubeconfig")
     }
 
-    /// Decides from now on; the earlier rule is forgotten.
-    pub fn rule(&self, rule: impl FnMut(&Asked) -> Fault + Send + 'static) {
+    /// Sets the rule for later requests, in place of the rule before.
+    pub fn rule(&self, rule: impl FnMut(&ProxiedRequest) -> Fault + Send + 'static) {
         *self.shared.rule.lock().unwrap() = Box::new(rule);
     }
 
-    /// Everything passes from now on; what hangs goes on hanging.
+    /// Answers these requests with an error and forwards all others.
+    pub fn refuse(&self, code: u16, mut which: impl FnMut(&ProxiedRequest) -> bool + Send + 'static) {
+        self.rule(move |request| {
+            if which(request) {
+                Fault::Refuse(code)
+            } else {
+                Fault::Pass
+            }
+        });
+    }
+
+    /// Forwards every later request. Requests that hang already keep hanging.
     pub fn pass(&self) {
         self.rule(|_| Fault::Pass);
     }
 
-    /// What was asked so far.
-    pub fn asked(&self) -> Vec<Asked> {
-        self.shared.asked.borrow().clone()
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<ProxiedRequest> {
+        self.shared.requests.borrow().clone()
     }
 
-    /// Writes so far, without events.
-    pub fn writes(&self) -> Vec<Asked> {
-        self.asked()
+    /// All writes so far, except events.
+    pub fn writes(&self) -> Vec<ProxiedRequest> {
+        self.requests()
             .into_iter()
-            .filter(|asked| asked.is_write() && !asked.is_event())
+            .filter(|request| request.is_write() && !request.is_event())
             .collect()
     }
 
-    /// Waits until what was asked is as expected.
-    pub async fn until(&self, what: &str, expected: impl Fn(&[Asked]) -> bool) {
-        let mut asked = self.shared.asked.subscribe();
-        let waited = tokio::time::timeout(PATIENCE, asked.wait_for(|asked| expected(asked))).await;
+    /// Waits until the requests are as expected.
+    pub async fn until(&self, what: &str, expected: impl Fn(&[ProxiedRequest]) -> bool) {
+        let mut requests = self.shared.requests.subscribe();
+        let waited = tokio::time::timeout(TIMEOUT, requests.wait_for(|requests| expected(requests))).await;
         if waited.is_err() {
-            let all: Vec<_> = self.asked().iter().map(ToString::to_string).collect();
-            panic!("no {what} within {PATIENCE:?}; asked was\n{}", all.join("\n"));
+            let all: Vec<_> = self.requests().iter().map(ToString::to_string).collect();
+            panic!("no {what} within {TIMEOUT:?}; the requests were\n{}", all.join("\n"));
         }
     }
 
-    /// Cuts every connection and refuses new ones, as an API server that went away.
+    /// Cuts every connection and refuses new ones, as a stopped API server would.
     pub fn go_away(&self) {
         self.shared.cut.send_modify(|cut| *cut = (cut.0 + 1, true));
     }
@@ -238,7 +249,7 @@ async fn listen(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared
     }
 }
 
-/// Ends its task when it is dropped.
+/// Aborts its task when it is dropped.
 struct Abort(JoinHandle<()>);
 
 impl Drop for Abort {
@@ -255,7 +266,7 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let stream = TokioIo::new(stream);
     let service = service_fn(move |request| shared.clone().handle(request));
-    // How a connection ends is the caller's matter.
+    // An error of a connection concerns only the client.
     if http2 {
         let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         let _ = server.serve_connection(stream, service).await;
@@ -273,7 +284,7 @@ impl Shared {
     async fn answer(&self, request: Request<Incoming>) -> io::Result<Answer> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-        let asked = Asked {
+        let request = ProxiedRequest {
             at: Instant::now(),
             method: parts.method.clone(),
             path: parts.uri.path().to_owned(),
@@ -282,11 +293,11 @@ impl Shared {
             status: 0,
             lost: false,
         };
-        let fault = (self.rule.lock().unwrap())(&asked);
+        let fault = (self.rule.lock().unwrap())(&request);
         let mut index = 0;
-        self.asked.send_modify(|all| {
+        self.requests.send_modify(|all| {
             index = all.len();
-            all.push(asked);
+            all.push(request);
         });
         let answer = match fault {
             Fault::Pass => self.forward(&parts, body).await?,
@@ -301,13 +312,13 @@ impl Shared {
             }
             Fault::LoseAnswer => {
                 self.carry_out(&parts, body).await?;
-                self.asked.send_modify(|all| all[index].lost = true);
+                self.requests.send_modify(|all| all[index].lost = true);
                 std::future::pending().await
             }
             Fault::Hang => std::future::pending().await,
         };
         let status = answer.status().as_u16();
-        self.asked.send_modify(|all| all[index].status = status);
+        self.requests.send_modify(|all| all[index].status = status);
         Ok(answer)
     }
 
@@ -329,7 +340,7 @@ impl Shared {
     }
 }
 
-/// In the API server's words.
+/// An error response as the API server sends it.
 fn refusal(code: u16) -> Answer {
     let reason = match code {
         409 => "Conflict",

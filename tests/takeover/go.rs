@@ -1,16 +1,15 @@
-//! A client that leaves a cluster as the Go operator does: its objects, its digests, its field manager, plain creates and
-//! updates, its rules of when to write and what. Written from the description of its behaviour, with none of our code.
+//! A client that imitates the Go operator: its objects, digests, field manager, plain creates and updates, and its rules for
+//! when to write what. Written from the description of the Go operator's behaviour, without code of this operator.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use image_registry_operator::api::{Kind, ObjectRef};
-use image_registry_operator::names;
 use kube::api::PostParams;
 use serde_json::{Map, Value, json};
 
-use crate::support::{Lab, config_ref, operand};
+use crate::support::{TestCluster, config_ref, deployment, operand, pull_secret, service};
 
 /// Field manager of the Go operator.
 pub const MANAGER: &str = "cluster-image-registry-operator";
@@ -22,29 +21,29 @@ const COMMON: &str = include_str!("../data/takeover/common.yaml");
 const ALWAYS: &str = include_str!("../data/takeover/always.yaml");
 const ROUTES: &str = include_str!("../data/takeover/routes.yaml");
 const CHECKSUM: &str = "imageregistry.operator.openshift.io/checksum";
-/// On the Deployment: a label and an annotation that are not desired any more.
+/// A label and an annotation on the Deployment that are no longer desired.
 pub const LEFT: &str = "former.example.com/left";
 const HASH: &str = "operator.openshift.io/spec-hash";
 
 /// The Go operator on a cluster.
 pub struct Go<'a> {
-    pub lab: &'a Lab,
+    pub cluster: &'a TestCluster,
     /// YAML of the Deployment.
     pub deployment: &'static str,
-    /// Members of the Config's spec beside the usual ones.
+    /// Additional fields of the Config's spec.
     pub spec: Value,
-    /// Certificate and key of the second route; none: no routes.
+    /// Certificate and key of the second route; without them there are no routes.
     pub route: Option<(String, String)>,
-    /// Whether the registry is to be there.
+    /// Whether the registry exists.
     pub managed: bool,
     /// Edits of the desired Deployment.
     pub edit: fn(&mut Value),
 }
 
 impl<'a> Go<'a> {
-    pub fn new(lab: &'a Lab, deployment: &'static str, spec: Value) -> Self {
+    pub fn new(cluster: &'a TestCluster, deployment: &'static str, spec: Value) -> Self {
         Self {
-            lab,
+            cluster,
             deployment,
             spec,
             route: None,
@@ -53,9 +52,9 @@ impl<'a> Go<'a> {
         }
     }
 
-    /// Brings the cluster to where the Go operator rests.
+    /// Brings the cluster to the state in which the Go operator has nothing to do.
     pub async fn install(&self) {
-        let lab = self.lab;
+        let cluster = self.cluster;
         self.create(&self.config()).await;
         self.create(&json!({"apiVersion": "imageregistry.operator.openshift.io/v1", "kind": "ImagePruner",
             "metadata": {"name": "cluster"},
@@ -81,28 +80,31 @@ impl<'a> Go<'a> {
             self.apply(object).await;
         }
         let has = |pointer: &'static str| move |o: Option<&Value>| o.is_some_and(|o| o.pointer(pointer).is_some());
-        lab.until(
-            &operand(Kind::ConfigMap, "serviceca"),
-            "injected",
-            has("/data/service-ca.crt"),
-        )
-        .await;
-        lab.until(
-            &operand(Kind::ConfigMap, "trusted-ca"),
-            "injected",
-            has("/data/ca-bundle.crt"),
-        )
-        .await;
-        if self.managed {
-            let service = lab.get(&operand(Kind::Service, names::REGISTRY)).await.unwrap();
-            // One of an earlier Service goes with that, and another comes.
-            lab.until(&operand(Kind::Secret, "image-registry-tls"), "of this Service", |o| {
-                o.is_some_and(|o| {
-                    o.pointer("/metadata/ownerReferences/0/uid") == service.pointer("/metadata/uid")
-                        && o["metadata"].get("deletionTimestamp").is_none()
-                })
-            })
+        cluster
+            .until(
+                &operand(Kind::ConfigMap, "serviceca"),
+                "injected",
+                has("/data/service-ca.crt"),
+            )
             .await;
+        cluster
+            .until(
+                &operand(Kind::ConfigMap, "trusted-ca"),
+                "injected",
+                has("/data/ca-bundle.crt"),
+            )
+            .await;
+        if self.managed {
+            let service = cluster.get(&service()).await.unwrap();
+            // A certificate of an earlier Service is deleted with it, and a new one is issued.
+            cluster
+                .until(&operand(Kind::Secret, "image-registry-tls"), "of this Service", |o| {
+                    o.is_some_and(|o| {
+                        o.pointer("/metadata/ownerReferences/0/uid") == service.pointer("/metadata/uid")
+                            && o["metadata"].get("deletionTimestamp").is_none()
+                    })
+                })
+                .await;
         }
         self.pass().await;
         self.rolled_out().await;
@@ -119,26 +121,25 @@ impl<'a> Go<'a> {
         );
     }
 
-    /// What was merged into the Deployment long ago and is not desired any more.
+    /// Fields that were merged into the Deployment long ago and are no longer desired.
     async fn leave_something(&self) {
-        let reference = operand(Kind::Deployment, names::REGISTRY);
-        let mut live = self.lab.get(&reference).await.unwrap();
+        let reference = deployment();
+        let mut live = self.cluster.get(&reference).await.unwrap();
         live["metadata"]["annotations"][LEFT] = json!("an override that was removed");
         live["metadata"]["labels"][LEFT] = json!("long-ago");
-        let config = self.lab.config().await;
+        let config = self.cluster.config().await;
         live["metadata"]["ownerReferences"] = json!([{"apiVersion": "imageregistry.operator.openshift.io/v1", "kind": "Config",
             "name": "cluster", "uid": config["metadata"]["uid"]}]);
         self.put(&reference, &live).await;
     }
 
-    /// Everything that it started runs.
+    /// Waits until all its workloads run.
     pub async fn rolled_out(&self) {
-        let lab = self.lab;
+        let cluster = self.cluster;
         if self.managed {
-            lab.until(&operand(Kind::Deployment, names::REGISTRY), "rolled out", |o| {
-                o.is_some_and(deployed)
-            })
-            .await;
+            cluster
+                .until(&deployment(), "rolled out", |o| o.is_some_and(deployed))
+                .await;
         }
         let everywhere = |o: &Value| {
             let status = &o["status"];
@@ -148,21 +149,23 @@ impl<'a> Go<'a> {
                     .iter()
                     .all(|n| status[n] == status["desiredNumberScheduled"])
         };
-        lab.until(&operand(Kind::DaemonSet, "node-ca"), "everywhere", |o| {
-            o.is_some_and(everywhere)
-        })
-        .await;
+        cluster
+            .until(&operand(Kind::DaemonSet, "node-ca"), "everywhere", |o| {
+                o.is_some_and(everywhere)
+            })
+            .await;
         if self.route.is_some() {
             for name in ["default-route", "public"] {
-                lab.until(&operand(Kind::Route, name), "admitted", |o| {
-                    o.is_some_and(|o| o.pointer("/status/ingress/0/conditions/0/status") == Some(&json!("True")))
-                })
-                .await;
+                cluster
+                    .until(&operand(Kind::Route, name), "admitted", |o| {
+                        o.is_some_and(|o| o.pointer("/status/ingress/0/conditions/0/status") == Some(&json!("True")))
+                    })
+                    .await;
             }
         }
     }
 
-    /// One pass by its rules: what it wrote.
+    /// One reconcile by the Go operator's rules; returns what it wrote.
     pub async fn pass(&self) -> Vec<String> {
         let mut objects = if self.managed {
             self.documents(COMMON).await
@@ -179,7 +182,7 @@ impl<'a> Go<'a> {
         for object in self.documents(ALWAYS).await {
             written.extend(self.apply(object).await);
         }
-        // Its Deployment needs the digest of what the pods mount.
+        // The Deployment contains the digest of the objects that the pods mount.
         if self.managed {
             for mut object in self.documents(self.deployment).await {
                 (self.edit)(&mut object);
@@ -210,10 +213,10 @@ impl<'a> Go<'a> {
     }
 
     async fn documents(&self, text: &str) -> Vec<Value> {
-        let lab = self.lab;
+        let cluster = self.cluster;
         let data = |object: Option<Value>| object.and_then(|o| o.get("data").cloned()).unwrap_or(json!({}));
-        let ca = data(lab.get(&operand(Kind::ConfigMap, "serviceca")).await);
-        let service = lab.get(&operand(Kind::Service, names::REGISTRY)).await.is_some();
+        let ca = data(cluster.get(&operand(Kind::ConfigMap, "serviceca")).await);
+        let service = cluster.get(&service()).await.is_some();
         let mut certificates = json!({});
         for host in ["svc", "svc.cluster.local"].iter().filter(|_| service) {
             certificates[format!("image-registry.openshift-image-registry.{host}..5000")] =
@@ -226,13 +229,13 @@ impl<'a> Go<'a> {
                 "--registry-url=https://image-registry.openshift-image-registry.svc:5000",
             ];
         }
-        let pull = ObjectRef::new(Kind::Secret, names::CONFIG_NAMESPACE, names::PULL_SECRET);
-        let config = lab.config().await;
+        let pull = pull_secret();
+        let config = cluster.config().await;
         let (certificate, key) = self.route.clone().unwrap_or_default();
         let values: BTreeMap<&str, Value> = [
             ("$CERTIFICATES", certificates),
             ("$PRUNE_REGISTRY", json!(prune)),
-            ("$PULL_SECRET", data(lab.get(&pull).await)),
+            ("$PULL_SECRET", data(cluster.get(&pull).await)),
             (
                 "$MIN_AVAILABLE",
                 json!(i32::from(config["spec"]["replicas"].as_i64() > Some(1))),
@@ -268,7 +271,7 @@ impl<'a> Go<'a> {
             ),
         ] {
             for name in names {
-                let Some(object) = self.lab.get(&operand(kind, name)).await else {
+                let Some(object) = self.cluster.get(&operand(kind, name)).await else {
                     continue;
                 };
                 let mut text = r#"{"metadata":{}"#.to_owned();
@@ -289,11 +292,11 @@ impl<'a> Go<'a> {
         format!("sha256:{}", hex(&json!(lines).to_string()))
     }
 
-    /// Applies one object by the strategy of its kind; tells what was written.
+    /// Applies one object by the strategy of its kind; returns what it wrote.
     async fn apply(&self, mut desired: Value) -> Option<String> {
         let reference = reference(&desired);
         digests(&mut desired);
-        let Some(live) = self.lab.get(&reference).await else {
+        let Some(live) = self.cluster.get(&reference).await else {
             let written = self.create(&desired).await;
             self.note_generation(&reference, &written).await;
             return Some(format!("create {reference}"));
@@ -364,7 +367,7 @@ impl<'a> Go<'a> {
     }
 
     async fn recorded(&self, reference: &ObjectRef) -> i64 {
-        let config = self.lab.config().await;
+        let config = self.cluster.config().await;
         let entries = config
             .pointer("/status/generations")
             .and_then(Value::as_array)
@@ -383,7 +386,7 @@ impl<'a> Go<'a> {
             return;
         }
         let mut status = self
-            .lab
+            .cluster
             .config()
             .await
             .get("status")
@@ -404,7 +407,7 @@ impl<'a> Go<'a> {
     pub async fn create(&self, object: &Value) -> Value {
         let reference = reference(object);
         let created = self
-            .lab
+            .cluster
             .api(&reference)
             .create(&parameters(), &serde_json::from_value(object.clone()).unwrap())
             .await;
@@ -414,7 +417,7 @@ impl<'a> Go<'a> {
     pub async fn put(&self, reference: &ObjectRef, object: &Value) -> Value {
         let body = serde_json::from_value(object.clone()).unwrap();
         let written = self
-            .lab
+            .cluster
             .api(reference)
             .replace(&reference.name, &parameters(), &body)
             .await;
@@ -422,10 +425,10 @@ impl<'a> Go<'a> {
     }
 
     pub async fn put_status(&self, reference: &ObjectRef, status: Value) {
-        let object = with(&self.lab.get(reference).await.unwrap(), "status", &status);
+        let object = with(&self.cluster.get(reference).await.unwrap(), "status", &status);
         let body = serde_json::from_value(object).unwrap();
         let written = self
-            .lab
+            .cluster
             .api(reference)
             .replace_status(&reference.name, &parameters(), &body)
             .await;
@@ -433,7 +436,7 @@ impl<'a> Go<'a> {
     }
 
     pub async fn patch_status(&self, reference: &ObjectRef, status: Value) {
-        self.lab.patch_status(reference, json!({"status": status})).await;
+        self.cluster.patch_status(reference, json!({"status": status})).await;
     }
 }
 
@@ -463,7 +466,8 @@ pub fn reference(object: &Value) -> ObjectRef {
     ObjectRef::new(kind, namespace, object["metadata"]["name"].as_str().unwrap())
 }
 
-/// The live object with name, labels and annotations of the desired one and nothing else there, and these members of it.
+/// The live object with the name, labels and annotations of the desired one as its only metadata, and with these fields of the
+/// desired one.
 fn stomped(desired: &Value, live: &Value, members: &[&str]) -> Value {
     let mut body = live.clone();
     let mut metadata: Map<String, Value> = Map::new();
@@ -495,7 +499,7 @@ fn with(object: &Value, member: &str, value: &Value) -> Value {
     object
 }
 
-/// Puts the values in the places of their names; a list in the middle of a list becomes part of it.
+/// Replaces placeholders by their values; a list within a list is flattened.
 fn fill(value: &mut Value, values: &BTreeMap<&str, Value>) {
     match value {
         Value::String(text) => {
@@ -521,7 +525,7 @@ fn fill(value: &mut Value, values: &BTreeMap<&str, Value>) {
     }
 }
 
-/// Digests of the object before they are in it. Which bytes they are of is the Go operator's affair: not ours.
+/// Digests of the object without the digests. Which bytes the Go operator hashes does not matter to this operator.
 fn digests(object: &mut Value) {
     let annotations = object["metadata"].get("annotations").cloned().unwrap_or_default();
     if annotations.get(HASH).is_some() {

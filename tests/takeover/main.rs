@@ -1,6 +1,6 @@
-//! A live cluster changes hands: what the Go operator left is taken over without a pod's end, and given back the same way.
+//! This operator takes a live cluster over from the Go operator and gives it back, without restarting a pod.
 
-// A test may end where it stands, tell a number, and hold its turn while it waits.
+// A test may panic, print a figure, and hold the lock on the shared cluster while it waits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::large_futures, clippy::await_holding_lock)]
 
@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use devcluster::audit::Mark;
-use go::Go;
 use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -22,8 +21,13 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
 use serde_json::{Value, json};
+
+use go::Go;
 use support::operator::Operator;
-use support::{Lab, config_ref, is, is_up, lab, operand, simulated};
+use support::{
+    TestCluster, ca_map, cluster_operator, cluster_role, config_ref, cron_job, daemon_set, default_claim, deployment,
+    is, is_up, operand, proxy, shared_cluster, simulated,
+};
 use words::condition;
 
 const EMPTY_DIR: &str = include_str!("../data/takeover/deployment-emptydir.yaml");
@@ -32,42 +36,40 @@ const OVERRIDES_PROXY: &str = include_str!("../data/takeover/deployment-override
 const USERS: &str = "example.com/users";
 const ZONE: &str = "topology.kubernetes.io/zone";
 
-async fn cluster() -> Lab {
-    let lab = lab(simulated("takeover")).await;
-    zones(&lab, json!(null)).await;
-    lab
+async fn empty_cluster() -> TestCluster {
+    let cluster = shared_cluster(simulated("takeover")).await;
+    zones(&cluster, json!(null)).await;
+    cluster
 }
 
-async fn zones(lab: &Lab, zone: Value) {
-    for node in lab.list(Kind::Node, "").await {
+async fn zones(cluster: &TestCluster, zone: Value) {
+    for node in cluster.list(Kind::Node, "").await {
         let node = ObjectRef::new(Kind::Node, "", node["metadata"]["name"].as_str().unwrap());
-        lab.patch(&node, json!({"metadata": {"labels": {ZONE: zone}}})).await;
+        cluster
+            .patch(&node, json!({"metadata": {"labels": {ZONE: zone}}}))
+            .await;
     }
 }
 
-fn deployment() -> ObjectRef {
-    operand(Kind::Deployment, names::REGISTRY)
-}
-
-/// Pods of the registry by name with their uid and restarts, and its ReplicaSets with their uid.
-async fn running(lab: &Lab) -> BTreeMap<String, String> {
+/// The registry's pods with UID and restarts, and its ReplicaSets with UID, by name.
+async fn running(cluster: &TestCluster) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    for pod in lab.list(Kind::Pod, names::NAMESPACE).await {
+    for pod in cluster.list(Kind::Pod, names::NAMESPACE).await {
         if pod["metadata"]["labels"]["docker-registry"] == "default" {
             let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
             let restarts = pod.pointer("/status/containerStatuses/0/restartCount");
             found.insert(name, format!("{} {restarts:?}", pod["metadata"]["uid"]));
         }
     }
-    let sets: Api<ReplicaSet> = Api::namespaced(lab.client.clone(), names::NAMESPACE);
+    let sets: Api<ReplicaSet> = Api::namespaced(cluster.client.clone(), names::NAMESPACE);
     for set in sets.list(&ListParams::default()).await.unwrap() {
         found.insert(set.name_any(), set.uid().unwrap());
     }
     found
 }
 
-/// Everything that the Go operator keeps and ours writes.
-async fn kept(lab: &Lab) -> Vec<Value> {
+/// Every object that the Go operator maintains and this operator writes.
+async fn kept(cluster: &TestCluster) -> Vec<Value> {
     let mut found = Vec::new();
     for kind in [
         Kind::ServiceAccount,
@@ -81,7 +83,7 @@ async fn kept(lab: &Lab) -> Vec<Value> {
         Kind::NetworkPolicy,
         Kind::Route,
     ] {
-        let mut objects = lab.list(kind, names::NAMESPACE).await;
+        let mut objects = cluster.list(kind, names::NAMESPACE).await;
         for object in &mut objects {
             object["apiVersion"] = json!(kind.api_version());
             object["kind"] = json!(kind.kind());
@@ -102,43 +104,37 @@ async fn kept(lab: &Lab) -> Vec<Value> {
         (Kind::ClusterRoleBinding, names::REGISTRY_CLUSTER_ROLE_BINDING),
         (Kind::ClusterRoleBinding, names::PRUNER_CLUSTER_ROLE_BINDING),
     ] {
-        found.extend(lab.get(&ObjectRef::new(kind, "", name)).await);
+        found.extend(cluster.get(&ObjectRef::new(kind, "", name)).await);
     }
-    found.extend(
-        lab.get(&ObjectRef::new(
-            Kind::ConfigMap,
-            names::CONFIG_MANAGED_NAMESPACE,
-            names::CA_MAP,
-        ))
-        .await,
-    );
+    found.extend(cluster.get(&ca_map()).await);
     found
 }
 
-/// Users put labels and annotations on everything, and secrets on the ServiceAccounts.
-async fn users_touch_everything(lab: &Lab) {
-    for object in kept(lab).await {
+/// Adds labels and annotations to every object, and Secrets to the ServiceAccounts, as users do.
+async fn users_touch_everything(cluster: &TestCluster) {
+    for object in kept(cluster).await {
         let reference = go::reference(&object);
         let mut patch = json!({"metadata": {"labels": {USERS: "kept"}, "annotations": {USERS: "kept"}}});
         if reference.kind == Kind::ServiceAccount {
             patch["secrets"] = json!([{"name": "users-own"}]);
             patch["imagePullSecrets"] = json!([{"name": "users-pull"}]);
         }
-        lab.patch(&reference, patch).await;
+        cluster.patch(&reference, patch).await;
     }
-    let mut status = lab.config().await["status"].clone();
+    let mut status = cluster.config().await["status"].clone();
     let foreign = condition("ExampleAudited", "True", "Audited", "by somebody else");
     status["conditions"].as_array_mut().unwrap().push(foreign);
-    lab.patch_status(&config_ref(), json!({"status": status})).await;
-    lab.patch(
-        &config_ref(),
-        json!({"metadata": {"labels": {USERS: "kept"}, "annotations": {USERS: "kept"}}}),
-    )
-    .await;
+    cluster.patch_status(&config_ref(), json!({"status": status})).await;
+    cluster
+        .patch(
+            &config_ref(),
+            json!({"metadata": {"labels": {USERS: "kept"}, "annotations": {USERS: "kept"}}}),
+        )
+        .await;
 }
 
-async fn users_fields_are_there(lab: &Lab) {
-    for object in kept(lab).await.into_iter().chain([lab.config().await]) {
+async fn users_fields_are_there(cluster: &TestCluster) {
+    for object in kept(cluster).await.into_iter().chain([cluster.config().await]) {
         let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
         for member in ["labels", "annotations"] {
             assert_eq!(object["metadata"][member][USERS], "kept", "{member} of {name}");
@@ -160,19 +156,16 @@ async fn users_fields_are_there(lab: &Lab) {
             );
         }
     }
-    let config = lab.config().await;
+    let config = cluster.config().await;
     assert!(is(&config, "ExampleAudited", "True", "Audited"), "{config}");
-    let operator = lab
-        .get(&ObjectRef::new(Kind::ClusterOperator, "", "image-registry"))
-        .await
-        .unwrap();
+    let operator = cluster.get(&cluster_operator()).await.unwrap();
     assert!(is(&operator, "ExampleFamiliar", "True", "Foreign"), "{operator}");
 }
 
-/// How often each object was written since; creations and deletions stand out by their verb.
-fn count(lab: &Lab, since: Mark) -> BTreeMap<String, usize> {
+/// Number of writes to each object since a mark, by verb; `write` is a patch or an update.
+fn count(cluster: &TestCluster, since: Mark) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for event in lab.requests(since).writes().events() {
+    for event in cluster.requests(since).writes().events() {
         let verb = if matches!(event.verb.as_str(), "patch" | "update") {
             "write"
         } else {
@@ -191,32 +184,32 @@ fn count(lab: &Lab, since: Mark) -> BTreeMap<String, usize> {
     counts
 }
 
-/// Starts the operator and waits until it has taken the workloads over and rests.
-async fn take_over(lab: &Lab, environment: &[(&str, &str)]) -> (Operator, BTreeMap<String, usize>) {
-    let mark = lab.mark();
-    let operator = lab.operator_with(environment).await;
-    synced(lab, &operator).await;
-    // Words may wait for a moment.
+/// Starts this operator and waits until it has taken the workloads over and is idle.
+async fn take_over(cluster: &TestCluster, environment: &[(&str, &str)]) -> (Operator, BTreeMap<String, usize>) {
+    let mark = cluster.mark();
+    let operator = cluster.operator_with(environment).await;
+    synced(cluster, &operator).await;
+    // Changes of messages may be written with a delay.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    lab.settle().await;
-    let count = count(lab, mark);
+    cluster.settle().await;
+    let count = count(cluster, mark);
     eprintln!("{count:#?}");
     (operator, count)
 }
 
-async fn synced(lab: &Lab, operator: &Operator) {
+async fn synced(cluster: &TestCluster, operator: &Operator) {
     let began = Instant::now();
     while !operator.log().contains("all watches are in sync") {
-        assert!(began.elapsed() < lab.patience, "{}", operator.log());
+        assert!(began.elapsed() < cluster.timeout, "{}", operator.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// Our node-ca runs the same image as theirs.
+/// This operator's node-ca runs the same image as the Go operator's.
 const SAME_IMAGE: &[(&str, &str)] = &[("OPERATOR_IMAGE", go::IMAGE)];
 
-/// At most one write an object, none made or deleted. The ClusterOperator repeats what two others say, each when it says it,
-/// and adds what the Go operator did not say.
+/// Asserts at most one write for each object, and no creation or deletion. The ClusterOperator may be written three times: it
+/// repeats two other statuses as they change, and adds what the Go operator did not report.
 fn assert_once(counts: &BTreeMap<String, usize>) {
     for (what, times) in counts {
         let most = match what.as_str() {
@@ -228,9 +221,9 @@ fn assert_once(counts: &BTreeMap<String, usize>) {
     }
 }
 
-/// What the Go operator alone had set, and nobody wants, is gone from the Deployment.
-async fn nothing_is_left(lab: &Lab) {
-    let live = lab.get(&deployment()).await.unwrap();
+/// Asserts that fields that only the Go operator had set are gone from the Deployment.
+async fn nothing_is_left(cluster: &TestCluster) {
+    let live = cluster.get(&deployment()).await.unwrap();
     for member in ["labels", "annotations"] {
         assert!(
             live["metadata"][member].get(go::LEFT).is_none(),
@@ -243,7 +236,7 @@ async fn nothing_is_left(lab: &Lab) {
         "{}",
         live["metadata"]
     );
-    // The record of who set what stays complete.
+    // The managed fields stay complete.
     let managers: Vec<_> = live["metadata"]["managedFields"]
         .as_array()
         .unwrap()
@@ -256,9 +249,9 @@ async fn nothing_is_left(lab: &Lab) {
     );
 }
 
-/// The Go operator can read all of it, and nothing in it is unknown to it.
-async fn go_can_read(lab: &Lab) {
-    let config = lab.config().await;
+/// Asserts that the Go operator can read the Config and knows every condition in it.
+async fn go_can_read(cluster: &TestCluster) {
+    let config = cluster.config().await;
     assert_eq!(config["metadata"]["finalizers"], json!([names::FINALIZER]));
     let known = [
         "Available",
@@ -289,7 +282,7 @@ async fn go_can_read(lab: &Lab) {
         );
     }
     for (kind, name) in [(Kind::Deployment, names::REGISTRY), (Kind::DaemonSet, names::NODE_CA)] {
-        let Some(live) = lab.get(&operand(kind, name)).await else {
+        let Some(live) = cluster.get(&operand(kind, name)).await else {
             continue;
         };
         if kind == Kind::Deployment && config["spec"]["managementState"] == "Unmanaged" {
@@ -305,30 +298,30 @@ async fn go_can_read(lab: &Lab) {
     }
 }
 
-async fn lease(lab: &Lab) -> k8s_openapi::api::coordination::v1::LeaseSpec {
-    let api: Api<Lease> = Api::namespaced(lab.client.clone(), names::NAMESPACE);
+async fn lease(cluster: &TestCluster) -> k8s_openapi::api::coordination::v1::LeaseSpec {
+    let api: Api<Lease> = Api::namespaced(cluster.client.clone(), names::NAMESPACE);
     api.get("openshift-master-controllers").await.unwrap().spec.unwrap()
 }
 
-/// Stops ours; the lease is free then.
-async fn give_back(lab: &Lab, operator: Operator) {
-    let holder = lease(lab).await.holder_identity.unwrap();
+/// Stops this operator, which releases the Lease.
+async fn give_back(cluster: &TestCluster, operator: Operator) {
+    let holder = lease(cluster).await.holder_identity.unwrap();
     let (host, id) = holder.split_once('_').unwrap();
     assert!(!host.is_empty() && id.len() == 36, "{holder}");
     assert!(operator.stop().await.success());
-    let left = lease(lab).await;
+    let left = lease(cluster).await;
     assert_eq!(left.holder_identity.as_deref(), Some(""));
     assert_eq!(left.lease_duration_seconds, Some(1));
 }
 
-/// There, again, back, and there again: each time without a pod's end.
-async fn course(lab: &Lab, go: &Go<'_>) {
+/// Takes over, restarts, gives back, and takes over again; no step restarts a pod.
+async fn take_over_and_back(cluster: &TestCluster, go: &Go<'_>) {
     go.install().await;
-    users_touch_everything(lab).await;
-    let before = running(lab).await;
-    let config = lab.config().await;
-    let (operator, counts) = take_over(lab, SAME_IMAGE).await;
-    lab.until_config("up", is_up).await;
+    users_touch_everything(cluster).await;
+    let before = running(cluster).await;
+    let config = cluster.config().await;
+    let (operator, counts) = take_over(cluster, SAME_IMAGE).await;
+    cluster.until_config("up", is_up).await;
     assert_once(&counts);
     for workload in [
         "write deployments image-registry",
@@ -348,55 +341,55 @@ async fn course(lab: &Lab, go: &Go<'_>) {
         Vec::<&String>::new(),
         "equal objects need no write"
     );
-    assert_eq!(running(lab).await, before);
-    users_fields_are_there(lab).await;
-    nothing_is_left(lab).await;
-    assert_eq!(lab.config().await["spec"], config["spec"]);
-    go_can_read(lab).await;
-    give_back(lab, operator).await;
+    assert_eq!(running(cluster).await, before);
+    users_fields_are_there(cluster).await;
+    nothing_is_left(cluster).await;
+    assert_eq!(cluster.config().await["spec"], config["spec"]);
+    go_can_read(cluster).await;
+    give_back(cluster, operator).await;
 
-    let (operator, counts) = take_over(lab, SAME_IMAGE).await;
+    let (operator, counts) = take_over(cluster, SAME_IMAGE).await;
     assert_eq!(counts, BTreeMap::new(), "a second start has nothing to write");
-    give_back(lab, operator).await;
+    give_back(cluster, operator).await;
 
-    // The way back: it sees other digests, and writes its form.
+    // The Go operator takes over again: it finds other digests and writes its own form.
     let written = go.pass().await;
-    for workload in [
-        deployment(),
-        operand(Kind::DaemonSet, names::NODE_CA),
-        operand(Kind::CronJob, names::PRUNER_CRON_JOB),
-    ] {
+    for workload in [deployment(), daemon_set(), cron_job()] {
         assert!(written.contains(&format!("update {workload}")), "{written:?}");
     }
     assert_eq!(go.pass().await, Vec::<String>::new());
     go.rolled_out().await;
-    assert_eq!(running(lab).await, before);
+    assert_eq!(running(cluster).await, before);
     go.report().await;
 
-    let (operator, counts) = take_over(lab, SAME_IMAGE).await;
+    let (operator, counts) = take_over(cluster, SAME_IMAGE).await;
     assert_once(&counts);
-    assert_eq!(running(lab).await, before);
+    assert_eq!(running(cluster).await, before);
     assert!(operator.stop().await.success());
 }
 
 // workload 61
 #[tokio::test]
-async fn an_ephemeral_registry_changes_hands_without_a_pods_end() {
-    let lab = cluster().await;
-    course(&lab, &Go::new(&lab, EMPTY_DIR, json!({}))).await;
+async fn a_registry_on_empty_dir_is_taken_over_without_a_restarted_pod() {
+    let cluster = empty_cluster().await;
+    take_over_and_back(&cluster, &Go::new(&cluster, EMPTY_DIR, json!({}))).await;
 }
 
 // workload 61
 #[tokio::test]
-async fn two_replicas_on_a_claim_with_routes_change_hands_without_a_pods_end() {
-    let lab = cluster().await;
-    zones(&lab, json!("south-2")).await;
+async fn two_replicas_on_a_claim_with_routes_are_taken_over_without_a_restarted_pod() {
+    let cluster = empty_cluster().await;
+    zones(&cluster, json!("south-2")).await;
     let volume = format!("takeover-{}", names::DEFAULT_CLAIM);
-    lab.cluster.host_volume(&volume, &["ReadWriteMany"]).await.unwrap();
+    cluster
+        .devcluster
+        .host_volume(&volume, &["ReadWriteMany"])
+        .await
+        .unwrap();
     let storage = json!({"managementState": "Managed", "pvc": {"claim": names::DEFAULT_CLAIM}});
     let routes = json!([{"name": "public", "hostname": "registry.example.com", "secretName": "public-tls"}]);
     let mut go = Go::new(
-        &lab,
+        &cluster,
         CLAIM_ZONED,
         json!({"replicas": 2, "storage": storage, "defaultRoute": true, "routes": routes}),
     );
@@ -404,60 +397,60 @@ async fn two_replicas_on_a_claim_with_routes_change_hands_without_a_pods_end() {
     let (certificate, key) = (signed.cert.pem(), signed.signing_key.serialize_pem());
     go.route = Some((certificate.clone(), key.clone()));
     let data = json!({"tls.crt": certificate, "tls.key": key, "tls.cacrt": certificate});
-    lab.create(
-        json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "stringData": data,
+    cluster
+        .create(
+            json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "stringData": data,
                       "metadata": {"name": "public-tls", "namespace": names::NAMESPACE}}),
-    )
-    .await;
+        )
+        .await;
     go.create(&json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
         "metadata": {"name": names::DEFAULT_CLAIM, "namespace": names::NAMESPACE, "annotations": {names::OWNED_ANNOTATION: "true"}},
         "spec": {"accessModes": ["ReadWriteMany"], "storageClassName": "", "resources": {"requests": {"storage": "100Gi"}}}}))
         .await;
-    course(&lab, &go).await;
-    let claim = lab
-        .get(&operand(Kind::PersistentVolumeClaim, names::DEFAULT_CLAIM))
-        .await
-        .unwrap();
+    take_over_and_back(&cluster, &go).await;
+    let claim = cluster.get(&default_claim()).await.unwrap();
     assert_eq!(claim["metadata"].get("deletionTimestamp"), None);
-    zones(&lab, json!(null)).await;
+    zones(&cluster, json!(null)).await;
 }
 
 // workload 61
 #[tokio::test]
-async fn overrides_and_proxies_change_hands_without_a_pods_end() {
-    let lab = cluster().await;
-    let proxy = ObjectRef::new(Kind::Proxy, "", names::CLUSTER);
+async fn overrides_and_proxies_are_taken_over_without_a_restarted_pod() {
+    let cluster = empty_cluster().await;
+    let proxy = proxy();
     let spec = json!({"httpProxy": "http://cluster.proxy.test:3128", "httpsProxy": "http://cluster.proxy.test:3129",
                       "noProxy": ".cluster.local"});
-    lab.patch(&proxy, json!({"spec": spec})).await;
-    lab.until(&proxy, "told", |o| {
-        o.is_some_and(|o| o["status"]["noProxy"] == ".cluster.local")
-    })
-    .await;
+    cluster.patch(&proxy, json!({"spec": spec})).await;
+    cluster
+        .until(&proxy, "reported", |o| {
+            o.is_some_and(|o| o["status"]["noProxy"] == ".cluster.local")
+        })
+        .await;
     let overrides = json!({"deployment": {"annotations": {"tuning.example.com/profile": "fast"}}});
     let requests = json!({"read": {"maxRunning": 7, "maxWaitInQueue": "0s"}, "write": {"maxWaitInQueue": "0s"}});
     let go = Go::new(
-        &lab,
+        &cluster,
         OVERRIDES_PROXY,
         json!({"unsupportedConfigOverrides": overrides, "logLevel": "Debug", "readOnly": true,
         "requests": requests, "proxy": {"http": "http://own.proxy.test:3128"}}),
     );
-    course(&lab, &go).await;
-    let live = lab.get(&deployment()).await.unwrap();
+    take_over_and_back(&cluster, &go).await;
+    let live = cluster.get(&deployment()).await.unwrap();
     assert_eq!(live["metadata"]["annotations"]["tuning.example.com/profile"], "fast");
-    lab.patch(
-        &proxy,
-        json!({"spec": {"httpProxy": null, "httpsProxy": null, "noProxy": null}}),
-    )
-    .await;
+    cluster
+        .patch(
+            &proxy,
+            json!({"spec": {"httpProxy": null, "httpsProxy": null, "noProxy": null}}),
+        )
+        .await;
 }
 
-/// An earlier release than ours: what it told, set and ran, and nobody does any more, goes; one rollout is due.
+/// Conditions, fields and workloads of an earlier release are removed, with one rollout.
 #[tokio::test]
-async fn what_an_earlier_release_left_goes_with_one_rollout() {
-    let lab = cluster().await;
-    lab.platform("Azure").await;
-    let mut go = Go::new(&lab, EMPTY_DIR, json!({}));
+async fn leftovers_of_an_earlier_release_are_removed_with_one_rollout() {
+    let cluster = empty_cluster().await;
+    cluster.platform("Azure").await;
+    let mut go = Go::new(&cluster, EMPTY_DIR, json!({}));
     go.edit = |deployment| {
         let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
             .as_array_mut()
@@ -465,18 +458,15 @@ async fn what_an_earlier_release_left_goes_with_one_rollout() {
         env.insert(3, json!({"name": "REGISTRY_FORMER_SETTING", "value": "on"}));
     };
     go.install().await;
-    users_touch_everything(&lab).await;
-    let mut role = lab
-        .get(&ObjectRef::new(Kind::ClusterRole, "", names::REGISTRY_CLUSTER_ROLE))
-        .await
-        .unwrap();
+    users_touch_everything(&cluster).await;
+    let mut role = cluster.get(&cluster_role()).await.unwrap();
     role["rules"].as_array_mut().unwrap().truncate(3);
     go.put(&go::reference(&role), &role).await;
     go.create(&json!({"apiVersion": "batch/v1", "kind": "Job",
         "metadata": {"name": names::AZURE_PATH_FIX_JOB, "namespace": names::NAMESPACE},
         "spec": {"suspend": true, "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "localhost/x:dev"}]}}}}))
         .await;
-    let mut status = lab.config().await["status"].clone();
+    let mut status = cluster.config().await["status"].clone();
     let conditions = status["conditions"].as_array_mut().unwrap();
     conditions.push(condition("AzurePathFixProgressing", "False", "AsExpected", ""));
     conditions.push(condition("AzurePathFixControllerDegraded", "False", "", ""));
@@ -484,38 +474,40 @@ async fn what_an_earlier_release_left_goes_with_one_rollout() {
         condition.as_object_mut().unwrap().remove("reason");
     }
     go.put_status(&config_ref(), status).await;
-    let before = running(&lab).await;
+    let before = running(&cluster).await;
 
-    let (operator, counts) = take_over(&lab, &[]).await;
-    lab.until_config("up", is_up).await;
-    lab.settle().await;
+    let (operator, counts) = take_over(&cluster, &[]).await;
+    cluster.until_config("up", is_up).await;
+    cluster.settle().await;
     for (what, times) in &counts {
         assert!(what.contains("/status") || *times == 1, "{what} {times} times");
     }
     assert_eq!(counts.get("write deployments image-registry"), Some(&1));
     assert_eq!(counts.get("write clusterroles system:registry"), Some(&1));
-    let live = lab.get(&deployment()).await.unwrap();
+    let live = cluster.get(&deployment()).await.unwrap();
     assert!(
         !live.to_string().contains("REGISTRY_FORMER_SETTING\",\"value"),
         "{live}"
     );
     let sets = |all: &BTreeMap<String, String>| all.keys().filter(|name| name.matches('-').count() == 2).count();
-    assert_eq!(sets(&running(&lab).await), sets(&before) + 1, "one rollout");
-    users_fields_are_there(&lab).await;
-    nothing_is_left(&lab).await;
-    go_can_read(&lab).await;
-    lab.until_absent(&operand(Kind::Job, names::AZURE_PATH_FIX_JOB)).await;
+    assert_eq!(sets(&running(&cluster).await), sets(&before) + 1, "one rollout");
+    users_fields_are_there(&cluster).await;
+    nothing_is_left(&cluster).await;
+    go_can_read(&cluster).await;
+    cluster
+        .until_absent(&operand(Kind::Job, names::AZURE_PATH_FIX_JOB))
+        .await;
     assert!(operator.stop().await.success());
 }
 
-/// Taken over in the middle of a rollout of the former operator: it goes on to its end as it began.
+/// A rollout that the Go operator began completes unchanged after the takeover.
 #[tokio::test]
-async fn a_rollout_that_is_under_way_goes_on() {
-    let lab = cluster().await;
-    let mut go = Go::new(&lab, EMPTY_DIR, json!({}));
+async fn a_rollout_in_progress_continues() {
+    let cluster = empty_cluster().await;
+    let mut go = Go::new(&cluster, EMPTY_DIR, json!({}));
     go.install().await;
-    lab.cluster.pause_simulated_pods().unwrap();
-    lab.edit(json!({"logLevel": "Debug"})).await;
+    cluster.devcluster.pause_simulated_pods().unwrap();
+    cluster.edit(json!({"logLevel": "Debug"})).await;
     go.edit = |deployment| {
         let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
             .as_array_mut()
@@ -524,27 +516,27 @@ async fn a_rollout_that_is_under_way_goes_on() {
     };
     assert_eq!(go.pass().await, [format!("update {}", deployment())]);
     let began = Instant::now();
-    while running(&lab).await.len() < 4 {
-        assert!(began.elapsed() < lab.patience, "two pods, two ReplicaSets");
+    while running(&cluster).await.len() < 4 {
+        assert!(began.elapsed() < cluster.timeout, "two pods, two ReplicaSets");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let before = running(&lab).await;
-    let (operator, counts) = take_over(&lab, SAME_IMAGE).await;
+    let before = running(&cluster).await;
+    let (operator, counts) = take_over(&cluster, SAME_IMAGE).await;
     assert_once(&counts);
     assert_eq!(counts.get("write deployments image-registry"), Some(&1));
-    let config = lab
+    let config = cluster
         .until_config("in progress", |c| {
             is(c, "Progressing", "True", "DeploymentNotCompleted")
         })
         .await;
     assert!(is(&config, "Available", "True", "MinimumAvailability"), "{config}");
     assert_eq!(
-        running(&lab).await.keys().collect::<Vec<_>>(),
+        running(&cluster).await.keys().collect::<Vec<_>>(),
         before.keys().collect::<Vec<_>>()
     );
-    lab.cluster.resume_simulated_pods().unwrap();
-    lab.until_config("up", is_up).await;
-    let after = running(&lab).await;
+    cluster.devcluster.resume_simulated_pods().unwrap();
+    cluster.until_config("up", is_up).await;
+    let after = running(&cluster).await;
     assert!(
         after.keys().all(|name| before.contains_key(name)),
         "{before:#?}\n{after:#?}"
@@ -552,39 +544,39 @@ async fn a_rollout_that_is_under_way_goes_on() {
     assert!(operator.stop().await.success());
 }
 
-/// What is not the registry is taken over in every state; of the registry nothing is made, changed or deleted.
+/// Objects other than the registry's are taken over in every state; in Unmanaged the registry's are not touched.
 #[tokio::test]
 async fn a_removed_registry_stays_removed() {
-    let lab = cluster().await;
-    let mut go = Go::new(&lab, EMPTY_DIR, json!({"managementState": "Removed"}));
+    let cluster = empty_cluster().await;
+    let mut go = Go::new(&cluster, EMPTY_DIR, json!({"managementState": "Removed"}));
     go.managed = false;
     go.install().await;
-    users_touch_everything(&lab).await;
-    only_what_is_always_there_is_written(&lab).await;
-    assert!(lab.get(&deployment()).await.is_none());
+    users_touch_everything(&cluster).await;
+    only_what_is_always_there_is_written(&cluster).await;
+    assert!(cluster.get(&deployment()).await.is_none());
 }
 
 #[tokio::test]
 async fn an_unmanaged_registry_is_left_alone() {
-    let lab = cluster().await;
-    let go = Go::new(&lab, EMPTY_DIR, json!({}));
+    let cluster = empty_cluster().await;
+    let go = Go::new(&cluster, EMPTY_DIR, json!({}));
     go.install().await;
-    lab.edit(json!({"managementState": "Unmanaged"})).await;
+    cluster.edit(json!({"managementState": "Unmanaged"})).await;
     go.report().await;
-    users_touch_everything(&lab).await;
-    let before = running(&lab).await;
-    only_what_is_always_there_is_written(&lab).await;
-    assert_eq!(running(&lab).await, before);
-    let live = lab.get(&deployment()).await.unwrap();
+    users_touch_everything(&cluster).await;
+    let before = running(&cluster).await;
+    only_what_is_always_there_is_written(&cluster).await;
+    assert_eq!(running(&cluster).await, before);
+    let live = cluster.get(&deployment()).await.unwrap();
     assert_eq!(
         live["metadata"]["annotations"][go::LEFT],
         "an override that was removed"
     );
 }
 
-async fn only_what_is_always_there_is_written(lab: &Lab) {
-    let config = lab.config().await;
-    let (operator, counts) = take_over(lab, SAME_IMAGE).await;
+async fn only_what_is_always_there_is_written(cluster: &TestCluster) {
+    let config = cluster.config().await;
+    let (operator, counts) = take_over(cluster, SAME_IMAGE).await;
     let allowed = [
         "write daemonsets node-ca",
         "write cronjobs image-pruner",
@@ -597,30 +589,31 @@ async fn only_what_is_always_there_is_written(lab: &Lab) {
         counts.keys().all(|what| allowed.contains(&what.as_str())),
         "{counts:#?}"
     );
-    let now = lab.config().await;
+    let now = cluster.config().await;
     assert_eq!(now["spec"], config["spec"]);
     assert_eq!(now["status"]["storage"], config["status"]["storage"]);
-    users_fields_are_there(lab).await;
-    go_can_read(lab).await;
-    give_back(lab, operator).await;
+    users_fields_are_there(cluster).await;
+    go_can_read(cluster).await;
+    give_back(cluster, operator).await;
 }
 
 // workload 63
 #[tokio::test]
-async fn a_workload_whose_generation_is_not_recorded_is_written_once() {
-    let lab = cluster().await;
-    Go::new(&lab, EMPTY_DIR, json!({})).install().await;
-    let (operator, _) = take_over(&lab, SAME_IMAGE).await;
-    give_back(&lab, operator).await;
-    let before = running(&lab).await;
-    lab.patch_status(&config_ref(), json!({"status": {"generations": []}}))
+async fn a_workload_without_a_recorded_generation_is_written_once() {
+    let cluster = empty_cluster().await;
+    Go::new(&cluster, EMPTY_DIR, json!({})).install().await;
+    let (operator, _) = take_over(&cluster, SAME_IMAGE).await;
+    give_back(&cluster, operator).await;
+    let before = running(&cluster).await;
+    cluster
+        .patch_status(&config_ref(), json!({"status": {"generations": []}}))
         .await;
-    let (operator, counts) = take_over(&lab, SAME_IMAGE).await;
+    let (operator, counts) = take_over(&cluster, SAME_IMAGE).await;
     assert_once(&counts);
     for workload in ["write deployments image-registry", "write daemonsets node-ca"] {
         assert_eq!(counts.get(workload), Some(&1), "{workload}: {counts:#?}");
     }
-    assert_eq!(running(&lab).await, before);
-    go_can_read(&lab).await;
+    assert_eq!(running(&cluster).await, before);
+    go_can_read(&cluster).await;
     assert!(operator.stop().await.success());
 }

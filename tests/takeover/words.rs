@@ -1,17 +1,16 @@
-//! What the Go operator says in statuses, in words that are not ours.
+//! Statuses as the Go operator writes them, with messages unlike this operator's.
 
 use image_registry_operator::api::{Kind, ObjectRef};
-use image_registry_operator::names;
 use serde_json::{Value, json};
 
 use crate::go::Go;
-use crate::support::{config_ref, operand};
+use crate::support::{cluster_operator, config_ref, operand, service};
 
 impl Go<'_> {
-    /// Writes the statuses that it keeps, with its words.
+    /// Writes the Go operator's statuses, with its messages.
     pub async fn report(&self) {
-        let lab = self.lab;
-        let config = lab.config().await;
+        let cluster = self.cluster;
+        let config = cluster.config().await;
         let state = config["spec"]["managementState"].as_str().unwrap().to_owned();
         let mut conditions: Vec<Value> = [
             (
@@ -74,7 +73,7 @@ impl Go<'_> {
             "generations": config.pointer("/status/generations").cloned().unwrap_or(json!([]))});
         self.put_status(&config_ref(), status).await;
         let pruner = ObjectRef::new(Kind::ImagePruner, "", "cluster");
-        let generation = lab.get(&pruner).await.unwrap()["metadata"]["generation"].clone();
+        let generation = cluster.get(&pruner).await.unwrap()["metadata"]["generation"].clone();
         let conditions = [
             condition("Available", "True", "AsExpected", "Pruner CronJob has been created"),
             condition("Failed", "False", "Complete", "Pruner completed successfully"),
@@ -86,9 +85,9 @@ impl Go<'_> {
             json!({"observedGeneration": generation, "conditions": conditions}),
         )
         .await;
-        let operator = ObjectRef::new(Kind::ClusterOperator, "", "image-registry");
-        let pruner = lab.get(&pruner).await.unwrap();
-        let config = lab.config().await;
+        let operator = cluster_operator();
+        let pruner = cluster.get(&pruner).await.unwrap();
+        let config = cluster.config().await;
         let all = inputs(&config, "")
             .into_iter()
             .chain(inputs(&pruner, "ImagePruner"))
@@ -123,14 +122,14 @@ impl Go<'_> {
         )
         .await;
         let image = ObjectRef::new(Kind::Image, "", "cluster");
-        if lab.get(&image).await.is_some() {
+        if cluster.get(&image).await.is_some() {
             let hosts = if self.route.is_some() {
-                let default = lab.get(&operand(Kind::Route, "default-route")).await.unwrap();
+                let default = cluster.get(&operand(Kind::Route, "default-route")).await.unwrap();
                 json!([default["spec"]["host"], "registry.example.com"])
             } else {
                 json!([])
             };
-            let service = lab.get(&operand(Kind::Service, names::REGISTRY)).await;
+            let service = cluster.get(&service()).await;
             let internal = service.map_or("", |_| "image-registry.openshift-image-registry.svc:5000");
             self.patch_status(
                 &image,
@@ -151,7 +150,7 @@ pub fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Valu
     condition
 }
 
-/// Conditions as input of the ClusterOperator: type, reason and message.
+/// Input conditions of the ClusterOperator: type, reason and message.
 fn inputs(object: &Value, prefix: &str) -> Vec<[String; 3]> {
     let all = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let text = |c: &Value, member: &str| c[member].as_str().unwrap_or_default().to_owned();
@@ -166,7 +165,7 @@ fn inputs(object: &Value, prefix: &str) -> Vec<[String; 3]> {
         .collect()
 }
 
-/// As the Go operator tells its ClusterOperator when everything is normal.
+/// The Go operator's ClusterOperator when everything is normal.
 fn aggregate(output: &str, status: &str, inputs: &[[String; 3]]) -> Value {
     let fitting = || {
         inputs

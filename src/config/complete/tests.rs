@@ -5,19 +5,19 @@ fn config(metadata: &Value, spec: &Value) -> Config {
         "apiVersion": "imageregistry.operator.openshift.io/v1", "kind": "Config",
         "metadata": {"name": "cluster"}, "spec": {"replicas": 1, "httpSecret": "there"},
     });
-    for (part, given) in [("metadata", metadata), ("spec", spec)] {
-        for (member, value) in given.as_object().unwrap() {
+    for (part, overrides) in [("metadata", metadata), ("spec", spec)] {
+        for (member, value) in overrides.as_object().unwrap() {
             object[part][member] = value.clone();
         }
     }
     serde_json::from_value(object).unwrap()
 }
 
-const OURS: &str = "imageregistry.operator.openshift.io/finalizer";
+const FINALIZER: &str = "imageregistry.operator.openshift.io/finalizer";
 
 // lifecycle 39
 #[test]
-fn the_finalizer_is_added_where_the_registry_is_managed_and_others_are_kept() {
+fn the_finalizer_is_added_to_a_managed_config_and_other_finalizers_stay() {
     for (state, added) in [
         (json!(null), true),
         (json!("Managed"), true),
@@ -31,13 +31,13 @@ fn the_finalizer_is_added_where_the_registry_is_managed_and_others_are_kept() {
             None,
         );
         let expected = if added {
-            json!({"metadata": {"finalizers": ["other", OURS]}})
+            json!({"metadata": {"finalizers": ["other", FINALIZER]}})
         } else {
             json!({})
         };
         assert_eq!(found, expected, "{state}");
     }
-    let complete = config(&json!({"finalizers": [OURS]}), &json!({}));
+    let complete = config(&json!({"finalizers": [FINALIZER]}), &json!({}));
     assert_eq!(
         completion(&complete, None, Some("fresh")),
         json!({}),
@@ -48,8 +48,8 @@ fn the_finalizer_is_added_where_the_registry_is_managed_and_others_are_kept() {
 // lifecycle 37: an empty one is replaced by what is given
 // lifecycle 38
 #[test]
-fn an_upload_secret_is_stored_only_where_the_registry_is_managed_and_none_is_there() {
-    let metadata = json!({"finalizers": [OURS]});
+fn an_upload_secret_is_added_only_to_a_managed_config_without_one() {
+    let metadata = json!({"finalizers": [FINALIZER]});
     for empty in [json!(""), json!(null)] {
         for state in ["Managed", "Force"] {
             let config = config(&metadata, &json!({"httpSecret": empty, "managementState": state}));
@@ -68,7 +68,7 @@ fn an_upload_secret_is_stored_only_where_the_registry_is_managed_and_none_is_the
 
 // lifecycle 44: observedConfig, in every state
 #[test]
-fn observed_settings_replace_what_is_stored_as_a_whole() {
+fn observed_settings_replace_the_whole_stored_object() {
     let observed = ServingInfo {
         min_version: Some("VersionTLS12".to_owned()),
         cipher_suites: vec!["S".to_owned()],
@@ -76,7 +76,11 @@ fn observed_settings_replace_what_is_stored_as_a_whole() {
     let wanted = json!({"servingInfo": {"minTLSVersion": "VersionTLS12", "cipherSuites": ["S"]}});
     for state in ["Managed", "Unmanaged", "Removed"] {
         let stored = json!({"managementState": state, "observedConfig": {"old": 1, "servingInfo": {"x": 1, "cipherSuites": []}}});
-        let patch = completion(&config(&json!({"finalizers": [OURS]}), &stored), Some(&observed), None);
+        let patch = completion(
+            &config(&json!({"finalizers": [FINALIZER]}), &stored),
+            Some(&observed),
+            None,
+        );
         let info = json!({"x": null, "minTLSVersion": "VersionTLS12", "cipherSuites": ["S"]});
         assert_eq!(
             patch,
@@ -84,33 +88,33 @@ fn observed_settings_replace_what_is_stored_as_a_whole() {
             "{state}"
         );
     }
-    for nothing in [json!(null), json!({})] {
-        let stored = config(&json!({"finalizers": [OURS]}), &json!({"observedConfig": nothing}));
+    for empty in [json!(null), json!({})] {
+        let stored = config(&json!({"finalizers": [FINALIZER]}), &json!({"observedConfig": empty}));
         assert_eq!(
             completion(&stored, Some(&observed), None)["spec"]["observedConfig"],
             wanted
         );
     }
-    let same = config(&json!({"finalizers": [OURS]}), &json!({"observedConfig": wanted}));
+    let same = config(&json!({"finalizers": [FINALIZER]}), &json!({"observedConfig": wanted}));
     assert_eq!(completion(&same, Some(&observed), None), json!({}));
 }
 
 // api 12: what is not ours is not in the patch
 // api 13: `foo` survives
 #[test]
-fn only_what_is_missing_is_written() {
+fn the_patch_contains_only_missing_fields() {
     let spec = json!({
         "httpSecret": "", "observedConfig": null, "unsupportedConfigOverrides": {"foo": [1]}, "storage": {"emptyDir": {}},
     });
     let patch = completion(&config(&json!({"finalizers": []}), &spec), None, Some("fresh"));
     assert_eq!(
         patch,
-        json!({"metadata": {"finalizers": [OURS]}, "spec": {"httpSecret": "fresh"}})
+        json!({"metadata": {"finalizers": [FINALIZER]}, "spec": {"httpSecret": "fresh"}})
     );
 }
 
 #[test]
-fn a_config_that_is_being_deleted_is_left_alone() {
+fn a_config_that_is_being_deleted_gets_no_patch() {
     let deleted = json!({"finalizers": ["other"], "deletionTimestamp": "2026-01-01T00:00:00Z"});
     let config = config(&deleted, &json!({"httpSecret": ""}));
     assert_eq!(

@@ -6,16 +6,16 @@ fn infrastructure(status: Value) -> InfrastructureStatus {
     serde_json::from_value(status).unwrap()
 }
 
-fn on(platform: &str) -> InfrastructureStatus {
+fn infrastructure_of(platform: &str) -> InfrastructureStatus {
     infrastructure(json!({"platformStatus": {"type": platform}}))
 }
 
-/// What bootstrap creates on a platform whose storage needs no probe.
+/// The Config that bootstrap creates on a platform whose default storage needs no request to the cloud.
 fn bootstrapped(infrastructure: &InfrastructureStatus) -> Value {
     let storage = match storage(platform(infrastructure).as_deref()) {
         PlatformStorage::Backend(storage) => Some(*storage),
         PlatformStorage::Nothing => None,
-        PlatformStorage::SwiftOrClaim => panic!("needs a probe"),
+        PlatformStorage::SwiftOrClaim => panic!("needs a request to the cloud"),
     };
     bootstrap_config(
         infrastructure,
@@ -24,8 +24,8 @@ fn bootstrapped(infrastructure: &InfrastructureStatus) -> Value {
     )
 }
 
-/// `storage replicas managementState rolloutStrategy`.
-fn row(config: &Value) -> (Value, Value, Value, Value) {
+/// `storage`, `replicas`, `managementState` and `rolloutStrategy`.
+fn summary(config: &Value) -> (Value, Value, Value, Value) {
     let spec = &config["spec"];
     (
         spec["storage"].clone(),
@@ -37,10 +37,10 @@ fn row(config: &Value) -> (Value, Value, Value, Value) {
 
 // lifecycle 21
 #[test]
-fn a_cloud_gets_its_object_store_and_two_replicas() {
-    let config = bootstrapped(&on("AWS"));
+fn a_cloud_platform_gets_its_object_store_and_two_replicas() {
+    let config = bootstrapped(&infrastructure_of("AWS"));
     assert_eq!(
-        row(&config),
+        summary(&config),
         (json!({"s3": {}}), json!(2), json!("Managed"), json!("RollingUpdate"))
     );
     assert_eq!(config["spec"]["logLevel"], "Normal");
@@ -61,7 +61,7 @@ fn a_cloud_gets_its_object_store_and_two_replicas() {
 // lifecycle 23
 // storage-core 4
 #[test]
-fn where_workloads_run_on_one_node_one_replica_is_enough() {
+fn a_cluster_with_one_worker_node_gets_one_replica() {
     for (worker, control_plane, replicas) in [
         ("SingleReplica", "SingleReplica", 1),
         ("SingleReplica", "HighlyAvailable", 1),
@@ -88,7 +88,7 @@ fn where_workloads_run_on_one_node_one_replica_is_enough() {
 // api 31: no member of the platform is needed
 // api 32
 #[test]
-fn every_platform_gets_its_storage() {
+fn every_platform_gets_its_default_storage() {
     let cloud = |backend: &str| (json!({backend: {}}), 2, "Managed", "RollingUpdate");
     let nothing = || (json!({}), 1, "Removed", "RollingUpdate");
     let disk = || (json!({"emptyDir": {}}), 1, "Managed", "RollingUpdate");
@@ -121,19 +121,23 @@ fn every_platform_gets_its_storage() {
     ] {
         let (storage, replicas, state, rollout) = expected;
         let expected = (storage, json!(replicas), json!(state), json!(rollout));
-        assert_eq!(row(&bootstrapped(&on(platform))), expected, "{platform}");
+        assert_eq!(
+            summary(&bootstrapped(&infrastructure_of(platform))),
+            expected,
+            "{platform}"
+        );
     }
     let untyped = infrastructure(json!({"platformStatus": {}}));
     assert_eq!(
-        row(&bootstrapped(&untyped)).0,
+        summary(&bootstrapped(&untyped)).0,
         json!({"emptyDir": {}}),
-        "present without type is the empty type"
+        "platformStatus without type is an unknown platform"
     );
 }
 
 #[test]
-fn what_openstack_is_to_get_once_swift_can_be_asked_for() {
-    let openstack = on("OpenStack");
+fn openstack_gets_swift_or_a_claim() {
+    let openstack = infrastructure_of("OpenStack");
     assert_eq!(storage(platform(&openstack).as_deref()), PlatformStorage::SwiftOrClaim);
     let claim = bootstrap_config(&openstack, Some(&claim_storage()), &Value::Null);
     let expected = (
@@ -142,21 +146,21 @@ fn what_openstack_is_to_get_once_swift_can_be_asked_for() {
         json!("Managed"),
         json!("Recreate"),
     );
-    assert_eq!(row(&claim), expected);
+    assert_eq!(summary(&claim), expected);
     let swift = Storage {
         swift: Some(crate::api::registry_config::SwiftStorage::default()),
         ..Storage::default()
     };
     let swift = bootstrap_config(&openstack, Some(&swift), &Value::Null);
     assert_eq!(
-        row(&swift),
+        summary(&swift),
         (json!({"swift": {}}), json!(2), json!("Managed"), json!("RollingUpdate"))
     );
 }
 
 // lifecycle 27: the claim
 #[test]
-fn the_claim_of_bootstrap_is_ours_and_of_the_platforms_class() {
+fn the_bootstrap_claim_has_the_owner_annotation_and_the_storage_class_of_the_platform() {
     for (platform, given, class) in [
         (Some("oVirt"), None, "ovirt-csi-sc"),
         (Some("OpenStack"), None, "standard-csi"),
@@ -180,7 +184,7 @@ fn the_claim_of_bootstrap_is_ours_and_of_the_platforms_class() {
 // api 30
 // storage-core 7: no platform, so nothing
 #[test]
-fn without_platform_status_the_deprecated_member_counts_and_then_nothing() {
+fn the_deprecated_platform_field_counts_only_without_platform_status() {
     for (status, expected) in [
         (json!({"platformStatus": null, "platform": "AWS"}), json!({"s3": {}})),
         (json!({"platform": "AWS"}), json!({"s3": {}})),

@@ -33,7 +33,7 @@ fn resolved(spec: &Value) -> Resolved {
     resolve(&config(spec), &snapshot([])).unwrap()
 }
 
-/// Reason and message of the rejection.
+/// Reason and message of the expected rejection.
 fn rejected(spec: &Value) -> (&'static str, String) {
     let rejection = resolve(&config(spec), &snapshot([])).unwrap_err();
     (rejection.reason.text(), rejection.message)
@@ -46,7 +46,7 @@ fn storage(storage: Value) -> Storage {
 // lifecycle 40: the class of the error
 // api 19
 #[test]
-fn negative_replicas_are_rejected_in_the_words_that_tests_of_users_match() {
+fn negative_replicas_are_rejected_with_the_message_that_tests_of_users_match() {
     let (reason, message) = rejected(&json!({"replicas": -1}));
     assert_eq!(reason, "VerificationFailed");
     assert!(
@@ -61,7 +61,7 @@ fn negative_replicas_are_rejected_in_the_words_that_tests_of_users_match() {
 // lifecycle 41
 // workload 68: the rejection
 #[test]
-fn routes_must_have_names_of_their_own() {
+fn routes_must_have_unique_names_that_are_not_reserved() {
     let (reason, message) = rejected(&json!({"routes": [{"name": "twice"}, {"name": "once"}, {"name": "twice"}]}));
     assert_eq!(reason, "VerificationFailed");
     assert!(message.contains("twice"), "{message}");
@@ -74,7 +74,7 @@ fn routes_must_have_names_of_their_own() {
 }
 
 #[test]
-fn wanted_routes_are_the_default_one_and_then_the_listed_ones() {
+fn requested_routes_are_the_default_route_and_then_the_listed_routes() {
     let spec = json!({"defaultRoute": true, "routes": [
         {"name": "b", "hostname": "b.example.com", "secretName": "tls"}, {"name": "a", "hostname": "", "secretName": ""},
     ]});
@@ -94,7 +94,7 @@ fn wanted_routes_are_the_default_one_and_then_the_listed_ones() {
 
 // lifecycle 42
 #[test]
-fn no_rollout_strategy_is_a_rolling_update() {
+fn an_absent_rollout_strategy_is_a_rolling_update() {
     for (strategy, expected) in [
         (json!({}), Rollout::RollingUpdate),
         (json!({"rolloutStrategy": ""}), Rollout::RollingUpdate),
@@ -115,7 +115,7 @@ fn no_rollout_strategy_is_a_rolling_update() {
 // lifecycle 126: the level
 // api 18
 #[test]
-fn the_log_level_beats_the_deprecated_number() {
+fn the_log_level_takes_precedence_over_the_deprecated_number() {
     for (logging, expected) in [
         (json!(0), "info"),
         (json!(1), "warn"),
@@ -145,7 +145,7 @@ const SECOND: i64 = 1_000_000_000;
 // api 15
 // api 16: values
 #[test]
-fn limits_come_as_a_whole_or_not_at_all() {
+fn limits_are_set_together_or_not_at_all() {
     let limits = |max_running, max_in_queue, max_wait| {
         Some(Limits {
             max_running,
@@ -195,7 +195,7 @@ fn limits_come_as_a_whole_or_not_at_all() {
 // workload 27: the rejection
 // api 15
 #[test]
-fn limits_that_make_no_sense_are_rejected_by_field() {
+fn invalid_limits_are_rejected_and_the_message_names_the_field() {
     for (limits, reason, field) in [
         (json!({"maxRunning": -1}), "InvalidRequestsLimits", "maxRunning"),
         (
@@ -223,7 +223,7 @@ fn limits_that_make_no_sense_are_rejected_by_field() {
 // workload 28: values
 // api 34
 #[test]
-fn each_member_of_the_proxy_falls_back_alone_and_only_to_the_status() {
+fn each_proxy_field_falls_back_to_the_status_of_the_cluster_proxy() {
     let cluster = json!({
         "apiVersion": "config.openshift.io/v1", "kind": "Proxy", "metadata": {"name": "cluster"},
         "spec": {"httpProxy": "http://spec"},
@@ -231,34 +231,34 @@ fn each_member_of_the_proxy_falls_back_alone_and_only_to_the_status() {
     });
     let text = |text: &str| Some(text.to_owned());
     let (http, https, no_proxy) = (text("http://cluster"), text("https://cluster"), text("cluster.local"));
-    let whole = Proxy { http, https, no_proxy };
-    for (own, expected) in [
-        (json!(null), whole.clone()),
-        (json!({"http": ""}), whole.clone()),
+    let fallback = Proxy { http, https, no_proxy };
+    for (proxy, expected) in [
+        (json!(null), fallback.clone()),
+        (json!({"http": ""}), fallback.clone()),
         (
             json!({"http": "http://own"}),
             Proxy {
                 http: text("http://own"),
-                ..whole.clone()
+                ..fallback.clone()
             },
         ),
         (
             json!({"https": "https://own"}),
             Proxy {
                 https: text("https://own"),
-                ..whole.clone()
+                ..fallback.clone()
             },
         ),
         (
             json!({"noProxy": "own"}),
             Proxy {
                 no_proxy: text("own"),
-                ..whole
+                ..fallback
             },
         ),
     ] {
-        let found = resolve(&config(&json!({"proxy": own})), &snapshot([cluster.clone()])).unwrap();
-        assert_eq!(found.proxy, expected, "{own}");
+        let found = resolve(&config(&json!({"proxy": proxy})), &snapshot([cluster.clone()])).unwrap();
+        assert_eq!(found.proxy, expected, "{proxy}");
     }
     assert_eq!(resolved(&json!({})).proxy, Proxy::default());
 }
@@ -266,7 +266,7 @@ fn each_member_of_the_proxy_falls_back_alone_and_only_to_the_status() {
 // lifecycle 69: what is read and what is rejected
 // api 13: what is read
 #[test]
-fn overrides_are_read_and_reserved_annotations_left_out() {
+fn overrides_are_read_without_reserved_annotations() {
     let spec = json!({"unsupportedConfigOverrides": {"foo": [1], "deployment": {"runtimeClassName": "x", "annotations": {
         "a": "b",
         "imageregistry.operator.openshift.io/checksum": "1",
@@ -289,18 +289,18 @@ fn overrides_are_read_and_reserved_annotations_left_out() {
             "release.openshift.io/version",
         ]
     );
-    for nothing in [
+    for empty in [
         json!(null),
         json!({}),
         json!({"deployment": null}),
         json!({"deployment": {"runtimeClassName": ""}}),
     ] {
         assert_eq!(
-            resolved(&json!({"unsupportedConfigOverrides": nothing})).overrides,
+            resolved(&json!({"unsupportedConfigOverrides": empty})).overrides,
             Overrides::default()
         );
     }
-    for (wrong, field) in [
+    for (invalid, field) in [
         (json!([]), "unsupportedConfigOverrides must"),
         (json!({"deployment": 1}), "unsupportedConfigOverrides.deployment must"),
         (
@@ -310,7 +310,7 @@ fn overrides_are_read_and_reserved_annotations_left_out() {
         (json!({"deployment": {"annotations": []}}), "deployment.annotations"),
         (json!({"deployment": {"annotations": {"a": 1}}}), "annotations[\"a\"]"),
     ] {
-        let (reason, message) = rejected(&json!({"unsupportedConfigOverrides": wrong}));
+        let (reason, message) = rejected(&json!({"unsupportedConfigOverrides": invalid}));
         assert_eq!(reason, "InvalidOverrides");
         assert!(message.contains(field), "{message}");
     }
@@ -319,7 +319,7 @@ fn overrides_are_read_and_reserved_annotations_left_out() {
 // workload 32: the rejection
 // workload 31: values
 #[test]
-fn tls_settings_are_taken_or_rejected() {
+fn tls_settings_are_accepted_or_rejected() {
     let suites = ["TLS_AES_128_GCM_SHA256", "TLS_RSA_WITH_AES_128_CBC_SHA"];
     let tls = resolved(
         &json!({"observedConfig": {"servingInfo": {"minTLSVersion": "VersionTLS13", "cipherSuites": suites}}}),
@@ -329,18 +329,18 @@ fn tls_settings_are_taken_or_rejected() {
         (tls.min_version.as_deref(), tls.cipher_suites.as_slice()),
         (Some("VersionTLS13"), &suites.map(str::to_owned)[..])
     );
-    for nothing in [
+    for empty in [
         json!(null),
         json!({}),
         json!({"servingInfo": null}),
         json!({"servingInfo": {"minTLSVersion": ""}}),
     ] {
         assert_eq!(
-            resolved(&json!({"observedConfig": nothing})).tls,
+            resolved(&json!({"observedConfig": empty})).tls,
             tls::ServingInfo::default()
         );
     }
-    for wrong in [
+    for invalid in [
         json!([]),
         json!({"servingInfo": []}),
         json!({"servingInfo": {"minTLSVersion": "VersionTLS99"}}),
@@ -349,7 +349,7 @@ fn tls_settings_are_taken_or_rejected() {
         json!({"servingInfo": {"cipherSuites": ["ECDHE-RSA-AES128-GCM-SHA256"]}}),
         json!({"servingInfo": {"cipherSuites": [5]}}),
     ] {
-        let (reason, message) = rejected(&json!({"observedConfig": wrong}));
+        let (reason, message) = rejected(&json!({"observedConfig": invalid}));
         assert_eq!(reason, "InvalidTLSConfig");
         assert!(message.contains("spec.observedConfig"), "{message}");
     }
@@ -358,7 +358,7 @@ fn tls_settings_are_taken_or_rejected() {
 // storage-core 8: the rejection
 // lifecycle 57: the rejection
 #[test]
-fn several_backends_are_a_conflict_that_names_them() {
+fn several_backends_are_rejected_and_the_message_names_them() {
     let rejection = select(&storage(json!({"s3": {}, "emptyDir": {}}))).unwrap_err();
     assert_eq!(rejection.reason.text(), "StorageConflict");
     assert!(
@@ -380,7 +380,7 @@ fn several_backends_are_a_conflict_that_names_them() {
 }
 
 #[test]
-fn one_backend_is_selected_by_its_presence() {
+fn a_backend_is_selected_by_the_presence_of_its_field() {
     for (member, name) in [
         ("emptyDir", "EmptyDir"),
         ("s3", "S3"),
@@ -401,7 +401,7 @@ fn one_backend_is_selected_by_its_presence() {
 // api 11: the rejection
 // storage-core 9: the class of the error
 #[test]
-fn oss_alone_is_rejected_by_name_and_ignored_beside_another() {
+fn oss_alone_is_rejected_and_oss_beside_another_backend_is_ignored_with_a_warning() {
     let alone = storage(json!({"oss": {"bucket": "b"}, "managementState": "Managed"}));
     let rejection = select(&alone).unwrap_err();
     assert_eq!(rejection.reason.text(), "StorageNotConfigured");
@@ -409,14 +409,14 @@ fn oss_alone_is_rejected_by_name_and_ignored_beside_another() {
     assert_eq!(storage_notice(&alone), None);
     let beside = storage(json!({"oss": {}, "s3": {}}));
     assert_eq!(select(&beside), Ok(Some("S3")));
-    let notice = storage_notice(&beside).unwrap();
-    assert!(notice.warning && notice.note.contains("oss"));
+    let event = storage_notice(&beside).unwrap();
+    assert!(event.warning && event.message.contains("oss"));
     assert_eq!(storage_notice(&storage(json!({"s3": {}}))), None);
 }
 
 // api 14: what is read
 #[test]
-fn what_is_passed_through_stays_as_it_is() {
+fn pod_settings_pass_through_unchanged() {
     let spec = json!({
         "resources": {"limits": {"cpu": 1, "memory": 1.5}}, "nodeSelector": {}, "topologySpreadConstraints": [],
         "tolerations": [{"operator": "Exists"}], "affinity": {}, "readOnly": true, "disableRedirect": true,
@@ -432,20 +432,21 @@ fn what_is_passed_through_stays_as_it_is() {
 
 // api 29: the fault names the object
 #[test]
-fn a_config_that_does_not_decode_is_told_and_others_do_not_matter() {
-    let mut seen = snapshot([]);
+fn only_the_config_named_cluster_is_decoded_and_its_error_names_the_object() {
+    let mut undecodable = snapshot([]);
     let broken = json!({"metadata": {"name": "cluster"}, "spec": {"replicas": "many"}});
-    seen.objects
+    undecodable
+        .objects
         .insert(ObjectRef::new(Kind::Config, "", "cluster"), Arc::new(broken));
-    let told = seen.config().unwrap_err().to_string();
-    assert!(told.contains("Config cluster") && told.contains("many"), "{told}");
+    let error = undecodable.config().unwrap_err().to_string();
+    assert!(error.contains("Config cluster") && error.contains("many"), "{error}");
     // api 28: only `cluster` is looked at
-    let mut seen = snapshot([]);
-    seen.objects.insert(
+    let mut other_name = snapshot([]);
+    other_name.objects.insert(
         ObjectRef::new(Kind::Config, "", "other"),
         Arc::new(json!({"spec": {"replicas": "many"}})),
     );
-    assert_eq!(seen.config(), Ok(None));
+    assert_eq!(other_name.config(), Ok(None));
 }
 
-mod wild;
+mod random;

@@ -25,7 +25,7 @@ fn intermediate() -> Value {
 // api 36
 // api 37
 #[test]
-fn the_type_alone_selects_and_everything_unclear_is_intermediate() {
+fn only_the_type_selects_a_profile_and_intermediate_is_the_default() {
     for profile in [
         json!(null),
         json!({}),
@@ -48,7 +48,7 @@ fn the_type_alone_selects_and_everything_unclear_is_intermediate() {
 // api 38: without the object
 // lifecycle 97: without the object
 #[test]
-fn without_an_api_server_it_is_intermediate() {
+fn an_absent_api_server_selects_intermediate() {
     assert_eq!(
         ServingInfo::observed(None).to_observed_config()["servingInfo"],
         intermediate()
@@ -56,8 +56,8 @@ fn without_an_api_server_it_is_intermediate() {
 }
 
 #[test]
-fn old_goes_on_where_intermediate_ends() {
-    let beyond = [
+fn old_extends_intermediate() {
+    let additional = [
         "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
         "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256",
         "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
@@ -71,7 +71,7 @@ fn old_goes_on_where_intermediate_ends() {
         "TLS_RSA_WITH_AES_256_CBC_SHA",
         "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
     ];
-    let all: Vec<_> = INTERMEDIATE_IANA.into_iter().chain(beyond).collect();
+    let all: Vec<_> = INTERMEDIATE_IANA.into_iter().chain(additional).collect();
     assert_eq!(
         observed(&json!({"type": "Old"})),
         json!({"minTLSVersion": "VersionTLS10", "cipherSuites": all})
@@ -81,12 +81,12 @@ fn old_goes_on_where_intermediate_ends() {
 // lifecycle 98
 // api 37: unknown names
 #[test]
-fn custom_suites_are_translated_and_unknown_ones_left_out() {
+fn custom_suites_are_translated_and_unknown_suites_are_dropped() {
     let ciphers = [
         "ECDHE-RSA-DES-CBC3-SHA",
         "NO-SUCH",
         "TLS_AES_128_GCM_SHA256",
-        // A profile speaks OpenSSL's language: IANA's name of one of its suites is no name there.
+        // Profiles use OpenSSL names; the IANA name of a TLS 1.2 suite is unknown there.
         "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
         "TLS_RSA_WITH_RC4_128_SHA",
         "AES256-SHA256",
@@ -102,18 +102,18 @@ fn custom_suites_are_translated_and_unknown_ones_left_out() {
         observed(&custom),
         json!({"minTLSVersion": "VersionTLS11", "cipherSuites": expected})
     );
-    for none in [json!({"ciphers": ["NO-SUCH"]}), json!({"ciphers": null}), json!({})] {
-        let found = observed(&json!({"type": "Custom", "custom": none}));
+    for without_suites in [json!({"ciphers": ["NO-SUCH"]}), json!({"ciphers": null}), json!({})] {
+        let found = observed(&json!({"type": "Custom", "custom": without_suites}));
         assert_eq!(
             found,
             json!({"minTLSVersion": "", "cipherSuites": []}),
-            "an empty list is a list"
+            "the list is empty, not absent"
         );
     }
 }
 
 #[test]
-fn what_was_observed_can_be_read_back() {
+fn observed_settings_parse_back_to_the_same_settings() {
     for profile in [json!({"type": "Old"}), json!({"type": "Modern"}), json!(null)] {
         let spec: ApiServerSpec = serde_json::from_value(json!({"tlsSecurityProfile": profile})).unwrap();
         let info = ServingInfo::observed(Some(&spec));
@@ -122,13 +122,13 @@ fn what_was_observed_can_be_read_back() {
 }
 
 #[test]
-fn what_is_news_is_named_and_what_was_so_is_not() {
+fn only_changed_settings_are_reported() {
     let modern = ServingInfo::observed(Some(
         &serde_json::from_value(json!({"tlsSecurityProfile": {"type": "Modern"}})).unwrap(),
     ));
     let mut stored = modern.to_observed_config();
-    assert_eq!(modern.news(Some(&stored)), Vec::<String>::new());
+    assert_eq!(modern.changes(Some(&stored)), Vec::<String>::new());
     stored["servingInfo"]["minTLSVersion"] = json!("VersionTLS99");
-    assert_eq!(modern.news(Some(&stored)), ["minTLSVersion changed to VersionTLS13"]);
-    assert_eq!(modern.news(None).len(), 2);
+    assert_eq!(modern.changes(Some(&stored)), ["minTLSVersion changed to VersionTLS13"]);
+    assert_eq!(modern.changes(None).len(), 2);
 }

@@ -2,7 +2,7 @@ use super::text;
 
 // workload 33
 #[test]
-fn text_is_quoted_exactly_where_yaml_reads_something_else() {
+fn a_string_that_yaml_parses_as_a_string_is_plain() {
     let plain = [
         "foo",
         "us-east-1",
@@ -41,15 +41,20 @@ fn text_is_quoted_exactly_where_yaml_reads_something_else() {
         "a ",
         "/var/run/secrets",
     ];
-    let quoted = |value: &str| matches!(value, "-" | "a ");
+    let single_quoted = |value: &str| matches!(value, "-" | "a ");
     for value in plain {
-        let expected = if quoted(value) {
+        let expected = if single_quoted(value) {
             format!("'{value}'")
         } else {
             value.to_owned()
         };
         assert_eq!(text(value), expected, "{value:?}");
     }
+}
+
+// workload 33
+#[test]
+fn a_string_that_yaml_parses_as_another_type_is_double_quoted() {
     let double = [
         "",
         "10",
@@ -112,6 +117,11 @@ fn text_is_quoted_exactly_where_yaml_reads_something_else() {
     for value in double {
         assert_eq!(text(value), format!("\"{value}\""));
     }
+}
+
+// workload 33
+#[test]
+fn a_string_with_yaml_syntax_is_single_quoted() {
     let single = [
         ("# foo'bar\"baz", "'# foo''bar\"baz'"), // storage-core 10
         ("# a'b", "'# a''b'"),
@@ -141,6 +151,10 @@ fn text_is_quoted_exactly_where_yaml_reads_something_else() {
     for (value, expected) in single {
         assert_eq!(text(value), expected);
     }
+}
+
+#[test]
+fn unprintable_characters_are_escaped_in_double_quotes() {
     let escaped = [
         ("a\tb", r#""a\tb""#),
         ("a\\\t\"", r#""a\\\t\"""#),
@@ -154,7 +168,7 @@ fn text_is_quoted_exactly_where_yaml_reads_something_else() {
 }
 
 #[test]
-fn several_lines_are_a_block_where_the_cut_off_newline_does_no_harm() {
+fn a_multi_line_string_is_a_literal_block_unless_the_block_would_change_it() {
     assert_eq!(text("a\nb: c"), "|-\n  a\n  b: c");
     assert_eq!(text("a\n\nb"), "|-\n  a\n\n  b");
     assert_eq!(text("a\n"), r#""a\n""#);
@@ -162,9 +176,9 @@ fn several_lines_are_a_block_where_the_cut_off_newline_does_no_harm() {
     assert_eq!(text("a\n\tb"), r#""a\n\tb""#);
 }
 
-// A parser of the newer YAML, for what both versions read alike.
+// serde_saphyr parses YAML 1.2, so these cases are strings that both versions parse alike.
 #[test]
-fn what_is_written_reads_back() {
+fn an_encoded_string_parses_back_to_the_same_string() {
     for value in [
         "",
         "10",

@@ -1,5 +1,4 @@
-//! What a storage step may ask of the cluster: written as everything else is, only while this process leads, and only for
-//! the newest Config.
+//! Access of storage steps to the cluster. Writes happen only while this process leads, and only for the newest Config.
 
 use std::cell::Cell;
 
@@ -8,12 +7,12 @@ use serde_json::Value;
 use crate::api::{Config, Kind, ObjectRef, Sensitive};
 use crate::apply::{WriteError, Writer};
 use crate::names;
-use crate::storage::fault::Fault;
+use crate::storage::model::error::StorageError;
 use crate::storage::{Cluster, Creation};
 
-/// Acts on behalf of one version of the Config. Before its first change it reads the Config live: storage that an
-/// administrator does not want any more is neither made nor, far worse, deleted.
-pub(super) struct OnBehalf<'a> {
+/// Access to the cluster for one version of the Config. Before the first change it reads the Config live, so that an
+/// outdated Config never causes the creation or deletion of storage.
+pub(super) struct ClusterAccess<'a> {
     writer: &'a Writer,
     version: Option<String>,
     state: Cell<State>,
@@ -26,7 +25,7 @@ enum State {
     Stale,
 }
 
-impl<'a> OnBehalf<'a> {
+impl<'a> ClusterAccess<'a> {
     pub(super) fn new(writer: &'a Writer, config: &Config) -> Self {
         Self {
             writer,
@@ -36,12 +35,12 @@ impl<'a> OnBehalf<'a> {
     }
 }
 
-fn transient(error: &WriteError) -> Fault {
-    Fault::transient(error.to_string())
+fn transient(error: &WriteError) -> StorageError {
+    StorageError::transient(error.to_string())
 }
 
-impl Cluster for OnBehalf<'_> {
-    async fn confirm(&self) -> Result<(), Fault> {
+impl Cluster for ClusterAccess<'_> {
+    async fn confirm(&self) -> Result<(), StorageError> {
         if !self.writer.leads() {
             return Err(transient(&WriteError::NotLeading));
         }
@@ -56,20 +55,21 @@ impl Cluster for OnBehalf<'_> {
             self.state.set(if newest { State::Newest } else { State::Stale });
         }
         if self.is_stale() {
-            return Err(Fault::transient("the Config was changed at the same time"));
+            return Err(StorageError::transient("the Config was changed at the same time"));
         }
         Ok(())
     }
 
-    async fn registry_token(&self, audience: &str) -> Result<Sensitive, Fault> {
+    async fn registry_token(&self, audience: &str) -> Result<Sensitive, StorageError> {
         let account = names::REGISTRY_SERVICE_ACCOUNT;
         let reference = ObjectRef::new(Kind::ServiceAccount, names::NAMESPACE, account);
         let token = self.writer.token(&reference, audience).await;
         token.map_err(|error| {
-            let message = format!("a token of ServiceAccount {account} for audience {audience} cannot be had: {error}");
+            let message =
+                format!("cannot request a token of ServiceAccount {account} for audience {audience}: {error}");
             match error {
-                WriteError::Refused(_) | WriteError::Forbidden(_) => Fault::config(message),
-                _ => Fault::transient(message),
+                WriteError::Refused(_) | WriteError::Forbidden(_) => StorageError::action_required(message),
+                _ => StorageError::transient(message),
             }
         })
     }
@@ -78,7 +78,7 @@ impl Cluster for OnBehalf<'_> {
         self.state.get() == State::Stale
     }
 
-    async fn create_claim(&self, claim: &Value) -> Result<Creation, Fault> {
+    async fn create_claim(&self, claim: &Value) -> Result<Creation, StorageError> {
         self.confirm().await?;
         let name = claim
             .pointer("/metadata/name")
@@ -88,12 +88,14 @@ impl Cluster for OnBehalf<'_> {
         match self.writer.create(&reference, claim).await {
             Ok(_) => Ok(Creation::Created),
             Err(WriteError::Conflict(_)) => Ok(Creation::AlreadyExists),
-            Err(error @ (WriteError::Refused(_) | WriteError::Forbidden(_))) => Err(Fault::config(error.to_string())),
+            Err(error @ (WriteError::Refused(_) | WriteError::Forbidden(_))) => {
+                Err(StorageError::action_required(error.to_string()))
+            }
             Err(error) => Err(transient(&error)),
         }
     }
 
-    async fn delete_claim(&self, name: &str, uid: &str) -> Result<(), Fault> {
+    async fn delete_claim(&self, name: &str, uid: &str) -> Result<(), StorageError> {
         self.confirm().await?;
         let reference = ObjectRef::new(Kind::PersistentVolumeClaim, names::NAMESPACE, name);
         self.writer

@@ -1,13 +1,13 @@
-//! Stores first what a pass adds to the Config, before anything uses it.
+//! Writes of the Config. A pass stores what it adds to the Config before anything uses it.
 
 use serde_json::Value;
 
-use super::{Interrupted, Registry, Unstored};
+use super::controller::{Interrupted, Registry, Unstored};
+use super::pass::PassContext;
 use crate::api::{Config, Kind, ObjectRef};
 use crate::apply::WriteError;
 use crate::config::complete::completion;
-use crate::config::notice::Notice;
-use crate::config::snapshot::Snapshot;
+use crate::config::event_request::EventRequest;
 use crate::config::tls::ServingInfo;
 use crate::names;
 use crate::runtime::random;
@@ -16,57 +16,51 @@ use crate::runtime::random;
 const HTTP_SECRET_BYTES: usize = 64;
 
 impl Registry {
-    /// Adds what is missing: finalizer, observed TLS settings and, `with_secret`, the upload secret. Tells whether it
-    /// wrote, and so has read the newest Config.
-    pub(super) async fn complete(
-        &mut self,
-        config: Box<Config>,
-        snapshot: Snapshot,
-        with_secret: bool,
-    ) -> Result<(Box<Config>, Snapshot, bool), Interrupted> {
-        let observed = ServingInfo::observed(snapshot.api_server().as_ref());
+    /// Adds missing fields to the Config: the finalizer, the observed TLS settings and, if `with_secret`,
+    /// `spec.httpSecret`. Returns whether it wrote the Config.
+    pub(super) async fn complete(&mut self, context: &mut PassContext, with_secret: bool) -> Result<bool, Interrupted> {
+        let observed = ServingInfo::observed(context.snapshot.api_server().as_ref());
         let secret = if with_secret {
             random::key_hex::<HTTP_SECRET_BYTES>()
         } else {
             None
         };
-        let patch = completion(&config, Some(&observed), secret.as_deref());
+        let patch = completion(&context.config, Some(&observed), secret.as_deref());
         let tls_changes = patch.pointer("/spec/observedConfig").is_some();
-        let news = if tls_changes {
-            observed.news(config.spec.observed_config.as_ref())
+        let changes = if tls_changes {
+            observed.changes(context.config.spec.observed_config.as_ref())
         } else {
             Vec::new()
         };
-        let said = |reason, note| Notice {
+        let event = |reason, message| EventRequest {
             warning: false,
             reason,
-            note,
+            message,
         };
-        let profile = news.iter().cloned().map(|note| said("ObserveTLSSecurityProfile", note));
-        self.context.tell(profile);
-        let (config, snapshot, wrote) = self.store(config, snapshot, patch).await?;
-        if wrote && tls_changes {
-            let note = format!(
+        let profile = changes
+            .iter()
+            .cloned()
+            .map(|message| event("ObserveTLSSecurityProfile", message));
+        self.context.publish_events(profile);
+        let complete = patch.as_object().is_none_or(serde_json::Map::is_empty);
+        self.store(context, patch).await?;
+        if tls_changes {
+            let message = format!(
                 "spec.observedConfig follows the cluster's TLS profile: {}",
-                news.join("; ")
+                changes.join("; ")
             );
-            self.context.tell([said("ObservedConfigChanged", note)]);
+            self.context.publish_events([event("ObservedConfigChanged", message)]);
         }
-        Ok((config, snapshot, wrote))
+        Ok(!complete)
     }
 
-    /// Patches the Config, only if it is still the one that the pass began with; the pass goes on with what was stored.
-    pub(super) async fn store(
-        &mut self,
-        config: Box<Config>,
-        mut snapshot: Snapshot,
-        patch: Value,
-    ) -> Result<(Box<Config>, Snapshot, bool), Interrupted> {
+    /// Patches the Config, if it has not changed since the pass read it. The pass continues with the stored Config.
+    pub(super) async fn store(&mut self, context: &mut PassContext, patch: Value) -> Result<(), Interrupted> {
         if patch.as_object().is_none_or(serde_json::Map::is_empty) {
-            return Ok((config, snapshot, false));
+            return Ok(());
         }
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
-        let version = config.metadata.resource_version.clone();
+        let version = context.config.metadata.resource_version.clone();
         let observed = patch.pointer("/spec/observedConfig").is_some();
         let merged = self.context.writer.merge(&reference, patch, version.as_deref()).await;
         let written = merged.map_err(|error| match error {
@@ -76,20 +70,18 @@ impl Registry {
             WriteError::NotLeading | WriteError::Conflict(_) | WriteError::NotFound => error.into(),
         })?;
         self.unstored = None;
-        let newest: Result<Box<Config>, _> = serde_json::from_value(written.clone());
-        snapshot.objects.insert(reference, written.into());
-        match newest {
-            Ok(newest) => {
-                let generations = (config.metadata.generation, newest.metadata.generation);
-                self.context.cloud.config_written(generations.0, generations.1);
-                Ok((newest, snapshot, true))
-            }
-            Err(_) => Err(Interrupted::Stale), // the next attempt reports it
-        }
+        // The next attempt reports a Config that does not decode.
+        let newest: Box<Config> = serde_json::from_value(written.clone()).map_err(|_| Interrupted::Stale)?;
+        context.snapshot.objects.insert(reference, written.into());
+        let before = context.config.metadata.generation;
+        self.context.storage.config_written(before, newest.metadata.generation);
+        context.config = newest;
+        context.confirmed = true;
+        Ok(())
     }
 
-    /// The one live read of a pass: before its first write, unless the pass has just written the Config. A Config that
-    /// differs from the watched one starts the pass over.
+    /// Reads the Config live before the first write of a pass, unless the pass wrote the Config. If the version
+    /// differs, the pass starts over.
     pub(super) async fn confirm(&self, config: &Config) -> Result<(), Interrupted> {
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
         let live = self.context.writer.read(&reference).await?;

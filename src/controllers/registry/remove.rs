@@ -1,143 +1,139 @@
-//! `Removed`, and deletion of the Config: objects first, then pods, then storage, then the finalizer.
+//! A pass with `managementState: Removed`, or for a Config that is being deleted: deletes objects, waits for pods,
+//! removes the storage, and then the finalizer.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::cluster::OnBehalf;
+use super::controller::{Ended, Interrupted, Registry};
+use super::pass::PassContext;
 use super::report::Outcome;
-use super::{Ended, Interrupted, Registry};
-use crate::api::{Config, Kind};
+use crate::api::Kind;
 use crate::apply;
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::plan::removal;
-use crate::status::judge::Removal;
-use crate::storage::{self, Cluster as _};
+use crate::status::judge::{Deadline, Removal};
+use crate::storage;
 
-/// How long a removal that waits for pods rests at most before it looks again; a pod that goes triggers a pass anyway.
-const LOOK_AGAIN: Duration = Duration::from_secs(15);
+/// Longest wait of a removal for pods. The deletion of a pod triggers a pass anyway.
+const RECHECK: Duration = Duration::from_secs(15);
 
-/// What was deleted is mostly gone at once; the watch tells of the rest.
+/// Wait after a deletion. Most objects are deleted at once; watch events report the others.
 const NEXT_STAGE: Duration = Duration::from_millis(50);
 
 impl Registry {
-    pub(super) async fn remove(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {
-        let (config, snapshot, confirmed) = self.complete(config, snapshot, false).await?;
-        self.take_away(config, snapshot, confirmed, false)
-            .await
-            .map(|(ended, _)| ended)
+    pub(super) async fn remove(&mut self, mut context: PassContext) -> Result<Ended, Interrupted> {
+        self.complete(&mut context, false).await?;
+        self.remove_all(&mut context, false).await.map(|(ended, _)| ended)
     }
 
-    /// Deletion of the Config: the registry goes as for `Removed`, then our finalizer, and no other.
-    pub(super) async fn finalize(&mut self, config: Box<Config>, snapshot: Snapshot) -> Result<Ended, Interrupted> {
-        let finalizers = config.metadata.finalizers.clone().unwrap_or_default();
+    /// A pass for a Config that is being deleted: removes the registry as for `Removed`, then the operator's finalizer.
+    pub(super) async fn finalize(&mut self, mut context: PassContext) -> Result<Ended, Interrupted> {
+        let finalizers = context.config.metadata.finalizers.clone().unwrap_or_default();
         if !finalizers.iter().any(|f| f == names::FINALIZER) {
-            return Ok(Ended::WELL);
+            return Ok(Ended::SUCCESS);
         }
-        let (ended, done) = self.take_away(config, snapshot, false, true).await?;
+        let (ended, done) = self.remove_all(&mut context, true).await?;
         if !done {
             return Ok(ended);
         }
-        let snapshot = self.context.world.snapshot();
-        let Ok(Some(config)) = snapshot.config().map(|config| config.map(Box::new)) else {
+        // The write of the status changed the resourceVersion of the Config.
+        let newest = self.context.caches.snapshot();
+        let Ok(Some(config)) = newest.config() else {
             return Err(Interrupted::Stale);
         };
+        *context.config = config;
         let others: Vec<_> = finalizers.into_iter().filter(|f| f != names::FINALIZER).collect();
         let patch = json!({"metadata": {"finalizers": others}});
-        self.store(config, snapshot, patch).await?;
-        Ok(Ended::WELL)
+        self.store(&mut context, patch).await?;
+        Ok(Ended::SUCCESS)
     }
 
-    /// Since when this process knows that there is no Deployment.
+    /// Since when this process finds no Deployment.
     fn deployment_gone(&mut self, snapshot: &Snapshot) -> Option<Timestamp> {
         let exists = snapshot.objects.operand(Kind::Deployment, names::REGISTRY).is_some();
         self.gone_since = (!exists).then(|| self.gone_since.unwrap_or(snapshot.now));
         self.gone_since
     }
 
-    /// One stage of the removal; what is gone already costs no request. Tells whether everything is gone.
-    async fn take_away(
-        &mut self,
-        config: Box<Config>,
-        snapshot: Snapshot,
-        confirmed: bool,
-        deleting: bool,
-    ) -> Result<(Ended, bool), Interrupted> {
-        let state = ManagementState::of(&config);
+    /// One step of the removal. Returns whether the removal is complete.
+    async fn remove_all(&mut self, context: &mut PassContext, deleting: bool) -> Result<(Ended, bool), Interrupted> {
+        let state = ManagementState::of(&context.config);
         let mut outcome = Outcome {
             state: Some(state),
             ..Outcome::default()
         };
-        self.tell_ca(None);
-        self.tell_ca_fault(None);
-        let stage = removal::removal(&snapshot, self.deployment_gone(&snapshot));
+        self.set_storage_ca(None);
+        self.set_storage_ca_error(None);
+        let stage = removal::removal(&context.snapshot, self.deployment_gone(&context.snapshot));
         if !stage.delete.is_empty() {
-            if !confirmed {
-                self.confirm(&config).await?;
+            if !context.confirmed {
+                self.confirm(&context.config).await?;
             }
             let report = apply::delete(&stage.delete, &self.context.writer).await;
-            self.context.tell(report.notices);
+            self.context.publish_events(report.events);
             if !report.failures.is_empty() {
                 outcome.removal = Removal::Failed(report.failures.join("; "));
-                return self.report(&snapshot, outcome).await.map(|ended| (ended, false));
+                let ended = self.report(&context.snapshot, outcome).await?;
+                return Ok((ended, false));
             }
         }
         let mut again = None;
         let mut done = stage.delete.is_empty() && stage.objects_gone && stage.pods_gone;
-        let mut snapshot = Snapshot {
-            objects: self.context.world.snapshot().objects,
-            ..snapshot
-        };
         outcome.removal = match stage.waiting {
             _ if done => Removal::Done,
             Some(pods) => Removal::Waiting(format!("waiting for {pods}")),
             None => Removal::Waiting("its objects are being deleted".to_owned()),
         };
-        // Unmanaged and deleted: the storage is not ours to look at, let alone to touch.
+        // If the Config is Unmanaged and deleted, make no call to the storage.
         if done && !(deleting && state == ManagementState::Unmanaged) {
-            let (config, probed, ..) = self.clear_probes(config, snapshot).await?;
-            snapshot = probed;
-            let cluster = OnBehalf::new(&self.context.writer, &config);
-            let mut removed = storage::remove(&config, &snapshot, &cluster, &self.context.cloud, deleting).await;
-            if cluster.is_stale() {
-                return Err(Interrupted::Stale);
-            }
-            again = removed.wait.as_ref().map(|(after, _)| *after);
-            let record = removed.record.take().unwrap_or_default();
-            (_, snapshot, _) = self.store(config, snapshot, record).await?;
-            outcome.storage = removed.status_storage.take();
-            outcome.storage_managed = Some(removed.storage_managed);
-            outcome.own_conditions = Some(removed.own_conditions);
-            outcome.verdicts.append(&mut removed.verdicts);
-            outcome.notices.append(&mut removed.notices);
+            self.clear_probes(context).await?;
+            let mut removed = self.remove_storage(context, deleting).await?;
+            again = removed.wait.as_ref().map(|wait| wait.after);
             done = removed.done;
-            outcome.removal = match (removed.fault.take(), removed.wait.take()) {
-                (Some(fault), _) => Removal::Failed(format!("storage: {}", fault.message)),
-                (None, Some((_, waiting))) => Removal::Waiting(waiting),
-                (None, None) if done => Removal::Done,
-                (None, None) => Removal::Waiting("its storage is being removed".to_owned()),
-            };
+            outcome.add_removal(&mut removed);
         }
-        // Only the finalizer is left. Else the condition would turn with each attempt to take it away.
-        if let (true, true, Some(fault)) = (done, deleting, &self.unstored) {
-            outcome.removal = Removal::Failed(fault.clone());
+        // Only the finalizer is left, and its removal failed. Keep the error, so that the conditions do not flap.
+        if let (true, true, Some(error)) = (done, deleting, &self.unstored) {
+            outcome.removal = Removal::Failed(error.clone());
         }
-        let look = look_again(&outcome.removal, !stage.delete.is_empty(), again);
-        let mut ended = self.report(&snapshot, outcome).await?;
-        ended.again = look.map_or(ended.again, |look| look.min(ended.again));
+        let recheck = recheck_after(&outcome.removal, !stage.delete.is_empty(), again);
+        let mut ended = self.report(&context.snapshot, outcome).await?;
+        ended.again = recheck.map_or(ended.again, |recheck| recheck.min(ended.again));
         Ok((ended, done))
     }
 }
 
-/// When a removal is looked at again at the latest. One that failed waits as long as the loop's backoff says.
-fn look_again(removal: &Removal, deleted: bool, asked: Option<Duration>) -> Option<Duration> {
-    let stage = if deleted { NEXT_STAGE } else { LOOK_AGAIN };
+impl Outcome {
+    /// Adds the findings of a removal step of the storage.
+    fn add_removal(&mut self, removed: &mut storage::Outcome) {
+        self.storage = removed.status_storage.take();
+        self.storage_managed = Some(removed.storage_managed);
+        self.own_conditions = Some(removed.own_conditions);
+        self.conditions.append(&mut removed.conditions);
+        self.events.append(&mut removed.events);
+        self.removal = match (removed.error.take(), removed.wait.take()) {
+            (Some(error), _) => Removal::Failed(format!("storage: {}", error.message)),
+            (None, Some(wait)) if wait.deadline == Deadline::Passed => {
+                Removal::Failed(format!("storage: {}", wait.message))
+            }
+            (None, Some(wait)) => Removal::Waiting(wait.message),
+            (None, None) if removed.done => Removal::Done,
+            (None, None) => Removal::Waiting("its storage is being removed".to_owned()),
+        };
+    }
+}
+
+/// Longest time until the next step of a removal; `None` if it is complete, or failed and waits for the backoff.
+/// `deleted`: this step deleted objects. `requested`: wait that the storage requested.
+fn recheck_after(removal: &Removal, deleted: bool, requested: Option<Duration>) -> Option<Duration> {
+    let stage = if deleted { NEXT_STAGE } else { RECHECK };
     match removal {
         Removal::NotAsked | Removal::Done | Removal::Failed(_) => None,
-        Removal::Waiting(_) => Some(asked.unwrap_or(stage)),
+        Removal::Waiting(_) => Some(requested.unwrap_or(stage)),
     }
 }
 
@@ -148,16 +144,16 @@ mod tests {
     // storage-decisions T10: "slow retry"
     // storage-core 44: "retry with backoff"
     #[test]
-    fn a_removal_that_failed_is_left_to_the_backoff_and_one_that_waits_is_looked_at_soon() {
+    fn a_failed_removal_waits_for_the_backoff_and_a_waiting_one_is_checked_soon() {
         let waiting = || Removal::Waiting("waiting for Pod x to end".to_owned());
         let soon = Some(Duration::from_secs(2));
-        assert_eq!(look_again(&waiting(), false, None), Some(LOOK_AGAIN));
-        assert_eq!(look_again(&waiting(), true, None), Some(NEXT_STAGE));
-        assert_eq!(look_again(&waiting(), false, soon), soon);
-        assert_eq!(look_again(&Removal::Done, true, None), None);
+        assert_eq!(recheck_after(&waiting(), false, None), Some(RECHECK));
+        assert_eq!(recheck_after(&waiting(), true, None), Some(NEXT_STAGE));
+        assert_eq!(recheck_after(&waiting(), false, soon), soon);
+        assert_eq!(recheck_after(&Removal::Done, true, None), None);
         let failed = Removal::Failed("storage: denied".to_owned());
         for deleted in [false, true] {
-            assert_eq!(look_again(&failed, deleted, None), None);
+            assert_eq!(recheck_after(&failed, deleted, None), None);
         }
     }
 }

@@ -1,117 +1,84 @@
-//! Judges a pass and writes what it found: conditions always, also after an error; one write, only when something differs.
+//! Computes the conditions of a pass and writes the status, even after an error: one write, and only if the status
+//! differs.
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Ended, Interrupted, RESYNC, Registry, Unstored};
+use super::RESYNC;
+use super::controller::{Ended, Interrupted, Registry, Unstored};
 use crate::api::registry_config::Storage;
 use crate::api::{Kind, ObjectRef};
-use crate::config::notice::Notice;
+use crate::config::event_request::EventRequest;
 use crate::config::resolve::{ManagementState, Reason, Rejection};
 use crate::config::snapshot::{Snapshot, Undecodable};
-use crate::controllers::pace::without_words;
+use crate::controllers::status_debounce::without_messages;
 use crate::names;
 use crate::observe::Controller;
-use crate::status::conditions::{Status, Verdict};
+use crate::status::conditions::{ConditionUpdate, Status};
 use crate::status::config_status::{self, Next};
 use crate::status::deployment::Deployment;
-use crate::status::judge::{Failing, Findings, Preflight, Removal, judge};
+use crate::status::judge::{Deadline, Failing, Findings, Operation, Preflight, Removal, judge};
 use crate::storage::STORAGE_CONDITIONS;
 
-/// How long the platform may take to look at a Deployment before it counts as a rollout.
+/// How long the status waits until the Deployment controller has observed the operator's last write.
 const OBSERVED: Duration = Duration::from_millis(250);
 
 const OBSERVATION: &str = "ConfigObservationDegraded";
 
-/// What a pass found, for its status.
+/// Findings of a pass for the status.
 #[derive(Default)]
 pub(super) struct Outcome {
     pub(super) state: Option<ManagementState>,
     pub(super) failing: Option<Failing>,
     pub(super) problems: Vec<Rejection>,
     pub(super) waiting_for: Option<String>,
+    /// An operation of the storage that is in progress.
+    pub(super) operation: Option<Operation>,
     pub(super) preflight: Option<Preflight>,
     pub(super) removal: Removal,
-    /// Why `spec.observedConfig` does not follow the cluster.
+    /// Why `spec.observedConfig` could not be updated.
     pub(super) unobserved: Option<String>,
     /// New `status.storage`; `None` leaves it.
     pub(super) storage: Option<Storage>,
     /// New `status.storageManaged`; `None` leaves it.
     pub(super) storage_managed: Option<bool>,
-    pub(super) verdicts: Vec<Verdict>,
-    /// Storage conditions that the active backend owns; those of others go. `None` leaves all.
+    pub(super) conditions: Vec<ConditionUpdate>,
+    /// At least one object could not be applied.
+    pub(super) not_applied: bool,
+    /// Storage conditions that the active backend owns; the others are removed. `None` leaves all.
     pub(super) own_conditions: Option<&'static [&'static str]>,
-    pub(super) notices: Vec<Notice>,
+    pub(super) events: Vec<EventRequest>,
     pub(super) reconfigured: bool,
     pub(super) backend: Option<&'static str>,
 }
 
 impl Registry {
-    /// `snapshot` holds the Config as the pass left it.
-    pub(super) async fn report(&mut self, snapshot: &Snapshot, outcome: Outcome) -> Result<Ended, Interrupted> {
-        let failed =
-            matches!(outcome.failing, Some(Failing::Transient { .. })) || matches!(outcome.removal, Removal::Failed(_));
+    /// Computes the conditions of the pass and writes the status. `snapshot` contains the Config at the end of the
+    /// pass.
+    pub(super) async fn report(&mut self, snapshot: &Snapshot, mut outcome: Outcome) -> Result<Ended, Interrupted> {
+        let retried = outcome
+            .failing
+            .as_ref()
+            .is_some_and(|failing| failing.invalid().is_none());
+        let failed = retried || matches!(outcome.removal, Removal::Failed(_));
         self.fail(&outcome, snapshot.now);
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
         let Some(config) = snapshot.objects.find(&reference).cloned() else {
             return Err(Interrupted::Stale);
         };
         let stored = config.get("status").cloned().unwrap_or_default();
-        let conditions = config_status::stored_conditions(&stored);
-        // What this pass wrote counts, not what it began with.
-        let objects = self.context.world.snapshot().objects;
-        let judgement = judge(&Findings {
-            state: outcome.state.unwrap_or(ManagementState::Managed),
-            deployment: objects.operand(Kind::Deployment, names::REGISTRY),
-            routes: wanted_routes(&config)
-                .into_iter()
-                .filter_map(|name| objects.operand(Kind::Route, &name))
-                .collect(),
-            failing: outcome.failing,
-            problems: outcome.problems,
-            waiting_for: outcome.waiting_for,
-            preflight: outcome.preflight,
-            removal: outcome.removal,
-            stored: &conditions,
-            failing_since: self.failing_since,
-            now: snapshot.now,
-        });
-        let mut verdicts = judgement.verdicts;
-        verdicts.extend(outcome.verdicts);
-        verdicts.push(match outcome.unobserved {
-            Some(message) => Verdict::new(OBSERVATION, Status::True, "Error", message),
-            None => Verdict::new(OBSERVATION, Status::False, "", ""),
-        });
-        verdicts.extend(self.context.board.verdicts());
-        self.context.tell(outcome.notices);
-        let mut gone = outcome.own_conditions.map(unowned).unwrap_or_default();
-        gone.extend(self.context.board.dropped());
-        let own = self.generations.iter().map(|(object, g)| (object.clone(), *g));
-        let generations: Vec<_> = own.chain(self.context.board.generations()).collect();
-        let next = config_status::next_status(
-            &stored,
-            &Next {
-                generation: config
-                    .pointer("/metadata/generation")
-                    .and_then(Value::as_i64)
-                    .unwrap_or_default(),
-                ready_replicas: judgement.ready_replicas,
-                generations: &generations,
-                storage: outcome.storage.as_ref(),
-                storage_managed: outcome.storage_managed,
-                verdicts: &verdicts,
-                drop: &gone,
-                now: snapshot.now,
-            },
-        );
-        self.note_backend(&next, outcome.backend);
-        let again = judgement.recheck_after.unwrap_or(RESYNC);
+        self.context.publish_events(std::mem::take(&mut outcome.events));
+        let (backend, reconfigured) = (outcome.backend, outcome.reconfigured);
+        let (next, again) = self.next_status(&config, &stored, outcome, snapshot.now);
+        self.note_backend(&next, backend);
         let later = self.write_status(&config, &stored, &next).await?;
         if later.is_none() {
-            self.context.hear(Controller::Registry);
-            // A switch is found in each pass until the status tells of it.
-            if outcome.reconfigured {
+            self.context.note_first_report(Controller::Registry);
+            // Count a change of the storage only after the status names the new storage; until then each pass finds it
+            // again.
+            if reconfigured {
                 self.context.metrics.storage_reconfigured();
             }
         }
@@ -121,17 +88,77 @@ impl Registry {
         })
     }
 
-    /// A Config that does not decode: its conditions are all that is read and written.
+    /// Updates the start of the series of failed passes, for conditions that depend on its duration.
+    fn fail(&mut self, outcome: &Outcome, now: Timestamp) {
+        let waits = outcome
+            .operation
+            .as_ref()
+            .is_some_and(|operation| operation.deadline == Deadline::Common);
+        let undecided = waits || matches!(outcome.preflight, Some(Preflight::Undecided(_)));
+        let fails = match &outcome.failing {
+            Some(failing) => failing.invalid().is_none(),
+            None => undecided,
+        };
+        self.failing_since = fails.then(|| self.failing_since.unwrap_or(now));
+    }
+
+    /// `status` of the Config after this pass, and the longest time until the next computation.
+    fn next_status(&self, config: &Value, stored: &Value, outcome: Outcome, now: Timestamp) -> (Value, Duration) {
+        let conditions = config_status::stored_conditions(stored);
+        // Read the caches again, because this pass may have written objects.
+        let objects = self.context.caches.snapshot().objects;
+        let routes = wanted_routes(config);
+        let judgement = judge(&Findings {
+            state: outcome.state.unwrap_or(ManagementState::Managed),
+            deployment: objects.operand(Kind::Deployment, names::REGISTRY),
+            routes: routes
+                .iter()
+                .filter_map(|name| objects.operand(Kind::Route, name))
+                .collect(),
+            failing: outcome.failing,
+            problems: outcome.problems,
+            operation: outcome.operation,
+            waiting_for: outcome.waiting_for,
+            preflight: outcome.preflight,
+            removal: outcome.removal,
+            stored: &conditions,
+            failing_since: self.failing_since,
+            now,
+        });
+        let mut condition_updates = judgement.condition_updates;
+        condition_updates.extend(outcome.conditions);
+        condition_updates.push(match outcome.unobserved {
+            Some(message) => ConditionUpdate::new(OBSERVATION, Status::True, "Error", message),
+            None => ConditionUpdate::new(OBSERVATION, Status::False, "", ""),
+        });
+        condition_updates.extend(self.context.shared.condition_updates());
+        let mut gone = outcome.own_conditions.map(unowned).unwrap_or_default();
+        gone.extend(self.context.shared.dropped());
+        let own = self.generations.iter().map(|(object, g)| (object.clone(), *g));
+        let generations: Vec<_> = own.chain(self.context.shared.generations()).collect();
+        let generation = config.pointer("/metadata/generation").and_then(Value::as_i64);
+        let next = Next {
+            generation: generation.unwrap_or_default(),
+            ready_replicas: judgement.ready_replicas,
+            generations: &generations,
+            storage: outcome.storage.as_ref(),
+            storage_managed: outcome.storage_managed,
+            condition_updates: &condition_updates,
+            drop: &gone,
+            now,
+        };
+        let again = judgement.recheck_after.unwrap_or(RESYNC);
+        (config_status::next_status(stored, &next), again)
+    }
+
+    /// Reports a Config that does not decode. The pass writes only conditions.
     pub(super) async fn report_undecodable(
         &mut self,
         snapshot: &Snapshot,
         undecodable: &Undecodable,
     ) -> Result<Ended, Interrupted> {
-        let message = format!("{undecodable}: mend the field with `oc edit`; nothing is changed until then");
-        let failing = Some(Failing::Permanent {
-            reason: Reason::InvalidConfig,
-            message,
-        });
+        let message = format!("{undecodable}: correct the field with `oc edit`; nothing is changed until then");
+        let failing = Some(Rejection::new(Reason::InvalidConfig, message).into());
         self.report(
             snapshot,
             Outcome {
@@ -142,15 +169,15 @@ impl Registry {
         .await
     }
 
-    /// A Config that takes no write: everything else of the pass waits for it.
+    /// Reports a refused write of the Config. The pass changes nothing else.
     pub(super) async fn report_unstored(&mut self, unstored: &Unstored) -> Result<Ended, Interrupted> {
         let Unstored { error, observed } = unstored;
         let message = format!(
-            "Config {} cannot be written, and nothing goes out before it can: {error}. See which right, admission policy \
-             or webhook keeps the operator from it",
+            "Config {} cannot be written, and the operator changes nothing else until it can: {error}. Find the missing \
+             permission, admission policy or webhook that prevents the write",
             names::CLUSTER
         );
-        let snapshot = self.context.world.snapshot();
+        let snapshot = self.context.caches.snapshot();
         let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
         let deleting = config.is_some_and(|c| c.pointer("/metadata/deletionTimestamp").is_some());
         let mut outcome = Outcome {
@@ -159,22 +186,22 @@ impl Registry {
             ..Outcome::default()
         };
         if *observed {
-            outcome.notices.push(Notice {
+            outcome.events.push(EventRequest {
                 warning: true,
                 reason: "ObservedConfigWriteError",
-                note: message.clone(),
+                message: message.clone(),
             });
         }
         self.unstored = Some(message.clone());
         if deleting {
             outcome.removal = Removal::Failed(message);
         } else {
-            outcome.failing = Some(Failing::Transient { message });
+            outcome.failing = Some(Failing::transient(message));
         }
         self.report(&snapshot, outcome).await
     }
 
-    /// Writes the status, if it differs. Where the write has to wait, tells when to come back.
+    /// Writes the status if it differs. Returns how long a write must wait.
     async fn write_status(
         &mut self,
         config: &Value,
@@ -184,26 +211,26 @@ impl Registry {
         if !config_status::differs(stored, next) {
             return Ok(None);
         }
-        let heard = self.context.has_heard(Controller::Registry);
-        let hold = self.pace.hold(stored, next, heard);
-        if let Some(left) = hold.or_else(|| self.unobserved(stored, next)) {
+        let first_reports_done = self.context.first_reports_done(Controller::Registry);
+        let delay = self.debounce.delay(stored, next, first_reports_done);
+        if let Some(left) = delay.or_else(|| self.unobserved(stored, next)) {
             return Ok(Some(left));
         }
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
         let patch = config_status::merge_patch(stored, next);
         self.context.writer.merge_status(&reference, config, &patch).await?;
-        self.pace.wrote();
-        self.context.world.trigger(Controller::ClusterOperator);
+        self.debounce.note_write();
+        self.context.caches.trigger(Controller::ClusterOperator);
         Ok(None)
     }
 
-    /// For how long to wait until the platform has looked at the Deployment that was just written: most writes (a new
-    /// release's mark, the first one after another operator) roll nothing out, and then nothing progresses.
+    /// How long to wait until the Deployment controller has observed the last write. Most writes (such as a new release
+    /// annotation) cause no rollout, so that the status need not show Progressing.
     fn unobserved(&self, stored: &Value, next: &Value) -> Option<Duration> {
         let left = OBSERVED
             .checked_sub(self.deployed?.elapsed())
             .filter(|left| !left.is_zero())?;
-        let objects = self.context.world.snapshot().objects;
+        let objects = self.context.caches.snapshot().objects;
         let observed = Deployment(objects.operand(Kind::Deployment, names::REGISTRY)?).observed();
         let same = !config_status::differs(&without_progress(stored), &without_progress(next));
         (!observed && same).then_some(left)
@@ -219,9 +246,9 @@ impl Registry {
     }
 }
 
-/// A status without words, and without what says that a rollout is under way.
+/// A status without messages, observedGeneration and the condition Progressing.
 fn without_progress(status: &Value) -> Value {
-    let mut status = without_words(status);
+    let mut status = without_messages(status);
     if let Some(status) = status.as_object_mut() {
         status.remove("observedGeneration");
     }
@@ -239,7 +266,8 @@ fn unowned(own: &'static [&'static str]) -> Vec<&'static str> {
         .collect()
 }
 
-/// Names of the Routes that a Config asks for. Read from JSON: conditions are judged also where the Config does not decode.
+/// Names of the Routes that a Config requests. Reads the undecoded Config, because conditions are needed even if it
+/// does not decode.
 fn wanted_routes(config: &Value) -> Vec<String> {
     let default = config.pointer("/spec/defaultRoute").and_then(Value::as_bool) == Some(true);
     let listed = config.pointer("/spec/routes").and_then(Value::as_array);

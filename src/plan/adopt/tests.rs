@@ -13,7 +13,7 @@ fn metadata() -> Value {
         let keys: serde_json::Map<_, _> = keys.iter().map(|key| (format!("f:{key}"), json!({}))).collect();
         json!({"manager": manager, "operation": "Update", "fieldsV1": {"f:metadata": {"f:annotations": keys}}})
     };
-    let go = [
+    let of_go_operator = [
         "left.example.com/a",
         "wanted",
         "both",
@@ -32,7 +32,7 @@ fn metadata() -> Value {
             {"apiVersion": "example.com/v1", "kind": "Quux", "name": "q", "uid": "v"},
         ],
         "managedFields": [
-            set("cluster-image-registry-operator", &go), set("kubectl-edit", &["users", "both"]), {"manager": "odd"},
+            set("cluster-image-registry-operator", &of_go_operator), set("kubectl-edit", &["users", "both"]), {"manager": "odd"},
         ],
     })
 }
@@ -46,7 +46,7 @@ fn cleared(mut metadata: Value) -> Value {
 }
 
 #[test]
-fn only_what_the_go_operator_alone_set_and_nobody_wants_goes() {
+fn only_obsolete_keys_that_the_go_operator_alone_set_are_removed() {
     let cleared = cleared(metadata());
     assert_eq!(
         cleared["annotations"],
@@ -60,17 +60,20 @@ fn only_what_the_go_operator_alone_set_and_nobody_wants_goes() {
 }
 
 #[test]
-fn what_is_kept_of_the_managed_fields_tells_the_same() {
-    let mut short = metadata();
-    short["managedFields"] = reduced(&short["managedFields"]).unwrap();
-    assert_eq!(reduced(&short["managedFields"]).as_ref(), Some(&short["managedFields"]));
-    assert_eq!(cleared(short)["annotations"], cleared(metadata())["annotations"]);
+fn reduced_managed_fields_give_the_same_result() {
+    let mut with_reduced = metadata();
+    with_reduced["managedFields"] = reduced(&with_reduced["managedFields"]).unwrap();
+    assert_eq!(
+        reduced(&with_reduced["managedFields"]).as_ref(),
+        Some(&with_reduced["managedFields"])
+    );
+    assert_eq!(cleared(with_reduced)["annotations"], cleared(metadata())["annotations"]);
     assert_eq!(reduced(&json!([{"manager": "kubectl-edit"}])), None);
     assert_eq!(reduced(&Value::Null), None);
 }
 
 #[test]
-fn without_managed_fields_all_stays() {
+fn without_managed_fields_no_key_is_removed() {
     let mut unknown = metadata();
     unknown.as_object_mut().unwrap().remove("managedFields");
     assert_eq!(cleared(unknown.clone())["annotations"], unknown["annotations"]);

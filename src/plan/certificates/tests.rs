@@ -29,8 +29,8 @@ fn service_ca() -> Value {
     map("serviceca", &json!({"service-ca.crt": "SERVICE\n"}))
 }
 
-fn cluster(more: impl IntoIterator<Item = Value>) -> Snapshot {
-    snapshot([live_service(), service_ca()].into_iter().chain(more))
+fn cluster(objects: impl IntoIterator<Item = Value>) -> Snapshot {
+    snapshot([live_service(), service_ca()].into_iter().chain(objects))
 }
 
 fn data(certificates: &Certificates, name: &str) -> Value {
@@ -44,13 +44,14 @@ fn data(certificates: &Certificates, name: &str) -> Value {
         .unwrap_or(Value::Null)
 }
 
+/// `data` of the ConfigMap for nodes and of the ConfigMap for other operators.
 fn both(certificates: &Certificates) -> [Value; 2] {
     [names::CERTIFICATES_MAP, names::CA_MAP].map(|name| data(certificates, name))
 }
 
 // workload 71
 #[test]
-fn own_host_names_carry_the_service_ca_in_both_maps() {
+fn both_config_maps_contain_the_service_ca_under_the_registrys_host_names() {
     let found = certificates(&cluster([]), None, false, false);
     let expected = json!({OWN: "SERVICE\n", OWN_LONG: "SERVICE\n"});
     assert_eq!(both(&found), [expected.clone(), expected]);
@@ -72,7 +73,7 @@ fn own_host_names_carry_the_service_ca_in_both_maps() {
 
 // workload 72
 #[test]
-fn what_users_trust_is_published_for_nodes_and_not_for_others() {
+fn cas_of_the_user_are_published_for_nodes_and_not_for_other_operators() {
     let user = user_map(
         &json!({"foo.example.com": PEM, "bar.example.com..5000": PEM}),
         &json!({"bin": "QQ=="}),
@@ -99,7 +100,7 @@ fn what_users_trust_is_published_for_nodes_and_not_for_others() {
 
 // workload 73
 #[test]
-fn a_missing_map_is_named_and_what_was_published_of_it_stays() {
+fn a_missing_user_config_map_is_reported_and_its_published_cas_stay() {
     let live = map(
         "image-registry-certificates",
         &json!({"foo.example.com": PEM, "image-registry.openshift-image-registry.svc..443": "old", names::STORAGE_CA_KEY: "old"}),
@@ -121,7 +122,7 @@ fn a_missing_map_is_named_and_what_was_published_of_it_stays() {
 // workload 74, workload 77
 // storage-core 50
 #[test]
-fn redirected_clients_trust_the_storage_too() {
+fn host_names_contain_the_storage_ca_unless_redirects_are_disabled() {
     let found = certificates(&cluster([]), Some("STORAGE\n"), false, false);
     let [nodes, others] = both(&found);
     let own = "SERVICE\n\nSTORAGE\n";
@@ -141,11 +142,11 @@ fn redirected_clients_trust_the_storage_too() {
 // workload 75
 // storage-core 49
 #[test]
-fn without_registry_or_storage_the_maps_are_still_there() {
+fn the_config_maps_exist_without_registry_or_storage() {
     let user = user_map(&json!({"foo.example.com": PEM}), &Value::Null);
     let removed = certificates(&snapshot([service_ca(), image(), user]), Some("STORAGE"), false, true);
     assert_eq!(both(&removed), [json!({"foo.example.com": PEM}), Value::Null]);
-    // Storage that needs no CA.
+    // Storage without a CA.
     let found = certificates(&cluster([]), None, false, false);
     assert!(
         found.error.is_none()
@@ -157,7 +158,7 @@ fn without_registry_or_storage_the_maps_are_still_there() {
 
 // workload 78
 #[test]
-fn a_map_edited_by_hand_is_restored() {
+fn an_edited_config_map_is_restored() {
     for name in [names::CERTIFICATES_MAP, names::CA_MAP] {
         let found = certificates(&cluster([]), None, false, false);
         let desired = found.plan.desired(Kind::ConfigMap, name).unwrap();
@@ -174,7 +175,7 @@ fn a_map_edited_by_hand_is_restored() {
 
 // workload 79
 #[test]
-fn under_an_own_host_name_service_ca_and_users_are_both_trusted() {
+fn an_own_host_name_contains_the_service_ca_and_the_ca_of_the_user() {
     let user = user_map(&json!({OWN: PEM}), &json!({OWN_LONG: "VVNFUg=="}));
     let found = certificates(&cluster([image(), user]), Some("STORAGE"), false, false);
     let [nodes, others] = both(&found);
@@ -190,7 +191,7 @@ fn under_an_own_host_name_service_ca_and_users_are_both_trusted() {
             .get("binaryData")
             .is_none()
     );
-    // No text: the API server would refuse the key twice, so the user's value gives way.
+    // Not UTF-8: the API server would reject a key in both `data` and `binaryData`, so the user's value is dropped.
     let user = user_map(&Value::Null, &json!({OWN: "gIA=", names::STORAGE_CA_KEY: "gIA="}));
     let found = certificates(&cluster([image(), user]), Some("STORAGE"), true, false);
     assert_eq!(both(&found)[0][OWN], "SERVICE\n");
@@ -203,35 +204,35 @@ fn under_an_own_host_name_service_ca_and_users_are_both_trusted() {
             .get("binaryData")
             .is_none()
     );
-    assert_eq!(found.notices.len(), 2);
+    assert_eq!(found.events.len(), 2);
     assert!(
         found
-            .notices
+            .events
             .iter()
-            .all(|notice| notice.warning && notice.note.contains("is ignored"))
+            .all(|event| event.warning && event.message.contains("is ignored"))
     );
 }
 
 #[test]
-fn what_is_no_certificate_is_published_with_a_warning() {
+fn a_value_without_certificates_is_published_with_a_warning() {
     let user = user_map(&json!({"good": PEM, "bad": "hello"}), &json!({"raw": "gIA="}));
     let found = certificates(&cluster([image(), user]), None, false, false);
     assert_eq!(data(&found, names::CERTIFICATES_MAP)["bad"], "hello");
-    let notes: Vec<&str> = found.notices.iter().map(|notice| notice.note.as_str()).collect();
-    assert_eq!(notes.len(), 2, "{notes:?}");
+    let messages: Vec<&str> = found.events.iter().map(|event| event.message.as_str()).collect();
+    assert_eq!(messages.len(), 2, "{messages:?}");
     assert!(
-        notes[0].contains("Key bad ") && notes[1].contains("Key raw "),
-        "{notes:?}"
+        messages[0].contains("Key bad ") && messages[1].contains("Key raw "),
+        "{messages:?}"
     );
 }
 
 // workload 102
 #[test]
-fn data_of_the_service_ca_are_never_touched() {
+fn data_of_the_service_ca_is_never_written() {
     let found = certificates(&cluster([]), None, false, false);
     let desired = found.plan.desired(Kind::ConfigMap, names::SERVICE_CA_MAP).unwrap();
     let mut live = service_ca();
-    assert!(drift::differs(desired, &live, None), "our annotation is missing");
+    assert!(drift::differs(desired, &live, None), "the annotation is missing");
     live = drift::merged(desired, &live, Some("sha256:x"));
     assert_eq!(live["data"], json!({"service-ca.crt": "SERVICE\n"}));
     assert_eq!(

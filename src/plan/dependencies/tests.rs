@@ -6,7 +6,7 @@ use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
 use crate::config::snapshot::Snapshot;
 use crate::plan::checksum::sha256;
 use crate::plan::fixture::{Cluster, empty_dir, map, secret, snapshot};
-use crate::plan::storage::Parts;
+use crate::plan::parts::Parts;
 use crate::plan::{Plan, registry};
 
 fn of(objects: Vec<serde_json::Value>) -> String {
@@ -25,7 +25,7 @@ fn hash(json: &str) -> String {
 
 // workload 55
 #[test]
-fn the_digest_equals_the_vectors() {
+fn digests_equal_the_test_vectors() {
     let map = map(
         "image-registry-certificates",
         &json!({"registry.example.com..5000": "PEM"}),
@@ -54,7 +54,7 @@ fn the_digest_equals_the_vectors() {
 }
 
 #[test]
-fn json_is_written_as_go_writes_it() {
+fn json_is_encoded_as_go_encodes_it() {
     let map = json!({
         "metadata": {"name": "x", "labels": {"a": "b"}}, "apiVersion": "v1", "kind": "ConfigMap",
         "binaryData": {"z": "AA=="}, "immutable": true, "data": {"b": "<&>\u{2028}\u{2029}\u{8}\n\"\\é", "a": ""},
@@ -73,7 +73,7 @@ fn json_is_written_as_go_writes_it() {
 
 // workload 56, workload 57
 #[test]
-fn only_content_counts() {
+fn only_content_changes_the_digest() {
     let tls = |crt: &str| secret("image-registry-tls", "kubernetes.io/tls", &json!({"tls.crt": crt}));
     let before = of(vec![tls("QQ==")]);
     assert_ne!(of(vec![tls("Qg==")]), before);
@@ -94,7 +94,7 @@ fn only_content_counts() {
 // workload 14
 // storage-core 34
 #[test]
-fn secrets_count_as_this_pass_writes_them() {
+fn secrets_count_with_the_content_that_this_pass_writes() {
     let mut cluster = Cluster::new(&json!({}), []);
     cluster.facts.env.push(EnvVar {
         name: "REGISTRY_X",
@@ -113,13 +113,13 @@ fn secrets_count_as_this_pass_writes_them() {
     assert_eq!(
         annotation(&cluster),
         before,
-        "the pass after the write sees what the write planned"
+        "the next pass computes the same digest from the written objects"
     );
     let mut source = crate::plan::fixture::pull_secret();
     source["data"]["other"] = json!("bmV3");
     cluster.put(&source);
     assert_ne!(annotation(&cluster), before);
-    // The copy that is about to be deleted counts as gone.
+    // A copy that this pass deletes counts as absent.
     cluster.remove(Kind::Secret, "openshift-config", "pull-secret");
     let without = annotation(&cluster);
     cluster.remove(Kind::Secret, "openshift-image-registry", "installation-pull-secrets");
@@ -127,7 +127,7 @@ fn secrets_count_as_this_pass_writes_them() {
 }
 
 #[test]
-fn storage_names_what_else_counts() {
+fn secrets_that_the_storage_references_change_the_digest() {
     let mut cluster = Cluster::new(&json!({}), [secret("signing", "Opaque", &json!({"k": "QQ=="}))]);
     let digest_of = |cluster: &Cluster| of_facts(&cluster.facts, &cluster.snapshot);
     let before = digest_of(&cluster);

@@ -3,21 +3,16 @@
 use serde_json::{Value, json};
 
 use crate::api::duration;
-use crate::config::facts::{EnvValue, EnvVar};
 use crate::config::resolve::{Limits, Resolved};
 use crate::names;
-use crate::plan::secret;
-use crate::plan::storage::Parts;
-
-/// The first variable after those of the storage.
-pub(in crate::plan) const FIRST: &str = "REGISTRY_HTTP_ADDR";
+use crate::plan::parts::{FIRST_OWN_VARIABLE, Parts};
 
 /// Variables of the storage, then those of the registry.
 pub(super) fn variables(resolved: &Resolved, parts: &Parts) -> Vec<Value> {
     let mut variables = parts.env.clone();
     let mut set = |name: &str, value: &str| variables.push(json!({"name": name, "value": value}));
     let address = format!("{}.{}.svc:{}", names::REGISTRY, names::NAMESPACE, names::REGISTRY_PORT);
-    set(FIRST, &format!(":{}", names::REGISTRY_PORT));
+    set(FIRST_OWN_VARIABLE, &format!(":{}", names::REGISTRY_PORT));
     set("REGISTRY_HTTP_NET", "tcp");
     set("REGISTRY_HTTP_SECRET", resolved.http_secret.expose());
     set("REGISTRY_LOG_LEVEL", resolved.log_level);
@@ -46,28 +41,8 @@ pub(super) fn variables(resolved: &Resolved, parts: &Parts) -> Vec<Value> {
             set(name, value);
         }
     }
-    for (direction, limits) in [("READ", resolved.read_limits), ("WRITE", resolved.write_limits)] {
-        let Some(Limits {
-            max_running,
-            max_in_queue,
-            max_wait,
-        }) = limits
-        else {
-            continue;
-        };
-        set(
-            &format!("REGISTRY_OPENSHIFT_REQUESTS_{direction}_MAXRUNNING"),
-            &max_running.to_string(),
-        );
-        set(
-            &format!("REGISTRY_OPENSHIFT_REQUESTS_{direction}_MAXINQUEUE"),
-            &max_in_queue.to_string(),
-        );
-        set(
-            &format!("REGISTRY_OPENSHIFT_REQUESTS_{direction}_MAXWAITINQUEUE"),
-            &duration::go_text(max_wait),
-        );
-    }
+    variables.extend(request_limits(resolved));
+    let mut set = |name: &str, value: &str| variables.push(json!({"name": name, "value": value}));
     set("REGISTRY_HTTP_TLS_CERTIFICATE", "/etc/secrets/tls.crt");
     set("REGISTRY_HTTP_TLS_KEY", "/etc/secrets/tls.key");
     if let Some(version) = &resolved.tls.min_version {
@@ -82,22 +57,33 @@ pub(super) fn variables(resolved: &Resolved, parts: &Parts) -> Vec<Value> {
     variables
 }
 
-/// A variable of the storage.
-pub(in crate::plan) fn of_storage(variable: &EnvVar) -> Value {
-    let EnvVar { name, value } = variable;
-    let value = match value {
-        EnvValue::Secret(_) => {
-            return json!({
-                "name": name,
-                "valueFrom": {"secretKeyRef": {"name": names::PRIVATE_SECRET, "key": name}},
-            });
-        }
-        EnvValue::Text(text) => secret::environment_text(name, text),
-        EnvValue::Flag(flag) => flag.to_string(),
-        EnvValue::Number(number) => number.to_string(),
-        EnvValue::Raw(text) => text.clone(),
-    };
-    json!({"name": name, "value": value})
+/// Limits of concurrent requests.
+fn request_limits(resolved: &Resolved) -> Vec<Value> {
+    let mut variables = Vec::new();
+    let mut set = |name: String, value: String| variables.push(json!({"name": name, "value": value}));
+    for (direction, limits) in [("READ", resolved.read_limits), ("WRITE", resolved.write_limits)] {
+        let Some(Limits {
+            max_running,
+            max_in_queue,
+            max_wait,
+        }) = limits
+        else {
+            continue;
+        };
+        set(
+            format!("REGISTRY_OPENSHIFT_REQUESTS_{direction}_MAXRUNNING"),
+            max_running.to_string(),
+        );
+        set(
+            format!("REGISTRY_OPENSHIFT_REQUESTS_{direction}_MAXINQUEUE"),
+            max_in_queue.to_string(),
+        );
+        set(
+            format!("REGISTRY_OPENSHIFT_REQUESTS_{direction}_MAXWAITINQUEUE"),
+            duration::go_text(max_wait),
+        );
+    }
+    variables
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Where the registry's pods may run.
+//! Scheduling of the registry's pods: node selector, topology spread constraints and affinity.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ const HOST_LABEL: &str = "kubernetes.io/hostname";
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 const WORKER_LABEL: &str = "node-role.kubernetes.io/worker";
 
-/// Nodes that may run the registry.
+/// `nodeSelector` of the pods: the Config's selector, and Linux unless the Config selects an operating system.
 pub(super) fn node_selector(resolved: &Resolved) -> Value {
     let mut selector = json!({OS_LABEL: "linux"});
     for (key, value) in resolved.node_selector.iter().flatten() {
@@ -21,7 +21,7 @@ pub(super) fn node_selector(resolved: &Resolved) -> Value {
     selector
 }
 
-/// How pods are spread over nodes.
+/// `topologySpreadConstraints` of the pods. The Config replaces the default; a node selector in the Config disables it.
 pub(super) fn spread(resolved: &Resolved, snapshot: &Snapshot) -> Vec<Value> {
     if let Some(given) = &resolved.spread {
         return given.clone();
@@ -30,7 +30,7 @@ pub(super) fn spread(resolved: &Resolved, snapshot: &Snapshot) -> Vec<Value> {
         return Vec::new();
     }
     let mut keys = vec![HOST_LABEL];
-    if wants_workers(snapshot) {
+    if spreads_over_workers(snapshot) {
         keys.push(WORKER_LABEL);
     }
     if nodes(snapshot).any(|node| has_label(node, ZONE_LABEL)) {
@@ -39,11 +39,12 @@ pub(super) fn spread(resolved: &Resolved, snapshot: &Snapshot) -> Vec<Value> {
     keys.into_iter().map(constraint).collect()
 }
 
-/// A node without the key of a constraint runs no pod, so this one keeps the registry on workers. Where no node at all is
-/// labelled that would be nowhere: it is left out, but only if some node could run a pod now, so that a cluster still
-/// waiting for its workers does not flip.
-fn wants_workers(snapshot: &Snapshot) -> bool {
-    nodes(snapshot).any(|node| has_label(node, WORKER_LABEL)) || !nodes(snapshot).any(is_open)
+/// Whether to add a constraint on the worker label. The scheduler ignores nodes without the key of a constraint, so the
+/// constraint keeps the registry on workers. In a cluster without the label no node would qualify: the constraint is
+/// omitted, but only if another node can run a pod now, so that a cluster whose workers have not joined yet does not get
+/// two rollouts.
+fn spreads_over_workers(snapshot: &Snapshot) -> bool {
+    nodes(snapshot).any(|node| has_label(node, WORKER_LABEL)) || !nodes(snapshot).any(is_schedulable)
 }
 
 fn nodes(snapshot: &Snapshot) -> impl Iterator<Item = &Value> {
@@ -55,8 +56,8 @@ fn has_label(node: &Value, label: &str) -> bool {
         .is_some_and(|labels| labels.get(label).is_some())
 }
 
-/// Ready, schedulable, without taints.
-fn is_open(node: &Value) -> bool {
+/// Whether a node is ready, not cordoned and without taints.
+fn is_schedulable(node: &Value) -> bool {
     let list = |pointer: &str| {
         node.pointer(pointer)
             .and_then(Value::as_array)
@@ -84,14 +85,18 @@ fn constraint(key: &str) -> Value {
     })
 }
 
-/// Affinity as given; two pods, and only two, keep to different nodes.
+/// `affinity` of the pods. The Config replaces the default, which places two replicas on different nodes; other numbers of
+/// replicas have no default affinity.
 pub(super) fn affinity(resolved: &Resolved, replicas: i32) -> Option<Value> {
-    let apart = || {
+    let anti_affinity = || {
         json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{
             "topologyKey": HOST_LABEL,
             "namespaces": [names::NAMESPACE],
             "labelSelector": {"matchLabels": {names::OPERAND_LABEL: names::OPERAND_LABEL_VALUE}},
         }]}})
     };
-    resolved.affinity.clone().or_else(|| (replicas == 2).then(apart))
+    resolved
+        .affinity
+        .clone()
+        .or_else(|| (replicas == 2).then(anti_affinity))
 }

@@ -14,7 +14,7 @@ fn spec(cluster: &Cluster) -> Value {
 
 // workload 39, storage-volumes 17
 #[test]
-fn volumes_of_the_storage_come_first() {
+fn storage_volumes_are_first() {
     let mut cluster = with(&json!({}));
     cluster.facts.volumes =
         vec![json!({"name": "registry-storage", "persistentVolumeClaim": {"claimName": "iceberg"}})];
@@ -51,7 +51,7 @@ fn volumes_of_the_storage_come_first() {
 
 // workload 40, storage-volumes 18
 #[test]
-fn the_group_of_volumes_comes_from_the_namespace() {
+fn the_fs_group_comes_from_the_namespace() {
     let annotated = |range: &str| {
         let mut cluster = with(&json!({}));
         let mut namespace = namespace();
@@ -83,15 +83,15 @@ fn the_group_of_volumes_comes_from_the_namespace() {
     let mut plain = annotated("");
     plain.snapshot.security_api = false;
     assert!(plain.pod()["securityContext"].get("fsGroup").is_none());
-    // Whoever gave out a range enforces it, or will.
-    let mut early = annotated("7-9");
-    early.snapshot.security_api = false;
-    assert_eq!(early.pod()["securityContext"]["fsGroup"], 7);
+    // The annotation counts even if the security API is not served yet.
+    let mut without_api = annotated("7-9");
+    without_api.snapshot.security_api = false;
+    assert_eq!(without_api.pod()["securityContext"]["fsGroup"], 7);
 }
 
 // workload 41
 #[test]
-fn pods_are_probed_and_end_slowly() {
+fn pods_have_probes_and_a_grace_period() {
     let pod = with(&json!({})).pod();
     let container = &pod["containers"][0];
     for (probe, delay) in [("livenessProbe", 5), ("readinessProbe", 15)] {
@@ -110,7 +110,7 @@ fn pods_are_probed_and_end_slowly() {
 
 // workload 42
 #[test]
-fn resources_given_are_taken_whole() {
+fn resources_of_the_spec_replace_the_default() {
     let resources = |spec: &Value| with(spec).pod()["containers"][0]["resources"].clone();
     assert_eq!(resources(&json!({"resources": {}})), json!({}));
     assert_eq!(
@@ -125,7 +125,7 @@ fn resources_given_are_taken_whole() {
 
 // workload 43
 #[test]
-fn a_node_selector_is_extended_by_the_system() {
+fn the_node_selector_gets_the_operating_system_and_disables_spreading() {
     let pod = with(&json!({"nodeSelector": {"a": "b"}})).pod();
     assert_eq!(pod["nodeSelector"], json!({"a": "b", "kubernetes.io/os": "linux"}));
     assert!(pod.get("topologySpreadConstraints").is_none());
@@ -152,7 +152,7 @@ fn spread_over(nodes: impl IntoIterator<Item = Value>) -> Vec<String> {
 
 // workload 44
 #[test]
-fn pods_spread_over_hosts_workers_and_zones() {
+fn pods_are_spread_over_hosts_workers_and_zones() {
     let worker = node("w", &json!({WORKER: ""}), &json!({}), "True");
     let control = json!({"node-role.kubernetes.io/control-plane": "", ZONE: "south"});
     let control = node("c", &control, &json!({"taints": [{"key": "x"}]}), "True");
@@ -174,10 +174,10 @@ fn pods_spread_over_hosts_workers_and_zones() {
 }
 
 #[test]
-fn only_a_cluster_that_labels_no_worker_and_has_an_open_node_does_without_workers() {
+fn the_worker_constraint_is_omitted_only_without_worker_labels_and_with_a_schedulable_node() {
     let plain = |spec: &Value, ready: &str| node("n", &json!({}), spec, ready);
     assert_eq!(spread_over([plain(&json!({}), "True")]), [HOST]);
-    // Still waiting for its workers.
+    // The worker nodes have not joined yet.
     assert_eq!(spread_over([]), [HOST, WORKER]);
     assert_eq!(spread_over([plain(&json!({}), "False")]), [HOST, WORKER]);
     assert_eq!(
@@ -191,35 +191,35 @@ fn only_a_cluster_that_labels_no_worker_and_has_an_open_node_does_without_worker
         )]),
         [HOST, WORKER]
     );
-    // One labelled node is enough, whatever its state.
+    // One labelled node is enough, even if it is not schedulable.
     let labelled = node("w", &json!({WORKER: ""}), &json!({"unschedulable": true}), "False");
     assert_eq!(spread_over([plain(&json!({}), "True"), labelled]), [HOST, WORKER]);
 }
 
 // workload 45, workload 46
 #[test]
-fn spreading_given_is_taken_whole() {
+fn topology_spread_constraints_of_the_spec_replace_the_default() {
     assert!(
         with(&json!({"topologySpreadConstraints": []}))
             .pod()
             .get("topologySpreadConstraints")
             .is_none()
     );
-    let own = json!([{"topologyKey": "floe", "maxSkew": 2}]);
-    let cluster = with(&json!({"topologySpreadConstraints": own, "nodeSelector": {"a": "b"}}));
-    assert_eq!(cluster.pod()["topologySpreadConstraints"], own);
+    let constraints = json!([{"topologyKey": "floe", "maxSkew": 2}]);
+    let cluster = with(&json!({"topologySpreadConstraints": constraints, "nodeSelector": {"a": "b"}}));
+    assert_eq!(cluster.pod()["topologySpreadConstraints"], constraints);
 }
 
 // workload 47
 #[test]
-fn two_pods_keep_to_different_hosts() {
+fn two_replicas_run_on_different_hosts() {
     let affinity = |spec: &Value| with(spec).pod().get("affinity").cloned();
     let term = json!({
         "topologyKey": HOST, "namespaces": ["openshift-image-registry"],
         "labelSelector": {"matchLabels": {"docker-registry": "default"}},
     });
-    let apart = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
-    assert_eq!(affinity(&json!({"replicas": 2})), Some(apart));
+    let anti_affinity = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+    assert_eq!(affinity(&json!({"replicas": 2})), Some(anti_affinity));
     assert_eq!(affinity(&json!({"replicas": 1})), None);
     assert_eq!(affinity(&json!({"replicas": 3})), None);
     assert_eq!(affinity(&json!({"replicas": 2, "affinity": {}})), Some(json!({})));
@@ -227,7 +227,7 @@ fn two_pods_keep_to_different_hosts() {
 
 // workload 48
 #[test]
-fn tolerations_are_taken_as_they_are() {
+fn tolerations_are_copied_from_the_spec() {
     let tolerations = json!([{"key": "ice", "operator": "Exists", "tolerationSeconds": 7}]);
     assert_eq!(
         with(&json!({"tolerations": tolerations})).pod()["tolerations"],
@@ -238,7 +238,7 @@ fn tolerations_are_taken_as_they_are() {
 
 // workload 49, workload 50, workload 51
 #[test]
-fn the_rollout_leaves_room_for_pods_that_repel_each_other() {
+fn the_rollout_strategy_leaves_room_for_pods_with_anti_affinity() {
     for (replicas, unavailable, surge) in [
         (0, 0, json!("25%")),
         (1, 0, json!("25%")),
@@ -266,7 +266,7 @@ fn the_rollout_leaves_room_for_pods_that_repel_each_other() {
 
 // storage-volumes 16
 #[test]
-fn what_does_not_fit_the_storage_keeps_what_runs() {
+fn incompatible_replicas_and_strategy_keep_those_of_the_live_deployment() {
     let live = json!({"spec": {"replicas": 1, "strategy": {"type": "Recreate"}}});
     let live = operand("apps/v1", "Deployment", "image-registry", &live);
     let mut cluster = Cluster::new(&json!({"replicas": 2}), [live]);
@@ -287,13 +287,13 @@ fn what_does_not_fit_the_storage_keeps_what_runs() {
     cluster.remove(Kind::Deployment, "openshift-image-registry", "image-registry");
     assert!(
         cluster.plan().failures[0].message.contains("iceberg"),
-        "nothing runs that could be kept"
+        "no live Deployment to keep"
     );
 }
 
 // storage-volumes 24
 #[test]
-fn storage_that_is_going_away_gets_no_new_pod() {
+fn unusable_storage_gets_no_deployment() {
     let mut cluster = with(&json!({}));
     cluster.facts.not_usable = Some("Claim iceberg is being deleted".to_owned());
     let plan = cluster.plan();
@@ -308,7 +308,7 @@ fn overridden(overrides: &Value) -> Cluster {
 
 // workload 52
 #[test]
-fn overrides_come_and_go() {
+fn overrides_are_added_and_removed() {
     const RECORD: &str = "imageregistry.operator.openshift.io/override-annotations";
     let mut cluster = overridden(&json!({"annotations": {"z": "1", "x": "y"}, "runtimeClassName": "kata"}));
     let body = cluster.deployment().body;
@@ -326,7 +326,7 @@ fn overrides_come_and_go() {
     assert_eq!(
         cluster.deployment().drop_annotations,
         ["gone"],
-        "keys of ours are never dropped"
+        "keys of the operator are never removed"
     );
     let mut after = with(&json!({}));
     after.put(&body);
@@ -346,7 +346,7 @@ fn overrides_come_and_go() {
 
 // workload 53
 #[test]
-fn reserved_keys_are_not_overridden_and_a_warning_says_so() {
+fn reserved_keys_are_not_overridden_and_cause_a_warning() {
     let keys = json!({"release.openshift.io/version": "0", "openshift.io/required-scc": "privileged", "x": "y"});
     let cluster = overridden(&json!({"annotations": keys}));
     let body = cluster.deployment().body;
@@ -355,18 +355,18 @@ fn reserved_keys_are_not_overridden_and_a_warning_says_so() {
         body["spec"]["template"]["metadata"]["annotations"]["openshift.io/required-scc"],
         "restricted-v2"
     );
-    let notices = cluster.plan().notices;
-    assert_eq!(notices.len(), 1);
+    let events = cluster.plan().events;
+    assert_eq!(events.len(), 1);
     assert!(
-        notices[0].warning && notices[0].note.contains("release.openshift.io/version"),
+        events[0].warning && events[0].message.contains("release.openshift.io/version"),
         "{}",
-        notices[0].note
+        events[0].message
     );
 }
 
 // workload 54
 #[test]
-fn a_new_release_changes_metadata_only() {
+fn a_new_release_changes_only_metadata() {
     let mut cluster = with(&json!({}));
     let before = cluster.deployment().body;
     cluster.snapshot.environment.release_version = "8.8.8".to_owned();
@@ -386,7 +386,7 @@ fn a_new_release_changes_metadata_only() {
 
 // workload 62
 #[test]
-fn affinity_goes_first_only_where_pods_are_added() {
+fn affinity_is_removed_first_only_if_replicas_are_added() {
     let body = |replicas: u32| with(&json!({"replicas": replicas})).deployment().body;
     let live = |replicas: u32| {
         let mut live = body(replicas);
@@ -406,18 +406,18 @@ fn affinity_goes_first_only_where_pods_are_added() {
     assert_eq!(
         affinity_first(&body(3), &first),
         None,
-        "the second update does the rest"
+        "the second update changes the rest"
     );
     assert_eq!(affinity_first(&body(1), &live(2)), None);
     assert_eq!(affinity_first(&body(2), &live(2)), None);
-    assert_eq!(affinity_first(&body(3), &live(1)), None, "there was none");
-    let own = with(&json!({"replicas": 3, "affinity": {"podAffinity": {"a": 1}}}))
+    assert_eq!(affinity_first(&body(3), &live(1)), None, "no affinity to remove");
+    let with_affinity = with(&json!({"replicas": 3, "affinity": {"podAffinity": {"a": 1}}}))
         .deployment()
         .body;
-    assert_eq!(affinity_first(&own, &live(2)), None);
+    assert_eq!(affinity_first(&with_affinity, &live(2)), None);
     let mut unset = live(2);
     unset["spec"].as_object_mut().unwrap().remove("replicas");
     let mut one = body(1);
     one["spec"]["replicas"] = json!(2);
-    assert!(affinity_first(&one, &unset).is_some(), "absent counts as one");
+    assert!(affinity_first(&one, &unset).is_some(), "absent replicas count as one");
 }

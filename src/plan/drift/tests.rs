@@ -19,7 +19,7 @@ fn changed(live: &Value, patch: &Value) -> Value {
     live
 }
 
-/// The edit is noticed, and what would be written differs from the desired object no more.
+/// Asserts that the edit is detected and that the object to write equals the desired object again.
 fn assert_restored(desired: &Desired, live: &Value, edit: &Value) {
     let edited = changed(live, edit);
     assert!(
@@ -29,7 +29,7 @@ fn assert_restored(desired: &Desired, live: &Value, edit: &Value) {
     );
     assert!(
         differs(desired, &edited, Some(4)),
-        "{}: {edit} is not noticed",
+        "{}: {edit} is not detected",
         desired.reference
     );
     let written = merged(desired, &edited, Some("sha256:x"));
@@ -40,7 +40,7 @@ fn assert_restored(desired: &Desired, live: &Value, edit: &Value) {
     );
 }
 
-/// An object as the API server stores it after our write.
+/// An object as the API server stores it after the operator's write.
 fn stored(desired: &Desired) -> Value {
     let mut live = merged(desired, &Value::Null, Some("sha256:x"));
     merge(
@@ -52,7 +52,7 @@ fn stored(desired: &Desired) -> Value {
 
 // workload 3
 #[test]
-fn a_rule_removed_by_hand_comes_back() {
+fn a_removed_rule_is_restored() {
     let role = rbac::cluster_role();
     let live = stored(&role);
     let mut fewer = live["rules"].clone();
@@ -67,7 +67,7 @@ fn a_rule_removed_by_hand_comes_back() {
 
 // workload 4
 #[test]
-fn a_binding_to_another_role_is_made_anew() {
+fn a_binding_to_another_role_is_created_again() {
     let binding = rbac::cluster_role_binding();
     let live = stored(&binding);
     assert!(!immutable_differs(&binding, &live));
@@ -82,7 +82,7 @@ fn a_binding_to_another_role_is_made_anew() {
 
 // workload 5
 #[test]
-fn lists_of_a_service_account_are_never_ours() {
+fn secret_lists_of_a_service_account_are_never_written() {
     let account = rbac::service_account();
     let adopted = operand(
         "v1",
@@ -102,7 +102,7 @@ fn lists_of_a_service_account_are_never_ours() {
 
 // workload 6
 #[test]
-fn a_port_edited_by_hand_is_restored_and_the_address_stays() {
+fn an_edited_port_is_restored_and_assigned_addresses_stay() {
     let mut cluster = cluster();
     let live = live_service();
     cluster.put(&live);
@@ -132,7 +132,7 @@ fn a_port_edited_by_hand_is_restored_and_the_address_stays() {
 }
 
 #[test]
-fn a_selector_narrowed_by_hand_is_restored() {
+fn an_extended_selector_is_restored() {
     let mut cluster = cluster();
     let live = changed(&live_service(), &json!({"spec": {"selector": {"narrow": "yes"}}}));
     cluster.put(&live);
@@ -146,7 +146,7 @@ fn a_selector_narrowed_by_hand_is_restored() {
 
 // workload 8
 #[test]
-fn a_policy_edited_by_hand_is_restored_and_foreign_labels_stay() {
+fn an_edited_network_policy_is_restored_and_foreign_labels_stay() {
     let policy = network::registry();
     let live = changed(
         &stored(&policy),
@@ -167,12 +167,12 @@ fn a_policy_edited_by_hand_is_restored_and_foreign_labels_stay() {
     assert_eq!(written["metadata"]["labels"]["foreign"], "yes");
     assert!(
         written["metadata"].get("annotations").is_none(),
-        "policies carry no checksum"
+        "NetworkPolicies have no checksum annotation"
     );
 }
 
 #[test]
-fn a_budget_edited_by_hand_is_restored() {
+fn an_edited_disruption_budget_is_restored() {
     let budget = desired(&cluster().plan(), Kind::PodDisruptionBudget, "image-registry");
     let live = changed(
         &stored(&budget),
@@ -191,7 +191,7 @@ fn a_budget_edited_by_hand_is_restored() {
 }
 
 #[test]
-fn keys_of_a_secret_that_nobody_wants_go() {
+fn undesired_keys_of_a_secret_are_removed() {
     let secret = desired(&cluster().plan(), Kind::Secret, "installation-pull-secrets");
     let live = stored(&secret);
     assert_restored(&secret, &live, &json!({"data": {"extra": "eA=="}}));
@@ -205,7 +205,7 @@ fn keys_of_a_secret_that_nobody_wants_go() {
 // workload 19, workload 20
 // storage-core 33
 #[test]
-fn an_empty_secret_has_no_data_at_all_in_the_api() {
+fn an_absent_data_field_equals_an_empty_one() {
     let empty = desired(&cluster().plan(), Kind::Secret, "image-registry-private-configuration");
     let mut live = stored(&empty);
     live.as_object_mut().unwrap().remove("data");
@@ -217,7 +217,7 @@ fn an_empty_secret_has_no_data_at_all_in_the_api() {
 
 // workload 64
 #[test]
-fn a_route_edited_by_hand_is_restored_and_what_the_router_filled_in_stays() {
+fn an_edited_route_is_restored_and_fields_of_the_router_stay() {
     let mut cluster = cluster();
     let live = operand(
         "route.openshift.io/v1",
@@ -257,28 +257,28 @@ fn a_route_edited_by_hand_is_restored_and_what_the_router_filled_in_stays() {
         "true"
     );
 
-    let silenced = changed(&live, &json!({"spec": {"to": {"weight": 0}}}));
-    cluster.put(&silenced);
+    let without_weight = changed(&live, &json!({"spec": {"to": {"weight": 0}}}));
+    cluster.put(&without_weight);
     let route = desired(&cluster.plan(), Kind::Route, "default-route");
-    assert!(differs(&route, &silenced, None));
-    assert_eq!(merged(&route, &silenced, None)["spec"]["to"]["weight"], 100);
+    assert!(differs(&route, &without_weight, None));
+    assert_eq!(merged(&route, &without_weight, None)["spec"]["to"]["weight"], 100);
 
-    // The API lets nobody change this one: the Route is made anew, with its host.
+    // `wildcardPolicy` is immutable: the Route is created again, with the same host.
     assert!(!immutable_differs(
         &desired(&cluster.plan(), Kind::Route, "default-route"),
         &live
     ));
-    let wild = changed(&live, &json!({"spec": {"wildcardPolicy": "Subdomain"}}));
-    cluster.put(&wild);
+    let wildcard = changed(&live, &json!({"spec": {"wildcardPolicy": "Subdomain"}}));
+    cluster.put(&wildcard);
     let route = desired(&cluster.plan(), Kind::Route, "default-route");
-    assert!(immutable_differs(&route, &wild));
-    let anew = merged(&route, &Value::Null, None);
-    assert_eq!(anew["spec"]["wildcardPolicy"], "None");
-    assert_eq!(anew["spec"]["host"], "default-route-x.apps.test");
+    assert!(immutable_differs(&route, &wildcard));
+    let recreated = merged(&route, &Value::Null, None);
+    assert_eq!(recreated["spec"]["wildcardPolicy"], "None");
+    assert_eq!(recreated["spec"]["host"], "default-route-x.apps.test");
 }
 
 #[test]
-fn a_new_object_has_no_nulls() {
+fn a_created_object_contains_no_null() {
     let route = desired(&cluster().plan(), Kind::Route, "default-route");
     let created = merged(&route, &Value::Null, Some("sha256:x"));
     assert_eq!(
@@ -299,14 +299,17 @@ fn a_new_object_has_no_nulls() {
 
 // workload 58, workload 60, workload 63
 #[test]
-fn a_workload_is_written_when_its_generation_is_not_ours() {
+fn a_workload_is_written_if_its_generation_differs_from_the_recorded_one() {
     let deployment = cluster().deployment();
     let live = changed(
         &stored(&deployment),
         &json!({"metadata": {"generation": 4, "annotations": {"foreign": "yes"}}}),
     );
     assert!(!differs(&deployment, &live, Some(4)));
-    assert!(differs(&deployment, &live, None), "without a record it is written once");
+    assert!(
+        differs(&deployment, &live, None),
+        "without a recorded generation the object is written once"
+    );
     let scaled = changed(
         &live,
         &json!({"metadata": {"generation": 5}, "spec": {"replicas": 9, "paused": true}}),
@@ -320,7 +323,7 @@ fn a_workload_is_written_when_its_generation_is_not_ours() {
 }
 
 #[test]
-fn annotations_to_drop_are_dropped_and_noticed() {
+fn annotations_to_drop_are_detected_and_removed() {
     let desired = Desired {
         drop_annotations: vec!["gone".to_owned()],
         ..cluster().deployment()
@@ -337,7 +340,7 @@ fn annotations_to_drop_are_dropped_and_noticed() {
 }
 
 #[test]
-fn a_workload_template_is_compared_by_name_and_written_whole() {
+fn drift_template_compares_desired_fields_and_replaces_the_spec() {
     let body = json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "x"}, "spec": {"a": {"b": 1}, "c": []}});
     let desired = Desired::new(Kind::CronJob, Drift::Template, body);
     let live = json!({"spec": {"a": {"b": 1, "default": true}, "default": 5}});

@@ -11,7 +11,7 @@ fn desired() -> crate::plan::Desired {
 
 // workload 80
 #[test]
-fn the_daemon_set_is_as_specified() {
+fn the_daemon_set_equals_the_specification() {
     let pod = json!({
         "hostNetwork": true, "serviceAccountName": "node-ca", "priorityClassName": "system-cluster-critical",
         "nodeSelector": {"kubernetes.io/os": "linux"}, "tolerations": [{"operator": "Exists"}],
@@ -54,7 +54,7 @@ fn the_daemon_set_is_as_specified() {
 
 // workload 81
 #[test]
-fn tolerations_removed_by_hand_come_back() {
+fn removed_tolerations_are_restored() {
     let desired = desired();
     let mut live = merged(&desired, &Value::Null, None);
     merge(&mut live, &json!({"metadata": {"generation": 4}}));
@@ -68,7 +68,7 @@ fn tolerations_removed_by_hand_come_back() {
 }
 
 #[test]
-fn the_operators_environment_may_name_another_user() {
+fn the_environment_of_the_operator_can_set_the_user() {
     let environment = Environment {
         node_ca_user: Some(0),
         ..Environment::default()

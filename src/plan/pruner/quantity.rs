@@ -1,8 +1,8 @@
-//! Quantities of resources: the API server rewrites them (`0.5` becomes `500m`), which must not look like an edit.
+//! Resource quantities. The API server normalizes quantities (`0.5` becomes `500m`), which must not count as an edit.
 
 use serde_json::Value;
 
-/// `resources` with each quantity spelled as in `live` where both are the same amount.
+/// `resources`, with the spelling of `live` for each quantity that is equal to the live quantity.
 pub(super) fn as_stored(mut resources: Value, live: Option<&Value>) -> Value {
     for section in ["requests", "limits"] {
         let Some(Value::Object(wanted)) = resources.get_mut(section) else {
@@ -19,7 +19,7 @@ pub(super) fn as_stored(mut resources: Value, live: Option<&Value>) -> Value {
     resources
 }
 
-/// Thousand millionths, the finest amount there is. `None` for text that is no quantity.
+/// The quantity in units of 10^-9, the finest unit. `None` if the value is not a quantity.
 fn amount(quantity: &Value) -> Option<i128> {
     let text = match quantity {
         Value::String(text) => text.clone(),
@@ -64,8 +64,8 @@ mod tests {
     use super::{amount, as_stored};
 
     #[test]
-    fn spellings_of_one_amount_are_equal() {
-        for (one, other) in [
+    fn different_spellings_of_a_quantity_are_equal() {
+        for (left, right) in [
             (json!("0.5"), json!("500m")),
             (json!(1), json!("1")),
             (json!("1024Mi"), json!("1Gi")),
@@ -73,8 +73,8 @@ mod tests {
             (json!("0.1Gi"), json!("107374182400m")),
             (json!("2000M"), json!("2G")),
         ] {
-            assert_eq!(amount(&one), amount(&other), "{one} {other}");
-            assert!(amount(&one).is_some());
+            assert_eq!(amount(&left), amount(&right), "{left} {right}");
+            assert!(amount(&left).is_some());
         }
         assert_ne!(amount(&json!("1G")), amount(&json!("1Gi")));
         assert_eq!(amount(&json!("soon")), None);

@@ -61,7 +61,7 @@ fn flag(spec: &Value, name: &str) -> String {
 }
 
 #[test]
-fn objects_are_complete_and_in_order() {
+fn the_plan_contains_all_objects_in_order() {
     let plan = plan(&json!({}), &cluster("Managed", HOST).snapshot);
     let order: Vec<String> = plan
         .present
@@ -83,14 +83,14 @@ fn objects_are_complete_and_in_order() {
 
 // lifecycle 127
 #[test]
-fn a_normal_log_level_is_one_lest_stack_traces_bury_the_message() {
+fn the_default_log_level_is_one_so_that_no_stack_traces_hide_the_error() {
     assert_eq!(flag(&json!({"logLevel": "Normal"}), "loglevel"), "1");
     assert_eq!(flag(&json!({"logLevel": ""}), "loglevel"), "1");
 }
 
 // deploy 42
 #[test]
-fn its_network_policy_is_about_egress_and_begins_with_all_of_it() {
+fn the_network_policy_allows_all_egress() {
     let plan = plan(&json!({}), &cluster("Managed", HOST).snapshot);
     let policy = plan.desired(Kind::NetworkPolicy, names::PRUNER_NETWORK_POLICY).unwrap();
     assert_eq!(policy.body["spec"]["policyTypes"], json!(["Egress"]));
@@ -99,7 +99,7 @@ fn its_network_policy_is_about_egress_and_begins_with_all_of_it() {
 
 // workload 91
 #[test]
-fn an_empty_spec_has_defaults() {
+fn an_empty_spec_gets_defaults() {
     let spec = spec_of(&json!({}));
     assert_eq!(
         (&spec["schedule"], &spec["suspend"]),
@@ -136,7 +136,7 @@ fn an_empty_spec_has_defaults() {
 // workload 92
 // api 17
 #[test]
-fn ages_are_written_as_go_writes_them() {
+fn ages_are_formatted_as_go_durations() {
     let age = |spec: Value| flag(&spec, "keep-younger-than");
     let hour = json!({"keepYoungerThan": 3_600_000_000_000_i64});
     assert_eq!(age(hour.clone()), "1h0m0s");
@@ -156,12 +156,12 @@ fn ages_are_written_as_go_writes_them() {
         &cluster("Managed", HOST).snapshot,
     );
     assert!(failed.failures[0].message.contains("keepYoungerThanDuration"));
-    assert_eq!(failed.present.len(), 5, "the rest goes on");
+    assert_eq!(failed.present.len(), 5, "the rest is planned");
 }
 
 // workload 93
 #[test]
-fn log_levels_become_numbers() {
+fn log_levels_map_to_numbers() {
     let all = [
         ("Normal", "1"),
         ("", "1"),
@@ -189,14 +189,14 @@ fn an_explicit_zero_is_kept() {
 
 // workload 95
 #[test]
-fn blobs_are_pruned_only_while_the_operator_keeps_the_registry() {
+fn blobs_are_pruned_only_while_the_registry_is_managed() {
     let tail = |cluster: &Cluster| arguments(&json!({}), &cluster.snapshot)[13..].to_vec();
-    let on = [
+    let enabled = [
         "--prune-registry=true".to_owned(),
         format!("--registry-url=https://{HOST}"),
     ];
     for state in ["Managed", "Force", ""] {
-        assert_eq!(tail(&cluster(state, HOST)), on, "{state}");
+        assert_eq!(tail(&cluster(state, HOST)), enabled, "{state}");
     }
     for (state, host) in [("Managed", ""), ("Removed", HOST), ("Removed", ""), ("Unmanaged", HOST)] {
         assert_eq!(
@@ -205,16 +205,16 @@ fn blobs_are_pruned_only_while_the_operator_keeps_the_registry() {
             "{state} {host}"
         );
     }
-    for (kind, what) in [(Kind::Config, "Config"), (Kind::Image, "Image")] {
+    for kind in [Kind::Config, Kind::Image] {
         let mut without = cluster("Managed", HOST);
         without.remove(kind, "", "cluster");
-        assert_eq!(tail(&without), ["--prune-registry=false"], "no {what}");
+        assert_eq!(tail(&without), ["--prune-registry=false"], "no {}", kind.kind());
     }
 }
 
 // workload 96
 #[test]
-fn schedule_and_suspension_are_taken() {
+fn schedule_and_suspend_are_copied_from_the_spec() {
     let spec = spec_of(&json!({"suspend": true, "schedule": "10 10 * * *"}));
     assert_eq!(
         (&spec["schedule"], &spec["suspend"]),
@@ -222,7 +222,8 @@ fn schedule_and_suspension_are_taken() {
     );
 }
 
-/// Runs the script with a command that fails `failures` times, without waiting: exit code, and how often and how long it ran.
+/// Runs the script with a command that fails `failures` times and a `sleep` that does not wait. Returns the exit code and a
+/// log of the tries and pauses.
 fn run(failures: u32) -> (Option<i32>, String) {
     let prelude = format!(
         "sleep() {{ echo \"sleep $1\"; }}; i=0; try() {{ i=$((i + 1)); echo \"try $i\"; [ $i -gt {failures} ] || return 7; }}\n"
@@ -239,7 +240,7 @@ fn run(failures: u32) -> (Option<i32>, String) {
 
 // workload 97
 #[test]
-fn the_command_is_tried_six_times_with_growing_pauses() {
+fn the_command_runs_at_most_six_times_with_growing_pauses() {
     assert_eq!(run(0), (Some(0), "try 1;".to_owned()));
     assert_eq!(run(2), (Some(0), "try 1;sleep 30;try 2;sleep 60;try 3;".to_owned()));
     let always = "try 1;sleep 30;try 2;sleep 60;try 3;sleep 90;try 4;sleep 120;try 5;sleep 150;try 6;";
@@ -248,16 +249,16 @@ fn the_command_is_tried_six_times_with_growing_pauses() {
 
 // workload 98
 #[test]
-fn what_is_given_for_the_pod_replaces_the_defaults() {
-    let given = json!({
+fn pod_settings_of_the_spec_replace_the_defaults() {
+    let spec = json!({
         "tolerations": [{"key": "ice", "operator": "Exists"}], "nodeSelector": {"a": "b"},
         "affinity": {"nodeAffinity": {"x": 1}}, "resources": {"limits": {"cpu": "3"}},
     });
-    let pod = pod_of(&given);
+    let pod = pod_of(&spec);
     for member in ["tolerations", "nodeSelector", "affinity"] {
-        assert_eq!(pod[member], given[member]);
+        assert_eq!(pod[member], spec[member]);
     }
-    assert_eq!(pod["containers"][0]["resources"], given["resources"]);
+    assert_eq!(pod["containers"][0]["resources"], spec["resources"]);
     let pod = pod_of(&json!({}));
     assert_eq!(
         (&pod["tolerations"], &pod["nodeSelector"], &pod["affinity"]),
@@ -271,7 +272,7 @@ fn what_is_given_for_the_pod_replaces_the_defaults() {
 
 // workload 99
 #[test]
-fn labels_and_the_constraint_are_where_they_belong() {
+fn jobs_and_pods_have_their_labels_and_the_scc_annotation() {
     let job = &spec_of(&json!({}))["jobTemplate"];
     assert_eq!(job["metadata"], json!({"labels": {"created-by": "image-pruner"}}));
     assert_eq!(job["spec"]["backoffLimit"], 0);
@@ -280,7 +281,7 @@ fn labels_and_the_constraint_are_where_they_belong() {
     assert_eq!(job["spec"]["template"]["metadata"], expected);
 }
 
-/// What the API server makes of a CronJob.
+/// A CronJob as the API server stores it, with defaults.
 fn stored(desired: &Desired) -> Value {
     let mut live = merged(desired, &Value::Null, Some("sha256:x"));
     let pod = live.pointer_mut("/spec/jobTemplate/spec/template/spec").unwrap();
@@ -306,7 +307,7 @@ fn stored(desired: &Desired) -> Value {
 
 // workload 101
 #[test]
-fn a_job_edited_by_hand_is_restored_and_defaults_are_no_edit() {
+fn an_edited_cron_job_is_restored_and_defaults_are_not_an_edit() {
     let mut cluster = cluster("Managed", HOST);
     let spec = json!({"resources": {"requests": {"cpu": "0.5"}}, "tolerations": [{"key": "a", "value": ""}]});
     let mut live = stored(&job(&spec, &cluster.snapshot));

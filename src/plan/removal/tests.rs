@@ -26,7 +26,7 @@ fn pod(name: &str, rest: &Value) -> Value {
     pod
 }
 
-/// A cluster in which everything that a plan wants exists; its clock says 2031-05-06T07:08:09Z.
+/// A cluster with all objects of the plan. The current time is 2031-05-06T07:08:09Z.
 fn running() -> Cluster {
     let mut cluster = Cluster::new(
         &json!({"defaultRoute": true}),
@@ -47,7 +47,7 @@ fn running() -> Cluster {
     cluster
 }
 
-fn ask(cluster: &mut Cluster, references: &[crate::api::ObjectRef], time: &str) {
+fn mark_deleting(cluster: &mut Cluster, references: &[crate::api::ObjectRef], time: &str) {
     for reference in references {
         let mut object = cluster.snapshot.objects.find(reference).unwrap().as_ref().clone();
         object["metadata"]["deletionTimestamp"] = json!(time);
@@ -63,7 +63,7 @@ fn names(removal: &Removal) -> Vec<String> {
         .collect()
 }
 
-const LAST: [&str; 7] = [
+const SECOND_STAGE: [&str; 7] = [
     "NetworkPolicy image-registry-networkpolicy",
     "Service image-registry",
     "Secret image-registry-private-configuration",
@@ -75,7 +75,7 @@ const LAST: [&str; 7] = [
 
 // workload 104, workload 106
 #[test]
-fn clients_and_pods_go_before_what_pods_live_on() {
+fn routes_and_pods_are_removed_before_the_objects_that_pods_use() {
     let mut cluster = running();
     let first = removal(&cluster.snapshot, None);
     let expected = [
@@ -84,14 +84,14 @@ fn clients_and_pods_go_before_what_pods_live_on() {
         "PodDisruptionBudget image-registry",
         "Deployment image-registry",
     ];
-    assert_eq!(names(&first), expected, "a foreign Route is never touched");
+    assert_eq!(names(&first), expected, "a foreign Route stays");
     assert!(!first.objects_gone && !first.pods_gone);
 
-    ask(&mut cluster, &first.delete, "2031-05-06T07:08:09Z");
+    mark_deleting(&mut cluster, &first.delete, "2031-05-06T07:08:09Z");
     let waiting = removal(&cluster.snapshot, None);
     assert!(
         waiting.delete.is_empty(),
-        "nothing is asked for twice: {:?}",
+        "no object is deleted twice: {:?}",
         waiting.delete
     );
     let text = waiting.waiting.unwrap();
@@ -105,7 +105,7 @@ fn clients_and_pods_go_before_what_pods_live_on() {
     }
     cluster.remove(Kind::Pod, "openshift-image-registry", "image-registry-x");
     let last = removal(&cluster.snapshot, None);
-    assert_eq!(names(&last), LAST);
+    assert_eq!(names(&last), SECOND_STAGE);
     assert_eq!((last.pods_gone, last.objects_gone, last.waiting), (true, false, None));
     for reference in &last.delete {
         cluster.snapshot.objects.remove(reference);
@@ -123,8 +123,8 @@ fn clients_and_pods_go_before_what_pods_live_on() {
 }
 
 #[test]
-fn objects_wait_ninety_seconds_for_pods_and_storage_goes_on_waiting() {
-    // Until 07:08:49 the pod has time: it was asked 55 seconds before that.
+fn objects_wait_ninety_seconds_for_pods_and_storage_waits_longer() {
+    // deletionTimestamp is the end of the grace period: the deletion was requested 55 seconds earlier.
     for (deletion, done) in [
         ("2031-05-06T07:08:49Z", false),
         ("2031-05-06T07:07:35Z", false),
@@ -135,24 +135,25 @@ fn objects_wait_ninety_seconds_for_pods_and_storage_goes_on_waiting() {
         for reference in &first {
             cluster.snapshot.objects.remove(reference);
         }
-        let asked = json!({"metadata": {"deletionTimestamp": deletion, "deletionGracePeriodSeconds": 55}});
-        cluster.put(&pod("image-registry-x", &asked));
+        let deleting = json!({"metadata": {"deletionTimestamp": deletion, "deletionGracePeriodSeconds": 55}});
+        cluster.put(&pod("image-registry-x", &deleting));
         let found = removal(&cluster.snapshot, None);
-        assert_eq!(names(&found), if done { LAST.to_vec() } else { vec![] }, "{deletion}");
+        assert_eq!(
+            names(&found),
+            if done { SECOND_STAGE.to_vec() } else { vec![] },
+            "{deletion}"
+        );
         assert!(!found.pods_gone && found.waiting.is_some(), "{deletion}");
     }
 }
 
 #[test]
-fn a_pod_that_nobody_asked_to_go_is_waited_for_as_long_as_any_other_once_the_deployment_is_gone() {
+fn the_wait_for_a_pod_without_deletion_timestamp_counts_from_the_end_of_the_deployment() {
     let mut cluster = running();
     let first = removal(&cluster.snapshot, None).delete;
-    ask(&mut cluster, &first, "2031-05-06T07:00:00Z");
-    let there = removal(&cluster.snapshot, None);
-    assert!(
-        there.delete.is_empty(),
-        "the Deployment's pods are asked when it is gone"
-    );
+    mark_deleting(&mut cluster, &first, "2031-05-06T07:00:00Z");
+    let with_deployment = removal(&cluster.snapshot, None);
+    assert!(with_deployment.delete.is_empty(), "the Deployment still exists");
     for reference in &first {
         cluster.snapshot.objects.remove(reference);
     }
@@ -162,20 +163,27 @@ fn a_pod_that_nobody_asked_to_go_is_waited_for_as_long_as_any_other_once_the_dep
         (Some("2031-05-06T07:06:39Z"), true),
     ] {
         let found = removal(&cluster.snapshot, gone.map(|gone| gone.parse().unwrap()));
-        assert_eq!(names(&found), if done { LAST.to_vec() } else { vec![] }, "{gone:?}");
-        assert!(!found.pods_gone && found.waiting.is_some(), "{gone:?}: storage waits");
+        assert_eq!(
+            names(&found),
+            if done { SECOND_STAGE.to_vec() } else { vec![] },
+            "{gone:?}"
+        );
+        assert!(
+            !found.pods_gone && found.waiting.is_some(),
+            "{gone:?}: the removal of the storage waits"
+        );
     }
 }
 
-// A Deployment that nobody asked to go may make pods yet.
+// A Deployment without a deletionTimestamp may still create pods.
 #[test]
-fn without_pods_the_deployment_still_goes_first() {
+fn the_deployment_is_removed_first_even_without_pods() {
     let mut cluster = running();
     cluster.remove(Kind::Pod, "openshift-image-registry", "image-registry-x");
     let first = removal(&cluster.snapshot, None).delete;
     assert_eq!(first.last().map(|reference| reference.kind), Some(Kind::Deployment));
-    ask(&mut cluster, &first, "2031-05-06T07:08:09Z");
-    assert_eq!(names(&removal(&cluster.snapshot, None)), LAST);
+    mark_deleting(&mut cluster, &first, "2031-05-06T07:08:09Z");
+    assert_eq!(names(&removal(&cluster.snapshot, None)), SECOND_STAGE);
 }
 
 #[test]

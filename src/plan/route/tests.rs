@@ -27,13 +27,13 @@ fn names(objects: &[crate::api::ObjectRef]) -> Vec<String> {
 
 // workload 64
 #[test]
-fn the_default_route_comes_and_goes_with_its_switch() {
+fn the_default_route_follows_spec_default_route() {
     let cluster = Cluster::new(&json!({"defaultRoute": true}), []);
     let desired = route(&cluster, "default-route");
     assert!(desired.body["spec"].get("host").is_none());
     assert_eq!(desired.body["spec"]["tls"]["termination"], "reencrypt");
     assert_eq!(desired.body["spec"]["tls"]["destinationCACertificate"], Value::Null);
-    let off = Cluster::new(
+    let disabled = Cluster::new(
         &json!({}),
         [live(
             "default-route",
@@ -42,14 +42,14 @@ fn the_default_route_comes_and_goes_with_its_switch() {
         )],
     );
     assert_eq!(
-        names(&off.plan().absent),
+        names(&disabled.plan().absent),
         ["Route openshift-image-registry/default-route"]
     );
 }
 
 // workload 65
 #[test]
-fn certificates_come_from_the_secret() {
+fn certificates_are_read_from_the_secret() {
     let data = json!({"tls.crt": "Q1JU", "tls.key": "S0VZ", "tls.cacrt": "Q0E=", "ca.crt": "T1RIRVI="});
     let entry = json!({"name": "harbour", "hostname": "harbour.test", "secretName": "harbour-tls"});
     let mut cluster = with_entry(&entry, [secret("harbour-tls", "Opaque", &data)]);
@@ -73,7 +73,7 @@ fn certificates_come_from_the_secret() {
 
 // workload 66
 #[test]
-fn a_missing_secret_stops_its_route_only() {
+fn a_missing_secret_fails_only_its_route() {
     let cluster = Cluster::new(
         &json!({"defaultRoute": true, "routes": [{"name": "harbour", "secretName": "harbour-tls"}]}),
         [live(
@@ -93,12 +93,12 @@ fn a_missing_secret_stops_its_route_only() {
     );
     assert!(plan.desired(Kind::Route, "default-route").is_some());
     assert!(plan.desired(Kind::Deployment, "image-registry").is_some());
-    assert!(plan.absent.is_empty(), "the Route stays as it is");
+    assert!(plan.absent.is_empty(), "the live Route stays");
 }
 
 // workload 67
 #[test]
-fn a_renamed_entry_leaves_no_route_behind_and_foreign_ones_stay() {
+fn the_route_of_a_renamed_entry_is_deleted_and_foreign_routes_stay() {
     let cluster = with_entry(
         &json!({"name": "new"}),
         [
@@ -115,20 +115,20 @@ fn a_renamed_entry_leaves_no_route_behind_and_foreign_ones_stay() {
 
 // workload 69
 #[test]
-fn a_foreign_route_of_a_wanted_name_is_refused() {
+fn a_foreign_route_with_a_requested_name_is_a_conflict() {
     let spec = json!({"host": "elsewhere.test"});
     let mut cluster = with_entry(&json!({"name": "harbour"}), [live("harbour", &json!({}), &spec)]);
     let found = conflicts(&cluster.plan());
     assert_eq!(found.len(), 1);
     assert!(found[0].contains("openshift-image-registry/harbour") && found[0].contains("imageregistry.openshift.io"));
-    // Once it carries the annotation, with whatever value, it is ours, and its host stays.
+    // With the owner annotation, whatever its value, the operator takes the Route over and keeps its host.
     cluster.put(&live("harbour", &json!({"imageregistry.openshift.io": ""}), &spec));
     assert!(conflicts(&cluster.plan()).is_empty());
     assert_eq!(route(&cluster, "harbour").body["spec"]["host"], "elsewhere.test");
 }
 
 #[test]
-fn without_the_api_no_route_is_planned_and_only_a_wanted_one_is_missed() {
+fn without_the_route_api_no_route_is_planned_and_requested_routes_are_reported() {
     let mut cluster = Cluster::new(&json!({"defaultRoute": true, "routes": [{"name": "harbour"}]}), []);
     cluster.snapshot.objects.set_absent_kind(Kind::Route);
     let plan = cluster.plan();

@@ -13,7 +13,7 @@ fn tls() -> Value {
     tls
 }
 
-/// A cluster in which everything is settled.
+/// A cluster in which the Deployment waits for no object.
 fn settled() -> Cluster {
     let mut cluster = Cluster::new(
         &json!({"observedConfig": {"servingInfo": {"minTLSVersion": "VersionTLS12"}}}),
@@ -37,19 +37,19 @@ fn missing(cluster: &Cluster) -> Vec<String> {
     unsettled(&cluster.inputs(), &cluster.plan(), &certificates)
 }
 
-/// Exactly one thing is missing, and it is named.
+/// Asserts that exactly one object is missing and that the message contains its name.
 fn assert_waits_for(cluster: &Cluster, name: &str) {
     let missing = missing(cluster);
     assert!(missing.len() == 1 && missing[0].contains(name), "{name}: {missing:?}");
 }
 
 #[test]
-fn a_settled_cluster_waits_for_nothing() {
+fn a_complete_cluster_has_no_missing_objects() {
     assert_eq!(missing(&settled()), Vec::<String>::new());
 }
 
 #[test]
-fn the_serving_certificate_must_be_of_the_live_service() {
+fn the_serving_certificate_must_belong_to_the_live_service() {
     let mut cluster = settled();
     cluster.remove(Kind::Secret, NS, "image-registry-tls");
     assert_waits_for(&cluster, "image-registry-tls");
@@ -68,14 +68,14 @@ fn the_serving_certificate_must_be_of_the_live_service() {
 }
 
 #[test]
-fn the_certificates_must_be_what_is_wanted_now() {
+fn the_ca_config_map_must_equal_the_desired_one() {
     let mut cluster = settled();
     cluster.facts.ca_bundle = Some("STORAGE".to_owned());
     assert_waits_for(&cluster, "image-registry-certificates");
     let mut cluster = settled();
     cluster.remove(Kind::ConfigMap, NS, "image-registry-certificates");
     assert_waits_for(&cluster, "image-registry-certificates");
-    // Before the service CA answers, the map is what is wanted, yet without the registry's own keys.
+    // Before the service CA injects its certificate, the ConfigMap equals the desired one but lacks the registry's own keys.
     cluster.put(&map("serviceca", &Value::Null));
     let empty = json!({"metadata": {"annotations": {"openshift.io/owning-component": "Image Registry"}}});
     cluster.put(&operand("v1", "ConfigMap", "image-registry-certificates", &empty));
@@ -83,11 +83,11 @@ fn the_certificates_must_be_what_is_wanted_now() {
 }
 
 #[test]
-fn trusted_cas_are_waited_for_only_where_somebody_injects_them() {
+fn trusted_cas_are_awaited_only_with_the_injection_label() {
     let mut cluster = settled();
     let mut trusted = map("trusted-ca", &Value::Null);
     cluster.put(&trusted);
-    assert!(missing(&cluster).is_empty(), "nobody injects");
+    assert!(missing(&cluster).is_empty(), "without the label nothing is injected");
     merge(
         &mut trusted,
         &json!({"metadata": {"labels": {"config.openshift.io/inject-trusted-cabundle": "true"}}}),
@@ -103,7 +103,7 @@ fn trusted_cas_are_waited_for_only_where_somebody_injects_them() {
 }
 
 #[test]
-fn the_pull_secret_must_equal_its_source() {
+fn the_copy_of_the_pull_secret_must_equal_its_source() {
     let mut cluster = settled();
     let mut source = pull_secret();
     source["data"]["other"] = json!("bmV3");
@@ -116,7 +116,7 @@ fn the_pull_secret_must_equal_its_source() {
 }
 
 #[test]
-fn what_the_storage_names_must_be_written() {
+fn objects_that_the_storage_references_must_exist() {
     let mut cluster = settled();
     cluster
         .facts
@@ -166,7 +166,7 @@ fn the_config_must_be_completed() {
 }
 
 #[test]
-fn waiting_ends_half_a_minute_after_the_service_was_made() {
+fn the_delay_ends_thirty_seconds_after_the_creation_of_the_service() {
     let mut cluster = settled();
     assert_eq!(
         wait_ends(&cluster.snapshot).unwrap().to_string(),

@@ -1,12 +1,13 @@
-//! What of the storage runs, and what would.
+//! Comparison of the storage settings of the live Deployment with the desired ones.
 
 use serde_json::{Value, json};
 
-use super::{Source, is_published, storage_cas, storage_differs};
+use super::{is_published, storage_cas, storage_differs};
 use crate::api::{Kind, Sensitive};
 use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
 use crate::plan::certificates::certificates;
 use crate::plan::fixture::{Cluster, map, operand, secret};
+use crate::plan::source::Source;
 use crate::plan::{Plan, drift};
 
 fn s3(bucket: &str) -> StorageFacts {
@@ -34,7 +35,7 @@ fn s3(bucket: &str) -> StorageFacts {
     }
 }
 
-/// A cluster whose registry runs on this storage, as the API server stores what was planned.
+/// A cluster whose registry uses this storage, with the objects as the API server stores them.
 fn running(spec: &Value, facts: StorageFacts) -> Cluster {
     let mut cluster = Cluster::new(spec, []);
     cluster.facts = facts;
@@ -61,7 +62,7 @@ fn deploy(cluster: &mut Cluster) {
         (Kind::Secret, "installation-pull-secrets"),
     ] {
         let mut body = drift::merged(plan.desired(kind, name).unwrap(), &Value::Null, None);
-        // As the API server fills it in.
+        // Default that the API server adds.
         for volume in body
             .pointer_mut("/spec/template/spec/volumes")
             .and_then(Value::as_array_mut)
@@ -88,7 +89,7 @@ fn deployment(plan: &Plan) -> &Value {
 
 // storage-decisions T13, 20
 #[test]
-fn what_runs_differs_from_what_would_only_where_storage_does() {
+fn storage_differs_only_if_storage_settings_change() {
     let cluster = running(&json!({}), s3("one"));
     let same = s3("one");
     assert!(!differs(&cluster, &same));
@@ -120,24 +121,24 @@ fn what_runs_differs_from_what_would_only_where_storage_does() {
     );
     assert!(
         !storage_differs(&cluster.resolved, &same, &edited.snapshot),
-        "an edit of something else"
+        "an edit of other settings"
     );
     let proxied = Cluster::new(&json!({"proxy": {"https": "http://proxy.example"}}), []);
     assert!(
         storage_differs(&proxied.resolved, &same, &cluster.snapshot),
-        "another way out"
+        "another proxy"
     );
 }
 
 // storage-decisions T13: where nothing runs it is tried out
 #[test]
-fn the_first_storage_differs_from_none() {
+fn without_a_deployment_the_storage_differs() {
     assert!(differs(&Cluster::new(&json!({}), []), &s3("one")));
 }
 
 // storage-decisions T13: hands and other programs do not make another storage
 #[test]
-fn what_others_add_to_the_pods_is_not_storage() {
+fn additions_of_other_writers_to_the_pods_are_not_storage() {
     let mut cluster = running(&json!({}), s3("one"));
     let mut live = cluster
         .snapshot
@@ -174,7 +175,7 @@ fn what_others_add_to_the_pods_is_not_storage() {
 
 // storage-decisions T13: a user's own CA under our key is not the storage's
 #[test]
-fn a_users_key_in_the_ca_map_is_not_the_storages() {
+fn a_users_key_in_the_ca_config_map_is_not_the_storage_ca() {
     let mut cluster = running(&json!({}), s3("one"));
     cluster.put(&json!({
         "apiVersion": "config.openshift.io/v1", "kind": "Image", "metadata": {"name": "cluster"},
@@ -191,7 +192,7 @@ fn a_users_key_in_the_ca_map_is_not_the_storages() {
 
 // storage-decisions 18, T16
 #[test]
-fn while_storage_waits_pods_keep_what_they_have_and_other_edits_go_out() {
+fn while_storage_waits_pods_keep_their_storage_and_other_edits_are_applied() {
     let mut cluster = running(&json!({}), s3("one"));
     let before = cluster
         .snapshot
@@ -231,7 +232,7 @@ fn while_storage_waits_pods_keep_what_they_have_and_other_edits_go_out() {
     assert_eq!(env(new)[..3], env(old)[..3]);
     assert!(
         !env(new).iter().any(|v| v["name"] == "HTTP_PROXY"),
-        "nor does the way out change"
+        "the proxy does not change either"
     );
     assert!(env(new).contains(&json!({"name": "REGISTRY_LOG_LEVEL", "value": "debug"})));
     let copy = held.desired(Kind::Secret, "installation-pull-secrets").unwrap();
@@ -241,7 +242,7 @@ fn while_storage_waits_pods_keep_what_they_have_and_other_edits_go_out() {
 
 // storage-decisions T18: undecided with a changed block
 #[test]
-fn where_the_deployment_waits_the_rest_goes_out() {
+fn while_the_deployment_waits_other_objects_are_planned() {
     let mut cluster = running(&json!({"defaultRoute": true}), s3("one"));
     for storage in [Source::Nowhere, Source::Live] {
         let plan = cluster.held(storage);
@@ -249,7 +250,11 @@ fn where_the_deployment_waits_the_rest_goes_out() {
         assert_eq!(planned, matches!(storage, Source::Live));
         cluster.remove(Kind::Deployment, "openshift-image-registry", "image-registry");
         let plan = cluster.held(storage);
-        assert_eq!(plan.desired(Kind::Deployment, "image-registry"), None, "none is made");
+        assert_eq!(
+            plan.desired(Kind::Deployment, "image-registry"),
+            None,
+            "no Deployment is created"
+        );
         assert_eq!(plan.desired(Kind::Secret, "image-registry-private-configuration"), None);
         assert!(plan.desired(Kind::Route, "default-route").is_some() && plan.failures.is_empty());
         cluster = running(&json!({"defaultRoute": true}), s3("one"));
@@ -258,7 +263,7 @@ fn where_the_deployment_waits_the_rest_goes_out() {
 
 // storage-decisions T16: replicas and strategy that were meant for the new storage do not reach a volume
 #[test]
-fn a_registry_on_a_volume_keeps_its_scale_while_its_next_storage_waits() {
+fn a_registry_on_a_volume_keeps_replicas_and_strategy_while_the_new_storage_waits() {
     let mut cluster = Cluster::new(&json!({"rolloutStrategy": "Recreate"}), []);
     cluster.facts.env[0].value = EnvValue::Text("filesystem".to_owned());
     publish(&mut cluster, None);
@@ -276,7 +281,7 @@ fn a_registry_on_a_volume_keeps_its_scale_while_its_next_storage_waits() {
 
 // storage-decisions T16: both CAs while pods turn over, then the new one alone, and that is one rollout
 #[test]
-fn a_new_ca_comes_before_the_pods_and_the_old_one_goes_after_them() {
+fn a_new_ca_is_published_before_the_rollout_and_the_old_ca_is_removed_after_it() {
     let with = |ca: &str| StorageFacts {
         ca_bundle: Some(ca.to_owned()),
         ..s3("one")
@@ -300,25 +305,21 @@ fn a_new_ca_comes_before_the_pods_and_the_old_one_goes_after_them() {
     assert_eq!(both.as_deref(), Some("OLD\nNEW\n"));
     publish(&mut cluster, both.as_deref());
     assert!(is_published(&next, &cluster.snapshot) && !differs(&cluster, &next));
-    assert_eq!(storage_cas(&next, &cluster.snapshot), both, "and it stays so");
+    assert_eq!(storage_cas(&next, &cluster.snapshot), both, "stable");
     cluster.facts = next.clone();
     let rolled = cluster.deployment().body;
     publish(&mut cluster, Some("NEW\n"));
-    assert_eq!(
-        cluster.deployment().body,
-        rolled,
-        "the pods are not replaced a second time"
-    );
+    assert_eq!(cluster.deployment().body, rolled, "no second rollout");
     cluster.facts = with("OLD\n");
     assert_ne!(cluster.deployment().body, rolled);
-    // Storage without a CA: the old one stays until the pods are others.
+    // Storage without a CA: the old CA stays until the pods are replaced.
     assert_eq!(storage_cas(&s3("one"), &cluster.snapshot).as_deref(), Some("NEW\n"));
     assert!(differs(&cluster, &s3("one")) && is_published(&s3("one"), &cluster.snapshot));
 }
 
 // storage-decisions T13: a Secret that is gone is no other storage where nothing is in it
 #[test]
-fn a_missing_private_secret_counts_where_it_would_hold_something() {
+fn a_missing_private_secret_differs_only_if_it_would_contain_data() {
     let mut cluster = running(&json!({}), s3("one"));
     cluster.remove(
         Kind::Secret,
@@ -331,7 +332,7 @@ fn a_missing_private_secret_counts_where_it_would_hold_something() {
         "Opaque",
         &json!({"credentials": "a2V5", "former": "eA=="}),
     ));
-    assert!(differs(&cluster, &s3("one")), "a key of the backend before");
+    assert!(differs(&cluster, &s3("one")), "a key of the previous backend");
     let plain = Cluster::new(&json!({}), []).facts;
     let mut cluster = running(&json!({}), plain.clone());
     cluster.remove(

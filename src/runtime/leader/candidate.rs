@@ -1,4 +1,4 @@
-//! Waiting for the Lease and taking it.
+//! Acquires the Lease.
 
 use std::{pin::pin, time::Duration};
 
@@ -17,23 +17,23 @@ use crate::{
     runtime::{event::Event, random},
 };
 
-/// After losing a race for a free Lease, the loser looks again this soon (at random up to twice as long).
+/// How soon a candidate tries again after another one took the free Lease (at random up to twice as long).
 const CONTENDED: Duration = Duration::from_millis(250);
-/// Several candidates do not all grasp at an expired Lease in the same instant.
-const SPREAD: Duration = Duration::from_secs(1);
+/// Jitter, so that several candidates do not try to take an expired Lease at the same time.
+const JITTER: Duration = Duration::from_secs(1);
 
 enum Attempt {
-    /// Ours, by a write that was sent then.
+    /// This process holds the Lease; the write was sent at this time.
     Acquired(Box<Lease>, Instant),
-    /// Somebody holds it.
+    /// Another process holds the Lease.
     Held(Box<Lease>),
-    /// Somebody wrote it in the same moment.
+    /// Another candidate wrote the Lease at the same time.
     Contended,
 }
 
-/// Waits until this process leads, and begins to renew in the background. A free Lease takes two requests. Fails never:
-/// while the API cannot be reached, it goes on trying. Dropping the future stops the attempt; if that happens in the
-/// instant of success, the Lease is held until it expires.
+/// Waits until this process leads, and starts to renew the Lease in the background. Taking a free Lease needs two requests.
+/// Never fails: it retries while the API is unreachable. Dropping the future stops the attempt; if a write has just succeeded,
+/// the Lease stays held until it expires.
 ///
 /// Must be called within a tokio runtime.
 pub async fn acquire(candidate: Candidate) -> Claim {
@@ -44,18 +44,18 @@ pub async fn acquire(candidate: Candidate) -> Claim {
         names::LEASE
     );
     let store = LeaseStore::new(candidate);
-    let mut seen = Observation::default();
-    let mut told = String::new();
+    let mut observation = Observation::default();
+    let mut logged = String::new();
     loop {
         let timings = store.candidate().timings;
-        match attempt(&store, &mut seen).await {
+        match attempt(&store, &mut observation).await {
             Ok(Attempt::Acquired(lease, sent)) => return lead(store, lease, sent),
             Ok(Attempt::Held(lease)) => {
-                if told != holder(&lease) {
-                    holder(&lease).clone_into(&mut told);
-                    tracing::info!("lease is held by {told}, waiting");
+                if logged != holder(&lease) {
+                    holder(&lease).clone_into(&mut logged);
+                    tracing::info!("lease is held by {logged}, waiting");
                 }
-                wait(&store, &mut seen, &lease).await;
+                wait(&store, &mut observation, &lease).await;
             }
             Ok(Attempt::Contended) => {
                 tokio::time::sleep(CONTENDED + random::up_to(CONTENDED)).await;
@@ -79,16 +79,16 @@ fn lead(store: LeaseStore, lease: Box<Lease>, sent: Instant) -> Claim {
     renewal::start(store, *lease, sent)
 }
 
-async fn attempt(store: &LeaseStore, seen: &mut Observation) -> Result<Attempt, LeaseError> {
+async fn attempt(store: &LeaseStore, observation: &mut Observation) -> Result<Attempt, LeaseError> {
     let timings = store.candidate().timings;
     let limit = || Instant::now() + timings.retry;
     let lease = store.read(limit()).await?;
     if let Some(lease) = &lease {
-        seen.note(lease, Instant::now());
-        let held = seen
+        observation.record(lease, Instant::now());
+        let held = observation
             .held_until(timings.lease)
             .is_some_and(|until| Instant::now() < until);
-        // Ours already: an earlier write was carried out and its answer lost. Nobody else has our name.
+        // If this process is the holder, an earlier write succeeded and its response was lost.
         if held && !store.is_ours(lease) {
             return Ok(Attempt::Held(Box::new(lease.clone())));
         }
@@ -104,36 +104,36 @@ async fn attempt(store: &LeaseStore, seen: &mut Observation) -> Result<Attempt, 
     })
 }
 
-/// Waits until it is worth to try again: the Lease became free, or its holder went silent for too long, or it is simply time
-/// to look. One watch tells of the first. Without it (it may be forbidden, or end) looks are closer together: a holder's
-/// silence counts from the look that first showed its last renewal.
-async fn wait(store: &LeaseStore, seen: &mut Observation, lease: &Lease) {
+/// Waits until the next attempt is due: the Lease was released, it expired, or the polling interval is over. A watch reports a
+/// release. Without the watch (it may be forbidden, or end) the polling interval is shorter, because expiry counts from the
+/// poll that first showed the last renewal.
+async fn wait(store: &LeaseStore, observation: &mut Observation, lease: &Lease) {
     let timings = store.candidate().timings;
     let began = Instant::now();
-    let mut look = began + timings.retry + random::up_to(timings.retry.mul_f64(1.2));
-    let spread = random::up_to(SPREAD);
+    let mut poll = began + timings.retry + random::up_to(timings.retry.mul_f64(1.2));
+    let jitter = random::up_to(JITTER);
     let mut changes = pin!(changes(store, lease).fuse());
-    let mut watches = true;
+    let mut watching = true;
     loop {
-        let Some(until) = seen.held_until(timings.lease) else {
+        let Some(until) = observation.held_until(timings.lease) else {
             return;
         };
         tokio::select! {
-            () = tokio::time::sleep_until(look.min(until + spread)) => return,
-            change = changes.next(), if watches => match change {
-                Some(Some(lease)) => seen.note(&lease, Instant::now()),
+            () = tokio::time::sleep_until(poll.min(until + jitter)) => return,
+            change = changes.next(), if watching => match change {
+                Some(Some(lease)) => observation.record(&lease, Instant::now()),
                 Some(None) => return,
                 None => {
-                    watches = false;
+                    watching = false;
                     let half = timings.retry / 2;
-                    look = began + half + random::up_to(half.saturating_sub(SPREAD));
+                    poll = began + half + random::up_to(half.saturating_sub(JITTER));
                 }
             },
         }
     }
 }
 
-/// The Lease whenever it changes, `None` when it is deleted. Ends when the watch does.
+/// The Lease after each change, `None` after its deletion. Ends with the watch.
 fn changes<'a>(store: &'a LeaseStore, lease: &'a Lease) -> impl futures::Stream<Item = Option<Lease>> + 'a {
     let only = WatchParams::default().fields(&format!("metadata.name={}", names::LEASE));
     let version = lease.metadata.resource_version.clone().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The Lease on the wire: reading it, and writing it only where it is as we read it.
+//! Reads and writes the Lease. Every write has a resourceVersion precondition.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::Candidate;
 use crate::names;
 
-/// Why a request to the API brought nothing.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LeaseError {
     #[error(transparent)]
@@ -28,27 +28,27 @@ pub(super) enum LeaseError {
     Timeout,
 }
 
-/// What became of a write with a precondition.
+/// Result of a write with a precondition.
 #[derive(Debug)]
 pub(super) enum Written {
-    /// Written; the Lease as it is now.
+    /// The write succeeded; the new Lease.
     Done(Box<Lease>),
-    /// Somebody else was faster: read again.
+    /// The Lease has changed: read it again.
     Conflict,
 }
 
-/// What a write wants the record to be.
+/// What a write does to the Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Record {
-    /// Ours, from now on.
+    /// Takes the Lease.
     Taken,
-    /// Ours, as before.
+    /// Renews the Lease.
     Renewed,
-    /// Nobody's.
+    /// Clears the holder.
     Released,
 }
 
-/// The Lease and our name.
+/// Access to the Lease as one candidate.
 pub(super) struct LeaseStore {
     api: Api<Lease>,
     candidate: Candidate,
@@ -80,7 +80,7 @@ impl LeaseStore {
             .map_err(|_| LeaseError::Timeout)??)
     }
 
-    /// Creates the Lease, ours.
+    /// Creates the Lease, held by this process.
     pub(super) async fn create(&self, until: Instant) -> Result<Written, LeaseError> {
         let now = MicroTime(self.candidate.clock.now());
         let lease = Lease {
@@ -106,8 +106,8 @@ impl LeaseStore {
         )
     }
 
-    /// Writes the record if the Lease is still as `read`. The fields and their meaning are those of the other operator's
-    /// library, which reads them.
+    /// Writes the Lease if it is unchanged since `read`. The fields have the meaning that client-go, which the Go operator uses,
+    /// gives them.
     pub(super) async fn write(&self, read: &Lease, record: Record, until: Instant) -> Result<Written, LeaseError> {
         let now = MicroTime(self.candidate.clock.now());
         let identity = self.candidate.identity.as_str();
@@ -138,7 +138,7 @@ impl LeaseStore {
     }
 }
 
-/// A Lease that exists already, was changed, or is gone: all the same to the writer, who reads again.
+/// A Lease that exists already, was changed or deleted: in each case the caller reads it again.
 fn written(result: Result<Lease, kube::Error>) -> Result<Written, LeaseError> {
     match result {
         Ok(lease) => Ok(Written::Done(Box::new(lease))),
@@ -151,7 +151,7 @@ fn written(result: Result<Lease, kube::Error>) -> Result<Written, LeaseError> {
     }
 }
 
-/// Who holds it; empty for nobody.
+/// The holder; empty if there is none.
 pub(super) fn holder(lease: &Lease) -> &str {
     lease
         .spec
@@ -168,7 +168,7 @@ fn transitions(lease: &Lease) -> i32 {
         .unwrap_or_default()
 }
 
-/// For events about the Lease.
+/// Involved object of events about the Lease.
 pub(super) fn reference(lease: &Lease) -> ObjectReference {
     ObjectReference {
         api_version: Some("coordination.k8s.io/v1".to_owned()),
@@ -181,32 +181,31 @@ pub(super) fn reference(lease: &Lease) -> ObjectReference {
     }
 }
 
-/// What a candidate saw, and when it last saw a change.
+/// The last observed Lease, and when it last changed.
 #[derive(Debug, Default)]
 pub(super) struct Observation {
-    record: Option<LeaseSpec>,
+    spec: Option<LeaseSpec>,
     changed: Option<Instant>,
 }
 
 impl Observation {
-    /// Notes what was read. Only a changed record counts as a sign of life of its holder, not changed metadata.
-    pub(super) fn note(&mut self, lease: &Lease, now: Instant) {
-        if self.changed.is_none() || self.record != lease.spec {
-            self.record.clone_from(&lease.spec);
+    /// Records an observed Lease. Only a changed spec counts as a renewal, not changed metadata.
+    pub(super) fn record(&mut self, lease: &Lease, now: Instant) {
+        if self.changed.is_none() || self.spec != lease.spec {
+            self.spec.clone_from(&lease.spec);
             self.changed = Some(now);
         }
     }
 
-    /// Until when somebody else's claim counts; `None` when nobody holds the Lease. A record without a duration counts for
-    /// `default`.
+    /// When the Lease expires; `None` if it has no holder. `default` is the duration of a Lease without one.
     pub(super) fn held_until(&self, default: Duration) -> Option<Instant> {
-        let (record, changed) = (self.record.as_ref()?, self.changed?);
-        if record.holder_identity.as_deref().unwrap_or_default().is_empty() {
+        let (spec, changed) = (self.spec.as_ref()?, self.changed?);
+        if spec.holder_identity.as_deref().unwrap_or_default().is_empty() {
             return None;
         }
-        let promised = record
+        let duration = spec
             .lease_duration_seconds
             .map(|seconds| u64::try_from(seconds).unwrap_or(0));
-        Some(changed + promised.map_or(default, Duration::from_secs))
+        Some(changed + duration.map_or(default, Duration::from_secs))
     }
 }

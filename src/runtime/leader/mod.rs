@@ -1,12 +1,13 @@
-//! Leadership: at most one process acts, this one or the Go operator, on the Lease `openshift-master-controllers`.
+//! Leader election with the Lease `openshift-master-controllers`, which the Go operator uses as well: at most one process of
+//! either kind is active.
 //!
-//! A candidate takes the Lease when nobody holds it, or when its holder has not renewed it for as long as the holder promised,
-//! *measured by the candidate's own clock since it last saw a change*: clocks of different nodes are never compared. Every
-//! write has a resourceVersion precondition, so of two candidates one fails.
+//! A candidate takes the Lease when it has no holder, or when its holder has not renewed it for the lease duration, *measured
+//! by the candidate's own clock since it last saw a change*: clocks of different nodes are never compared. Every write has a
+//! resourceVersion precondition, so only one of two candidates succeeds.
 //!
-//! The leader has a [`Claim`], which ends by itself: at a monotonic deadline, counted from *before* the last successful renewal
-//! was sent and shorter than what others wait for. A hung call, an unreachable API or a stopped renewal task cannot keep it
-//! alive. Ask [`Claim::is_current`] before each write to the cluster or a cloud; end the process when [`Claim::lost`] ends.
+//! The leader has a [`Claim`], which expires at a monotonic deadline: counted from *before* the last successful renewal was
+//! sent, and shorter than the lease duration. A call that hangs, an unreachable API or a stopped renewal task cannot extend
+//! it. Check [`Claim::is_current`] before each write to the cluster or a cloud; end the process when [`Claim::lost`] returns.
 
 mod candidate;
 mod lease;
@@ -23,22 +24,22 @@ pub use candidate::acquire;
 
 use super::{clock::Clock, event::Events, metrics::Metrics, random};
 
-/// How long things take in an election. `lease` > `renew_deadline` > `retry`.
+/// Durations of the leader election. `lease` > `renew_deadline` > `retry`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timings {
-    /// What the holder promises: others may take over when it has not renewed for this long.
+    /// Lease duration: other candidates may take the Lease when it was not renewed for this long.
     pub lease: Duration,
-    /// How long the holder acts after a renewal; shorter than `lease`, for safety.
+    /// How long the holder may act after a renewal. Shorter than `lease`, for safety.
     pub renew_deadline: Duration,
-    /// How often the holder renews, and, times 1 to 2.2 at random, others look.
+    /// Interval between renewals. Other candidates poll at random intervals of 1 to 2.2 times this duration.
     pub retry: Duration,
 }
 
 impl Timings {
-    /// For clusters with several control plane nodes: a renewal may fail for a whole API server rollout.
+    /// For clusters with several control plane nodes: leadership survives an API server rollout.
     pub const HA: Self = Self::seconds(137, 107, 26);
-    /// For clusters with one control plane node, whose API is away for longer.
-    pub const SINGLE_REPLICA: Self = Self::seconds(270, 240, 60);
+    /// For clusters with one control plane node, where the API is unavailable for longer.
+    pub(crate) const SINGLE_REPLICA: Self = Self::seconds(270, 240, 60);
 
     const fn seconds(lease: u64, renew_deadline: u64, retry: u64) -> Self {
         Self {
@@ -48,8 +49,8 @@ impl Timings {
         }
     }
 
-    /// Those for `Infrastructure.status.controlPlaneTopology`.
-    pub fn for_topology(control_plane: &str) -> Self {
+    /// The durations for `Infrastructure.status.controlPlaneTopology`.
+    pub(crate) fn for_topology(control_plane: &str) -> Self {
         if control_plane == "SingleReplica" {
             Self::SINGLE_REPLICA
         } else {
@@ -58,8 +59,8 @@ impl Timings {
     }
 }
 
-/// A name that no other process has: `<hostname>_<uuid>`, or a UUID alone where the host name is not known.
-pub fn identity() -> String {
+/// A unique identity: `<hostname>_<uuid>`, or only a UUID if the host name is unknown.
+pub(crate) fn identity() -> String {
     let id = random::uuid();
     match std::fs::read_to_string("/proc/sys/kernel/hostname") {
         Ok(host) if !host.trim().is_empty() => format!("{}_{id}", host.trim()),
@@ -67,33 +68,33 @@ pub fn identity() -> String {
     }
 }
 
-/// Who wants to lead, and how.
+/// A candidate of the election.
 #[derive(Clone)]
 pub struct Candidate {
     /// Client of the cluster.
     pub client: Client,
-    /// Unique name, see [`identity`].
+    /// Unique identity, see [`identity`].
     pub identity: String,
-    /// Durations, the same for all candidates.
+    /// Durations; all candidates use the same.
     pub timings: Timings,
-    /// Time of day, only for the time stamps in the Lease.
+    /// Clock for the time stamps in the Lease.
     pub clock: Arc<dyn Clock>,
-    /// Gets `LeaderElection` on the Lease.
+    /// Gets an event `LeaderElection` about the Lease.
     pub events: Events,
     /// Gets whether this process leads.
     pub metrics: Arc<Metrics>,
 }
 
-/// What is known of the leadership.
+/// State of the leadership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// Ours until then, if no renewal comes.
+    /// Held until this time unless it is renewed.
     Held(Instant),
-    /// Not ours any more, and why.
+    /// Lost, and why.
     Ended(String),
 }
 
-/// The right to act, while it lasts. Clones share it.
+/// Leadership of this process, while it lasts. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Claim {
     state: watch::Receiver<State>,
@@ -101,14 +102,14 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Whether this process may write now. Costs nothing; ask before each write.
-    pub fn is_current(&self) -> bool {
+    /// Whether this process may write now. Cheap; check it before each write.
+    pub(crate) fn is_current(&self) -> bool {
         matches!(*self.state.borrow(), State::Held(deadline) if Instant::now() < deadline)
     }
 
-    /// Ends when the claim does: at its deadline, when somebody else holds the Lease, or after [`Claim::release`]. Tells why.
-    /// Cancel-safe.
-    pub async fn lost(&self) -> String {
+    /// Waits until the claim ends: at its deadline, when another process holds the Lease, or after [`Claim::release`].
+    /// Returns the reason. Cancel-safe.
+    pub(crate) async fn lost(&self) -> String {
         let mut state = self.state.clone();
         loop {
             let deadline = match &*state.borrow_and_update() {
@@ -118,7 +119,7 @@ impl Claim {
             tokio::select! {
                 biased;
                 changed = state.changed() => if changed.is_err() {
-                    // The renewal task is gone (it never panics, but if it did): nothing can renew.
+                    // The renewal task has ended, for example by a panic, so nothing renews the Lease.
                     tokio::time::sleep_until(deadline).await;
                     return "the renewal ended".to_owned();
                 },
@@ -131,19 +132,19 @@ impl Claim {
         }
     }
 
-    /// Gives the Lease back, so that a successor takes it at once: the holder is cleared if it is still we. The claim ends
-    /// before anything is sent. Ends when the API has answered; bound it with a timeout of your own. To be called when no
-    /// work is running any more; a second call does nothing.
-    pub async fn release(&self) {
+    /// Releases the Lease, so that another candidate can take it at once: clears the holder if it is still this process. The
+    /// claim ends before the request is sent. Returns when the API has answered; the caller adds a timeout. Call it when no
+    /// work is running. A second call does nothing.
+    pub(crate) async fn release(&self) {
         self.release.send_replace(true);
-        // The renewal task drops its side when it is through.
+        // The renewal task drops its sender when it has finished.
         let mut state = self.state.clone();
         while state.changed().await.is_ok() {}
     }
 
-    /// A claim that is held for `duration` and cannot be renewed; for tests of what uses a claim.
+    /// A claim that lasts for `duration` and is not renewed. For tests.
     #[cfg(test)]
-    pub fn fixed(duration: Duration) -> Self {
+    pub(crate) fn fixed(duration: Duration) -> Self {
         let (_, state) = watch::channel(State::Held(Instant::now() + duration));
         Self {
             state,

@@ -1,4 +1,4 @@
-//! Keeping the Lease, and giving it back.
+//! Renews and releases the Lease.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use super::{
     lease::{LeaseError, LeaseStore, Record, Written, holder},
 };
 
-/// After a failed renewal the next one is tried this soon.
+/// The wait after a failed renewal.
 const RETRY: Duration = Duration::from_secs(5);
-/// How long giving back may take, all attempts together.
+/// Timeout of a release, all attempts together.
 const RELEASE: Duration = Duration::from_secs(5);
 
-/// Begins to renew a Lease that is ours by a write sent at `sent`.
+/// Starts to renew a Lease that this process took with a write sent at `sent`.
 pub(super) fn start(store: LeaseStore, lease: Lease, sent: Instant) -> Claim {
     let (state, watched) = watch::channel(State::Held(sent + store.candidate().timings.renew_deadline));
     let release = watch::Sender::new(false);
@@ -23,9 +23,9 @@ pub(super) fn start(store: LeaseStore, lease: Lease, sent: Instant) -> Claim {
         state: watched,
         release: release.clone(),
     };
-    store.candidate().metrics.leader(true);
+    store.candidate().metrics.set_leader(true);
     tokio::spawn(async move {
-        let mut asked = release.subscribe();
+        let mut released = release.subscribe();
         let mut renewal = Renewal {
             store,
             lease,
@@ -34,7 +34,7 @@ pub(super) fn start(store: LeaseStore, lease: Lease, sent: Instant) -> Claim {
         };
         let ended = tokio::select! {
             biased;
-            _ = asked.wait_for(|asked| *asked) => Ended::Released,
+            _ = released.wait_for(|released| *released) => Ended::Released,
             ended = renewal.run() => ended,
         };
         renewal.end(ended).await;
@@ -43,17 +43,17 @@ pub(super) fn start(store: LeaseStore, lease: Lease, sent: Instant) -> Claim {
 }
 
 enum Ended {
-    /// Somebody else holds the Lease.
+    /// Another process holds the Lease.
     Taken(String),
     /// The deadline passed.
     Expired,
-    /// We were asked to give it back.
+    /// The caller released the claim.
     Released,
 }
 
 struct Renewal {
     store: LeaseStore,
-    /// The Lease as we last saw it.
+    /// The last observed Lease.
     lease: Lease,
     state: watch::Sender<State>,
     /// When the last successful renewal was sent.
@@ -71,7 +71,7 @@ impl Renewal {
             if sent >= deadline {
                 return Ended::Expired;
             }
-            // A hung call must not eat the time of the next ones.
+            // A call that hangs must leave time for the next ones.
             match self.renew((sent + timings.retry).min(deadline)).await {
                 Ok(None) if Instant::now() < deadline => {
                     self.sent = sent;
@@ -89,7 +89,8 @@ impl Renewal {
         }
     }
 
-    /// Renews; tells who else holds the Lease, if so. A change that leaves us the holder (a label, say) is no loss.
+    /// Renews the Lease. Returns the holder if it is another process. A concurrent change of other fields, such as a label, is
+    /// no loss.
     async fn renew(&mut self, until: Instant) -> Result<Option<String>, LeaseError> {
         loop {
             if let Written::Done(lease) = self.store.write(&self.lease, Record::Renewed, until).await? {
@@ -111,13 +112,13 @@ impl Renewal {
 
     async fn end(mut self, ended: Ended) {
         let why = match &ended {
-            Ended::Taken(other) if other.is_empty() => "somebody cleared its holder".to_owned(),
+            Ended::Taken(other) if other.is_empty() => "its holder was cleared".to_owned(),
             Ended::Taken(other) => format!("it is held by {other}"),
             Ended::Expired => "it could not be renewed in time".to_owned(),
             Ended::Released => "it was released".to_owned(),
         };
         self.state.send_replace(State::Ended(why));
-        self.store.candidate().metrics.leader(false);
+        self.store.candidate().metrics.set_leader(false);
         if matches!(ended, Ended::Released) {
             match tokio::time::timeout(RELEASE, self.release()).await {
                 Ok(Ok(())) => tracing::info!("released the lease"),
@@ -129,7 +130,7 @@ impl Renewal {
         }
     }
 
-    /// Clears the holder if it is we. A renewal may have been cut off after the API carried it out, hence the second look.
+    /// Clears the holder if it is this process. An interrupted renewal may have succeeded, so a conflict leads to another read.
     async fn release(&mut self) -> Result<(), LeaseError> {
         let until = Instant::now() + RELEASE;
         while let Written::Conflict = self.store.write(&self.lease, Record::Released, until).await? {

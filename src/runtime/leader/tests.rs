@@ -2,16 +2,16 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::runtime::{
-    clock::SystemClock,
-    fake_api::{FakeApi, Fault},
+use crate::{
+    runtime::clock::SystemClock,
+    testing::fake_api::{FakeApi, Fault},
 };
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/openshift-image-registry/leases";
 const LEASE: &str =
     "/apis/coordination.k8s.io/v1/namespaces/openshift-image-registry/leases/openshift-master-controllers";
 
-/// Time of day that follows paused time, from the epoch on.
+/// A clock that follows tokio's paused time, starting at the epoch.
 struct PausedClock(Instant);
 
 impl Clock for PausedClock {
@@ -35,7 +35,7 @@ fn spec(api: &FakeApi) -> Value {
     api.get(LEASE).unwrap()["spec"].clone()
 }
 
-/// The Lease as the other operator leaves it while it leads, or with no holder after it ended.
+/// A Lease as the Go operator writes it, or without a holder after a release.
 fn foreign(holder: &str, renewed: &str, transitions: i32) -> Value {
     json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
@@ -55,7 +55,7 @@ async fn timed<T>(future: impl Future<Output = T>) -> (T, u64) {
     (future.await, started.elapsed().as_secs())
 }
 
-/// Another operator that renews as it promised, until the returned task is aborted.
+/// Another operator that renews the Lease in time, until the returned task is aborted.
 fn renewing(api: &FakeApi, holder: &'static str) -> tokio::task::JoinHandle<()> {
     let api = api.clone();
     tokio::spawn(async move {
@@ -79,7 +79,7 @@ fn timings_follow_the_topology() {
 }
 
 #[test]
-fn identities_carry_the_host_and_are_unique() {
+fn identities_contain_the_host_name_and_are_unique() {
     let (one, two) = (identity(), identity());
     assert_ne!(one, two);
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
@@ -102,7 +102,7 @@ async fn an_absent_lease_is_created_with_two_requests() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_released_lease_is_taken_at_once_with_two_requests_and_counts_a_transition() {
+async fn a_released_lease_is_taken_at_once_with_two_requests_and_increments_the_transitions() {
     let api = FakeApi::default();
     api.put(LEASE, foreign("", "2026-01-01T00:00:00.000000Z", 4));
     let (_claim, time) = timed(acquire(candidate(&api, "a"))).await;
@@ -115,9 +115,9 @@ async fn a_released_lease_is_taken_at_once_with_two_requests_and_counts_a_transi
     assert_eq!(api.get(LEASE).unwrap()["metadata"]["labels"]["kept"], "yes");
 }
 
-// A write was carried out and its answer lost.
+// A write succeeded and its response was lost.
 #[tokio::test(start_paused = true)]
-async fn a_candidate_does_not_wait_for_itself() {
+async fn a_candidate_does_not_wait_for_its_own_lease() {
     let api = FakeApi::default();
     api.put(LEASE, foreign("a", "2026-01-01T00:00:00.000000Z", 4));
     let (claim, time) = timed(acquire(candidate(&api, "a"))).await;
@@ -126,9 +126,9 @@ async fn a_candidate_does_not_wait_for_itself() {
     assert_eq!(spec(&api)["leaseTransitions"], 5);
 }
 
-// lifecycle 10, 28 of deploy: whoever renews is never overtaken, whatever the time stamps in the record say
+// lifecycle 10, 28 of deploy: regardless of the time stamps in the Lease
 #[tokio::test(start_paused = true)]
-async fn a_renewing_holder_is_never_overtaken() {
+async fn a_renewed_lease_is_never_taken() {
     for fault in [Fault::None, Fault::NoWatch] {
         let api = FakeApi::default();
         let other = renewing(&api, "go");
@@ -141,19 +141,19 @@ async fn a_renewing_holder_is_never_overtaken() {
     }
 }
 
-// Issue 3, Must show: a successor gets in by itself within 163 s, watch or no watch
+// Issue 3, Must show: a candidate takes over within 163 s, with and without a watch
 #[tokio::test(start_paused = true)]
-async fn a_crashed_holder_is_succeeded_within_163_seconds_but_not_before_its_promise_ends() {
+async fn the_lease_of_a_crashed_holder_is_taken_within_163_seconds_but_not_before_it_expires() {
     for fault in [Fault::None, Fault::NoWatch] {
         for lived in [0, 40, 200] {
             let api = FakeApi::default();
             let other = renewing(&api, "go");
             tokio::task::yield_now().await;
             api.fault(fault);
-            let successor = tokio::spawn(acquire(candidate(&api, "a")));
+            let candidate = tokio::spawn(acquire(candidate(&api, "a")));
             seconds(lived).await;
             other.abort();
-            let (claim, time) = timed(successor).await;
+            let (claim, time) = timed(candidate).await;
             // The last renewal was up to 26 s before the crash.
             assert!(
                 (137 - 26..=163).contains(&time),
@@ -167,7 +167,7 @@ async fn a_crashed_holder_is_succeeded_within_163_seconds_but_not_before_its_pro
 
 // lifecycle 13, deploy 28; with the watch within a second, without it by polling within 26 * 2.2 s
 #[tokio::test(start_paused = true)]
-async fn a_released_lease_reaches_a_waiting_candidate_soon() {
+async fn a_waiting_candidate_takes_a_released_lease_soon() {
     for (fault, limit) in [(Fault::None, 1), (Fault::NoWatch, 58)] {
         let api = FakeApi::default();
         let first = acquire(candidate(&api, "a")).await;
@@ -209,7 +209,7 @@ async fn of_many_candidates_exactly_one_leads_at_any_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_holder_renews_and_a_waiting_candidate_asks_seldom() {
+async fn the_holder_renews_and_a_waiting_candidate_polls_rarely() {
     let api = FakeApi::default();
     let first = acquire(candidate(&api, "a")).await;
     let _second = tokio::spawn(acquire(candidate(&api, "b")));
@@ -222,7 +222,7 @@ async fn the_holder_renews_and_a_waiting_candidate_asks_seldom() {
     assert!((136..=139).contains(&count("PATCH")), "{} renewals", count("PATCH"));
     assert!(
         (3600 / 58..=3600 / 26).contains(&count("GET")),
-        "{} looks",
+        "{} polls",
         count("GET")
     );
     assert_eq!(count("WATCH"), count("GET"));
@@ -230,7 +230,7 @@ async fn the_holder_renews_and_a_waiting_candidate_asks_seldom() {
 
 // lifecycle 20, the part of this room
 #[tokio::test(start_paused = true)]
-async fn a_claim_ends_at_its_deadline_whatever_hangs() {
+async fn a_claim_ends_at_its_deadline_even_if_calls_hang() {
     for fault in [Fault::Hang, Fault::HangAfter, Fault::Fail] {
         let api = FakeApi::default();
         let claim = acquire(candidate(&api, "a")).await;
@@ -241,9 +241,9 @@ async fn a_claim_ends_at_its_deadline_whatever_hangs() {
         assert_eq!(time, 107 - 22, "{fault:?}");
         assert!(!claim.is_current());
         assert!(why.contains("in time"), "{why}");
-        // The record is still ours for others until 137 s after the last renewal: we ended first.
+        // For other candidates the Lease is held until 137 s after the last renewal, which is later.
         assert_eq!(spec(&api)["holderIdentity"], "a");
-        // It never comes back.
+        // The claim does not become current again.
         api.fault(Fault::None);
         seconds(300).await;
         assert!(!claim.is_current());
@@ -263,7 +263,7 @@ async fn a_claim_counts_from_before_the_renewal_was_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_short_outage_is_survived() {
+async fn leadership_survives_a_short_outage() {
     let api = FakeApi::default();
     let claim = acquire(candidate(&api, "a")).await;
     for fault in [Fault::Fail, Fault::Hang] {
@@ -278,7 +278,7 @@ async fn a_short_outage_is_survived() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_holder_or_a_cleared_one_ends_the_claim_at_the_next_renewal() {
+async fn another_holder_or_a_cleared_holder_ends_the_claim_at_the_next_renewal() {
     for (holder, words) in [("go", "held by go"), ("", "cleared")] {
         let api = FakeApi::default();
         let claim = acquire(candidate(&api, "a")).await;
@@ -287,12 +287,16 @@ async fn another_holder_or_a_cleared_one_ends_the_claim_at_the_next_renewal() {
         assert!(why.contains(words), "{why}");
         assert_eq!(time, 26);
         assert!(!claim.is_current());
-        assert_eq!(spec(&api)["leaseTransitions"], 9, "the other's record was overwritten");
+        assert_eq!(
+            spec(&api)["leaseTransitions"],
+            9,
+            "the Lease of another process was overwritten"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_concurrent_edit_of_the_metadata_is_no_loss() {
+async fn a_concurrent_change_of_the_metadata_does_not_end_the_claim() {
     let api = FakeApi::default();
     let claim = acquire(candidate(&api, "a")).await;
     let mut lease = api.get(LEASE).unwrap();
@@ -308,7 +312,7 @@ async fn a_concurrent_edit_of_the_metadata_is_no_loss() {
 
 // lifecycle 13, deploy 27
 #[tokio::test(start_paused = true)]
-async fn release_clears_the_holder_and_nothing_follows() {
+async fn release_clears_the_holder_and_no_request_follows() {
     let api = FakeApi::default();
     let claim = acquire(candidate(&api, "a")).await;
     seconds(10).await;
@@ -326,7 +330,7 @@ async fn release_clears_the_holder_and_nothing_follows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn release_leaves_anothers_lease_alone() {
+async fn release_does_not_change_the_lease_of_another_holder() {
     let api = FakeApi::default();
     let claim = acquire(candidate(&api, "a")).await;
     api.put(LEASE, foreign("go", "2026-01-01T00:00:00.000000Z", 9));
@@ -335,7 +339,7 @@ async fn release_leaves_anothers_lease_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn release_works_although_the_answer_to_a_renewal_never_came() {
+async fn release_succeeds_after_a_renewal_without_a_response() {
     let api = FakeApi::default();
     let claim = acquire(candidate(&api, "a")).await;
     api.fault(Fault::HangAfter);
@@ -346,7 +350,7 @@ async fn release_works_although_the_answer_to_a_renewal_never_came() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn release_ends_even_if_the_api_hangs_and_the_claim_ends_first() {
+async fn release_is_bounded_and_the_claim_ends_before_it() {
     let api = FakeApi::default();
     let claim = acquire(candidate(&api, "a")).await;
     api.fault(Fault::Hang);
@@ -358,7 +362,7 @@ async fn release_ends_even_if_the_api_hangs_and_the_claim_ends_first() {
                 .await
                 .is_err()
         );
-        assert!(!claim.is_current(), "still current while it is given back");
+        assert!(!claim.is_current(), "still current during the release");
         release.await;
     })
     .await;
@@ -366,7 +370,7 @@ async fn release_ends_even_if_the_api_hangs_and_the_claim_ends_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unreachable_api_does_not_end_a_candidate() {
+async fn a_candidate_retries_while_the_api_is_unreachable() {
     let api = FakeApi::default();
     api.fault(Fault::Hang);
     let waiting = tokio::spawn(acquire(candidate(&api, "a")));
@@ -379,19 +383,19 @@ async fn an_unreachable_api_does_not_end_a_candidate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn becoming_leader_is_told_by_an_event_on_the_lease() {
+async fn a_new_leader_publishes_an_event_about_the_lease() {
     let api = FakeApi::default();
     let mut candidate = candidate(&api, "a");
     candidate.events = Events::start(api.client(), None, Arc::new(SystemClock), candidate.metrics.clone());
     let events = candidate.events.clone();
     let _claim = acquire(candidate).await;
     events.flush(Duration::from_secs(1)).await;
-    let told = api.list("/api/v1/namespaces/openshift-image-registry/events/");
-    assert_eq!(told.len(), 1);
+    let events = api.list("/api/v1/namespaces/openshift-image-registry/events/");
+    assert_eq!(events.len(), 1);
     assert_eq!(
-        (&told[0]["reason"], &told[0]["involvedObject"]["kind"]),
+        (&events[0]["reason"], &events[0]["involvedObject"]["kind"]),
         (&json!("LeaderElection"), &json!("Lease"))
     );
-    assert_eq!(told[0]["involvedObject"]["uid"], "uid-1");
-    assert_eq!(told[0]["message"], "a became leader");
+    assert_eq!(events[0]["involvedObject"]["uid"], "uid-1");
+    assert_eq!(events[0]["message"], "a became leader");
 }

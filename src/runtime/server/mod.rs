@@ -1,15 +1,14 @@
-//! The HTTPS server of the process: `/metrics`, `/healthz`, `/readyz`, over HTTP/1.1, without client authentication.
+//! The HTTPS server of the process: `/metrics`, `/healthz`, `/readyz` over HTTP/1.1, without client authentication.
 //!
-//! It starts before leadership, so that a waiting process is seen to be alive. The certificate is read once; its rotation
-//! restarts the process (see [`crate::runtime::file_watch`]).
+//! It starts before leader election, so that the liveness probe of a waiting process succeeds. The certificate is read once;
+//! its rotation restarts the process (see [`crate::runtime::file_watch`]).
 
 mod tls;
 
 use std::{
     convert::Infallible,
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
+    net::{Ipv4Addr, Ipv6Addr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -27,20 +26,20 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-pub use tls::TlsError;
+pub use tls::{KeyPair, TlsError};
 
 use super::{
     config_file::ServingInfo,
     metrics::{CONTENT_TYPE, Metrics},
 };
 
-/// Where to listen unless the configuration says otherwise: every address, IPv4 and IPv6.
-pub const DEFAULT_ADDRESS: &str = ":60000";
-/// How long a handshake may take.
+/// Default of `servingInfo.bindAddress`: all addresses, IPv4 and IPv6.
+pub(crate) const DEFAULT_ADDRESS: &str = ":60000";
+/// Timeout of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long a connection may be silent: longer than the interval of scrapes, which then use one connection.
-const SILENCE: Duration = Duration::from_secs(75);
-/// How many connections may be open; more wait. Bounds what a stranger can make us remember.
+/// How long a connection may be idle. Longer than the scrape interval, so that scrapes reuse one connection.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// How many connections may be open; further ones wait. Bounds the memory that clients can use.
 const CONNECTIONS: usize = 64;
 
 /// Why the server cannot start.
@@ -52,21 +51,12 @@ pub enum ServerError {
     /// The address is not `host:port` or `:port`.
     #[error("servingInfo.bindAddress {0:?} is not an address like \":60000\" or \"127.0.0.1:60000\"")]
     Address(String),
-    /// The port is busy or the address is not ours.
+    /// The port is in use or the address is not local.
     #[error("cannot listen on {0}: {1}")]
     Listen(String, #[source] io::Error),
 }
 
-/// Files of the serving certificate, in PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyPair {
-    /// Certificate and intermediates.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-}
-
-/// What `/readyz` answers; clones share it.
+/// State of `/readyz`. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<ReadinessState>);
 
@@ -77,31 +67,31 @@ struct ReadinessState {
 }
 
 impl Readiness {
-    /// This process became the leader: it is ready when it is synced.
-    pub fn leading(&self) {
+    /// Records that this process became the leader. A leader is ready once its caches are synced.
+    pub(crate) fn set_leading(&self) {
         self.0.leads.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the leader has seen everything it watches.
-    pub fn synced(&self, synced: bool) {
+    /// Sets whether the leader's caches are synced.
+    pub(crate) fn set_synced(&self, synced: bool) {
         self.0.synced.store(synced, Ordering::Relaxed);
     }
 
-    /// Whether there is nothing to wait for.
-    pub fn is_ready(&self) -> bool {
+    /// Whether `/readyz` returns 200.
+    pub(crate) fn is_ready(&self) -> bool {
         !self.0.leads.load(Ordering::Relaxed) || self.0.synced.load(Ordering::Relaxed)
     }
 }
 
-/// A bound server that does not answer yet.
+/// A server that listens and does not serve yet.
 pub struct Server {
     listener: TcpListener,
     acceptor: TlsAcceptor,
 }
 
 impl Server {
-    /// Checks the configuration, reads the key pair and opens the port.
-    pub async fn bind(info: &ServingInfo, pair: &KeyPair) -> Result<Self, ServerError> {
+    /// Validates the configuration, reads the key pair and opens the port.
+    pub(crate) async fn bind(info: &ServingInfo, pair: &KeyPair) -> Result<Self, ServerError> {
         let config = tls::server_config(info, pair)?;
         let address = if info.bind_address.is_empty() {
             DEFAULT_ADDRESS
@@ -119,12 +109,13 @@ impl Server {
     }
 
     /// The address in use.
-    pub fn address(&self) -> io::Result<SocketAddr> {
+    #[cfg(test)]
+    pub(crate) fn address(&self) -> io::Result<std::net::SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Answers until the future is dropped.
-    pub async fn serve(self, metrics: Arc<Metrics>, readiness: Readiness) -> Infallible {
+    /// Serves until the future is dropped.
+    pub(crate) async fn serve(self, metrics: Arc<Metrics>, readiness: Readiness) -> Infallible {
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let Ok(slot) = slots.clone().acquire_owned().await else {
@@ -133,7 +124,7 @@ impl Server {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    // Out of file descriptors, or a client that left: neither ends the server.
+                    // No file descriptor left, or the client has disconnected. Neither ends the server.
                     tracing::debug!("cannot accept a connection: {error}");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
@@ -141,7 +132,7 @@ impl Server {
             };
             let (acceptor, metrics, readiness) = (self.acceptor.clone(), metrics.clone(), readiness.clone());
             tokio::spawn(async move {
-                if let Err(error) = converse(stream, acceptor, metrics, readiness).await {
+                if let Err(error) = serve_connection(stream, acceptor, metrics, readiness).await {
                     tracing::debug!("connection to the metrics server ended: {error}");
                 }
                 drop(slot);
@@ -150,7 +141,7 @@ impl Server {
     }
 }
 
-async fn converse(
+async fn serve_connection(
     stream: TcpStream,
     acceptor: TlsAcceptor,
     metrics: Arc<Metrics>,
@@ -158,19 +149,19 @@ async fn converse(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
     let service = service_fn(move |request| {
-        let answer = answer(&request, &metrics, &readiness);
-        async move { Ok::<_, Infallible>(answer) }
+        let response = respond(&request, &metrics, &readiness);
+        async move { Ok::<_, Infallible>(response) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(SILENCE)
+        .header_read_timeout(IDLE_TIMEOUT)
         .max_buf_size(16 * 1024)
         .serve_connection(TokioIo::new(stream), service)
         .await?;
     Ok(())
 }
 
-fn answer<B>(request: &Request<B>, metrics: &Metrics, readiness: &Readiness) -> Response<Full<Bytes>> {
+fn respond<B>(request: &Request<B>, metrics: &Metrics, readiness: &Readiness) -> Response<Full<Bytes>> {
     let (status, kind, text) = match (request.uri().path(), request.method()) {
         ("/metrics" | "/healthz" | "/readyz", method) if *method != Method::GET && *method != Method::HEAD => (
             StatusCode::METHOD_NOT_ALLOWED,
@@ -186,7 +177,7 @@ fn answer<B>(request: &Request<B>, metrics: &Metrics, readiness: &Readiness) -> 
         ("/readyz", _) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "text/plain",
-            "leading, not synced yet\n".to_owned(),
+            "leading, caches not synced yet\n".to_owned(),
         ),
         _ => (StatusCode::NOT_FOUND, "text/plain", "not found\n".to_owned()),
     };
@@ -198,7 +189,7 @@ fn answer<B>(request: &Request<B>, metrics: &Metrics, readiness: &Readiness) -> 
     response
 }
 
-/// `:port` is every address: IPv6 with IPv4 where the machine has IPv6, else IPv4.
+/// `:port` means all addresses: IPv6 and IPv4 where the machine has IPv6, else IPv4.
 async fn listen(address: &str) -> Result<TcpListener, ServerError> {
     let failed = |error| ServerError::Listen(address.to_owned(), error);
     let malformed = || ServerError::Address(address.to_owned());

@@ -8,7 +8,7 @@ use tokio_rustls::TlsConnector;
 use super::*;
 
 struct Serving {
-    address: SocketAddr,
+    address: std::net::SocketAddr,
     roots: RootCertStore,
     readiness: Readiness,
     _files: tempfile::TempDir,
@@ -53,7 +53,7 @@ async fn serving(info: ServingInfo) -> Serving {
 }
 
 impl Serving {
-    /// Status line, headers and body, or why there are none.
+    /// Status line, headers and body, or the error.
     async fn get(
         &self,
         path: &str,
@@ -79,26 +79,26 @@ impl Serving {
         Ok(text)
     }
 
-    async fn plainly(&self, path: &str) -> String {
+    async fn get_default(&self, path: &str) -> String {
         self.get(path, rustls::DEFAULT_VERSIONS, b"http/1.1").await.unwrap()
     }
 }
 
 // lifecycle 8, deploy 36
 #[tokio::test]
-async fn only_our_paths_are_served_over_https_without_credentials() {
+async fn only_three_paths_are_served_over_https_without_credentials() {
     let serving = serving(info("")).await;
-    let metrics = serving.plainly("/metrics").await;
+    let metrics = serving.get_default("/metrics").await;
     assert!(
         metrics.starts_with("HTTP/1.1 200 ") && metrics.contains("# EOF"),
         "{metrics}"
     );
     assert!(metrics.contains("application/openmetrics-text"), "{metrics}");
-    assert!(serving.plainly("/healthz").await.starts_with("HTTP/1.1 200 "));
+    assert!(serving.get_default("/healthz").await.starts_with("HTTP/1.1 200 "));
     for path in ["/foo", "/", "/metrics/x", "/debug/pprof"] {
-        assert!(serving.plainly(path).await.starts_with("HTTP/1.1 404 "), "{path}");
+        assert!(serving.get_default(path).await.starts_with("HTTP/1.1 404 "), "{path}");
     }
-    // A client that only speaks HTTP/2 is refused in the handshake; one that says nothing is served.
+    // A client that offers only HTTP/2 fails in the handshake; a client without ALPN is served.
     assert!(serving.get("/metrics", rustls::DEFAULT_VERSIONS, b"h2").await.is_err());
     assert!(serving.get("/metrics", rustls::DEFAULT_VERSIONS, b"").await.is_ok());
     // Plain HTTP.
@@ -113,7 +113,7 @@ async fn only_our_paths_are_served_over_https_without_credentials() {
 
 // lifecycle 4, deploy 24; and lifecycle 1: the default minimum is 1.2
 #[tokio::test]
-async fn the_minimum_version_holds() {
+async fn the_minimum_tls_version_is_enforced() {
     let strict = serving(info("VersionTLS13")).await;
     assert!(strict.get("/metrics", &[&rustls::version::TLS12], b"").await.is_err());
     assert!(strict.get("/metrics", &[&rustls::version::TLS13], b"").await.is_ok());
@@ -124,16 +124,16 @@ async fn the_minimum_version_holds() {
 #[tokio::test]
 async fn readiness_follows_leadership_and_sync() {
     let serving = serving(info("")).await;
-    assert!(serving.plainly("/readyz").await.starts_with("HTTP/1.1 200 "));
-    serving.readiness.leading();
-    assert!(serving.plainly("/readyz").await.starts_with("HTTP/1.1 503 "));
-    serving.readiness.synced(true);
-    assert!(serving.plainly("/readyz").await.starts_with("HTTP/1.1 200 "));
+    assert!(serving.get_default("/readyz").await.starts_with("HTTP/1.1 200 "));
+    serving.readiness.set_leading();
+    assert!(serving.get_default("/readyz").await.starts_with("HTTP/1.1 503 "));
+    serving.readiness.set_synced(true);
+    assert!(serving.get_default("/readyz").await.starts_with("HTTP/1.1 200 "));
 }
 
 // lifecycle 7, the part of this room
 #[tokio::test]
-async fn a_missing_key_or_a_busy_port_is_named() {
+async fn an_error_names_a_missing_key_or_a_port_in_use() {
     let (_files, pair, _) = pair();
     let taken = Server::bind(&info(""), &pair).await.unwrap();
     let mut busy = info("");
@@ -146,7 +146,7 @@ async fn a_missing_key_or_a_busy_port_is_named() {
 }
 
 #[tokio::test]
-async fn addresses_are_understood() {
+async fn bind_addresses_are_parsed() {
     for (address, right) in [
         (":0", true),
         ("[::1]:0", true),
@@ -158,7 +158,7 @@ async fn addresses_are_understood() {
     }
 }
 
-// lifecycle 2, deploy 23. The port may be in use on this machine: then the refusal names it.
+// lifecycle 2, deploy 23. The port may be in use on this machine: then the error names it.
 #[tokio::test]
 async fn an_empty_address_is_port_60000() {
     let (_files, pair, _) = pair();

@@ -1,4 +1,4 @@
-//! TLS of the metrics server: the platform's names for versions and cipher suites, and the key pair.
+//! TLS of the metrics server: OpenShift's names for versions and cipher suites, and the key pair.
 
 use std::path::PathBuf;
 
@@ -8,22 +8,30 @@ use rustls_pki_types::{
     pem::{self, PemObject as _},
 };
 
-use super::KeyPair;
 use crate::runtime::config_file::ServingInfo;
 
-/// Why TLS cannot be served.
+/// Files of the serving certificate, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPair {
+    /// Certificate and intermediates.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// Not one of the platform's names.
+    /// An unknown TLS version.
     #[error("unknown TLS version {0:?} in servingInfo.minTLSVersion: use VersionTLS10, 11, 12 or 13")]
     Version(String),
-    /// Not an IANA name that the platform knows.
+    /// An unknown cipher suite.
     #[error("unknown cipher suite {0:?} in servingInfo.cipherSuites")]
     CipherSuite(String),
-    /// Everything listed is out of date.
+    /// All listed suites are obsolete.
     #[error("none of the cipher suites in servingInfo.cipherSuites can be offered: {}", .0.join(", "))]
     NothingUsable(Vec<String>),
-    /// The file cannot be read, or holds no certificate or key.
+    /// The file cannot be read, or contains no certificate or key.
     #[error("cannot read {what} {}: {error}", .path.display())]
     Pem {
         /// Serving certificate or key.
@@ -34,7 +42,7 @@ pub enum TlsError {
         #[source]
         error: pem::Error,
     },
-    /// Certificate and key do not fit, or cannot be used.
+    /// Certificate and key do not match, or cannot be used.
     #[error("cannot use serving certificate {} with key {}: {error}", .pair.certificate.display(), .pair.key.display())]
     KeyPair {
         /// Their files.
@@ -45,7 +53,7 @@ pub enum TlsError {
     },
 }
 
-/// Suites that this TLS library does not have, because they are weak; the platform's profiles may list them.
+/// Weak suites that the TLS library does not implement. OpenShift's TLS profiles may list them.
 const LEGACY: &[&str] = &[
     "TLS_RSA_WITH_RC4_128_SHA",
     "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
@@ -73,7 +81,7 @@ const LEGACY: &[&str] = &[
     "TLS_DHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
 ];
 
-/// The suite of that IANA name (or one of the two older names), if the library may have it.
+/// The suite with an IANA name (or one of the two older names), if the library may implement it.
 fn suite(name: &str) -> Option<CipherSuite> {
     Some(match name {
         "TLS_AES_128_GCM_SHA256" => CipherSuite::TLS13_AES_128_GCM_SHA256,
@@ -112,8 +120,8 @@ fn versions(minimum: &str) -> Result<&'static [&'static SupportedProtocolVersion
     }
 }
 
-/// The suites to offer: those of TLS 1.3 always (they are not configurable), of TLS 1.2 those listed. An empty list is the
-/// library's choice. With TLS 1.3 only, the list is checked for unknown names and has no effect.
+/// The suites to offer: all of TLS 1.3, which are not configurable, and the listed ones of TLS 1.2. An empty list means the
+/// library's defaults. With TLS 1.3 only, the list is checked for unknown names and has no effect.
 fn suites(names: &[String], only_tls13: bool) -> Result<Vec<SupportedCipherSuite>, TlsError> {
     let (mut listed, mut legacy) = (Vec::new(), Vec::new());
     for name in names {
@@ -139,13 +147,13 @@ fn suites(names: &[String], only_tls13: bool) -> Result<Vec<SupportedCipherSuite
     Ok(suites)
 }
 
-/// Checks everything and reads the key pair.
+/// Validates the settings and reads the key pair.
 pub(super) fn server_config(info: &ServingInfo, pair: &KeyPair) -> Result<ServerConfig, TlsError> {
     let mut versions = versions(&info.min_tls_version)?;
     let mut provider = crypto::aws_lc_rs::default_provider();
     provider.cipher_suites = suites(&info.cipher_suites, versions == TLS13)?;
     if provider.cipher_suites.iter().copied().all(is_tls13) {
-        // The list has suites of TLS 1.3 only.
+        // The list contains suites of TLS 1.3 only.
         versions = TLS13;
     }
     let failed = |what, path: &PathBuf| {
@@ -178,7 +186,7 @@ mod tests {
 
     // lifecycle 5, deploy 25
     #[test]
-    fn an_unknown_version_or_suite_is_named() {
+    fn an_error_names_an_unknown_version_or_suite() {
         assert!(
             versions("VersionTLS14")
                 .unwrap_err()
@@ -195,8 +203,8 @@ mod tests {
     }
 
     #[test]
-    fn every_name_of_the_platforms_profiles_is_known() {
-        // Modern, Intermediate and Old, as the platform injects them.
+    fn every_suite_of_the_tls_profiles_is_known() {
+        // The profiles Modern, Intermediate and Old.
         let old = names(&[
             "TLS_AES_128_GCM_SHA256",
             "TLS_AES_256_GCM_SHA384",
@@ -224,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn listed_suites_restrict_tls_12_only_and_nothing_usable_is_refused() {
+    fn listed_suites_restrict_tls_12_only_and_a_list_without_usable_suites_is_an_error() {
         let one = suites(&names(&["TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305"]), false).unwrap();
         let tls12: Vec<_> = one
             .iter()

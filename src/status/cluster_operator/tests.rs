@@ -4,8 +4,10 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
 }
 
+/// Type, status, reason and message of a condition of Config or ImagePruner.
 type Input<'a> = (&'a str, &'a str, &'a str, &'a str);
 
+/// A Config or an ImagePruner.
 fn object(spec: &Value, conditions: &[Input<'_>]) -> Value {
     let conditions: Vec<_> = conditions
         .iter()
@@ -14,6 +16,7 @@ fn object(spec: &Value, conditions: &[Input<'_>]) -> Value {
     json!({"metadata": {"name": "cluster"}, "spec": spec, "status": {"conditions": conditions}})
 }
 
+/// Conditions of a Config without any problem.
 fn normal() -> Vec<Input<'static>> {
     vec![
         ("Available", "True", "Ready", "The registry is ready"),
@@ -27,11 +30,12 @@ fn normal() -> Vec<Input<'static>> {
     ]
 }
 
+/// [`normal`] with these conditions replaced or added.
 fn with<'a>(changes: &[Input<'a>]) -> Vec<Input<'a>> {
     let mut all: Vec<Input<'a>> = normal();
     for change in changes {
         match all.iter_mut().find(|c| c.0 == change.0) {
-            Some(place) => *place = *change,
+            Some(present) => *present = *change,
             None => all.push(*change),
         }
     }
@@ -51,7 +55,7 @@ fn sources(config: &Value) -> Sources<'_> {
     }
 }
 
-/// `status/reason` of a condition of a status.
+/// `status/reason` of a condition of the ClusterOperator; `absent` if the condition does not exist.
 fn shown(status: &Value, type_: &str) -> String {
     let found = status["conditions"]
         .as_array()
@@ -76,7 +80,7 @@ fn message<'a>(status: &'a Value, type_: &str) -> &'a str {
 // lifecycle 106
 // lifecycle 112
 #[test]
-fn all_normal_is_available_and_messages_name_their_source() {
+fn normal_inputs_are_available_and_messages_name_the_source_condition() {
     let config = object(&json!({}), &normal());
     let status = desired(&sources(&config)).unwrap();
     let types: Vec<_> = status["conditions"]
@@ -99,7 +103,7 @@ fn all_normal_is_available_and_messages_name_their_source() {
 
 // lifecycle 107
 #[test]
-fn unknown_beats_normal_and_abnormal_beats_unknown() {
+fn unknown_takes_precedence_over_normal_and_abnormal_over_unknown() {
     let unknown = ("NodeCADaemonAvailable", "Unknown", "Unknown", "cannot be read");
     let config = object(&json!({}), &with(&[unknown]));
     assert_eq!(
@@ -119,7 +123,7 @@ fn unknown_beats_normal_and_abnormal_beats_unknown() {
 // lifecycle 108
 // lifecycle 101: the ClusterOperator
 #[test]
-fn any_abnormal_input_decides_and_reasons_are_sorted_and_joined() {
+fn one_abnormal_input_is_enough_and_reasons_are_sorted_and_joined() {
     let node_ca = ("NodeCADaemonAvailable", "False", "NoAvailableReplicas", "none");
     let config = object(&json!({}), &with(&[node_ca]));
     let status = desired(&sources(&config)).unwrap();
@@ -165,7 +169,7 @@ fn deployment(change: impl FnOnce(&mut Value)) -> Value {
 
 // lifecycle 109
 #[test]
-fn the_version_is_reported_once_it_is_rolled_out() {
+fn the_version_is_reported_after_its_rollout() {
     let config = object(&json!({"managementState": "Managed"}), &normal());
     let forced = object(&json!({"managementState": "Force"}), &normal());
     let rolled_out = deployment(|_| ());
@@ -180,7 +184,7 @@ fn the_version_is_reported_once_it_is_rolled_out() {
             json!([{"name": "operator", "version": "4.99"}])
         );
     }
-    for not_yet in [
+    for incomplete in [
         None,
         Some(deployment(|d| d["status"]["updatedReplicas"] = json!(1))),
         Some(deployment(|d| d["status"]["availableReplicas"] = json!(0))),
@@ -192,12 +196,16 @@ fn the_version_is_reported_once_it_is_rolled_out() {
     ] {
         let live = json!({"status": {"versions": [{"name": "operator", "version": "old"}]}});
         let early = Sources {
-            deployment: not_yet.as_ref(),
+            deployment: incomplete.as_ref(),
             live: Some(&live),
             release_version: "5.0",
             ..sources(&config)
         };
-        assert_eq!(desired(&early).unwrap().get("versions"), None, "unchanged: {not_yet:?}");
+        assert_eq!(
+            desired(&early).unwrap().get("versions"),
+            None,
+            "unchanged: {incomplete:?}"
+        );
     }
 }
 
@@ -208,27 +216,27 @@ fn an_unmanaged_or_removed_registry_reports_the_release() {
         let config = object(&json!({"managementState": state}), &normal());
         let live =
             json!({"status": {"versions": [{"name": "operator", "version": "4"}, {"name": "x", "version": "1"}]}});
-        let told = Sources {
+        let known = Sources {
             release_version: "5.0",
             live: Some(&live),
             ..sources(&config)
         };
         assert_eq!(
-            desired(&told).unwrap()["versions"],
+            desired(&known).unwrap()["versions"],
             json!([{"name": "operator", "version": "5.0"}])
         );
-        let untold = Sources {
+        let unknown = Sources {
             release_version: "",
-            ..told
+            ..known
         };
-        assert_eq!(desired(&untold).unwrap().get("versions"), None);
+        assert_eq!(desired(&unknown).unwrap().get("versions"), None);
     }
 }
 
 // lifecycle 111: the status of one that was made anew
 // api 27: `relatedObjects`
 #[test]
-fn one_that_was_made_anew_gets_everything_and_the_six_related_objects_in_order() {
+fn a_new_cluster_operator_gets_conditions_version_and_six_related_objects_in_order() {
     let config = object(&json!({"managementState": "Removed"}), &normal());
     let live = skeleton();
     let status = desired(&Sources {
@@ -254,7 +262,7 @@ fn one_that_was_made_anew_gets_everything_and_the_six_related_objects_in_order()
 }
 
 #[test]
-fn a_settled_one_is_not_written_and_times_move_with_the_status_alone() {
+fn an_unchanged_status_is_not_written_and_transition_times_change_only_with_the_status() {
     let config = object(&json!({"managementState": "Removed"}), &normal());
     let first = desired(&Sources {
         release_version: "5.0",
@@ -292,7 +300,7 @@ fn a_settled_one_is_not_written_and_times_move_with_the_status_alone() {
 }
 
 #[test]
-fn conditions_of_others_stay() {
+fn conditions_of_other_writers_stay() {
     let config = object(&json!({}), &normal());
     let foreign = json!({"type": "Upgradeable", "status": "True", "reason": "AsExpected", "future": 1,
                          "lastTransitionTime": "2020-01-01T00:00:00Z"});
@@ -308,7 +316,7 @@ fn conditions_of_others_stay() {
 }
 
 #[test]
-fn overrides_without_support_block_the_upgrade_while_they_are_set() {
+fn unsupported_overrides_block_the_upgrade_while_they_are_set() {
     let set = object(
         &json!({"unsupportedConfigOverrides": {"deployment": {"runtimeClassName": "x"}}}),
         &normal(),
@@ -336,30 +344,30 @@ fn overrides_without_support_block_the_upgrade_while_they_are_set() {
         .unwrap();
         assert_eq!(shown(&status, "Upgradeable"), "absent");
     }
-    let refused = json!({"status": {"conditions": [{"type": "Upgradeable", "status": "False", "reason": "Foreign"}]}});
+    let blocked = json!({"status": {"conditions": [{"type": "Upgradeable", "status": "False", "reason": "Foreign"}]}});
     for config in [&set, &object(&json!({}), &normal())] {
         let status = desired(&Sources {
-            live: Some(&refused),
+            live: Some(&blocked),
             ..sources(config)
         })
         .unwrap();
         assert_eq!(
             shown(&status, "Upgradeable"),
             "False/Foreign",
-            "another writer's refusal stays"
+            "the condition of another writer stays"
         );
     }
 }
 
 // lifecycle 34
 #[test]
-fn a_failed_bootstrap_is_told_and_nothing_else_without_a_config() {
-    let any = Value::Null;
+fn without_a_config_only_a_failed_bootstrap_is_reported() {
+    let unused = Value::Null;
     let absent = Sources {
         config: None,
-        ..sources(&any)
+        ..sources(&unused)
     };
-    assert_eq!(desired(&absent), None, "nothing to tell");
+    assert_eq!(desired(&absent), None, "nothing to report");
     let failed = Sources {
         bootstrap_failure: Some("authentication failed"),
         ..absent
@@ -375,13 +383,13 @@ fn a_failed_bootstrap_is_told_and_nothing_else_without_a_config() {
             ..failed
         }),
         None,
-        "told once"
+        "written once"
     );
-    // A Config without conditions takes nothing back yet.
-    let fresh = json!({"spec": {"replicas": 1}});
+    // A new Config without conditions does not change the status yet.
+    let new = json!({"spec": {"replicas": 1}});
     let status = desired(&Sources {
         live: Some(&live),
-        ..sources(&fresh)
+        ..sources(&new)
     });
     assert_eq!(status, None);
 }
@@ -398,32 +406,32 @@ fn a_config_whose_spec_does_not_decode_is_reported() {
 }
 
 #[test]
-fn while_a_registry_comes_up_no_condition_goes_back() {
+fn while_a_registry_starts_no_condition_returns_to_an_earlier_status() {
     let waiting = ("Available", "False", "DeploymentNotFound", "m");
     let rolling = ("Progressing", "True", "WaitingForDeployment", "m");
-    let fine = ("Degraded", "False", "", "");
+    let not_degraded = ("Degraded", "False", "", "");
     let ready = ("Available", "True", "Ready", "m");
     let done = ("Progressing", "False", "Ready", "m");
     let no_ca = ("NodeCADaemonAvailable", "False", "NotFound", "m");
     let new_ca = ("NodeCADaemonProgressing", "True", "NotFound", "m");
     let ca = ("NodeCADaemonAvailable", "True", "AsExpected", "m");
     let old_ca = ("NodeCADaemonProgressing", "False", "AsExpected", "m");
-    // What the loops have told so far; the one of node-ca, and the pruner's, come late.
+    // Conditions of Config and ImagePruner at each step. Those of node-ca and of the pruner appear late.
     let steps: Vec<(Vec<Input<'_>>, Option<Vec<Input<'_>>>)> = vec![
         (vec![], None),
         (vec![], Some(vec![])),
-        (vec![waiting, rolling, fine], Some(vec![])),
-        (vec![ready, done, fine], Some(vec![])),
-        (vec![ready, done, fine, no_ca, new_ca], Some(vec![])),
-        (vec![ready, done, fine, ca, new_ca], Some(vec![])),
-        (vec![ready, done, fine, ca, old_ca], Some(vec![])),
+        (vec![waiting, rolling, not_degraded], Some(vec![])),
+        (vec![ready, done, not_degraded], Some(vec![])),
+        (vec![ready, done, not_degraded, no_ca, new_ca], Some(vec![])),
+        (vec![ready, done, not_degraded, ca, new_ca], Some(vec![])),
+        (vec![ready, done, not_degraded, ca, old_ca], Some(vec![])),
         (
-            vec![ready, done, fine, ca, old_ca],
-            Some(vec![("Available", "False", "Error", "m"), fine]),
+            vec![ready, done, not_degraded, ca, old_ca],
+            Some(vec![("Available", "False", "Error", "m"), not_degraded]),
         ),
         (
-            vec![ready, done, fine, ca, old_ca],
-            Some(vec![("Available", "True", "AsExpected", "m"), fine]),
+            vec![ready, done, not_degraded, ca, old_ca],
+            Some(vec![("Available", "True", "AsExpected", "m"), not_degraded]),
         ),
     ];
     let mut live = skeleton();

@@ -22,9 +22,9 @@ fn types(conditions: &[Condition]) -> Vec<&str> {
 
 // lifecycle 79
 #[test]
-fn the_time_moves_with_the_status_alone() {
-    let same = Verdict::new("Available", Status::True, "MinimumAvailability", "other");
-    let other = Verdict::new("Progressing", Status::False, "Ready", "done");
+fn the_transition_time_changes_only_with_the_status() {
+    let same = ConditionUpdate::new("Available", Status::True, "MinimumAvailability", "other");
+    let other = ConditionUpdate::new("Progressing", Status::False, "Ready", "done");
     let merged = merge(&stored(), &[same, other], at(0));
     assert_eq!(merged[0].last_transition_time.as_deref(), Some("2020-01-01T00:00:00Z"));
     assert_eq!(merged[0].reason.as_deref(), Some("MinimumAvailability"));
@@ -34,13 +34,13 @@ fn the_time_moves_with_the_status_alone() {
 // api 25
 // api 26
 #[test]
-fn conditions_of_others_survive_as_they_are_and_in_their_order() {
-    let verdicts = [
-        Verdict::new("New", Status::True, "R", "m"),
-        Verdict::new("Degraded", Status::True, "R", "m"),
-        Verdict::new("Available", Status::Unknown, "R", "m"),
+fn conditions_of_other_writers_stay_unchanged_and_in_order() {
+    let condition_updates = [
+        ConditionUpdate::new("New", Status::True, "R", "m"),
+        ConditionUpdate::new("Degraded", Status::True, "R", "m"),
+        ConditionUpdate::new("Available", Status::Unknown, "R", "m"),
     ];
-    let merged = merge(&stored(), &verdicts, at(0));
+    let merged = merge(&stored(), &condition_updates, at(0));
     assert_eq!(
         types(&merged),
         ["Available", "example.com/Foreign", "Progressing", "Degraded", "New"]
@@ -55,29 +55,33 @@ fn conditions_of_others_survive_as_they_are_and_in_their_order() {
 }
 
 #[test]
-fn a_time_that_is_missing_or_no_time_is_mended() {
+fn a_missing_or_invalid_transition_time_is_replaced() {
     for time in [None, Some("soon".to_owned())] {
         let mut conditions = stored();
         conditions[3].last_transition_time = time;
-        let merged = merge(&conditions, &[Verdict::new("Degraded", Status::False, "", "")], at(1));
+        let merged = merge(
+            &conditions,
+            &[ConditionUpdate::new("Degraded", Status::False, "", "")],
+            at(1),
+        );
         assert_eq!(merged[3].last_transition_time.as_deref(), Some("2027-01-15T08:00:01Z"));
     }
 }
 
-// There and back within one pass is no transition
+// A status that changes and changes back within one pass is not a transition.
 #[test]
-fn of_several_verdicts_on_one_type_the_last_counts_as_one_change() {
-    let verdicts = [
-        Verdict::new("Available", Status::Unknown, "Changed", ""),
-        Verdict::new("Available", Status::True, "Ready", ""),
+fn the_last_of_several_updates_of_one_type_counts() {
+    let condition_updates = [
+        ConditionUpdate::new("Available", Status::Unknown, "Changed", ""),
+        ConditionUpdate::new("Available", Status::True, "Ready", ""),
     ];
-    let merged = merge(&stored(), &verdicts, at(0));
+    let merged = merge(&stored(), &condition_updates, at(0));
     assert_eq!(merged[0].last_transition_time.as_deref(), Some("2020-01-01T00:00:00Z"));
     assert_eq!(merged.len(), stored().len());
 }
 
 #[test]
-fn merging_the_same_again_changes_nothing() {
+fn merging_is_idempotent() {
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = |bound: u64| {
         seed ^= seed << 13;
@@ -87,10 +91,10 @@ fn merging_the_same_again_changes_nothing() {
     };
     for round in 0..500 {
         let pool = ["A", "B", "C", "D", "E"];
-        let verdicts: Vec<_> = (0..next(6))
+        let condition_updates: Vec<_> = (0..next(6))
             .map(|_| {
                 let status = [Status::True, Status::False, Status::Unknown][usize::try_from(next(3)).unwrap()];
-                Verdict::new(
+                ConditionUpdate::new(
                     pool[usize::try_from(next(5)).unwrap()],
                     status,
                     format!("R{}", next(3)),
@@ -99,46 +103,27 @@ fn merging_the_same_again_changes_nothing() {
             })
             .collect();
         let mut before = stored();
-        before.extend(merge(&[], &verdicts, at(-50)).into_iter().filter(|_| next(2) == 0));
-        let once = merge(&before, &verdicts, at(0));
-        assert_eq!(merge(&once, &verdicts, at(100)), once, "round {round}");
+        before.extend(
+            merge(&[], &condition_updates, at(-50))
+                .into_iter()
+                .filter(|_| next(2) == 0),
+        );
+        let once = merge(&before, &condition_updates, at(0));
+        assert_eq!(merge(&once, &condition_updates, at(100)), once, "round {round}");
         assert_eq!(types(&once[..before.len()]), types(&before), "order is kept");
         for condition in &before {
-            let told = verdicts.iter().any(|v| v.type_ == condition.type_);
-            assert!(told || once.contains(condition), "what nobody judged is not touched");
+            let updated = condition_updates.iter().any(|update| update.type_ == condition.type_);
+            assert!(updated || once.contains(condition), "a condition without update stays");
         }
-        for verdict in &verdicts {
-            let count = once.iter().filter(|c| c.type_ == verdict.type_).count();
-            assert_eq!(count, 1, "every change is applied, once");
+        for condition_update in &condition_updates {
+            let count = once.iter().filter(|c| c.type_ == condition_update.type_).count();
+            assert_eq!(count, 1, "every update is applied once");
         }
     }
 }
 
 #[test]
-fn conditions_that_the_backend_does_not_own_are_dropped() {
-    let all: Vec<_> = STORAGE.iter().map(|t| Verdict::new(t, Status::True, "R", "")).collect();
-    let mut conditions = merge(&stored(), &all, at(0));
-    conditions.push(Condition {
-        type_: "StorageCustom".to_owned(),
-        ..Condition::default()
-    });
-    for (backend, left) in [
-        (None, 6),
-        (Some("S3"), 5),
-        (Some("GCS"), 4),
-        (Some("PVC"), 1),
-        (Some("EmptyDir"), 1),
-    ] {
-        let kept = without(&conditions, &stale_storage(backend));
-        assert_eq!(types(&kept[..4]), types(&stored()));
-        assert_eq!(kept[4].type_, "StorageExists");
-        assert_eq!(kept.len(), 4 + left + 1, "{backend:?}");
-        assert_eq!(
-            kept.last().map(|c| c.type_.as_str()),
-            Some("StorageCustom"),
-            "not one of ours"
-        );
-    }
+fn conditions_of_dropped_types_are_removed() {
     let kept = without(&stored(), &["Degraded", "Absent"]);
     assert_eq!(types(&kept), ["Available", "example.com/Foreign", "Progressing"]);
 }
@@ -146,22 +131,22 @@ fn conditions_that_the_backend_does_not_own_are_dropped() {
 // lifecycle 88
 // lifecycle 123
 #[test]
-fn a_failure_is_told_when_it_lasted_two_minutes() {
-    let mut streak = Streak::default();
+fn a_failure_is_reported_after_two_minutes() {
+    let mut failure = LastingFailure::default();
     let type_ = "NodeCADaemonControllerDegraded";
     for (now, rest) in [(0, 120), (60, 60), (119, 1)] {
         assert_eq!(
-            streak.note(type_, Err("e"), at(now)),
+            failure.record(type_, Err("e"), at(now)),
             (None, Some(Duration::from_secs(rest)))
         );
     }
-    let told = Verdict::new(type_, Status::True, "Error", "e2");
-    assert_eq!(streak.note(type_, Err("e2"), at(120)), (Some(told), None));
-    let fine = Verdict::new(type_, Status::False, "AsExpected", "");
-    assert_eq!(streak.note(type_, Ok(()), at(130)), (Some(fine), None));
+    let error = ConditionUpdate::new(type_, Status::True, "Error", "e2");
+    assert_eq!(failure.record(type_, Err("e2"), at(120)), (Some(error), None));
+    let as_expected = ConditionUpdate::new(type_, Status::False, "AsExpected", "");
+    assert_eq!(failure.record(type_, Ok(()), at(130)), (Some(as_expected), None));
     assert_eq!(
-        streak.note(type_, Err("e"), at(131)),
+        failure.record(type_, Err("e"), at(131)),
         (None, Some(Duration::from_mins(2))),
-        "counts anew"
+        "a success starts over"
     );
 }

@@ -7,23 +7,23 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
 }
 
-fn next(verdicts: &[Verdict]) -> Next<'_> {
+fn next(condition_updates: &[ConditionUpdate]) -> Next<'_> {
     Next {
         generation: 7,
         ready_replicas: 0,
         generations: &[],
         storage: None,
         storage_managed: None,
-        verdicts,
+        condition_updates,
         drop: &[],
         now: at(0),
     }
 }
 
-fn verdicts() -> Vec<Verdict> {
+fn condition_updates() -> Vec<ConditionUpdate> {
     vec![
-        Verdict::new("Available", Status::False, "R", "m"),
-        Verdict::new("Degraded", Status::False, "", ""),
+        ConditionUpdate::new("Available", Status::False, "R", "m"),
+        ConditionUpdate::new("Degraded", Status::False, "", ""),
     ]
 }
 
@@ -31,7 +31,7 @@ fn deployment() -> ObjectRef {
     ObjectRef::new(Kind::Deployment, names::NAMESPACE, names::REGISTRY)
 }
 
-/// RFC 7386, as the API server applies it.
+/// Applies a JSON merge patch (RFC 7386), as the API server does.
 fn apply(target: &mut Value, patch: &Value) {
     let Value::Object(members) = patch else {
         *target = patch.clone();
@@ -58,18 +58,18 @@ fn written(stored: &Value, next: &Value) -> Value {
 // lifecycle 85
 // api 20: the patch
 #[test]
-fn the_first_write_carries_what_the_api_server_requires() {
+fn every_patch_contains_the_required_fields() {
     for stored in [Value::Null, json!({}), json!({"conditions": []})] {
-        let status = next_status(&stored, &next(&verdicts()));
+        let status = next_status(&stored, &next(&condition_updates()));
         assert!(differs(&stored, &status));
         let patch = merge_patch(&stored, &status);
         assert_eq!(patch["status"]["storage"], json!({}));
         assert_eq!(patch["status"]["storageManaged"], json!(false));
         assert_eq!(patch["status"]["observedGeneration"], json!(7));
     }
-    // ... and every later one.
+    // Later patches contain them too.
     let stored = json!({"storage": {"s3": {"bucket": "b"}}, "storageManaged": true});
-    let status = next_status(&stored, &next(&verdicts()));
+    let status = next_status(&stored, &next(&condition_updates()));
     let patch = merge_patch(&stored, &status);
     assert_eq!(patch["status"]["storage"], json!({}));
     assert_eq!(patch["status"]["storageManaged"], json!(true));
@@ -77,19 +77,19 @@ fn the_first_write_carries_what_the_api_server_requires() {
 }
 
 #[test]
-fn a_settled_status_is_not_written_again() {
+fn an_unchanged_status_is_not_written_again() {
     let storage = Storage {
         empty_dir: Some(crate::api::registry_config::EmptyDirStorage {}),
         ..Storage::default()
     };
-    let verdicts = verdicts();
+    let condition_updates = condition_updates();
     let generations = [(deployment(), 4)];
     let input = Next {
         storage: Some(&storage),
         storage_managed: Some(true),
         generations: &generations,
         ready_replicas: 2,
-        ..next(&verdicts)
+        ..next(&condition_updates)
     };
     let first = written(&Value::Null, &next_status(&Value::Null, &input));
     let second = next_status(&first, &Next { now: at(500), ..input });
@@ -104,12 +104,12 @@ fn a_settled_status_is_not_written_again() {
 
 // lifecycle 40: the generation is told although nothing was applied
 #[test]
-fn every_member_that_a_pass_may_change_makes_a_difference() {
-    let verdicts = verdicts();
-    let base = next(&verdicts);
+fn a_change_of_any_field_is_written() {
+    let condition_updates = condition_updates();
+    let base = next(&condition_updates);
     let stored = next_status(&Value::Null, &base);
     let s3 = serde_json::from_value(json!({"s3": {}})).unwrap();
-    let other = [Verdict::new("Degraded", Status::False, "New", "")];
+    let other = [ConditionUpdate::new("Degraded", Status::False, "New", "")];
     let generations = [(deployment(), 1)];
     for changed in [
         Next {
@@ -129,7 +129,7 @@ fn every_member_that_a_pass_may_change_makes_a_difference() {
             ..base.clone()
         },
         Next {
-            verdicts: &other,
+            condition_updates: &other,
             ..base.clone()
         },
         Next {
@@ -149,7 +149,7 @@ fn every_member_that_a_pass_may_change_makes_a_difference() {
 }
 
 #[test]
-fn absent_means_zero_and_defaults_of_the_server_mean_nothing() {
+fn absent_fields_equal_zero_values_and_defaults_of_the_api_server() {
     for (old, new, expected) in [
         (json!({"readyReplicas": 0, "version": ""}), json!({}), false),
         (json!({"storage": {"s3": {}}}), json!({"storage": {}}), true),
@@ -209,7 +209,7 @@ fn absent_means_zero_and_defaults_of_the_server_mean_nothing() {
 
 // api 23: for the status
 #[test]
-fn storage_that_means_the_same_stays_as_the_go_operator_wrote_it() {
+fn equal_storage_keeps_the_spelling_of_the_go_operator() {
     let stored = json!({
         "storage": {"managementState": "Managed", "s3": {
             "bucket": "b", "virtualHostedStyle": false, "encrypt": true, "trustedCA": {"name": ""},
@@ -241,27 +241,23 @@ fn storage_that_means_the_same_stays_as_the_go_operator_wrote_it() {
     assert_eq!(
         written(&stored, &status)["storage"],
         json!({"emptyDir": {}}),
-        "replaced whole"
+        "replaced completely"
     );
-    let nothing = Storage::default();
+    let empty = Storage::default();
     let status = next_status(
         &stored,
         &Next {
-            storage: Some(&nothing),
+            storage: Some(&empty),
             ..next(&[])
         },
     );
     assert_eq!(written(&stored, &status)["storage"], json!({}), "empty after a removal");
-    assert_eq!(
-        written(&stored, &status)["storageManaged"],
-        json!(true),
-        "left as it is"
-    );
+    assert_eq!(written(&stored, &status)["storageManaged"], json!(true), "unchanged");
 }
 
 // api 24: for the status
 #[test]
-fn a_setting_that_is_gone_is_cleared_by_null() {
+fn a_removed_setting_is_null_in_the_patch() {
     let stored = json!({"storage": {"pvc": {"claim": "c"}}, "storageManaged": true});
     let storage: Storage = serde_json::from_value(json!({"pvc": {}})).unwrap();
     let status = next_status(
@@ -280,7 +276,7 @@ fn a_setting_that_is_gone_is_cleared_by_null() {
 
 // api 27: `generations`
 #[test]
-fn generations_are_replaced_by_their_key_and_keys_are_written_also_when_empty() {
+fn generations_are_replaced_by_key_and_empty_keys_are_written() {
     let stored = json!({"generations": [
         {"group": "apps", "resource": "daemonsets", "namespace": names::NAMESPACE, "name": "node-ca", "lastGeneration": 2},
         {"group": "apps", "resource": "deployments", "namespace": names::NAMESPACE, "name": names::REGISTRY,
@@ -313,9 +309,9 @@ fn generations_are_replaced_by_their_key_and_keys_are_written_also_when_empty() 
         (&entries[2]["group"], &entries[2]["namespace"]),
         (&json!(""), &json!(""))
     );
-    let whole =
+    let complete =
         json!({"group": "", "resource": "namespaces", "namespace": "", "name": "n", "lastGeneration": 5, "hash": ""});
-    assert_eq!(entries[3], whole);
+    assert_eq!(entries[3], complete);
     let decoded: ConfigStatus = serde_json::from_value(status).unwrap();
     let decoded = decoded.generations.unwrap();
     assert_eq!(recorded_generation(&decoded, &deployment()), 9);
@@ -327,7 +323,7 @@ fn generations_are_replaced_by_their_key_and_keys_are_written_also_when_empty() 
 
 // api 26
 #[test]
-fn what_this_program_does_not_know_survives() {
+fn unknown_fields_stay() {
     let stored = json!({
         "version": "1", "latestAvailableRevision": 4, "future": {"x": [1]}, "storage": {}, "storageManaged": false,
         "conditions": [
@@ -337,8 +333,8 @@ fn what_this_program_does_not_know_survives() {
             {"type": "Odd", "status": 5},
         ],
     });
-    let verdicts = verdicts();
-    let status = next_status(&stored, &next(&verdicts));
+    let condition_updates = condition_updates();
+    let status = next_status(&stored, &next(&condition_updates));
     let written = written(&stored, &status);
     for member in ["version", "latestAvailableRevision", "future"] {
         assert_eq!(written[member], stored[member]);
@@ -356,15 +352,18 @@ fn what_this_program_does_not_know_survives() {
 
 // lifecycle 94: the conditions
 #[test]
-fn leftover_conditions_are_dropped() {
+fn leftover_conditions_are_removed() {
     let stored = json!({"conditions": [
         {"type": "AzurePathFixProgressing", "status": "False"},
         {"type": "StorageTagged", "status": "True"},
         {"type": "AzurePathFixControllerDegraded", "status": "False"},
         {"type": "StorageExists", "status": "True"},
     ]});
-    let stale = conditions::stale_storage(Some("PVC"));
-    let drop: Vec<_> = conditions::AZURE_PATH_FIX.iter().copied().chain(stale).collect();
+    let drop: Vec<_> = conditions::AZURE_PATH_FIX
+        .iter()
+        .copied()
+        .chain(["StorageTagged"])
+        .collect();
     let status = next_status(
         &stored,
         &Next {

@@ -30,7 +30,7 @@ fn route(name: &str, hosts: &[&str]) -> Value {
 
 // lifecycle 117
 #[test]
-fn the_internal_name_follows_the_service() {
+fn the_internal_host_name_follows_the_service() {
     for (service, expected) in [
         (Some(service(5000)), "image-registry.openshift-image-registry.svc:5000"),
         (Some(service(443)), "image-registry.openshift-image-registry.svc"),
@@ -43,7 +43,7 @@ fn the_internal_name_follows_the_service() {
 
 // lifecycle 118
 #[test]
-fn the_default_host_comes_first_and_the_rest_is_sorted_and_unique() {
+fn hosts_are_unique_and_sorted_with_the_default_host_first() {
     let prefix = DEFAULT_HOST_PREFIX;
     let routes = [
         route("x", &["b.example.com", "a.example.com"]),
@@ -74,13 +74,13 @@ fn the_default_host_comes_first_and_the_rest_is_sorted_and_unique() {
 // lifecycle 119
 // api 40
 #[test]
-fn routes_of_others_and_hosts_that_no_router_admitted_are_not_listed() {
+fn only_admitted_hosts_of_owned_routes_are_listed() {
     let mut foreign = route("foreign", &["foreign.example.com"]);
     foreign["metadata"]["annotations"] = json!({"other": "true"});
     let mut refused = route("refused", &["refused.example.com"]);
     refused["status"]["ingress"][0]["conditions"][0]["status"] = json!("False");
-    let mut silent = route("silent", &["silent.example.com"]);
-    silent["status"]["ingress"][0]
+    let mut pending = route("pending", &["pending.example.com"]);
+    pending["status"]["ingress"][0]
         .as_object_mut()
         .unwrap()
         .remove("conditions");
@@ -88,16 +88,16 @@ fn routes_of_others_and_hosts_that_no_router_admitted_are_not_listed() {
     fresh.as_object_mut().unwrap().remove("status");
     let admitted = route("admitted", &["admitted.example.com"]);
     assert_eq!(
-        external_hostnames(&[&foreign, &refused, &silent, &fresh, &admitted]),
+        external_hostnames(&[&foreign, &refused, &pending, &fresh, &admitted]),
         ["admitted.example.com"]
     );
 }
 
 // lifecycle 120
 #[test]
-fn without_service_and_routes_both_names_are_cleared_once() {
+fn without_service_and_routes_both_host_names_are_cleared_once() {
     let image = json!({"status": {"internalRegistryHostname": "i", "externalRegistryHostnames": ["e"], "future": 1}});
-    let (patch, told) = status_patch(&Sources {
+    let (patch, mode) = status_patch(&Sources {
         image: Some(&image),
         ..sources()
     });
@@ -105,7 +105,7 @@ fn without_service_and_routes_both_names_are_cleared_once() {
         patch,
         Some(json!({"status": {"internalRegistryHostname": "", "externalRegistryHostnames": []}}))
     );
-    assert_eq!(told, Ok(()));
+    assert_eq!(mode, Ok(()));
     for settled in [
         json!({}),
         json!({"status": {"externalRegistryHostnames": [], "internalRegistryHostname": ""}}),
@@ -125,7 +125,7 @@ fn without_service_and_routes_both_names_are_cleared_once() {
 // lifecycle 121
 // api 35
 #[test]
-fn the_import_mode_follows_spec_then_architecture_and_only_with_the_gate() {
+fn the_import_mode_follows_the_spec_then_the_architecture_if_the_gate_is_enabled() {
     let multi = json!({"status": {"desired": {"architecture": "Multi"}, "availableUpdates": null}});
     let single = json!({"status": {"desired": {}, "availableUpdates": null}});
     let given = json!({"spec": {"imageStreamImportMode": "Legacy"}});
@@ -135,41 +135,41 @@ fn the_import_mode_follows_spec_then_architecture_and_only_with_the_gate() {
         (&empty, &single, "Legacy"),
         (&given, &multi, "Legacy"),
     ] {
-        let on = Sources {
+        let enabled = Sources {
             image: Some(image),
             cluster_version: Some(version),
             import_mode: true,
             ..sources()
         };
-        let patch = status_patch(&on).0.unwrap();
+        let patch = status_patch(&enabled).0.unwrap();
         assert_eq!(patch["status"]["imageStreamImportMode"], json!(expected));
         assert_eq!(
             status_patch(&Sources {
                 import_mode: false,
-                ..on
+                ..enabled
             })
             .0,
             None,
-            "untouched"
+            "unchanged"
         );
     }
     let service = service(5000);
-    let blind = Sources {
+    let without_version = Sources {
         image: Some(&empty),
         service: Some(&service),
         import_mode: true,
         ..sources()
     };
-    let (patch, told) = status_patch(&blind);
-    assert_eq!(told, Err(NoClusterVersion));
+    let (patch, mode) = status_patch(&without_version);
+    assert_eq!(mode, Err(NoClusterVersion));
     assert!(
         patch.unwrap()["status"]["internalRegistryHostname"].is_string(),
-        "host names do not wait for it"
+        "host names do not depend on the import mode"
     );
 }
 
 #[test]
-fn one_that_is_missing_is_created_empty() {
+fn a_missing_image_is_created_with_an_empty_spec() {
     assert_eq!(skeleton()["metadata"]["name"], "cluster");
     assert_eq!(skeleton()["spec"], json!({}));
     let service = service(5000);

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::config::error_class::ErrorClass;
 use crate::status::conditions::merge;
 
 const AVAILABLE: usize = 0;
@@ -20,6 +21,7 @@ fn findings<'a>() -> Findings<'a> {
         failing: None,
         problems: Vec::new(),
         waiting_for: None,
+        operation: None,
         preflight: None,
         removal: Removal::NotAsked,
         stored: &[],
@@ -53,17 +55,15 @@ fn ready() -> Value {
 
 #[allow(clippy::unnecessary_wraps)] // as the field that it fills
 fn permanent(reason: Reason) -> Option<Failing> {
-    Some(Failing::Permanent {
-        reason,
+    Some(Failing {
+        class: ErrorClass::Invalid(reason),
         message: "spec.x is wrong".to_owned(),
     })
 }
 
 #[allow(clippy::unnecessary_wraps)] // as the field that it fills
 fn transient() -> Option<Failing> {
-    Some(Failing::Transient {
-        message: "Secret a/b is missing".to_owned(),
-    })
+    Some(Failing::transient("Secret a/b is missing".to_owned()))
 }
 
 fn condition(type_: &str, status: &str, since: i64) -> Condition {
@@ -76,22 +76,22 @@ fn condition(type_: &str, status: &str, since: i64) -> Condition {
     }
 }
 
-fn shown(verdict: &Verdict) -> String {
-    format!("{}/{}", verdict.status.text(), verdict.reason)
+fn shown(condition_update: &ConditionUpdate) -> String {
+    format!("{}/{}", condition_update.status.text(), condition_update.reason)
 }
 
 /// `Available Progressing Degraded Removed` as `status/reason` each.
 fn row(findings: &Findings<'_>) -> [String; 4] {
-    let verdicts = judge(findings).verdicts;
+    let condition_updates = judge(findings).condition_updates;
     assert_eq!(
-        verdicts.iter().map(|v| v.type_).collect::<Vec<_>>(),
+        condition_updates.iter().map(|v| v.type_).collect::<Vec<_>>(),
         ["Available", "Progressing", "Degraded", "Removed"]
     );
     [
-        shown(&verdicts[0]),
-        shown(&verdicts[1]),
-        shown(&verdicts[2]),
-        shown(&verdicts[3]),
+        shown(&condition_updates[0]),
+        shown(&condition_updates[1]),
+        shown(&condition_updates[2]),
+        shown(&condition_updates[3]),
     ]
 }
 
@@ -173,7 +173,7 @@ fn a_rollout_that_timed_out_is_degraded_while_a_pod_serves() {
     assert_eq!(row(&judged)[PROGRESSING], "True/DeploymentNotCompleted");
     assert_eq!(row(&judged)[DEGRADED], "True/ProgressDeadlineExceeded");
     assert!(
-        judge(&judged).verdicts[DEGRADED]
+        judge(&judged).condition_updates[DEGRADED]
             .message
             .contains("ReplicaSet has timed out")
     );
@@ -270,7 +270,7 @@ fn a_transient_error_without_deployment_is_progressing() {
         ["False/DeploymentNotFound", "True/Error", "False/", "False/"]
     );
     assert!(
-        judge(&judged).verdicts[PROGRESSING]
+        judge(&judged).condition_updates[PROGRESSING]
             .message
             .contains("Secret a/b is missing")
     );
@@ -293,7 +293,7 @@ fn nothing_yet_waits_for_the_deployment_and_says_for_what() {
         ]
     );
     assert!(
-        judge(&judged).verdicts[PROGRESSING]
+        judge(&judged).condition_updates[PROGRESSING]
             .message
             .contains("image-registry-tls")
     );
@@ -328,7 +328,7 @@ fn a_route_that_is_not_admitted_is_degraded_once_the_registry_is_rolled_out() {
         routes: vec![&admitted, &refused, &fresh, &unseen],
         ..findings()
     };
-    let degraded = &judge(&judged).verdicts[DEGRADED];
+    let degraded = &judge(&judged).condition_updates[DEGRADED];
     assert_eq!(shown(degraded), "True/RouteDegraded");
     assert_eq!(
         degraded.message,
@@ -413,5 +413,6 @@ fn force_and_no_state_are_managed() {
 
 mod bring_up;
 mod fault;
+mod operation;
 mod preflight;
 mod removal;

@@ -20,13 +20,14 @@ fn findings(jobs: Vec<&Value>) -> Findings<'_> {
     }
 }
 
+/// `status/reason` of all conditions.
 fn shown(findings: &Findings<'_>) -> [String; 4] {
-    judge(findings).map(|v| format!("{}/{}", v.status.text(), v.reason))
+    judge(findings).map(|update| format!("{}/{}", update.status.text(), update.reason))
 }
 
 // lifecycle 99
 #[test]
-fn without_any_job_nothing_has_failed() {
+fn without_a_job_the_pruner_has_not_failed() {
     let fresh = findings(vec![]);
     assert_eq!(
         shown(&fresh),
@@ -47,7 +48,7 @@ fn a_suspended_pruner_is_not_scheduled() {
 }
 
 #[test]
-fn without_cron_job_it_is_not_available() {
+fn without_a_cron_job_the_pruner_is_not_available() {
     let absent = Findings {
         cron_job: false,
         ..findings(vec![])
@@ -59,7 +60,7 @@ fn without_cron_job_it_is_not_available() {
 // lifecycle 101
 // lifecycle 102
 #[test]
-fn the_newest_finished_job_decides() {
+fn the_newest_finished_job_sets_the_conditions() {
     let old = job("old", "2026-01-01T00:00:00Z", &[("Complete", "True")]);
     let failed = job(
         "failed",
@@ -82,9 +83,9 @@ fn the_newest_finished_job_decides() {
         "2026-01-05T00:00:00Z",
         &[("SuccessCriteriaMet", "True"), ("Complete", "True")],
     );
-    let mended = findings(vec![&later, &failed, &old]);
+    let recovered = findings(vec![&later, &failed, &old]);
     assert_eq!(
-        shown(&mended),
+        shown(&recovered),
         [
             "True/AsExpected",
             "False/Complete",
@@ -96,7 +97,7 @@ fn the_newest_finished_job_decides() {
 
 // lifecycle 103
 #[test]
-fn jobs_of_others_do_not_count() {
+fn other_jobs_are_ignored() {
     let mut foreign = job("foreign", "2026-01-02T00:00:00Z", &[("Failed", "True")]);
     foreign["metadata"]["labels"]["created-by"] = json!("somebody");
     assert_eq!(shown(&findings(vec![&foreign]))[3], "False/AsExpected");
@@ -110,7 +111,7 @@ fn jobs_of_others_do_not_count() {
 
 // lifecycle 104
 #[test]
-fn what_cannot_be_applied_beats_a_failed_job() {
+fn an_apply_error_takes_precedence_over_a_failed_job() {
     let failed = job("failed", "2026-01-02T00:00:00Z", &[("Failed", "True")]);
     let finding = Findings {
         failing: Some("CronJob: forbidden"),
@@ -121,17 +122,17 @@ fn what_cannot_be_applied_beats_a_failed_job() {
 }
 
 #[test]
-fn a_settled_status_is_not_written_and_foreign_conditions_stay() {
+fn an_unchanged_status_is_not_written_and_foreign_conditions_stay() {
     let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let stored = json!({"conditions": [{"type": "Foreign", "status": "True"}], "future": 1});
-    let verdicts = judge(&findings(vec![]));
-    let patch = status_patch(&stored, 3, &verdicts, now).unwrap();
+    let condition_updates = judge(&findings(vec![]));
+    let patch = status_patch(&stored, 3, &condition_updates, now).unwrap();
     assert_eq!(patch["status"]["observedGeneration"], json!(3));
-    assert_eq!(patch["status"].get("future"), None, "left alone");
+    assert_eq!(patch["status"].get("future"), None, "unchanged");
     let conditions = patch["status"]["conditions"].as_array().unwrap();
     let types: Vec<_> = conditions.iter().map(|c| text(c, "type")).collect();
     assert_eq!(types, ["Foreign", "Available", "Failed", "Scheduled", "Degraded"]);
     let later = "2026-01-02T00:00:00Z".parse().unwrap();
-    assert_eq!(status_patch(&patch["status"], 3, &verdicts, later), None);
-    assert!(status_patch(&Value::Null, 3, &verdicts, now).is_some());
+    assert_eq!(status_patch(&patch["status"], 3, &condition_updates, later), None);
+    assert!(status_patch(&Value::Null, 3, &condition_updates, now).is_some());
 }

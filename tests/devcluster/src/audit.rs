@@ -1,4 +1,4 @@
-//! The API server's audit log: who asked for what, and what the answer was.
+//! The API server's audit log: requests, their users and their responses.
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -10,12 +10,12 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark(u64);
 
-/// One request. A watch is there as soon as it has begun.
+/// One request. A watch is logged as soon as it has started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The server's identifier of the request.
     pub id: String,
-    /// Who asked, such as `system:serviceaccount:NAMESPACE:NAME`.
+    /// The user, such as `system:serviceaccount:NAMESPACE:NAME`.
     pub user: String,
     /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`, or an HTTP method in lower case
     /// for a request that is about no object.
@@ -34,7 +34,7 @@ pub struct Event {
     pub name: String,
     /// HTTP status.
     pub code: u16,
-    /// What the client calls itself.
+    /// User agent of the client.
     pub user_agent: String,
     /// When the request came in, in microseconds since the Unix epoch.
     pub time: i64,
@@ -52,7 +52,7 @@ impl Event {
         )
     }
 
-    /// Whether the server refused it for lack of rights.
+    /// Whether the API server refused it for lack of rights.
     pub fn is_denied(&self) -> bool {
         matches!(self.code, 401 | 403)
     }
@@ -68,7 +68,7 @@ impl std::fmt::Display for Event {
     }
 }
 
-/// Requests in the order in which the log tells of them.
+/// Requests in the order of the log.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
     events: Vec<Event>,
@@ -99,7 +99,7 @@ impl Log {
             let raw: Raw = serde_json::from_slice(line).context("cannot understand the audit log")?;
             let event = raw.into_event(mark)?;
             mark.0 += line.len() as u64;
-            // Long requests are told of twice, when they begin and when they end: one event, where it first stood.
+            // Long requests are logged twice, at start and end; they become one event, at the place of the first.
             if let Some(index) = known.get(&event.id) {
                 events[*index] = Event {
                     mark: events[*index].mark,
@@ -148,7 +148,7 @@ impl Log {
         self.by_user(&format!("system:serviceaccount:{namespace}:{name}"))
     }
 
-    /// Those told of since a mark.
+    /// Those logged since a mark.
     #[must_use]
     pub fn since(&self, mark: Mark) -> Self {
         self.filter(|event| event.mark >= mark)

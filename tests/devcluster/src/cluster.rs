@@ -1,4 +1,4 @@
-//! A cluster as its user sees it.
+//! A test cluster: start, use, end.
 
 use crate::{
     Options,
@@ -32,7 +32,7 @@ use std::time::Duration;
 
 pub use crate::record::NodeRecord as RealNode;
 
-/// How long each step of the start may take; generous, for machines with too much to do.
+/// How long each step of the start may take. Long, because the machine may be busy.
 const LIMIT: Duration = Duration::from_mins(2);
 
 /// A running cluster. Dropping it ends every process and removes everything, also after a failed test; the logs of a
@@ -47,14 +47,14 @@ pub struct Cluster {
     programs: Programs,
     processes: Processes,
     companion: Option<Companion>,
-    /// Whether the start is complete: what is dropped before has failed.
+    /// Whether the start is complete; a cluster that is dropped before has failed.
     complete: bool,
-    /// Whether nothing is to be done in the end: it is stopped, or it shall run on.
+    /// Whether dropping must do nothing: the cluster is stopped already, or shall keep running.
     released: bool,
 }
 
 impl Cluster {
-    /// Brings a cluster up. Afterwards the API answers, default ServiceAccounts exist, nodes are Ready, CRDs are
+    /// Starts a cluster. Afterwards the API answers, default ServiceAccounts exist, nodes are Ready, CRDs are
     /// Established, the platform's objects are there.
     pub async fn up(options: Options) -> Result<Self> {
         let mut cluster = Self::create(&options).await?;
@@ -64,7 +64,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Takes a slot and a directory; what exists from here on is removed when the value is dropped.
+    /// Takes a slot and a directory; dropping the value removes everything created from here on.
     async fn create(options: &Options) -> Result<Self> {
         record::check_name(&options.name)?;
         if options.real_nodes > slot::MAX_REAL_NODES {
@@ -118,7 +118,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Starts the processes; a client once the API answers.
+    /// Starts the processes; returns a client once the API server is ready.
     async fn start(&self, options: &Options) -> Result<Client> {
         let record = &self.record;
         let start = Start {
@@ -206,7 +206,7 @@ impl Cluster {
         tokio::task::spawn_blocking(move || self.end(false)).await?
     }
 
-    /// The same after a failure; answers where the logs are kept.
+    /// The same after a failure; returns the directory of the kept logs.
     pub async fn down_keeping_logs(mut self) -> Result<PathBuf> {
         let kept = self.layout.kept_logs();
         tokio::task::spawn_blocking(move || self.end(true)).await??;
@@ -224,8 +224,8 @@ impl Cluster {
         removed
     }
 
-    /// Lets the cluster outlive this process: the stand-ins go on in a process of their own, `standins`, which is this
-    /// crate's program.
+    /// Lets the cluster outlive this process. The stand-ins continue in a process of their own; `standins` is this crate's
+    /// program.
     pub fn leave_running(mut self, standins: &Path) -> Result<Record> {
         if self.companion.take().is_some() {
             let mut command = process::command(standins);
@@ -245,12 +245,12 @@ impl Cluster {
         &self.record.name
     }
 
-    /// Everything of the cluster lies below it.
+    /// Directory with everything of the cluster.
     pub fn directory(&self) -> &Path {
         self.layout.root()
     }
 
-    /// What another process needs to know of the cluster.
+    /// What another process needs to use the cluster.
     pub fn record(&self) -> &Record {
         &self.record
     }
@@ -275,17 +275,17 @@ impl Cluster {
         self.layout.logs().join(format!("{process}.log"))
     }
 
-    /// Where the stand-ins' router listens; none without stand-ins. Hosts that it chooses end in [`crate::APPS_DOMAIN`].
+    /// Address of the stand-ins' router; none without stand-ins. Host names that the router chooses end in [`crate::APPS_DOMAIN`].
     pub fn router(&self) -> Option<SocketAddr> {
         companion::router(&self.layout)
     }
 
-    /// The authority that the router's own certificate comes from, as PEM.
+    /// The CA of the router's own certificate, as PEM.
     pub fn router_ca(&self) -> Result<String> {
         standin::router_ca(&self.layout.pki())
     }
 
-    /// The authority of serving certificates of Services, as PEM.
+    /// The CA of the Services' serving certificates, as PEM.
     pub fn service_ca(&self) -> Result<String> {
         standin::service_ca(&self.layout.pki())
     }
@@ -333,7 +333,7 @@ impl Cluster {
         Ok(path)
     }
 
-    /// What tokens of the cluster's ServiceAccounts are checked with.
+    /// The public key for tokens of the cluster's ServiceAccounts.
     pub fn token_key(&self) -> Result<TokenKey> {
         TokenKey::from_pem(&files::read(&self.layout.pki().join("service-account.pub"))?)
     }
@@ -346,13 +346,13 @@ impl Cluster {
         node::load(&self.record, self.programs.path("ctr")?, tar).await
     }
 
-    /// Stops kwok where it stands: pods on simulated nodes become neither ready nor gone, until resumed. Nodes stay
-    /// Ready for the ten minutes that the controllers wait for a sign of life.
+    /// Suspends kwok: pods on simulated nodes become neither ready nor deleted until kwok is resumed. The nodes stay Ready
+    /// for the ten minutes that the node controller waits for a heartbeat.
     pub fn pause_simulated_pods(&self) -> Result<()> {
         self.signal_kwok(Signal::STOP)
     }
 
-    /// Lets kwok go on.
+    /// Resumes kwok.
     pub fn resume_simulated_pods(&self) -> Result<()> {
         self.signal_kwok(Signal::CONT)
     }
@@ -372,7 +372,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Applies the YAML files of a directory in byte order of their names; answers which objects were left out because
+    /// Applies the YAML files of a directory in byte order of their names; returns which objects were left out because
     /// the API does not serve their kind.
     pub async fn apply_dir(&self, directory: &Path) -> Result<Vec<String>> {
         platform::apply_directory(&self.client().await?, directory, true).await
@@ -401,7 +401,7 @@ impl Cluster {
     }
 
     /// Creates a PersistentVolume of 100 Gi without a class, on a directory that all real nodes share, for claims of any
-    /// of `modes` (such as `ReadWriteMany`); answers the directory.
+    /// of `modes` (such as `ReadWriteMany`); returns the directory.
     pub async fn host_volume(&self, name: &str, modes: &[&str]) -> Result<PathBuf> {
         let directory = self.layout.volumes().join(name);
         files::create_dir(&directory)?;

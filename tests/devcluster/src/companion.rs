@@ -1,5 +1,5 @@
-//! The stand-ins for the platform's controllers, beside a cluster: in a thread for a library's user, in a process of its
-//! own (`devcluster standins`) for a cluster that outlives the command line.
+//! Runs the stand-ins for the platform's controllers: in a thread of the test, or in a process of their own (`devcluster
+//! standins`) for a cluster that outlives the command.
 
 use crate::{files, layout::Layout, record::Record, standin};
 use anyhow::{Context as _, Result};
@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 /// Domain of the hosts that the router chooses.
 pub const APPS_DOMAIN: &str = "apps.devcluster.test";
 
-/// Starts the stand-ins for the cluster in `directory`; returns once they have done what there was to do.
+/// Starts the stand-ins for the cluster in `directory`; returns once they are settled.
 async fn start(directory: &Path) -> Result<standin::Running> {
     let record = Record::read(directory)?;
     let layout = record.layout();
@@ -41,12 +41,12 @@ fn router_address(record: &Record) -> SocketAddr {
     }
 }
 
-/// Where the router of the cluster in `directory` listens; none while no stand-ins run.
+/// Address of the router of the cluster in `directory`; none while no stand-ins run.
 pub(crate) fn router(layout: &Layout) -> Option<SocketAddr> {
     files::read(&layout.router()).ok()?.trim().parse().ok()
 }
 
-/// Plays the stand-ins for the cluster in `directory` until dropped.
+/// Runs the stand-ins for the cluster in `directory` until dropped.
 pub async fn run(directory: &Path) -> Result<()> {
     let _running = start(directory).await?;
     std::future::pending().await

@@ -1,10 +1,10 @@
-//! A real Kubernetes cluster on this machine in one command, for the demo and the tests: no Docker, no fixed ports,
-//! several side by side.
+//! Starts a real Kubernetes cluster on this machine, for the demo and the tests. Needs no Docker and no fixed ports; several
+//! clusters can run at the same time.
 //!
 //! The control plane (etcd, kube-apiserver, kube-controller-manager, kube-scheduler) always consists of the real
 //! programs. Nodes come in two kinds: *simulated* ones (kwok sets the status of their pods; needs no root) and *real*
 //! ones (kubelet, containerd and kube-proxy in namespaces of their own; needs root). On top the platform's CRDs, config
-//! objects and `deploy/` are installed, and stand-ins play the platform's controllers.
+//! objects and `deploy/` are installed, and stand-ins replace the platform's controllers.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -14,12 +14,12 @@
 //! # }
 //! ```
 //!
-//! Where things are: `programs` finds or builds the binaries; `slot` hands out addresses and ports; `process` starts
+//! Modules: `programs` finds or builds the binaries; `slot` hands out addresses and ports; `process` starts
 //! and stops; `control_plane`, `simulated`, `node` and `network` are the parts of a cluster; `platform` and `apply` fill
-//! it; `image` packs what runs on real nodes, `install` runs the operator there, `inside` is a person's shell on a node;
-//! `standin` plays the platform's controllers, started by `companion`; `stores` are storage servers for tests, `operand`
-//! is the registry as a process; `bench` measures the operator; `teardown` removes a cluster, also a dead one; `cluster`
-//! puts it all together.
+//! it; `image` packs what runs on real nodes, `install` runs the operator there, `inside` runs commands on a node;
+//! `standin` replaces the platform's controllers, started by `companion`; `stores` are storage servers for tests, `operand`
+//! is the registry as a process; `bench` measures the operator; `teardown` removes a cluster, also a crashed one;
+//! `cluster` combines them.
 
 pub mod apply;
 pub mod audit;
@@ -33,6 +33,7 @@ pub mod operand;
 pub mod programs;
 pub mod standin;
 pub mod stores;
+pub mod wait;
 
 mod client;
 mod companion;
@@ -48,7 +49,6 @@ mod record;
 mod simulated;
 mod slot;
 mod teardown;
-mod wait;
 
 pub use client::from as client_from;
 pub use cluster::{Cluster, RealNode};
@@ -57,7 +57,7 @@ pub use node::check_real_nodes;
 pub use platform::RELEASE_VERSION;
 pub use record::{Record, find as find_cluster};
 
-/// What kind of cluster to bring up.
+/// Options of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools)] // each switch stands for itself
 pub struct Options {

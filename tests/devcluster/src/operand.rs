@@ -44,7 +44,7 @@ pub struct OperandOptions {
     pub authority: Authority,
 }
 
-/// A running registry; dropped, it is gone.
+/// A running registry; dropping it stops it.
 #[derive(Debug)]
 pub struct Operand {
     home: Home,
@@ -118,7 +118,7 @@ impl Operand {
         &self.target
     }
 
-    /// What it wrote so far.
+    /// Its output so far.
     pub fn log(&self) -> Result<String> {
         files::read(&self.home.log("registry"))
     }

@@ -1,4 +1,4 @@
-//! What a plain Kubernetes lacks of the platform and is no process: CRDs, config objects, namespaces, `deploy/`.
+//! The platform's objects that a plain Kubernetes lacks: CRDs, config objects, namespaces, `deploy/`.
 
 use crate::{
     Options,
@@ -216,7 +216,7 @@ fn cluster_version() -> Value {
         }],
         "observedGeneration": 1,
         "versionHash": "devcluster",
-        // Null on most real clusters too, which a client must bear.
+        // Null on most real clusters, too; a client must accept that.
         "availableUpdates": null,
     })
 }

@@ -21,12 +21,20 @@ pub(crate) const MARKER: &str = "DEVCLUSTER_DIRECTORY";
 /// `$1` is the directory of the pid files, `$2` one to remove afterwards, or empty.
 const WATCHDOG: &str = r#"
 read -r _
-pids=$1 remove=$2
+pids=$1 remove=$2 mark=$3
 for f in "$pids"/*; do
   read -r pid start <"$f" || continue
   stat=$(cat "/proc/$pid/stat" 2>/dev/null) || continue
   set -- ${stat##*) }
   [ "${20}" = "$start" ] && kill -9 "$pid"
+done
+# Processes whose owner was killed before it recorded them; the second round finds one that had not run its program yet.
+for round in 1 2; do
+  for f in $(grep -lzxF "$mark" /proc/[0-9]*/environ 2>/dev/null); do
+    pid=${f#/proc/}
+    kill -9 "${pid%/environ}" 2>/dev/null
+  done
+  sleep 0.5
 done
 [ -z "$remove" ] || rm -rf "$remove"
 "#;
@@ -147,6 +155,7 @@ impl Processes {
             .args(["-c", WATCHDOG, "devcluster-watchdog"])
             .arg(self.layout.pids())
             .arg(remove.unwrap_or(Path::new("")))
+            .arg(format!("{MARKER}={}", self.layout.root().display()))
             .stdin(Stdio::piped());
         command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let child = command.spawn().context("cannot start sh")?;

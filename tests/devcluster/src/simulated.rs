@@ -43,7 +43,7 @@ pub(crate) fn names(options: &Options) -> Vec<String> {
 pub(crate) async fn create(client: &Client, options: &Options) -> Result<()> {
     let api: Api<Node> = Api::all(client.clone());
     let nodes = names(options).into_iter().map(|name| {
-        // Where a pod could really run, it shall.
+        // With real nodes, pods must not land on a simulated one by accident.
         let taints = if options.real_nodes > 0 {
             json!([{ "key": ANNOTATION, "value": "fake", "effect": "NoSchedule" }])
         } else {

@@ -1,4 +1,4 @@
-//! Slots: what keeps clusters side by side apart.
+//! Slots, which keep clusters on the same machine apart.
 //!
 //! A slot is a small number from which addresses, interface names and ports follow. It is taken by a file in one
 //! directory for the whole machine, which also tells the next `up` where the leftovers of a killed cluster are.
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Nodes of one cluster: the pod ranges of a slot are eight, one is for simulated nodes.
 pub const MAX_REAL_NODES: usize = 7;
-/// Clusters side by side.
+/// Clusters at the same time.
 const SLOTS: u8 = 16;
 /// Reserved for benchmarks, hence never somebody's network: the first half for nodes and pods, the second for Services.
 pub(crate) const NETWORK: &str = "198.18.0.0/15";
@@ -46,7 +46,7 @@ impl Slot {
         format!("dcbr{}", self.0)
     }
 
-    /// This machine's end of the cable to a node.
+    /// This machine's end of the veth pair to a node.
     pub fn cable(self, node: usize) -> String {
         format!("dc{}n{node}", self.0)
     }

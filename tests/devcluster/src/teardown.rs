@@ -12,7 +12,7 @@ pub(crate) fn remove(directory: &Path, keep_logs: bool) -> Result<()> {
     release(&Slots::lock()?, directory)
 }
 
-/// Removes what clusters left behind whose owners are gone; one that cannot be removed is told of and left. The slots
+/// Removes leftovers of clusters whose owners have ended; reports and keeps those that cannot be removed. The slots
 /// stay locked, so that nobody takes the place of a leftover while it is being removed.
 pub(crate) fn remove_leftovers() -> Result<()> {
     let slots = Slots::lock()?;
@@ -70,7 +70,7 @@ fn keep(layout: &Layout) {
     }
 }
 
-/// Straight to the terminal: this is said in destructors, when a test's captured output may be gone.
+/// Writes to the terminal: destructors call this when a test's captured output may be gone.
 pub(crate) fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "devcluster: {line}");
 }

@@ -1,10 +1,10 @@
-//! Waiting for something to become true.
+//! Waiting for a condition.
 
 use anyhow::{Result, bail};
 use std::time::{Duration, Instant};
 
-/// Asks `check` every 50 ms until it answers something, or fails after `limit` naming `what`.
-pub(crate) async fn until<T, F>(what: &str, limit: Duration, mut check: impl FnMut() -> F) -> Result<T>
+/// Calls `check` every 50 ms until it returns a value; after `limit` fails with an error that names `what`.
+pub async fn until<T, F>(what: &str, limit: Duration, mut check: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<Option<T>>>,
 {

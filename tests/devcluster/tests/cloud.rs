@@ -1,5 +1,5 @@
-//! A cloud for pods on real nodes: the registry becomes its role with the cluster's own token, and keeps images in a bucket
-//! at the public endpoint, all of it on this machine.
+//! A cloud for pods on real nodes, all on this machine: the registry assumes its role with a token of the cluster, and stores
+//! images in a bucket at the public endpoint.
 
 use anyhow::{Context as _, Result, ensure};
 use devcluster::stores::{ACCOUNT, Authority, Call, Cloud, Moto, MotoOptions, Sts, StsOptions};
@@ -19,7 +19,7 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
 }
 
-/// Everything that the pod needs, and the pod. `$ROLE` and `$CA` stand for what differs.
+/// The pod and everything that it needs. `$ROLE` and `$CA` are placeholders.
 const OBJECTS: &str = r#"
 apiVersion: v1
 kind: ServiceAccount

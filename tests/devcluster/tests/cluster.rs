@@ -1,4 +1,4 @@
-//! Clusters come up, do what a cluster does, and leave nothing behind.
+//! Clusters start, work, and leave nothing behind.
 
 use anyhow::{Context as _, Result, ensure};
 use devcluster::{Cluster, Options, image};
@@ -12,19 +12,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Asks every 50 ms until the answer is something.
-async fn until<T, F: Future<Output = Result<Option<T>>>>(what: &str, mut check: impl FnMut() -> F) -> Result<T> {
-    let begin = Instant::now();
-    loop {
-        if let Some(value) = check().await? {
-            return Ok(value);
-        }
-        ensure!(begin.elapsed() < Duration::from_mins(1), "timed out: {what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+/// Waits until `check` returns a value.
+async fn until<T, F: Future<Output = Result<Option<T>>>>(what: &str, check: impl FnMut() -> F) -> Result<T> {
+    devcluster::wait::until(what, Duration::from_mins(1), check).await
 }
 
-/// Straight to the terminal: how long something lasted is worth seeing in a passing test too.
+/// Writes to the terminal: durations are worth seeing in a passing test, too.
 fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
@@ -109,7 +102,7 @@ async fn a_cluster_with_a_simulated_node_works_and_leaves_nothing_behind() -> Re
         "{write}"
     );
 
-    // A token of a ServiceAccount without rights: known by name, refused, and both in the log.
+    // A token of a ServiceAccount without rights is authenticated and refused, and the audit log has both.
     let kubeconfig = cluster
         .service_account_kubeconfig("openshift-image-registry", "default")
         .await?;
@@ -216,7 +209,7 @@ async fn pods_run_on_real_nodes_and_leave_nothing_behind() -> Result<()> {
     let tar = cluster.directory().join("sample.tar");
     image::sample_image("localhost/sample:dev", programs.path("pause")?, b"payload".to_vec()).write(&tar)?;
     cluster.load_image(&tar).await?;
-    // Two pods that may not share a node share a volume.
+    // Two pods with anti-affinity share a volume.
     cluster.host_volume("shared", &["ReadWriteMany"]).await?;
     let claim: PersistentVolumeClaim = serde_json::from_value(json!({
         "metadata": { "name": "shared" },
@@ -290,7 +283,7 @@ fn nodes_resolve_and_trust_what_they_are_told(cluster: &Cluster) -> Result<()> {
 async fn what_a_killed_owner_leaves_is_removed() -> Result<()> {
     let name = "test-killed";
     let directory = std::env::temp_dir().join(format!("devcluster-{name}"));
-    // Killed in the middle of the start, when it still is the cluster's owner.
+    // The process is killed in the middle of the start, while it owns the cluster.
     let mut owner = Command::new(env!("CARGO_BIN_EXE_devcluster"))
         .args(["up", "--name", name])
         .spawn()?;
@@ -305,7 +298,7 @@ async fn what_a_killed_owner_leaves_is_removed() -> Result<()> {
     })
     .await?;
     ensure!(directory.exists(), "nobody has removed the directory yet");
-    // The next cluster, of whatever name, removes it.
+    // The next cluster removes the leftovers, whatever its name.
     let next = Cluster::up(Options {
         name: "test-next".into(),
         ..Options::default()

@@ -1,6 +1,7 @@
-//! The stand-ins against a real API server: they give what the platform gives, put back what is altered, and then rest.
+//! The stand-ins for the platform's controllers against a real API server: they create what the platform creates, restore what
+//! is changed, and then are idle.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use devcluster::standin::{self, Control, StandIn};
@@ -14,16 +15,9 @@ use serde_json::{Value, json};
 const NS: &str = "zone-q";
 const TLS: &str = "quux-tls";
 
-/// Asks every 20 ms until the answer is something.
-async fn until<T, F: Future<Output = Result<Option<T>>>>(what: &str, mut check: impl FnMut() -> F) -> Result<T> {
-    let begin = Instant::now();
-    loop {
-        if let Some(value) = check().await? {
-            return Ok(value);
-        }
-        ensure!(begin.elapsed() < Duration::from_secs(20), "timed out: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+/// Waits until `check` returns a value.
+async fn until<T, F: Future<Output = Result<Option<T>>>>(what: &str, check: impl FnMut() -> F) -> Result<T> {
+    devcluster::wait::until(what, Duration::from_secs(20), check).await
 }
 
 /// The objects of a test, by kind.
@@ -109,7 +103,7 @@ impl Objects {
 }
 
 #[tokio::test]
-async fn the_platforms_part_is_played_and_rests_when_played() -> Result<()> {
+async fn the_stand_ins_do_what_the_platform_does_and_then_are_idle() -> Result<()> {
     let options = Options {
         name: "standins".into(),
         simulated_nodes: 0,
@@ -147,7 +141,7 @@ async fn the_platforms_part_is_played_and_rests_when_played() -> Result<()> {
     let objects = Objects::of(&client);
     gives_and_restores(&objects, &standin::service_ca(&pki_dir)?).await?;
     holds_and_releases(&objects, &client).await?;
-    rests(&cluster).await?;
+    assert_idle(&cluster).await?;
     running.stop().await;
     cluster.down().await
 }
@@ -213,20 +207,25 @@ async fn holds_and_releases(objects: &Objects, client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// The stand-ins are the only ones who ask as an administrator meanwhile. A watch that the server ended may begin anew.
-async fn rests(cluster: &Cluster) -> Result<()> {
+/// Asserts that the stand-ins are idle. Only they send requests as administrator meanwhile. They may restart a watch that the
+/// API server ended.
+async fn assert_idle(cluster: &Cluster) -> Result<()> {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let played = cluster
         .audit()?
         .filter(|event| event.uri.contains("fieldManager=standin-"));
     ensure!(
         !played.is_empty(),
-        "the audit log tells the stand-ins by their field managers"
+        "the audit log shows the stand-ins by their field managers"
     );
     let mark = cluster.mark()?;
     tokio::time::sleep(Duration::from_secs(5)).await;
     let log = cluster.audit()?.since(mark);
     let asked = log.filter(|event| event.verb != "watch" && !event.user.starts_with("system:"));
-    ensure!(asked.is_empty(), "settled stand-ins ask: {:?}", asked.events());
+    ensure!(
+        asked.is_empty(),
+        "settled stand-ins send requests: {:?}",
+        asked.events()
+    );
     Ok(())
 }

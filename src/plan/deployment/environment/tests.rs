@@ -10,8 +10,8 @@ fn with(spec: &Value) -> Cluster {
 
 // workload 22
 #[test]
-fn log_levels_reach_the_registry() {
-    for (given, expected) in [
+fn log_levels_are_set_in_the_environment() {
+    for (spec, expected) in [
         (json!({"logLevel": "Normal", "logging": 0}), "info"),
         (json!({"logLevel": "Normal", "logging": 1}), "warn"),
         (json!({"logging": 2}), "info"),
@@ -23,16 +23,16 @@ fn log_levels_reach_the_registry() {
         (json!({"logLevel": "TraceAll"}), "debug"),
     ] {
         assert_eq!(
-            with(&given).env("REGISTRY_LOG_LEVEL").as_deref(),
+            with(&spec).env("REGISTRY_LOG_LEVEL").as_deref(),
             Some(expected),
-            "{given}"
+            "{spec}"
         );
     }
 }
 
 // workload 23, workload 24
 #[test]
-fn switches_set_their_variable_or_none() {
+fn booleans_set_their_variable_only_if_true() {
     for (field, name, value) in [
         ("readOnly", "REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: true}"),
         ("disableRedirect", "REGISTRY_STORAGE_REDIRECT_DISABLE", "true"),
@@ -43,7 +43,7 @@ fn switches_set_their_variable_or_none() {
 }
 
 fn limits(cluster: &Cluster, direction: &str) -> Option<[String; 3]> {
-    let get = |what: &str| cluster.env(&format!("REGISTRY_OPENSHIFT_REQUESTS_{direction}_{what}"));
+    let get = |name: &str| cluster.env(&format!("REGISTRY_OPENSHIFT_REQUESTS_{direction}_{name}"));
     Some([get("MAXRUNNING")?, get("MAXINQUEUE")?, get("MAXWAITINQUEUE")?])
 }
 
@@ -60,7 +60,7 @@ fn limits_of_both_directions_are_set() {
 
 // workload 26
 #[test]
-fn a_waiting_time_alone_sets_no_limit() {
+fn max_wait_in_queue_alone_sets_no_limit() {
     let only_wait = with(&json!({"requests": {"read": {"maxWaitInQueue": "3s"}}}));
     assert!(!only_wait.pod().to_string().contains("REQUESTS_READ"));
     let only_queue = with(&json!({"requests": {"read": {"maxInQueue": 5}}}));
@@ -74,7 +74,7 @@ fn proxy(cluster: &Cluster) -> [Option<String>; 3] {
 
 // workload 28, workload 29
 #[test]
-fn each_proxy_variable_falls_back_on_its_own() {
+fn each_proxy_variable_falls_back_to_the_cluster_proxy() {
     let cluster_proxy = json!({
         "apiVersion": "config.openshift.io/v1", "kind": "Proxy", "metadata": {"name": "cluster"},
         "spec": {"httpProxy": "spec", "httpsProxy": "spec", "noProxy": "spec"},
@@ -92,7 +92,7 @@ fn each_proxy_variable_falls_back_on_its_own() {
 
 // workload 30
 #[test]
-fn the_upload_secret_is_used_as_it_is_and_never_an_empty_one() {
+fn the_upload_secret_is_set_unchanged_and_must_not_be_empty() {
     assert_eq!(
         with(&json!({"httpSecret": "10"}))
             .env("REGISTRY_HTTP_SECRET")
@@ -106,7 +106,7 @@ fn the_upload_secret_is_used_as_it_is_and_never_an_empty_one() {
 
 // workload 31
 #[test]
-fn tls_settings_reach_the_registry() {
+fn tls_settings_are_set_in_the_environment() {
     let info =
         json!({"minTLSVersion": "VersionTLS13", "cipherSuites": ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"]});
     let cluster = with(&json!({"observedConfig": {"servingInfo": info}}));
@@ -123,7 +123,7 @@ fn tls_settings_reach_the_registry() {
 
 // workload 33, workload 37
 #[test]
-fn storage_comes_first_and_is_encoded_where_the_registry_reads_yaml() {
+fn storage_variables_are_first_and_encoded_as_yaml_if_the_registry_parses_yaml() {
     let mut cluster = with(&json!({"httpSecret": "10"}));
     let text = |text: &str| EnvValue::Text(text.to_owned());
     cluster.facts.env = vec![
@@ -171,13 +171,13 @@ fn storage_comes_first_and_is_encoded_where_the_registry_reads_yaml() {
 
 // storage-core 32
 #[test]
-fn a_text_that_reads_as_something_else_is_quoted_and_a_flag_is_not() {
+fn a_string_that_yaml_parses_as_another_type_is_quoted_and_a_boolean_is_not() {
     let rendered = |value| {
         let variable = EnvVar {
             name: "REGISTRY_STORAGE_S3_ENCRYPT",
             value,
         };
-        super::of_storage(&variable)["value"].clone()
+        crate::plan::parts::variable(&variable)["value"].clone()
     };
     assert_eq!(rendered(EnvValue::Text("true".to_owned())), "\"true\"");
     assert_eq!(rendered(EnvValue::Text(String::new())), "\"\"");

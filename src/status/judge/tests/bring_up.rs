@@ -50,13 +50,13 @@ fn while_a_registry_comes_up_no_condition_goes_back() {
             ..findings()
         });
         assert!(
-            judged.verdicts[AVAILABLE].status == Status::False || ready > 0,
+            judged.condition_updates[AVAILABLE].status == Status::False || ready > 0,
             "available without a ready pod"
         );
         assert_eq!(judged.ready_replicas, ready);
-        stored = merge(&stored, &judged.verdicts, now);
-        for (seen, verdict) in history.iter_mut().zip(&judged.verdicts) {
-            seen.push(verdict.status.text().to_owned());
+        stored = merge(&stored, &judged.condition_updates, now);
+        for (seen, condition_update) in history.iter_mut().zip(&judged.condition_updates) {
+            seen.push(condition_update.status.text().to_owned());
         }
     }
     for seen in &mut history {

@@ -27,8 +27,11 @@ fn permanent_errors_are_degraded_at_once_and_do_not_progress() {
         ];
         assert_eq!(row(&bad)[..3], expected);
         assert_eq!(judge(&bad).recheck_after, None);
-        for verdict in &judge(&bad).verdicts[..3] {
-            assert!(verdict.message.contains("spec.x is wrong"), "{verdict:?}");
+        for condition_update in &judge(&bad).condition_updates[..3] {
+            assert!(
+                condition_update.message.contains("spec.x is wrong"),
+                "{condition_update:?}"
+            );
         }
         let ready = ready();
         let serving = Findings {
@@ -117,7 +120,7 @@ fn several_faults_are_all_named_and_the_one_that_stopped_the_pass_comes_first() 
         problems,
         ..findings()
     };
-    let degraded = &judge(&judged).verdicts[DEGRADED];
+    let degraded = &judge(&judged).condition_updates[DEGRADED];
     assert_eq!(degraded.reason, "StorageConflict");
     assert_eq!(degraded.message, "spec.x is wrong; Route x is taken");
 }
@@ -169,7 +172,7 @@ fn transient_errors_of_more_than_five_minutes_are_degraded_although_the_registry
     };
     assert_eq!(row(&both)[DEGRADED], "True/Unavailable");
     assert!(
-        judge(&both).verdicts[DEGRADED]
+        judge(&both).condition_updates[DEGRADED]
             .message
             .contains("Secret a/b is missing"),
         "the cause is told"

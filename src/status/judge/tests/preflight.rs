@@ -22,8 +22,8 @@ fn storage_that_does_not_work_degrades_at_once_and_the_registry_serves_on() {
         row(&findings)[..3],
         ["True/Ready", "True/StoragePreflight", "True/StoragePreflightFailed"]
     );
-    for verdict in &judge(&findings).verdicts[1..3] {
-        assert!(verdict.message.contains(message), "{verdict:?}");
+    for condition_update in &judge(&findings).condition_updates[1..3] {
+        assert!(condition_update.message.contains(message), "{condition_update:?}");
     }
     let none = with(Preflight::Failed(message.to_owned()));
     assert_eq!(
@@ -61,7 +61,10 @@ fn storage_that_does_not_answer_is_an_error_after_five_minutes() {
         assert_eq!(row(&findings)[..3], ["True/Ready", "True/StoragePreflight", degraded]);
         let judged = judge(&findings);
         assert_eq!(judged.recheck_after.is_some(), degraded == "False/");
-        assert_eq!(judged.verdicts[2].message.contains("503"), degraded != "False/");
+        assert_eq!(
+            judged.condition_updates[2].message.contains("503"),
+            degraded != "False/"
+        );
     }
 }
 
@@ -69,9 +72,7 @@ fn storage_that_does_not_answer_is_an_error_after_five_minutes() {
 #[test]
 fn a_failing_pass_shows_before_storage_that_waits() {
     let findings = Findings {
-        failing: Some(Failing::Transient {
-            message: "Service could not be written".to_owned(),
-        }),
+        failing: Some(Failing::transient("Service could not be written".to_owned())),
         ..with(Preflight::Waiting("soon".to_owned()))
     };
     assert_eq!(row(&findings)[PROGRESSING], "True/Error");

@@ -25,7 +25,7 @@ fn removal_is_told_step_by_step() {
         row(&there),
         ["True/Ready", "True/DeletingDeployment", "False/Removed", "True/Removed"]
     );
-    let message = &judge(&there).verdicts[PROGRESSING].message;
+    let message = &judge(&there).condition_updates[PROGRESSING].message;
     assert!(message.ends_with("is being removed: pods"), "{message}");
     let waiting = Findings {
         removal: Removal::Waiting("waiting for Pod x to end".into()),
@@ -36,7 +36,7 @@ fn removal_is_told_step_by_step() {
         ["True/Removed", "True/Removing", "False/Removed", "True/Removed"]
     );
     assert_eq!(
-        judge(&waiting).verdicts[PROGRESSING].message,
+        judge(&waiting).condition_updates[PROGRESSING].message,
         "The registry is being removed: waiting for Pod x to end"
     );
     assert_eq!(judge(&waiting).recheck_after, None);
@@ -66,7 +66,7 @@ fn a_removal_that_failed_is_degraded_and_goes_on() {
     );
     for index in [PROGRESSING, DEGRADED] {
         assert!(
-            judge(&failed).verdicts[index]
+            judge(&failed).condition_updates[index]
                 .message
                 .contains("bucket b: access denied")
         );

@@ -58,12 +58,12 @@ impl Figures {
     pub(super) fn table(&self) -> String {
         let mut rows = vec![["figure", "measured", "goal", "", "Go operator"].map(str::to_owned)];
         rows.extend(self.lines.iter().map(|line| {
-            let verdict = match (line.goal.is_empty(), line.missed) {
+            let condition_update = match (line.goal.is_empty(), line.missed) {
                 (true, _) => "",
                 (false, true) => "MISSED",
                 (false, false) => "ok",
             };
-            [&line.what, &line.measured, &line.goal, verdict, line.before].map(str::to_owned)
+            [&line.what, &line.measured, &line.goal, condition_update, line.before].map(str::to_owned)
         }));
         let widths: Vec<usize> = (0..5)
             .map(|column| {

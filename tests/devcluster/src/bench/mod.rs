@@ -3,10 +3,10 @@
 //! The operator runs as a process under the account and the rights of `deploy/`, with the arguments of its Deployment.
 //! `docs/performance.md` tells what the figures mean.
 
-mod course;
 mod figures;
 mod follow;
 mod foreign;
+mod scenario;
 mod subject;
 
 use crate::{Cluster, Options};
@@ -42,7 +42,7 @@ pub async fn run(settings: Settings) -> Result<String> {
     let begun = format!("{}; {}", jiff::Timestamp::now().strftime("%Y-%m-%d"), machine());
     let before = load();
     let cluster = Cluster::up(options).await?;
-    let figures = course::run(&cluster, &settings).await;
+    let figures = scenario::run(&cluster, &settings).await;
     let removed = cluster.down().await;
     let figures = figures?;
     removed?;

@@ -17,7 +17,7 @@ use super::authority::Authority;
 use super::cache::{Cache, Event, Key, Kind};
 use super::control::Control;
 use super::node::{Authorities, Nodes, knowledge};
-use super::route::{Verdict, verdicts};
+use super::route::{ConditionUpdate, condition_updates};
 use super::router::{self, Table, Trust};
 use super::write::{Outcome, Verb, Write};
 use super::{StandIn, ca_bundle, namespace, proxy_status, route, serving_certificate};
@@ -52,7 +52,7 @@ enum Sent {
 }
 
 /// What the router's table was last made from.
-pub(super) type Tabled = Option<([u64; 3], BTreeMap<Key, Verdict>)>;
+pub(super) type Tabled = Option<([u64; 3], BTreeMap<Key, ConditionUpdate>)>;
 
 impl Engine {
     /// Works for ever. Says so once when the first pass over a complete picture of the cluster is done.
@@ -179,26 +179,26 @@ impl Engine {
 
     /// Brings the router's table and the nodes' files up to date.
     fn tell(&mut self, control: &Control) -> Result<()> {
-        let verdicts = verdicts(&self.cache, control);
+        let condition_updates = condition_updates(&self.cache, control);
         let authorities = Authorities {
             service_ca: self.service_ca_on_nodes.then(|| self.service_ca.certificate()),
             router_ca: self.router_ca.certificate(),
         };
         if !control.holds(StandIn::NodeResolver) {
-            let knowledge = knowledge(&self.cache, &verdicts, self.router, authorities);
+            let knowledge = knowledge(&self.cache, &condition_updates, self.router, authorities);
             self.nodes.tell(knowledge).context("nodes' files")?;
         }
         let made_from = Some((
             self.cache.changes([Kind::EndpointSlice, Kind::Route, Kind::Service]),
-            verdicts,
+            condition_updates,
         ));
         if self.router.is_some()
             && !control.holds(StandIn::Router)
             && made_from != self.tabled
-            && let Some((_, verdicts)) = &made_from
+            && let Some((_, condition_updates)) = &made_from
         {
             self.tables
-                .send_replace(Arc::new(router::build(&self.cache, verdicts, &self.trust)));
+                .send_replace(Arc::new(router::build(&self.cache, condition_updates, &self.trust)));
             self.tabled = made_from;
         }
         Ok(())

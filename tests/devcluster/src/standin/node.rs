@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::cache::{Cache, Key, Kind, key, text};
-use super::route::Verdict;
+use super::route::ConditionUpdate;
 
 /// The Service whose name nodes resolve.
 const SERVICE: (&str, &str) = ("openshift-image-registry", "image-registry");
@@ -39,7 +39,7 @@ pub(super) struct Authorities<'a> {
 /// What nodes are to know now.
 pub(super) fn knowledge(
     cache: &Cache,
-    verdicts: &BTreeMap<Key, Verdict>,
+    condition_updates: &BTreeMap<Key, ConditionUpdate>,
     router: Option<SocketAddr>,
     authorities: Authorities<'_>,
 ) -> Knowledge {
@@ -60,7 +60,7 @@ pub(super) fn knowledge(
     let Some(router) = router else { return knowledge };
     for route in cache
         .all(Kind::Route)
-        .filter(|route| verdicts.get(&key(route)) == Some(&Verdict::Admitted))
+        .filter(|route| condition_updates.get(&key(route)) == Some(&ConditionUpdate::Admitted))
     {
         if let Some(host) = text(route, "/spec/host") {
             knowledge.hosts.push(format!("{} {host} {MARK}", router.ip()));
@@ -174,7 +174,7 @@ mod tests {
 
     use super::super::cache::fixture::cache;
     use super::super::control::Control;
-    use super::super::route::verdicts;
+    use super::super::route::condition_updates;
     use super::*;
 
     fn objects() -> Cache {
@@ -191,7 +191,12 @@ mod tests {
             service_ca: Some("SERVICE CA"),
             router_ca: "ROUTER CA",
         };
-        knowledge(cache, &verdicts(cache, &Control::default()), router, authorities)
+        knowledge(
+            cache,
+            &condition_updates(cache, &Control::default()),
+            router,
+            authorities,
+        )
     }
 
     #[test]

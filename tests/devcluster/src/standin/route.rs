@@ -18,14 +18,14 @@ const ROUTER: &str = "default";
 
 /// Whether the router takes a Route, as reason and message of its condition; admitted has neither.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ConditionUpdate {
     Admitted,
     Refused(&'static str, String),
 }
 
 /// Gives Routes their host, and their status. The time is that of a condition that changes now.
 pub(super) fn plan(cache: &Cache, control: &Control, domain: &str, now: Timestamp) -> Vec<Write> {
-    let verdicts = verdicts(cache, control);
+    let condition_updates = condition_updates(cache, control);
     let mut writes = Vec::new();
     for route in cache.all(Kind::Route).filter(|route| !terminating(route)) {
         let (namespace, name) = key(route);
@@ -42,8 +42,8 @@ pub(super) fn plan(cache: &Cache, control: &Control, domain: &str, now: Timestam
             ));
             continue;
         };
-        if let Some(verdict) = verdicts.get(&(namespace, name))
-            && let Some(status) = status(route, host, domain, verdict, now)
+        if let Some(condition_update) = condition_updates.get(&(namespace, name))
+            && let Some(status) = status(route, host, domain, condition_update, now)
         {
             writes.push(Write::merge_status(StandIn::Router, Kind::Route, route, &status));
         }
@@ -52,7 +52,7 @@ pub(super) fn plan(cache: &Cache, control: &Control, domain: &str, now: Timestam
 }
 
 /// What the router says to each Route that has a host. Of several with one host, the oldest has it.
-pub(super) fn verdicts(cache: &Cache, control: &Control) -> BTreeMap<Key, Verdict> {
+pub(super) fn condition_updates(cache: &Cache, control: &Control) -> BTreeMap<Key, ConditionUpdate> {
     let mut routes: Vec<_> = cache.all(Kind::Route).filter(|route| !terminating(route)).collect();
     routes.sort_by_key(|route| {
         (
@@ -61,35 +61,45 @@ pub(super) fn verdicts(cache: &Cache, control: &Control) -> BTreeMap<Key, Verdic
         )
     });
     let mut owners: BTreeMap<&str, Key> = BTreeMap::new();
-    let mut verdicts = BTreeMap::new();
+    let mut condition_updates = BTreeMap::new();
     for route in routes {
         let (namespace, name) = key(route);
         let Some(host) = text(route, "/spec/host") else {
             continue;
         };
         let owner = owners.entry(host).or_insert_with(|| (namespace.clone(), name.clone()));
-        let verdict = if control.refuse_routes.contains(&format!("{namespace}/{name}")) {
-            Verdict::Refused("RouteNotAdmitted", "refused at the wish of a test".to_owned())
+        let condition_update = if control.refuse_routes.contains(&format!("{namespace}/{name}")) {
+            ConditionUpdate::Refused("RouteNotAdmitted", "refused at the wish of a test".to_owned())
         } else if *owner != (namespace.clone(), name.clone()) {
-            Verdict::Refused(
+            ConditionUpdate::Refused(
                 "HostAlreadyClaimed",
                 format!("route {} already exposes {host}", owner.1),
             )
         } else if let Err(error) = certified_key(route) {
-            Verdict::Refused("ExtendedValidationFailed", format!("spec.tls.certificate: {error:#}"))
+            ConditionUpdate::Refused("ExtendedValidationFailed", format!("spec.tls.certificate: {error:#}"))
         } else {
-            Verdict::Admitted
+            ConditionUpdate::Admitted
         };
-        verdicts.insert((namespace, name), verdict);
+        condition_updates.insert((namespace, name), condition_update);
     }
-    verdicts
+    condition_updates
 }
 
 /// The status that a Route is to have, if it has another.
-fn status(route: &DynamicObject, host: &str, domain: &str, verdict: &Verdict, now: Timestamp) -> Option<Value> {
-    let admitted = if *verdict == Verdict::Admitted { "True" } else { "False" };
+fn status(
+    route: &DynamicObject,
+    host: &str,
+    domain: &str,
+    condition_update: &ConditionUpdate,
+    now: Timestamp,
+) -> Option<Value> {
+    let admitted = if *condition_update == ConditionUpdate::Admitted {
+        "True"
+    } else {
+        "False"
+    };
     let mut condition = json!({"type": "Admitted", "status": admitted});
-    if let Verdict::Refused(reason, message) = verdict {
+    if let ConditionUpdate::Refused(reason, message) = condition_update {
         condition["reason"] = json!(reason);
         condition["message"] = json!(message);
     }
@@ -194,10 +204,10 @@ mod tests {
             refuse_routes: ["zone-q/wish".to_owned()].into(),
             ..Control::default()
         };
-        let verdicts = verdicts(&objects, &control);
-        let reason = |name: &str| match &verdicts[&("zone-q".to_owned(), name.to_owned())] {
-            Verdict::Admitted => "",
-            Verdict::Refused(reason, _) => reason,
+        let condition_updates = condition_updates(&objects, &control);
+        let reason = |name: &str| match &condition_updates[&("zone-q".to_owned(), name.to_owned())] {
+            ConditionUpdate::Admitted => "",
+            ConditionUpdate::Refused(reason, _) => reason,
         };
         assert_eq!(reason("early"), "");
         assert_eq!(reason("alate"), "HostAlreadyClaimed");

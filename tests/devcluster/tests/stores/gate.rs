@@ -1,11 +1,11 @@
-//! A gate before a server.
+//! A gate: a proxy in front of a storage server that injects faults.
 
 use super::{REGION, moto, s3, status};
 use anyhow::{Context as _, Result, ensure};
 use devcluster::stores::{Asked, Authority, Call, Fault, Gate, Latch, Moto, When};
 use hyper::Method;
 
-/// A gate before a moto that asks for signatures, with a bucket `quarry`.
+/// A gate in front of a moto server that checks signatures, with a bucket `quarry`.
 async fn gate() -> Result<(&'static Moto, Gate)> {
     let moto = moto().await?;
     let gate = Gate::start(moto.target(), None, &[])?;
@@ -14,7 +14,7 @@ async fn gate() -> Result<(&'static Moto, Gate)> {
 }
 
 #[tokio::test]
-async fn a_gate_lets_signatures_through_and_tells_what_was_asked() -> Result<()> {
+async fn a_gate_forwards_signed_requests_and_records_them() -> Result<()> {
     let authority = Authority::new("stores")?;
     let (moto, plain) = gate().await?;
     let tls = Gate::start(plain.target(), Some(&authority), &[])?;
@@ -52,13 +52,13 @@ async fn a_gate_lets_signatures_through_and_tells_what_was_asked() -> Result<()>
     ensure!(asked[0].key_id().as_ref() == Some(&admin.id) && asked[0].body.as_ref() == b"body");
     ensure!(!asked[2].is_signed());
     ensure!(asked.iter().map(|asked| asked.number).eq(1..=3) && asked[0].status == 200);
-    // What is shown of a request holds no signature.
+    // The printed form of a request contains no signature.
     ensure!(!format!("{asked:?}").contains(&admin.id));
     Ok(())
 }
 
 #[tokio::test]
-async fn a_gate_refuses_throttles_delays_and_cuts_where_it_is_told_to() -> Result<()> {
+async fn a_gate_refuses_throttles_delays_and_cuts_chosen_requests() -> Result<()> {
     let (moto, gate) = gate().await?;
     let (target, admin) = (gate.target(), moto.admin());
     let get = || s3(target, admin, Method::GET, "/quarry?location", b"");
@@ -105,7 +105,7 @@ async fn a_gate_refuses_throttles_delays_and_cuts_where_it_is_told_to() -> Resul
 }
 
 #[tokio::test]
-async fn a_gate_loses_answers_of_what_was_done_and_runs_hooks() -> Result<()> {
+async fn a_gate_drops_responses_of_executed_requests_and_runs_hooks() -> Result<()> {
     let (moto, gate) = gate().await?;
     let (target, admin) = (gate.target(), moto.admin());
     let there = |path| status(moto.target(), admin, Method::HEAD, path);

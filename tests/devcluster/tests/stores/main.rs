@@ -1,4 +1,4 @@
-//! The storage servers that tests use: that they are what they say, and that what is put before them does what it is told.
+//! The storage servers that tests use, and the fault-injecting gate and proxy in front of them.
 
 mod gate;
 mod operand;
@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 
 const REGION: &str = "us-east-1";
 
-/// A moto with authorisation for tests that need nothing special of it; each has buckets of its own.
+/// A shared moto server with authorisation; each test uses its own buckets.
 async fn moto() -> Result<&'static Moto> {
     static MOTO: OnceCell<Moto> = OnceCell::const_new();
     let options = MotoOptions {
@@ -25,7 +25,7 @@ async fn moto() -> Result<&'static Moto> {
     MOTO.get_or_try_init(|| Moto::start(options)).await
 }
 
-/// A call of S3 and its status.
+/// Sends an S3 request; returns the status.
 async fn status(target: &Target, keys: &Keys, method: Method, path: &str) -> Result<u16> {
     Ok(s3(target, keys, method, path, b"").await?.status)
 }
@@ -37,7 +37,7 @@ async fn s3(target: &Target, keys: &Keys, method: Method, path: &str, body: &[u8
 }
 
 #[tokio::test]
-async fn moto_asks_for_signatures_and_rights() -> Result<()> {
+async fn moto_checks_signatures_and_permissions() -> Result<()> {
     let moto = Moto::start(MotoOptions {
         authorisation: true,
         ..Default::default()
@@ -92,7 +92,7 @@ async fn moto_asks_for_signatures_and_rights() -> Result<()> {
 }
 
 #[tokio::test]
-async fn moto_speaks_tls_and_knows_buckets_in_the_host() -> Result<()> {
+async fn moto_serves_tls_and_buckets_in_the_host_name() -> Result<()> {
     let authority = Authority::new("stores")?;
     let moto = Moto::start(MotoOptions {
         authority: Some(authority),
@@ -123,7 +123,7 @@ async fn moto_speaks_tls_and_knows_buckets_in_the_host() -> Result<()> {
 }
 
 #[tokio::test]
-async fn seaweedfs_stores_over_tls_for_those_it_knows() -> Result<()> {
+async fn seaweedfs_serves_tls_to_known_identities() -> Result<()> {
     let reader = Keys::new("AKIAREADERREADERREAD", "reader-secret");
     let seaweed = Seaweed::start(SeaweedOptions {
         authority: Some(Authority::new("stores")?),

@@ -17,7 +17,7 @@ const START: &str = "mkdir -p /etc/pki/ca-trust/extracted/edk2 /etc/pki/ca-trust
     /etc/pki/ca-trust/extracted/openssl /etc/pki/ca-trust/extracted/pem \\
     && update-ca-trust extract --output /etc/pki/ca-trust/extracted/ && exec /usr/bin/dockerregistry";
 
-/// A pod as the operator renders one for S3, with these variables more.
+/// A pod as the operator renders it for S3, with additional environment variables.
 fn pod(bucket: &str, more: &[(&str, &str)]) -> Value {
     let variables = [
         ("REGISTRY_STORAGE", "s3"),
@@ -38,7 +38,7 @@ fn pod(bucket: &str, more: &[(&str, &str)]) -> Value {
             "image-registry.openshift-image-registry.svc:5000",
         ),
         ("REGISTRY_STORAGE_DELETE_ENABLED", "true"),
-        // moto answers no pre-signed request while it authorises.
+        // moto does not support pre-signed requests while authorisation is on.
         ("REGISTRY_STORAGE_REDIRECT_DISABLE", "true"),
         ("REGISTRY_HEALTH_STORAGEDRIVER_ENABLED", "true"),
         ("REGISTRY_HTTP_TLS_CERTIFICATE", "/etc/secrets/tls.crt"),
@@ -95,7 +95,7 @@ fn options(pod: Value, store: &Authority, credentials: &str, token: String) -> R
     })
 }
 
-/// Pushes an image, pulls it, and looks for what is in the bucket.
+/// Pushes and pulls an image, and checks the bucket.
 async fn push_and_pull(registry: &Operand, store: &Target, keys: &Keys, bucket: &str) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let pause = programs::ensure(&["pause"]).await?;
@@ -158,7 +158,7 @@ async fn a_registry_keeps_images_in_seaweedfs() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_registry_becomes_its_role_and_reaches_the_public_endpoints_through_a_proxy() -> Result<()> {
+async fn a_registry_assumes_its_role_and_reaches_public_endpoints_through_a_proxy() -> Result<()> {
     let (authority, moto, issuer) = (Authority::new("store-ca")?, moto().await?, TokenIssuer::new()?);
     // With USEDUALSTACK the registry's SDK takes the dual-stack endpoint of STS too.
     let names = ["*.s3.dualstack.us-east-1.amazonaws.com", "sts.us-east-1.api.aws"].map(str::to_owned);

@@ -6,7 +6,7 @@ use devcluster::stores::{ForwardProxy, Hosts, ProxyOptions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Sends text to an address and gives what comes back until the connection ends, or `end` has come.
+/// Sends text to an address; returns the response up to `end` or the end of the connection.
 async fn converse(stream: &mut TcpStream, text: &str, end: &str) -> Result<String> {
     stream.write_all(text.as_bytes()).await?;
     let mut answer = Vec::new();
@@ -20,7 +20,7 @@ async fn converse(stream: &mut TcpStream, text: &str, end: &str) -> Result<Strin
 }
 
 #[tokio::test]
-async fn a_forward_proxy_knows_hosts_and_counts() -> Result<()> {
+async fn a_forward_proxy_maps_hosts_and_counts_requests() -> Result<()> {
     let moto = moto().await?;
     let proxy = ForwardProxy::start(ProxyOptions {
         hosts: Hosts::new().with("*.test.example", moto.target().address),

@@ -8,7 +8,7 @@ use serde_json::json;
 
 const REGISTRY: &str = "system:serviceaccount:openshift-image-registry:registry";
 
-/// A call of STS without a signature, as AssumeRoleWithWebIdentity is one.
+/// Sends an unsigned STS request, such as AssumeRoleWithWebIdentity.
 async fn assume(sts: &Target, role: &str, token: &str) -> Result<Answer> {
     let body = format!(
         "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleSessionName=lab&RoleArn={}&WebIdentityToken={token}",
@@ -36,7 +36,7 @@ fn keys(answer: &Answer) -> Result<Keys> {
 }
 
 #[tokio::test]
-async fn sts_gives_roles_for_tokens_of_subjects_that_they_trust() -> Result<()> {
+async fn sts_issues_role_credentials_for_tokens_of_trusted_subjects() -> Result<()> {
     let moto = moto().await?;
     let issuer = TokenIssuer::new()?;
     let options = StsOptions {
@@ -100,7 +100,7 @@ async fn caller(sts: &Target, keys: &Keys) -> Result<Answer> {
 }
 
 #[tokio::test]
-async fn sts_lets_signed_callers_be_a_role() -> Result<()> {
+async fn sts_lets_signed_callers_assume_a_role() -> Result<()> {
     let moto = moto().await?;
     let options = StsOptions {
         authority: Authority::new("stores")?,

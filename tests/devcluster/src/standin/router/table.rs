@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::super::cache::{Cache, Key, Kind, items, key, label, text};
 use super::super::certificate::{certified_key, client_trusting};
-use super::super::route::Verdict;
+use super::super::route::ConditionUpdate;
 
 /// The certificates that the router starts from.
 #[derive(Clone, Debug)]
@@ -69,11 +69,15 @@ impl Target {
 }
 
 /// Makes the table of the admitted Routes.
-pub(in crate::standin) fn build(cache: &Cache, verdicts: &BTreeMap<Key, Verdict>, trust: &Trust) -> Table {
+pub(in crate::standin) fn build(
+    cache: &Cache,
+    condition_updates: &BTreeMap<Key, ConditionUpdate>,
+    trust: &Trust,
+) -> Table {
     let mut routes = HashMap::new();
     for route in cache
         .all(Kind::Route)
-        .filter(|route| verdicts.get(&key(route)) == Some(&Verdict::Admitted))
+        .filter(|route| condition_updates.get(&key(route)) == Some(&ConditionUpdate::Admitted))
     {
         let Some(host) = text(route, "/spec/host") else {
             continue;

@@ -18,7 +18,7 @@ use super::super::authority::{Authority, Issued, ROUTER_CA, SERVICE_CA};
 use super::super::cache::{Cache, Kind, fixture::cache};
 use super::super::certificate::{client_trusting, key_pair};
 use super::super::control::Control;
-use super::super::route::verdicts;
+use super::super::route::condition_updates;
 use super::*;
 
 const HOST: &str = "blue.apps.quux";
@@ -51,7 +51,7 @@ async fn scene(name: &str, served_name: &str, route_tls: serde_json::Value) -> S
         service_ca: client_trusting(service_ca.certificate()).unwrap(),
     };
     let objects = objects(endpoint, &route_tls);
-    let table = build(&objects, &verdicts(&objects, &Control::default()), &trust);
+    let table = build(&objects, &condition_updates(&objects, &Control::default()), &trust);
     let (tables, table) = watch::channel(Arc::new(table));
     let (router, work) = listen(ANY, table).await.unwrap();
     tasks.spawn(async move {

@@ -1,0 +1,99 @@
+//! The controller's state between passes, and the results of passes.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::api::ObjectRef;
+use crate::apply::{Recorded, WriteError};
+use crate::controllers::backoff::RESYNC;
+use crate::controllers::context::Context;
+use crate::controllers::status_debounce::StatusDebounce;
+
+/// Why a pass ended early.
+pub(super) enum Interrupted {
+    /// The Config changed while the pass ran. The pass starts over with the newest version.
+    Stale,
+    /// The API server refused a write of the Config.
+    Unstored(Unstored),
+    /// A read or a write failed.
+    Failed(WriteError),
+}
+
+/// A refused write of the Config.
+pub(super) struct Unstored {
+    pub(super) error: WriteError,
+    /// The write contained the cluster's TLS settings (`spec.observedConfig`).
+    pub(super) observed: bool,
+}
+
+impl From<WriteError> for Interrupted {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Conflict(_) | WriteError::NotFound => Self::Stale,
+            other => Self::Failed(other),
+        }
+    }
+}
+
+/// Result of a pass.
+pub(super) struct Ended {
+    /// Whether to retry the pass with backoff.
+    pub(super) failed: bool,
+    /// Longest time until the next pass.
+    pub(super) again: Duration,
+}
+
+impl Ended {
+    pub(super) const SUCCESS: Self = Self {
+        failed: false,
+        again: RESYNC,
+    };
+    pub(super) const FAILED: Self = Self {
+        failed: true,
+        again: RESYNC,
+    };
+}
+
+/// State of the controller between passes. Correctness does not depend on it: a new process continues from the state of
+/// the cluster.
+pub(super) struct Registry {
+    pub(super) context: Context,
+    /// `metadata.generation` of workloads after the operator's writes, until the status records them.
+    pub(super) generations: HashMap<ObjectRef, i64>,
+    /// Start of the current series of failed passes.
+    pub(super) failing_since: Option<Timestamp>,
+    /// Why the API server refused the last write of the Config; `None` after a successful write.
+    pub(super) unstored: Option<String>,
+    /// Since when a removal finds no Deployment.
+    pub(super) gone_since: Option<Timestamp>,
+    /// Debounces writes of the status.
+    pub(super) debounce: StatusDebounce,
+    /// Time of the last write of the Deployment.
+    pub(super) deployed: Option<Instant>,
+    /// Time of the last check whether the API server serves the group of security context constraints.
+    pub(super) security_checked: Option<Instant>,
+}
+
+/// Recorded generations of workloads: of this process first, then of the status.
+pub(super) struct Generations<'a> {
+    pub(super) own: &'a HashMap<ObjectRef, i64>,
+    pub(super) stored: &'a [crate::api::Generation],
+}
+
+impl Recorded for Generations<'_> {
+    fn generation(&self, object: &ObjectRef) -> Option<i64> {
+        let own = self.own.get(object).copied();
+        own.or_else(|| {
+            let entry = self.stored.iter().find(|g| {
+                g.group == object.kind.group()
+                    && g.resource == object.kind.plural()
+                    && g.namespace == object.namespace
+                    && g.name == object.name
+            });
+            entry?.last_generation
+        })
+    }
+}

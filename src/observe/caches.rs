@@ -1,0 +1,360 @@
+//! The cached objects of all watches, updated by watch events and by the operator's own writes.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use kube::Client;
+use serde_json::Value;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::trim;
+use super::watch::{self, EventHandler};
+use super::watch_spec::{Controller, WatchSpec, watch_specs};
+use crate::api::{Kind, ObjectRef};
+use crate::config::environment::Environment;
+use crate::config::snapshot::{Objects, Snapshot};
+
+/// The watched objects of the cluster. Cheap to clone; clones share the caches.
+#[derive(Clone)]
+pub(crate) struct Caches {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Client,
+    environment: Environment,
+    state: Mutex<State>,
+    triggers: HashMap<Controller, Notify>,
+    synced: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    objects: Objects,
+    /// Watches whose kind the API server does not serve.
+    absent: HashSet<WatchSpec>,
+    /// Watches without a complete initial list.
+    pending: HashSet<WatchSpec>,
+    running: HashMap<WatchSpec, AbortHandle>,
+    /// resourceVersion of the last deletion that each watch delivered. All earlier events were delivered as well.
+    last_deletion: HashMap<WatchSpec, u64>,
+    security_api: bool,
+}
+
+impl Caches {
+    /// Starts every watch of [`watch_specs`].
+    pub(crate) fn start(client: Client, environment: Environment) -> Self {
+        let triggers = Controller::ALL
+            .iter()
+            .map(|controller| (*controller, Notify::new()))
+            .collect();
+        let state = Mutex::new(State {
+            security_api: true,
+            ..State::default()
+        });
+        let shared = Shared {
+            client,
+            environment,
+            state,
+            triggers,
+            synced: Notify::new(),
+        };
+        let caches = Self {
+            shared: Arc::new(shared),
+        };
+        for spec in watch_specs() {
+            caches.watch(spec);
+        }
+        caches
+    }
+
+    /// Waits until every watch has delivered its initial list, or its kind turned out not to be served.
+    pub(crate) async fn wait_synced(&self) {
+        loop {
+            let notified = self.shared.synced.notified();
+            if self.state().pending.is_empty() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// The watches that have not delivered their initial list yet.
+    pub(crate) fn pending(&self) -> Vec<String> {
+        let state = self.state();
+        let mut pending: Vec<_> = state.pending.iter().map(ToString::to_string).collect();
+        pending.sort();
+        pending
+    }
+
+    /// Whether every watch that triggers the controller has delivered its initial list, or its kind is not served.
+    pub(crate) fn is_synced(&self, controller: Controller) -> bool {
+        let state = self.state();
+        !state.pending.iter().any(|i| i.triggers.contains(&controller))
+    }
+
+    /// Waits until an object changes that the controller watches.
+    pub(crate) async fn changed(&self, controller: Controller) {
+        if let Some(notify) = self.shared.triggers.get(&controller) {
+            notify.notified().await;
+        }
+    }
+
+    /// Triggers a pass of the controller.
+    pub(crate) fn trigger(&self, controller: Controller) {
+        if let Some(notify) = self.shared.triggers.get(&controller) {
+            notify.notify_one();
+        }
+    }
+
+    /// Everything that a pass reads.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let state = self.state();
+        Snapshot {
+            objects: state.objects.clone(),
+            environment: self.shared.environment.clone(),
+            security_api: state.security_api,
+            now: Timestamp::now(),
+        }
+    }
+
+    /// Sets whether the platform enforces security context constraints.
+    pub(crate) fn set_security_api(&self, served: bool) {
+        self.state().security_api = served;
+    }
+
+    /// Watches exactly these objects for this controller, in addition to [`watch_specs`]: Secrets and ConfigMaps that a spec
+    /// references. An object with an invalid name cannot exist, so it is not watched.
+    pub(crate) fn watch_referenced(&self, wanted: &BTreeSet<ObjectRef>, triggers: &'static [Controller]) {
+        let wanted: HashSet<WatchSpec> = wanted
+            .iter()
+            .filter(|object| object.is_possible())
+            .filter_map(|object| referenced(object, triggers))
+            .collect();
+        let known = watch_specs();
+        let unwanted: Vec<WatchSpec> = {
+            let state = self.state();
+            let referenced = state
+                .running
+                .keys()
+                .filter(|i| i.triggers == triggers && !known.contains(i));
+            referenced.filter(|i| !wanted.contains(i)).cloned().collect()
+        };
+        for spec in unwanted {
+            self.unwatch(&spec);
+        }
+        for spec in wanted {
+            let covered = known
+                .iter()
+                .any(|k| k.kind == spec.kind && k.namespace == spec.namespace && k.name == spec.name);
+            if !covered && !self.state().running.contains_key(&spec) {
+                self.watch(spec);
+            }
+        }
+    }
+
+    /// Stores the API server's response to a write or a read, so that the next pass sees it. A response that is older than a
+    /// deletion that the watch delivered is ignored: it must not bring the object back.
+    ///
+    /// Notifies the controllers that watch the object now; the later watch event is deduplicated.
+    pub(crate) fn store(&self, reference: &ObjectRef, object: Value) {
+        let object = trim::trim(reference.kind, object);
+        let mut state = self.state();
+        let outdated = match state.objects.find(reference) {
+            Some(known) => is_older(&object, known),
+            None => version_of(&object).is_some_and(|version| {
+                let mut deletions = state.last_deletion.iter().filter(|(spec, _)| spec.covers(reference));
+                deletions.any(|(_, deletion)| version <= *deletion)
+            }),
+        };
+        if outdated {
+            return;
+        }
+        let known = state.objects.find(reference);
+        let changed = known.is_none_or(|known| trim::changed(known, &object));
+        state.objects.insert(reference.clone(), Arc::new(object));
+        drop(state);
+        if changed {
+            self.notify_watching(reference);
+        }
+    }
+
+    /// The latest known version of an object.
+    pub(crate) fn latest(&self, reference: &ObjectRef) -> Option<Arc<Value>> {
+        self.state().objects.find(reference).cloned()
+    }
+
+    /// Removes an object that a live read or a deletion found to be absent.
+    pub(crate) fn remove(&self, reference: &ObjectRef) {
+        let mut state = self.state();
+        let known = state.objects.find(reference).is_some();
+        state.objects.remove(reference);
+        drop(state);
+        if known {
+            self.notify_watching(reference);
+        }
+    }
+
+    fn watch(&self, spec: WatchSpec) {
+        self.state().pending.insert(spec.clone());
+        let task = tokio::spawn(watch::run(self.shared.client.clone(), spec.clone(), self.clone()));
+        self.state().running.insert(spec, task.abort_handle());
+    }
+
+    fn unwatch(&self, spec: &WatchSpec) {
+        let mut state = self.state();
+        if let Some(task) = state.running.remove(spec) {
+            task.abort();
+        }
+        state.pending.remove(spec);
+        state.last_deletion.remove(spec);
+        if let Some(name) = &spec.name {
+            let object = ObjectRef::new(spec.kind, spec.namespace.unwrap_or_default(), name);
+            // Another controller may watch the same object.
+            if !state.running.keys().any(|other| other.covers(&object)) {
+                state.objects.remove(&object);
+            }
+        }
+    }
+
+    fn notify(&self, spec: &WatchSpec) {
+        for controller in spec.triggers {
+            self.trigger(*controller);
+        }
+    }
+
+    fn notify_watching(&self, reference: &ObjectRef) {
+        let covering: Vec<WatchSpec> = {
+            let state = self.state();
+            state
+                .running
+                .keys()
+                .filter(|spec| spec.covers(reference))
+                .cloned()
+                .collect()
+        };
+        for spec in &covering {
+            self.notify(spec);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock leaves at most one outdated object, which the next watch event replaces.
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EventHandler for Caches {
+    fn applied(&self, spec: &WatchSpec, reference: ObjectRef, object: Value) {
+        let object = trim::trim(spec.kind, object);
+        let mut state = self.state();
+        state.absent.remove(spec);
+        let known = state.objects.find(&reference);
+        if known.is_some_and(|known| is_older(&object, known)) {
+            return;
+        }
+        let changed = known.is_none_or(|known| trim::changed(known, &object));
+        state.objects.insert(reference, Arc::new(object));
+        drop(state);
+        if changed {
+            self.notify(spec);
+        }
+    }
+
+    fn deleted(&self, spec: &WatchSpec, reference: &ObjectRef, version: Option<&str>) {
+        let deletion: Option<u64> = version.and_then(|v| v.parse().ok());
+        let mut state = self.state();
+        if let Some(deletion) = deletion {
+            let last = state.last_deletion.entry(spec.clone()).or_default();
+            *last = deletion.max(*last);
+        }
+        let newer = |known: &Arc<Value>| {
+            version_of(known)
+                .zip(deletion)
+                .is_some_and(|(known, deletion)| known > deletion)
+        };
+        if state.objects.find(reference).is_some_and(newer) {
+            return; // the operator has created the object again; its watch event comes later
+        }
+        state.objects.remove(reference);
+        drop(state);
+        self.notify(spec);
+    }
+
+    fn list_completed(&self, spec: &WatchSpec, listed: &BTreeSet<ObjectRef>) {
+        let mut state = self.state();
+        let stale: Vec<ObjectRef> = state
+            .objects
+            .of(spec.kind)
+            .map(|(reference, _)| reference)
+            .filter(|reference| spec.covers(reference) && !listed.contains(*reference))
+            .cloned()
+            .collect();
+        for reference in &stale {
+            state.objects.remove(reference);
+        }
+        state.absent.remove(spec);
+        refresh_absent_kinds(&mut state);
+        let first = state.pending.remove(spec);
+        drop(state);
+        if first || !stale.is_empty() {
+            self.notify(spec);
+        }
+        self.shared.synced.notify_waiters();
+    }
+
+    fn kind_absent(&self, spec: &WatchSpec) {
+        let mut state = self.state();
+        let new = state.absent.insert(spec.clone());
+        state.pending.remove(spec);
+        refresh_absent_kinds(&mut state);
+        drop(state);
+        if new {
+            tracing::info!(
+                kind = spec.kind.kind(),
+                group = spec.kind.group(),
+                "the API server does not serve this kind; the watch is retried"
+            );
+            self.notify(spec);
+        }
+        self.shared.synced.notify_waiters();
+    }
+}
+
+fn referenced(object: &ObjectRef, triggers: &'static [Controller]) -> Option<WatchSpec> {
+    let namespace = [
+        crate::names::NAMESPACE,
+        crate::names::CONFIG_NAMESPACE,
+        crate::names::CONFIG_MANAGED_NAMESPACE,
+    ];
+    let namespace = namespace.into_iter().find(|n| *n == object.namespace)?;
+    Some(WatchSpec {
+        kind: object.kind,
+        namespace: Some(namespace),
+        name: Some(object.name.clone()),
+        labels: None,
+        triggers,
+    })
+}
+
+fn refresh_absent_kinds(state: &mut State) {
+    let absent: BTreeSet<Kind> = state.absent.iter().map(|i| i.kind).collect();
+    state.objects.set_absent_kinds(absent);
+}
+
+fn version_of(object: &Value) -> Option<u64> {
+    object.pointer("/metadata/resourceVersion")?.as_str()?.parse().ok()
+}
+
+/// Whether `object` is an earlier version of `known`. Versions of one resource can be compared as numbers (guaranteed since
+/// Kubernetes 1.35, and always true with etcd). A version that is no number counts as newer.
+fn is_older(object: &Value, known: &Value) -> bool {
+    version_of(object)
+        .zip(version_of(known))
+        .is_some_and(|(object, known)| object < known)
+}
+
+#[cfg(test)]
+mod tests;

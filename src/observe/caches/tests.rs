@@ -1,0 +1,34 @@
+use super::*;
+use crate::testing::fake_api::{FakeApi, Fault};
+
+/// Caches whose watches are forbidden, but have delivered an empty initial list.
+fn synced() -> Caches {
+    let api = FakeApi::default();
+    api.fault(Fault::NoWatch);
+    let caches = Caches::start(api.client(), Environment::default());
+    for spec in watch_specs() {
+        caches.list_completed(&spec, &BTreeSet::new());
+    }
+    caches
+}
+
+fn secret(name: &str) -> ObjectRef {
+    ObjectRef::new(Kind::Secret, crate::names::NAMESPACE, name)
+}
+
+// workload 66, 73
+#[tokio::test]
+async fn an_invalid_object_name_is_not_waited_for() {
+    let caches = synced();
+    let wanted = ["tls,metadata.namespace=x", "a=b", "a\\b", "No Name", "-a", ""];
+    caches.watch_referenced(&wanted.map(secret).into(), &[Controller::Registry]);
+    assert!(caches.is_synced(Controller::Registry));
+}
+
+#[tokio::test]
+async fn a_controller_waits_for_its_own_watches_only() {
+    let caches = synced();
+    caches.watch_referenced(&[secret("tls")].into(), &[Controller::Registry]);
+    assert!(!caches.is_synced(Controller::Registry));
+    assert!(caches.is_synced(Controller::Certificates));
+}

@@ -1,0 +1,151 @@
+//! The platform's registry. Names, order and values are those of the Go operator: any other rendering would replace the pods
+//! at take-over.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{FilesystemVolume, Integrity, RegistryProgram, RegistryStorage, S3CloudFront, S3Storage, S3Wire};
+use crate::api::Sensitive;
+use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
+use crate::config::resolve::Rejection;
+use crate::config::yaml;
+use crate::names;
+
+/// Variable of the bucket.
+pub const S3_BUCKET: &str = "REGISTRY_STORAGE_S3_BUCKET";
+/// Variable of a custom S3 endpoint.
+pub const S3_ENDPOINT: &str = "REGISTRY_STORAGE_S3_REGIONENDPOINT";
+/// Name of the registry's volume, as the Go operator has it.
+pub const VOLUME: &str = "registry-storage";
+/// Directory of the registry's files; the root file system of the container is read-only.
+const DIRECTORY: &str = "/registry";
+/// Mount path of the Secret with the credentials.
+const CREDENTIALS_MOUNT: &str = "/var/run/secrets/cloud";
+/// Name of the credentials file in that Secret.
+const CREDENTIALS_FILE: &str = "credentials";
+/// Mount path of CloudFront's signing key.
+const CLOUD_FRONT_MOUNT: &str = "/etc/docker/cloudfront";
+const CLOUD_FRONT_VOLUME: &str = "registry-cloudfront";
+const CLOUD_FRONT_FILE: &str = "private.pem";
+
+/// The registry of OKD and OpenShift: distribution v2 with the platform's extensions and aws-sdk-go v1.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Platform;
+
+impl RegistryProgram for Platform {
+    fn render(&self, storage: &RegistryStorage) -> Result<StorageFacts, Rejection> {
+        Ok(match storage {
+            RegistryStorage::Filesystem(volume) => filesystem(volume),
+            RegistryStorage::S3(s3) => s3_storage(s3),
+        })
+    }
+
+    fn s3_wire(&self) -> S3Wire {
+        S3Wire {
+            integrity: Integrity::WhenRequired,
+            has_sts_endpoint: false,
+        }
+    }
+}
+
+fn text(name: &'static str, value: &str) -> EnvVar {
+    EnvVar {
+        name,
+        value: EnvValue::Text(value.to_owned()),
+    }
+}
+
+fn filesystem(volume: &FilesystemVolume) -> StorageFacts {
+    let (backend, volume) = match volume {
+        FilesystemVolume::EmptyDir => ("EmptyDir", json!({"name": VOLUME, "emptyDir": {}})),
+        FilesystemVolume::Claim(claim) => (
+            "PVC",
+            json!({"name": VOLUME, "persistentVolumeClaim": {"claimName": claim}}),
+        ),
+    };
+    StorageFacts {
+        backend,
+        env: vec![
+            text("REGISTRY_STORAGE", "filesystem"),
+            text("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", DIRECTORY),
+        ],
+        volumes: vec![volume],
+        mounts: vec![json!({"name": VOLUME, "mountPath": DIRECTORY})],
+        ..StorageFacts::default()
+    }
+}
+
+fn s3_storage(s3: &S3Storage) -> StorageFacts {
+    let mut volumes = vec![json!({
+        "name": names::PRIVATE_SECRET,
+        "secret": {"secretName": names::PRIVATE_SECRET, "optional": false},
+    })];
+    let mut mounts = vec![mount(names::PRIVATE_SECRET, CREDENTIALS_MOUNT)];
+    if let Some(cloud_front) = &s3.cloud_front {
+        volumes.push(json!({
+            "name": CLOUD_FRONT_VOLUME,
+            "secret": {
+                "secretName": cloud_front.key.secret,
+                "items": [{"key": cloud_front.key.key, "path": CLOUD_FRONT_FILE}],
+                "optional": false,
+            },
+        }));
+        mounts.push(mount(CLOUD_FRONT_VOLUME, CLOUD_FRONT_MOUNT));
+    }
+    StorageFacts {
+        backend: "S3",
+        env: s3_variables(s3),
+        volumes,
+        mounts,
+        files: BTreeMap::from([(CREDENTIALS_FILE.to_owned(), Sensitive::new(s3.credentials.expose()))]),
+        ..StorageFacts::default()
+    }
+}
+
+fn mount(volume: &str, path: &str) -> Value {
+    json!({"name": volume, "mountPath": path, "readOnly": true})
+}
+
+/// Environment of the registry, in order.
+fn s3_variables(s3: &S3Storage) -> Vec<EnvVar> {
+    let given = |member: &Option<String>| member.clone().map(EnvValue::Text);
+    let text = |value: &str| Some(EnvValue::Text(value.to_owned()));
+    let credentials = format!("{CREDENTIALS_MOUNT}/{CREDENTIALS_FILE}");
+    let variables = [
+        (S3_ENDPOINT, given(&s3.endpoint)),
+        ("REGISTRY_STORAGE_S3_KEYID", given(&s3.key_id)),
+        ("REGISTRY_STORAGE_S3_CHUNKSIZE", s3.chunk_size.map(EnvValue::Number)),
+        ("REGISTRY_STORAGE", text("s3")),
+        (S3_BUCKET, text(&s3.bucket)),
+        ("REGISTRY_STORAGE_S3_REGION", text(&s3.region)),
+        ("REGISTRY_STORAGE_S3_ENCRYPT", Some(EnvValue::Flag(s3.encrypt))),
+        (
+            "REGISTRY_STORAGE_S3_FORCEPATHSTYLE",
+            Some(EnvValue::Flag(s3.path_style)),
+        ),
+        ("REGISTRY_STORAGE_S3_CREDENTIALSCONFIGPATH", text(&credentials)),
+        ("REGISTRY_STORAGE_S3_USEDUALSTACK", s3.dual_stack.map(EnvValue::Flag)),
+        (
+            "REGISTRY_MIDDLEWARE_STORAGE",
+            s3.cloud_front.as_ref().map(|c| EnvValue::Raw(middleware(c))),
+        ),
+    ];
+    let variables = variables
+        .into_iter()
+        .filter_map(|(name, value)| Some(EnvVar { name, value: value? }));
+    variables.collect()
+}
+
+/// The registry's list of storage middlewares, YAML.
+fn middleware(cloud_front: &S3CloudFront) -> String {
+    let options = [
+        ("baseurl", yaml::text(&cloud_front.base_url)),
+        ("privatekey", format!("{CLOUD_FRONT_MOUNT}/{CLOUD_FRONT_FILE}")),
+        ("keypairid", yaml::text(&cloud_front.keypair_id)),
+        ("duration", cloud_front.duration.clone()),
+        ("ipfilteredby", "none".to_owned()),
+    ];
+    let options = options.map(|(key, value)| format!("\n    {key}: {value}"));
+    format!("- name: cloudfront\n  options:{}", options.concat())
+}

@@ -1,0 +1,79 @@
+//! What a registry needs of its storage, as typed data, per backend.
+
+use crate::api::Sensitive;
+
+/// Storage as a registry sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RegistryStorage {
+    /// A directory on a volume of the pod.
+    Filesystem(FilesystemVolume),
+    /// A bucket that speaks the S3 protocol.
+    S3(Box<S3Storage>),
+}
+
+impl RegistryStorage {
+    /// Everything that the registry gets, secrets included, for fingerprints.
+    pub fn texts(&self) -> Vec<String> {
+        match self {
+            Self::Filesystem(volume) => vec![format!("{volume:?}")],
+            // Debug output leaves the credentials out.
+            Self::S3(s3) => vec![format!("{s3:?}"), s3.credentials.expose().to_owned()],
+        }
+    }
+}
+
+/// The volume of a registry that keeps its images in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FilesystemVolume {
+    /// The node's disk, as long as the pod lives.
+    EmptyDir,
+    /// A PersistentVolumeClaim of the registry's namespace.
+    Claim(String),
+}
+
+/// A bucket that speaks the S3 protocol.
+#[derive(Clone, Debug, PartialEq)]
+pub struct S3Storage {
+    /// Bucket.
+    pub bucket: String,
+    /// Region, for signatures and public endpoints.
+    pub region: String,
+    /// Custom endpoint as it was written; `None`: the public endpoint of the region.
+    pub endpoint: Option<String>,
+    /// The bucket goes into the path of the URL, not into the host name.
+    pub path_style: bool,
+    /// Dual-stack endpoints; `None`: not rendered.
+    pub dual_stack: Option<bool>,
+    /// Uploads ask for server-side encryption.
+    pub encrypt: bool,
+    /// KMS key of uploads.
+    pub key_id: Option<String>,
+    /// Size of upload parts in bytes; `None`: the program's default.
+    pub chunk_size: Option<i64>,
+    /// Credentials: the text of a shared config file of AWS.
+    pub credentials: Sensitive,
+    /// Signed URLs of CloudFront for pulls.
+    pub cloud_front: Option<S3CloudFront>,
+}
+
+/// Signed URLs of CloudFront.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3CloudFront {
+    /// URL of the distribution.
+    pub base_url: String,
+    /// ID of the key pair.
+    pub keypair_id: String,
+    /// Lifetime of a signed URL, as a Go duration: `1200s`.
+    pub duration: String,
+    /// The private key.
+    pub key: CloudFrontKey,
+}
+
+/// Secret of the registry's namespace with the private key of CloudFront.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloudFrontKey {
+    /// Name of the Secret.
+    pub secret: String,
+    /// Key in the Secret.
+    pub key: String,
+}

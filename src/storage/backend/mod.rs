@@ -1,0 +1,5 @@
+//! The backends: how the operator talks to each kind of storage. The engine decides what a backend may do.
+
+pub mod empty_dir;
+pub mod pvc;
+pub mod s3;

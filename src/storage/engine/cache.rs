@@ -1,0 +1,374 @@
+//! Cached observations: existence, preflights, settings that follow the platform, runtime credentials. They live in the
+//! memory of the process that leads. Correctness does not depend on them; after a restart each costs at most one call.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::program::RegistryStorage;
+use crate::storage::model::error::StepError;
+use crate::storage::model::fingerprint::Fingerprint;
+use crate::storage::model::preflight::Preflighted;
+use crate::storage::model::progress::{Ensured, Progress, Wait};
+
+/// First wait before the engine checks existing storage again because the Deployment is unavailable.
+const UNAVAILABLE: Duration = Duration::from_mins(2);
+/// First wait before a preflight is repeated.
+const PREFLIGHT: Duration = Duration::from_secs(5);
+/// Longest wait.
+const LONGEST: Duration = Duration::from_mins(5);
+/// Wait before `ensure` applies failed settings again: a resync.
+const UNFINISHED: Duration = Duration::from_mins(10);
+
+fn doubled(wait: Duration) -> Duration {
+    (wait * 2).min(LONGEST)
+}
+
+fn later(now: Timestamp, wait: Duration) -> Timestamp {
+    now.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+fn until(due: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(due.duration_since(now)).unwrap_or_default()
+}
+
+/// What a cached observation depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Digest of settings, credentials, CA and proxy.
+    pub fingerprint: Fingerprint,
+    /// `metadata.generation` of the Config.
+    pub generation: i64,
+    /// Whether an administrator consents to adoption.
+    pub consent: bool,
+}
+
+/// What decides whether a cached observation is still valid.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances {
+    /// Start of the pass.
+    pub now: Timestamp,
+    /// Whether the registry has an available pod, or should have none.
+    pub available: bool,
+    /// Whether a setting must be applied again.
+    pub unfinished: bool,
+}
+
+/// Result of a step.
+#[derive(Clone, Debug)]
+pub enum Observation {
+    /// The storage is as the Config says.
+    Done(Box<Ensured>),
+    /// An operation is in progress.
+    Wait(Wait),
+    /// The step failed.
+    Failed(StepError),
+}
+
+impl Observation {
+    /// Converts the observation to the result of the step.
+    pub fn into_step(self) -> Result<Progress<Ensured>, StepError> {
+        match self {
+            Self::Done(ensured) => Ok(Progress::Done(*ensured)),
+            Self::Wait(wait) => Ok(Progress::Wait(wait)),
+            Self::Failed(failed) => Err(failed),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Cached {
+    subject: Subject,
+    observation: Observation,
+    at: Timestamp,
+    /// Last wait; the next wait is twice as long.
+    wait: Duration,
+    due: Timestamp,
+    available: bool,
+}
+
+impl Cached {
+    /// Whether the observation is still valid. An observation with which the registry was available stays valid while
+    /// the registry is available.
+    fn is_valid(&mut self, circumstances: Circumstances) -> bool {
+        let Circumstances {
+            now,
+            available,
+            unfinished,
+        } = circumstances;
+        match self.observation {
+            Observation::Wait(_) | Observation::Failed(_) => now < self.due,
+            Observation::Done(_) if unfinished && now >= later(self.at, UNFINISHED) => false,
+            Observation::Done(_) if available => {
+                self.available = true;
+                true
+            }
+            Observation::Done(_) => !self.available && now < self.due,
+        }
+    }
+}
+
+/// Result of the last preflight.
+#[derive(Clone, Debug)]
+pub struct CachedPreflight {
+    fingerprint: Fingerprint,
+    /// Result.
+    pub result: Preflighted,
+    /// Time of the first failure.
+    pub since: Timestamp,
+    /// Time of the next preflight.
+    pub due: Timestamp,
+    wait: Duration,
+}
+
+/// Runtime credentials that a call provided for the registry, and until when they are valid.
+#[derive(Debug)]
+struct Lease {
+    fingerprint: Fingerprint,
+    access: RegistryStorage,
+    expires: Option<Timestamp>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// At least one step ran since this process leads.
+    used: bool,
+    step: Option<Cached>,
+    /// Location whose consent to adoption was handled.
+    consented: Option<String>,
+    preflight: Option<CachedPreflight>,
+    /// Last wait and next time of the deletion of leftover probes.
+    leftovers: Option<(Duration, Timestamp)>,
+    /// Location of an unfinished removal, and how many objects it deleted.
+    deleted: Option<(String, u64)>,
+    /// Value that the platform requested when a setting was last applied, by condition type.
+    followed: BTreeMap<&'static str, Fingerprint>,
+    lease: Option<Lease>,
+}
+
+/// The cache. The process that leads has one.
+#[derive(Debug, Default)]
+pub struct ObservationCache {
+    memory: Mutex<Memory>,
+}
+
+impl ObservationCache {
+    /// The valid observation of this subject, and the longest time until the next one.
+    pub fn recall(&self, subject: &Subject, circumstances: Circumstances) -> Option<(Observation, Option<Duration>)> {
+        let mut memory = self.memory();
+        let cached = memory.step.as_mut().filter(|cached| cached.subject == *subject)?;
+        let valid = cached.is_valid(circumstances);
+        let waits = !matches!(cached.observation, Observation::Done(_)) || !circumstances.available;
+        let again = waits.then(|| until(cached.due, circumstances.now));
+        valid.then(|| (cached.observation.clone(), again))
+    }
+
+    /// Whether no step ran since this process leads.
+    pub fn is_new(&self) -> bool {
+        !self.memory().used
+    }
+
+    /// Caches an observation without its events, which were published. Returns the longest time until the next
+    /// observation.
+    pub fn store(
+        &self,
+        subject: Subject,
+        mut observation: Observation,
+        circumstances: Circumstances,
+    ) -> Option<Duration> {
+        let Circumstances { now, available, .. } = circumstances;
+        let mut memory = self.memory();
+        memory.used = true;
+        let before = memory.step.take().filter(|cached| cached.subject == subject);
+        let wait = match (
+            &mut observation,
+            before.map(|cached| (cached.observation, cached.available, cached.wait)),
+        ) {
+            (Observation::Wait(wait), _) => wait.after,
+            (Observation::Failed(failed), Some((Observation::Failed(_), _, last))) => next_retry(failed, Some(last)),
+            (Observation::Failed(failed), _) => next_retry(failed, None),
+            (Observation::Done(ensured), before) => {
+                ensured.events.clear();
+                match before {
+                    Some((Observation::Done(_), false, last)) if !available => doubled(last),
+                    _ => UNAVAILABLE,
+                }
+            }
+        };
+        let again = (!matches!(observation, Observation::Done(_)) || !available).then_some(wait);
+        memory.step = Some(Cached {
+            subject,
+            observation,
+            at: now,
+            wait,
+            due: later(now, wait),
+            available,
+        });
+        again
+    }
+
+    /// Drops the observation, because the storage changed.
+    pub fn forget(&self) {
+        let mut memory = self.memory();
+        memory.used = true;
+        memory.step = None;
+    }
+
+    /// Keeps the observation valid after a write of this process changed `metadata.generation` of the Config from
+    /// `before` to `after`.
+    pub fn config_written(&self, before: Option<i64>, after: Option<i64>) {
+        if let Some(cached) = &mut self.memory().step
+            && let (Some(before), Some(after)) = (before, after)
+            && cached.subject.generation == before
+        {
+            cached.subject.generation = after;
+        }
+    }
+
+    /// Whether a step already handled the consent to adopt the storage at this location.
+    pub fn is_consent_handled(&self, location: &str) -> bool {
+        self.memory().consented.as_deref() == Some(location)
+    }
+
+    /// Records that a step handled the consent to adopt the storage at this location.
+    pub fn store_consent(&self, location: &str) {
+        self.memory().consented = Some(location.to_owned());
+    }
+
+    /// The last preflight of this configuration.
+    pub fn preflight(&self, fingerprint: &Fingerprint) -> Option<CachedPreflight> {
+        let memory = self.memory();
+        let last = memory.preflight.clone();
+        last.filter(|last| last.fingerprint == *fingerprint)
+    }
+
+    /// Whether a preflight ran since this process leads.
+    pub fn has_preflight(&self) -> bool {
+        self.memory().preflight.is_some()
+    }
+
+    /// Caches the result of a preflight. `since`: time of the first failure, if an earlier process reported it.
+    pub fn store_preflight(
+        &self,
+        fingerprint: Fingerprint,
+        result: Preflighted,
+        now: Timestamp,
+        since: Option<Timestamp>,
+    ) -> CachedPreflight {
+        let mut memory = self.memory();
+        let before = memory
+            .preflight
+            .take()
+            .filter(|last| last.fingerprint == fingerprint && last.result != Preflighted::Passed);
+        let wait = before.as_ref().map_or(PREFLIGHT, |last| doubled(last.wait));
+        let last = CachedPreflight {
+            fingerprint,
+            result,
+            since: before.map(|last| last.since).or(since).unwrap_or(now),
+            due: later(now, wait),
+            wait,
+        };
+        memory.preflight = Some(last.clone());
+        last
+    }
+
+    /// Time until the next deletion of leftover probes; `None` if it is due.
+    pub fn leftovers_wait(&self, now: Timestamp) -> Option<Duration> {
+        let (_, due) = self.memory().leftovers?;
+        (now < due).then(|| until(due, now))
+    }
+
+    /// Whether leftover probes remain.
+    pub fn has_leftovers(&self) -> bool {
+        self.memory().leftovers.is_some()
+    }
+
+    /// Caches whether every leftover probe was deleted. Returns the wait before the next attempt.
+    pub fn store_leftovers(&self, all_deleted: bool, now: Timestamp) -> Option<Duration> {
+        let mut memory = self.memory();
+        let wait = memory.leftovers.map_or(PREFLIGHT, |(last, _)| doubled(last));
+        memory.leftovers = (!all_deleted).then(|| (wait, later(now, wait)));
+        (!all_deleted).then_some(wait)
+    }
+
+    /// Adds to the number of objects that a removal deleted at this location. Returns the sum.
+    pub fn count_deleted(&self, location: &str, objects: u64) -> u64 {
+        let mut memory = self.memory();
+        let before = memory.deleted.take().filter(|(at, _)| at == location);
+        let all = before.map_or(0, |(_, before)| before).saturating_add(objects);
+        memory.deleted = Some((location.to_owned(), all));
+        all
+    }
+
+    /// Takes the number of objects that an unfinished removal deleted at this location; `None` from the second call on.
+    pub fn take_deleted(&self, location: &str) -> Option<u64> {
+        let mut memory = self.memory();
+        let (_, objects) = memory.deleted.take_if(|(at, _)| at == location)?;
+        Some(objects)
+    }
+
+    /// [`Self::take_deleted`] for an unfinished removal at any other location: the location and the number of objects.
+    pub fn take_deleted_elsewhere(&self, location: Option<&str>) -> Option<(String, u64)> {
+        let mut memory = self.memory();
+        memory.deleted.take_if(|(at, _)| Some(at.as_str()) != location)
+    }
+
+    /// Whether the platform requests another value than when this setting was last applied; `None` if it was not
+    /// applied since this process leads.
+    pub fn is_followed_changed(&self, condition: &'static str, fingerprint: &Fingerprint) -> Option<bool> {
+        self.memory().followed.get(condition).map(|last| last != fingerprint)
+    }
+
+    /// Records the requested value with which a setting was applied.
+    pub fn store_followed(&self, condition: &'static str, fingerprint: Fingerprint) {
+        self.memory().followed.insert(condition, fingerprint);
+    }
+
+    /// Drops the requested value of a setting, so that the setting is applied again.
+    pub fn remove_followed(&self, condition: &'static str) {
+        self.memory().followed.remove(condition);
+    }
+
+    /// Cached runtime credentials of the registry for this configuration, if they are still valid.
+    pub fn lease(&self, fingerprint: &Fingerprint, now: Timestamp) -> Option<RegistryStorage> {
+        let memory = self.memory();
+        let lease = memory
+            .lease
+            .as_ref()
+            .filter(|lease| lease.fingerprint == *fingerprint)?;
+        lease
+            .expires
+            .is_none_or(|expires| now < expires)
+            .then(|| lease.access.clone())
+    }
+
+    /// Caches runtime credentials of the registry; `lifetime` is `None` if they do not expire.
+    pub fn store_lease(
+        &self,
+        fingerprint: Fingerprint,
+        access: &RegistryStorage,
+        now: Timestamp,
+        lifetime: Option<Duration>,
+    ) {
+        self.memory().lease = Some(Lease {
+            fingerprint,
+            access: access.clone(),
+            expires: lifetime.map(|lifetime| later(now, lifetime)),
+        });
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The wait before a failed step is repeated. Errors of an invalid Config are found before any call and are not cached.
+fn next_retry(failed: &StepError, last: Option<Duration>) -> Duration {
+    match (failed.error.class.retry(), last) {
+        (None, _) => LONGEST,
+        (Some(retry), None) => retry.first,
+        (Some(retry), Some(last)) => (last * 2).min(retry.longest),
+    }
+}

@@ -1,0 +1,219 @@
+//! Deletes the content of a container in bounded steps, and then the container.
+//!
+//! One step deletes at most 1000 entries, just after the engine read the ownership mark. Each step lists from the
+//! beginning, so no continuation token has to be stored.
+
+use std::time::Duration;
+
+use super::ownership::CreationRecord;
+use super::work::{Work, exists};
+use crate::status::conditions::Status;
+use crate::storage::model::call::{CallClass, CallError};
+use crate::storage::model::container::{Owner, Refusal, RefusalCause};
+use crate::storage::model::error::{ErrorClass, StepError, StorageError};
+use crate::storage::model::progress::{Deleted, Mark, Wait};
+use crate::storage::model::proof::OwnershipProof;
+use crate::storage::traits::{Cluster, ObjectBackend, ObjectStore};
+
+/// Largest number of entries per step.
+const PAGE: u16 = 1000;
+/// Wait until a deleted container is not visible any more.
+const GOING: Duration = Duration::from_secs(1);
+/// How an administrator ends a removal that cannot delete the data.
+const RELEASE: &str = "or set spec.storage.managementState to Unmanaged to keep the data and finish the removal";
+
+impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
+    /// Reads the ownership mark of the container.
+    pub(super) async fn prove(&self) -> Result<Mark, StepError> {
+        match self.store.head().await {
+            Ok(()) => {}
+            Err(error) if error.is_missing() => return self.confirm_gone().await,
+            Err(error) => {
+                let what = format!("the {} cannot be observed", B::TERMS.container);
+                return Err(self.kept(&error, &what));
+            }
+        }
+        let owner = match self.store.read_ownership().await {
+            Ok(owner) => owner,
+            Err(error) if error.is_container_gone() => return Ok(Mark::Gone),
+            Err(error) => return Err(self.kept(&error, "its mark of ownership cannot be read")),
+        };
+        let claim = self.claim();
+        Ok(match owner {
+            Owner::Ours => Mark::Ours(String::new()),
+            Owner::Other(cluster) => Mark::NotOurs(format!("it carries the mark of cluster {cluster}")),
+            Owner::Nobody(missing) => Mark::Missing(missing),
+            Owner::Unmarkable if claim.record != CreationRecord::None && claim.deterministic => {
+                Mark::Ours(String::new())
+            }
+            Owner::Unmarkable => Mark::NotOurs(
+                "its service does not support an ownership mark, and the operator did not create it under its own name for it"
+                    .to_owned(),
+            ),
+        })
+    }
+
+    /// Confirms a HEAD response 404, which has no body and may come from a proxy. The removal forgets a missing
+    /// container, so this method needs the error code of the service: from a read of the mark or, if that is denied,
+    /// from a listing.
+    async fn confirm_gone(&self) -> Result<Mark, StepError> {
+        let confirmation = match self.store.read_ownership().await {
+            Ok(Owner::Unmarkable) => self.store.list_page(1).await.map(drop),
+            Err(error) if error.is_forbidden() => self.store.list_page(1).await.map(drop),
+            other => other.map(drop),
+        };
+        match confirmation {
+            Ok(()) => {
+                let message = format!(
+                    "{} is reported as missing and as existing, it is checked again",
+                    self.named()
+                );
+                Err(stuck::<B>(
+                    StorageError::transient(message),
+                    B::TERMS.unknown.to_owned(),
+                ))
+            }
+            Err(error) if error.is_container_gone() => Ok(Mark::Gone),
+            Err(error) => Err(self.kept(&error, "whether it is gone cannot be determined")),
+        }
+    }
+
+    /// Deletes the next page of the content, or the container if it is empty.
+    pub(super) async fn empty(&self, proof: &OwnershipProof) -> Result<Deleted, StepError> {
+        let page = match self.store.list_page(PAGE).await {
+            Ok(page) => page,
+            Err(error) if error.is_container_gone() => return Ok(self.going()),
+            Err(error) => return Err(self.kept(&error, "its content cannot be listed")),
+        };
+        if page.entries.is_empty() {
+            return self.delete_container(page.versions_hidden, proof).await;
+        }
+        self.confirm().await?;
+        let deletion = match self.store.delete_page(page.entries).await {
+            Ok(deletion) => deletion,
+            Err(error) if error.is_container_gone() => return Ok(self.going()),
+            Err(error) => return Err(self.kept(&error, "its content cannot be deleted")),
+        };
+        Ok(Deleted {
+            objects: deletion.deleted,
+            next: if deletion.refused.is_empty() {
+                Ok(self.emptying())
+            } else {
+                Err(self.not_deleted(&deletion.refused))
+            },
+        })
+    }
+
+    fn emptying(&self) -> Wait {
+        Wait::new(Duration::ZERO, format!("{} is being emptied", self.named()))
+    }
+
+    fn going(&self) -> Deleted {
+        let message = format!("{} was deleted, waiting until it is gone", self.named());
+        Deleted {
+            objects: 0,
+            next: Ok(Wait::new(GOING, message)),
+        }
+    }
+
+    /// Error for objects that were not deleted. The next attempt lists from the beginning.
+    fn not_deleted(&self, refused: &[Refusal]) -> StepError {
+        let named = self.named();
+        let locked = refused.iter().filter(|r| r.cause == RefusalCause::Locked).count();
+        let forbidden: Vec<(&Refusal, &str)> = refused
+            .iter()
+            .filter_map(|r| match r.cause {
+                RefusalCause::Forbidden(right) => Some((r, right)),
+                _ => None,
+            })
+            .collect();
+        let first = refused.first();
+        let code = first.map(|r| r.code.clone()).unwrap_or_default();
+        let message = match (first, forbidden.first()) {
+            _ if locked > 0 => format!(
+                "{named} was not emptied: at least {locked} objects are under object lock: wait until their retention \
+                 ends or remove the legal hold, {RELEASE}"
+            ),
+            (_, Some((refusal, right))) => format!(
+                "{named} was not emptied: {right} is denied on {} objects, {} is one of them: grant it, {RELEASE}",
+                forbidden.len(),
+                refusal.key
+            ),
+            (first, None) => format!(
+                "{named} was not emptied: {} objects were not deleted, {} is one of them: {code}: {}",
+                refused.len(),
+                first.map(|r| r.key.as_str()).unwrap_or_default(),
+                first.map(|r| r.message.as_str()).unwrap_or_default()
+            ),
+        };
+        let class = if refused.iter().all(|r| r.cause == RefusalCause::Busy) {
+            ErrorClass::Transient
+        } else {
+            ErrorClass::ActionRequired
+        };
+        stuck::<B>(StorageError { class, message }, code)
+    }
+
+    async fn delete_container(&self, versions_hidden: bool, proof: &OwnershipProof) -> Result<Deleted, StepError> {
+        self.confirm().await?;
+        if self.store.abort_uploads().await {
+            return Ok(Deleted {
+                objects: 0,
+                next: Ok(self.emptying()),
+            });
+        }
+        match self.store.delete_container(proof).await {
+            Ok(()) => Ok(self.going()),
+            Err(error) if error.is_container_gone() => Ok(self.going()),
+            Err(error) if error.class == CallClass::NotEmpty && versions_hidden => {
+                let message = format!(
+                    "{} was not deleted: {} holds versions; grant {}, {RELEASE}",
+                    self.named(),
+                    B::TERMS.container,
+                    B::TERMS.rights_on_versions
+                );
+                let reason = error.reason(B::TERMS.unknown);
+                Err(stuck::<B>(StorageError::action_required(message), reason))
+            }
+            Err(error) if error.class == CallClass::NotEmpty => {
+                let message = format!(
+                    "{} was not deleted: something was written to it meanwhile, it is emptied again: {error}",
+                    self.named()
+                );
+                let reason = error.reason(B::TERMS.unknown);
+                Err(stuck::<B>(StorageError::transient(message), reason))
+            }
+            Err(error) => Err(self.kept(&error, "it cannot be deleted")),
+        }
+    }
+
+    /// Error of a failed call, because of which the container is not deleted.
+    pub(super) fn kept(&self, error: &CallError, why: &str) -> StepError {
+        let remedy = if error.is_undecided() {
+            String::new()
+        } else if error.is_denied() {
+            format!(": grant {} to the operator, {RELEASE}", error.action)
+        } else {
+            format!(": correct it, {RELEASE}")
+        };
+        let message = format!(
+            "{} was not deleted, {why}: {}{remedy}",
+            self.named(),
+            self.explain(error)
+        );
+        stuck::<B>(error.storage_error_with(message), error.reason(B::TERMS.unknown))
+    }
+}
+
+fn stuck<B: ObjectBackend>(error: StorageError, reason: String) -> StepError {
+    let reason = if reason.is_empty() {
+        B::TERMS.unknown.to_owned()
+    } else {
+        reason
+    };
+    let condition = exists(Status::Unknown, reason, error.message.clone());
+    StepError {
+        error,
+        conditions: vec![condition],
+    }
+}

@@ -1,0 +1,168 @@
+//! The driver of every object storage: implemented once, over an [`ObjectBackend`].
+
+use super::cache::ObservationCache;
+use super::settings;
+use super::work::{Work, capitalised, exists};
+use crate::api::{Config, Storage};
+use crate::config::resolve::Rejection;
+use crate::config::snapshot::Snapshot;
+use crate::program::RegistryStorage;
+use crate::status::conditions::{ConditionUpdate, Status};
+use crate::storage::model::backend::Backend;
+use crate::storage::model::error::{StepError, StorageError};
+use crate::storage::model::fingerprint::Fingerprint;
+use crate::storage::model::outcome::STORAGE_EXISTS;
+use crate::storage::model::preflight::{Preflighted, Probe, Probed};
+use crate::storage::model::progress::{Deleted, Ensured, Existence, Mark, Progress};
+use crate::storage::model::proof::{Level, OwnershipProof};
+use crate::storage::model::state::{self, State};
+use crate::storage::model::target::{Request, Target};
+use crate::storage::preflight::exercise;
+use crate::storage::traits::{Cluster, Driver, ObjectBackend, ObjectStore, Removable};
+
+/// The [`Driver`] of every object store.
+pub struct ObjectStorage<'a, B, C> {
+    /// The cloud.
+    pub backend: &'a B,
+    /// The cluster.
+    pub cluster: &'a C,
+    /// Observations of this process.
+    pub cache: &'a ObservationCache,
+}
+
+impl<B: ObjectBackend, C: Cluster> ObjectStorage<'_, B, C> {
+    fn open<'s>(&'s self, request: &'s Request<'s>) -> Result<Work<'s, B, C>, StepError> {
+        let store = self.backend.open(request).map_err(|error| {
+            let message = error.message.clone();
+            let unknown = ConditionUpdate::new(STORAGE_EXISTS, Status::Unknown, B::TERMS.unknown, message);
+            StepError {
+                error,
+                conditions: vec![unknown],
+            }
+        })?;
+        Ok(Work {
+            backend: self.backend,
+            cluster: self.cluster,
+            cache: self.cache,
+            request,
+            store,
+        })
+    }
+}
+
+impl<B: ObjectBackend, C: Cluster> Driver for ObjectStorage<'_, B, C> {
+    const BACKEND: Backend = B::BACKEND;
+    const CONDITIONS: &'static [&'static str] = B::CONDITIONS;
+    const EXISTS: &'static str = B::TERMS.exists;
+    const GONE: &'static [&'static str] = B::TERMS.gone;
+    const REMOTE: bool = true;
+
+    fn locate(storage: &Storage, snapshot: &Snapshot) -> Option<String> {
+        B::locate(storage, snapshot)
+    }
+
+    fn same(stored: &Storage, wanted: &Storage, snapshot: &Snapshot) -> bool {
+        B::same(stored, wanted, snapshot)
+    }
+
+    fn resolve(&self, _config: &Config, storage: &Storage, snapshot: &Snapshot) -> Result<Target, Rejection> {
+        self.backend.resolve(storage, snapshot)
+    }
+
+    fn ca_bundle(storage: &Storage, snapshot: &Snapshot) -> Result<Option<String>, StorageError> {
+        B::ca_bundle(storage, snapshot)
+    }
+
+    fn fingerprint(&self, request: &Request<'_>) -> Fingerprint {
+        self.backend.fingerprint(request)
+    }
+
+    fn unfinished(&self, request: &Request<'_>) -> bool {
+        let state = request.state.unwrap_or_else(|| state::mirrored(request.config));
+        state == State::Managed && settings::are_unfinished(&self.backend.settings(request), request, self.cache)
+    }
+
+    async fn exists(&self, request: &Request<'_>) -> Result<Existence, StepError> {
+        Box::pin(self.open(request)?.existence()).await
+    }
+
+    async fn ensure(&self, request: &Request<'_>) -> Result<Progress<Ensured>, StepError> {
+        Box::pin(self.open(request)?.ensure()).await
+    }
+
+    async fn runtime_access(&self, request: &Request<'_>) -> Result<RegistryStorage, StepError> {
+        // If an input (a Secret, a key, a CA) is missing, fail, so that it is not rendered into the pods.
+        let known = self.backend.access(request)?;
+        let fingerprint = self.backend.fingerprint(request);
+        let now = request.snapshot.now;
+        if let Some(access) = self.cache.lease(&fingerprint, now) {
+            return Ok(access);
+        }
+        let work = self.open(request)?;
+        let (access, lifetime) = Box::pin(work.store.runtime_access(known))
+            .await
+            .map_err(|error| work.failed(&error, ""))?;
+        self.cache.store_lease(fingerprint, &access, now, lifetime);
+        Ok(access)
+    }
+
+    async fn preflight(&self, request: &Request<'_>, probe: &Probe<'_>) -> Probed {
+        let undecided = |error: StorageError| Preflighted::Undecided(error.message).into();
+        let work = match self.open(request) {
+            Ok(work) => work,
+            Err(failed) => return undecided(failed.error),
+        };
+        if !probe.read_only
+            && let Some(refused) = work.refuses_probe().await
+        {
+            return refused.into();
+        }
+        match work.store.data_plane(probe).await {
+            Ok(plane) => Box::pin(exercise::run(&plane, probe)).await,
+            Err(error) => undecided(error),
+        }
+    }
+
+    async fn clear_probe(&self, request: &Request<'_>, key: &str) -> Result<(), StepError> {
+        // A missing Secret may be created again, so the error is transient.
+        let work = self
+            .open(request)
+            .map_err(|failed| StorageError::transient(failed.error.message))?;
+        Box::pin(work.clear_probe(key)).await
+    }
+}
+
+impl<B: ObjectBackend, C: Cluster> Removable for ObjectStorage<'_, B, C> {
+    async fn prove(&self, request: &Request<'_>) -> Result<(Level, Mark), StepError> {
+        let work = self.open(request)?;
+        match Box::pin(work.prove()).await? {
+            Mark::Gone => Box::pin(work.prove_stages()).await,
+            mark => Ok((Level::Container, mark)),
+        }
+    }
+
+    async fn remove(&self, request: &Request<'_>, proof: &OwnershipProof) -> Result<Deleted, StepError> {
+        let work = self.open(request)?;
+        Box::pin(async {
+            match proof.level() {
+                Level::Container => match work.tear_down().await? {
+                    Some(deleted) => Ok(deleted),
+                    None => work.empty(proof).await,
+                },
+                Level::Stage(stage) => work.remove_stage(stage, proof).await,
+            }
+        })
+        .await
+    }
+
+    fn removed(&self, location: &str) -> Vec<ConditionUpdate> {
+        let name = location.rsplit('/').next().unwrap_or(location);
+        let noun = capitalised(B::TERMS.container);
+        let message = format!("{noun} {name} was deleted with its images.");
+        vec![exists(Status::False, B::TERMS.deleted, message)]
+    }
+
+    fn clear_identifiers(storage: &mut Storage) {
+        B::set_container(storage, None);
+    }
+}

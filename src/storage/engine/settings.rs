@@ -1,0 +1,193 @@
+//! Settings of Managed containers.
+//!
+//! Each setting is read first, and written only if it differs. Settings are independent: the failure of one appears in
+//! its condition and does not stop the others. The operator applies a failed setting again at a resync, but a final one
+//! (the service does not implement it) only after a change of `spec.storage`. An annotation of the Config records final
+//! settings.
+
+use super::cache::ObservationCache;
+use super::intent::StoredSettings;
+use super::work::Work;
+use crate::api::{Condition, Config, Storage};
+use crate::config::event_request::EventRequest;
+use crate::status::conditions::{ConditionUpdate, Status};
+use crate::storage::model::error::StepError;
+use crate::storage::model::setting::{Applied, Setting, SettingError, SettingScope};
+use crate::storage::model::target::Request;
+use crate::storage::traits::{Cluster, ObjectBackend, ObjectStore};
+
+/// Result of applying settings.
+#[derive(Default)]
+pub(super) struct AppliedSettings {
+    /// One condition for each setting that was due.
+    pub conditions: Vec<ConditionUpdate>,
+    /// Events to publish.
+    pub events: Vec<EventRequest>,
+    /// Functions that set members of the spec which result from settings.
+    pub completes: Vec<fn(&mut Storage)>,
+    /// Settings that the operator does not apply again until `spec.storage` changes.
+    pub is_final: Vec<&'static str>,
+}
+
+fn stored<'a>(config: &'a Config, type_: &str) -> Option<&'a Condition> {
+    let conditions = config.status.as_ref()?.conditions.as_deref()?;
+    conditions.iter().find(|c| c.type_ == type_)
+}
+
+/// Whether a setting of applied storage is not applied yet and not final.
+fn is_open(request: &Request<'_>, finals: &StoredSettings, condition: &str) -> bool {
+    let applied = stored(request.config, condition).is_some_and(|c| c.status == Status::True.text());
+    !applied && !finals.is_final(condition)
+}
+
+fn finals(request: &Request<'_>) -> StoredSettings {
+    StoredSettings::of(request.config, request.target.location.as_deref())
+}
+
+/// Whether any setting of applied storage must be applied. A new leader applies each setting that follows the platform
+/// once, if the platform requests a value, because the value may have changed.
+pub(super) fn are_unfinished(settings: &[Setting], request: &Request<'_>, cache: &ObservationCache) -> bool {
+    let finals = finals(request);
+    settings.iter().any(|setting| {
+        is_open(request, &finals, setting.condition)
+            || setting.follows.as_ref().is_some_and(|follows| {
+                let changed = cache.is_followed_changed(setting.condition, &follows.fingerprint);
+                !finals.is_final(setting.condition) && changed.unwrap_or(!follows.empty)
+            })
+    })
+}
+
+impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
+    /// Whether the storage is in use unchanged, so that only settings which the conditions report as missing are due.
+    fn is_settled(&self) -> bool {
+        self.request.applied && !self.request.state_changed && !self.is_said_to_be_gone()
+    }
+
+    /// The settings to apply now. `marked_now`: this step wrote the ownership mark.
+    pub(super) fn due_settings(&self, marked_now: bool) -> Vec<Setting> {
+        let all = self.backend.settings(self.request);
+        if !self.is_settled() {
+            return all;
+        }
+        let finals = finals(self.request);
+        let is_due = |setting: &Setting| {
+            let is_final = finals.is_final(setting.condition);
+            let changed = setting.follows.as_ref().is_some_and(|follows| {
+                let changed = self.cache.is_followed_changed(setting.condition, &follows.fingerprint);
+                changed.unwrap_or(true)
+            });
+            is_open(self.request, &finals, setting.condition)
+                || (!is_final && (changed || (setting.marks && marked_now)))
+        };
+        all.into_iter().filter(is_due).collect()
+    }
+
+    /// Whether a setting would write a probe object that is not recorded yet.
+    pub(super) async fn is_about_to_probe(&self, due: &[Setting]) -> bool {
+        if self.request.probe_recorded {
+            return false;
+        }
+        for setting in due.iter().filter(|setting| setting.probes) {
+            if self.store.would_probe(setting).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Applies the due settings.
+    pub(super) async fn apply_settings(&self, due: &[Setting], ours: bool) -> Result<AppliedSettings, StepError> {
+        let mut result = AppliedSettings::default();
+        if self.is_settled() {
+            let finals = finals(self.request);
+            let not_due = self
+                .backend
+                .settings(self.request)
+                .into_iter()
+                .map(|setting| setting.condition);
+            let kept = not_due.filter(|condition| {
+                finals.is_final(condition) && !due.iter().any(|setting| setting.condition == *condition)
+            });
+            result.is_final.extend(kept);
+        }
+        let scope = SettingScope {
+            ours,
+            recorded: self.request.recorded,
+            probe_recorded: self.request.probe_recorded,
+        };
+        for setting in due {
+            let ended = self.store.apply(setting, scope).await;
+            self.publish(setting, &ended, &mut result.events);
+            let condition = match ended {
+                Ok(Applied {
+                    message,
+                    events,
+                    completes,
+                    changed: _,
+                }) => {
+                    result.events.extend(events);
+                    result.completes.extend(completes);
+                    ConditionUpdate::new(setting.condition, Status::True, setting.reason, message)
+                }
+                Err(SettingError::Step(failed)) => return Err(failed),
+                Err(SettingError::Call(error)) if error.is_not_leading() => return Err(error.storage_error().into()),
+                Err(SettingError::Call(error)) => {
+                    let reason = error.reason(B::TERMS.unknown);
+                    self.not_applied(setting, reason, &error.to_string(), error.is_unsupported(), &mut result)
+                }
+                Err(SettingError::Declined {
+                    reason,
+                    message,
+                    is_final,
+                }) => self.not_applied(setting, reason, &message, is_final, &mut result),
+            };
+            result.conditions.push(condition);
+        }
+        Ok(result)
+    }
+
+    fn not_applied(
+        &self,
+        setting: &Setting,
+        reason: String,
+        cause: &str,
+        is_final: bool,
+        result: &mut AppliedSettings,
+    ) -> ConditionUpdate {
+        let mut message = format!("{} on {}: {cause}.", setting.failure, self.named());
+        if is_final {
+            message.push_str(" It is not tried again until spec.storage changes.");
+            result.is_final.push(setting.condition);
+        }
+        ConditionUpdate::new(setting.condition, Status::False, reason, message)
+    }
+
+    /// Adds the event about a setting of storage that was in use before, and caches the value that the platform
+    /// requested.
+    fn publish(&self, setting: &Setting, ended: &Result<Applied, SettingError>, events: &mut Vec<EventRequest>) {
+        let handled = match ended {
+            Ok(_) | Err(SettingError::Declined { is_final: true, .. }) => true,
+            Err(SettingError::Call(error)) => error.is_unsupported(),
+            Err(_) => false,
+        };
+        if handled && let Some(follows) = &setting.follows {
+            self.cache
+                .store_followed(setting.condition, follows.fingerprint.clone());
+        }
+        let Some(about) = setting.events.filter(|_| self.is_settled()) else {
+            return;
+        };
+        let event = match ended {
+            Ok(Applied { changed: true, .. }) => (false, format!("{} {}", self.named(), about.changed)),
+            Err(SettingError::Call(error)) if !error.is_unsupported() => {
+                (true, format!("{} {}: {error}", self.named(), about.failed))
+            }
+            _ => return, // Nothing changed, or the condition reports the failure permanently.
+        };
+        events.push(EventRequest {
+            warning: event.0,
+            reason: about.reason,
+            message: event.1,
+        });
+    }
+}

@@ -1,0 +1,106 @@
+//! One container in one step, and the conditions of failed calls.
+
+use super::cache::ObservationCache;
+use super::existence::is_said_to_be_gone;
+use super::intent::StoredStages;
+use crate::status::conditions::{ConditionUpdate, Status};
+use crate::storage::model::call::CallError;
+use crate::storage::model::container::Owner;
+use crate::storage::model::error::StepError;
+use crate::storage::model::outcome::STORAGE_EXISTS;
+use crate::storage::model::preflight::{Denial, Preflighted};
+use crate::storage::model::progress::StageRecord;
+use crate::storage::model::state::{self, State};
+use crate::storage::model::target::Request;
+use crate::storage::traits::{Cluster, ObjectBackend, ObjectStore};
+
+/// One container in one step.
+pub(super) struct Work<'a, B: ObjectBackend, C> {
+    pub backend: &'a B,
+    pub cluster: &'a C,
+    pub cache: &'a ObservationCache,
+    pub request: &'a Request<'a>,
+    pub store: B::Store<'a>,
+}
+
+impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
+    /// Checks before a change that this process leads and that the Config is the newest version.
+    pub(super) async fn confirm(&self) -> Result<(), StepError> {
+        Ok(self.cluster.confirm().await?)
+    }
+
+    /// managementState; if it is blank on storage in use, the state that an earlier pass stored.
+    pub(super) fn state(&self) -> Option<State> {
+        let stored = || self.request.in_use.then(|| state::mirrored(self.request.config));
+        self.request.state.or_else(stored)
+    }
+
+    /// Why the preflight may not write to a Managed container that is in use already: with other credentials, the same
+    /// name may mean a container of another cluster. Where the mark cannot be read, the preflight itself decides.
+    pub(super) async fn refuses_probe(&self) -> Option<Preflighted> {
+        if !self.request.applied || self.state() != Some(State::Managed) {
+            return None; // `ensure` has read the mark, or the storage is not the operator's.
+        }
+        match self.store.read_ownership().await {
+            Ok(Owner::Other(cluster)) => Some(Preflighted::Denied(Denial {
+                action: "writing".to_owned(),
+                resource: self.named(),
+                code: "OwnedByAnotherCluster".to_owned(),
+                message: format!("it carries the mark of cluster {cluster}"),
+                auth: false,
+            })),
+            Err(error) if error.is_undecided() => Some(Preflighted::Undecided(self.explain(&error))),
+            _ => None,
+        }
+    }
+
+    /// Whether the status says that the container does not exist.
+    pub(super) fn is_said_to_be_gone(&self) -> bool {
+        is_said_to_be_gone(self.request.config, B::TERMS.gone)
+    }
+
+    /// `bucket NAME`, for messages.
+    pub(super) fn named(&self) -> String {
+        format!("{} {}", B::TERMS.container, self.store.container().name)
+    }
+
+    /// Text of the error, with the container and where the service says that the container is.
+    pub(super) fn explain(&self, error: &CallError) -> String {
+        format!("{}: {}", self.named(), self.store.explain(error))
+    }
+
+    /// The error of a failed call with `StorageExists`: `False` with the service's code if the response decides the
+    /// existence, otherwise, and for errors of a token service, `Unknown`.
+    pub(super) fn failed(&self, error: &CallError, remedy: &str) -> StepError {
+        let decided = !error.is_undecided() && !error.of_identity && (error.is_missing() || error.is_denied());
+        let message = format!("{}{}", self.explain(error), if decided { remedy } else { "" });
+        let (status, reason) = if decided {
+            (Status::False, error.code.clone())
+        } else {
+            (Status::Unknown, B::TERMS.unknown.to_owned())
+        };
+        StepError {
+            error: error.storage_error_with(message.clone()),
+            conditions: vec![exists(status, reason, message)],
+        }
+    }
+}
+
+/// The condition `StorageExists`.
+pub(super) fn exists(status: Status, reason: impl Into<String>, message: impl Into<String>) -> ConditionUpdate {
+    ConditionUpdate::new(STORAGE_EXISTS, status, reason, message)
+}
+
+impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
+    /// Records of the stages that the operator created for this container.
+    pub(super) fn stage_records(&self) -> Vec<StageRecord> {
+        StoredStages::of(self.request.config, &self.store.container().name)
+    }
+}
+
+/// The word with a capital first letter, for the start of a sentence.
+pub(super) fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}

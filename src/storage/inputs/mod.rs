@@ -1,0 +1,6 @@
+//! PURE: inputs of backends from the cluster: Secrets with credentials, CA bundles, names, URLs.
+
+pub mod name;
+pub mod secret;
+pub mod trust;
+pub mod url;

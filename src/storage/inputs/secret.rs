@@ -1,0 +1,70 @@
+//! PURE: selects the Secret with the storage credentials in the registry's namespace, and reads its keys.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use crate::api::Kind;
+use crate::config::snapshot::Snapshot;
+use crate::names;
+use crate::storage::model::error::StorageError;
+
+/// The Secret with the credentials.
+pub enum CredentialsSecret<'a> {
+    /// `image-registry-private-configuration-user` of the administrator. If it exists, the other Secret is not used.
+    User(Secret<'a>),
+    /// `installer-cloud-credentials` of the cloud credential operator.
+    Minted(Secret<'a>),
+}
+
+impl<'a> CredentialsSecret<'a> {
+    /// The Secret to use; `None` if neither exists.
+    pub fn find(snapshot: &'a Snapshot) -> Option<Self> {
+        let find = |name| {
+            let object = snapshot.objects.operand(Kind::Secret, name)?;
+            Some(Secret { name, object })
+        };
+        find(names::USER_SECRET)
+            .map(Self::User)
+            .or_else(|| find(names::MINTED_SECRET).map(Self::Minted))
+    }
+}
+
+/// A Secret.
+pub struct Secret<'a> {
+    name: &'static str,
+    object: &'a Value,
+}
+
+impl Secret<'_> {
+    /// `Secret openshift-image-registry/installer-cloud-credentials`, for messages.
+    pub fn source(&self) -> String {
+        format!("Secret {}/{}", names::NAMESPACE, self.name)
+    }
+
+    /// The text of a key; `None` if the key is missing or empty.
+    ///
+    /// # Errors
+    /// The value is not UTF-8 text.
+    pub fn text(&self, key: &str) -> Result<Option<String>, StorageError> {
+        match text_of(self.object, key) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok((!text.is_empty()).then_some(text)),
+            Some(Err(NotText)) => {
+                let message = format!("key {key} of {} is not UTF-8 text: set it again", self.source());
+                Err(StorageError::action_required(message))
+            }
+        }
+    }
+}
+
+/// The value of a key is not UTF-8 text.
+#[derive(Debug)]
+pub struct NotText;
+
+/// The text of a key of a Secret; `None` if the key is missing.
+pub fn text_of(secret: &Value, key: &str) -> Option<Result<String, NotText>> {
+    let encoded = secret.get("data")?.get(key)?.as_str()?;
+    let bytes = STANDARD.decode(encoded).map_err(|_| NotText);
+    Some(bytes.and_then(|bytes| String::from_utf8(bytes).map_err(|_| NotText)))
+}

@@ -1,0 +1,59 @@
+//! Input of a step.
+
+use super::state::State;
+use crate::api::{Config, Storage};
+use crate::config::snapshot::Snapshot;
+use crate::program::RegistryStorage;
+
+/// Meaning of a backend's spec, without a call to a service.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Location ID: two specs with the same ID name the same storage. `None` until a name is chosen or can be derived.
+    pub location: Option<String>,
+    /// Whether the spec contains the name. Otherwise the operator chooses it.
+    pub named: bool,
+    /// What the registry needs to reach the storage, as far as known without a call. `None` if an input (a Secret, a
+    /// CA) is missing.
+    pub access: Option<RegistryStorage>,
+    /// CA bundle (PEM) of the storage's endpoint; the engine fills it in ([`Driver::ca_bundle`]).
+    ///
+    /// [`Driver::ca_bundle`]: crate::storage::traits::Driver::ca_bundle
+    pub ca_bundle: Option<String>,
+    /// Why replicas or rollout strategy of the Config are incompatible with the storage. `ensure` refuses such storage
+    /// before its first use.
+    pub unfit: Option<String>,
+    /// Why no new pod may start with the storage, such as a claim that is being deleted.
+    pub not_usable: Option<String>,
+}
+
+/// Input of one step.
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools)] // independent facts about the storage
+pub struct Request<'a> {
+    /// The stored Config.
+    pub config: &'a Config,
+    /// All other objects of the cluster.
+    pub snapshot: &'a Snapshot,
+    /// `spec.storage` with the platform's default filled in; during a removal `status.storage`.
+    pub storage: &'a Storage,
+    /// Meaning of `storage`.
+    pub target: &'a Target,
+    /// Managed or Unmanaged; `None` if managementState is blank and the observation of the storage decides.
+    pub state: Option<State>,
+    /// The spec names no backend, and `storage` is the platform's default.
+    pub defaulted: bool,
+    /// `storage` equals `status.storage`. Incompatible settings of such storage are reported, not refused.
+    pub applied: bool,
+    /// `status.storage` names the same location, perhaps with other settings.
+    pub in_use: bool,
+    /// The user changed managementState since the last stored status.
+    pub state_changed: bool,
+    /// The creation record of the Config names this location, and creation is allowed.
+    pub may_create: bool,
+    /// The creation record of the Config names this location.
+    pub recorded: bool,
+    /// The adopt-storage annotation names this location.
+    pub consent: bool,
+    /// A probe object is recorded for this location and this cluster.
+    pub probe_recorded: bool,
+}

@@ -1,0 +1,265 @@
+//! HTTP clients for clouds: one client for each set of CA certificates and proxies, created at first use and cached.
+//!
+//! Of the environment, only `SSL_CERT_FILE` and `SSL_CERT_DIR` have an effect here: they name the system's CA
+//! certificates. Without those, Mozilla's apply. Clients do not follow redirects, so that a signed request never goes
+//! to another host.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::{NoProxy, Proxy, Url, redirect};
+use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use super::cause::cause;
+use crate::api::Sensitive;
+use crate::program::Proxies;
+use crate::storage::model::error::StorageError;
+use crate::storage::model::fingerprint::Fingerprint;
+
+/// Timeout for name resolution, connection and TLS handshake together.
+const CONNECT: Duration = Duration::from_secs(30);
+/// Timeout of a request, from the first byte sent to the last byte read.
+const REQUEST: Duration = Duration::from_mins(1);
+/// Idle connections are closed after this time.
+const IDLE: Duration = Duration::from_secs(90);
+/// Interval of TCP keepalive probes.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Largest number of idle connections per host.
+const IDLE_CONNECTIONS: usize = 2;
+/// Largest number of cached clients: for S3 and STS, as operator and as registry, before and after a change.
+const CLIENTS: usize = 8;
+
+/// Proxies of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Egress {
+    /// The operator's own proxies, read at each request because the platform may change them.
+    Process,
+    /// These proxies, of the registry's pods.
+    Fixed(Proxies),
+}
+
+/// Trusted CA certificates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// Certificates in PEM; may be empty.
+    pub bundle: String,
+    /// Whether the system's CA certificates are trusted as well.
+    pub system: bool,
+}
+
+impl Trust {
+    /// The fields as texts, for fingerprints.
+    fn texts(&self) -> [&str; 2] {
+        [&self.bundle, if self.system { "system" } else { "" }]
+    }
+}
+
+/// Resolves a host name; `None`: the system's resolver applies.
+pub type Names = Arc<dyn Fn(&str) -> Option<SocketAddr> + Send + Sync>;
+
+/// Creates and caches clients.
+pub struct Http {
+    proxies: Arc<dyn Fn() -> Proxies + Send + Sync>,
+    names: Option<Names>,
+    /// Timeout of a request.
+    timeout: Duration,
+    /// Cached clients, the last used one first. The key is a digest, so that the cache holds no bundle or password.
+    cached: Mutex<Vec<(Fingerprint, reqwest::Client)>>,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Http")
+    }
+}
+
+impl Http {
+    /// `proxies` returns the operator's own proxies; it is called at each request. Creates no client yet.
+    pub fn new(proxies: impl Fn() -> Proxies + Send + Sync + 'static) -> Self {
+        Self {
+            proxies: Arc::new(proxies),
+            names: None,
+            timeout: REQUEST,
+            cached: Mutex::default(),
+        }
+    }
+
+    /// Resolves host names with `names` first; for tests.
+    #[must_use]
+    pub fn with_names(mut self, names: Names) -> Self {
+        self.names = Some(names);
+        self
+    }
+
+    /// Sets the timeout of a request; for tests.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The client for these CA certificates and the current proxies. Call it again for each request: the operator's own
+    /// proxies may change, and an open connection would continue through the old one.
+    ///
+    /// # Errors
+    /// The bundle holds no certificate, or the value of a proxy is not a URL.
+    pub fn client(&self, trust: &Trust, egress: &Egress) -> Result<reqwest::Client, StorageError> {
+        let proxies = match egress {
+            Egress::Process => (self.proxies)(),
+            Egress::Fixed(proxies) => proxies.clone(),
+        };
+        let key = key(trust, &proxies);
+        if let Some(client) = self.find(&key) {
+            return Ok(client);
+        }
+        let client = build(trust, &proxies, self.names.clone(), self.timeout)?;
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        cached.insert(0, (key, client.clone()));
+        cached.truncate(CLIENTS);
+        Ok(client)
+    }
+
+    /// Digest of CA certificates and proxies. The operator's own proxies have the same digest, whatever their values.
+    pub fn path(trust: &Trust, egress: &Egress) -> Fingerprint {
+        match egress {
+            Egress::Process => Fingerprint::of(trust.texts()),
+            Egress::Fixed(proxies) => key(trust, proxies),
+        }
+    }
+
+    /// Passwords in the URLs of the proxies, for their redaction in messages.
+    pub fn secrets(&self, egress: &Egress) -> Vec<Sensitive> {
+        let proxies = match egress {
+            Egress::Process => (self.proxies)(),
+            Egress::Fixed(proxies) => proxies.clone(),
+        };
+        let urls = [proxies.http, proxies.https].into_iter().flatten();
+        urls.filter_map(|url| {
+            let (user, _) = url.expose().rsplit_once('@')?;
+            let (_, password) = user.rsplit_once("//").map_or(user, |(_, u)| u).split_once(':')?;
+            Some(Sensitive::new(password))
+        })
+        .collect()
+    }
+
+    fn find(&self, key: &Fingerprint) -> Option<reqwest::Client> {
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = cached.iter().position(|(other, _)| other == key)?;
+        cached[..=place].rotate_right(1);
+        cached.first().map(|(_, client)| client.clone())
+    }
+}
+
+fn key(trust: &Trust, proxies: &Proxies) -> Fingerprint {
+    Fingerprint::of(trust.texts().into_iter().chain(proxies.texts()))
+}
+
+fn build(
+    trust: &Trust,
+    proxies: &Proxies,
+    names: Option<Names>,
+    timeout: Duration,
+) -> Result<reqwest::Client, StorageError> {
+    let crypto = CryptoProvider::get_default()
+        .cloned()
+        .unwrap_or_else(|| Arc::new(provider::default_provider()));
+    let unusable = |error: &dyn fmt::Display| StorageError::transient(format!("cannot set up TLS: {error}"));
+    let mut tls = ClientConfig::builder_with_provider(crypto)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(&error))?
+        .with_root_certificates(roots(trust)?)
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(CONNECT)
+        .timeout(timeout)
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .tcp_keepalive(KEEP_ALIVE)
+        .no_proxy(); // No proxies from the environment.
+    for (variable, url, make) in [
+        ("HTTP_PROXY", &proxies.http, Proxy::http as fn(_) -> _),
+        ("HTTPS_PROXY", &proxies.https, Proxy::https),
+    ] {
+        if let Some(url) = url.as_ref().filter(|url| !url.is_empty()) {
+            let url = proxy_url(url).ok_or_else(|| no_proxy_url(variable))?;
+            let proxy: Proxy = make(url).map_err(|_| no_proxy_url(variable))?;
+            builder = builder.proxy(proxy.no_proxy(proxies.no_proxy.as_deref().and_then(NoProxy::from_string)));
+        }
+    }
+    if let Some(names) = names {
+        builder = builder.dns_resolver(Resolver(names));
+    }
+    builder.build().map_err(|error| unusable(&cause(&error)))
+}
+
+/// Parses the URL of a proxy. The HTTP library ignores an invalid URL and would connect directly.
+fn proxy_url(text: &Sensitive) -> Option<Url> {
+    let text = text.expose();
+    let url = if text.contains("://") {
+        Url::parse(text)
+    } else {
+        Url::parse(&format!("http://{text}"))
+    };
+    url.ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
+/// Error for an invalid proxy URL. It omits the value, which may contain a password.
+fn no_proxy_url(variable: &str) -> StorageError {
+    StorageError::action_required(format!(
+        "{variable} is not the URL of a proxy: set it to http://HOST:PORT or https://HOST:PORT"
+    ))
+}
+
+fn roots(trust: &Trust) -> Result<RootCertStore, StorageError> {
+    let mut store = RootCertStore::empty();
+    if !trust.bundle.trim().is_empty() {
+        let found = CertificateDer::pem_slice_iter(trust.bundle.as_bytes()).filter_map(Result::ok);
+        let (usable, _) = store.add_parsable_certificates(found);
+        if usable == 0 {
+            return Err(StorageError::action_required(
+                "the CA bundle of the storage holds no certificate: it must hold certificates in PEM",
+            ));
+        }
+    }
+    if trust.system {
+        add_system(&mut store, rustls_native_certs::load_native_certs().certs);
+    }
+    Ok(store)
+}
+
+/// Adds the system's CA certificates. The operator's image has none; `SSL_CERT_FILE` names the platform's mounted
+/// bundle. Without it, Mozilla's certificates apply, which are part of the program.
+fn add_system(store: &mut RootCertStore, found: Vec<CertificateDer<'static>>) {
+    let (usable, _) = store.add_parsable_certificates(found);
+    if usable == 0 {
+        store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+}
+
+struct Resolver(Names);
+
+impl reqwest::dns::Resolve for Resolver {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let known = (self.0)(name.as_str());
+        Box::pin(async move {
+            let addresses: Vec<_> = match known {
+                Some(address) => vec![address],
+                None => tokio::net::lookup_host((name.as_str(), 0)).await?.collect(),
+            };
+            Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! Record of probe objects in an annotation of the Config, written before the object itself.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::api::{Config, Storage};
+use crate::config::event_request::EventRequest;
+use crate::config::snapshot::Snapshot;
+use crate::names;
+use crate::storage::engine::cache::ObservationCache;
+use crate::storage::model::backend::Backend;
+use crate::storage::model::error::{ErrorClass, StorageError};
+use crate::storage::model::spec;
+use crate::storage::model::target::Request;
+use crate::storage::traits::{Cluster, Driver};
+
+/// How long the operator tries to delete a probe object from storage that does not respond.
+const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_hours(24);
+
+/// A probe object that may exist.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LeftoverProbe {
+    /// Location ID.
+    pub location: String,
+    /// Spec of the backend, without other members; it contains no secret.
+    pub storage: Storage,
+    /// Key of the object.
+    pub key: String,
+    /// When it was recorded.
+    pub at: Timestamp,
+}
+
+/// The stored record. Text that does not decode counts as no record, because this operator did not write it.
+pub fn stored(config: &Config) -> Vec<LeftoverProbe> {
+    let annotations = config.metadata.annotations.as_ref();
+    let text = annotations.and_then(|a| a.get(names::STORAGE_PROBE_ANNOTATION));
+    let mut stored: Vec<LeftoverProbe> = text
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    // Whoever edits the annotation must not name an object of the registry: what is recorded is deleted.
+    stored.retain(|left| is_probe(&left.key));
+    stored
+}
+
+/// Whether a key is that of a probe object, below any root directory.
+fn is_probe(key: &str) -> bool {
+    key.rsplit_once('/')
+        .is_some_and(|(directory, name)| !name.is_empty() && directory.ends_with(super::DIRECTORY))
+}
+
+/// Merge patch that sets the record; an empty list removes the annotation.
+pub fn patch(left: &[LeftoverProbe]) -> Value {
+    let text = if left.is_empty() {
+        Value::Null
+    } else {
+        serde_json::to_string(left).map_or(Value::Null, Value::from)
+    };
+    json!({"metadata": {"annotations": {names::STORAGE_PROBE_ANNOTATION: text}}})
+}
+
+/// Merge patch that adds a probe object to the record; `None` if the record contains it.
+pub fn with(
+    config: &Config,
+    location: &str,
+    storage: &Storage,
+    backend: Backend,
+    key: &str,
+    at: Timestamp,
+) -> Option<Value> {
+    if is_recorded(config, location, key) {
+        return None;
+    }
+    let mut left = stored(config);
+    // The record needs no managementState.
+    let only = Storage {
+        management_state: None,
+        ..spec::only(storage, backend, "")
+    };
+    left.push(LeftoverProbe {
+        location: location.to_owned(),
+        storage: only,
+        key: key.to_owned(),
+        at,
+    });
+    Some(patch(&left))
+}
+
+/// Whether the record contains a probe object with this key at this location.
+pub fn is_recorded(config: &Config, location: &str, key: &str) -> bool {
+    let left = stored(config);
+    left.iter().any(|left| left.location == location && left.key == key)
+}
+
+/// Merge patch that records the probe object of this step; `None` if the record contains it.
+pub fn recorded<D: Driver>(request: &Request<'_>, storage: &Storage) -> Option<Value> {
+    let location = request.target.location.as_deref().unwrap_or_default();
+    let key = super::key(request.snapshot);
+    with(
+        request.config,
+        location,
+        storage,
+        D::BACKEND,
+        &key,
+        request.snapshot.now,
+    )
+}
+
+/// Merge patch that removes the probe objects of a location from the record; `None` if there are none.
+pub fn without(config: &Config, location: &str) -> Option<Value> {
+    let left = stored(config);
+    let kept: Vec<LeftoverProbe> = left.iter().filter(|left| left.location != location).cloned().collect();
+    (kept.len() != left.len()).then(|| patch(&kept))
+}
+
+/// Result of the deletion of leftover probes.
+#[derive(Debug, Default)]
+pub struct Clearing {
+    /// Merge patch of the Config.
+    pub record: Option<Value>,
+    /// Events to publish.
+    pub events: Vec<EventRequest>,
+    /// Wait before the next attempt.
+    pub again: Option<Duration>,
+}
+
+/// Deletes probe objects that earlier processes may have left, with the recorded spec. Without a record, as on a
+/// settled cluster, it makes no call.
+pub async fn clear(
+    config: &Config,
+    snapshot: &Snapshot,
+    cache: &ObservationCache,
+    clear: impl AsyncFn(&LeftoverProbe) -> Result<(), StorageError>,
+) -> Clearing {
+    let all = stored(config);
+    if all.is_empty() {
+        return Clearing::default();
+    }
+    if let Some(wait) = cache.leftovers_wait(snapshot.now) {
+        return Clearing {
+            again: Some(wait),
+            ..Clearing::default()
+        };
+    }
+    let mut kept = Vec::new();
+    let mut events = Vec::new();
+    for left in &all {
+        let Err(error) = clear(left).await else { continue };
+        let overdue = snapshot.now.duration_since(left.at) > GIVEN_UP_AFTER;
+        if error.class == ErrorClass::Transient && !overdue {
+            kept.push(left.clone());
+        } else {
+            events.push(given_up(left, &error));
+        }
+    }
+    let again = cache.store_leftovers(kept.is_empty(), snapshot.now);
+    Clearing {
+        record: (kept.len() != all.len()).then(|| patch(&kept)),
+        events,
+        again,
+    }
+}
+
+/// Deletes one probe object with the driver of its backend.
+pub async fn clear_one<D: Driver>(
+    driver: &D,
+    config: &Config,
+    snapshot: &Snapshot,
+    cluster: &impl Cluster,
+    left: &LeftoverProbe,
+) -> Result<(), StorageError> {
+    // A missing input (a Secret, a ConfigMap) may be created again, so the error is transient.
+    let later = |error: StorageError| StorageError::transient(error.message);
+    let mut target = driver
+        .resolve(config, &left.storage, snapshot)
+        .map_err(|rejection| later(rejection.into()))?;
+    target.ca_bundle = D::ca_bundle(&left.storage, snapshot).map_err(later)?;
+    cluster.confirm().await?;
+    let request = Request {
+        config,
+        snapshot,
+        storage: &left.storage,
+        target: &target,
+        state: None,
+        defaulted: false,
+        applied: false,
+        in_use: false,
+        state_changed: false,
+        may_create: false,
+        recorded: false,
+        consent: false,
+        probe_recorded: true,
+    };
+    driver
+        .clear_probe(&request, &left.key)
+        .await
+        .map_err(|failed| failed.error)
+}
+
+fn given_up(left: &LeftoverProbe, error: &StorageError) -> EventRequest {
+    let LeftoverProbe { location, key, .. } = left;
+    EventRequest {
+        warning: true,
+        reason: "ProbeLeftBehind",
+        message: format!(
+            "object {key} may have been left in {location} by a preflight of that storage, and could not be deleted: \
+             {error}; delete it by hand"
+        ),
+    }
+}

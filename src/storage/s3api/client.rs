@@ -1,0 +1,356 @@
+//! Calls to one bucket, with the AWS SDK and the operator's HTTP clients.
+//!
+//! Each method is one call including its retries, and returns plain data. A call that changes something first checks
+//! whether this process still leads. It carries `x-amz-expected-bucket-owner` if `Connection::pin_owner` is set and the
+//! account is known.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, IdentityCache, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    StalledStreamProtectionConfig,
+};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::types::TransitionDefaultMinimumObjectSize;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use futures::future::BoxFuture;
+
+use super::transport::{RequestOverrides, Transport, UserAgent};
+use super::{error, retry};
+use crate::api::Sensitive;
+use crate::storage::model::call::{CallError, Called};
+use crate::storage::model::error::StorageError;
+use crate::storage::net::clock::Clock;
+use crate::storage::net::error::redacted;
+use crate::storage::net::http::{Egress, Trust};
+use crate::storage::net::network::Network;
+use crate::storage::net::retry::Policy;
+
+/// The identity that signs requests.
+pub trait Identity: Send + Sync {
+    /// Credentials for the SDK.
+    fn provider(self: Arc<Self>) -> SharedCredentialsProvider;
+    /// Account of the credentials, cached; `None` if it cannot be determined. An error means that there are no
+    /// credentials.
+    fn account(&self) -> BoxFuture<'_, Called<Option<String>>>;
+    /// Drops credentials that the service refused. `false` for static keys, which cannot be renewed.
+    fn renew(&self) -> BoxFuture<'_, bool>;
+    /// How often credentials were dropped.
+    fn renewals(&self) -> u64;
+    /// Secrets that must not appear in messages.
+    fn secrets(&self) -> Vec<Sensitive>;
+}
+
+/// Parameters of a connection to a bucket.
+pub struct Connection {
+    /// Region for the LocationConstraint of a new bucket.
+    pub region: String,
+    /// Region of signatures.
+    pub signing_region: String,
+    /// URL of the endpoint, without a trailing slash.
+    pub url: String,
+    /// Path-style requests. Without it, the SDK puts the bucket into the host name if the name permits that.
+    pub path_style: bool,
+    /// Identity that signs requests.
+    pub identity: Arc<dyn Identity>,
+    /// CA certificates.
+    pub trust: Trust,
+    /// Proxies.
+    pub egress: Egress,
+    /// Calls that change something carry the account of the credentials in `x-amz-expected-bucket-owner`.
+    pub pin_owner: bool,
+}
+
+/// A bucket, with its connection.
+pub struct Bucket {
+    pub(super) name: String,
+    pub(super) region: String,
+    pub(super) s3: aws_sdk_s3::Client,
+    pub(super) identity: Arc<dyn Identity>,
+    clock: Clock,
+    leading: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub(super) pin_owner: bool,
+    /// Passwords of proxies.
+    secrets: Vec<Sensitive>,
+    /// A setting of the lifecycle configuration beside its rules. It is read and written back unchanged.
+    pub(super) transition_size: Mutex<Option<TransitionDefaultMinimumObjectSize>>,
+    /// See [`Self::is_unsure`].
+    unsure: AtomicBool,
+}
+
+/// Default encryption of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encryption {
+    /// `AES256`, `aws:kms`, `aws:kms:dsse`.
+    pub algorithm: String,
+    /// KMS key.
+    pub key: Option<String>,
+    /// S3 Bucket Keys.
+    pub bucket_key: bool,
+}
+
+/// A tag of a bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// Key.
+    pub key: String,
+    /// Value.
+    pub value: String,
+}
+
+/// A lifecycle rule of a bucket as read. Rules of other writers are written back unchanged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule(pub aws_sdk_s3::types::LifecycleRule);
+
+/// One version of an object, or one delete marker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Key.
+    pub key: String,
+    /// Version ID; `null` for an object written without versioning, `None` in a listing without versions.
+    pub version: Option<String>,
+    /// Whether this is the newest version of its key.
+    pub latest: bool,
+    /// Whether this is a delete marker.
+    pub marker: bool,
+}
+
+/// The first page of a listing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Entries, at most as many as requested.
+    pub entries: Vec<Entry>,
+    /// Whether the listing was truncated.
+    pub more: bool,
+}
+
+/// A key that was not deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyError {
+    /// Key.
+    pub key: String,
+    /// Version ID.
+    pub version: Option<String>,
+    /// The service's error code.
+    pub code: String,
+    /// The service's message.
+    pub message: String,
+}
+
+/// An unfinished multipart upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// Key.
+    pub key: String,
+    /// Upload ID.
+    pub id: String,
+}
+
+/// Headers of an upload for server-side encryption, as the registry sends them for `encrypt` and `keyID`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObjectEncryption {
+    /// No headers.
+    Default,
+    /// `AES256`.
+    Aes256,
+    /// `aws:kms` with this key.
+    Kms(String),
+    /// This key without an algorithm. The registry sends that for `keyID` without `encrypt`.
+    KeyOnly(String),
+}
+
+impl Bucket {
+    /// Prepares a connection to the bucket `name`, without a call.
+    ///
+    /// # Errors
+    /// The CA bundle or the proxy is invalid.
+    pub fn connect(network: &Network, connection: Connection, name: &str) -> Result<Self, StorageError> {
+        // Report an invalid CA bundle or proxy here instead of at the first request.
+        network.http.client(&connection.trust, &connection.egress)?;
+        let secrets = network.http.secrets(&connection.egress);
+        let s3 = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(connection.signing_region))
+            .endpoint_url(connection.url)
+            .force_path_style(connection.path_style)
+            .http_client(Transport::new(
+                network.http.clone(),
+                connection.trust,
+                connection.egress,
+            ))
+            .credentials_provider(connection.identity.clone().provider())
+            // Identity caches the credentials, and Bucket::call does the retries.
+            .identity_cache(IdentityCache::no_cache())
+            .retry_config(retry::once())
+            .timeout_config(TimeoutConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .disable_s3_express_session_auth(true)
+            .interceptor(UserAgent::new(&network.settings.version))
+            .build();
+        Ok(Self {
+            name: name.to_owned(),
+            region: connection.region,
+            s3: aws_sdk_s3::Client::from_conf(s3),
+            identity: connection.identity,
+            clock: network.clock.clone(),
+            leading: network.settings.leading.clone(),
+            pin_owner: connection.pin_owner,
+            secrets,
+            transition_size: Mutex::default(),
+            unsure: AtomicBool::new(false),
+        })
+    }
+}
+
+/// Properties of a call.
+pub(super) struct Call {
+    /// IAM action.
+    pub(super) action: &'static str,
+    /// Key of the object, if the call is about one.
+    key: Option<String>,
+    /// Whether the call changes something.
+    changes: bool,
+    /// Whether the request needs `Content-MD5`.
+    md5: bool,
+    /// Whether the request may carry `x-amz-expected-bucket-owner`.
+    owned: bool,
+    /// Root element of the response, if services use different names.
+    root: Option<&'static str>,
+}
+
+impl Call {
+    /// A call that only reads.
+    pub(super) fn read(action: &'static str) -> Self {
+        Self {
+            action,
+            key: None,
+            changes: false,
+            md5: false,
+            owned: false,
+            root: None,
+        }
+    }
+
+    /// A call that changes something.
+    pub(super) fn change(action: &'static str) -> Self {
+        Self {
+            changes: true,
+            owned: true,
+            ..Self::read(action)
+        }
+    }
+
+    /// A call that changes something and needs a checksum of the body.
+    pub(super) fn checked(action: &'static str) -> Self {
+        Self {
+            md5: true,
+            ..Self::change(action)
+        }
+    }
+
+    pub(super) fn answered_by(self, root: &'static str) -> Self {
+        Self {
+            root: Some(root),
+            ..self
+        }
+    }
+
+    pub(super) fn without_owner(self) -> Self {
+        Self { owned: false, ..self }
+    }
+
+    pub(super) fn of(self, key: &str) -> Self {
+        Self {
+            key: Some(key.to_owned()),
+            ..self
+        }
+    }
+}
+
+/// Boxes the SDK's future, which takes kilobytes, so that the caller's future stays small.
+fn boxed<F>(send: impl Fn(RequestOverrides) -> F, overrides: RequestOverrides) -> Pin<Box<F>> {
+    Box::pin(send(overrides))
+}
+
+impl Bucket {
+    /// Account for `x-amz-expected-bucket-owner`. An error means that there are no credentials for the call either.
+    async fn owner(&self, call: &Call) -> Called<Option<String>> {
+        if !(call.owned && self.pin_owner) {
+            return Ok(None);
+        }
+        self.identity.account().await.map_err(|error| self.cleaned(error))
+    }
+
+    /// Whether a request that changes something may have succeeded without a response. A retry may have sent it again.
+    pub fn is_unsure(&self) -> bool {
+        self.unsure.load(Ordering::Relaxed)
+    }
+
+    /// Sends the request, with retries.
+    pub(super) async fn call<T, E, F>(&self, call: &Call, send: impl Fn(RequestOverrides) -> F) -> Called<T>
+    where
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let overrides = RequestOverrides {
+            md5: call.md5,
+            root: call.root,
+            owner: self.owner(call).await?,
+        };
+        let resource = self.resource(call);
+        let policy = Policy {
+            first_wait: &retry::first_wait,
+            leading: call.changes.then_some(&*self.leading),
+            clock: &self.clock,
+        };
+        let (mut retries, mut renewed) = (0, false);
+        loop {
+            policy.check_leading(call.action, &resource)?;
+            let error = match boxed(&send, overrides.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error::of(call.action, &resource, &error),
+            };
+            if error.of_identity {
+                return Err(self.cleaned(error)); // The identity already retried.
+            }
+            if call.changes && error::is_lost(&error) {
+                self.unsure.store(true, Ordering::Relaxed);
+            }
+            if retry::stale(&error) && !renewed && self.identity.renew().await {
+                renewed = true;
+                continue;
+            }
+            if !policy.wait(&error, retries).await {
+                return Err(self.cleaned(error));
+            }
+            retries += 1;
+        }
+    }
+
+    pub(super) fn resource(&self, call: &Call) -> String {
+        match &call.key {
+            Some(key) => format!("{}/{key}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    fn cleaned(&self, error: CallError) -> CallError {
+        redacted(error, &self.all_secrets())
+    }
+
+    pub(super) fn all_secrets(&self) -> Vec<Sensitive> {
+        [self.secrets.clone(), self.identity.secrets()].concat()
+    }
+
+    /// Error for a request that the types of the SDK reject.
+    pub(super) fn unsendable(&self, call: &Call, why: &dyn Error) -> CallError {
+        error::unsendable(call.action, &self.resource(call), why)
+    }
+}

@@ -1,0 +1,8 @@
+//! The S3 API: calls to one bucket with the AWS SDK, for every backend that uses the S3 protocol.
+
+pub mod client;
+pub mod error;
+mod objects;
+pub mod retry;
+mod settings;
+pub mod transport;

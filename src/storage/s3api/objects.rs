@@ -1,0 +1,332 @@
+//! Calls for objects, versions and multipart uploads. A listing is always the first page, because some services skip
+//! entries when the key of a continuation marker was deleted meanwhile.
+
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
+
+use super::client::{Bucket, Call, Entry, KeyError, Listing, ObjectEncryption, Upload};
+use super::error::garbled;
+use crate::storage::model::call::Called;
+use crate::storage::net::error::shown;
+
+impl ObjectEncryption {
+    /// Values of the headers: algorithm and key.
+    fn headers(&self) -> (Option<ServerSideEncryption>, Option<String>) {
+        match self {
+            Self::Default => (None, None),
+            Self::Aes256 => (Some(ServerSideEncryption::Aes256), None),
+            Self::Kms(key) => (Some(ServerSideEncryption::AwsKms), Some(key.clone())),
+            Self::KeyOnly(key) => (None, Some(key.clone())),
+        }
+    }
+}
+
+impl Bucket {
+    /// ListObjectVersions, the first page.
+    pub async fn versions(&self, at_most: u16) -> Called<Listing> {
+        self.versions_under("", at_most).await
+    }
+
+    /// ListObjectVersions of keys with this prefix, the first page.
+    pub async fn versions_under(&self, prefix: &str, at_most: u16) -> Called<Listing> {
+        let request = || {
+            self.s3
+                .list_object_versions()
+                .bucket(&self.name)
+                .set_prefix((!prefix.is_empty()).then(|| prefix.to_owned()))
+                .max_keys(at_most.into())
+        };
+        let answer = self
+            .call(&Call::read("s3:ListBucketVersions"), |overrides| {
+                request().customize().interceptor(overrides).send()
+            })
+            .await?;
+        let versions = answer.versions.unwrap_or_default().into_iter().filter_map(|version| {
+            Some(Entry {
+                key: version.key?,
+                version: version.version_id,
+                latest: version.is_latest.unwrap_or_default(),
+                marker: false,
+            })
+        });
+        let markers = answer
+            .delete_markers
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|marker| {
+                Some(Entry {
+                    key: marker.key?,
+                    version: marker.version_id,
+                    latest: marker.is_latest.unwrap_or_default(),
+                    marker: true,
+                })
+            });
+        Ok(Listing {
+            entries: versions.chain(markers).collect(),
+            more: answer.is_truncated.unwrap_or_default(),
+        })
+    }
+
+    /// ListObjectsV2, or V1 if the service does not implement V2; the first page.
+    pub async fn objects(&self, prefix: &str, at_most: u16) -> Called<Listing> {
+        let request = || {
+            self.s3
+                .list_objects_v2()
+                .bucket(&self.name)
+                .prefix(prefix)
+                .max_keys(at_most.into())
+        };
+        let answer = self
+            .call(&Call::read("s3:ListBucket"), |overrides| {
+                request().customize().interceptor(overrides).send()
+            })
+            .await;
+        match answer {
+            Ok(answer) => Ok(listing(answer.contents, answer.is_truncated)),
+            Err(error) if error.is_unsupported() => self.objects_v1(prefix, at_most).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn objects_v1(&self, prefix: &str, at_most: u16) -> Called<Listing> {
+        let request = || {
+            self.s3
+                .list_objects()
+                .bucket(&self.name)
+                .prefix(prefix)
+                .max_keys(at_most.into())
+        };
+        let answer = self
+            .call(&Call::read("s3:ListBucket"), |overrides| {
+                request().customize().interceptor(overrides).send()
+            })
+            .await?;
+        Ok(listing(answer.contents, answer.is_truncated))
+    }
+
+    /// DeleteObjects in quiet mode, at most 1000. Returns the keys that were not deleted. Keys that XML cannot
+    /// represent are deleted with one DeleteObject each.
+    pub async fn delete(&self, entries: &[Entry]) -> Called<Vec<KeyError>> {
+        let (together, alone): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.key.chars().all(is_xml));
+        let mut refused = self.delete_together(&together).await?;
+        for entry in alone {
+            match self.delete_object(&entry.key, entry.version.as_deref()).await {
+                Ok(()) => {}
+                Err(error) if error.is_missing() => {}
+                Err(error) if error.is_undecided() => return Err(error),
+                Err(error) => refused.push(KeyError {
+                    key: entry.key.clone(),
+                    version: entry.version.clone(),
+                    code: error.code,
+                    message: error.message,
+                }),
+            }
+        }
+        Ok(refused)
+    }
+
+    async fn delete_together(&self, entries: &[&Entry]) -> Called<Vec<KeyError>> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let call = Call::checked(if entries.iter().any(|entry| entry.version.is_some()) {
+            "s3:DeleteObjectVersion"
+        } else {
+            "s3:DeleteObject"
+        });
+        let objects: Result<Vec<_>, _> = entries
+            .iter()
+            .map(|entry| {
+                ObjectIdentifier::builder()
+                    .key(&entry.key)
+                    .set_version_id(entry.version.clone())
+                    .build()
+            })
+            .collect();
+        let delete = objects.and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(true).build());
+        let delete = delete.map_err(|error| self.unsendable(&call, &error))?;
+        let request = || self.s3.delete_objects().bucket(&self.name).delete(delete.clone());
+        let answer = self
+            .call(&call, |overrides| request().customize().interceptor(overrides).send())
+            .await?;
+        let secrets = self.all_secrets();
+        let refused = answer.errors.unwrap_or_default().into_iter().map(|error| KeyError {
+            key: error.key.unwrap_or_default(),
+            version: error.version_id,
+            code: shown(&error.code.unwrap_or_default(), &secrets),
+            message: shown(&error.message.unwrap_or_default(), &secrets),
+        });
+        Ok(refused.collect())
+    }
+
+    /// ListMultipartUploads with this prefix: the first page, and whether it was truncated.
+    pub async fn uploads(&self, prefix: &str) -> Called<(Vec<Upload>, bool)> {
+        let request = || {
+            self.s3
+                .list_multipart_uploads()
+                .bucket(&self.name)
+                .set_prefix((!prefix.is_empty()).then(|| prefix.to_owned()))
+        };
+        let answer = self
+            .call(&Call::read("s3:ListBucketMultipartUploads"), |overrides| {
+                request().customize().interceptor(overrides).send()
+            })
+            .await?;
+        let uploads = answer.uploads.unwrap_or_default().into_iter().filter_map(|upload| {
+            Some(Upload {
+                key: upload.key?,
+                id: upload.upload_id?,
+            })
+        });
+        Ok((uploads.collect(), answer.is_truncated.unwrap_or_default()))
+    }
+
+    /// AbortMultipartUpload.
+    pub async fn abort(&self, upload: &Upload) -> Called<()> {
+        let request = || {
+            self.s3
+                .abort_multipart_upload()
+                .bucket(&self.name)
+                .key(&upload.key)
+                .upload_id(&upload.id)
+        };
+        self.call(&Call::change("s3:AbortMultipartUpload").of(&upload.key), |overrides| {
+            request().customize().interceptor(overrides).send()
+        })
+        .await
+        .map(drop)
+    }
+
+    /// PutObject. Returns the version ID, if the bucket is versioned.
+    pub async fn put(&self, key: &str, body: Vec<u8>, encryption: &ObjectEncryption) -> Called<Option<String>> {
+        let (algorithm, kms) = encryption.headers();
+        let request = || {
+            self.s3
+                .put_object()
+                .bucket(&self.name)
+                .key(key)
+                .set_server_side_encryption(algorithm.clone())
+                .set_ssekms_key_id(kms.clone())
+                .body(ByteStream::from(body.clone()))
+        };
+        self.call(&Call::change("s3:PutObject").of(key), |overrides| {
+            request().customize().interceptor(overrides).send()
+        })
+        .await
+        .map(|answer| answer.version_id)
+    }
+
+    /// GetObject: the complete body.
+    pub async fn get(&self, key: &str) -> Called<Vec<u8>> {
+        let call = Call::read("s3:GetObject").of(key);
+        let request = || self.s3.get_object().bucket(&self.name).key(key);
+        let answer = self
+            .call(&call, |overrides| request().customize().interceptor(overrides).send())
+            .await?;
+        let broken = |error| garbled(call.action, &self.resource(&call), format!("no body: {error}"));
+        let body = answer.body.collect().await.map_err(broken)?;
+        Ok(body.to_vec())
+    }
+
+    /// DeleteObject, or of one version if given.
+    pub async fn delete_object(&self, key: &str, version: Option<&str>) -> Called<()> {
+        let action = if version.is_some() {
+            "s3:DeleteObjectVersion"
+        } else {
+            "s3:DeleteObject"
+        };
+        let request = || {
+            self.s3
+                .delete_object()
+                .bucket(&self.name)
+                .key(key)
+                .set_version_id(version.map(str::to_owned))
+        };
+        self.call(&Call::change(action).of(key), |overrides| {
+            request().customize().interceptor(overrides).send()
+        })
+        .await
+        .map(drop)
+    }
+
+    /// CreateMultipartUpload.
+    pub async fn begin_upload(&self, key: &str, encryption: &ObjectEncryption) -> Called<Upload> {
+        let call = Call::change("s3:PutObject").of(key);
+        let (algorithm, kms) = encryption.headers();
+        let request = || {
+            self.s3
+                .create_multipart_upload()
+                .bucket(&self.name)
+                .key(key)
+                .set_server_side_encryption(algorithm.clone())
+                .set_ssekms_key_id(kms.clone())
+        };
+        let answer = self
+            .call(&call, |overrides| request().customize().interceptor(overrides).send())
+            .await?;
+        let id = answer.upload_id.ok_or_else(|| {
+            let message = "the response has no UploadId: is the endpoint one of S3?".to_owned();
+            garbled(call.action, &self.resource(&call), message)
+        })?;
+        Ok(Upload {
+            key: key.to_owned(),
+            id,
+        })
+    }
+
+    /// UploadPart.
+    pub async fn upload_part(&self, upload: &Upload, number: i32, body: Vec<u8>) -> Called<()> {
+        let request = || {
+            self.s3
+                .upload_part()
+                .bucket(&self.name)
+                .key(&upload.key)
+                .upload_id(&upload.id)
+                .part_number(number)
+                .body(ByteStream::from(body.clone()))
+        };
+        self.call(&Call::change("s3:PutObject").of(&upload.key), |overrides| {
+            request().customize().interceptor(overrides).send()
+        })
+        .await
+        .map(drop)
+    }
+
+    /// ListParts: the number of parts.
+    pub async fn parts(&self, upload: &Upload) -> Called<usize> {
+        let call = Call::read("s3:ListMultipartUploadParts")
+            .of(&upload.key)
+            .answered_by("ListPartsResult");
+        let request = || {
+            self.s3
+                .list_parts()
+                .bucket(&self.name)
+                .key(&upload.key)
+                .upload_id(&upload.id)
+        };
+        let answer = self
+            .call(&call, |overrides| request().customize().interceptor(overrides).send())
+            .await?;
+        Ok(answer.parts.unwrap_or_default().len())
+    }
+}
+
+/// Whether XML 1.0 can represent the character. S3 allows any character in keys.
+fn is_xml(character: char) -> bool {
+    matches!(character, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+}
+
+fn listing(contents: Option<Vec<aws_sdk_s3::types::Object>>, more: Option<bool>) -> Listing {
+    let entries = contents.unwrap_or_default().into_iter().filter_map(|object| {
+        Some(Entry {
+            key: object.key?,
+            version: None,
+            latest: true,
+            marker: false,
+        })
+    });
+    Listing {
+        entries: entries.collect(),
+        more: more.unwrap_or_default(),
+    }
+}

@@ -1,0 +1,314 @@
+//! The contracts of the storage room. A backend says how to talk to its cloud; the engine decides what is allowed.
+//!
+//! [`Driver`] is implemented by the volumes (PVC, emptyDir), and once by the engine for every [`ObjectBackend`].
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::model::backend::Backend;
+use super::model::call::{CallError, Called};
+use super::model::container::{ContainerName, Contents, Owner, Page, PageDeletion, Terms};
+use super::model::error::{StepError, StorageError};
+use super::model::fingerprint::Fingerprint;
+use super::model::preflight::{Preflighted, Probe, Probed};
+use super::model::progress::{Deleted, Ensured, Existence, Mark, Progress, Wait};
+use super::model::proof::{CreationPermit, Level, OwnershipProof};
+use super::model::setting::{Applied, Setting, SettingError, SettingScope};
+use super::model::spec;
+use super::model::stage::{Stage, StageObject, StageState};
+use super::model::target::{Request, Target};
+use crate::api::{Config, ObjectRef, Sensitive, Storage};
+use crate::config::resolve::Rejection;
+use crate::config::snapshot::Snapshot;
+use crate::program::RegistryStorage;
+use crate::status::conditions::ConditionUpdate;
+
+/// How a create call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Creation {
+    /// This call created the object.
+    Created,
+    /// An object of this name exists already; nothing was changed.
+    AlreadyExists,
+}
+
+/// What a step may do in the cluster. The controller implements this trait for one version of the Config.
+///
+/// Errors are [`ErrorClass::Transient`] where the API server did not answer or failed (5xx, timeout, 429), and
+/// [`ErrorClass::ActionRequired`] where it refused (quota, admission, rights, validation).
+///
+/// [`ErrorClass::Transient`]: super::model::error::ErrorClass::Transient
+/// [`ErrorClass::ActionRequired`]: super::model::error::ErrorClass::ActionRequired
+#[allow(async_fn_in_trait)] // One thread runs all of it: no future has to be `Send`.
+pub trait Cluster {
+    /// Called before each change outside the cluster. Checks that this process still leads and that the Config is the
+    /// newest version. The Config is read live once per pass; leadership is checked at each call.
+    async fn confirm(&self) -> Result<(), StorageError>;
+    /// A short-lived token of the registry's ServiceAccount for this audience (TokenRequest API).
+    async fn registry_token(&self, audience: &str) -> Result<Sensitive, StorageError>;
+    /// Whether [`Self::confirm`] found a newer Config. Errors for the old version are then not cached.
+    fn is_stale(&self) -> bool {
+        false
+    }
+    /// Creates a claim in the registry's namespace, after [`Self::confirm`].
+    async fn create_claim(&self, claim: &Value) -> Result<Creation, StorageError>;
+    /// Deletes the claim if it still has this uid, after [`Self::confirm`]. A claim that does not exist is a success.
+    async fn delete_claim(&self, name: &str, uid: &str) -> Result<(), StorageError>;
+}
+
+/// What the engine needs from a kind of storage. An implementation keeps no state between passes that correctness
+/// depends on.
+#[allow(async_fn_in_trait)] // One thread runs all of it: no future has to be `Send`.
+pub trait Driver {
+    /// The member of `spec.storage`.
+    const BACKEND: Backend;
+    /// The condition types that this backend owns.
+    const CONDITIONS: &'static [&'static str];
+    /// Reason of `StorageExists=True` for storage that exists.
+    const EXISTS: &'static str;
+    /// Reasons of `StorageExists=False` that mean that the storage in use does not exist any more. Other reasons, such
+    /// as denied access, do not prove that.
+    const GONE: &'static [&'static str];
+    /// Whether an observation of the storage needs a call to a service. If so, observations are cached
+    /// ([`Self::fingerprint`]), failures are retried with backoff, and changed storage passes a preflight before the
+    /// registry uses it. Otherwise all observations come from the snapshot, and nothing is cached.
+    const REMOTE: bool;
+
+    /// Location ID of a spec that names its storage; `None` if the spec leaves the name to the operator (in contrast to
+    /// [`Target::location`]). For a container it ends with `/` and the container's name. May read the snapshot. Pure.
+    fn locate(storage: &Storage, snapshot: &Snapshot) -> Option<String>;
+    /// Whether the spec and `status.storage` mean the same storage with the same settings. Members that the cluster
+    /// fills in count as present in both. Pure.
+    fn same(stored: &Storage, wanted: &Storage, _snapshot: &Snapshot) -> bool {
+        spec::same_spec(stored, wanted, Self::BACKEND)
+    }
+    /// What the spec means, or why it is invalid. Pure.
+    fn resolve(&self, config: &Config, storage: &Storage, snapshot: &Snapshot) -> Result<Target, Rejection>;
+    /// CA bundle (PEM) of the storage's endpoint, from the objects that the spec names. An error (a missing object or
+    /// key, a bundle without certificate) ends the step before any call; the condition of the CA ConfigMaps reports it
+    /// as well. Pure.
+    fn ca_bundle(_storage: &Storage, _snapshot: &Snapshot) -> Result<Option<String>, StorageError> {
+        Ok(None)
+    }
+    /// Digest of everything that observations depend on: effective configuration, credentials (including those that
+    /// only the operator uses), CA, proxy. Pure.
+    fn fingerprint(&self, request: &Request<'_>) -> Fingerprint;
+    /// Whether existing storage lacks a setting that `ensure` should apply again, according to the stored conditions.
+    /// The engine calls `ensure` for that at most once per resync. Pure.
+    fn unfinished(&self, _request: &Request<'_>) -> bool {
+        false
+    }
+    /// Cheap check whether the storage exists; must not create or change anything. An error means that the existence is
+    /// unknown.
+    async fn exists(&self, request: &Request<'_>) -> Result<Existence, StepError>;
+    /// One step towards storage that exists, is complete and, if Managed, has its settings. Never deletes or migrates.
+    /// Calls
+    /// [`Cluster::confirm`] before its first change.
+    async fn ensure(&self, request: &Request<'_>) -> Result<Progress<Ensured>, StepError>;
+    /// What the registry needs to reach the storage, including values that only a call can provide (keys, endpoints).
+    async fn runtime_access(&self, request: &Request<'_>) -> Result<RegistryStorage, StepError>;
+    /// Uses the storage as the registry would. The engine records the probe object and confirms leadership before; the
+    /// probe object is deleted even after a failure. With `probe.read_only` nothing is written.
+    async fn preflight(&self, _request: &Request<'_>, _probe: &Probe<'_>) -> Probed {
+        Preflighted::Passed.into()
+    }
+    /// Deletes the probe object that an earlier process may have left under this key, and its unfinished uploads. A
+    /// missing object is a success. A transient error is retried; any other error ends the attempts, and an event
+    /// reports it.
+    async fn clear_probe(&self, _request: &Request<'_>, _key: &str) -> Result<(), StepError> {
+        Ok(())
+    }
+}
+
+/// Storage whose data outlives the pods.
+#[allow(async_fn_in_trait)] // One thread runs all of it: no future has to be `Send`.
+pub trait Removable: Driver {
+    /// Reads the ownership mark of the object that is deleted next. An error means that the mark cannot be read, so
+    /// nothing is deleted.
+    async fn prove(&self, request: &Request<'_>) -> Result<(Level, Mark), StepError>;
+    /// One bounded step of deletion (at most 1000 objects), repeated until [`Self::prove`] finds [`Mark::Gone`]. The
+    /// engine checks leadership, the version of the Config and the ownership mark just before.
+    async fn remove(&self, request: &Request<'_>, proof: &OwnershipProof) -> Result<Deleted, StepError>;
+    /// Conditions after the complete deletion.
+    fn removed(&self, location: &str) -> Vec<ConditionUpdate>;
+    /// Clears the identifiers of deleted storage in a spec, and keeps all other members.
+    fn clear_identifiers(storage: &mut Storage);
+}
+
+/// A cloud with object storage: what the engine must know without a call, and how to open one container.
+pub trait ObjectBackend {
+    /// The member of `spec.storage`.
+    const BACKEND: Backend;
+    /// The condition types that this backend owns.
+    const CONDITIONS: &'static [&'static str];
+    /// Reasons of conditions, and words for messages.
+    const TERMS: Terms;
+    /// A container that is open for one step.
+    type Store<'a>: ObjectStore
+    where
+        Self: 'a;
+
+    /// See [`Driver::locate`].
+    fn locate(storage: &Storage, snapshot: &Snapshot) -> Option<String>;
+    /// See [`Driver::same`].
+    fn same(stored: &Storage, wanted: &Storage, _snapshot: &Snapshot) -> bool {
+        spec::same_spec(stored, wanted, Self::BACKEND)
+    }
+    /// See [`Driver::resolve`].
+    fn resolve(&self, storage: &Storage, snapshot: &Snapshot) -> Result<Target, Rejection>;
+    /// Secrets and ConfigMaps that storage of this backend reads, for the watches: those that the spec names, and those with
+    /// CAs of the cloud and the proxy. The two Secrets with credentials are watched in any case.
+    fn inputs(storage: &Storage, snapshot: &Snapshot) -> Vec<ObjectRef>;
+    /// See [`Driver::ca_bundle`].
+    fn ca_bundle(_storage: &Storage, _snapshot: &Snapshot) -> Result<Option<String>, StorageError> {
+        Ok(None)
+    }
+    /// See [`Driver::fingerprint`]. [`Fingerprint::of_target`] covers location, access and CA of the endpoint; the backend adds
+    /// the operator's proxy, its CA, and credentials that are not rendered.
+    fn fingerprint(&self, request: &Request<'_>) -> Fingerprint;
+    /// What the registry needs to reach the storage, as far as known without a call. An error names the missing input.
+    fn access(&self, request: &Request<'_>) -> Result<RegistryStorage, StorageError>;
+    /// Sets the container's name in the spec, or removes it. `None` does not create the member of `spec.storage`.
+    fn set_container(storage: &mut Storage, name: Option<&str>);
+    /// The storage with every default filled in, for `status.storage`.
+    fn completed(&self, request: &Request<'_>) -> Result<Storage, StorageError>;
+    /// Settings of a Managed container, in the order in which they are applied.
+    fn settings(&self, _request: &Request<'_>) -> Vec<Setting> {
+        Vec::new()
+    }
+    /// Objects that must exist before the container, in order.
+    fn prerequisites(&self, _request: &Request<'_>) -> Vec<Stage> {
+        Vec::new()
+    }
+    /// Objects that are created after the container, in order.
+    fn finalizing(&self, _request: &Request<'_>) -> Vec<Stage> {
+        Vec::new()
+    }
+    /// Opens the container of the request, without a call.
+    fn open<'a>(&'a self, request: &'a Request<'a>) -> Result<Self::Store<'a>, StorageError>;
+}
+
+/// One container in one step. Each method is one operation of the cloud, including its retries.
+#[allow(async_fn_in_trait)] // One thread runs all of it: no future has to be `Send`.
+pub trait ObjectStore {
+    /// An entry of a listing.
+    type Entry;
+    /// Access to the container as the registry would have it.
+    type Plane: DataPlane;
+
+    /// Name and location of the container.
+    fn container(&self) -> &ContainerName;
+    /// Text of an error; may add where the service says that the container is.
+    fn explain(&self, error: &CallError) -> String {
+        error.to_string()
+    }
+
+    /// Whether the container exists; an error with [`CallError::is_missing`] where it does not.
+    async fn head(&self) -> Called<()>;
+    /// Creates the container. A container that the account already has is a success; one of another account is
+    /// [`CallClass::NameTaken`](super::model::call::CallClass::NameTaken).
+    async fn create(&self, permit: &CreationPermit) -> Called<()>;
+    /// Reads the ownership mark. A missing or incomplete mark is [`Owner::Nobody`]; a missing container is an error, and
+    /// `ContainerGone` only where the service itself says so: a removal ends with it.
+    async fn read_ownership(&self) -> Called<Owner>;
+    /// Writes the ownership mark and keeps the tags of other writers. `false`: the service cannot store a mark.
+    async fn write_ownership(&self, permit: &CreationPermit) -> Called<bool>;
+    /// Whether the container holds objects other than the probe object. `plain`: if versions cannot be listed, a
+    /// listing without versions is enough.
+    async fn contents(&self, probe_key: &str, plain: bool) -> Called<Contents>;
+
+    /// Whether applying this setting now would write the probe object.
+    async fn would_probe(&self, _setting: &Setting) -> bool {
+        false
+    }
+    /// Applies a setting: reads it first, and writes it only if it differs, after [`Cluster::confirm`].
+    async fn apply(&self, setting: &Setting, _scope: SettingScope) -> Result<Applied, SettingError> {
+        Err(CallError::invalid(setting.condition, "the backend has no such setting").into())
+    }
+    /// Whether a probe object that a setting wrote may still exist.
+    fn probe_left(&self) -> bool {
+        false
+    }
+
+    /// State of a stage.
+    async fn stage(&self, stage: &Stage) -> Called<StageState> {
+        unknown_stage(stage)
+    }
+    /// Starts the operation that creates the object of a stage.
+    async fn advance(&self, stage: &Stage, _permit: &CreationPermit) -> Called<StageState> {
+        unknown_stage(stage)
+    }
+    /// Reads identity and ownership mark of a stage's object; `None` if the object does not exist.
+    async fn prove_stage(&self, _stage: &Stage) -> Called<Option<StageObject>> {
+        Ok(None)
+    }
+    /// Deletes a stage's object.
+    async fn remove_stage(&self, _stage: &Stage, _proof: &OwnershipProof) -> Called<Wait> {
+        Ok(Wait::new(Duration::ZERO, ""))
+    }
+
+    /// The first entries of the container, at most `at_most`, without the mark. Empty: the container is deleted next.
+    async fn list_page(&self, at_most: u16) -> Called<Page<Self::Entry>>;
+    /// Deletes these entries. An entry that does not exist any more counts as deleted, one that stays is a refusal. An error
+    /// means that nothing is known of the page.
+    async fn delete_page(&self, entries: Vec<Self::Entry>) -> Called<PageDeletion>;
+    /// Aborts unfinished uploads, as far as the service permits. Returns whether more remain.
+    async fn abort_uploads(&self) -> bool {
+        false
+    }
+    /// Deletes the empty container; `NotEmpty` where something was written meanwhile. A deletion that the service carries out
+    /// later is a success.
+    async fn delete_container(&self, proof: &OwnershipProof) -> Called<()>;
+
+    /// `known`, completed with values that only a call can provide, and how long they are valid; `None`: until the
+    /// inputs change.
+    async fn runtime_access(&self, known: RegistryStorage) -> Called<(RegistryStorage, Option<Duration>)> {
+        Ok((known, None))
+    }
+    /// Access to the container with the registry's identity, proxy and CA.
+    async fn data_plane(&self, probe: &Probe<'_>) -> Result<Self::Plane, StorageError>;
+    /// Deletes the probe object and the unfinished uploads of an earlier preflight under this key.
+    async fn clear_probe(&self, key: &str) -> Called<()>;
+}
+
+fn unknown_stage<T>(stage: &Stage) -> Called<T> {
+    Err(CallError::invalid(stage.name, "the backend has no such stage"))
+}
+
+/// A container as the registry uses it: with its identity, endpoint, proxy, CA and headers.
+#[allow(async_fn_in_trait)] // One thread runs all of it: no future has to be `Send`.
+pub trait DataPlane {
+    /// A multipart upload in progress.
+    type Upload;
+
+    /// Writes an object. Returns its version if the container is versioned.
+    async fn put(&self, key: &str, body: &[u8]) -> Called<Option<String>>;
+    /// Reads an object.
+    async fn get(&self, key: &str) -> Called<Vec<u8>>;
+    /// Lists keys below a prefix.
+    async fn list(&self, prefix: &str) -> Called<()>;
+    /// Deletes an object, or one version of it.
+    async fn delete(&self, key: &str, version: Option<&str>) -> Called<()>;
+    /// Starts a multipart upload.
+    async fn begin_upload(&self, key: &str) -> Called<Self::Upload>;
+    /// Uploads a part, lists unfinished uploads and lists the parts, as the registry does during a push. Where uploads have no
+    /// identity: writes a part.
+    async fn continue_upload(&self, upload: &Self::Upload, body: &[u8]) -> Called<()>;
+    /// Aborts an upload.
+    async fn abort_upload(&self, upload: &Self::Upload) -> Called<()>;
+    /// Whether a write without a response may have succeeded since the plane was opened, also if a retry succeeded.
+    fn is_unsure(&self) -> bool;
+    /// Whether a refused deletion of a version is a failure. If not (Unmanaged storage), an event reports it.
+    fn must_delete_versions(&self) -> bool {
+        true
+    }
+    /// Permission that a failed call needs, such as `s3:PutObject`.
+    fn action(&self, error: &CallError) -> String {
+        error.action.to_owned()
+    }
+    /// What the administrator can do about an error, in addition to its text; may be empty.
+    fn remedy(&self, _error: &CallError) -> String {
+        String::new()
+    }
+}

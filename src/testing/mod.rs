@@ -1,0 +1,3 @@
+//! Test doubles that unit tests of several rooms share. No production code may use them.
+
+pub(crate) mod fake_api;

@@ -1,0 +1,206 @@
+//! Acceptance of the core with a backend that creates in several steps (storage-decisions 23).
+
+use serde_json::json;
+
+use super::fake::{CHOSEN, CLUSTER};
+use super::site::Site;
+use image_registry_operator::storage::engine::removal;
+
+// storage-core 12, 16, 21
+#[tokio::test]
+async fn the_name_is_recorded_before_anything_is_created() {
+    let mut site = Site::new(json!({"s3": {}}));
+    let first = site.pass().await;
+    assert_eq!((site.calls(), site.intent()), (vec![], Some("/chosen-by-driver")));
+    assert_eq!(
+        site.storage_spec(),
+        &json!({"s3": {}}),
+        "a name in the spec reads as the user's"
+    );
+    assert!(first.wait.unwrap().after.is_zero() && first.facts.is_none() && first.status_storage.is_none());
+    let second = site.pass().await;
+    assert!(second.facts.is_none() && !second.wait.unwrap().after.is_zero());
+    let last = site.settle().await;
+    assert_eq!(site.calls(), ["create", "mark", "harden"]);
+    assert_eq!(site.state(), Some("Managed"));
+    assert_eq!(
+        site.status(),
+        &json!({"s3": {"bucket": CHOSEN}, "managementState": "Managed"})
+    );
+    assert_eq!(last.facts.unwrap().env[0].name, "REGISTRY_STORAGE_S3_KEYID");
+}
+
+// storage-core 21: what was done is recorded, also where the pass fails after it
+#[tokio::test]
+async fn a_failure_after_the_creation_keeps_name_and_state() {
+    let mut site = Site::new(json!({"s3": {}}));
+    site.cloud().keys_down.set(true);
+    for _ in 0..6 {
+        site.pass().await;
+    }
+    assert_eq!(
+        site.storage_spec(),
+        &json!({"s3": {"bucket": CHOSEN}, "managementState": "Managed"})
+    );
+    assert!(site.config["status"]["storage"].get("s3").is_none());
+    site.cloud().keys_down.set(false);
+    site.settle().await;
+    assert_eq!(site.state(), Some("Managed"));
+    assert_eq!(site.calls(), ["create", "mark", "harden"]);
+}
+
+// storage-core, section 6: the mirror of storage that was let go says nothing about what is asked for later
+#[tokio::test]
+async fn managed_asked_for_after_a_removal_that_let_go_is_the_users_word() {
+    for lets_go in [true, false] {
+        let mut site = Site::applied(json!({"s3": {}})).await;
+        if lets_go {
+            site.edit(json!({"managementState": "Removed", "storage": {"managementState": "Unmanaged"}}));
+        } else {
+            // It dies between the record and the status of a removal.
+            site.edit(json!({"managementState": "Removed"}));
+            removed_without_status(&mut site).await;
+        }
+        assert!(site.pass().await.done);
+        assert_eq!(site.config["status"]["storageManaged"], false, "{lets_go}");
+        site.cloud().put("of-a-user", 1, None);
+        let storage = json!({"s3": {"bucket": "of-a-user"}, "managementState": "Managed"});
+        site.edit(json!({"managementState": "Managed", "storage": storage}));
+        site.settle().await;
+        assert_eq!(site.state(), Some("Managed"), "{lets_go}");
+    }
+}
+
+/// Passes of a removal; of the last one only the record is stored, then the process ends.
+async fn removed_without_status(site: &mut Site) {
+    for _ in 0..9 {
+        let outcome = site.step().await;
+        if let Some(record) = &outcome.record {
+            site.store_record(record);
+        }
+        if outcome.done {
+            break;
+        }
+        site.store_status(&outcome);
+    }
+    site.restart();
+    assert!(site.cloud().containers.borrow().is_empty());
+}
+
+// storage-decisions T3: a removal whose end was recorded and not told
+#[tokio::test]
+async fn a_death_between_record_and_status_of_a_removal_leaves_its_end_told_and_deletes_nothing_more() {
+    for back in [false, true] {
+        let mut site = Site::applied(json!({"s3": {}})).await;
+        site.cloud().with_images(CHOSEN, 1);
+        site.edit(json!({"managementState": "Removed"}));
+        removed_without_status(&mut site).await;
+        assert!(site.exists().starts_with("True/"));
+        if back {
+            // Somebody has made one of that name since, even with the mark.
+            site.cloud().put(CHOSEN, 3, Some("blue-x7k2p"));
+        }
+        let calls = site.calls();
+        let outcome = site.pass().await;
+        assert!(outcome.done && outcome.record.is_none());
+        assert_eq!((site.calls(), site.status()), (calls, &json!({})), "{back}");
+        let told = if back {
+            "True/Bucket Exists"
+        } else {
+            "False/Bucket Deleted"
+        };
+        assert_eq!(site.exists(), told);
+        assert!(!site.message().contains("deleted so far"), "{}", site.message());
+    }
+}
+
+// storage-decisions T8: taken back by an edit that names other storage
+#[tokio::test]
+async fn a_removal_that_is_taken_back_for_other_storage_is_told_of_too() {
+    for next in [json!({"s3": {"bucket": "next"}}), json!({"s3": {"bucket": "missing"}})] {
+        let mut site = Site::applied(json!({"s3": {}})).await;
+        site.cloud().with_images(CHOSEN, 5);
+        site.cloud().put("next", 1, None);
+        site.edit(json!({"managementState": "Removed"}));
+        site.pass().await;
+        site.pass().await;
+        site.edit(json!({"managementState": "Managed", "storage": next}));
+        let mut told = Vec::new();
+        for _ in 0..9 {
+            told.extend(site.pass().await.events);
+        }
+        let stopped: Vec<_> = told.iter().filter(|n| n.reason == "RemovalStopped").collect();
+        assert_eq!(stopped.len(), 1, "{told:?}");
+        assert!(
+            stopped[0].warning && stopped[0].message.contains("/chosen-by-driver"),
+            "{stopped:?}"
+        );
+        assert!(stopped[0].message.contains("2 objects were deleted"), "{stopped:?}");
+        let switched = told.iter().find(|n| n.reason == "StorageReconfigured").unwrap();
+        assert!(!switched.message.contains("with its images"), "{}", switched.message);
+    }
+}
+
+// storage-decisions T8: taken back by Unmanaged, under which nothing is looked at
+#[tokio::test]
+async fn a_removal_that_is_taken_back_by_unmanaged_is_told_of_too() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.cloud().with_images(CHOSEN, 5);
+    site.edit(json!({"managementState": "Removed"}));
+    site.pass().await;
+    site.pass().await;
+    site.edit(json!({"managementState": "Unmanaged"}));
+    let (conditions, events) = removal::left_alone(&site.config(), &site.cloud().cache.borrow());
+    assert!(events[0].warning && events[0].message.contains("2 objects were deleted"));
+    assert_eq!(
+        (conditions[0].type_, conditions[0].reason.as_str()),
+        ("StorageExists", "Bucket Exists")
+    );
+    assert!(conditions[0].message.contains("2 objects were deleted"));
+    let again = removal::left_alone(&site.config(), &site.cloud().cache.borrow());
+    assert_eq!((again.0.len(), again.1.len()), (0, 0), "told once");
+}
+
+// storage-decisions T5: a blank managementState of storage in use is the stored one, whatever else is edited
+#[tokio::test]
+async fn a_blank_state_with_another_edit_leaves_owned_storage_owned() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.cloud().with_images(CHOSEN, 5);
+    site.edit(json!({"storage": {"managementState": null, "s3": {"encrypt": true}}}));
+    let mut events = Vec::new();
+    for _ in 0..12 {
+        events.extend(site.pass().await.events);
+    }
+    assert!(
+        !events
+            .iter()
+            .any(|event| event.reason == "StorageNotOwned" || event.reason == "StorageLost"),
+        "{events:?}"
+    );
+    assert_eq!(site.state(), Some("Managed"));
+    assert!(!site.message().contains("not be deleted"), "{}", site.message());
+    assert_eq!(site.storage_spec()["s3"]["encrypt"], true);
+}
+
+// storage-decisions T1, T6: a 404 to HEAD may come from a proxy
+#[tokio::test]
+async fn one_false_404_does_not_make_an_existing_container_the_operators() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.cloud().put("let-go", 5, Some(CLUSTER));
+    site.cloud()
+        .containers
+        .borrow_mut()
+        .get_mut("let-go")
+        .unwrap()
+        .hidden_for = 1;
+    site.edit(json!({"storage": {"s3": {"bucket": "let-go"}}}));
+    for _ in 0..12 {
+        site.pass().await;
+    }
+    assert_eq!(site.state(), Some("Unmanaged"));
+    site.edit(json!({"managementState": "Removed"}));
+    for _ in 0..12 {
+        site.pass().await;
+    }
+    assert_eq!(site.cloud().container("let-go").unwrap().images, 5);
+}
