@@ -209,6 +209,16 @@ impl Bucket {
     }
 }
 
+/// Sends a request of the SDK as this [`Call`], with retries. The request is built anew for each attempt.
+macro_rules! send {
+    ($bucket:expr, $call:expr, $request:expr) => {
+        $bucket
+            .call($call, |overrides| $request.customize().interceptor(overrides).send())
+            .await
+    };
+}
+pub(super) use send;
+
 /// Properties of a call.
 pub(super) struct Call {
     /// IAM action.
@@ -293,7 +303,7 @@ impl Bucket {
         self.unsure.load(Ordering::Relaxed)
     }
 
-    /// Sends the request, with retries.
+    /// Sends the request, with retries. [`send`] fills in the overrides.
     pub(super) async fn call<T, E, F>(&self, call: &Call, send: impl Fn(RequestOverrides) -> F) -> Called<T>
     where
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,

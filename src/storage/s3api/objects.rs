@@ -4,7 +4,7 @@
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
 
-use super::client::{Bucket, Call, Entry, KeyError, Listing, ObjectEncryption, Upload};
+use super::client::{Bucket, Call, Entry, KeyError, Listing, ObjectEncryption, Upload, send};
 use super::error::garbled;
 use crate::storage::model::call::Called;
 use crate::storage::net::error::shown;
@@ -29,18 +29,15 @@ impl Bucket {
 
     /// ListObjectVersions of keys with this prefix, the first page.
     pub async fn versions_under(&self, prefix: &str, at_most: u16) -> Called<Listing> {
-        let request = || {
+        let answer = send!(
+            self,
+            &Call::read("s3:ListBucketVersions"),
             self.s3
                 .list_object_versions()
                 .bucket(&self.name)
                 .set_prefix((!prefix.is_empty()).then(|| prefix.to_owned()))
                 .max_keys(at_most.into())
-        };
-        let answer = self
-            .call(&Call::read("s3:ListBucketVersions"), |overrides| {
-                request().customize().interceptor(overrides).send()
-            })
-            .await?;
+        )?;
         let versions = answer.versions.unwrap_or_default().into_iter().filter_map(|version| {
             Some(Entry {
                 key: version.key?,
@@ -69,18 +66,15 @@ impl Bucket {
 
     /// ListObjectsV2, or V1 if the service does not implement V2; the first page.
     pub async fn objects(&self, prefix: &str, at_most: u16) -> Called<Listing> {
-        let request = || {
+        let answer = send!(
+            self,
+            &Call::read("s3:ListBucket"),
             self.s3
                 .list_objects_v2()
                 .bucket(&self.name)
                 .prefix(prefix)
                 .max_keys(at_most.into())
-        };
-        let answer = self
-            .call(&Call::read("s3:ListBucket"), |overrides| {
-                request().customize().interceptor(overrides).send()
-            })
-            .await;
+        );
         match answer {
             Ok(answer) => Ok(listing(answer.contents, answer.is_truncated)),
             Err(error) if error.is_unsupported() => self.objects_v1(prefix, at_most).await,
@@ -89,18 +83,15 @@ impl Bucket {
     }
 
     async fn objects_v1(&self, prefix: &str, at_most: u16) -> Called<Listing> {
-        let request = || {
+        let answer = send!(
+            self,
+            &Call::read("s3:ListBucket"),
             self.s3
                 .list_objects()
                 .bucket(&self.name)
                 .prefix(prefix)
                 .max_keys(at_most.into())
-        };
-        let answer = self
-            .call(&Call::read("s3:ListBucket"), |overrides| {
-                request().customize().interceptor(overrides).send()
-            })
-            .await?;
+        )?;
         Ok(listing(answer.contents, answer.is_truncated))
     }
 
@@ -145,10 +136,11 @@ impl Bucket {
             .collect();
         let delete = objects.and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(true).build());
         let delete = delete.map_err(|error| self.unsendable(&call, &error))?;
-        let request = || self.s3.delete_objects().bucket(&self.name).delete(delete.clone());
-        let answer = self
-            .call(&call, |overrides| request().customize().interceptor(overrides).send())
-            .await?;
+        let answer = send!(
+            self,
+            &call,
+            self.s3.delete_objects().bucket(&self.name).delete(delete.clone())
+        )?;
         let secrets = self.all_secrets();
         let refused = answer.errors.unwrap_or_default().into_iter().map(|error| KeyError {
             key: error.key.unwrap_or_default(),
@@ -161,17 +153,14 @@ impl Bucket {
 
     /// ListMultipartUploads with this prefix: the first page, and whether it was truncated.
     pub async fn uploads(&self, prefix: &str) -> Called<(Vec<Upload>, bool)> {
-        let request = || {
+        let answer = send!(
+            self,
+            &Call::read("s3:ListBucketMultipartUploads"),
             self.s3
                 .list_multipart_uploads()
                 .bucket(&self.name)
                 .set_prefix((!prefix.is_empty()).then(|| prefix.to_owned()))
-        };
-        let answer = self
-            .call(&Call::read("s3:ListBucketMultipartUploads"), |overrides| {
-                request().customize().interceptor(overrides).send()
-            })
-            .await?;
+        )?;
         let uploads = answer.uploads.unwrap_or_default().into_iter().filter_map(|upload| {
             Some(Upload {
                 key: upload.key?,
@@ -183,24 +172,24 @@ impl Bucket {
 
     /// AbortMultipartUpload.
     pub async fn abort(&self, upload: &Upload) -> Called<()> {
-        let request = || {
+        send!(
+            self,
+            &Call::change("s3:AbortMultipartUpload").of(&upload.key),
             self.s3
                 .abort_multipart_upload()
                 .bucket(&self.name)
                 .key(&upload.key)
                 .upload_id(&upload.id)
-        };
-        self.call(&Call::change("s3:AbortMultipartUpload").of(&upload.key), |overrides| {
-            request().customize().interceptor(overrides).send()
-        })
-        .await
+        )
         .map(drop)
     }
 
     /// PutObject. Returns the version ID, if the bucket is versioned.
     pub async fn put(&self, key: &str, body: Vec<u8>, encryption: &ObjectEncryption) -> Called<Option<String>> {
         let (algorithm, kms) = encryption.headers();
-        let request = || {
+        send!(
+            self,
+            &Call::change("s3:PutObject").of(key),
             self.s3
                 .put_object()
                 .bucket(&self.name)
@@ -208,21 +197,14 @@ impl Bucket {
                 .set_server_side_encryption(algorithm.clone())
                 .set_ssekms_key_id(kms.clone())
                 .body(ByteStream::from(body.clone()))
-        };
-        self.call(&Call::change("s3:PutObject").of(key), |overrides| {
-            request().customize().interceptor(overrides).send()
-        })
-        .await
+        )
         .map(|answer| answer.version_id)
     }
 
     /// GetObject: the complete body.
     pub async fn get(&self, key: &str) -> Called<Vec<u8>> {
         let call = Call::read("s3:GetObject").of(key);
-        let request = || self.s3.get_object().bucket(&self.name).key(key);
-        let answer = self
-            .call(&call, |overrides| request().customize().interceptor(overrides).send())
-            .await?;
+        let answer = send!(self, &call, self.s3.get_object().bucket(&self.name).key(key))?;
         let broken = |error| garbled(call.action, &self.resource(&call), format!("no body: {error}"));
         let body = answer.body.collect().await.map_err(broken)?;
         Ok(body.to_vec())
@@ -235,17 +217,15 @@ impl Bucket {
         } else {
             "s3:DeleteObject"
         };
-        let request = || {
+        send!(
+            self,
+            &Call::change(action).of(key),
             self.s3
                 .delete_object()
                 .bucket(&self.name)
                 .key(key)
                 .set_version_id(version.map(str::to_owned))
-        };
-        self.call(&Call::change(action).of(key), |overrides| {
-            request().customize().interceptor(overrides).send()
-        })
-        .await
+        )
         .map(drop)
     }
 
@@ -253,17 +233,16 @@ impl Bucket {
     pub async fn begin_upload(&self, key: &str, encryption: &ObjectEncryption) -> Called<Upload> {
         let call = Call::change("s3:PutObject").of(key);
         let (algorithm, kms) = encryption.headers();
-        let request = || {
+        let answer = send!(
+            self,
+            &call,
             self.s3
                 .create_multipart_upload()
                 .bucket(&self.name)
                 .key(key)
                 .set_server_side_encryption(algorithm.clone())
                 .set_ssekms_key_id(kms.clone())
-        };
-        let answer = self
-            .call(&call, |overrides| request().customize().interceptor(overrides).send())
-            .await?;
+        )?;
         let id = answer.upload_id.ok_or_else(|| {
             let message = "the response has no UploadId: is the endpoint one of S3?".to_owned();
             garbled(call.action, &self.resource(&call), message)
@@ -276,7 +255,9 @@ impl Bucket {
 
     /// UploadPart.
     pub async fn upload_part(&self, upload: &Upload, number: i32, body: Vec<u8>) -> Called<()> {
-        let request = || {
+        send!(
+            self,
+            &Call::change("s3:PutObject").of(&upload.key),
             self.s3
                 .upload_part()
                 .bucket(&self.name)
@@ -284,11 +265,7 @@ impl Bucket {
                 .upload_id(&upload.id)
                 .part_number(number)
                 .body(ByteStream::from(body.clone()))
-        };
-        self.call(&Call::change("s3:PutObject").of(&upload.key), |overrides| {
-            request().customize().interceptor(overrides).send()
-        })
-        .await
+        )
         .map(drop)
     }
 
@@ -297,16 +274,15 @@ impl Bucket {
         let call = Call::read("s3:ListMultipartUploadParts")
             .of(&upload.key)
             .answered_by("ListPartsResult");
-        let request = || {
+        let answer = send!(
+            self,
+            &call,
             self.s3
                 .list_parts()
                 .bucket(&self.name)
                 .key(&upload.key)
                 .upload_id(&upload.id)
-        };
-        let answer = self
-            .call(&call, |overrides| request().customize().interceptor(overrides).send())
-            .await?;
+        )?;
         Ok(answer.parts.unwrap_or_default().len())
     }
 }

@@ -7,7 +7,7 @@ use aws_sdk_s3::types::{
 };
 use std::sync::PoisonError;
 
-use super::client::{Bucket, Call, Encryption, Rule, Tag};
+use super::client::{Bucket, Call, Encryption, Rule, Tag, send};
 use super::error::classify;
 use crate::storage::model::call::{CallError, Called, Cause};
 
@@ -50,20 +50,20 @@ impl Bucket {
     }
 
     async fn head_once(&self) -> Called<()> {
-        let request = || self.s3.head_bucket().bucket(&self.name);
-        self.call(&Call::read("s3:ListBucket"), |overrides| {
-            request().customize().interceptor(overrides).send()
-        })
-        .await
+        send!(
+            self,
+            &Call::read("s3:ListBucket"),
+            self.s3.head_bucket().bucket(&self.name)
+        )
         .map(drop)
     }
 
     async fn location(&self) -> Called<()> {
-        let request = || self.s3.get_bucket_location().bucket(&self.name);
-        self.call(&Call::read("s3:GetBucketLocation"), |overrides| {
-            request().customize().interceptor(overrides).send()
-        })
-        .await
+        send!(
+            self,
+            &Call::read("s3:GetBucketLocation"),
+            self.s3.get_bucket_location().bucket(&self.name)
+        )
         .map(drop)
     }
 
@@ -83,35 +83,34 @@ impl Bucket {
                 .location_constraint(BucketLocationConstraint::from(self.region.as_str()))
                 .build()
         });
-        let request = || {
+        send!(
+            self,
+            call,
             self.s3
                 .create_bucket()
                 .bucket(&self.name)
                 .set_create_bucket_configuration(place.clone())
-        };
-        self.call(call, |overrides| request().customize().interceptor(overrides).send())
-            .await
-            .map(drop)
+        )
+        .map(drop)
     }
 
     /// DeleteBucket.
     pub async fn delete_bucket(&self) -> Called<()> {
-        let request = || self.s3.delete_bucket().bucket(&self.name);
-        self.call(&Call::change("s3:DeleteBucket"), |overrides| {
-            request().customize().interceptor(overrides).send()
-        })
-        .await
+        send!(
+            self,
+            &Call::change("s3:DeleteBucket"),
+            self.s3.delete_bucket().bucket(&self.name)
+        )
         .map(drop)
     }
 
     /// GetBucketTagging; an empty list for `NoSuchTagSet`.
     pub async fn tags(&self) -> Called<Vec<Tag>> {
-        let request = || self.s3.get_bucket_tagging().bucket(&self.name);
-        let answer = self
-            .call(&Call::read("s3:GetBucketTagging"), |overrides| {
-                request().customize().interceptor(overrides).send()
-            })
-            .await;
+        let answer = send!(
+            self,
+            &Call::read("s3:GetBucketTagging"),
+            self.s3.get_bucket_tagging().bucket(&self.name)
+        );
         let tags = unless("NoSuchTagSet", answer)?
             .map(|answer| answer.tag_set)
             .unwrap_or_default();
@@ -130,20 +129,21 @@ impl Bucket {
             .collect();
         let tagging = set.and_then(|set| Tagging::builder().set_tag_set(Some(set)).build());
         let tagging = tagging.map_err(|error| self.unsendable(&call, &error))?;
-        let request = || self.s3.put_bucket_tagging().bucket(&self.name).tagging(tagging.clone());
-        self.call(&call, |overrides| request().customize().interceptor(overrides).send())
-            .await
-            .map(drop)
+        send!(
+            self,
+            &call,
+            self.s3.put_bucket_tagging().bucket(&self.name).tagging(tagging.clone())
+        )
+        .map(drop)
     }
 
     /// GetPublicAccessBlock: whether all four settings are on; `false` without a configuration.
     pub async fn is_private(&self) -> Called<bool> {
-        let request = || self.s3.get_public_access_block().bucket(&self.name);
-        let answer = self
-            .call(&Call::read("s3:GetBucketPublicAccessBlock"), |overrides| {
-                request().customize().interceptor(overrides).send()
-            })
-            .await;
+        let answer = send!(
+            self,
+            &Call::read("s3:GetBucketPublicAccessBlock"),
+            self.s3.get_public_access_block().bucket(&self.name)
+        );
         let answer = unless("NoSuchPublicAccessBlockConfiguration", answer)?;
         let block = answer.and_then(|answer| answer.public_access_block_configuration);
         Ok(block.is_some_and(|block| {
@@ -165,27 +165,24 @@ impl Bucket {
             .ignore_public_acls(true)
             .restrict_public_buckets(true)
             .build();
-        let request = || {
+        send!(
+            self,
+            &Call::checked("s3:PutBucketPublicAccessBlock"),
             self.s3
                 .put_public_access_block()
                 .bucket(&self.name)
                 .public_access_block_configuration(all.clone())
-        };
-        self.call(&Call::checked("s3:PutBucketPublicAccessBlock"), |overrides| {
-            request().customize().interceptor(overrides).send()
-        })
-        .await
+        )
         .map(drop)
     }
 
     /// GetBucketEncryption; `None` for `ServerSideEncryptionConfigurationNotFoundError`.
     pub async fn encryption(&self) -> Called<Option<Encryption>> {
-        let request = || self.s3.get_bucket_encryption().bucket(&self.name);
-        let answer = self
-            .call(&Call::read("s3:GetEncryptionConfiguration"), |overrides| {
-                request().customize().interceptor(overrides).send()
-            })
-            .await;
+        let answer = send!(
+            self,
+            &Call::read("s3:GetEncryptionConfiguration"),
+            self.s3.get_bucket_encryption().bucket(&self.name)
+        );
         let answer = unless("ServerSideEncryptionConfigurationNotFoundError", answer)?;
         let rules = answer
             .and_then(|answer| answer.server_side_encryption_configuration)
@@ -215,35 +212,34 @@ impl Bucket {
                 ServerSideEncryptionConfiguration::builder().rules(rule).build()
             })
             .map_err(|error| self.unsendable(&call, &error))?;
-        let request = || {
+        send!(
+            self,
+            &call,
             self.s3
                 .put_bucket_encryption()
                 .bucket(&self.name)
                 .server_side_encryption_configuration(configuration.clone())
-        };
-        self.call(&call, |overrides| request().customize().interceptor(overrides).send())
-            .await
-            .map(drop)
+        )
+        .map(drop)
     }
 
     /// DeleteBucketEncryption.
     pub async fn delete_encryption(&self) -> Called<()> {
-        let request = || self.s3.delete_bucket_encryption().bucket(&self.name);
-        self.call(&Call::change("s3:PutEncryptionConfiguration"), |overrides| {
-            request().customize().interceptor(overrides).send()
-        })
-        .await
+        send!(
+            self,
+            &Call::change("s3:PutEncryptionConfiguration"),
+            self.s3.delete_bucket_encryption().bucket(&self.name)
+        )
         .map(drop)
     }
 
     /// GetBucketLifecycleConfiguration; an empty list for `NoSuchLifecycleConfiguration`.
     pub async fn lifecycle(&self) -> Called<Vec<Rule>> {
-        let request = || self.s3.get_bucket_lifecycle_configuration().bucket(&self.name);
-        let answer = self
-            .call(&Call::read("s3:GetLifecycleConfiguration"), |overrides| {
-                request().customize().interceptor(overrides).send()
-            })
-            .await;
+        let answer = send!(
+            self,
+            &Call::read("s3:GetLifecycleConfiguration"),
+            self.s3.get_bucket_lifecycle_configuration().bucket(&self.name)
+        );
         let answer = unless("NoSuchLifecycleConfiguration", answer)?;
         let mut size = self.transition_size.lock().unwrap_or_else(PoisonError::into_inner);
         *size = answer
@@ -266,15 +262,15 @@ impl Bucket {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let request = || {
+        send!(
+            self,
+            &call,
             self.s3
                 .put_bucket_lifecycle_configuration()
                 .bucket(&self.name)
                 .set_transition_default_minimum_object_size(size.clone())
                 .lifecycle_configuration(configuration.clone())
-        };
-        self.call(&call, |overrides| request().customize().interceptor(overrides).send())
-            .await
-            .map(drop)
+        )
+        .map(drop)
     }
 }
