@@ -63,16 +63,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             other => other.map(drop),
         };
         match confirmation {
-            Ok(()) => {
-                let message = format!(
-                    "{} is reported as missing and as existing, it is checked again",
-                    self.named()
-                );
-                Err(stuck::<B>(
-                    StorageError::transient(message),
-                    B::TERMS.unknown.to_owned(),
-                ))
-            }
+            Ok(()) => Err(self.contradicted()),
             Err(error) if error.is_container_gone() => Ok(Mark::Gone),
             Err(error) => Err(self.kept(&error, "whether it is gone cannot be determined")),
         }

@@ -15,7 +15,7 @@ use crate::storage::model::outcome::STORAGE_EXISTS;
 use crate::storage::model::preflight::{Preflighted, Probe, Probed};
 use crate::storage::model::progress::{Deleted, Ensured, Existence, Mark, Progress};
 use crate::storage::model::proof::{Level, OwnershipProof};
-use crate::storage::model::state::{self, State};
+use crate::storage::model::state::State;
 use crate::storage::model::target::{Request, Target};
 use crate::storage::preflight::exercise;
 use crate::storage::traits::{Cluster, Driver, ObjectBackend, ObjectStore, Removable};
@@ -78,8 +78,8 @@ impl<B: ObjectBackend, C: Cluster> Driver for ObjectStorage<'_, B, C> {
     }
 
     fn unfinished(&self, request: &Request<'_>) -> bool {
-        let state = request.state.unwrap_or_else(|| state::mirrored(request.config));
-        state == State::Managed && settings::are_unfinished(&self.backend.settings(request), request, self.cache)
+        request.effective_state() == Some(State::Managed)
+            && settings::are_unfinished(&self.backend.settings(request), request, self.cache)
     }
 
     async fn exists(&self, request: &Request<'_>) -> Result<Existence, StepError> {

@@ -140,23 +140,15 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             return Ok(Progress::Wait(wait.with(vec![condition])));
         }
         if !self.request.may_create {
-            // A 404 to HEAD has no body and may come from a proxy. With a creation record, an existing container that the spec
-            // names would count as created by the operator; under the generated name it is adopted only if it is empty.
+            // With a creation record, an existing container that the spec names would count as created by the operator;
+            // under the generated name it is adopted only if it is empty.
             if self.request.target.named
                 && matches!(
                     self.store.read_ownership().await,
                     Ok(Owner::Ours | Owner::Other(_) | Owner::Nobody(_))
                 )
             {
-                let message = format!(
-                    "{} is reported as missing and as existing, it is checked again",
-                    self.named()
-                );
-                let conditions = vec![exists(Status::Unknown, B::TERMS.unknown, message.clone())];
-                return Err(StepError {
-                    error: StorageError::transient(message),
-                    conditions,
-                });
+                return Err(self.contradicted());
             }
             return Ok(Progress::Persist(Box::new(Persist {
                 intent: Some(self.store.container().location.clone()),
@@ -208,7 +200,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     pub(super) fn claim(&self) -> Claim {
         let managed = state::requested(self.request.config) == Some(State::Managed);
         Claim {
-            state: self.state(),
+            state: self.request.effective_state(),
             record: match self.request.may_create {
                 false => CreationRecord::None,
                 true if self.request.target.named && managed => CreationRecord::Created,

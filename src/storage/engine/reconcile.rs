@@ -12,9 +12,9 @@ use super::stopped;
 use crate::api::{Config, Storage};
 use crate::config::event_request::EventRequest;
 use crate::config::facts::StorageFacts;
-use crate::config::resolve::Reason;
-use crate::config::resolve::Rejection;
+use crate::config::resolve::{Reason, Rejection};
 use crate::config::snapshot::Snapshot;
+use crate::names;
 use crate::program::RegistryStorage;
 use crate::status::conditions::{ConditionUpdate, Status};
 use crate::status::judge::Deadline;
@@ -83,26 +83,22 @@ pub async fn ensure<D: Driver>(
         own_conditions: D::CONDITIONS,
         ..Outcome::unchanged(config)
     };
+    let rejected = |rejection: Rejection, record| Outcome {
+        record,
+        error: Some(rejection.into()),
+        ..unchanged()
+    };
     let mut target = match driver.resolve(config, &selected.storage, snapshot) {
         Ok(target) => target,
         Err(rejection) => {
             // Write a default that the user must complete, but not a name, which would look like the user's choice.
             let unnamed = spec::describe(&selected.storage, D::BACKEND) == D::BACKEND.name();
-            return Outcome {
-                record: unnamed.then(|| record_default(config, selected)).flatten(),
-                error: Some(rejection.into()),
-                ..unchanged()
-            };
+            return rejected(rejection, unnamed.then(|| record_default(config, selected)).flatten());
         }
     };
-    if let Some(access) = &target.access
-        && let Err(rejection) = engine.pods.program.render(access)
-    {
-        // Do not create storage that the registry cannot use.
-        return Outcome {
-            error: Some(rejection.into()),
-            ..unchanged()
-        };
+    // Do not create storage that the registry cannot use.
+    if let Some(Err(rejection)) = target.access.as_ref().map(|access| engine.pods.program.render(access)) {
+        return rejected(rejection, None);
     }
     let stopped = engine.cache.take_deleted_elsewhere(target.location.as_deref());
     let stopped = stopped.map(|(location, objects)| stopped::event(&location, objects));
@@ -287,7 +283,7 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
         let wanted = persist.storage.clone().unwrap_or_else(|| self.request.storage.clone());
         let intent = persist.intent.as_ref();
         let mut annotations: Vec<_> = intent
-            .map(|intent| (crate::names::STORAGE_INTENT_ANNOTATION, Value::from(intent.clone())))
+            .map(|intent| (names::STORAGE_INTENT_ANNOTATION, Value::from(intent.clone())))
             .into_iter()
             .collect();
         if let Some((container, stages)) = &persist.stages {
@@ -335,7 +331,7 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
             .iter()
             .any(|c| c.type_ == STORAGE_EXISTS && c.status == Status::False);
         let config = self.request.config;
-        let managed = self.known.state.unwrap_or_else(|| state::mirrored(config)) == State::Managed;
+        let managed = self.request.effective_state() == Some(State::Managed);
         (gone && managed && self.known.in_use && !is_said_to_be_gone(config, D::GONE)).then(|| {
             let what = spec::describe(self.request.storage, D::BACKEND);
             EventRequest {
@@ -350,17 +346,12 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
 
     /// managementState of the storage after this step.
     fn final_state(&self, blank_state: State) -> State {
-        // Storage in use that the operator does not own now keeps its previous state.
-        let was = if self.known.in_use {
-            state::mirrored(self.request.config)
-        } else {
-            State::Unmanaged
-        };
-        self.known.state.unwrap_or(if blank_state == State::Managed {
-            blank_state
-        } else {
-            was
-        })
+        match (self.known.state, blank_state) {
+            (Some(state), _) => state,
+            (None, State::Managed) => State::Managed,
+            // Storage in use that the operator does not own now keeps its previous state.
+            (None, State::Unmanaged) => self.request.effective_state().unwrap_or(State::Unmanaged),
+        }
     }
 
     /// Annotations of the Config after a complete `ensure`.

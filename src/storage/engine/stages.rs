@@ -47,7 +47,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     /// Managed.
     fn ready(&self, stage: &Stage, mut storage: crate::api::Storage, id: &str) -> Option<Progress<Ensured>> {
         let created = is_recorded(&self.stage_records(), stage, id);
-        if created && self.state().is_none() {
+        if created && self.request.effective_state().is_none() {
             storage.management_state = Some(State::Managed.text().to_owned());
         }
         (storage != *self.request.storage).then(|| {
@@ -68,7 +68,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         let message = format!("{} {id} does not exist", stage.name);
         let reason = B::TERMS.gone.first().copied().unwrap_or_default();
         let condition = exists(Status::False, reason, message.clone());
-        if self.state() == Some(State::Unmanaged) {
+        if self.request.effective_state() == Some(State::Unmanaged) {
             let message = format!(
                 "{message}, and spec.storage.managementState is Unmanaged, so that it is not created: create it, name \
                  another, or remove managementState"

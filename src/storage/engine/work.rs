@@ -6,11 +6,11 @@ use super::intent::StoredStages;
 use crate::status::conditions::{ConditionUpdate, Status};
 use crate::storage::model::call::CallError;
 use crate::storage::model::container::Owner;
-use crate::storage::model::error::StepError;
+use crate::storage::model::error::{StepError, StorageError};
 use crate::storage::model::outcome::STORAGE_EXISTS;
 use crate::storage::model::preflight::{Denial, Preflighted};
 use crate::storage::model::progress::StageRecord;
-use crate::storage::model::state::{self, State};
+use crate::storage::model::state::State;
 use crate::storage::model::target::Request;
 use crate::storage::traits::{Cluster, ObjectBackend, ObjectStore};
 
@@ -29,16 +29,10 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         Ok(self.cluster.confirm().await?)
     }
 
-    /// managementState; if it is blank on storage in use, the state that an earlier pass stored.
-    pub(super) fn state(&self) -> Option<State> {
-        let stored = || self.request.in_use.then(|| state::mirrored(self.request.config));
-        self.request.state.or_else(stored)
-    }
-
     /// Why the preflight may not write to a Managed container that is in use already: with other credentials, the same
     /// name may mean a container of another cluster. Where the mark cannot be read, the preflight itself decides.
     pub(super) async fn refuses_probe(&self) -> Option<Preflighted> {
-        if !self.request.applied || self.state() != Some(State::Managed) {
+        if !self.request.applied || self.request.effective_state() != Some(State::Managed) {
             return None; // `ensure` has read the mark, or the storage is not the operator's.
         }
         match self.store.read_ownership().await {
@@ -57,6 +51,24 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     /// Whether the status says that the container does not exist.
     pub(super) fn is_said_to_be_gone(&self) -> bool {
         is_said_to_be_gone(self.request.config, B::TERMS.gone)
+    }
+
+    /// Records of the stages that the operator created for this container.
+    pub(super) fn stage_records(&self) -> Vec<StageRecord> {
+        StoredStages::of(self.request.config, &self.store.container().name)
+    }
+
+    /// HEAD reports the container as missing, and another call shows that it exists. A 404 to HEAD has no body and may come
+    /// from a proxy.
+    pub(super) fn contradicted(&self) -> StepError {
+        let message = format!(
+            "{} is reported as missing and as existing, it is checked again",
+            self.named()
+        );
+        StepError {
+            conditions: vec![exists(Status::Unknown, B::TERMS.unknown, message.clone())],
+            error: StorageError::transient(message),
+        }
     }
 
     /// `bucket NAME`, for messages.
@@ -89,13 +101,6 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
 /// The condition `StorageExists`.
 pub(super) fn exists(status: Status, reason: impl Into<String>, message: impl Into<String>) -> ConditionUpdate {
     ConditionUpdate::new(STORAGE_EXISTS, status, reason, message)
-}
-
-impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
-    /// Records of the stages that the operator created for this container.
-    pub(super) fn stage_records(&self) -> Vec<StageRecord> {
-        StoredStages::of(self.request.config, &self.store.container().name)
-    }
 }
 
 /// The word with a capital first letter, for the start of a sentence.

@@ -1,6 +1,6 @@
 //! Input of a step.
 
-use super::state::State;
+use super::state::{self, State};
 use crate::api::{Config, Storage};
 use crate::config::snapshot::Snapshot;
 use crate::program::RegistryStorage;
@@ -56,4 +56,12 @@ pub struct Request<'a> {
     pub consent: bool,
     /// A probe object is recorded for this location and this cluster.
     pub probe_recorded: bool,
+}
+
+impl Request<'_> {
+    /// managementState; if it is blank on storage in use, the state that an earlier pass stored.
+    pub fn effective_state(&self) -> Option<State> {
+        let stored = || self.in_use.then(|| state::mirrored(self.config));
+        self.state.or_else(stored)
+    }
 }

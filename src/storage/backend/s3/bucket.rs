@@ -8,7 +8,6 @@ use super::effective::Effective;
 use super::tags;
 use crate::storage::model::call::Called;
 use crate::storage::model::container::ContainerName;
-use crate::storage::model::state::{self, State};
 use crate::storage::model::target::Request;
 use crate::storage::s3api::client::{Bucket, ObjectEncryption, Tag};
 use crate::storage::traits::Cluster;
@@ -60,12 +59,6 @@ impl<C: Cluster> Store<'_, C> {
     /// Tags that the bucket should have, and reasons for the platform's tags that are skipped.
     pub(super) fn wanted_tags(&self) -> (Vec<Tag>, Vec<String>) {
         tags::wanted(&self.infrastructure, &tags::of_platform(self.request.snapshot))
-    }
-
-    /// managementState; if it is blank on storage in use, the state that an earlier pass stored.
-    pub(super) fn state(&self) -> Option<State> {
-        let stored = || self.request.in_use.then(|| state::mirrored(self.request.config));
-        self.request.state.or_else(stored)
     }
 
     pub(super) fn key_id(&self) -> Option<String> {

@@ -69,7 +69,7 @@ impl<C: Cluster> Store<'_, C> {
         Ok(RegistryBucket {
             bucket: connect(self.backend.network, self.backend.identities, connection, name)?,
             encryption: self.registry_encryption(),
-            managed: self.state() == Some(State::Managed),
+            managed: self.request.effective_state() == Some(State::Managed),
             sts,
         })
     }
