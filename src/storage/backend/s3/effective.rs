@@ -156,6 +156,11 @@ impl Cluster {
     }
 }
 
+/// URL of STS in the Infrastructure's service endpoints, as it is written there.
+pub fn sts_endpoint(snapshot: &Snapshot) -> Option<String> {
+    Cluster::of(snapshot).sts
+}
+
 /// The completed spec, without regard to the running registry.
 struct Full {
     spec: S3Storage,

@@ -139,15 +139,12 @@ impl<C: Cluster> ObjectBackend for S3<'_, C> {
         let proxies = (self.network.settings.proxies)();
         let requested = tags::of_platform(request.snapshot);
         let proxy_ca = proxy_bundle(request.snapshot);
-        let effective = effective(request.storage, request.snapshot).ok();
-        let sts_endpoint = effective
-            .as_ref()
-            .and_then(|effective| effective.sts_endpoint.as_deref());
+        let sts_endpoint = effective::sts_endpoint(request.snapshot);
         let texts = proxies
             .texts()
             .into_iter()
             .chain(proxy_ca)
-            .chain(sts_endpoint)
+            .chain(sts_endpoint.as_deref())
             .chain(tags::texts(&requested));
         Fingerprint::of_target(request.target).and(texts)
     }
@@ -170,9 +167,12 @@ impl<C: Cluster> ObjectBackend for S3<'_, C> {
     }
 
     fn completed(&self, request: &Request<'_>) -> Result<Storage, StorageError> {
-        let container = container(request)?;
-        let mut spec = effective(request.storage, request.snapshot)?.spec;
-        spec.bucket = Some(container.name);
+        let effective = effective(request.storage, request.snapshot)?;
+        let container = container(&effective, request.snapshot)?;
+        let spec = S3Storage {
+            bucket: Some(container.name),
+            ..effective.spec
+        };
         Ok(Storage {
             s3: Some(spec),
             ..request.storage.clone()
@@ -185,8 +185,8 @@ impl<C: Cluster> ObjectBackend for S3<'_, C> {
 
     fn open<'s>(&'s self, request: &'s Request<'s>) -> Result<Store<'s, C>, StorageError> {
         let credentials = Credentials::of(request.snapshot)?;
-        let container = container(request)?;
         let effective = effective(request.storage, request.snapshot)?;
+        let container = container(&effective, request.snapshot)?;
         let trust = trust::trust(&effective.spec, request.snapshot)?;
         let connection = Connection {
             effective: &effective,
@@ -214,14 +214,13 @@ impl<C: Cluster> ObjectBackend for S3<'_, C> {
 }
 
 /// Name and location of the bucket.
-fn container(request: &Request<'_>) -> Result<ContainerName, StorageError> {
-    let effective = effective(request.storage, request.snapshot)?;
-    let deterministic = effective.deterministic_bucket(request.snapshot)?;
+fn container(effective: &Effective, snapshot: &Snapshot) -> Result<ContainerName, StorageError> {
+    let deterministic = effective.deterministic_bucket(snapshot)?;
     let name = bucket_name(&effective.spec).unwrap_or(&deterministic).to_owned();
     Ok(ContainerName {
         location: effective.location().unwrap_or_default(),
         deterministic: name == deterministic,
-        place: effective.region,
+        place: effective.region.clone(),
         name,
     })
 }
