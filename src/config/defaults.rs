@@ -97,20 +97,25 @@ pub fn bootstrap_config(
     })
 }
 
-/// The PersistentVolumeClaim that bootstrap creates before the Config. `class` is the StorageClass; `None` selects the
-/// platform's usual class.
-pub fn bootstrap_claim(platform: Option<&str>, class: Option<&str>) -> Value {
-    let class = class.map_or_else(
-        || {
-            if platform == Some("oVirt") {
-                "ovirt-csi-sc"
-            } else {
-                "standard-csi"
-            }
-            .to_owned()
-        },
-        str::to_owned,
-    );
+/// The platform's usual StorageClass for the claim that bootstrap creates before the Config.
+pub fn bootstrap_class(platform: Option<&str>) -> &'static str {
+    if platform == Some("oVirt") {
+        "ovirt-csi-sc"
+    } else {
+        "standard-csi"
+    }
+}
+
+/// A PersistentVolumeClaim that the operator creates and owns. `class` is the StorageClass; `None` selects the cluster's
+/// default.
+pub fn claim(access_mode: &str, class: Option<&str>) -> Value {
+    let mut spec = json!({
+        "accessModes": [access_mode],
+        "resources": {"requests": {"storage": "100Gi"}},
+    });
+    if let Some(class) = class {
+        spec["storageClassName"] = json!(class);
+    }
     json!({
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -119,11 +124,7 @@ pub fn bootstrap_claim(platform: Option<&str>, class: Option<&str>) -> Value {
             "namespace": names::NAMESPACE,
             "annotations": {names::OWNED_ANNOTATION: "true"},
         },
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": "100Gi"}},
-            "storageClassName": class,
-        },
+        "spec": spec,
     })
 }
 

@@ -166,7 +166,7 @@ fn the_bootstrap_claim_has_the_owner_annotation_and_the_storage_class_of_the_pla
         (Some("OpenStack"), None, "standard-csi"),
         (None, Some("own"), "own"),
     ] {
-        let claim = bootstrap_claim(platform, given);
+        let claim = claim("ReadWriteOnce", Some(given.unwrap_or(bootstrap_class(platform))));
         assert_eq!(claim["metadata"]["name"], "image-registry-storage");
         assert_eq!(claim["metadata"]["namespace"], "openshift-image-registry");
         assert_eq!(

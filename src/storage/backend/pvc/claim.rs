@@ -148,19 +148,7 @@ fn default_class(snapshot: &Snapshot) -> Option<&str> {
 /// The claim that the operator creates and owns if `spec.storage.pvc.claim` is empty. It gets the cluster's default
 /// StorageClass.
 pub fn default_claim() -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {
-            "name": names::DEFAULT_CLAIM,
-            "namespace": names::NAMESPACE,
-            "annotations": {names::OWNED_ANNOTATION: "true"},
-        },
-        "spec": {
-            "accessModes": ["ReadWriteMany"],
-            "resources": {"requests": {"storage": "100Gi"}},
-        },
-    })
+    defaults::claim("ReadWriteMany", None)
 }
 
 /// StorageClass of the claim that bootstrap creates: the platform's own class, or `None` (the cluster's default class)
@@ -168,12 +156,11 @@ pub fn default_claim() -> Value {
 ///
 /// # Errors
 /// Neither class exists, so that the claim would stay pending forever.
-pub fn bootstrap_claim_class(snapshot: &Snapshot, platform: Option<&str>) -> Result<Option<String>, StorageError> {
-    let own = text(&defaults::bootstrap_claim(platform, None), "/spec/storageClassName").map(str::to_owned);
-    let Some(own) = own else { return Ok(None) };
+fn bootstrap_claim_class(snapshot: &Snapshot, platform: Option<&str>) -> Result<Option<String>, StorageError> {
+    let own = defaults::bootstrap_class(platform);
     let known = snapshot.objects.served(Kind::StorageClass);
-    if !known || snapshot.objects.cluster(Kind::StorageClass, &own).is_some() {
-        return Ok(Some(own));
+    if !known || snapshot.objects.cluster(Kind::StorageClass, own).is_some() {
+        return Ok(Some(own.to_owned()));
     }
     if default_class(snapshot).is_some() {
         return Ok(None);
@@ -192,11 +179,5 @@ pub fn bootstrap_claim_class(snapshot: &Snapshot, platform: Option<&str>) -> Res
 /// Those of [`bootstrap_claim_class`].
 pub fn bootstrap_claim(snapshot: &Snapshot, platform: Option<&str>) -> Result<Value, StorageError> {
     let class = bootstrap_claim_class(snapshot, platform)?;
-    let mut claim = defaults::bootstrap_claim(platform, class.as_deref());
-    if class.is_none()
-        && let Some(spec) = claim.pointer_mut("/spec").and_then(Value::as_object_mut)
-    {
-        spec.remove("storageClassName");
-    }
-    Ok(claim)
+    Ok(defaults::claim("ReadWriteOnce", class.as_deref()))
 }

@@ -30,7 +30,7 @@ use crate::storage::traits::{Cluster, Creation, Driver, Removable};
 
 mod claim;
 
-pub use claim::{bootstrap_claim, bootstrap_claim_class};
+pub use claim::bootstrap_claim;
 
 /// Wait before the next check of a claim. Claims are watched, so this only covers a missed event.
 const RECHECK: Duration = Duration::from_secs(30);
