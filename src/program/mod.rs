@@ -25,22 +25,9 @@ pub trait RegistryProgram {
 /// How a program speaks to an S3 store, for a preflight that does the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct S3Wire {
-    /// Integrity header of uploads.
-    pub integrity: Integrity,
     /// The program has a setting for the address of STS. Without one it sends these calls to the storage's own endpoint, or
     /// to the public address.
     pub has_sts_endpoint: bool,
-}
-
-/// Integrity header of uploads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Integrity {
-    /// None, unless the operation demands it.
-    WhenRequired,
-    /// `Content-MD5`, as older SDKs of AWS send it.
-    ContentMd5,
-    /// `x-amz-checksum-*`, as newer SDKs send it.
-    Checksum,
 }
 
 /// Proxy settings, as `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` hold them.

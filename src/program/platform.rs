@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{FilesystemVolume, Integrity, RegistryProgram, RegistryStorage, S3CloudFront, S3Storage, S3Wire};
+use super::{FilesystemVolume, RegistryProgram, RegistryStorage, S3CloudFront, S3Storage, S3Wire};
 use crate::api::Sensitive;
 use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
 use crate::config::resolve::Rejection;
@@ -43,7 +43,6 @@ impl RegistryProgram for Platform {
 
     fn s3_wire(&self) -> S3Wire {
         S3Wire {
-            integrity: Integrity::WhenRequired,
             has_sts_endpoint: false,
         }
     }

@@ -8,7 +8,7 @@ use image_registry_operator::config::error_class::ErrorClass;
 use image_registry_operator::config::facts::{EnvValue, EnvVar, StorageFacts};
 use image_registry_operator::config::resolve::{Reason, Rejection};
 use image_registry_operator::program::platform::Platform;
-use image_registry_operator::program::{FilesystemVolume, Integrity, RegistryProgram, RegistryStorage, S3Wire};
+use image_registry_operator::program::{FilesystemVolume, RegistryProgram, RegistryStorage, S3Wire};
 use serde_json::json;
 
 use crate::site::Site;
@@ -40,10 +40,7 @@ impl RegistryProgram for Stock {
     }
 
     fn s3_wire(&self) -> S3Wire {
-        S3Wire {
-            integrity: Integrity::Checksum,
-            has_sts_endpoint: true,
-        }
+        S3Wire { has_sts_endpoint: true }
     }
 }
 
