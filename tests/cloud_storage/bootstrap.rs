@@ -40,8 +40,8 @@ async fn a_new_cluster_on_aws_has_a_registry_that_nobody_asked_for_in_few_calls(
     let mut world = World::new("kw-born1").await;
     let keys = world.mint().await;
     let operator = world.operator().await;
-    let config = world.lab.until_config("up", is_settled).await;
-    world.lab.settle().await;
+    let config = world.cluster.until_config("up", is_settled).await;
+    world.cluster.settle().await;
 
     let bucket = world.generated();
     assert_eq!(config["spec"]["managementState"], "Managed");
@@ -59,12 +59,12 @@ async fn a_new_cluster_on_aws_has_a_registry_that_nobody_asked_for_in_few_calls(
     let tags = world.tags(&bucket).await;
     assert!(tags.contains("kubernetes.io/cluster/kw-born1"), "{tags}");
     assert!(tags.contains("kw-born1-image-registry<"), "{tags}");
-    let environment = environment(&world.lab).await;
+    let environment = environment(&world.cluster).await;
     assert_eq!(environment["REGISTRY_STORAGE_S3_BUCKET"], bucket);
     assert_eq!(environment["REGISTRY_STORAGE_S3_REGION"], REGION);
     assert_eq!(environment["REGISTRY_STORAGE_S3_ENCRYPT"], "true");
     assert!(!environment.contains_key("REGISTRY_STORAGE_S3_REGIONENDPOINT"));
-    assert_eq!(file(&world.lab, "credentials").await.unwrap(), keys.profile());
+    assert_eq!(file(&world.cluster, "credentials").await.unwrap(), keys.profile());
 
     // Each step once; nothing of the probe is left.
     let calls = world.calls();
@@ -106,12 +106,12 @@ async fn a_new_cluster_on_aws_has_a_registry_that_nobody_asked_for_in_few_calls(
 
     // Settled.
     world.gate.forget();
-    world.lab.rests(Duration::from_secs(3)).await;
+    world.cluster.assert_idle(Duration::from_secs(3)).await;
     assert!(world.calls().is_empty(), "{:?}", world.calls());
     // An edit that has nothing to do with storage.
-    world.lab.edit(json!({"replicas": 1, "logLevel": "Debug"})).await;
-    world.lab.until_config("up with one pod", is_settled).await;
-    world.lab.settle().await;
+    world.cluster.edit(json!({"replicas": 1, "logLevel": "Debug"})).await;
+    world.cluster.until_config("up with one pod", is_settled).await;
+    world.cluster.settle().await;
     let calls = world.calls();
     assert!(
         calls.is_empty() || calls.len() == 1 && calls.get("HeadBucket") == Some(&1),
@@ -119,13 +119,13 @@ async fn a_new_cluster_on_aws_has_a_registry_that_nobody_asked_for_in_few_calls(
     );
     // Another process.
     world.gate.forget();
-    let before = world.lab.get(&deployment()).await.unwrap();
+    let before = world.cluster.get(&deployment()).await.unwrap();
     world.stop(operator).await;
     let operator = world.operator().await;
     eventually("in sync", async || operator.passes("registry").await > 0).await;
-    world.lab.settle().await;
+    world.cluster.settle().await;
     assert!(world.calls().is_empty(), "{:?}", world.calls());
-    assert_eq!(world.lab.get(&deployment()).await.unwrap()["spec"], before["spec"]);
+    assert_eq!(world.cluster.get(&deployment()).await.unwrap()["spec"], before["spec"]);
     world.judge(operator).await;
 }
 
@@ -133,10 +133,10 @@ async fn a_new_cluster_on_aws_has_a_registry_that_nobody_asked_for_in_few_calls(
 async fn forget_us(world: &World) {
     let annotations = json!({names::SPEC_HASH_ANNOTATION: null});
     world
-        .lab
+        .cluster
         .patch(&deployment(), json!({"metadata": {"annotations": annotations}}))
         .await;
-    let config = world.lab.config().await;
+    let config = world.cluster.config().await;
     let theirs = |c: &&Value| {
         ["Available", "Progressing", "Degraded", "Removed", "StorageExists"].contains(&c["type"].as_str().unwrap())
     };
@@ -147,7 +147,7 @@ async fn forget_us(world: &World) {
         .filter(theirs)
         .collect();
     world
-        .lab
+        .cluster
         .patch_status(
             &crate::support::config_ref(),
             json!({"status": {"conditions": conditions}}),
@@ -161,22 +161,22 @@ async fn a_take_over_tries_nothing_out_and_replaces_no_pod() {
     let mut world = World::new("kw-taken1").await;
     world.mint().await;
     let operator = world.operator().await;
-    world.lab.until_config("up", is_settled).await;
-    world.lab.settle().await;
+    world.cluster.until_config("up", is_settled).await;
+    world.cluster.settle().await;
     world.stop(operator).await;
-    let before = world.lab.get(&deployment()).await.unwrap();
+    let before = world.cluster.get(&deployment()).await.unwrap();
     forget_us(&world).await;
     world.gate.forget();
 
     let operator = world.operator().await;
     let config = world
-        .lab
+        .cluster
         .until_config("secured", |c| {
             is_settled(c) && crate::cloud::STEPS.iter().all(|step| condition(c, step).0 == "True")
         })
         .await;
     assert_secured(&config);
-    world.lab.settle().await;
+    world.cluster.settle().await;
     let calls = world.calls();
     for step in PROBE
         .iter()
@@ -185,7 +185,7 @@ async fn a_take_over_tries_nothing_out_and_replaces_no_pod() {
     {
         assert!(!calls.contains_key(*step), "{step}: {calls:?}");
     }
-    let after = world.lab.get(&deployment()).await.unwrap();
+    let after = world.cluster.get(&deployment()).await.unwrap();
     assert_eq!(after["spec"]["template"], before["spec"]["template"]);
     world.judge(operator).await;
 }
@@ -197,11 +197,11 @@ fn unreachable(mark: &Value) -> Value {
 
 /// A pod of the registry that stays when it is told to go, as on a node that nobody reaches.
 async fn hold_a_pod(world: &World) -> ObjectRef {
-    let pods = world.lab.list(Kind::Pod, names::NAMESPACE).await;
+    let pods = world.cluster.list(Kind::Pod, names::NAMESPACE).await;
     let of_registry = |pod: &&Value| pod["metadata"]["labels"]["docker-registry"] == "default";
     let pod = pods.iter().find(of_registry).unwrap();
     let reference = operand(Kind::Pod, pod["metadata"]["name"].as_str().unwrap());
-    world.lab.patch(&reference, unreachable(&json!("true"))).await;
+    world.cluster.patch(&reference, unreachable(&json!("true"))).await;
     reference
 }
 
@@ -211,7 +211,7 @@ async fn a_removed_registry_takes_its_bucket_along_and_tells_how_far_it_is_and_c
     let mut world = World::new("kw-gone1").await;
     world.mint().await;
     let operator = world.operator().await;
-    world.lab.until_config("up", is_settled).await;
+    world.cluster.until_config("up", is_settled).await;
     let bucket = world.generated();
     // More than one step takes.
     let moto = moto().await;
@@ -221,25 +221,25 @@ async fn a_removed_registry_takes_its_bucket_along_and_tells_how_far_it_is_and_c
     filled.await.unwrap();
     let slowly = Fault::Delay(Duration::from_secs(1));
     world.gate.plan(When::operation("DeleteObjects"), slowly);
-    world.lab.settle().await;
-    let configs = world.lab.record(&crate::support::config_ref()).await;
+    world.cluster.settle().await;
+    let configs = world.cluster.record(&crate::support::config_ref()).await;
 
     let held = hold_a_pod(&world).await;
     world.gate.forget();
-    world.lab.edit(json!({"managementState": "Removed"})).await;
+    world.cluster.edit(json!({"managementState": "Removed"})).await;
     let waits = |c: &Value| {
         let said = condition(c, "Progressing").2;
         said.contains(&held.name) && said.contains(" on node ")
     };
-    world.lab.until_config("waiting for the pod", waits).await;
-    world.lab.settle().await;
-    world.lab.rests(Duration::from_secs(2)).await;
+    world.cluster.until_config("waiting for the pod", waits).await;
+    world.cluster.settle().await;
+    world.cluster.assert_idle(Duration::from_secs(2)).await;
     assert!(world.calls().is_empty(), "{:?}", world.calls());
     assert_eq!(world.count(&bucket).await, 1_000, "the first page of them all");
-    world.lab.patch(&held, unreachable(&Value::Null)).await;
+    world.cluster.patch(&held, unreachable(&Value::Null)).await;
 
     let removed = |c: &Value| is(c, "Available", "True", "Removed") && is(c, "Progressing", "False", "Removed");
-    let config = world.lab.until_config("removed", removed).await;
+    let config = world.cluster.until_config("removed", removed).await;
     assert!(!world.exists(&bucket).await);
     assert_eq!(config["status"]["storage"], json!({}));
     assert!(
@@ -260,28 +260,28 @@ async fn a_removed_registry_takes_its_bucket_along_and_tells_how_far_it_is_and_c
     assert!(told.iter().any(far), "{told:#?}");
     assert!(
         world
-            .lab
+            .cluster
             .get(&operand(Kind::Secret, names::PRIVATE_SECRET))
             .await
             .is_none()
     );
 
     // Once more costs nothing.
-    world.lab.settle().await;
+    world.cluster.settle().await;
     world.gate.forget();
-    world.lab.edit(json!({"logLevel": "Debug"})).await;
+    world.cluster.edit(json!({"logLevel": "Debug"})).await;
     world
-        .lab
+        .cluster
         .until_config("seen", |c| crate::observed(c) && removed(c))
         .await;
-    world.lab.settle().await;
+    world.cluster.settle().await;
     assert!(world.calls().is_empty(), "{:?}", world.calls());
 
     world
-        .lab
+        .cluster
         .edit(json!({"managementState": "Managed", "storage": null}))
         .await;
-    let config = world.lab.until_config("up again", is_settled).await;
+    let config = world.cluster.until_config("up again", is_settled).await;
     assert_eq!(config["spec"]["storage"]["s3"]["bucket"], json!(bucket));
     assert_eq!(config["status"]["storageManaged"], true);
     assert!(world.exists(&bucket).await);
@@ -294,8 +294,8 @@ async fn tags_of_the_platform_reach_the_bucket_and_a_failure_is_tried_again_with
     let mut world = World::new("kw-tags1").await;
     world.mint().await;
     let operator = world.operator().await;
-    world.lab.until_config("up", is_settled).await;
-    world.lab.settle().await;
+    world.cluster.until_config("up", is_settled).await;
+    world.cluster.settle().await;
     let bucket = world.generated();
     let (_, tags) = world.call(Method::GET, &format!("/{bucket}?tagging"), "").await;
     let users = tags.replacen("<TagSet>", "<TagSet><Tag><Key>team</Key><Value>x</Value></Tag>", 1);
@@ -306,7 +306,7 @@ async fn tags_of_the_platform_reach_the_bucket_and_a_failure_is_tried_again_with
     let (status, text) = world.call(Method::PUT, &format!("/{bucket}?tagging"), &users).await;
     assert!(status < 300, "{text}");
 
-    world.lab.forget_events().await;
+    world.cluster.delete_events().await;
     world.gate.plan(
         When::operation("PutBucketTagging").times(1),
         Fault::error(400, "MalformedXML"),
@@ -325,8 +325,8 @@ async fn tags_of_the_platform_reach_the_bucket_and_a_failure_is_tried_again_with
         })
         .await
         .unwrap();
-    world.lab.until_event("Warning", "MalformedXML").await;
-    let events = world.lab.events().await;
+    world.cluster.until_event("Warning", "MalformedXML").await;
+    let events = world.cluster.events().await;
     assert!(
         !events.iter().any(|e| e.starts_with("Normal UpdateAWSTags")),
         "{events:?}"
@@ -338,7 +338,7 @@ async fn tags_of_the_platform_reach_the_bucket_and_a_failure_is_tried_again_with
     world
         .infrastructure(json!([{"key": "cost", "value": "centre 9"}, {"key": "more", "value": "1"}]))
         .await;
-    world.lab.until_event("Normal UpdateAWSTags", "").await;
+    world.cluster.until_event("Normal UpdateAWSTags", "").await;
     let tags = world.tags(&bucket).await;
     for part in [
         "<Key>team</Key>",
@@ -350,7 +350,7 @@ async fn tags_of_the_platform_reach_the_bucket_and_a_failure_is_tried_again_with
     }
     assert!(!tags.contains("<Value>no</Value>"), "{tags}");
     world.infrastructure(json!([])).await;
-    world.lab.settle().await;
+    world.cluster.settle().await;
     assert!(world.tags(&bucket).await.contains("<Key>cost</Key>"));
     world.judge(operator).await;
 }

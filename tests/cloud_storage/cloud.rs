@@ -2,17 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use devcluster::stores::{
-    Authority, Call, ForwardProxy, Gate, GateOptions, Hosts, Keys, Moto, MotoOptions, ProxyOptions,
-};
+use devcluster::stores::{Authority, Call, ForwardProxy, Gate, GateOptions, Hosts, Keys, Moto, ProxyOptions};
 use http::Method;
 use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
 
 use crate::support::operator::Operator;
-use crate::support::{Lab, is, lab, operand, simulated};
+use crate::support::{TestCluster, is, operand, shared_cluster, simulated};
 
 pub const REGION: &str = "us-west-2";
 /// The bucket is in the host name.
@@ -21,23 +18,14 @@ const STS: &str = "sts.us-west-2.amazonaws.com";
 /// Of the proxy; must not be shown anywhere.
 const PROXY_PASSWORD: &str = "proxy-password-31f2";
 
-static MOTO: OnceCell<Moto> = OnceCell::const_new();
-
 /// The store, started once for all tests of this program; signatures and policies count.
 pub async fn moto() -> &'static Moto {
-    let start = || async {
-        let options = MotoOptions {
-            authorisation: true,
-            ..MotoOptions::default()
-        };
-        Moto::start(options).await.unwrap()
-    };
-    MOTO.get_or_init(start).await
+    Moto::shared().await.unwrap()
 }
 
 /// A cluster on AWS, with nothing of the operator in it.
 pub struct World {
-    pub lab: Lab,
+    pub cluster: TestCluster,
     /// All that is asked of the cloud goes through it.
     pub gate: Gate,
     pub proxy: ForwardProxy,
@@ -53,10 +41,11 @@ pub struct World {
 impl World {
     pub async fn new(infrastructure: &'static str) -> Self {
         let moto = moto().await;
-        let lab = lab(simulated("cloud-storage")).await;
-        lab.forget_events().await;
+        let cluster = shared_cluster(simulated("cloud-storage")).await;
+        cluster.delete_events().await;
         for name in ["s3-ca", "other-ca"] {
-            lab.delete(&ObjectRef::new(Kind::ConfigMap, names::CONFIG_NAMESPACE, name))
+            cluster
+                .delete(&ObjectRef::new(Kind::ConfigMap, names::CONFIG_NAMESPACE, name))
                 .await;
         }
         let authority = Authority::new("cloud-ca").unwrap();
@@ -76,7 +65,7 @@ impl World {
         let roots = tempfile::tempdir().unwrap();
         std::fs::write(roots.path().join("roots.pem"), authority.pem()).unwrap();
         let world = Self {
-            lab,
+            cluster,
             gate,
             proxy,
             infrastructure,
@@ -87,9 +76,9 @@ impl World {
         world.infrastructure(json!([])).await;
         let proxy = ObjectRef::new(Kind::Proxy, "", names::CLUSTER);
         let spec = json!({"httpsProxy": world.proxy.url()});
-        world.lab.patch(&proxy, json!({"spec": spec})).await;
+        world.cluster.patch(&proxy, json!({"spec": spec})).await;
         world
-            .lab
+            .cluster
             .until(&proxy, "in use", |o| {
                 o.is_some_and(|o| o["status"]["httpsProxy"] == spec["httpsProxy"])
             })
@@ -102,7 +91,9 @@ impl World {
         let infrastructure = ObjectRef::new(Kind::Infrastructure, "", names::CLUSTER);
         let platform = json!({"type": "AWS", "aws": {"region": REGION, "resourceTags": tags}});
         let status = json!({"platform": "AWS", "platformStatus": platform, "infrastructureName": self.infrastructure});
-        self.lab.patch_status(&infrastructure, json!({"status": status})).await;
+        self.cluster
+            .patch_status(&infrastructure, json!({"status": status}))
+            .await;
     }
 
     /// The name that the operator gives its bucket.
@@ -134,7 +125,7 @@ impl World {
         let data = json!({
             "aws_access_key_id": keys.id, "aws_secret_access_key": keys.secret, "credentials": keys.profile(),
         });
-        self.lab
+        self.cluster
             .create(json!({"apiVersion": "v1", "kind": "Secret", "stringData": data,
                            "metadata": {"name": names::MINTED_SECRET, "namespace": names::NAMESPACE}}))
             .await;
@@ -183,7 +174,7 @@ impl World {
             ("AWS_WEB_IDENTITY_TOKEN_FILE", "/nowhere"),
         ];
         environment.extend(more);
-        self.lab.operator_with(&environment).await
+        self.cluster.operator_with(&environment).await
     }
 
     /// Ends an operator, whose log is still judged.
@@ -245,7 +236,7 @@ impl World {
 
     /// At the end of each test: nothing was denied by the API server, and no secret was told to anybody.
     pub async fn judge(mut self, operator: Operator) {
-        let log = self.lab.devcluster.audit().unwrap();
+        let log = self.cluster.devcluster.audit().unwrap();
         let ours = log.by_service_account(names::NAMESPACE, names::OPERATOR_DEPLOYMENT);
         assert!(ours.denied().is_empty(), "{}", ours.denied());
         let asked = self.gate.asked();
@@ -253,13 +244,13 @@ impl World {
             .iter()
             .filter(|a| a.key_id().is_some_and(|id| id.contains("ASTRAY")));
         assert_eq!(astray.count(), 0, "{asked:#?}");
-        let mut told = vec![self.lab.config().await];
+        let mut told = vec![self.cluster.config().await];
         // What the user writes there is the user's.
         told[0]["spec"]["proxy"] = json!({});
         let operator_of_cluster = ObjectRef::new(Kind::ClusterOperator, "", names::CLUSTER_OPERATOR);
-        told.extend(self.lab.get(&operator_of_cluster).await);
+        told.extend(self.cluster.get(&operator_of_cluster).await);
         told.extend(
-            self.lab
+            self.cluster
                 .get(&operand(Kind::Deployment, names::REGISTRY))
                 .await
                 .map(|mut d| {
@@ -269,7 +260,7 @@ impl World {
                     d
                 }),
         );
-        let events = self.lab.events().await;
+        let events = self.cluster.events().await;
         let metrics = operator.metrics().await;
         self.stop(operator).await;
         let mut texts: Vec<String> = told.iter().map(Value::to_string).collect();

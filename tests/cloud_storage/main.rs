@@ -28,7 +28,7 @@ use base64::Engine as _;
 use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
 use serde_json::Value;
-use support::{Lab, is_up, operand};
+use support::{TestCluster, is_up, operand};
 
 fn deployment() -> ObjectRef {
     operand(Kind::Deployment, names::REGISTRY)
@@ -52,8 +52,8 @@ fn observed(config: &Value) -> bool {
 }
 
 /// Environment of the registry's container.
-async fn environment(lab: &Lab) -> BTreeMap<String, String> {
-    let live = lab.get(&deployment()).await.expect("a Deployment");
+async fn environment(cluster: &TestCluster) -> BTreeMap<String, String> {
+    let live = cluster.get(&deployment()).await.expect("a Deployment");
     let all = live["spec"]["template"]["spec"]["containers"][0]["env"]
         .as_array()
         .cloned()
@@ -66,10 +66,10 @@ async fn environment(lab: &Lab) -> BTreeMap<String, String> {
 }
 
 /// What the pods have of the storage: the Secret, the CA map, and in the pods environment, volumes and checksum.
-async fn mounted(lab: &Lab) -> Vec<Value> {
-    let live = lab.get(&deployment()).await.expect("a Deployment");
-    let secret = lab.get(&private_secret()).await.unwrap_or_default();
-    let map = lab.get(&certificates_map()).await.unwrap_or_default();
+async fn mounted(cluster: &TestCluster) -> Vec<Value> {
+    let live = cluster.get(&deployment()).await.expect("a Deployment");
+    let secret = cluster.get(&private_secret()).await.unwrap_or_default();
+    let map = cluster.get(&certificates_map()).await.unwrap_or_default();
     let template = &live["spec"]["template"];
     let pod = &template["spec"];
     let parts = [
@@ -83,8 +83,8 @@ async fn mounted(lab: &Lab) -> Vec<Value> {
 }
 
 /// A file of the registry's private Secret.
-async fn file(lab: &Lab, name: &str) -> Option<String> {
-    let secret = lab.get(&private_secret()).await?;
+async fn file(cluster: &TestCluster, name: &str) -> Option<String> {
+    let secret = cluster.get(&private_secret()).await?;
     let data = secret["data"][name].as_str()?;
     Some(String::from_utf8(base64::engine::general_purpose::STANDARD.decode(data).unwrap()).unwrap())
 }
@@ -93,7 +93,7 @@ async fn file(lab: &Lab, name: &str) -> Option<String> {
 async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !holds().await {
-        let limit = support::PATIENCE;
+        let limit = support::TIMEOUT;
         assert!(began.elapsed() < limit, "{what}: not within {limit:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

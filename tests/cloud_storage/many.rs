@@ -13,7 +13,7 @@ use crate::cloud::{REGION, World};
 use crate::credentials::{both, set_user_secret};
 use crate::is_settled;
 use crate::support::operator::signal;
-use crate::support::{Lab, is};
+use crate::support::{TestCluster, is};
 
 const USUAL: usize = 6_000;
 const DEATHS: usize = 10;
@@ -55,9 +55,9 @@ async fn a_full_bucket_goes_in_bounded_memory_though_the_operator_is_killed_ten_
     world.secret(&seaweed.admin().secret);
     set_user_secret(&world, both(seaweed.admin())).await;
     let block = json!({"region": REGION, "regionEndpoint": gate.url()});
-    world.lab.create(Lab::managed(json!({"s3": block}))).await;
+    world.cluster.create(TestCluster::managed(json!({"s3": block}))).await;
     let mut operator = world.operator().await;
-    let config = world.lab.until_config("up", is_settled).await;
+    let config = world.cluster.until_config("up", is_settled).await;
     assert_eq!(config["status"]["storageManaged"], true);
     let bucket = world.generated();
     let began = Instant::now();
@@ -67,7 +67,7 @@ async fn a_full_bucket_goes_in_bounded_memory_though_the_operator_is_killed_ten_
         .await
         .unwrap();
     eprintln!("{count} objects in {:?}", began.elapsed());
-    world.lab.settle().await;
+    world.cluster.settle().await;
 
     let before = peak(operator.pid());
     let most = Arc::new(AtomicUsize::new(before));
@@ -81,9 +81,9 @@ async fn a_full_bucket_goes_in_bounded_memory_though_the_operator_is_killed_ten_
         };
         let victim = kill_at(&gate, operation, apart, &most);
         if death == 0 {
-            world.lab.edit(json!({"managementState": "Removed"})).await;
+            world.cluster.edit(json!({"managementState": "Removed"})).await;
         } else {
-            world.lab.clear_lease().await;
+            world.cluster.clear_lease().await;
             operator = world.operator().await;
         }
         victim.set(operator.pid()).unwrap();
@@ -91,10 +91,10 @@ async fn a_full_bucket_goes_in_bounded_memory_though_the_operator_is_killed_ten_
         world.keep_log(&operator);
     }
     gate.pass();
-    world.lab.clear_lease().await;
+    world.cluster.clear_lease().await;
     operator = world.operator().await;
     let removed = |c: &Value| is(c, "Available", "True", "Removed") && is(c, "Progressing", "False", "Removed");
-    let config = world.lab.until_config("removed", removed).await;
+    let config = world.cluster.until_config("removed", removed).await;
     assert_eq!(config["status"]["storage"], json!({}));
     let most = most.load(Ordering::Relaxed).max(peak(operator.pid()));
     eprintln!(

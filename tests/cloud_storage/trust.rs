@@ -6,7 +6,7 @@ use image_registry_operator::names;
 use serde_json::{Value, json};
 
 use crate::cloud::{World, moto};
-use crate::support::{Lab, condition, is, operand, texts};
+use crate::support::{TestCluster, condition, is, operand, texts};
 use crate::{certificates_map, deployment, environment, is_settled};
 
 const CERTIFICATES: &str = "ImageRegistryCertificatesControllerDegraded";
@@ -20,14 +20,14 @@ async fn a_ca_that_is_missing_is_told_of_twice_and_the_registry_comes_up_when_it
     let authority = Authority::new("store-ca").unwrap();
     let store = Gate::start(moto().await.target(), Some(&authority), &[]).unwrap();
     let block = json!({"bucket": "trust-quarry1", "regionEndpoint": store.url(), "trustedCA": {"name": "s3-ca"}});
-    let mut config = Lab::managed(json!({"s3": block}));
+    let mut config = TestCluster::managed(json!({"s3": block}));
     // The store is on this machine, and not behind the proxy.
     config["spec"]["proxy"] = json!({"noProxy": "127.0.0.1"});
     config["spec"]["disableRedirect"] = json!(true);
-    world.lab.create(config).await;
+    world.cluster.create(config).await;
     let operator = world.operator_beside("127.0.0.1").await;
     let config = world
-        .lab
+        .cluster
         .until_config("told of the map", |c| {
             condition(c, "Progressing").2.contains("openshift-config/s3-ca")
                 && condition(c, CERTIFICATES).2.contains("openshift-config/s3-ca")
@@ -35,7 +35,7 @@ async fn a_ca_that_is_missing_is_told_of_twice_and_the_registry_comes_up_when_it
         .await;
     assert_eq!(condition(&config, "Progressing").0, "True");
     assert_eq!(condition(&config, CERTIFICATES).0, "True");
-    assert!(world.lab.get(&deployment()).await.is_none());
+    assert!(world.cluster.get(&deployment()).await.is_none());
     assert!(store.asked().is_empty());
 
     // Another CA: no connection.
@@ -43,12 +43,12 @@ async fn a_ca_that_is_missing_is_told_of_twice_and_the_registry_comes_up_when_it
     let other = Authority::new("other-ca").unwrap();
     let metadata = json!({"name": map.name, "namespace": map.namespace});
     world
-        .lab
+        .cluster
         .create(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata,
                        "data": {"ca-bundle.crt": other.pem()}}))
         .await;
     world
-        .lab
+        .cluster
         .until_config("told of the certificate", |c| {
             condition(c, CERTIFICATES).0 == "False" && condition(c, "StorageExists").2.contains("certificate")
         })
@@ -57,11 +57,11 @@ async fn a_ca_that_is_missing_is_told_of_twice_and_the_registry_comes_up_when_it
 
     // The right one.
     world
-        .lab
+        .cluster
         .patch(&map, json!({"data": {"ca-bundle.crt": authority.pem()}}))
         .await;
-    world.lab.until_config("up", is_settled).await;
-    let published = world.lab.get(&certificates_map()).await.unwrap();
+    world.cluster.until_config("up", is_settled).await;
+    let published = world.cluster.get(&certificates_map()).await.unwrap();
     let published = texts(&published, "/data");
     assert_eq!(published[names::STORAGE_CA_KEY], authority.pem());
     // With redirects disabled clients do not speak to the store; without, they do.
@@ -70,30 +70,30 @@ async fn a_ca_that_is_missing_is_told_of_twice_and_the_registry_comes_up_when_it
         let mut hosts = published.iter().filter(|(key, _)| *key != names::STORAGE_CA_KEY);
         hosts.any(|(_, pem)| pem.contains(authority.pem()))
     };
-    assert!(!hosts_vouch(&world.lab.get(&certificates_map()).await.unwrap()));
+    assert!(!hosts_vouch(&world.cluster.get(&certificates_map()).await.unwrap()));
     for disabled in [false, true] {
-        world.lab.edit(json!({"disableRedirect": disabled})).await;
+        world.cluster.edit(json!({"disableRedirect": disabled})).await;
         world
-            .lab
+            .cluster
             .until(
                 &certificates_map(),
                 "for clients that are sent to the store, or not",
                 |m| m.is_some_and(|m| hosts_vouch(m) != disabled),
             )
             .await;
-        world.lab.until_config("settled", is_settled).await;
+        world.cluster.until_config("settled", is_settled).await;
     }
     assert_eq!(
-        environment(&world.lab).await["REGISTRY_STORAGE_S3_REGIONENDPOINT"],
+        environment(&world.cluster).await["REGISTRY_STORAGE_S3_REGIONENDPOINT"],
         store.url()
     );
 
-    world.lab.edit(json!({"managementState": "Removed"})).await;
+    world.cluster.edit(json!({"managementState": "Removed"})).await;
     let removed = |c: &Value| is(c, "Available", "True", "Removed") && is(c, "Progressing", "False", "Removed");
-    world.lab.until_config("removed", removed).await;
+    world.cluster.until_config("removed", removed).await;
     let map = operand(Kind::ConfigMap, names::CERTIFICATES_MAP);
     world
-        .lab
+        .cluster
         .until(&map, "without the store's CA", |m| {
             !m.is_some_and(|m| texts(m, "/data").contains_key(names::STORAGE_CA_KEY))
         })

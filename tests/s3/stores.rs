@@ -1,24 +1,16 @@
 //! The stores, started once for all tests of this program.
 
-use devcluster::stores::{Moto, MotoOptions, OTHER_ACCOUNT, Seaweed, SeaweedOptions};
+use devcluster::stores::{Moto, OTHER_ACCOUNT, Seaweed, SeaweedOptions};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::cluster::{S3Cluster, Store};
 
-static MOTO: OnceCell<Moto> = OnceCell::const_new();
 static SEAWEED: OnceCell<Seaweed> = OnceCell::const_new();
 
 /// moto, with authorisation on.
 pub async fn moto() -> &'static Moto {
-    let start = || async {
-        let options = MotoOptions {
-            authorisation: true,
-            ..MotoOptions::default()
-        };
-        Moto::start(options).await.unwrap()
-    };
-    MOTO.get_or_init(start).await
+    Moto::shared().await.unwrap()
 }
 
 /// SeaweedFS without a key to encrypt with.

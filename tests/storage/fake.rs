@@ -705,6 +705,17 @@ impl PlatformDefaults for FakeCloud {
     }
 }
 
+fn driver<'a>(
+    backend: &'a FakeBackend<'a>,
+    cache: &'a ObservationCache,
+) -> ObjectStorage<'a, FakeBackend<'a>, TestCluster> {
+    ObjectStorage {
+        backend,
+        cluster: backend.cluster,
+        cache,
+    }
+}
+
 impl StorageUnderTest for FakeCloud {
     async fn ensure(
         &self,
@@ -717,11 +728,7 @@ impl StorageUnderTest for FakeCloud {
         let engine = &Engine { cluster, cache, pods };
         let selected = select::select(config, snapshot, self).await.unwrap();
         let backend = &FakeBackend { cloud: self, cluster };
-        let driver = &ObjectStorage {
-            backend,
-            cluster,
-            cache,
-        };
+        let driver = &driver(backend, cache);
         reconcile::ensure(driver, config, snapshot, &selected, engine).await
     }
 
@@ -730,22 +737,14 @@ impl StorageUnderTest for FakeCloud {
         let pods = &no_pods();
         let engine = &Engine { cluster, cache, pods };
         let backend = &FakeBackend { cloud: self, cluster };
-        let driver = &ObjectStorage {
-            backend,
-            cluster,
-            cache,
-        };
+        let driver = &driver(backend, cache);
         removal::remove(driver, config, snapshot, engine, deleting).await
     }
 
     async fn clear_probes(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster) -> Clearing {
         let cache = &*self.cache.borrow();
         let backend = &FakeBackend { cloud: self, cluster };
-        let driver = &ObjectStorage {
-            backend,
-            cluster,
-            cache,
-        };
+        let driver = &driver(backend, cache);
         record::clear(config, snapshot, cache, async |left| {
             record::clear_one(driver, config, snapshot, cluster, left).await
         })

@@ -354,18 +354,3 @@ impl TestCluster {
         operator
     }
 }
-
-// Names that only `tests/cloud_storage` uses; they go when that suite no longer needs them.
-pub use TIMEOUT as PATIENCE;
-pub use TestCluster as Lab;
-pub use shared_cluster as lab;
-
-impl TestCluster {
-    pub async fn rests(&self, how_long: Duration) {
-        self.assert_idle(how_long).await;
-    }
-
-    pub async fn forget_events(&self) {
-        self.delete_events().await;
-    }
-}

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result};
 use hyper::Method;
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
+use tokio::sync::OnceCell;
 
 /// The account of keys that nobody made.
 pub const ACCOUNT: &str = "123456789012";
@@ -58,7 +59,19 @@ pub struct Moto {
     admins: [(&'static str, Keys); 2],
 }
 
+/// The moto of [`Moto::shared`].
+static SHARED: OnceCell<Moto> = OnceCell::const_new();
+
 impl Moto {
+    /// The moto that all tests of a program share, with authorisation; the first call starts it.
+    pub async fn shared() -> Result<&'static Self> {
+        let options = MotoOptions {
+            authorisation: true,
+            ..MotoOptions::default()
+        };
+        SHARED.get_or_try_init(|| Self::start(options)).await
+    }
+
     /// Starts it; it answers when this returns.
     pub async fn start(options: MotoOptions) -> Result<Self> {
         let programs = programs::ensure(&["moto_server"]).await?;

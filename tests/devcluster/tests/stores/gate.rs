@@ -1,13 +1,13 @@
 //! A gate: a proxy in front of a storage server that injects faults.
 
-use super::{REGION, moto, s3, status};
+use super::{REGION, s3, status};
 use anyhow::{Context as _, Result, ensure};
 use devcluster::stores::{Asked, Authority, Call, Fault, Gate, Latch, Moto, When};
 use hyper::Method;
 
 /// A gate in front of a moto server that checks signatures, with a bucket `quarry`.
 async fn gate() -> Result<(&'static Moto, Gate)> {
-    let moto = moto().await?;
+    let moto = Moto::shared().await?;
     let gate = Gate::start(moto.target(), None, &[])?;
     ensure!(status(moto.target(), moto.admin(), Method::PUT, "/quarry").await? == 200);
     Ok((moto, gate))

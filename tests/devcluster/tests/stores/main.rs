@@ -11,19 +11,8 @@ use devcluster::stores::{
 };
 use hyper::Method;
 use serde_json::json;
-use tokio::sync::OnceCell;
 
 const REGION: &str = "us-east-1";
-
-/// A shared moto server with authorisation; each test uses its own buckets.
-async fn moto() -> Result<&'static Moto> {
-    static MOTO: OnceCell<Moto> = OnceCell::const_new();
-    let options = MotoOptions {
-        authorisation: true,
-        ..Default::default()
-    };
-    MOTO.get_or_try_init(|| Moto::start(options)).await
-}
 
 /// Sends an S3 request; returns the status.
 async fn status(target: &Target, keys: &Keys, method: Method, path: &str) -> Result<u16> {

@@ -1,6 +1,6 @@
 //! The registry as a process, with the environment, the files and the volumes of a pod, against real stores.
 
-use super::{moto, status};
+use super::{Moto, status};
 use anyhow::{Context as _, Result, ensure};
 use devcluster::operand::{Files, Operand, OperandOptions};
 use devcluster::stores::{
@@ -123,7 +123,7 @@ fn path(path: &Path) -> &str {
 #[tokio::test]
 async fn a_registry_trusts_a_private_authority_and_uses_the_keys_of_its_file() -> Result<()> {
     let authority = Authority::new("store-ca")?;
-    let moto = moto().await?;
+    let moto = Moto::shared().await?;
     let gate = Gate::start(moto.target(), Some(&authority), &[])?;
     let bucket = "operand-static";
     ensure!(status(moto.target(), moto.admin(), Method::PUT, &format!("/{bucket}")).await? == 200);
@@ -159,7 +159,7 @@ async fn a_registry_keeps_images_in_seaweedfs() -> Result<()> {
 
 #[tokio::test]
 async fn a_registry_assumes_its_role_and_reaches_public_endpoints_through_a_proxy() -> Result<()> {
-    let (authority, moto, issuer) = (Authority::new("store-ca")?, moto().await?, TokenIssuer::new()?);
+    let (authority, moto, issuer) = (Authority::new("store-ca")?, Moto::shared().await?, TokenIssuer::new()?);
     // With USEDUALSTACK the registry's SDK takes the dual-stack endpoint of STS too.
     let names = ["*.s3.dualstack.us-east-1.amazonaws.com", "sts.us-east-1.api.aws"].map(str::to_owned);
     let sts = Sts::start(

@@ -1,6 +1,6 @@
 //! A forward proxy.
 
-use super::moto;
+use super::Moto;
 use anyhow::{Result, ensure};
 use devcluster::stores::{ForwardProxy, Hosts, ProxyOptions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -21,7 +21,7 @@ async fn converse(stream: &mut TcpStream, text: &str, end: &str) -> Result<Strin
 
 #[tokio::test]
 async fn a_forward_proxy_maps_hosts_and_counts_requests() -> Result<()> {
-    let moto = moto().await?;
+    let moto = Moto::shared().await?;
     let proxy = ForwardProxy::start(ProxyOptions {
         hosts: Hosts::new().with("*.test.example", moto.target().address),
         credentials: Some(("user".into(), "word".into())),

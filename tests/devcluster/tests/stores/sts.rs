@@ -1,6 +1,6 @@
 //! STS.
 
-use super::{REGION, moto, s3, status};
+use super::{Moto, REGION, s3, status};
 use anyhow::{Context as _, Result, ensure};
 use devcluster::stores::{ACCOUNT, Answer, Authority, Call, Keys, OTHER_ACCOUNT, Sts, StsOptions, Target, TokenIssuer};
 use hyper::Method;
@@ -37,7 +37,7 @@ fn keys(answer: &Answer) -> Result<Keys> {
 
 #[tokio::test]
 async fn sts_issues_role_credentials_for_tokens_of_trusted_subjects() -> Result<()> {
-    let moto = moto().await?;
+    let moto = Moto::shared().await?;
     let issuer = TokenIssuer::new()?;
     let options = StsOptions {
         authority: Authority::new("stores")?,
@@ -101,7 +101,7 @@ async fn caller(sts: &Target, keys: &Keys) -> Result<Answer> {
 
 #[tokio::test]
 async fn sts_lets_signed_callers_assume_a_role() -> Result<()> {
-    let moto = moto().await?;
+    let moto = Moto::shared().await?;
     let options = StsOptions {
         authority: Authority::new("stores")?,
         names: Vec::new(),
