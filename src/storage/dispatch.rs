@@ -88,8 +88,7 @@ impl StorageClients {
     }
 }
 
-/// Runs `$body` with the driver of an object store, or `$other` for a backend without one. The only list of object
-/// stores.
+/// Runs `$body` with the driver of an object store, or `$other` for a backend without one.
 ///
 /// Each future is boxed, because it is large and the caller's future would hold those of all backends.
 macro_rules! with_object_storage {

@@ -176,8 +176,10 @@ async fn storm(cluster: &TestCluster) {
         log.len(),
         conflicts.len()
     );
+    // On a busy machine one pass answers many edits, so that the operator sends fewer requests than there are edits.
+    let most = log.len().max(usize::try_from(EDITS).unwrap()) / 100;
     assert!(
-        conflicts.len() * 100 <= log.len(),
+        conflicts.len() <= most,
         "{} of {} requests ended in a conflict:\n{conflicts}",
         conflicts.len(),
         log.len()
