@@ -104,8 +104,11 @@ pub const VERSION_ANNOTATION: &str = "release.openshift.io/version";
 /// Annotation on the Deployment: keys of the annotations from `unsupportedConfigOverrides`, so that the operator removes them
 /// when the Config no longer sets them.
 pub const OVERRIDES_ANNOTATION: &str = "imageregistry.operator.openshift.io/override-annotations";
-/// Annotation on the Config: location of storage that this operator is about to create, or created.
+/// Annotation on the Config: location of storage that this operator is about to create. After the creation
+/// [`STORAGE_CREATED_ANNOTATION`] replaces it.
 pub const STORAGE_INTENT_ANNOTATION: &str = "imageregistry.operator.openshift.io/storage-intent";
+/// Annotation on the Config: location of storage that this operator created. It is removed when the storage vanishes.
+pub const STORAGE_CREATED_ANNOTATION: &str = "imageregistry.operator.openshift.io/storage-created";
 /// Annotation on the Config: location of an object that a storage preflight check may have left behind, and the data needed
 /// to find it again (JSON).
 pub const STORAGE_PROBE_ANNOTATION: &str = "imageregistry.operator.openshift.io/storage-probe";

@@ -130,8 +130,9 @@ pub trait Removable: Driver {
     /// One bounded step of deletion (at most 1000 objects), repeated until [`Self::prove`] finds [`Mark::Gone`]. The
     /// engine checks leadership, the version of the Config and the ownership mark just before.
     async fn remove(&self, request: &Request<'_>, proof: &OwnershipProof) -> Result<Deleted, StepError>;
-    /// Conditions after the complete deletion.
-    fn removed(&self, location: &str) -> Vec<ConditionUpdate>;
+    /// Conditions after the end of a removal that finds no storage. `deleted`: this process deleted the storage. Otherwise it
+    /// may have been deleted before, or be invisible with these credentials.
+    fn removed(&self, location: &str, deleted: bool) -> Vec<ConditionUpdate>;
     /// Clears the identifiers of deleted storage in a spec, and keeps all other members.
     fn clear_identifiers(storage: &mut Storage);
 }

@@ -169,12 +169,12 @@ pub async fn an_empty_container_is_not_adopted_without_an_intent_for_its_locatio
     let (mut site, name) = brought::<S>("empty-users", Value::Null, 0).await;
     site.converge().await;
     assert_eq!((site.state(), site.mark(&name).await), (Some("Unmanaged"), None));
-    // The intent of one container says nothing about another.
+    // The creation record of one container says nothing about another.
     let (mut site, first) = owned::<S>("empty-second").await;
     site.create("empty-second-users").await;
     site.edit(json!({"storage": S::storage(Some("empty-second-users"))}));
     site.converge().await;
-    assert_eq!(site.intent(), Some(site.location(&first).as_str()));
+    assert_eq!(site.created(), Some(site.location(&first).as_str()));
     assert_eq!(
         (site.state(), site.mark("empty-second-users").await),
         (Some("Unmanaged"), None)

@@ -7,7 +7,8 @@ use super::{BackendUnderTest, Failure, OTHER, Sent, at_each_death, brought, dies
 
 /// Nothing is recorded about removed storage.
 fn assert_forgotten<S: BackendUnderTest>(site: &S) {
-    assert_eq!((site.status(), site.state(), site.intent()), (&json!({}), None, None));
+    assert_eq!((site.status(), site.state()), (&json!({}), None));
+    assert_eq!((site.intent(), site.created()), (None, None));
     assert_eq!(S::container_of(site.storage_spec()), None);
 }
 
@@ -154,7 +155,7 @@ pub async fn a_mark_that_is_unreadable_or_missing_keeps_everything_until_the_use
         site.forget();
         assert!(site.pass().await.done);
         assert_eq!((site.sent(), site.count(&name).await), (vec![], 2));
-        assert_eq!((site.status(), site.intent()), (&json!({}), None));
+        assert_eq!((site.status(), site.intent(), site.created()), (&json!({}), None, None));
     }
 }
 
@@ -202,7 +203,7 @@ pub async fn after_a_removal_nothing_is_inherited<S: BackendUnderTest>() {
         (site.state(), S::container_of(site.storage_spec())),
         (Some("Managed"), Some(name.as_str()))
     );
-    assert!(site.annotation(names::STORAGE_INTENT_ANNOTATION).is_some());
+    assert!(site.created().is_some() && site.intent().is_none());
     site.edit(json!({"managementState": "Removed"}));
     site.settle().await;
     // A container that exists is the user's.

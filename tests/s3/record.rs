@@ -80,7 +80,7 @@ async fn a_bucket_that_was_created_and_marked_stays_managed_though_images_come_b
         (world.state(), world.status()["s3"]["bucket"].as_str()),
         (Some("Managed"), Some("second-e5"))
     );
-    assert!(world.intent().is_some());
+    assert!(world.created().is_some());
 }
 
 // storage-decisions T1: an event says so, also where the name has to be recorded first

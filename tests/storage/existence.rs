@@ -10,7 +10,7 @@ use super::site::Site;
 use image_registry_operator::names;
 use image_registry_operator::status::conditions::Status;
 
-// storage-decisions T18, storage-core 12
+// storage-decisions T18, 20, storage-core 12
 #[tokio::test]
 async fn a_settled_registry_asks_nothing_and_an_edit_one_thing() {
     let mut site = Site::applied(json!({"s3": {}})).await;
@@ -21,8 +21,16 @@ async fn a_settled_registry_asks_nothing_and_an_edit_one_thing() {
     site.restart();
     let outcome = site.pass().await;
     assert!(outcome.facts.is_some() && outcome.conditions.is_empty() && outcome.record.is_none());
-    site.pass().await;
-    assert_eq!(site.looks(), 0, "a start whose status says True for this generation");
+    assert_eq!(
+        site.looks(),
+        0,
+        "the first pass after a start does not wait for the storage"
+    );
+    assert_eq!(outcome.again, Some(Duration::ZERO));
+    for _ in 0..3 {
+        site.pass().await;
+    }
+    assert_eq!(site.looks(), 1, "the next pass after a start looks once");
     site.edit(json!({"replicas": 1, "logLevel": "Debug"}));
     site.pass().await;
     site.pass().await;

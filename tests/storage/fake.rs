@@ -115,6 +115,12 @@ pub struct FakeCloud {
     pub access_denied: Cell<bool>,
     /// Marks cannot be read.
     pub marks_denied: Cell<bool>,
+    /// The service cannot store a mark.
+    pub unmarkable: Cell<bool>,
+    /// The name of a new container belongs to another account.
+    pub name_taken: Cell<bool>,
+    /// The service answers deletions of objects, and deletes none.
+    pub ignores_deletions: Cell<bool>,
     /// The registry's keys cannot be read.
     pub keys_down: Cell<bool>,
     /// Settings cannot be changed now.
@@ -443,6 +449,9 @@ impl<'a> ObjectStore for FakeStore<'a> {
         if self.cloud.container(&self.container.name).is_some() {
             return Ok(()); // owned already
         }
+        if self.cloud.name_taken.get() {
+            return Err(error(CallClass::NameTaken, "BucketAlreadyExists"));
+        }
         let created = Container {
             hidden_for: 2,
             ..Container::default()
@@ -462,10 +471,16 @@ impl<'a> ObjectStore for FakeStore<'a> {
                 ..error(CallClass::Forbidden, "AccessDenied")
             });
         }
+        if self.cloud.unmarkable.get() {
+            return Ok(Owner::Unmarkable);
+        }
         Ok(Self::owner(found.mark.as_deref()))
     }
 
     async fn write_ownership(&self, _permit: &CreationPermit) -> Called<bool> {
+        if self.cloud.unmarkable.get() {
+            return Ok(false);
+        }
         self.change("mark", |c| c.mark = Some(CLUSTER.to_owned())).await;
         Ok(true)
     }
@@ -563,6 +578,9 @@ impl<'a> ObjectStore for FakeStore<'a> {
     }
 
     async fn delete_page(&self, _entries: Vec<()>) -> Called<PageDeletion> {
+        if self.cloud.ignores_deletions.get() {
+            return Ok(PageDeletion::default());
+        }
         self.change("delete image", |c| c.images -= 1).await;
         Ok(PageDeletion {
             deleted: 1,

@@ -293,9 +293,14 @@ impl<S: StorageUnderTest> StorageHarness<S> {
         self.config["metadata"]["annotations"][key].as_str()
     }
 
-    /// The creation record.
+    /// Location that the intent names.
     pub fn intent(&self) -> Option<&str> {
         self.annotation(names::STORAGE_INTENT_ANNOTATION)
+    }
+
+    /// Location that the creation record names.
+    pub fn created(&self) -> Option<&str> {
+        self.annotation(names::STORAGE_CREATED_ANNOTATION)
     }
 
     /// A patch of the Config by the operator. As at the API server, a change of the spec gives it another generation.

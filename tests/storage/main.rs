@@ -28,4 +28,5 @@ mod selection;
 mod site;
 mod stages;
 mod under_test;
+mod vanished;
 mod volumes;

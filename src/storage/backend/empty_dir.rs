@@ -87,6 +87,7 @@ impl Driver for EmptyDir {
             applied: None,
             blank_state: State::Managed,
             conditions: vec![exists(request.config)],
+            creation: None,
             events: events(request.config),
             probe_left: false,
             final_settings: None,

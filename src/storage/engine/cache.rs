@@ -34,6 +34,28 @@ fn until(due: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(due.duration_since(now)).unwrap_or_default()
 }
 
+/// Times between which a cached value counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Period {
+    from: Timestamp,
+    until: Timestamp,
+}
+
+impl Period {
+    fn of(from: Timestamp, lasts: Duration) -> Self {
+        Self {
+            from,
+            until: later(from, lasts),
+        }
+    }
+
+    /// Whether the value counts now. A value from the future does not: the clock was set back, and the value would count
+    /// for too long.
+    fn contains(self, now: Timestamp) -> bool {
+        self.from <= now && now < self.until
+    }
+}
+
 /// What a cached observation depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
@@ -82,11 +104,13 @@ impl Observation {
 struct Cached {
     subject: Subject,
     observation: Observation,
-    at: Timestamp,
+    /// From the observation until the next one.
+    valid: Period,
     /// Last wait; the next wait is twice as long.
     wait: Duration,
-    due: Timestamp,
     available: bool,
+    /// An earlier process reported this, and this process did not look yet.
+    inherited: bool,
 }
 
 impl Cached {
@@ -99,13 +123,14 @@ impl Cached {
             unfinished,
         } = circumstances;
         match self.observation {
-            Observation::Wait(_) | Observation::Failed(_) => now < self.due,
-            Observation::Done(_) if unfinished && now >= later(self.at, UNFINISHED) => false,
+            _ if self.inherited => now == self.valid.from,
+            Observation::Wait(_) | Observation::Failed(_) => self.valid.contains(now),
+            Observation::Done(_) if unfinished && !Period::of(self.valid.from, UNFINISHED).contains(now) => false,
             Observation::Done(_) if available => {
                 self.available = true;
                 true
             }
-            Observation::Done(_) => !self.available && now < self.due,
+            Observation::Done(_) => !self.available && self.valid.contains(now),
         }
     }
 }
@@ -118,9 +143,16 @@ pub struct CachedPreflight {
     pub result: Preflighted,
     /// Time of the first failure.
     pub since: Timestamp,
-    /// Time of the next preflight.
-    pub due: Timestamp,
+    /// From this preflight until the next one.
+    valid: Period,
     wait: Duration,
+}
+
+impl CachedPreflight {
+    /// Time until the next preflight; `None` if it is due.
+    pub fn wait(&self, now: Timestamp) -> Option<Duration> {
+        self.valid.contains(now).then(|| until(self.valid.until, now))
+    }
 }
 
 /// Runtime credentials that a call provided for the registry, and until when they are valid.
@@ -128,7 +160,8 @@ pub struct CachedPreflight {
 struct Lease {
     fingerprint: Fingerprint,
     access: RegistryStorage,
-    expires: Option<Timestamp>,
+    /// `None`: until the inputs change.
+    valid: Option<Period>,
 }
 
 #[derive(Debug, Default)]
@@ -140,7 +173,7 @@ struct Memory {
     consented: Option<String>,
     preflight: Option<CachedPreflight>,
     /// Last wait and next time of the deletion of leftover probes.
-    leftovers: Option<(Duration, Timestamp)>,
+    leftovers: Option<(Duration, Period)>,
     /// Location of an unfinished removal, and how many objects it deleted.
     deleted: Option<(String, u64)>,
     /// Value that the platform requested when a setting was last applied, by condition type.
@@ -161,8 +194,21 @@ impl ObservationCache {
         let cached = memory.step.as_mut().filter(|cached| cached.subject == *subject)?;
         let valid = cached.is_valid(circumstances);
         let waits = !matches!(cached.observation, Observation::Done(_)) || !circumstances.available;
-        let again = waits.then(|| until(cached.due, circumstances.now));
+        let again = match cached.inherited {
+            true => Some(Duration::ZERO),
+            false => waits.then(|| until(cached.valid.until, circumstances.now)),
+        };
         valid.then(|| (cached.observation.clone(), again))
+    }
+
+    /// Caches what an earlier process reported, for the pass that starts now. The next pass, which follows at once, looks
+    /// itself.
+    pub fn inherit(&self, subject: Subject, ensured: Ensured, circumstances: Circumstances) -> Duration {
+        self.store(subject, Observation::Done(Box::new(ensured)), circumstances);
+        if let Some(cached) = &mut self.memory().step {
+            cached.inherited = true;
+        }
+        Duration::ZERO
     }
 
     /// Whether no step ran since this process leads.
@@ -201,10 +247,10 @@ impl ObservationCache {
         memory.step = Some(Cached {
             subject,
             observation,
-            at: now,
+            valid: Period::of(now, wait),
             wait,
-            due: later(now, wait),
             available,
+            inherited: false,
         });
         again
     }
@@ -267,7 +313,7 @@ impl ObservationCache {
             fingerprint,
             result,
             since: before.map(|last| last.since).or(since).unwrap_or(now),
-            due: later(now, wait),
+            valid: Period::of(now, wait),
             wait,
         };
         memory.preflight = Some(last.clone());
@@ -276,8 +322,8 @@ impl ObservationCache {
 
     /// Time until the next deletion of leftover probes; `None` if it is due.
     pub fn leftovers_wait(&self, now: Timestamp) -> Option<Duration> {
-        let (_, due) = self.memory().leftovers?;
-        (now < due).then(|| until(due, now))
+        let (_, valid) = self.memory().leftovers?;
+        valid.contains(now).then(|| until(valid.until, now))
     }
 
     /// Whether leftover probes remain.
@@ -289,7 +335,7 @@ impl ObservationCache {
     pub fn store_leftovers(&self, all_deleted: bool, now: Timestamp) -> Option<Duration> {
         let mut memory = self.memory();
         let wait = memory.leftovers.map_or(PREFLIGHT, |(last, _)| doubled(last));
-        memory.leftovers = (!all_deleted).then(|| (wait, later(now, wait)));
+        memory.leftovers = (!all_deleted).then(|| (wait, Period::of(now, wait)));
         (!all_deleted).then_some(wait)
     }
 
@@ -338,10 +384,8 @@ impl ObservationCache {
             .lease
             .as_ref()
             .filter(|lease| lease.fingerprint == *fingerprint)?;
-        lease
-            .expires
-            .is_none_or(|expires| now < expires)
-            .then(|| lease.access.clone())
+        let valid = lease.valid.is_none_or(|valid| valid.contains(now));
+        valid.then(|| lease.access.clone())
     }
 
     /// Caches runtime credentials of the registry; `lifetime` is `None` if they do not expire.
@@ -355,7 +399,7 @@ impl ObservationCache {
         self.memory().lease = Some(Lease {
             fingerprint,
             access: access.clone(),
-            expires: lifetime.map(|lifetime| later(now, lifetime)),
+            valid: lifetime.map(|lifetime| Period::of(now, lifetime)),
         });
     }
 

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use super::ownership::CreationRecord;
 use super::work::{Work, exists};
 use crate::status::conditions::Status;
 use crate::storage::model::call::{CallClass, CallError};
@@ -13,6 +12,7 @@ use crate::storage::model::container::{Owner, Refusal, RefusalCause};
 use crate::storage::model::error::{ErrorClass, StepError, StorageError};
 use crate::storage::model::progress::{Deleted, Mark, Wait};
 use crate::storage::model::proof::OwnershipProof;
+use crate::storage::model::target::CreationRecord;
 use crate::storage::traits::{Cluster, ObjectBackend, ObjectStore};
 
 /// Largest number of entries per step.
@@ -43,7 +43,8 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             Owner::Ours => Mark::Ours(String::new()),
             Owner::Other(cluster) => Mark::NotOurs(format!("it carries the mark of cluster {cluster}")),
             Owner::Nobody(missing) => Mark::Missing(missing),
-            Owner::Unmarkable if claim.record != CreationRecord::None && claim.deterministic => {
+            // An intent proves nothing: somebody else may have created the container.
+            Owner::Unmarkable if claim.record == CreationRecord::Created && claim.deterministic => {
                 Mark::Ours(String::new())
             }
             Owner::Unmarkable => Mark::NotOurs(
@@ -85,6 +86,14 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             Err(error) if error.is_container_gone() => return Ok(self.going()),
             Err(error) => return Err(self.kept(&error, "its content cannot be deleted")),
         };
+        if deletion.deleted == 0 && deletion.refused.is_empty() {
+            // Without this check the removal would list and delete the same page without a pause.
+            let message = format!(
+                "{} was not emptied: the service neither deleted nor refused the objects of a page, it is tried again",
+                self.named()
+            );
+            return Ok(StorageError::transient(message).into());
+        }
         Ok(Deleted {
             objects: deletion.deleted,
             next: if deletion.refused.is_empty() {

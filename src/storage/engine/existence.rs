@@ -39,9 +39,8 @@ pub(super) async fn check_cached<D: Driver>(
     let incomplete = request.state_changed || consents || circumstances.unfinished;
     if engine.cache.is_new() && request.applied && !incomplete && is_reported(request.config) {
         let ensured = unchanged(request, Vec::new(), Vec::new());
-        let observation = Observation::Done(Box::new(ensured.clone()));
-        let again = engine.cache.store(subject, observation, circumstances);
-        return (Ok(Progress::Done(ensured)), again);
+        let again = engine.cache.inherit(subject, ensured.clone(), circumstances);
+        return (Ok(Progress::Done(ensured)), Some(again));
     }
     let mut step = check(driver, request, incomplete).await;
     if let Ok(Progress::Done(ensured)) = &mut step {
@@ -131,7 +130,7 @@ fn is_reported(config: &Config) -> bool {
     is_said_to_exist(config) && observed.is_some() && observed == config.metadata.generation
 }
 
-fn is_said_to_exist(config: &Config) -> bool {
+pub(super) fn is_said_to_exist(config: &Config) -> bool {
     stored_existence(config, Status::True).is_some()
 }
 
@@ -155,6 +154,7 @@ fn unchanged(request: &Request<'_>, conditions: Vec<ConditionUpdate>, events: Ve
         applied: request.config.status.as_ref().map(|status| status.storage.clone()),
         blank_state: state::mirrored(request.config),
         conditions,
+        creation: None,
         events,
         probe_left: false,
         final_settings: None,

@@ -1,11 +1,13 @@
-//! Annotations of the Config in which the engine keeps its records: intent, stages, and final settings.
+//! Annotations of the Config in which the engine keeps its records: intent, creation, stages, and final settings.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api::Config;
 use crate::names;
+use crate::storage::model::error::StorageError;
 use crate::storage::model::progress::StageRecord;
+use crate::storage::model::target::CreationRecord;
 
 /// Value of an annotation of the Config; `None` if it is empty.
 fn annotation<'a>(config: &'a Config, key: &str) -> Option<&'a str> {
@@ -13,21 +15,56 @@ fn annotation<'a>(config: &'a Config, key: &str) -> Option<&'a str> {
     annotations.get(key).map(String::as_str).filter(|text| !text.is_empty())
 }
 
-/// Whether the intent annotation names this location: the operator is about to create the storage, or created it.
-pub fn is_recorded(config: &Config, location: Option<&str>) -> bool {
-    let recorded = annotation(config, names::STORAGE_INTENT_ANNOTATION);
+/// Whether this annotation names this location.
+fn names_location(config: &Config, key: &str, location: Option<&str>) -> bool {
+    let recorded = annotation(config, key);
     recorded.is_some() && recorded == location
+}
+
+/// Intent or creation record of the storage at this location.
+pub fn creation(config: &Config, location: Option<&str>) -> CreationRecord {
+    if names_location(config, names::STORAGE_CREATED_ANNOTATION, location) {
+        CreationRecord::Created
+    } else if names_location(config, names::STORAGE_INTENT_ANNOTATION, location) {
+        CreationRecord::Intended
+    } else {
+        CreationRecord::None
+    }
+}
+
+/// Annotation for a patch of the Config that records the intent to create the storage at this location.
+pub fn intended(location: &str) -> Vec<(&'static str, Value)> {
+    vec![(names::STORAGE_INTENT_ANNOTATION, Value::from(location))]
+}
+
+/// Annotations for a patch of the Config that turns the intent into the creation record of this location.
+pub fn created(location: &str) -> Vec<(&'static str, Value)> {
+    vec![
+        (names::STORAGE_INTENT_ANNOTATION, Value::Null),
+        (names::STORAGE_CREATED_ANNOTATION, Value::from(location)),
+    ]
 }
 
 /// Whether an administrator consents to the adoption of the storage at this location.
 pub fn is_consented(config: &Config, location: Option<&str>) -> bool {
-    let consent = annotation(config, names::ADOPT_STORAGE_ANNOTATION);
-    consent.is_some() && consent == location
+    names_location(config, names::ADOPT_STORAGE_ANNOTATION, location)
 }
 
-/// Annotation for a patch of the Config that removes the creation record of this location; `None` if there is none.
-pub fn without_creation(config: &Config, location: Option<&str>) -> Option<(&'static str, Value)> {
-    is_recorded(config, location).then_some((names::STORAGE_INTENT_ANNOTATION, Value::Null))
+/// Annotations for a patch of the Config that removes the creation record of this location; empty if there is none.
+pub fn without_created(config: &Config, location: Option<&str>) -> Vec<(&'static str, Value)> {
+    match creation(config, location) {
+        CreationRecord::Created => vec![(names::STORAGE_CREATED_ANNOTATION, Value::Null)],
+        CreationRecord::Intended | CreationRecord::None => Vec::new(),
+    }
+}
+
+/// Annotations for a patch of the Config that removes intent and creation record of this location; empty if there is none.
+pub fn without_creation(config: &Config, location: Option<&str>) -> Vec<(&'static str, Value)> {
+    [names::STORAGE_INTENT_ANNOTATION, names::STORAGE_CREATED_ANNOTATION]
+        .into_iter()
+        .filter(|key| names_location(config, key, location))
+        .map(|key| (key, Value::Null))
+        .collect()
 }
 
 /// Annotation for a patch of the Config that removes the record of final settings of this location; `None` if there is
@@ -42,8 +79,8 @@ pub fn without_settings(config: &Config, location: Option<&str>) -> Option<(&'st
 pub fn without_records(config: &Config, location: Option<&str>) -> Vec<(&'static str, Value)> {
     let stages = annotation(config, names::STORAGE_STAGES_ANNOTATION);
     let stages = stages.map(|_| (names::STORAGE_STAGES_ANNOTATION, Value::Null));
-    let creation = without_creation(config, location).into_iter();
-    creation
+    without_creation(config, location)
+        .into_iter()
         .chain(without_settings(config, location))
         .chain(stages)
         .collect()
@@ -103,14 +140,26 @@ pub struct StoredStages {
 }
 
 impl StoredStages {
-    /// The records of this container.
-    pub fn of(config: &Config, container: &str) -> Vec<StageRecord> {
-        let text = annotation(config, names::STORAGE_STAGES_ANNOTATION);
-        let stored: Option<Self> = text.and_then(|text| serde_json::from_str(text).ok());
-        stored
-            .filter(|stored| stored.container == container)
-            .map(|stored| stored.stages)
-            .unwrap_or_default()
+    /// The records of this container. An error if the annotation cannot be read: the objects that it names would be
+    /// forgotten.
+    pub fn of(config: &Config, container: &str) -> Result<Vec<StageRecord>, StorageError> {
+        let Some(text) = annotation(config, names::STORAGE_STAGES_ANNOTATION) else {
+            return Ok(Vec::new());
+        };
+        let stored: Self = serde_json::from_str(text).map_err(|error| {
+            StorageError::action_required(format!(
+                "annotation {} of Config {} names objects that the operator created around the storage, and it cannot be \
+                 read ({error}), so that nothing was created or deleted: restore it, or remove it and delete those objects \
+                 by hand",
+                names::STORAGE_STAGES_ANNOTATION,
+                names::CLUSTER
+            ))
+        })?;
+        Ok(if stored.container == container {
+            stored.stages
+        } else {
+            Vec::new()
+        })
     }
 
     /// The annotation with these records.

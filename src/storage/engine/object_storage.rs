@@ -155,10 +155,14 @@ impl<B: ObjectBackend, C: Cluster> Removable for ObjectStorage<'_, B, C> {
         .await
     }
 
-    fn removed(&self, location: &str) -> Vec<ConditionUpdate> {
+    fn removed(&self, location: &str, deleted: bool) -> Vec<ConditionUpdate> {
         let name = location.rsplit('/').next().unwrap_or(location);
         let noun = capitalised(B::TERMS.container);
-        let message = format!("{noun} {name} was deleted with its images.");
+        let message = if deleted {
+            format!("{noun} {name} was deleted with its images.")
+        } else {
+            format!("{noun} {name} does not exist, as far as the operator's credentials show.")
+        };
         vec![exists(Status::False, B::TERMS.deleted, message)]
     }
 

@@ -6,17 +6,7 @@
 
 use crate::storage::model::container::{Contents, Owner};
 use crate::storage::model::state::State;
-
-/// What the Config's intent annotation says about the container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CreationRecord {
-    /// The annotation does not name the container.
-    None,
-    /// Intent: the operator is about to create the container, or created it.
-    Intended,
-    /// Creation record: the annotation names the container, and the spec names it as Managed.
-    Created,
-}
+use crate::storage::model::target::CreationRecord;
 
 /// What the Config says about the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +19,6 @@ pub struct Claim {
     pub deterministic: bool,
     /// An administrator consents to the adoption of the container.
     pub consent: bool,
-}
-
-impl Claim {
-    /// Whether an intent or a creation record names the container.
-    pub fn is_recorded(self) -> bool {
-        self.record != CreationRecord::None
-    }
 }
 
 /// What the operator may do with an existing container.
@@ -62,8 +45,8 @@ pub enum Decision {
 pub fn needs_contents(claim: Claim, owner: &Owner) -> bool {
     let candidate = match claim.state {
         None if is_finished(claim, owner) => false,
-        None => claim.is_recorded() || claim.deterministic,
-        Some(State::Managed) => claim.is_recorded() && *owner != Owner::Ours,
+        None => claim.record.exists() || claim.deterministic,
+        Some(State::Managed) => claim.record.exists() && *owner != Owner::Ours,
         Some(State::Unmanaged) => false,
     };
     candidate && !matches!(owner, Owner::Other(_))
@@ -82,17 +65,17 @@ pub fn decide(claim: Claim, owner: &Owner, contents: &Contents) -> Decision {
         (Some(State::Unmanaged), _) => Decision::Use(None),
         (Some(State::Managed), Owner::Other(cluster)) => Decision::Refuse(cluster.clone()),
         (Some(State::Managed), Owner::Ours) => Decision::Own,
-        (Some(State::Managed), _) if claim.is_recorded() && empty => Decision::Mark { consented: false },
+        (Some(State::Managed), _) if claim.record.exists() && empty => Decision::Mark { consented: false },
         (Some(State::Managed), Owner::Nobody(_)) if claim.consent => Decision::Mark { consented: true },
         (Some(State::Managed), _) => Decision::Settings,
         (None, _) if is_finished(claim, owner) => Decision::Own,
-        (None, _) if !claim.is_recorded() && !claim.deterministic => Decision::Use(None),
+        (None, _) if !claim.record.exists() && !claim.deterministic => Decision::Use(None),
         (None, Owner::Other(cluster)) => Decision::Use(Some(format!("it carries the mark of cluster {cluster}"))),
         (None, _) if !empty => Decision::Use(Some(match contents {
             Contents::Hidden(why) => format!("whether it is empty cannot be known: {why}"),
             Contents::Nothing | Contents::Something => "it is not empty".to_owned(),
         })),
-        (None, _) if !claim.is_recorded() => Decision::Record,
+        (None, _) if !claim.record.exists() => Decision::Record,
         (None, Owner::Ours) => Decision::Own,
         (None, _) => Decision::Mark { consented: false },
     }
@@ -178,7 +161,7 @@ mod tests {
                         continue;
                     }
                     written += 1;
-                    let created = claim.is_recorded() && contents == Contents::Nothing;
+                    let created = claim.record.exists() && contents == Contents::Nothing;
                     let consented = claim.consent && claim.state == Some(State::Managed);
                     assert!(created || consented, "{claim:?} {mark:?} {contents:?}");
                     assert_ne!(claim.state, Some(State::Unmanaged));
@@ -198,7 +181,7 @@ mod tests {
                     let becomes_owned = changes(&decision);
                     let created = claim.record == CreationRecord::Created && mark == Owner::Ours;
                     assert!(
-                        !becomes_owned || (claim.is_recorded() && (contents == Contents::Nothing || created)),
+                        !becomes_owned || (claim.record.exists() && (contents == Contents::Nothing || created)),
                         "{claim:?} {mark:?}"
                     );
                     assert_ne!(decision, Decision::Settings, "settings are for an explicit Managed");
@@ -212,7 +195,7 @@ mod tests {
     fn unmanaged_and_a_users_own_bucket_of_a_blank_state_are_used_without_a_listing() {
         for mark in every_mark() {
             for claim in every_claim() {
-                let users = claim.state.is_none() && !claim.is_recorded() && !claim.deterministic;
+                let users = claim.state.is_none() && !claim.record.exists() && !claim.deterministic;
                 if claim.state == Some(State::Unmanaged) || users {
                     assert!(!needs_contents(claim, &mark));
                     assert_eq!(decide(claim, &mark, &Contents::Something), Decision::Use(None));

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use super::ownership::{self, Claim, CreationRecord, Decision};
+use super::existence::is_said_to_exist;
+use super::ownership::{self, Claim, Decision};
 use super::work::{Work, capitalised, exists};
 use crate::config::event_request::EventRequest;
 use crate::names;
@@ -13,11 +14,11 @@ use crate::status::conditions::{ConditionUpdate, Status};
 use crate::storage::model::call::{CallClass, CallError};
 use crate::storage::model::container::{Contents, Owner};
 use crate::storage::model::error::{StepError, StorageError};
-use crate::storage::model::outcome::STORAGE_EXISTS;
 use crate::storage::model::progress::{Ensured, Existence, Persist, Progress, Wait};
 use crate::storage::model::proof::CreationPermit;
 use crate::storage::model::spec;
-use crate::storage::model::state::{self, State};
+use crate::storage::model::state::State;
+use crate::storage::model::target::CreationRecord;
 use crate::storage::preflight;
 use crate::storage::traits::{Cluster, ObjectBackend, ObjectStore};
 
@@ -69,28 +70,10 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         format!("{}{}{predicate}", capitalised(&self.named()), self.in_region())
     }
 
-    /// `StorageExists=True`. A container that the operator created keeps the reason of its creation.
+    /// `StorageExists=True`.
     fn existing_condition(&self) -> ConditionUpdate {
-        let stored = self
-            .request
-            .config
-            .status
-            .as_ref()
-            .and_then(|s| s.conditions.as_deref());
-        let created = stored.unwrap_or_default().iter().any(|c| {
-            c.type_ == STORAGE_EXISTS
-                && c.status == Status::True.text()
-                && c.reason.as_deref() == Some(B::TERMS.created)
-        });
-        if self.request.applied && created {
-            self.created_condition()
-        } else {
-            exists(
-                Status::True,
-                B::TERMS.exists,
-                self.sentence(" exists and is reachable."),
-            )
-        }
+        let message = self.sentence(" exists and is reachable.");
+        exists(Status::True, B::TERMS.exists, message)
     }
 
     fn created_condition(&self) -> ConditionUpdate {
@@ -170,23 +153,22 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         }
         let noun = capitalised(B::TERMS.container);
         let name = &self.store.container().name;
+        // Keep the reason with which the status reported the loss of a container in use, so that the loss is reported once.
+        let lost = self.request.in_use && self.is_said_to_be_gone();
+        let reason = |otherwise: String| {
+            let gone = B::TERMS.gone.first().filter(|_| lost);
+            gone.map_or(otherwise, |reason| (*reason).to_owned())
+        };
         let (reason, message) = if error.class == CallClass::NameTaken {
             let message = format!(
                 "{noun} name {name} is taken by another account ({error}): name another {} in {}.",
                 B::TERMS.container,
                 B::TERMS.name_field
             );
-            (B::TERMS.name_taken.to_owned(), message)
+            (reason(B::TERMS.name_taken.to_owned()), message)
         } else {
-            // Keep the reason with which the status reported the loss of a container in use.
-            let lost = self.request.in_use && self.is_said_to_be_gone();
-            let reason = if lost {
-                B::TERMS.gone.first().copied().unwrap_or_default().to_owned()
-            } else {
-                error.reason(B::TERMS.unknown)
-            };
             (
-                reason,
+                reason(error.reason(B::TERMS.unknown)),
                 format!("{noun} {name} could not be created: {}", self.explain(error)),
             )
         };
@@ -198,13 +180,12 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
 
     /// What the Config says about the container.
     pub(super) fn claim(&self) -> Claim {
-        let managed = state::requested(self.request.config) == Some(State::Managed);
         Claim {
             state: self.request.effective_state(),
-            record: match self.request.may_create {
-                false => CreationRecord::None,
-                true if self.request.target.named && managed => CreationRecord::Created,
-                true => CreationRecord::Intended,
+            record: if self.request.may_create {
+                self.request.record
+            } else {
+                CreationRecord::None
             },
             deterministic: self.store.container().deterministic,
             consent: self.request.consent,
@@ -219,7 +200,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             // A create call that finds a container proves nothing about its content.
             claim.record = CreationRecord::Intended;
         }
-        let candidate = claim.is_recorded() || claim.deterministic;
+        let candidate = claim.record.exists() || claim.deterministic;
         if claim.state != Some(State::Managed) && !(claim.state.is_none() && candidate) {
             return self.use_as_is(None);
         }
@@ -229,7 +210,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             // A creation is complete only with the mark. Other storage is used without any change.
             Err(error)
                 if claim.state == Some(State::Managed)
-                    && (self.request.in_use || !claim.is_recorded())
+                    && (self.request.in_use || !claim.record.exists())
                     && error.is_denied() =>
             {
                 return self.use_unverified(&error);
@@ -295,6 +276,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             applied: Some(self.backend.completed(self.request)?),
             blank_state: State::Unmanaged,
             conditions: vec![condition],
+            creation: None,
             events,
             probe_left: false,
             final_settings: None,
@@ -335,6 +317,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             applied: None,
             blank_state: State::Unmanaged,
             conditions,
+            creation: None,
             events: Vec::new(),
             probe_left: false,
             final_settings: None,
@@ -399,13 +382,15 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         storage.management_state = Some(State::Managed.text().to_owned());
         let explicit = self.request.state == Some(State::Managed) && self.request.target.named;
         let recorded = explicit || spec::patch(self.request.config.spec.storage.as_ref(), &storage, &[]).is_none();
+        let intended = self.request.record == CreationRecord::Intended;
         // For applied storage, the end of this step records the managementState.
-        if recorded || self.request.applied {
+        if !intended && (recorded || self.request.applied) {
             return self.finish(true, marked_now, events).await;
         }
         let probes = self.due_settings(marked_now).iter().any(|setting| setting.probes);
         Ok(Progress::Persist(Box::new(Persist {
             storage: Some(storage),
+            created: intended,
             probe: probes,
             message: format!("{} is owned, its settings are applied next", self.named()),
             events,
@@ -437,12 +422,11 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         }
         let applied = self.apply_settings(&due, ours).await?;
         events.extend(applied.events);
-        let fresh = self.request.may_create && ours && !self.request.applied;
-        let mut conditions = vec![if fresh {
-            self.created_condition()
-        } else {
-            self.existing_condition()
-        }];
+        // A later pass may repeat this step, for example after a restart. The status then says already that the container
+        // exists.
+        let fresh = self.request.may_create && ours && !self.request.applied && !is_said_to_exist(self.request.config);
+        let creation = fresh.then(|| (self.request.snapshot.now, self.created_condition()));
+        let mut conditions = vec![self.existing_condition()];
         conditions.extend(applied.conditions);
         let mut storage = self.backend.completed(self.request)?;
         for complete in applied.completes {
@@ -453,6 +437,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             applied: None,
             blank_state: if ours { State::Managed } else { State::Unmanaged },
             conditions,
+            creation,
             events,
             probe_left: self.store.probe_left(),
             final_settings: Some(applied.is_final),

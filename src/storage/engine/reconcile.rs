@@ -14,7 +14,6 @@ use crate::config::event_request::EventRequest;
 use crate::config::facts::StorageFacts;
 use crate::config::resolve::{Reason, Rejection};
 use crate::config::snapshot::Snapshot;
-use crate::names;
 use crate::program::RegistryStorage;
 use crate::status::conditions::{ConditionUpdate, Status};
 use crate::status::judge::Deadline;
@@ -172,7 +171,7 @@ fn request<'a, D: Driver>(
     known: &Known,
 ) -> Request<'a> {
     let location = target.location.as_deref();
-    let recorded = intent::is_recorded(config, location);
+    let record = intent::creation(config, location);
     // Do not create storage in use again before the status reports its loss.
     let protected = known.in_use && D::REMOTE && !is_said_to_be_gone(config, D::GONE);
     let stored = state::stored(config);
@@ -186,8 +185,8 @@ fn request<'a, D: Driver>(
         applied: known.applied,
         in_use: known.in_use,
         state_changed: known.state.is_some() && stored.is_some() && stored != known.state,
-        may_create: recorded && known.state != Some(State::Unmanaged) && !protected,
-        recorded,
+        may_create: record.exists() && known.state != Some(State::Unmanaged) && !protected,
+        record,
         consent: intent::is_consented(config, location),
         probe_recorded: record::is_recorded(config, location.unwrap_or_default(), &preflight::key(snapshot)),
     }
@@ -247,6 +246,12 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
             },
         };
         outcome.again = outcome.again.into_iter().chain(again).min();
+        if self.known.in_use && self.vanishes(&outcome.conditions) {
+            // Whatever exists under this name later is not what the operator created.
+            let config = self.request.config;
+            let dropped = intent::without_created(config, self.request.target.location.as_deref());
+            outcome.record = spec::both(spec::annotations(&dropped), outcome.record);
+        }
         outcome
     }
 
@@ -281,11 +286,11 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
     fn record(&self, persist: &Persist) -> Option<Value> {
         let config = self.request.config;
         let wanted = persist.storage.clone().unwrap_or_else(|| self.request.storage.clone());
-        let intent = persist.intent.as_ref();
-        let mut annotations: Vec<_> = intent
-            .map(|intent| (names::STORAGE_INTENT_ANNOTATION, Value::from(intent.clone())))
-            .into_iter()
-            .collect();
+        let mut annotations = match (&persist.intent, &self.request.target.location) {
+            (Some(location), _) => intent::intended(location),
+            (None, Some(location)) if persist.created => intent::created(location),
+            _ => Vec::new(),
+        };
         if let Some((container, stages)) = &persist.stages {
             annotations.push(StoredStages::patch(container, stages.clone()));
         }
@@ -323,6 +328,13 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
             not_usable: target.not_usable.clone(),
             ..self.engine.pods.program.render(access)?
         })
+    }
+
+    /// Whether these conditions are the first to say that the storage does not exist.
+    fn vanishes(&self, conditions: &[ConditionUpdate]) -> bool {
+        let exists = conditions.iter().find(|c| c.type_ == STORAGE_EXISTS);
+        let gone = exists.is_some_and(|c| c.status == Status::False && D::GONE.contains(&c.reason.as_str()));
+        gone && !is_said_to_be_gone(self.request.config, D::GONE)
     }
 
     /// Event, once, that Managed storage in use does not exist any more.
@@ -364,7 +376,7 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
         let creation = if refused {
             intent::without_creation(config, location)
         } else {
-            None
+            Vec::new()
         };
         let settings = match (state, &ensured.final_settings) {
             (State::Unmanaged, _) => intent::without_settings(config, location),
@@ -385,7 +397,7 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
         let record = spec::patch(config.spec.storage.as_ref(), &wanted, &annotations);
         let applied = spec::only(ensured.applied.as_ref().unwrap_or(&wanted), D::BACKEND, state.text());
         let mut outcome = Outcome {
-            conditions: ensured.conditions.clone(),
+            conditions: ensured.conditions_of(self.request.snapshot.now),
             events: ensured.events.clone(),
             // The other conditions report settings, and the operator applies none to Unmanaged storage.
             own_conditions: match state {

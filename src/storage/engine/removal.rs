@@ -17,7 +17,7 @@ use crate::storage::model::progress::{Deleted, Mark};
 use crate::storage::model::proof::OwnershipProof;
 use crate::storage::model::spec;
 use crate::storage::model::state::{self, State};
-use crate::storage::model::target::{Request, Target};
+use crate::storage::model::target::{CreationRecord, Request, Target};
 use crate::storage::traits::{Cluster, Removable};
 
 /// Whether data may be deleted.
@@ -119,11 +119,11 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
             Ok(target) => target,
             Err(error) => return own(self.failed(error.into())),
         };
-        let recorded = intent::is_recorded(self.config, Some(&self.location));
-        let request = self.request(&target, recorded);
+        let record = intent::creation(self.config, Some(&self.location));
+        let request = self.request(&target, record);
         let ended = match self.driver.prove(&request).await {
             Ok((_, Mark::Gone)) => return self.gone(),
-            Ok((_, Mark::Missing(what))) if recorded => Err(self.unmarked(&what)),
+            Ok((_, Mark::Missing(what))) if record.exists() => Err(self.unmarked(&what)),
             Ok((_, Mark::Missing(why) | Mark::NotOurs(why))) => {
                 let deleted = self.engine.cache.take_deleted(&self.location);
                 let deleted = deleted.map(|objects| format!("; {}", stopped::message(objects)));
@@ -212,9 +212,9 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
         let Some(target) = (recorded && begun).then(|| self.target().ok()).flatten() else {
             return Vec::new();
         };
-        let request = self.request(&target, false);
+        let request = self.request(&target, CreationRecord::None);
         match self.driver.prove(&request).await {
-            Ok((_, Mark::Gone)) => self.driver.removed(&self.location),
+            Ok((_, Mark::Gone)) => self.driver.removed(&self.location, false),
             Ok(_) => {
                 let message = format!("{} exists and is kept.", self.described());
                 vec![ConditionUpdate::new(STORAGE_EXISTS, Status::True, D::EXISTS, message)]
@@ -223,7 +223,7 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
         }
     }
 
-    fn request<'r>(&'r self, target: &'r Target, recorded: bool) -> Request<'r> {
+    fn request<'r>(&'r self, target: &'r Target, record: CreationRecord) -> Request<'r> {
         Request {
             config: self.config,
             snapshot: self.snapshot,
@@ -234,8 +234,8 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
             applied: true,
             in_use: true,
             state_changed: false,
-            may_create: recorded,
-            recorded,
+            may_create: record.exists(),
+            record,
             consent: false,
             probe_recorded: false,
         }
@@ -259,13 +259,13 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
     /// Outcome after the complete deletion.
     fn gone(&self) -> Outcome {
         self.engine.cache.forget();
-        self.engine.cache.take_deleted(&self.location);
+        let deleted = self.engine.cache.take_deleted(&self.location).is_some();
         let record = if self.deleting_config { None } else { self.record() };
         let storage_managed = self.deleting_config && Outcome::unchanged(self.config).storage_managed;
         Outcome {
             record,
             storage_managed,
-            conditions: self.driver.removed(&self.location),
+            conditions: self.driver.removed(&self.location, deleted),
             // The other conditions report settings of the deleted storage.
             own_conditions: &[STORAGE_EXISTS],
             ..forget(self.config)

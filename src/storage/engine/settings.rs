@@ -112,7 +112,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         }
         let scope = SettingScope {
             ours,
-            recorded: self.request.recorded,
+            recorded: self.request.record.exists(),
             probe_recorded: self.request.probe_recorded,
         };
         for setting in due {

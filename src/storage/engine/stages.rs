@@ -32,8 +32,8 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             let state = self.store.stage(stage).await;
             let state = state.map_err(|error| self.failed(&error, ""))?;
             let progress = match state {
-                StageState::Ready { storage, id } => self.ready(stage, storage, &id),
-                StageState::Pending(wait) => Some(Progress::Wait(self.pending(stage, wait))),
+                StageState::Ready { storage, id } => self.ready(stage, storage, &id)?,
+                StageState::Pending(wait) => Some(Progress::Wait(self.pending(stage, wait)?)),
                 StageState::Missing { storage, id } => Some(self.begin(stage, storage, id).await?),
             };
             if progress.is_some() {
@@ -45,18 +45,23 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
 
     /// Records the identifiers of a ready stage in the spec. If the operator created the object, the storage becomes
     /// Managed.
-    fn ready(&self, stage: &Stage, mut storage: crate::api::Storage, id: &str) -> Option<Progress<Ensured>> {
-        let created = is_recorded(&self.stage_records(), stage, id);
+    fn ready(
+        &self,
+        stage: &Stage,
+        mut storage: crate::api::Storage,
+        id: &str,
+    ) -> Result<Option<Progress<Ensured>>, StepError> {
+        let created = is_recorded(&self.stage_records()?, stage, id);
         if created && self.request.effective_state().is_none() {
             storage.management_state = Some(State::Managed.text().to_owned());
         }
-        (storage != *self.request.storage).then(|| {
+        Ok((storage != *self.request.storage).then(|| {
             Progress::Persist(Box::new(Persist {
                 storage: Some(storage),
                 message: format!("{} is ready and recorded in the spec", stage.name),
                 ..Persist::default()
             }))
-        })
+        }))
     }
 
     async fn begin(
@@ -82,7 +87,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             // Report the loss in the status before the object is created again.
             return Ok(Progress::Wait(Wait::new(Duration::ZERO, message).with(vec![condition])));
         }
-        let mut records = self.stage_records();
+        let mut records = self.stage_records()?;
         if !is_recorded(&records, stage, &id) || storage != *self.request.storage {
             records.retain(|record| record.stage != stage.name);
             let message = format!("{} {id} is about to be created", stage.name);
@@ -102,7 +107,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         self.confirm().await?;
         let begun = self.store.advance(stage, &CreationPermit::granted()).await;
         let wait = match begun.map_err(|error| self.failed(&error, ""))? {
-            StageState::Pending(wait) => self.pending(stage, wait),
+            StageState::Pending(wait) => self.pending(stage, wait)?,
             StageState::Ready { .. } | StageState::Missing { .. } => {
                 Wait::new(Duration::from_secs(1), format!("{} {id} is being created", stage.name))
             }
@@ -111,8 +116,8 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     }
 
     /// The wait for the operation of a stage. The deadline counts from the record of the stage.
-    fn pending(&self, stage: &Stage, wait: Wait) -> Wait {
-        let records = self.stage_records();
+    fn pending(&self, stage: &Stage, wait: Wait) -> Result<Wait, StepError> {
+        let records = self.stage_records()?;
         let record = records.iter().find(|record| record.stage == stage.name);
         let since = record.and_then(|record| record.since.parse::<Timestamp>().ok());
         let now = self.request.snapshot.now;
@@ -134,12 +139,12 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             let status = if exists_still { Status::Unknown } else { Status::False };
             conditions.push(exists(status, B::TERMS.not_visible, message.clone()));
         }
-        Wait {
+        Ok(Wait {
             message,
             deadline: if overdue { Deadline::Passed } else { Deadline::Ahead },
             conditions,
             ..wait
-        }
+        })
     }
 
     /// First part of a removal: deletes the objects that were created after the container, in reverse order.
@@ -166,7 +171,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     /// The last of these stages whose object the operator created and which carries the ownership mark. Other objects
     /// are kept.
     async fn next_of(&self, stages: &[Stage]) -> Result<Option<(Stage, String)>, StepError> {
-        let records = self.stage_records();
+        let records = self.stage_records()?;
         for stage in stages.iter().rev() {
             if !records.iter().any(|record| record.stage == stage.name) {
                 continue;

@@ -54,8 +54,8 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     }
 
     /// Records of the stages that the operator created for this container.
-    pub(super) fn stage_records(&self) -> Vec<StageRecord> {
-        StoredStages::of(self.request.config, &self.store.container().name)
+    pub(super) fn stage_records(&self) -> Result<Vec<StageRecord>, StepError> {
+        Ok(StoredStages::of(self.request.config, &self.store.container().name)?)
     }
 
     /// HEAD reports the container as missing, and another call shows that it exists. A 404 to HEAD has no body and may come

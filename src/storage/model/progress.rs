@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::error::{StepError, StorageError};
 use super::state::State;
 use crate::api::Storage;
@@ -48,6 +50,8 @@ pub struct Persist {
     /// Location ID of storage that the next step creates: the intent. Refused if `spec.storage.managementState` is
     /// Unmanaged.
     pub intent: Option<String>,
+    /// The storage that the intent names was created: the intent becomes the creation record.
+    pub created: bool,
     /// The next step writes a probe object, whose location must be recorded first.
     pub probe: bool,
     /// Name of the container, and the records of its stages, which replace the stored ones; `None` leaves them.
@@ -98,6 +102,9 @@ pub struct Ensured {
     pub blank_state: State,
     /// Condition updates.
     pub conditions: Vec<ConditionUpdate>,
+    /// For storage that was just created: the start of the pass, and the condition that says so instead of the one of the
+    /// same type. The status has it only until the next pass.
+    pub creation: Option<(Timestamp, ConditionUpdate)>,
     /// Events to publish.
     pub events: Vec<EventRequest>,
     /// A probe object may remain. The operator deletes it later.
@@ -105,6 +112,19 @@ pub struct Ensured {
     /// Settings (condition types) that the operator does not apply again until `spec.storage` changes; `None` leaves
     /// the record.
     pub final_settings: Option<Vec<&'static str>>,
+}
+
+impl Ensured {
+    /// Condition updates of the pass that began at this time.
+    pub fn conditions_of(&self, pass: Timestamp) -> Vec<ConditionUpdate> {
+        let creation = self.creation.as_ref().filter(|(created, _)| *created == pass);
+        let mut conditions = self.conditions.clone();
+        if let Some((_, creation)) = creation {
+            conditions.retain(|condition| condition.type_ != creation.type_);
+            conditions.push(creation.clone());
+        }
+        conditions
+    }
 }
 
 /// Record of a stage in an annotation of the Config: an object around the container, such as a storage account.

@@ -103,19 +103,18 @@ pub fn describe_named(storage: &Storage, backend: &str) -> String {
 /// change.
 pub fn patch(old: Option<&Storage>, wanted: &Storage, annotations: &[(&str, Value)]) -> Option<Value> {
     let old = old.map(to_object).unwrap_or_default();
-    let mut patch = Map::new();
-    if !annotations.is_empty() {
-        let annotations: Map<_, _> = annotations
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), value.clone()))
-            .collect();
-        patch.insert("metadata".to_owned(), json!({ "annotations": annotations }));
-    }
     let storage = difference(&old, &to_object(wanted));
-    if !storage.is_empty() {
-        patch.insert("spec".to_owned(), json!({"storage": storage}));
-    }
-    (!patch.is_empty()).then_some(Value::Object(patch))
+    let storage = (!storage.is_empty()).then(|| json!({"spec": {"storage": storage}}));
+    both(self::annotations(annotations), storage)
+}
+
+/// JSON merge patch of the Config that sets these annotations (null removes one). `None`: there are none.
+pub fn annotations(annotations: &[(&str, Value)]) -> Option<Value> {
+    let annotations: Map<_, _> = annotations
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.clone()))
+        .collect();
+    (!annotations.is_empty()).then(|| json!({"metadata": {"annotations": annotations}}))
 }
 
 /// Combines two merge patches. The second has precedence.

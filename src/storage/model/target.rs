@@ -26,6 +26,25 @@ pub struct Target {
     pub not_usable: Option<String>,
 }
 
+/// What the annotations of the Config say about the creation of a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CreationRecord {
+    /// No annotation names the container.
+    #[default]
+    None,
+    /// Intent: the operator is about to create the container.
+    Intended,
+    /// Creation record: the operator created the container and wrote its ownership mark, if the service can store one.
+    Created,
+}
+
+impl CreationRecord {
+    /// Whether an intent or a creation record names the container.
+    pub fn exists(self) -> bool {
+        self != Self::None
+    }
+}
+
 /// Input of one step.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_excessive_bools)] // independent facts about the storage
@@ -48,10 +67,10 @@ pub struct Request<'a> {
     pub in_use: bool,
     /// The user changed managementState since the last stored status.
     pub state_changed: bool,
-    /// The creation record of the Config names this location, and creation is allowed.
+    /// An intent or a creation record names this location, and creation is allowed.
     pub may_create: bool,
-    /// The creation record of the Config names this location.
-    pub recorded: bool,
+    /// Intent or creation record of this location.
+    pub record: CreationRecord,
     /// The adopt-storage annotation names this location.
     pub consent: bool,
     /// A probe object is recorded for this location and this cluster.

@@ -80,7 +80,7 @@ pub async fn decide<D: Driver>(
         if last.result == Preflighted::Passed {
             return Decision::passed(unrecord());
         }
-        if now < last.due {
+        if last.wait(now).is_some() {
             return from_result(&last, now);
         }
     }
@@ -169,7 +169,7 @@ fn from_result(last: &CachedPreflight, now: Timestamp) -> Decision {
         _ => None,
     };
     Decision {
-        again: becomes_error.into_iter().chain([remaining(last.due)]).min(),
+        again: becomes_error.into_iter().chain(last.wait(now)).min(),
         ..Decision::not_yet(preflight)
     }
 }

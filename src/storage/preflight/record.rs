@@ -14,7 +14,7 @@ use crate::storage::engine::cache::ObservationCache;
 use crate::storage::model::backend::Backend;
 use crate::storage::model::error::{ErrorClass, StorageError};
 use crate::storage::model::spec;
-use crate::storage::model::target::Request;
+use crate::storage::model::target::{CreationRecord, Request};
 use crate::storage::traits::{Cluster, Driver};
 
 /// How long the operator tries to delete a probe object from storage that does not respond.
@@ -189,7 +189,7 @@ pub async fn clear_one<D: Driver>(
         in_use: false,
         state_changed: false,
         may_create: false,
-        recorded: false,
+        record: CreationRecord::None,
         consent: false,
         probe_recorded: true,
     };

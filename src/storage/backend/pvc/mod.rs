@@ -121,6 +121,7 @@ impl Use<'_> {
             applied: None,
             blank_state: self.blank_state,
             conditions: vec![condition],
+            creation: None,
             events: Vec::new(),
             probe_left: false,
             final_settings: None,
@@ -350,7 +351,7 @@ impl<C: Cluster> Removable for Pvc<'_, C> {
         })
     }
 
-    fn removed(&self, location: &str) -> Vec<ConditionUpdate> {
+    fn removed(&self, location: &str, _deleted: bool) -> Vec<ConditionUpdate> {
         vec![exists(
             Status::False,
             "PVC Deleted",

@@ -1,0 +1,283 @@
+//! Storage in use that vanishes, and what exists under its name afterwards.
+
+use std::time::Duration;
+
+use image_registry_operator::names;
+use image_registry_operator::storage::engine::cache::{Circumstances, Observation, ObservationCache, Subject};
+use image_registry_operator::storage::model::error::{StepError, StorageError};
+use image_registry_operator::storage::model::fingerprint::Fingerprint;
+use image_registry_operator::storage::model::preflight::Preflighted;
+use image_registry_operator::storage::model::progress::Wait;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::fake::{CHOSEN, CLUSTER};
+use super::site::Site;
+
+/// Storage in use of a service that stores no marks.
+async fn unmarkable() -> Site {
+    let mut site = Site::new(json!({"s3": {}}));
+    site.cloud().unmarkable.set(true);
+    site.settle().await;
+    assert_eq!(
+        (site.state(), site.created()),
+        (Some("Managed"), Some("/chosen-by-driver"))
+    );
+    assert_eq!(site.intent(), None, "the intent became the creation record");
+    site.cloud().with_images(CHOSEN, 3);
+    site
+}
+
+/// The container is gone, and a HEAD is due.
+fn vanish(site: &Site) {
+    site.cloud().containers.borrow_mut().clear();
+    site.cloud().cache.take();
+}
+
+async fn remove(site: &mut Site) {
+    site.edit(json!({"managementState": "Removed"}));
+    for _ in 0..12 {
+        site.pass().await;
+    }
+}
+
+// storage-decisions T2: where the service stores no mark, the creation record is the proof
+#[tokio::test]
+async fn without_marks_a_removal_deletes_only_what_the_creation_record_names() {
+    let mut site = unmarkable().await;
+    remove(&mut site).await;
+    assert_eq!(site.cloud().container(CHOSEN), None);
+    let mut other = unmarkable().await;
+    other.annotate(names::STORAGE_CREATED_ANNOTATION, "/another");
+    remove(&mut other).await;
+    assert_eq!(other.cloud().container(CHOSEN).unwrap().images, 3);
+}
+
+// storage-decisions T2, T6: an intent is no proof
+#[tokio::test]
+async fn without_marks_an_intent_alone_proves_nothing() {
+    let mut site = unmarkable().await;
+    site.annotate(names::STORAGE_CREATED_ANNOTATION, "");
+    site.annotate(names::STORAGE_INTENT_ANNOTATION, "/chosen-by-driver");
+    remove(&mut site).await;
+    assert_eq!(site.cloud().container(CHOSEN).unwrap().images, 3);
+}
+
+// storage-decisions T6: whatever exists under the name of storage that vanished is not what the operator created
+#[tokio::test]
+async fn a_container_that_an_administrator_restores_is_never_deleted() {
+    for after_report in [false, true] {
+        let mut site = unmarkable().await;
+        vanish(&site);
+        if after_report {
+            for _ in 0..2 {
+                site.pass().await;
+            }
+            assert_eq!(site.created(), None);
+        } else {
+            // The operator restarts, and the loss is reported in the pass after the first.
+            while site.created().is_some() {
+                site.pass().await;
+            }
+        }
+        site.cloud().put(CHOSEN, 7, None);
+        for _ in 0..12 {
+            site.pass().await;
+        }
+        let lost = site.events.iter().filter(|event| event.reason == "StorageLost");
+        assert_eq!(lost.count(), 1);
+        remove(&mut site).await;
+        assert_eq!(site.cloud().container(CHOSEN).unwrap().images, 7, "{after_report}");
+    }
+}
+
+// storage-decisions T18: a create call proves nothing about what it finds
+#[tokio::test]
+async fn a_container_that_is_restored_just_before_the_create_call_is_not_the_operators() {
+    let mut site = unmarkable().await;
+    vanish(&site);
+    while site.intent().is_none() {
+        site.pass().await;
+    }
+    site.cloud().put(CHOSEN, 7, None);
+    site.cloud().with(CHOSEN, |container| container.hidden_for = 1);
+    for _ in 0..12 {
+        site.pass().await;
+    }
+    remove(&mut site).await;
+    assert_eq!(site.cloud().container(CHOSEN).unwrap().images, 7);
+}
+
+// storage-decisions T18: created again, and owned again
+#[tokio::test]
+async fn a_container_that_is_created_again_is_owned_and_removed() {
+    for marks in [true, false] {
+        let mut site = unmarkable().await;
+        site.cloud().unmarkable.set(!marks);
+        vanish(&site);
+        site.settle().await;
+        site.settle().await;
+        assert_eq!(site.created(), Some("/chosen-by-driver"), "{marks}");
+        assert_eq!(site.cloud().container(CHOSEN).unwrap().mark.is_some(), marks);
+        remove(&mut site).await;
+        assert_eq!(site.cloud().container(CHOSEN), None, "{marks}");
+    }
+}
+
+#[tokio::test]
+async fn a_loss_is_reported_once_although_the_name_is_taken_meanwhile() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    vanish(&site);
+    site.cloud().name_taken.set(true);
+    let mut writes = 0;
+    for pass in 0..12 {
+        let before = site.config.clone();
+        site.pass().await;
+        let annotations = |config: &serde_json::Value| config["metadata"]["annotations"].clone();
+        writes += u32::from(pass > 3 && annotations(&before) != annotations(&site.config));
+    }
+    let lost = site.events.iter().filter(|event| event.reason == "StorageLost");
+    assert_eq!((lost.count(), writes), (1, 0));
+    assert_eq!(site.exists(), "False/NoSuchBucket");
+    assert!(
+        site.message().contains("is taken by another account"),
+        "{}",
+        site.message()
+    );
+}
+
+// storage-decisions T4: with credentials of another tenant, the service does not know the name
+#[tokio::test]
+async fn a_removal_says_that_it_deleted_only_what_it_deleted() {
+    for deleted in [true, false] {
+        let mut site = Site::applied(json!({"s3": {}})).await;
+        site.cloud().with_images(CHOSEN, 1);
+        if !deleted {
+            vanish(&site);
+        }
+        remove(&mut site).await;
+        assert_eq!(site.exists(), "False/Bucket Deleted");
+        assert_eq!(
+            site.message().contains("was deleted with its images"),
+            deleted,
+            "{}",
+            site.message()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_deletes_nothing_and_refuses_nothing_is_not_asked_without_a_pause() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.cloud().with_images(CHOSEN, 2);
+    site.cloud().ignores_deletions.set(true);
+    site.edit(json!({"managementState": "Removed"}));
+    let outcome = site.pass().await;
+    assert!(outcome.error.unwrap().message.contains("neither deleted nor refused"));
+}
+
+// storage-decisions T6: records of objects around the container are never forgotten in silence
+#[tokio::test]
+async fn records_of_stages_that_cannot_be_read_stop_creation_and_removal() {
+    for removal in [false, true] {
+        let mut site = Site::new(json!({"s3": {}}));
+        site.cloud().staged.set(true);
+        if removal {
+            site.settle().await;
+            site.edit(json!({"managementState": "Removed"}));
+        }
+        site.annotate(names::STORAGE_STAGES_ANNOTATION, "{");
+        site.cloud().calls.borrow_mut().clear();
+        for _ in 0..4 {
+            let error = site.pass().await.error.unwrap();
+            assert!(error.message.contains(names::STORAGE_STAGES_ANNOTATION), "{error:?}");
+        }
+        assert_eq!(site.calls(), Vec::<String>::new());
+        assert_eq!(site.annotation(names::STORAGE_STAGES_ANNOTATION), Some("{"));
+    }
+}
+
+// storage-decisions T18a, 30
+#[tokio::test]
+async fn the_status_says_created_for_one_pass_and_then_exists_without_a_call() {
+    let mut site = Site::new(json!({"s3": {}}));
+    let mut reasons = Vec::new();
+    for _ in 0..20 {
+        site.pass().await;
+        let exists = site.exists();
+        if exists.starts_with("True/") && reasons.last() != Some(&exists) {
+            reasons.push(exists);
+            site.looks();
+        }
+    }
+    assert_eq!(reasons, ["True/Bucket Created", "True/Bucket Exists"]);
+    assert_eq!(site.looks(), 0);
+    site.restart();
+    site.settle().await;
+    assert_eq!(site.exists(), "True/Bucket Exists");
+}
+
+/// A cache whose values are from this time.
+fn cached(at: Timestamp) -> (ObservationCache, Subject) {
+    let cache = ObservationCache::default();
+    let fingerprint = Fingerprint::of(["a"]);
+    let subject = Subject {
+        fingerprint: fingerprint.clone(),
+        generation: 1,
+        consent: false,
+    };
+    let error = StepError::from(StorageError::transient("503"));
+    cache.store(subject.clone(), Observation::Failed(error), circumstances(at));
+    cache.store_preflight(fingerprint, Preflighted::Undecided("503".to_owned()), at, None);
+    cache.store_leftovers(false, at);
+    (cache, subject)
+}
+
+fn circumstances(now: Timestamp) -> Circumstances {
+    Circumstances {
+        now,
+        available: false,
+        unfinished: false,
+    }
+}
+
+// A clock that was set back must not stop the attempts until the old time comes again.
+#[test]
+fn a_cached_value_from_the_future_does_not_count() {
+    let then: Timestamp = "2026-05-04T03:02:01Z".parse().unwrap();
+    let fingerprint = Fingerprint::of(["a"]);
+    for (now, counts) in [
+        (then, true),
+        (then + SignedDuration::from_millis(1), true),
+        (then - SignedDuration::from_millis(1), false),
+        (then - SignedDuration::from_hours(9), false),
+        (then + SignedDuration::from_hours(9), false),
+    ] {
+        let (cache, subject) = cached(then);
+        assert_eq!(cache.recall(&subject, circumstances(now)).is_some(), counts, "{now}");
+        assert_eq!(
+            cache.preflight(&fingerprint).unwrap().wait(now).is_some(),
+            counts,
+            "{now}"
+        );
+        assert_eq!(cache.leftovers_wait(now).is_some(), counts, "{now}");
+        let wait = Observation::Wait(Wait::new(Duration::from_secs(30), "creation"));
+        cache.store(subject.clone(), wait, circumstances(then));
+        assert_eq!(cache.recall(&subject, circumstances(now)).is_some(), counts, "{now}");
+    }
+}
+
+// storage-decisions T1, T2: the mark of another process, or of a person, on what the create call finds
+#[tokio::test]
+async fn a_create_call_that_finds_a_marked_and_full_container_does_not_own_it_under_a_blank_state() {
+    let mut site = Site::new(json!({"s3": {}}));
+    site.pass().await;
+    site.cloud().put(CHOSEN, 5, Some(CLUSTER));
+    site.cloud().with(CHOSEN, |container| container.hidden_for = 1);
+    for _ in 0..12 {
+        site.pass().await;
+    }
+    assert_eq!(site.state(), Some("Unmanaged"));
+    remove(&mut site).await;
+    assert_eq!(site.cloud().container(CHOSEN).unwrap().images, 5);
+}
