@@ -11,7 +11,7 @@ use super::model::call::{CallError, Called};
 use super::model::container::{ContainerName, Contents, Owner, Page, PageDeletion, Terms};
 use super::model::error::{StepError, StorageError};
 use super::model::fingerprint::Fingerprint;
-use super::model::preflight::{Preflighted, Probe, Probed};
+use super::model::preflight::{Preflighted, Probe, ProbeKeys, Probed};
 use super::model::progress::{Deleted, Ensured, Existence, Mark, Progress, Wait};
 use super::model::proof::{CreationPermit, Level, OwnershipProof};
 use super::model::setting::{Applied, Setting, SettingError, SettingScope};
@@ -217,7 +217,7 @@ pub trait ObjectStore {
     async fn write_ownership(&self, permit: &CreationPermit) -> Called<bool>;
     /// Whether the container holds objects other than the probe object. `plain`: if versions cannot be listed, a
     /// listing without versions is enough.
-    async fn contents(&self, probe_key: &str, plain: bool) -> Called<Contents>;
+    async fn contents(&self, probe: &ProbeKeys, plain: bool) -> Called<Contents>;
 
     /// Whether applying this setting now would write the probe object.
     async fn would_probe(&self, _setting: &Setting) -> bool {
@@ -269,15 +269,29 @@ pub trait ObjectStore {
     }
     /// Access to the container with the registry's identity, proxy and CA.
     async fn data_plane(&self, probe: &Probe<'_>) -> Result<Self::Plane, StorageError>;
-    /// Deletes the probe object and the unfinished uploads of an earlier preflight under this key.
-    async fn clear_probe(&self, key: &str) -> Called<()>;
+    /// Deletes the objects and the unfinished uploads that an earlier preflight may have left under these keys.
+    async fn clear_probe(&self, probe: &ProbeKeys) -> Called<()>;
 }
 
 fn unknown_stage<T>(stage: &Stage) -> Called<T> {
     Err(CallError::invalid(stage.name, "the backend has no such stage"))
 }
 
-/// A container as the registry uses it: with its identity, endpoint, proxy, CA and headers.
+/// A response of which the preflight compares the content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// The bytes of an object.
+    Content,
+    /// The listing of objects.
+    Objects,
+    /// The listing of unfinished uploads.
+    Uploads,
+    /// The listing of the parts of an upload.
+    Parts,
+}
+
+/// A container as the registry uses it: with its identity, endpoint, proxy, CA and headers. Each method sends what the
+/// registry sends for the same purpose.
 #[allow(async_fn_in_trait)] // One thread runs all of it: no future has to be `Send`.
 pub trait DataPlane {
     /// A multipart upload in progress.
@@ -287,17 +301,40 @@ pub trait DataPlane {
     async fn put(&self, key: &str, body: &[u8]) -> Called<Option<String>>;
     /// Reads an object.
     async fn get(&self, key: &str) -> Called<Vec<u8>>;
-    /// Lists keys below a prefix.
-    async fn list(&self, prefix: &str) -> Called<()>;
-    /// Deletes an object, or one version of it.
-    async fn delete(&self, key: &str, version: Option<&str>) -> Called<()>;
+    /// Whether the listing of a prefix shows the object. `true` where listings lag behind by design.
+    async fn lists_object(&self, key: &str) -> Called<bool>;
     /// Starts a multipart upload.
     async fn begin_upload(&self, key: &str) -> Called<Self::Upload>;
-    /// Uploads a part, lists unfinished uploads and lists the parts, as the registry does during a push. Where uploads have no
-    /// identity: writes a part.
-    async fn continue_upload(&self, upload: &Self::Upload, body: &[u8]) -> Called<()>;
+    /// Whether the listing of unfinished uploads shows the upload. `true` where uploads have no identity.
+    async fn lists_upload(&self, _upload: &Self::Upload) -> Called<bool> {
+        Ok(true)
+    }
+    /// Uploads the first and only part.
+    async fn upload_part(&self, upload: &mut Self::Upload, body: &[u8]) -> Called<()>;
+    /// Whether the listing of parts shows this number of bytes. `true` where parts cannot be listed.
+    async fn lists_part(&self, _upload: &Self::Upload, _size: usize) -> Called<bool> {
+        Ok(true)
+    }
+    /// Completes the upload. Returns the version of the object if the container is versioned.
+    async fn complete_upload(&self, upload: &Self::Upload) -> Called<Option<String>>;
+    /// Copies an object in one call. Returns the version of the copy if the container is versioned.
+    async fn copy(&self, from: &str, to: &str) -> Called<Option<String>>;
+    /// Copies an object as a part of an upload, as the registry copies large objects.
+    async fn copy_part(&self, _from: &str, _upload: &Self::Upload) -> Called<()> {
+        Ok(())
+    }
     /// Aborts an upload.
     async fn abort_upload(&self, upload: &Self::Upload) -> Called<()>;
+    /// Deletes objects with the call that the registry uses. Returns keys and versions of new delete markers.
+    async fn delete_together(&self, keys: &[&str]) -> Called<Vec<(String, String)>>;
+    /// Deletes an object, or one version of it.
+    async fn delete(&self, key: &str, version: Option<&str>) -> Called<()>;
+    /// Whether the container keeps new versions for a time during which nobody may delete them.
+    async fn retains_versions(&self) -> bool {
+        false
+    }
+    /// Permission that a check of the content of a response needs, for a response that shows something else.
+    fn permission(&self, check: Check) -> &'static str;
     /// Whether a write without a response may have succeeded since the plane was opened, also if a retry succeeded.
     fn is_unsure(&self) -> bool;
     /// Whether a refused deletion of a version is a failure. If not (Unmanaged storage), an event reports it.

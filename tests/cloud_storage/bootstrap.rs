@@ -22,16 +22,21 @@ const MADE: [&str; 5] = [
 ];
 
 /// What tries the storage out.
-const PROBE: [&str; 9] = [
+const PROBE: [&str; 14] = [
     "PutObject",
     "GetObject",
     "ListObjectsV2",
     "CreateMultipartUpload",
-    "UploadPart",
     "ListMultipartUploads",
+    "UploadPart",
     "ListParts",
+    "CompleteMultipartUpload",
+    "CopyObject",
+    "GetObject",
+    "CreateMultipartUpload",
+    "UploadPartCopy",
     "AbortMultipartUpload",
-    "DeleteObject",
+    "DeleteObjects",
 ];
 
 // storage-core 1, 12, lifecycle 59, storage-s3 20, 30, 32, 46, storage-decisions 20, 22, T18

@@ -1,6 +1,5 @@
 //! A container is deleted with everything in it, and only where that is wanted and proven.
 
-use image_registry_operator::names;
 use serde_json::{Value, json};
 
 use super::{BackendUnderTest, Failure, OTHER, Sent, at_each_death, brought, dies, owned, remove_and_keep};

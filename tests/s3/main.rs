@@ -22,6 +22,7 @@ mod hardening;
 #[path = "../storage/harness.rs"]
 mod harness;
 mod loss;
+mod push;
 mod record;
 mod removal;
 mod stores;

@@ -22,7 +22,8 @@ async fn before(infrastructure: &str) -> S3Cluster {
 fn on_probe(world: &S3Cluster) -> Vec<String> {
     let asked = world.gate.asked();
     let of_probe = asked.iter().filter(|a| {
-        a.resource().1 == KEY || a.operation() == "ListObjectsV2" || a.operation() == "ListMultipartUploads"
+        let of_bucket = ["ListObjectsV2", "ListMultipartUploads", "DeleteObjects"];
+        a.resource().1.starts_with(KEY) || of_bucket.contains(&a.operation().as_str())
     });
     of_probe.map(devcluster::stores::Asked::operation).collect()
 }
@@ -37,11 +38,16 @@ async fn the_probe_does_what_the_registry_does_and_leaves_nothing() {
         "GetObject",
         "ListObjectsV2",
         "CreateMultipartUpload",
-        "UploadPart",
         "ListMultipartUploads",
+        "UploadPart",
         "ListParts",
+        "CompleteMultipartUpload",
+        "CopyObject",
+        "GetObject",
+        "CreateMultipartUpload",
+        "UploadPartCopy",
         "AbortMultipartUpload",
-        "DeleteObject",
+        "DeleteObjects",
     ];
     assert_eq!(on_probe(&world), expected);
     assert_eq!(store().await.count("probe-l1").await, 0);
@@ -74,8 +80,11 @@ async fn each_right_that_is_missing_is_named_with_what_it_is_missing_on() {
         (5, "UploadPart", "s3:PutObject"),
         (6, "ListMultipartUploads", "s3:ListBucketMultipartUploads"),
         (7, "ListParts", "s3:ListMultipartUploadParts"),
-        (8, "AbortMultipartUpload", "s3:AbortMultipartUpload"),
-        (9, "DeleteObject", "s3:DeleteObject"),
+        (8, "CompleteMultipartUpload", "s3:PutObject (CompleteMultipartUpload)"),
+        (9, "CopyObject", "s3:PutObject (CopyObject)"),
+        (10, "UploadPartCopy", "s3:PutObject (UploadPartCopy)"),
+        (11, "AbortMultipartUpload", "s3:AbortMultipartUpload"),
+        (12, "DeleteObjects", "s3:DeleteObject"),
     ] {
         let mut world = before(&format!("right-l3-{n}")).await;
         world
@@ -183,7 +192,7 @@ async fn with_encryption_the_probe_asks_for_it_as_the_registry_would() {
     let asked = world.gate.asked();
     let puts = asked
         .iter()
-        .filter(|a| ["PutObject", "CreateMultipartUpload"].contains(&a.operation().as_str()));
+        .filter(|a| ["PutObject", "CreateMultipartUpload", "CopyObject"].contains(&a.operation().as_str()));
     let headers: Vec<_> = puts
         .map(|a| {
             (
@@ -192,7 +201,7 @@ async fn with_encryption_the_probe_asks_for_it_as_the_registry_would() {
             )
         })
         .collect();
-    assert_eq!(headers, [(Some("aws:kms"), Some("users-key")); 2]);
+    assert_eq!(headers, [(Some("aws:kms"), Some("users-key")); 4]);
 }
 
 // storage-decisions T14: its headers

@@ -18,8 +18,12 @@ pub fn mark_of(infrastructure: &str) -> [(String, String); 2] {
     ]
 }
 
-fn is_of_probe(asked: &Asked) -> bool {
-    asked.resource().1.contains("/_preflight/")
+/// Whether the request is about probe objects only.
+pub fn is_of_probe(asked: &Asked) -> bool {
+    let text = asked.text();
+    let keys = text.matches("<Key>").count();
+    let of_probes = keys > 0 && keys == text.matches("<Key>docker/registry/v2/_preflight/").count();
+    asked.resource().1.contains("/_preflight/") || of_probes
 }
 
 fn sent(asked: &Asked) -> Sent {

@@ -41,6 +41,26 @@ async fn a_settled_registry_asks_nothing_and_an_edit_one_thing() {
     assert_eq!(site.looks(), 1, "a start with an edit that nobody looked at");
 }
 
+// storage-decisions 20: a proxy that does not answer, after a restart
+#[tokio::test(start_paused = true)]
+async fn a_restarted_operator_that_gets_no_answer_says_so_within_a_minute_and_leaves_the_registry() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    let running = site.running.clone();
+    site.cloud().hangs.set(true);
+    site.restart();
+    let began = tokio::time::Instant::now();
+    assert!(site.pass().await.facts.is_some());
+    assert_eq!(began.elapsed(), Duration::ZERO, "the first pass does not wait");
+    let outcome = site.pass().await;
+    assert!(began.elapsed() < Duration::from_mins(1));
+    assert!(site.exists().starts_with("Unknown/") && site.message().contains("no response"));
+    assert!(Site::is_held(&outcome) && outcome.error.is_some());
+    assert_eq!(site.running, running);
+    site.cloud().hangs.set(false);
+    site.settle().await;
+    assert_eq!(site.exists(), "True/Bucket Exists");
+}
+
 // storage-decisions T18: credentials, CA
 #[tokio::test]
 async fn other_credentials_or_roots_ask_again() {

@@ -23,7 +23,7 @@ use image_registry_operator::storage::model::container::{ContainerName, Contents
 use image_registry_operator::storage::model::error::StorageError;
 use image_registry_operator::storage::model::fingerprint::Fingerprint;
 use image_registry_operator::storage::model::outcome::Outcome;
-use image_registry_operator::storage::model::preflight::Probe;
+use image_registry_operator::storage::model::preflight::{Probe, ProbeKeys};
 use image_registry_operator::storage::model::progress::{Mark, Wait};
 use image_registry_operator::storage::model::proof::{CreationPermit, OwnershipProof};
 use image_registry_operator::storage::model::setting::{Applied, Followed, Setting, SettingError, SettingScope};
@@ -31,7 +31,7 @@ use image_registry_operator::storage::model::stage::{Stage, StageObject, StageSt
 use image_registry_operator::storage::model::target::{Request, Target};
 use image_registry_operator::storage::preflight::record::{self, Clearing};
 use image_registry_operator::storage::preflight::{RegistryPods, no_pods};
-use image_registry_operator::storage::traits::{Cluster, DataPlane, ObjectBackend, ObjectStore};
+use image_registry_operator::storage::traits::{Check, Cluster, DataPlane, ObjectBackend, ObjectStore};
 use serde_json::Value;
 
 use crate::conformance::{Death, Sent};
@@ -70,8 +70,8 @@ pub struct Container {
     pub hardened: bool,
     /// So many HEADs do not show it yet.
     pub hidden_for: u32,
-    /// Keys of probe objects.
-    pub probes: Vec<String>,
+    /// Probe objects.
+    pub probes: BTreeMap<String, Vec<u8>>,
 }
 
 /// The object of a stage.
@@ -90,6 +90,27 @@ pub enum Refusal {
     Denied(&'static str, bool),
     /// The service gives no verdict.
     Undecided,
+}
+
+/// How the cloud misbehaves towards the registry, although it answers each call.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Quirk {
+    #[default]
+    None,
+    /// Reads return other bytes.
+    OtherBytes,
+    /// A copy has no effect.
+    IgnoresCopies,
+    /// Listings show no object.
+    NoObjects,
+    /// Listings show no unfinished upload.
+    NoUploads,
+    /// Listings show no part.
+    NoParts,
+    /// The call that deletes several objects does not exist.
+    NoJointDeletion,
+    /// Objects are versioned, and nobody may delete a version.
+    Retention,
 }
 
 /// The cloud. Its backend lives in the `s3` member of the API.
@@ -111,6 +132,8 @@ pub struct FakeCloud {
     pub changes: Cell<usize>,
     /// Reads fail.
     pub down: Cell<bool>,
+    /// HEAD gets no response.
+    pub hangs: Cell<bool>,
     /// HEAD is refused.
     pub access_denied: Cell<bool>,
     /// Marks cannot be read.
@@ -141,6 +164,8 @@ pub struct FakeCloud {
     pub tags: RefCell<String>,
     /// How the registry's calls are refused.
     pub denied: RefCell<Option<Refusal>>,
+    /// How the cloud misbehaves towards the registry.
+    pub quirk: Cell<Quirk>,
     /// Preflights: container, identity, proxy.
     pub preflights: RefCell<Vec<String>>,
     /// Whether the platform's default storage can be used; `None`: undecided.
@@ -432,6 +457,9 @@ impl<'a> ObjectStore for FakeStore<'a> {
 
     async fn head(&self) -> Called<()> {
         self.cloud.heads.set(self.cloud.heads.get() + 1);
+        if self.cloud.hangs.get() {
+            std::future::pending::<()>().await;
+        }
         self.cloud.reachable()?;
         if self.cloud.access_denied.get() {
             return Err(error(CallClass::Forbidden, "AccessDenied"));
@@ -485,9 +513,9 @@ impl<'a> ObjectStore for FakeStore<'a> {
         Ok(true)
     }
 
-    async fn contents(&self, probe_key: &str, _plain: bool) -> Called<Contents> {
+    async fn contents(&self, probe: &ProbeKeys, _plain: bool) -> Called<Contents> {
         let found = self.found()?;
-        let foreign = found.probes.iter().any(|probe| probe != probe_key);
+        let foreign = found.probes.keys().any(|key| !probe.contains(key));
         Ok(if found.images == 0 && !foreign {
             Contents::Nothing
         } else {
@@ -625,10 +653,10 @@ impl<'a> ObjectStore for FakeStore<'a> {
         })
     }
 
-    async fn clear_probe(&self, key: &str) -> Called<()> {
+    async fn clear_probe(&self, probe: &ProbeKeys) -> Called<()> {
         self.cloud.reachable()?;
         if let Some(container) = self.cloud.containers.borrow_mut().get_mut(&self.container.name) {
-            container.probes.retain(|probe| probe != key);
+            container.probes.retain(|key, _| !probe.contains(key));
         }
         Ok(())
     }
@@ -670,40 +698,118 @@ impl FakePlane<'_> {
     }
 }
 
+impl FakePlane<'_> {
+    fn has(&self, quirk: Quirk) -> bool {
+        self.cloud.quirk.get() == quirk
+    }
+
+    fn version(&self) -> Option<String> {
+        self.has(Quirk::Retention).then(|| "v1".to_owned())
+    }
+}
+
 impl DataPlane for FakePlane<'_> {
-    type Upload = ();
+    /// Key and content.
+    type Upload = (String, Vec<u8>);
 
-    async fn put(&self, key: &str, _body: &[u8]) -> Called<Option<String>> {
+    async fn put(&self, key: &str, body: &[u8]) -> Called<Option<String>> {
         self.answer("s3:PutObject")?;
-        self.write(|c| c.probes.push(key.to_owned())).await;
+        self.write(|c| drop(c.probes.insert(key.to_owned(), body.to_vec())))
+            .await;
         self.cloud.reach(Death::AfterProbe).await;
-        Ok(None)
+        Ok(self.version())
     }
 
-    async fn get(&self, _key: &str) -> Called<Vec<u8>> {
-        self.answer("s3:GetObject").map(|()| Vec::new())
+    async fn get(&self, key: &str) -> Called<Vec<u8>> {
+        self.answer("s3:GetObject")?;
+        if self.has(Quirk::OtherBytes) {
+            return Ok(b"other".to_vec());
+        }
+        let found = self
+            .cloud
+            .container(&self.container)
+            .and_then(|c| c.probes.get(key).cloned());
+        found.ok_or_else(|| error(CallClass::NotFound, "NoSuchKey"))
     }
 
-    async fn list(&self, _prefix: &str) -> Called<()> {
-        self.answer("s3:ListBucket")
+    async fn lists_object(&self, _key: &str) -> Called<bool> {
+        self.answer("s3:ListBucket").map(|()| !self.has(Quirk::NoObjects))
     }
 
-    async fn delete(&self, key: &str, _version: Option<&str>) -> Called<()> {
-        self.answer("s3:DeleteObject")?;
-        self.write(|c| c.probes.retain(|probe| probe != key)).await;
+    async fn begin_upload(&self, key: &str) -> Called<Self::Upload> {
+        self.answer("s3:PutObject")?;
+        Ok((key.to_owned(), Vec::new()))
+    }
+
+    async fn lists_upload(&self, _upload: &Self::Upload) -> Called<bool> {
+        Ok(!self.has(Quirk::NoUploads))
+    }
+
+    async fn upload_part(&self, upload: &mut Self::Upload, body: &[u8]) -> Called<()> {
+        upload.1 = body.to_vec();
         Ok(())
     }
 
-    async fn begin_upload(&self, _key: &str) -> Called<()> {
-        self.answer("s3:PutObject")
+    async fn lists_part(&self, upload: &Self::Upload, size: usize) -> Called<bool> {
+        Ok(upload.1.len() == size && !self.has(Quirk::NoParts))
     }
 
-    async fn continue_upload(&self, _upload: &(), _body: &[u8]) -> Called<()> {
-        self.answer("s3:PutObject")
+    async fn complete_upload(&self, (key, body): &Self::Upload) -> Called<Option<String>> {
+        self.answer("fake:Complete")?;
+        self.write(|c| drop(c.probes.insert(key.clone(), body.clone()))).await;
+        Ok(self.version())
     }
 
-    async fn abort_upload(&self, _upload: &()) -> Called<()> {
+    async fn copy(&self, from: &str, to: &str) -> Called<Option<String>> {
+        self.answer("fake:Copy")?;
+        if !self.has(Quirk::IgnoresCopies) {
+            self.write(|c| {
+                let body = c.probes[from].clone();
+                c.probes.insert(to.to_owned(), body);
+            })
+            .await;
+        }
+        Ok(self.version())
+    }
+
+    async fn copy_part(&self, _from: &str, _upload: &Self::Upload) -> Called<()> {
+        self.answer("fake:CopyPart")
+    }
+
+    async fn abort_upload(&self, _upload: &Self::Upload) -> Called<()> {
         self.answer("s3:AbortMultipartUpload")
+    }
+
+    async fn delete_together(&self, keys: &[&str]) -> Called<Vec<(String, String)>> {
+        if self.has(Quirk::NoJointDeletion) {
+            return Err(error(CallClass::Unsupported, "MethodNotAllowed"));
+        }
+        self.answer("s3:DeleteObject")?;
+        self.write(|c| c.probes.retain(|key, _| !keys.contains(&key.as_str())))
+            .await;
+        Ok(Vec::new())
+    }
+
+    async fn delete(&self, key: &str, version: Option<&str>) -> Called<()> {
+        self.answer("s3:DeleteObject")?;
+        if version.is_some() && self.has(Quirk::Retention) {
+            return Err(error(CallClass::Forbidden, "AccessDenied"));
+        }
+        self.write(|c| drop(c.probes.remove(key))).await;
+        Ok(())
+    }
+
+    async fn retains_versions(&self) -> bool {
+        self.has(Quirk::Retention)
+    }
+
+    fn permission(&self, check: Check) -> &'static str {
+        match check {
+            Check::Content => "fake:Content",
+            Check::Objects => "fake:Objects",
+            Check::Uploads => "fake:Uploads",
+            Check::Parts => "fake:Parts",
+        }
     }
 
     fn is_unsure(&self) -> bool {

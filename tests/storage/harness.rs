@@ -196,6 +196,10 @@ impl<S: StorageUnderTest> storage::Pass for HarnessPass<'_, S> {
         self.config = self.harness.config();
         Ok(())
     }
+
+    fn publish(&mut self, events: Vec<EventRequest>) {
+        self.harness.events.extend(events);
+    }
 }
 
 impl<S: StorageUnderTest> StorageHarness<S> {

@@ -13,6 +13,7 @@
 )]
 #[path = "../conformance/mod.rs"]
 mod conformance;
+mod exercise;
 mod existence;
 mod fake;
 #[allow(

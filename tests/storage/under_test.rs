@@ -99,7 +99,7 @@ impl BackendUnderTest for Site {
     async fn put(&self, container: &str, key: &str) {
         self.cloud().with(container, |c| {
             if key.contains("/_preflight/") {
-                c.probes.push(key.to_owned());
+                c.probes.insert(key.to_owned(), Vec::new());
             } else {
                 c.images += 1;
             }

@@ -132,7 +132,7 @@ async fn a_loss_is_reported_once_although_the_name_is_taken_meanwhile() {
     let mut writes = 0;
     for pass in 0..12 {
         let before = site.config.clone();
-        site.pass().await;
+        site.whole().await;
         let annotations = |config: &serde_json::Value| config["metadata"]["annotations"].clone();
         writes += u32::from(pass > 3 && annotations(&before) != annotations(&site.config));
     }
@@ -228,7 +228,7 @@ fn cached(at: Timestamp) -> (ObservationCache, Subject) {
     };
     let error = StepError::from(StorageError::transient("503"));
     cache.store(subject.clone(), Observation::Failed(error), circumstances(at));
-    cache.store_preflight(fingerprint, Preflighted::Undecided("503".to_owned()), at, None);
+    cache.store_preflight(fingerprint, Preflighted::Undecided("503".to_owned()), false, at, None);
     cache.store_leftovers(false, at);
     (cache, subject)
 }

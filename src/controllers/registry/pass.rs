@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::cluster::ClusterAccess;
 use super::controller::{Interrupted, Registry};
 use crate::api::Config;
+use crate::config::event_request::EventRequest;
 use crate::config::resolve::Resolved;
 use crate::config::snapshot::Snapshot;
 use crate::plan;
@@ -54,6 +55,10 @@ impl storage::Pass for StoragePass<'_> {
     async fn persist(&mut self, patch: Value) -> Result<(), Interrupted> {
         self.registry.store(self.context, patch).await
     }
+
+    fn publish(&mut self, events: Vec<EventRequest>) {
+        self.registry.context.publish_events(events);
+    }
 }
 
 impl Registry {
@@ -80,6 +85,7 @@ impl Registry {
             let step = storage::ensure(config, snapshot, &cluster, &controller.storage, &pods);
             let outcome = Box::pin(step).await;
             if cluster.is_stale() {
+                controller.publish_events(outcome.events);
                 return Err(Interrupted::Stale);
             }
             Ok(outcome)
@@ -119,6 +125,7 @@ impl Registry {
         );
         let mut outcome = Box::pin(removal).await;
         if cluster.is_stale() {
+            self.context.publish_events(outcome.events);
             return Err(Interrupted::Stale);
         }
         self.store(context, outcome.record.take().unwrap_or_default()).await?;

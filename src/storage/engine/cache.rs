@@ -143,6 +143,8 @@ pub struct CachedPreflight {
     pub result: Preflighted,
     /// Time of the first failure.
     pub since: Timestamp,
+    /// The storage keeps a version of the probe object, which an event reported.
+    pub kept: bool,
     /// From this preflight until the next one.
     valid: Period,
     wait: Duration,
@@ -300,6 +302,7 @@ impl ObservationCache {
         &self,
         fingerprint: Fingerprint,
         result: Preflighted,
+        kept: bool,
         now: Timestamp,
         since: Option<Timestamp>,
     ) -> CachedPreflight {
@@ -308,8 +311,14 @@ impl ObservationCache {
             .preflight
             .take()
             .filter(|last| last.fingerprint == fingerprint && last.result != Preflighted::Passed);
-        let wait = before.as_ref().map_or(PREFLIGHT, |last| doubled(last.wait));
+        let kept = kept || before.as_ref().is_some_and(|last| last.kept);
+        let wait = match &before {
+            _ if kept => LONGEST, // Each preflight leaves another version.
+            Some(last) => doubled(last.wait),
+            None => PREFLIGHT,
+        };
         let last = CachedPreflight {
+            kept,
             fingerprint,
             result,
             since: before.map(|last| last.since).or(since).unwrap_or(now),

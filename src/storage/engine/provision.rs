@@ -14,6 +14,7 @@ use crate::status::conditions::{ConditionUpdate, Status};
 use crate::storage::model::call::{CallClass, CallError};
 use crate::storage::model::container::{Contents, Owner};
 use crate::storage::model::error::{StepError, StorageError};
+use crate::storage::model::preflight::ProbeKeys;
 use crate::storage::model::progress::{Ensured, Existence, Persist, Progress, Wait};
 use crate::storage::model::proof::CreationPermit;
 use crate::storage::model::spec;
@@ -22,6 +23,8 @@ use crate::storage::model::target::CreationRecord;
 use crate::storage::preflight;
 use crate::storage::traits::{Cluster, ObjectBackend, ObjectStore};
 
+/// Longest time for a HEAD with its retries. Without a response the existence is unknown, and the pass goes on.
+const ANSWER: Duration = Duration::from_secs(20);
 /// Wait until a new container becomes visible.
 const VISIBLE: Duration = Duration::from_secs(5);
 
@@ -36,7 +39,15 @@ enum Head {
 
 impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     async fn head(&self) -> Result<Head, StepError> {
-        match self.store.head().await {
+        let head = match tokio::time::timeout(ANSWER, self.store.head()).await {
+            Ok(head) => head,
+            Err(_) => Err(CallError::no_answer(
+                B::TERMS.rights_to_observe,
+                &self.store.container().name,
+                ANSWER,
+            )),
+        };
+        match head {
             Ok(()) => Ok(Head::Exists),
             Err(error) if error.is_undecided() || error.of_identity => Err(self.failed(&error, "")),
             Err(error) if error.is_missing() => Ok(Head::Missing(error)),
@@ -235,10 +246,10 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     async fn observe(&self, claim: Claim) -> Result<(Owner, Contents), CallError> {
         let owner = self.store.read_ownership().await?;
         let contents = if ownership::needs_contents(claim, &owner) {
-            let key = preflight::key(self.request.snapshot);
+            let probe = ProbeKeys::of(&preflight::key(self.request.snapshot));
             // If versions cannot be listed, a listing of objects proves emptiness only for a container that did not
             // exist when the intent was recorded.
-            self.store.contents(&key, self.request.may_create).await?
+            self.store.contents(&probe, self.request.may_create).await?
         } else {
             Contents::Something
         };
@@ -446,7 +457,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
 
     /// Deletes the probe object that an earlier process may have left.
     pub(super) async fn clear_probe(&self, key: &str) -> Result<(), StepError> {
-        match self.store.clear_probe(key).await {
+        match self.store.clear_probe(&ProbeKeys::of(key)).await {
             Ok(()) => Ok(()),
             Err(error) if error.is_missing() => Ok(()),
             Err(error) => {

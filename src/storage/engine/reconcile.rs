@@ -251,6 +251,7 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
             let config = self.request.config;
             let dropped = intent::without_created(config, self.request.target.location.as_deref());
             outcome.record = spec::both(spec::annotations(&dropped), outcome.record);
+            outcome.after_status = true;
         }
         outcome
     }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::api::Config;
+use crate::config::event_request::EventRequest;
 use crate::config::snapshot::Snapshot;
 use crate::storage::model::error::StorageError;
 use crate::storage::model::outcome::Outcome;
@@ -22,6 +23,8 @@ pub trait Pass {
     fn snapshot(&self) -> &Snapshot;
     /// Writes a merge patch of the Config with its resourceVersion. [`Self::config`] then returns the stored result.
     async fn persist(&mut self, patch: Value) -> Result<(), Self::Interrupted>;
+    /// Publishes the events of a pass that ends with an error: what they report happened.
+    fn publish(&mut self, events: Vec<EventRequest>);
 }
 
 /// Repeats `step` and stores the record of each step, until no further step may run at once. Returns the last outcome
@@ -36,10 +39,13 @@ pub async fn reconcile<P: Pass>(
         let mut outcome = step(pass).await?;
         let record = outcome.record.take();
         let recorded = record.is_some();
-        if let Some(record) = record {
-            pass.persist(record).await?;
-        }
         events.append(&mut outcome.events);
+        if let Some(record) = record
+            && let Err(interrupted) = pass.persist(record).await
+        {
+            pass.publish(events);
+            return Err(interrupted);
+        }
         if !(recorded && outcome.continues()) {
             outcome.events = events;
             return Ok(outcome);

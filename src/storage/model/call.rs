@@ -1,6 +1,8 @@
 //! A failed call to a cloud, and what the failure means. A backend classifies each error once, where it decodes the
 //! response; all other code uses the class.
 
+use std::time::Duration;
+
 use super::error::StorageError;
 
 /// Result of a call to a cloud.
@@ -139,6 +141,18 @@ impl CallError {
             code: "NotLeading".to_owned(),
             message: "this process does not lead any more; nothing was sent".to_owned(),
             region: None,
+        }
+    }
+
+    /// A call without a response within this time.
+    pub fn no_answer(action: &'static str, resource: &str, time: Duration) -> Self {
+        Self {
+            action,
+            cause: Cause::Unreachable,
+            class: CallClass::Undecided,
+            code: "RequestError".to_owned(),
+            message: format!("no response within {} s", time.as_secs()),
+            ..Self::invalid(resource, "")
         }
     }
 

@@ -84,6 +84,8 @@ pub struct Outcome {
     pub reconfigured: bool,
     /// An operation in progress.
     pub wait: Option<Waiting>,
+    /// The next step depends on the status of this one, so that it belongs to the next pass.
+    pub after_status: bool,
     /// Why the step failed.
     pub error: Option<StorageError>,
     /// Removal only: the removal is complete.
@@ -113,6 +115,6 @@ impl Outcome {
 
     /// Whether the next step may run at once, after `record` is stored.
     pub fn continues(&self) -> bool {
-        self.error.is_none() && self.wait.as_ref().is_some_and(|wait| wait.after.is_zero())
+        !self.after_status && self.error.is_none() && self.wait.as_ref().is_some_and(|wait| wait.after.is_zero())
     }
 }

@@ -3,6 +3,30 @@
 use crate::config::event_request::EventRequest;
 use crate::program::{Proxies, RegistryStorage, S3Wire};
 
+/// Keys of the objects that a preflight writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeKeys {
+    /// The object that is written, and later overwritten by a copy.
+    pub object: String,
+    /// The object of the multipart upload, from which the copy is made.
+    pub upload: String,
+}
+
+impl ProbeKeys {
+    /// The keys that belong to the recorded one.
+    pub fn of(object: &str) -> Self {
+        Self {
+            object: object.to_owned(),
+            upload: format!("{object}-upload"),
+        }
+    }
+
+    /// Whether a preflight writes this key.
+    pub fn contains(&self, key: &str) -> bool {
+        key == self.object || key == self.upload
+    }
+}
+
 /// Input of a preflight.
 #[derive(Clone, Copy, Debug)]
 pub struct Probe<'a> {
@@ -29,6 +53,8 @@ pub struct Probed {
     /// The probe object or an upload may still exist, because its deletion failed or was impossible. The operator tries
     /// again. `false` if Unmanaged storage refuses the deletion permanently; an event reports that.
     pub left: bool,
+    /// The storage keeps a version of the probe object that nobody may delete now. Each further preflight adds one.
+    pub kept: bool,
     /// Events to publish.
     pub events: Vec<EventRequest>,
 }
@@ -64,6 +90,7 @@ impl From<Preflighted> for Probed {
         Self {
             result,
             left: false,
+            kept: false,
             events: Vec::new(),
         }
     }

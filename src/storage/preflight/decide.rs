@@ -131,9 +131,15 @@ async fn run<D: Driver>(
         read_only: engine.pods.read_only,
         s3: engine.pods.program.s3_wire(),
     };
-    let probed = driver.preflight(request, &probe).await;
+    let mut probed = driver.preflight(request, &probe).await;
+    if engine.cache.preflight(&fingerprint).is_some() {
+        // An earlier preflight of this storage reported the same.
+        probed.events.clear();
+    }
     let since = failing_since(engine, request.config, &probed.result, now);
-    let last = engine.cache.store_preflight(fingerprint, probed.result, now, since);
+    let last = engine
+        .cache
+        .store_preflight(fingerprint, probed.result, probed.kept, now, since);
     let mut decision = from_result(&last, now);
     decision.events = probed.events;
     if !probed.left {

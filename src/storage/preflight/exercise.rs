@@ -1,21 +1,70 @@
-//! The calls of a preflight: those of a push and a pull, with the registry's identity and proxy.
+//! The calls of a preflight: a push and a pull in small, with the registry's identity and proxy.
 //!
 //! Each call needs one permission. A refusal names that permission; no response or a throttled request is not a
-//! refusal.
+//! refusal. Each response is compared with what was written, because some services accept a call without an effect.
+
+use std::time::Duration;
 
 use crate::config::event_request::EventRequest;
 use crate::storage::model::call::{CallError, Called, Cause};
-use crate::storage::model::preflight::{Denial, Preflighted, Probe, Probed};
-use crate::storage::traits::DataPlane;
+use crate::storage::model::preflight::{Denial, Preflighted, Probe, ProbeKeys, Probed};
+use crate::storage::traits::{Check, DataPlane};
 
-/// Content of a probe object.
+/// Content of the object.
 pub const BODY: &[u8] = b"The image registry operator checks whether the registry can use this storage.";
+/// Content of the upload, and of the object after the copy.
+pub const UPLOADED: &[u8] = b"The image registry operator checks whether the registry can upload to this storage.";
 
-/// Objects that the preflight must delete.
-struct Leftovers<U> {
-    object: bool,
-    version: Option<String>,
-    upload: Option<U>,
+/// How often a listing may lack what was just written. Many services show a change after a moment.
+const LISTINGS: u32 = 4;
+/// Wait before the first repetition of a listing; the next wait is twice as long.
+const LAG: Duration = Duration::from_millis(100);
+
+/// Why the exercise ended.
+enum Failure {
+    /// A call failed.
+    Call(CallError),
+    /// A call succeeded, and its response shows something else than what was written.
+    Wrong(Denial),
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
+    }
+}
+
+/// What the preflight wrote, and must delete.
+struct Written<U> {
+    keys: ProbeKeys,
+    /// Keys that may exist.
+    objects: Vec<String>,
+    /// Keys and versions that exist.
+    versions: Vec<(String, String)>,
+    uploads: Vec<U>,
+}
+
+impl<U> Written<U> {
+    /// Sets that the key may exist before it is written, because a write without a response may have succeeded.
+    fn about_to_write(&mut self, key: &str) {
+        if !self.objects.iter().any(|known| known == key) {
+            self.objects.push(key.to_owned());
+        }
+    }
+
+    /// The result of a write of this key.
+    fn note(&mut self, key: &str, written: Called<Option<String>>) -> Called<()> {
+        match written {
+            Ok(version) => self.versions.extend(version.map(|version| (key.to_owned(), version))),
+            Err(error) => {
+                if error.is_denied() && !self.versions.iter().any(|(known, _)| known == key) {
+                    self.objects.retain(|known| known != key);
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Runs the preflight.
@@ -29,7 +78,7 @@ pub async fn run<P: DataPlane>(plane: &P, probe: &Probe<'_>) -> Probed {
 
 /// Lists and reads, but writes nothing.
 async fn read<P: DataPlane>(plane: &P, key: &str) -> Preflighted {
-    if let Err(error) = plane.list(key).await {
+    if let Err(error) = plane.lists_object(key).await {
         return judge(plane, &error);
     }
     match plane.get(key).await {
@@ -42,80 +91,198 @@ async fn read<P: DataPlane>(plane: &P, key: &str) -> Preflighted {
 
 /// Does everything that the registry does, and deletes what it wrote, even after a failure.
 async fn write<P: DataPlane>(plane: &P, key: &str) -> Probed {
-    let mut leftovers = Leftovers {
-        object: false,
-        version: None,
-        upload: None,
+    let mut written = Written {
+        keys: ProbeKeys::of(key),
+        objects: Vec::new(),
+        versions: Vec::new(),
+        uploads: Vec::new(),
     };
-    let worked = push(plane, key, &mut leftovers).await;
-    let mut probed = Probed {
-        result: worked.map_or_else(|error| judge(plane, &error), |()| Preflighted::Passed),
-        left: false,
-        events: Vec::new(),
+    let pushed = match put(plane, &mut written).await {
+        Ok(()) => upload(plane, &mut written).await,
+        failed => failed,
     };
-    clean_up(plane, key, leftovers, &mut probed).await;
+    let mut probed = Probed::from(match pushed {
+        Ok(()) => Preflighted::Passed,
+        Err(Failure::Call(error)) => judge(plane, &error),
+        Err(Failure::Wrong(denial)) => Preflighted::Denied(denial),
+    });
+    clean_up(plane, written, &mut probed).await;
     probed
 }
 
-async fn push<P: DataPlane>(plane: &P, key: &str, leftovers: &mut Leftovers<P::Upload>) -> Called<()> {
-    leftovers.object = true; // Set before the call, because a write without a response may have succeeded.
-    match plane.put(key, BODY).await {
-        Ok(version) => leftovers.version = version,
-        Err(error) => {
-            leftovers.object = !error.is_denied();
-            return Err(error);
-        }
+/// Writes, reads and lists an object, as the registry does with a manifest.
+async fn put<P: DataPlane>(plane: &P, written: &mut Written<P::Upload>) -> Result<(), Failure> {
+    let key = written.keys.object.clone();
+    written.about_to_write(&key);
+    let version = plane.put(&key, BODY).await;
+    written.note(&key, version)?;
+    compare(plane, &key, BODY).await?;
+    listed(plane, Check::Objects, &key, async || plane.lists_object(&key).await).await
+}
+
+/// Uploads an object in parts and moves it to its final key, as the registry does with a layer.
+async fn upload<P: DataPlane>(plane: &P, written: &mut Written<P::Upload>) -> Result<(), Failure> {
+    let ProbeKeys { object, upload: key } = written.keys.clone();
+    written.uploads.push(plane.begin_upload(&key).await?);
+    let Some(upload) = written.uploads.last_mut() else {
+        return Ok(());
+    };
+    listed(plane, Check::Uploads, &key, async || plane.lists_upload(upload).await).await?;
+    plane.upload_part(upload, UPLOADED).await?;
+    let upload = &*upload;
+    let shows_part = async || plane.lists_part(upload, UPLOADED.len()).await;
+    listed(plane, Check::Parts, &key, shows_part).await?;
+    let completed = plane.complete_upload(upload).await;
+    written.about_to_write(&key);
+    written.note(&key, completed)?;
+    written.uploads.clear();
+    let copied = plane.copy(&key, &object).await;
+    written.note(&object, copied)?;
+    compare(plane, &object, UPLOADED).await?;
+    // The registry moves a large layer as a part of another upload. This one is aborted.
+    let second = plane.begin_upload(&key).await?;
+    let copied = plane.copy_part(&key, &second).await;
+    written.uploads.push(second);
+    Ok(copied?)
+}
+
+/// Reads an object and compares it.
+async fn compare<P: DataPlane>(plane: &P, key: &str, wanted: &[u8]) -> Result<(), Failure> {
+    let found = plane.get(key).await?;
+    if found == wanted {
+        return Ok(());
     }
-    plane.get(key).await?;
-    plane.list(key).await?;
-    let upload = plane.begin_upload(key).await?;
-    let upload = leftovers.upload.insert(upload);
-    plane.continue_upload(upload, BODY).await
+    let message = format!(
+        "{} bytes were written, and {} other bytes were read",
+        wanted.len(),
+        found.len()
+    );
+    Err(wrong(plane, Check::Content, key, "WrongContent", message))
+}
+
+/// Repeats a listing until it shows what was written.
+async fn listed<P: DataPlane>(
+    plane: &P,
+    check: Check,
+    key: &str,
+    shows: impl AsyncFn() -> Called<bool>,
+) -> Result<(), Failure> {
+    let mut lag = LAG;
+    for _ in 1..LISTINGS {
+        if shows().await? {
+            return Ok(());
+        }
+        tokio::time::sleep(lag).await;
+        lag *= 2;
+    }
+    if shows().await? {
+        return Ok(());
+    }
+    let what = match check {
+        Check::Content | Check::Objects => "the object",
+        Check::Uploads => "the upload that was just begun",
+        Check::Parts => "the part that was just uploaded",
+    };
+    let message = format!("the response does not show {what}: each push would fail");
+    Err(wrong(plane, check, key, "NotListed", message))
+}
+
+fn wrong<P: DataPlane>(plane: &P, check: Check, key: &str, code: &str, message: String) -> Failure {
+    Failure::Wrong(Denial {
+        action: plane.permission(check).to_owned(),
+        resource: key.to_owned(),
+        code: code.to_owned(),
+        message,
+        auth: false,
+    })
 }
 
 /// Deletes what the preflight wrote. The registry needs these permissions as well.
-async fn clean_up<P: DataPlane>(plane: &P, key: &str, leftovers: Leftovers<P::Upload>, probed: &mut Probed) {
-    let Leftovers {
-        object,
-        version,
-        upload,
-    } = leftovers;
+async fn clean_up<P: DataPlane>(plane: &P, written: Written<P::Upload>, probed: &mut Probed) {
+    let Written {
+        objects,
+        versions,
+        uploads,
+        ..
+    } = written;
     // A write without a response may have left an unknown version or upload.
     probed.left |= plane.is_unsure();
-    if let Some(upload) = upload
-        && let Err(error) = plane.abort_upload(&upload).await
-    {
-        not_deleted(plane, &error, probed);
+    for upload in &uploads {
+        if let Err(error) = plane.abort_upload(upload).await {
+            not_deleted(plane, &error, probed);
+        }
     }
-    if !object {
+    let keys: Vec<&str> = objects.iter().map(String::as_str).collect();
+    if keys.is_empty() {
         return;
     }
-    match plane.delete(key, version.as_deref()).await {
-        Ok(()) => {}
-        Err(error) if error.is_missing() => {}
-        Err(error) if version.is_some() && error.is_forbidden() && !plane.must_delete_versions() => {
-            // Pushes and pulls need no permission to delete versions. Delete without a version, so that a delete marker
-            // hides the object.
-            let hidden = plane.delete(key, None).await;
-            let how = if hidden.is_ok() {
-                "is hidden by a delete marker"
-            } else {
-                "stays"
-            };
-            probed.events.push(EventRequest {
-                warning: false,
-                reason: "StorageProbeKept",
-                message: format!(
-                    "the storage keeps versions, and {} is denied: the version {} of {key}, a few bytes, {how}",
-                    error.action,
-                    version.unwrap_or_default(),
-                ),
-            });
-            if let Err(error) = hidden {
-                not_deleted(plane, &error, probed);
+    let markers = match plane.delete_together(&keys).await {
+        Ok(markers) => markers,
+        Err(error) if error.is_unsupported() => {
+            probed.events.push(undeletable(&error));
+            for key in keys {
+                match plane.delete(key, None).await {
+                    Ok(()) => {}
+                    Err(error) if error.is_missing() => {}
+                    Err(error) => not_deleted(plane, &error, probed),
+                }
+            }
+            Vec::new()
+        }
+        Err(error) => return not_deleted(plane, &error, probed),
+    };
+    delete_versions(plane, versions, markers, probed).await;
+}
+
+/// Deletes the versions of the probe objects, and then the delete markers that hide them.
+async fn delete_versions<P: DataPlane>(
+    plane: &P,
+    versions: Vec<(String, String)>,
+    markers: Vec<(String, String)>,
+    probed: &mut Probed,
+) {
+    let mut refused: Option<(CallError, String)> = None;
+    for (key, version) in &versions {
+        match plane.delete(key, Some(version)).await {
+            Ok(()) => {}
+            Err(error) if error.is_missing() => {}
+            Err(error) => refused = refused.or_else(|| Some((error, format!("version {version} of {key}")))),
+        }
+    }
+    let Some((error, version)) = refused else {
+        for (key, marker) in &markers {
+            match plane.delete(key, Some(marker)).await {
+                Ok(()) => {}
+                Err(error) if error.is_missing() => {}
+                Err(error) => not_deleted(plane, &error, probed),
             }
         }
-        Err(error) => not_deleted(plane, &error, probed),
+        return;
+    };
+    // Pushes and pulls need no permission to delete versions. The delete marker hides the object.
+    let optional = error.is_forbidden() && !plane.must_delete_versions();
+    if error.is_undecided() || !(optional || plane.retains_versions().await) {
+        return not_deleted(plane, &error, probed);
+    }
+    probed.kept = true;
+    probed.events.push(EventRequest {
+        warning: false,
+        reason: "StorageProbeKept",
+        message: format!(
+            "the storage keeps versions, and {} is denied: {version}, a few bytes, is hidden by a delete marker",
+            error.action
+        ),
+    });
+}
+
+fn undeletable(error: &CallError) -> EventRequest {
+    EventRequest {
+        warning: true,
+        reason: "StorageDeletionUnsupported",
+        message: format!(
+            "the storage does not implement the call with which the registry deletes objects: pruning of images fails, and \
+             so may pushes: {error}"
+        ),
     }
 }
 

@@ -120,6 +120,18 @@ pub struct Entry {
     pub marker: bool,
 }
 
+impl Entry {
+    /// The newest version of an object.
+    pub fn object(key: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            version: None,
+            latest: true,
+            marker: false,
+        }
+    }
+}
+
 /// The first page of a listing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
@@ -140,6 +152,15 @@ pub struct KeyError {
     pub code: String,
     /// The service's message.
     pub message: String,
+}
+
+/// Result of DeleteObjects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deletion {
+    /// Keys that were not deleted.
+    pub refused: Vec<KeyError>,
+    /// Keys and version IDs of new delete markers.
+    pub markers: Vec<(String, String)>,
 }
 
 /// An unfinished multipart upload.

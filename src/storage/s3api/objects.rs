@@ -2,12 +2,18 @@
 //! entries when the key of a continuation marker was deleted meanwhile.
 
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
+use aws_sdk_s3::types::{
+    CompletedMultipartUpload, CompletedPart, Delete, ObjectCannedAcl, ObjectIdentifier, ServerSideEncryption,
+    StorageClass,
+};
 
-use super::client::{Bucket, Call, Entry, KeyError, Listing, ObjectEncryption, Upload, send};
-use super::error::garbled;
-use crate::storage::model::call::Called;
+use super::client::{Bucket, Call, Deletion, Entry, KeyError, Listing, ObjectEncryption, Upload, send};
+use super::error::{failed, garbled};
+use crate::storage::model::call::{CallError, Called, Cause};
 use crate::storage::net::error::shown;
+
+/// Content type of everything that the registry writes.
+const CONTENT_TYPE: &str = "application/octet-stream";
 
 impl ObjectEncryption {
     /// Values of the headers: algorithm and key.
@@ -95,11 +101,18 @@ impl Bucket {
         Ok(listing(answer.contents, answer.is_truncated))
     }
 
-    /// DeleteObjects in quiet mode, at most 1000. Returns the keys that were not deleted. Keys that XML cannot
-    /// represent are deleted with one DeleteObject each.
+    /// Deletes at most 1000 entries. Returns the keys that were not deleted. Uses DeleteObjects, and one DeleteObject
+    /// each for keys that XML cannot represent, or if the service does not implement DeleteObjects.
     pub async fn delete(&self, entries: &[Entry]) -> Called<Vec<KeyError>> {
-        let (together, alone): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.key.chars().all(is_xml));
-        let mut refused = self.delete_together(&together).await?;
+        let (together, mut alone): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.key.chars().all(is_xml));
+        let mut refused = match self.delete_together(&together).await {
+            Ok(deletion) => deletion.refused,
+            Err(error) if error.is_unsupported() => {
+                alone = entries.iter().collect();
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        };
         for entry in alone {
             match self.delete_object(&entry.key, entry.version.as_deref()).await {
                 Ok(()) => {}
@@ -116,9 +129,10 @@ impl Bucket {
         Ok(refused)
     }
 
-    async fn delete_together(&self, entries: &[&Entry]) -> Called<Vec<KeyError>> {
+    /// DeleteObjects, at most 1000. As the registry, not in quiet mode, which some services ignore.
+    pub async fn delete_together(&self, entries: &[&Entry]) -> Called<Deletion> {
         if entries.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Deletion::default());
         }
         let call = Call::checked(if entries.iter().any(|entry| entry.version.is_some()) {
             "s3:DeleteObjectVersion"
@@ -134,7 +148,7 @@ impl Bucket {
                     .build()
             })
             .collect();
-        let delete = objects.and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(true).build());
+        let delete = objects.and_then(|objects| Delete::builder().set_objects(Some(objects)).quiet(false).build());
         let delete = delete.map_err(|error| self.unsendable(&call, &error))?;
         let answer = send!(
             self,
@@ -148,7 +162,23 @@ impl Bucket {
             code: shown(&error.code.unwrap_or_default(), &secrets),
             message: shown(&error.message.unwrap_or_default(), &secrets),
         });
-        Ok(refused.collect())
+        let markers = answer.deleted.unwrap_or_default().into_iter().filter_map(|deleted| {
+            let is_marker = deleted.delete_marker.unwrap_or_default();
+            is_marker.then_some((deleted.key?, deleted.delete_marker_version_id?))
+        });
+        Ok(Deletion {
+            refused: refused.collect(),
+            markers: markers.collect(),
+        })
+    }
+
+    /// The error of a key that DeleteObjects did not delete; `None` if the object does not exist.
+    pub fn of_key(&self, refused: KeyError) -> Option<CallError> {
+        let KeyError { key, code, message, .. } = refused;
+        let resource = format!("{}/{key}", self.name);
+        // The response has a status of its own only for the whole call.
+        let error = failed("s3:DeleteObject", &resource, Cause::Answer(400), code, message);
+        (error.code != "NoSuchKey").then_some(error)
     }
 
     /// ListMultipartUploads with this prefix: the first page, and whether it was truncated.
@@ -184,16 +214,19 @@ impl Bucket {
         .map(drop)
     }
 
-    /// PutObject. Returns the version ID, if the bucket is versioned.
+    /// PutObject with the headers of the registry's driver. Returns the version ID, if the bucket is versioned.
     pub async fn put(&self, key: &str, body: Vec<u8>, encryption: &ObjectEncryption) -> Called<Option<String>> {
         let (algorithm, kms) = encryption.headers();
         send!(
             self,
-            &Call::change("s3:PutObject").of(key),
+            &Call::checked("s3:PutObject").of(key),
             self.s3
                 .put_object()
                 .bucket(&self.name)
                 .key(key)
+                .acl(ObjectCannedAcl::Private)
+                .content_type(CONTENT_TYPE)
+                .storage_class(StorageClass::Standard)
                 .set_server_side_encryption(algorithm.clone())
                 .set_ssekms_key_id(kms.clone())
                 .body(ByteStream::from(body.clone()))
@@ -240,6 +273,9 @@ impl Bucket {
                 .create_multipart_upload()
                 .bucket(&self.name)
                 .key(key)
+                .acl(ObjectCannedAcl::Private)
+                .content_type(CONTENT_TYPE)
+                .storage_class(StorageClass::Standard)
                 .set_server_side_encryption(algorithm.clone())
                 .set_ssekms_key_id(kms.clone())
         )?;
@@ -253,11 +289,11 @@ impl Bucket {
         })
     }
 
-    /// UploadPart.
-    pub async fn upload_part(&self, upload: &Upload, number: i32, body: Vec<u8>) -> Called<()> {
+    /// UploadPart. Returns the ETag.
+    pub async fn upload_part(&self, upload: &Upload, number: i32, body: Vec<u8>) -> Called<String> {
         send!(
             self,
-            &Call::change("s3:PutObject").of(&upload.key),
+            &Call::checked("s3:PutObject").of(&upload.key),
             self.s3
                 .upload_part()
                 .bucket(&self.name)
@@ -266,11 +302,81 @@ impl Bucket {
                 .part_number(number)
                 .body(ByteStream::from(body.clone()))
         )
+        .map(|answer| answer.e_tag.unwrap_or_default())
+    }
+
+    /// CompleteMultipartUpload with one part. Returns the version ID, if the bucket is versioned.
+    pub async fn complete(&self, upload: &Upload, number: i32, etag: &str) -> Called<Option<String>> {
+        let part = CompletedPart::builder().part_number(number).e_tag(etag).build();
+        let parts = CompletedMultipartUpload::builder().parts(part).build();
+        send!(
+            self,
+            &Call::change("s3:PutObject (CompleteMultipartUpload)").of(&upload.key),
+            self.s3
+                .complete_multipart_upload()
+                .bucket(&self.name)
+                .key(&upload.key)
+                .upload_id(&upload.id)
+                .multipart_upload(parts.clone())
+        )
+        .map(|answer| answer.version_id)
+    }
+
+    /// CopyObject within the bucket. Returns the version ID of the copy, if the bucket is versioned.
+    pub async fn copy(&self, from: &str, to: &str, encryption: &ObjectEncryption) -> Called<Option<String>> {
+        let (algorithm, kms) = encryption.headers();
+        send!(
+            self,
+            &Call::change("s3:PutObject (CopyObject)").of(to),
+            self.s3
+                .copy_object()
+                .bucket(&self.name)
+                .key(to)
+                .copy_source(self.copy_source(from))
+                .acl(ObjectCannedAcl::Private)
+                .content_type(CONTENT_TYPE)
+                .storage_class(StorageClass::Standard)
+                .set_server_side_encryption(algorithm.clone())
+                .set_ssekms_key_id(kms.clone())
+        )
+        .map(|answer| answer.version_id)
+    }
+
+    /// UploadPartCopy of a whole object within the bucket.
+    pub async fn copy_part(&self, from: &str, upload: &Upload, number: i32, size: usize) -> Called<()> {
+        send!(
+            self,
+            &Call::change("s3:PutObject (UploadPartCopy)").of(&upload.key),
+            self.s3
+                .upload_part_copy()
+                .bucket(&self.name)
+                .key(&upload.key)
+                .upload_id(&upload.id)
+                .part_number(number)
+                .copy_source(self.copy_source(from))
+                .copy_source_range(format!("bytes=0-{}", size.saturating_sub(1)))
+        )
         .map(drop)
     }
 
-    /// ListParts: the number of parts.
-    pub async fn parts(&self, upload: &Upload) -> Called<usize> {
+    /// Value of `x-amz-copy-source`. The keys that the operator copies need no escapes.
+    fn copy_source(&self, key: &str) -> String {
+        format!("{}/{key}", self.name)
+    }
+
+    /// Whether the bucket has a default retention (GetObjectLockConfiguration): nobody may delete a new version for a time.
+    pub async fn retains_versions(&self) -> Called<bool> {
+        let answer = send!(
+            self,
+            &Call::read("s3:GetBucketObjectLockConfiguration"),
+            self.s3.get_object_lock_configuration().bucket(&self.name)
+        )?;
+        let rule = answer.object_lock_configuration.and_then(|lock| lock.rule);
+        Ok(rule.is_some_and(|rule| rule.default_retention.is_some()))
+    }
+
+    /// ListParts: the sizes of the parts, in bytes.
+    pub async fn parts(&self, upload: &Upload) -> Called<Vec<i64>> {
         let call = Call::read("s3:ListMultipartUploadParts")
             .of(&upload.key)
             .answered_by("ListPartsResult");
@@ -283,7 +389,8 @@ impl Bucket {
                 .key(&upload.key)
                 .upload_id(&upload.id)
         )?;
-        Ok(answer.parts.unwrap_or_default().len())
+        let parts = answer.parts.unwrap_or_default().into_iter();
+        Ok(parts.map(|part| part.size.unwrap_or_default()).collect())
     }
 }
 
@@ -293,14 +400,10 @@ fn is_xml(character: char) -> bool {
 }
 
 fn listing(contents: Option<Vec<aws_sdk_s3::types::Object>>, more: Option<bool>) -> Listing {
-    let entries = contents.unwrap_or_default().into_iter().filter_map(|object| {
-        Some(Entry {
-            key: object.key?,
-            version: None,
-            latest: true,
-            marker: false,
-        })
-    });
+    let entries = contents
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|object| object.key.as_deref().map(Entry::object));
     Listing {
         entries: entries.collect(),
         more: more.unwrap_or_default(),

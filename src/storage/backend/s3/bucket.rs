@@ -8,6 +8,7 @@ use super::effective::Effective;
 use super::tags;
 use crate::storage::model::call::Called;
 use crate::storage::model::container::ContainerName;
+use crate::storage::model::preflight::ProbeKeys;
 use crate::storage::model::target::Request;
 use crate::storage::s3api::client::{Bucket, ObjectEncryption, Tag};
 use crate::storage::traits::Cluster;
@@ -74,28 +75,41 @@ impl<C: Cluster> Store<'_, C> {
         }
     }
 
-    /// Deletes every version of the probe object, and its unfinished uploads.
-    pub(super) async fn clear_all(&self, key: &str) -> Called<()> {
-        let listed = match self.bucket.versions_under(key, A_FEW).await {
+    /// Deletes every version of the probe objects, and their unfinished uploads.
+    pub(super) async fn clear_all(&self, probe: &ProbeKeys) -> Called<()> {
+        let prefix = &probe.object;
+        let listed = match self.bucket.versions_under(prefix, A_FEW).await {
             Ok(listed) => listed,
-            Err(error) if error.is_unsupported() || error.is_forbidden() => self.bucket.objects(key, A_FEW).await?,
+            Err(error) if error.is_unsupported() || error.is_forbidden() => self.bucket.objects(prefix, A_FEW).await?,
             Err(error) => return Err(error),
         };
-        for entry in listed.entries.iter().filter(|entry| entry.key == key) {
+        let entries = listed.entries.iter().filter(|entry| probe.contains(&entry.key));
+        let (markers, versions): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.marker);
+        let mut kept = false;
+        for entry in versions {
             let version = entry.version.as_deref().filter(|version| *version != NULL);
-            match self.bucket.delete_object(key, version).await {
-                Err(error) if error.is_forbidden() && version.is_some() && entry.latest && !entry.marker => {
-                    self.bucket.delete_object(key, None).await?;
+            match self.bucket.delete_object(&entry.key, version).await {
+                Err(error) if error.is_forbidden() && version.is_some() => {
+                    kept = true;
+                    if entry.latest {
+                        self.bucket.delete_object(&entry.key, None).await?; // A delete marker hides the version.
+                    }
                 }
-                Err(error) if error.is_forbidden() && (entry.marker || !entry.latest) => {}
                 Err(error) if error.is_missing() => {}
                 ended => ended?,
             }
         }
-        let Ok((uploads, _)) = self.bucket.uploads(key).await else {
+        // A delete marker stays as long as it hides a version.
+        for entry in markers.into_iter().filter(|_| !kept) {
+            match self.bucket.delete_object(&entry.key, entry.version.as_deref()).await {
+                Err(error) if error.is_forbidden() || error.is_missing() => {}
+                ended => ended?,
+            }
+        }
+        let Ok((uploads, _)) = self.bucket.uploads(prefix).await else {
             return Ok(()); // The lifecycle rule of the bucket aborts the uploads.
         };
-        for upload in uploads.iter().filter(|upload| upload.key == key) {
+        for upload in uploads.iter().filter(|upload| probe.contains(&upload.key)) {
             self.bucket.abort(upload).await?;
         }
         Ok(())

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::bucket::Store;
 use crate::storage::model::call::{CallError, Called, Cause};
+use crate::storage::model::preflight::ProbeKeys;
 use crate::storage::model::setting::{Applied, SettingError, SettingScope};
 use crate::storage::s3api::client::{Encryption, ObjectEncryption};
 use crate::storage::traits::Cluster;
@@ -167,7 +168,7 @@ impl<C: Cluster> Store<'_, C> {
     async fn delete_probe(&self, version: Option<&str>) -> bool {
         let key = &self.probe_key;
         let deleted = self.bucket.delete_object(key, version).await.is_ok();
-        if version.is_none() || deleted && self.clear_all(key).await.is_ok() {
+        if version.is_none() || deleted && self.clear_all(&ProbeKeys::of(key)).await.is_ok() {
             return deleted;
         }
         // Without a version, a delete marker hides the object.

@@ -1,6 +1,6 @@
 //! Access to the bucket as the registry has it: identity, proxy, CA, endpoint and headers.
 
-use super::bucket::Store;
+use super::bucket::{NULL, Store};
 use super::connect::{Connection, connect};
 use super::credentials::Credentials;
 use super::effective::Effective;
@@ -11,9 +11,9 @@ use crate::storage::model::error::StorageError;
 use crate::storage::model::preflight::Probe;
 use crate::storage::model::state::State;
 use crate::storage::net::http::{Egress, Trust};
-use crate::storage::preflight;
-use crate::storage::s3api::client::{Bucket, ObjectEncryption, Upload};
-use crate::storage::traits::{Cluster, DataPlane};
+use crate::storage::preflight::{self, exercise};
+use crate::storage::s3api::client::{Bucket, Deletion, Entry, ObjectEncryption, Upload};
+use crate::storage::traits::{Check, Cluster, DataPlane};
 
 /// The bucket with the registry's identity.
 pub struct RegistryBucket {
@@ -84,8 +84,18 @@ impl<C: Cluster> Store<'_, C> {
     }
 }
 
+/// A multipart upload with one part.
+pub struct RegistryUpload {
+    upload: Upload,
+    /// ETag of the part.
+    etag: String,
+}
+
+/// Number of the part.
+const PART: i32 = 1;
+
 impl DataPlane for RegistryBucket {
-    type Upload = Upload;
+    type Upload = RegistryUpload;
 
     async fn put(&self, key: &str, body: &[u8]) -> Called<Option<String>> {
         self.bucket.put(key, body.to_vec(), &self.encryption).await
@@ -95,27 +105,78 @@ impl DataPlane for RegistryBucket {
         self.bucket.get(key).await
     }
 
-    async fn list(&self, prefix: &str) -> Called<()> {
-        self.bucket.objects(prefix, 1).await.map(drop)
+    async fn lists_object(&self, key: &str) -> Called<bool> {
+        let listing = self.bucket.objects(key, 1).await?;
+        Ok(listing.entries.iter().any(|entry| entry.key == key))
+    }
+
+    async fn begin_upload(&self, key: &str) -> Called<RegistryUpload> {
+        let upload = self.bucket.begin_upload(key, &self.encryption).await?;
+        Ok(RegistryUpload {
+            upload,
+            etag: String::new(),
+        })
+    }
+
+    async fn lists_upload(&self, upload: &RegistryUpload) -> Called<bool> {
+        let (uploads, _) = self.bucket.uploads(&upload.upload.key).await?;
+        Ok(uploads.contains(&upload.upload))
+    }
+
+    async fn upload_part(&self, upload: &mut RegistryUpload, body: &[u8]) -> Called<()> {
+        upload.etag = self.bucket.upload_part(&upload.upload, PART, body.to_vec()).await?;
+        Ok(())
+    }
+
+    async fn lists_part(&self, upload: &RegistryUpload, size: usize) -> Called<bool> {
+        let parts = self.bucket.parts(&upload.upload).await?;
+        Ok(parts.iter().any(|part| usize::try_from(*part) == Ok(size)))
+    }
+
+    async fn complete_upload(&self, upload: &RegistryUpload) -> Called<Option<String>> {
+        let version = self.bucket.complete(&upload.upload, PART, &upload.etag).await?;
+        // Some services send the version of a bucket without versions as a text.
+        Ok(version.filter(|version| version != NULL))
+    }
+
+    async fn copy(&self, from: &str, to: &str) -> Called<Option<String>> {
+        self.bucket.copy(from, to, &self.encryption).await
+    }
+
+    async fn copy_part(&self, from: &str, upload: &RegistryUpload) -> Called<()> {
+        let size = exercise::UPLOADED.len();
+        self.bucket.copy_part(from, &upload.upload, PART, size).await
+    }
+
+    async fn abort_upload(&self, upload: &RegistryUpload) -> Called<()> {
+        self.bucket.abort(&upload.upload).await
+    }
+
+    async fn delete_together(&self, keys: &[&str]) -> Called<Vec<(String, String)>> {
+        let entries: Vec<Entry> = keys.iter().map(|key| Entry::object(key)).collect();
+        let entries: Vec<&Entry> = entries.iter().collect();
+        let Deletion { refused, markers } = self.bucket.delete_together(&entries).await?;
+        match refused.into_iter().find_map(|error| self.bucket.of_key(error)) {
+            Some(error) => Err(error),
+            None => Ok(markers),
+        }
     }
 
     async fn delete(&self, key: &str, version: Option<&str>) -> Called<()> {
         self.bucket.delete_object(key, version).await
     }
 
-    async fn begin_upload(&self, key: &str) -> Called<Upload> {
-        self.bucket.begin_upload(key, &self.encryption).await
+    async fn retains_versions(&self) -> bool {
+        self.bucket.retains_versions().await.unwrap_or_default()
     }
 
-    async fn continue_upload(&self, upload: &Upload, body: &[u8]) -> Called<()> {
-        self.bucket.upload_part(upload, 1, body.to_vec()).await?;
-        self.bucket.uploads(&upload.key).await?;
-        self.bucket.parts(upload).await?;
-        Ok(())
-    }
-
-    async fn abort_upload(&self, upload: &Upload) -> Called<()> {
-        self.bucket.abort(upload).await
+    fn permission(&self, check: Check) -> &'static str {
+        match check {
+            Check::Content => "s3:GetObject",
+            Check::Objects => "s3:ListBucket",
+            Check::Uploads => "s3:ListBucketMultipartUploads",
+            Check::Parts => "s3:ListMultipartUploadParts",
+        }
     }
 
     fn is_unsure(&self) -> bool {

@@ -8,7 +8,7 @@ use super::tags;
 use crate::storage::model::call::{CallError, Called, Cause};
 use crate::storage::model::container::{ContainerName, Contents, Owner, Page, PageDeletion, Refusal, RefusalCause};
 use crate::storage::model::error::StorageError;
-use crate::storage::model::preflight::Probe;
+use crate::storage::model::preflight::{Probe, ProbeKeys};
 use crate::storage::model::proof::{CreationPermit, OwnershipProof};
 use crate::storage::model::setting::{Applied, Setting, SettingError, SettingScope};
 use crate::storage::s3api::client::{Entry, KeyError};
@@ -79,7 +79,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
         }
     }
 
-    async fn contents(&self, probe_key: &str, plain: bool) -> Called<Contents> {
+    async fn contents(&self, probe: &ProbeKeys, plain: bool) -> Called<Contents> {
         let listing = match self.bucket.versions(A_FEW).await {
             Ok(listing) => listing,
             // Without versioning, a listing of objects is complete.
@@ -89,7 +89,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
             Err(error) if error.is_forbidden() => return Ok(Contents::Hidden(error.to_string())),
             Err(error) => return Err(error),
         };
-        let only_probes = listing.entries.iter().all(|entry| entry.key == probe_key);
+        let only_probes = listing.entries.iter().all(|entry| probe.contains(&entry.key));
         Ok(if only_probes && !listing.more {
             Contents::Nothing
         } else {
@@ -167,8 +167,8 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
         self.as_registry(probe).await
     }
 
-    async fn clear_probe(&self, key: &str) -> Called<()> {
-        self.clear_all(key).await
+    async fn clear_probe(&self, probe: &ProbeKeys) -> Called<()> {
+        self.clear_all(probe).await
     }
 }
 

@@ -121,11 +121,14 @@ impl Asked {
         let fits = |(of, parameter, _): &&(&str, &str, &str)| {
             *of == method && (parameter.is_empty() || self.parameter(parameter).is_some())
         };
-        names
-            .iter()
-            .find(fits)
-            .map_or("Unknown", |(_, _, name)| name)
-            .to_owned()
+        let name = names.iter().find(fits).map_or("Unknown", |(_, _, name)| *name);
+        let copies = self.header("x-amz-copy-source").is_some();
+        match name {
+            "PutObject" if copies => "CopyObject",
+            "UploadPart" if copies => "UploadPartCopy",
+            name => name,
+        }
+        .to_owned()
     }
 
     /// `Action` of a form, as the query protocol of STS and IAM has it.
@@ -155,6 +158,7 @@ const BUCKET: &[(&str, &str, &str)] = &[
     ("GET", "lifecycle", "GetBucketLifecycleConfiguration"),
     ("GET", "publicAccessBlock", "GetPublicAccessBlock"),
     ("GET", "versioning", "GetBucketVersioning"),
+    ("GET", "object-lock", "GetObjectLockConfiguration"),
     ("GET", "versions", "ListObjectVersions"),
     ("GET", "uploads", "ListMultipartUploads"),
     ("GET", "list-type", "ListObjectsV2"),
@@ -165,6 +169,7 @@ const BUCKET: &[(&str, &str, &str)] = &[
     ("PUT", "publicAccessBlock", "PutPublicAccessBlock"),
     ("PUT", "versioning", "PutBucketVersioning"),
     ("PUT", "policy", "PutBucketPolicy"),
+    ("PUT", "object-lock", "PutObjectLockConfiguration"),
     ("PUT", "", "CreateBucket"),
     ("DELETE", "tagging", "DeleteBucketTagging"),
     ("DELETE", "encryption", "DeleteBucketEncryption"),
