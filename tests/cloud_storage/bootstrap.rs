@@ -76,17 +76,14 @@ async fn a_new_cluster_on_aws_has_a_registry_that_nobody_asked_for_in_few_calls(
     let changes: Vec<String> = world.gate.operations();
     let changes: Vec<_> = changes.iter().filter(|name| MADE.contains(&name.as_str())).collect();
     assert_eq!(changes, MADE);
-    // Default encryption is tried out by an upload before and one after it.
-    for (step, most) in PROBE.iter().map(|step| {
-        (
-            step,
-            if step.ends_with("teObject") || *step == "PutObject" {
-                3
-            } else {
-                1
-            },
-        )
-    }) {
+    // Default encryption is tried out by an upload before and one after it. The preflight reads twice, and begins an upload
+    // that it aborts.
+    for step in &PROBE {
+        let most = match *step {
+            "PutObject" => 3,
+            "GetObject" | "CreateMultipartUpload" => 2,
+            _ => 1,
+        };
         let times = calls.get(*step).copied().unwrap_or_default();
         assert!((1..=most).contains(&times), "{step} {times} times: {calls:?}");
     }

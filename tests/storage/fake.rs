@@ -28,6 +28,7 @@ use image_registry_operator::storage::model::progress::{Mark, Wait};
 use image_registry_operator::storage::model::proof::{CreationPermit, OwnershipProof};
 use image_registry_operator::storage::model::setting::{Applied, Followed, Setting, SettingError, SettingScope};
 use image_registry_operator::storage::model::stage::{Stage, StageObject, StageState};
+use image_registry_operator::storage::model::state::State;
 use image_registry_operator::storage::model::target::{Request, Target};
 use image_registry_operator::storage::preflight::record::{self, Clearing};
 use image_registry_operator::storage::preflight::{RegistryPods, no_pods};
@@ -166,6 +167,8 @@ pub struct FakeCloud {
     pub denied: RefCell<Option<Refusal>>,
     /// How the cloud misbehaves towards the registry.
     pub quirk: Cell<Quirk>,
+    /// managementState with which probe objects were deleted.
+    pub clearing_states: RefCell<Vec<Option<State>>>,
     /// Preflights: container, identity, proxy.
     pub preflights: RefCell<Vec<String>>,
     /// Whether the platform's default storage can be used; `None`: undecided.
@@ -655,6 +658,7 @@ impl<'a> ObjectStore for FakeStore<'a> {
 
     async fn clear_probe(&self, probe: &ProbeKeys) -> Called<()> {
         self.cloud.reachable()?;
+        self.cloud.clearing_states.borrow_mut().push(self.request.state);
         if let Some(container) = self.cloud.containers.borrow_mut().get_mut(&self.container.name) {
             container.probes.retain(|key, _| !probe.contains(key));
         }

@@ -12,6 +12,7 @@ use super::fake::{CHOSEN, Refusal};
 use super::site::Site;
 use image_registry_operator::names;
 use image_registry_operator::status::judge::Preflight;
+use image_registry_operator::storage::model::state::State;
 
 fn failed(preflight: Option<Preflight>) -> String {
     match preflight {
@@ -215,6 +216,8 @@ async fn a_probe_left_behind_is_deleted_from_the_old_bucket_first() {
     assert!(site.clear_probes().await.again.is_some(), "not before its time");
     site.later(Duration::from_secs(5));
     assert!(site.clear_probes().await.events.is_empty());
+    // The expected owner of the bucket is a condition on Managed storage alone.
+    assert_eq!(*site.cloud().clearing_states.borrow(), [Some(State::Unmanaged)]);
     assert!(site.cloud().container(CHOSEN).unwrap().probes.is_empty());
     assert_eq!(site.probe_record(), None);
     site.settle().await;

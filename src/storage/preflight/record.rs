@@ -14,6 +14,7 @@ use crate::storage::engine::cache::ObservationCache;
 use crate::storage::model::backend::Backend;
 use crate::storage::model::error::{ErrorClass, StorageError};
 use crate::storage::model::spec;
+use crate::storage::model::state::State;
 use crate::storage::model::target::{CreationRecord, Request};
 use crate::storage::traits::{Cluster, Driver};
 
@@ -183,7 +184,8 @@ pub async fn clear_one<D: Driver>(
         snapshot,
         storage: &left.storage,
         target: &target,
-        state: None,
+        // Whoever owns the storage: the key names an object of this operator, and the account may be another.
+        state: Some(State::Unmanaged),
         defaulted: false,
         applied: false,
         in_use: false,
