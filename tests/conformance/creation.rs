@@ -23,6 +23,25 @@ pub async fn a_process_that_dies_at_any_request_leaves_one_owned_container<S: Ba
     assert!(deaths >= 2 * S::CHANGES, "only {deaths}");
 }
 
+// storage-decisions 8, T6: a name in the spec does not make up for the record
+pub async fn a_process_that_dies_while_it_creates_a_named_container_leaves_it_owned<S: BackendUnderTest>() {
+    // Before and after the create call, and the mark.
+    for death in [Death::Before(1), Death::After(1), Death::Before(2), Death::After(2)] {
+        let name = format!("named-{death:?}").to_lowercase().replace(['(', ')'], "");
+        let mut site = S::start(&format!("{name}-created"), S::storage(Some(&name))).await;
+        assert!(dies(&mut site, death).await, "{death:?}");
+        site.converge().await;
+        assert_eq!(
+            (site.state(), site.is_ours(&name).await),
+            (Some("Managed"), true),
+            "{death:?}"
+        );
+        site.edit(json!({"managementState": "Removed"}));
+        site.settle().await;
+        assert!(!site.exists(&name).await, "{death:?}");
+    }
+}
+
 // storage-core 22, storage-decisions 8
 pub async fn a_process_that_dies_before_a_record_is_stored_leaves_one_owned_container<S: BackendUnderTest>() {
     for steps in 0..6 {

@@ -241,6 +241,7 @@ macro_rules! conformance {
         $crate::conformance::conformance! { $site:
             creation {
                 a_process_that_dies_at_any_request_leaves_one_owned_container
+                a_process_that_dies_while_it_creates_a_named_container_leaves_it_owned
                 a_process_that_dies_before_a_record_is_stored_leaves_one_owned_container
                 a_named_container_that_is_missing_is_created_and_owned
                 nothing_is_created_under_unmanaged

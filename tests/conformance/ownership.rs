@@ -84,7 +84,7 @@ pub async fn another_clusters_container_is_refused_and_never_changed<S: BackendU
             if copied {
                 // The Config of the other cluster, with everything in it.
                 let location = site.location(&name);
-                site.annotate(names::STORAGE_INTENT_ANNOTATION, &location);
+                site.annotate(names::STORAGE_CREATED_ANNOTATION, &location);
                 site.annotate(names::ADOPT_STORAGE_ANNOTATION, &location);
                 let storage = site.storage_spec().clone();
                 site.config["status"] = json!({"storage": storage, "storageManaged": managed});

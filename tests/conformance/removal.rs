@@ -160,16 +160,23 @@ pub async fn a_mark_that_is_unreadable_or_missing_keeps_everything_until_the_use
 
 // storage-decisions 5, T3
 pub async fn managed_asked_for_together_with_removed_deletes_nothing<S: BackendUnderTest>() {
-    let (mut site, name) = brought::<S>("raised", Value::Null, 1).await;
-    let mark = site.infrastructure().to_owned();
-    site.set_mark(&name, Some(&mark)).await;
-    site.converge().await;
-    assert_eq!(site.state(), Some("Unmanaged"));
-    site.forget();
-    let storage = json!({S::FIELD.0: null, "pvc": {}, "managementState": "Managed"});
-    site.edit(json!({"managementState": "Removed", "storage": storage}));
-    assert!(site.settle().await.done);
-    assert_eq!((site.changes(), site.count(&name).await), (vec![], 1));
+    // As older releases left the status: without a managementState, and with its deprecated mirror.
+    for without_state in [false, true] {
+        let (mut site, name) = brought::<S>(&format!("raised-{without_state}"), Value::Null, 1).await;
+        let mark = site.infrastructure().to_owned();
+        site.set_mark(&name, Some(&mark)).await;
+        site.converge().await;
+        assert_eq!(site.state(), Some("Unmanaged"));
+        site.forget();
+        if without_state {
+            site.config["status"]["storage"]["managementState"].take();
+            site.config["status"]["storageManaged"] = json!(true);
+        }
+        let storage = json!({S::FIELD.0: null, "pvc": {}, "managementState": "Managed"});
+        site.edit(json!({"managementState": "Removed", "storage": storage}));
+        assert!(site.settle().await.done);
+        assert_eq!((site.changes(), site.count(&name).await), (vec![], 1));
+    }
 }
 
 // storage-decisions T8

@@ -48,6 +48,35 @@ async fn a_bucket_with_the_marks_of_two_clusters_is_deleted_by_neither() {
     remove_and_keep(&mut world, &name, 1).await;
 }
 
+// storage-decisions 3: the mark of another cluster counts with any value
+#[tokio::test]
+async fn a_bucket_that_another_cluster_shares_is_not_the_operators() {
+    let store = store().await;
+    let shared = ("kubernetes.io/cluster/green-9", "shared");
+    store.create("shared-c7").await;
+    store.set_tags("shared-c7", &[shared]).await;
+    let storage = json!({"s3": {"bucket": "shared-c7"}, "managementState": "Managed"});
+    let mut world = cluster("shared-c7", storage).await;
+    let location = world.location("shared-c7");
+    world.annotate(names::ADOPT_STORAGE_ANNOTATION, &location);
+    let error = world.settle().await.error.unwrap();
+    assert!(error.message.contains("the mark of cluster green-9"), "{error:?}");
+    assert_eq!(store.tags("shared-c7").await.len(), 1);
+    // One that the operator created, and that another cluster shares meanwhile.
+    let mut own = cluster("shared-c8", json!({"s3": {}})).await;
+    own.settle().await;
+    let name = own.generated();
+    store.put(&name, "image").await;
+    let mark = mark_of("shared-c8");
+    let tags: Vec<(&str, &str)> = mark
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .chain([shared])
+        .collect();
+    store.set_tags(&name, &tags).await;
+    remove_and_keep(&mut own, &name, 1).await;
+}
+
 // storage-decisions 10, T6
 #[tokio::test]
 async fn a_bucket_of_the_generated_name_that_holds_only_a_marker_or_an_old_version_is_unmanaged() {
