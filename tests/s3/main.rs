@@ -14,6 +14,7 @@ mod cluster;
 mod conformance;
 mod creation;
 mod faults;
+mod guards;
 mod hardening;
 #[allow(
     dead_code,

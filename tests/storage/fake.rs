@@ -151,6 +151,12 @@ pub struct FakeCloud {
     pub settings_down: Cell<bool>,
     /// The service does not implement the setting.
     pub settings_unsupported: Cell<bool>,
+    /// How often the Config was confirmed before the last change.
+    confirmed: Cell<u32>,
+    /// Changes without a confirmation just before.
+    pub unconfirmed: RefCell<Vec<String>>,
+    /// Marks are answered with a 404 that is not about the container.
+    pub marks_missing: Cell<bool>,
     /// HEAD calls since the last look.
     pub heads: Cell<u32>,
     /// Reads of the registry's keys.
@@ -436,7 +442,16 @@ impl FakeStore<'_> {
         found.filter(|found| found.hidden_for == 0).ok_or_else(gone)
     }
 
+    /// Remembers a change before which nobody confirmed the Config.
+    fn check_confirmed(&self, call: &str) {
+        let confirmed = self.cluster.confirmed.get();
+        if self.cloud.confirmed.replace(confirmed) == confirmed {
+            self.cloud.unconfirmed.borrow_mut().push(call.to_owned());
+        }
+    }
+
     async fn change(&self, call: &str, change: impl FnOnce(&mut Container)) {
+        self.check_confirmed(call);
         let effect = || self.cloud.with(&self.container.name, change);
         self.cloud.change(call, effect).await;
     }
@@ -487,6 +502,7 @@ impl<'a> ObjectStore for FakeStore<'a> {
             hidden_for: 2,
             ..Container::default()
         };
+        self.check_confirmed("create");
         let containers = &self.cloud.containers;
         let insert = || containers.borrow_mut().insert(self.container.name.clone(), created);
         self.cloud.change("create", insert).await;
@@ -501,6 +517,9 @@ impl<'a> ObjectStore for FakeStore<'a> {
                 action: "s3:GetBucketTagging",
                 ..error(CallClass::Forbidden, "AccessDenied")
             });
+        }
+        if self.cloud.marks_missing.get() {
+            return Err(error(CallClass::NotFound, "NotFound"));
         }
         if self.cloud.unmarkable.get() {
             return Ok(Owner::Unmarkable);
@@ -571,6 +590,7 @@ impl<'a> ObjectStore for FakeStore<'a> {
             mark: Some(CLUSTER.to_owned()),
             pending: self.cloud.stage_takes.get(),
         };
+        self.check_confirmed(stage.name);
         let insert = || self.cloud.stage_objects.borrow_mut().insert(stage.name, object);
         self.cloud.change(&format!("create {}", stage.name), insert).await;
         let message = format!("{} is being created", stage.name);
@@ -594,6 +614,7 @@ impl<'a> ObjectStore for FakeStore<'a> {
 
     async fn remove_stage(&self, stage: &Stage, proof: &OwnershipProof) -> Called<Wait> {
         assert_eq!(proof.pin(), stage.name);
+        self.check_confirmed(stage.name);
         let remove = || self.cloud.stage_objects.borrow_mut().remove(stage.name);
         self.cloud.change(&format!("delete {}", stage.name), remove).await;
         Ok(Wait::new(Duration::ZERO, format!("{} was deleted", stage.name)))
@@ -620,6 +641,7 @@ impl<'a> ObjectStore for FakeStore<'a> {
     }
 
     async fn delete_container(&self, _proof: &OwnershipProof) -> Called<()> {
+        self.check_confirmed("delete bucket");
         let remove = || self.cloud.containers.borrow_mut().remove(&self.container.name);
         self.cloud.change("delete bucket", remove).await;
         Ok(())
@@ -658,6 +680,7 @@ impl<'a> ObjectStore for FakeStore<'a> {
 
     async fn clear_probe(&self, probe: &ProbeKeys) -> Called<()> {
         self.cloud.reachable()?;
+        self.check_confirmed("clear probe");
         self.cloud.clearing_states.borrow_mut().push(self.request.state);
         if let Some(container) = self.cloud.containers.borrow_mut().get_mut(&self.container.name) {
             container.probes.retain(|key, _| !probe.contains(key));

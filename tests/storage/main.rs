@@ -16,6 +16,7 @@ mod conformance;
 mod exercise;
 mod existence;
 mod fake;
+mod guards;
 #[allow(
     dead_code,
     reason = "shared with the tests of all backends, each of which uses a part"
