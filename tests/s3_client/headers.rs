@@ -68,6 +68,7 @@ fn newer_checksums(asked: &Asked) -> Vec<&str> {
         .collect()
 }
 
+// storage-decisions T14a
 #[tokio::test]
 async fn bodies_that_need_a_checksum_carry_md5_and_no_other() {
     let moto = Moto::start(MotoOptions {
@@ -95,6 +96,8 @@ async fn bodies_that_need_a_checksum_carry_md5_and_no_other() {
         assert_eq!(asked.header("content-encoding"), None, "{operation}");
         assert_eq!(asked.header("x-amz-checksum-mode"), None, "{operation}");
         let needs = [
+            "PutObject",
+            "UploadPart",
             "DeleteObjects",
             "PutBucketTagging",
             "PutPublicAccessBlock",
@@ -115,7 +118,7 @@ async fn bodies_that_need_a_checksum_carry_md5_and_no_other() {
             .iter()
             .filter(|a| a.header("content-md5").is_some())
             .count(),
-        5
+        7
     );
 }
 

@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 
-/// Scheme, host, port and path of an absolute URL, without a trailing slash.
+/// Scheme, host, port and path of an absolute URL, without empty segments and without a trailing slash.
 ///
 /// # Errors
 /// What is wrong with the URL, as the end of a sentence. The text contains no password.
@@ -29,7 +29,10 @@ pub fn endpoint(text: &str) -> Result<String, String> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err("has a query or a fragment".to_owned());
     }
-    Ok(url.as_str().trim_end_matches('/').to_owned())
+    let origin = url.as_str().strip_suffix(url.path()).unwrap_or_default();
+    // The registry's client leaves empty segments out, too.
+    let segments = url.path().split('/').filter(|segment| !segment.is_empty());
+    Ok(segments.fold(origin.to_owned(), |url, segment| format!("{url}/{segment}")))
 }
 
 /// The URL for a message, without the part before `@`, which may contain a password.

@@ -20,6 +20,7 @@ use aws_sdk_s3::types::TransitionDefaultMinimumObjectSize;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures::future::BoxFuture;
 
+use super::address::{Address, bucket_url};
 use super::transport::{RequestOverrides, Transport, UserAgent};
 use super::{error, retry};
 use crate::api::Sensitive;
@@ -54,7 +55,7 @@ pub struct Connection {
     pub signing_region: String,
     /// URL of the endpoint, without a trailing slash.
     pub url: String,
-    /// Path-style requests. Without it, the SDK puts the bucket into the host name if the name permits that.
+    /// Path-style requests. Without it, the bucket is in the host name if the name permits that.
     pub path_style: bool,
     /// Identity that signs requests.
     pub identity: Arc<dyn Identity>,
@@ -189,16 +190,20 @@ impl Bucket {
     /// Prepares a connection to the bucket `name`, without a call.
     ///
     /// # Errors
-    /// The CA bundle or the proxy is invalid.
+    /// The CA bundle or the proxy is invalid, or the endpoint's host does not permit virtual-hosted style.
     pub fn connect(network: &Network, connection: Connection, name: &str) -> Result<Self, StorageError> {
         // Report an invalid CA bundle or proxy here instead of at the first request.
         network.http.client(&connection.trust, &connection.egress)?;
         let secrets = network.http.secrets(&connection.egress);
+        let address = bucket_url(&connection.url, connection.path_style, name).map_err(|error| {
+            StorageError::action_required(format!(
+                "{error}: use path-style requests, or an endpoint with a host name"
+            ))
+        })?;
         let s3 = aws_sdk_s3::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(connection.signing_region))
-            .endpoint_url(connection.url)
-            .force_path_style(connection.path_style)
+            .endpoint_resolver(Address::new(address))
             .http_client(Transport::new(
                 network.http.clone(),
                 connection.trust,
@@ -278,7 +283,8 @@ impl Call {
         }
     }
 
-    /// A call that changes something and needs a checksum of the body.
+    /// A call that changes something and carries a checksum of the body: the service requires it, or the registry's
+    /// client sends it. Buckets with a default retention refuse objects without one.
     pub(super) fn checked(action: &'static str) -> Self {
         Self {
             md5: true,
@@ -332,6 +338,7 @@ impl Bucket {
     {
         let overrides = RequestOverrides {
             md5: call.md5,
+            of_bucket: call.key.is_none(),
             root: call.root,
             owner: self.owner(call).await?,
         };

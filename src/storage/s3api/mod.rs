@@ -1,5 +1,6 @@
 //! The S3 API: calls to one bucket with the AWS SDK, for every backend that uses the S3 protocol.
 
+pub mod address;
 pub mod client;
 pub mod error;
 mod objects;

@@ -155,6 +155,8 @@ impl Intercept for UserAgent {
 pub struct RequestOverrides {
     /// Sends `Content-MD5` instead of the newer checksums, which older services refuse.
     pub md5: bool,
+    /// The request is about the bucket itself. Its path does not end with a slash, as with the registry's client.
+    pub of_bucket: bool,
     /// Account for `x-amz-expected-bucket-owner`.
     pub owner: Option<String>,
     /// Name of the response's root element. Some services use another name, which the registry's SDK ignores and this
@@ -174,6 +176,9 @@ impl Intercept for RequestOverrides {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let request = context.request_mut();
+        if let Some(uri) = self.of_bucket.then(|| without_slash(request.uri())).flatten() {
+            request.set_uri(uri)?;
+        }
         if self.md5 {
             let sum = STANDARD.encode(Md5::digest(request.body().bytes().unwrap_or_default()));
             let headers = request.headers_mut();
@@ -215,6 +220,17 @@ impl Intercept for RequestOverrides {
     }
 }
 
+/// The URI without the slash at the end of its path; `None` if there is none, or if the path consists of it alone.
+fn without_slash(uri: &str) -> Option<String> {
+    let (path, query) = uri
+        .split_once('?')
+        .map_or((uri, None), |(path, query)| (path, Some(query)));
+    let shorter = path.strip_suffix('/')?;
+    let (_, rest) = shorter.split_once("://")?;
+    rest.contains('/')
+        .then(|| query.map_or_else(|| shorter.to_owned(), |query| format!("{shorter}?{query}")))
+}
+
 /// The document with its root element renamed; `None` if it has this name, is an error document, or is not XML.
 fn with_root(text: &str, root: &str) -> Option<String> {
     let begin = text.match_indices('<').map(|(at, _)| at + 1).find(|at| {
@@ -239,6 +255,23 @@ fn with_root(text: &str, root: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_path_of_a_bucket_has_no_slash_at_its_end() {
+        for (uri, expected) in [
+            ("http://store/images/", Some("http://store/images")),
+            (
+                "http://store/images/?list-type=2&prefix=a/",
+                Some("http://store/images?list-type=2&prefix=a/"),
+            ),
+            ("https://store:9000/v1/s3/", Some("https://store:9000/v1/s3")),
+            ("https://images.store/", None),
+            ("https://images.store/?delete", None),
+            ("https://store/images?location", None),
+        ] {
+            assert_eq!(without_slash(uri).as_deref(), expected, "{uri}");
+        }
+    }
 
     #[test]
     fn an_answer_gets_the_name_that_the_sdk_wants_and_an_error_stays_one() {

@@ -38,7 +38,8 @@ pub struct Connection<'a> {
 /// Prepares a connection to the bucket `name`, without a call.
 ///
 /// # Errors
-/// The CA bundle or the proxy is invalid, or the region has no FIPS endpoint although one is required.
+/// The CA bundle or the proxy is invalid; the region has no FIPS endpoint although one is required, or no STS although
+/// the credentials name a role; or the endpoint's host does not permit virtual-hosted style.
 pub fn connect(
     network: &Network,
     identities: &Identities,
@@ -59,7 +60,7 @@ pub fn connect(
         region: effective.region.clone(),
         signing_region: endpoint::signing_region(&effective.region).to_owned(),
         url,
-        // At the public endpoint the SDK puts the bucket into the host name if the name permits that.
+        // At the public endpoint the bucket is in the host name if the name permits that.
         path_style: !public && !effective.virtual_hosted,
         identity,
         trust: connection.trust,
@@ -72,10 +73,14 @@ pub fn connect(
 
 /// Whether to use FIPS endpoints of S3 and STS.
 fn fips(network: &Network, connection: &Connection<'_>) -> bool {
-    // Static keys at a custom endpoint need no endpoint of AWS, so that the region need not have FIPS endpoints.
+    // Without a request to AWS, the region need not have FIPS endpoints.
+    needs_aws(connection) && (network.settings.fips || connection.credentials.fips)
+}
+
+/// Whether requests go to AWS: static keys at a custom endpoint need no endpoint of AWS.
+fn needs_aws(connection: &Connection<'_>) -> bool {
     let is_static = matches!(connection.credentials.profile, Profile::Static { .. });
-    let needed = connection.effective.endpoint.is_none() || !is_static;
-    needed && (network.settings.fips || connection.credentials.fips)
+    connection.effective.endpoint.is_none() || !is_static
 }
 
 fn identity(
@@ -90,8 +95,14 @@ fn identity(
         connection.sts_trust.clone(),
         connection.egress.clone(),
     );
+    let sts_endpoint = effective.sts_endpoint.as_deref();
     let sts = Sts {
-        endpoint: endpoint::sts_url(&effective.region, effective.sts_endpoint.as_deref(), fips)?,
+        endpoint: if needs_aws(connection) {
+            endpoint::sts_url(&effective.region, sts_endpoint, fips)?
+        } else {
+            // Not used. The region may be a text for signatures only.
+            sts_endpoint.unwrap_or_default().to_owned()
+        },
         region: endpoint::signing_region(&effective.region).to_owned(),
         transport,
         path: Http::path(&connection.sts_trust, &connection.egress),

@@ -15,6 +15,7 @@ use crate::program::platform;
 use crate::storage::inputs::{name, url};
 use crate::storage::model::error::StorageError;
 use crate::storage::model::spec;
+use crate::storage::s3api::address::bucket_url;
 
 /// Region for services without regions. S3 clients require one.
 const NO_REGION: &str = "us-east-1";
@@ -55,6 +56,7 @@ impl Effective {
         let cluster = Cluster::of(snapshot);
         let sts_endpoint = cluster.sts.map(|url| service_url("sts", &url)).transpose()?;
         let full = Full::of(spec, snapshot, credentials_region)?;
+        check_style(&full)?;
         let rendered = match full.endpoint {
             Some(_) if full.from_cluster && Self::is_taken_over(spec, snapshot, credentials_region) => None,
             Some(_) => full.spec.region_endpoint.clone(),
@@ -189,11 +191,7 @@ impl Full {
             .or(credentials_region)
             .or(endpoint.is_some().then_some(NO_REGION))
             .ok_or_else(no_region)?;
-        if !is_label(region) {
-            return Err(invalid(format!(
-                "the region of spec.storage.s3 is {region:?}: use letters, digits and dashes, such as eu-west-1"
-            )));
-        }
+        check_region(region, endpoint.is_some())?;
         let from_cluster = cluster_endpoint.is_some();
         let virtual_hosted = from_cluster || spec.virtual_hosted_style == Some(true);
         Ok(Self {
@@ -231,10 +229,39 @@ fn no_region() -> Rejection {
     )
 }
 
-/// Whether the text can be a label of a host name.
-fn is_label(text: &str) -> bool {
-    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    (1..=63).contains(&text.len()) && text.chars().all(legal) && !text.starts_with('-') && !text.ends_with('-')
+/// The region is part of the public endpoint's host name. At another endpoint it is a text in the signature, which is an
+/// HTTP header.
+fn check_region(region: &str, has_endpoint: bool) -> Result<(), Rejection> {
+    if endpoint::is_label(region) {
+        return Ok(());
+    }
+    let printable = |c: char| c.is_ascii_graphic() || c == ' ';
+    let cause = match has_endpoint {
+        true if region.chars().all(printable) => return Ok(()),
+        true => "it is part of each request's signature, where only printable ASCII characters are allowed",
+        false => {
+            "use letters, digits and dashes, such as eu-west-1, or set regionEndpoint if the service is not Amazon S3"
+        }
+    };
+    Err(invalid(format!("the region of spec.storage.s3 is {region:?}: {cause}")))
+}
+
+/// With virtual-hosted style the registry puts the bucket in front of the endpoint's host, even if that is an IP address.
+fn check_style(full: &Full) -> Result<(), Rejection> {
+    // Names that the operator chooses can be part of a host name.
+    let bucket = text(full.spec.bucket.as_ref()).unwrap_or("image-registry");
+    match &full.endpoint {
+        Some(url) if full.virtual_hosted && !full.from_cluster => {
+            bucket_url(url, false, bucket).map(drop).map_err(|error| {
+                invalid(format!(
+                    "spec.storage.s3.virtualHostedStyle is true, so that the registry sends its requests to {}, but \
+                     {error}: set virtualHostedStyle to false, or regionEndpoint to a host name",
+                    error.0
+                ))
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Rejects names that would change the path or host of a URL. All other rules are left to the service.

@@ -124,16 +124,28 @@ pub fn s3_url(region: &str, fips: bool) -> Result<String, StorageError> {
     s3_host(region, fips).map(|host| format!("https://{host}"))
 }
 
+/// Whether the text can be a region in the host name of a public endpoint.
+pub fn is_label(text: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    (1..=63).contains(&text.len()) && text.chars().all(legal) && !text.starts_with('-') && !text.ends_with('-')
+}
+
 /// URL of STS, without a trailing slash: the cluster's service endpoint if it has one, otherwise the endpoint of the
 /// region, never the global one.
 ///
 /// # Errors
-/// `fips` is set and the region has no FIPS endpoint.
+/// The region cannot be part of a host name, or `fips` is set and the region has no FIPS endpoint.
 pub fn sts_url(region: &str, cluster: Option<&str>, fips: bool) -> Result<String, StorageError> {
     if let Some(url) = cluster {
         return Ok(url.to_owned());
     }
     let region = signing_region(region);
+    if !is_label(region) {
+        return Err(StorageError::action_required(format!(
+            "region {region:?} has no STS, which the role of the credentials needs: set spec.storage.s3.region to a \
+             region of AWS, or use an access key instead of the role"
+        )));
+    }
     let partition = partition(region);
     if fips && !partition.fips.iter().any(|beginning| region.starts_with(beginning)) {
         return Err(no_fips(region));
@@ -298,6 +310,28 @@ mod tests {
         for region in ["eu-central-1", "cn-north-1", "eusc-de-east-1", "sa-east-1", "example"] {
             assert!(s3_url(region, true).unwrap_err().message.contains(region));
             assert!(sts_url(region, None, true).unwrap_err().message.contains(region));
+        }
+    }
+
+    // storage-decisions 29
+    // In part: 29 (a role). A region of another store must not choose the host that gets the token.
+    #[test]
+    fn a_region_that_is_no_part_of_a_host_name_has_no_sts() {
+        for region in [
+            "test_region",
+            "evil.example/",
+            "a.b",
+            "eu:west",
+            "-a",
+            "a b",
+            "",
+            "evil.example#",
+            "x@evil",
+            "ü",
+        ] {
+            let error = sts_url(region, None, false).unwrap_err();
+            assert!(error.message.contains("spec.storage.s3.region"), "{error}");
+            assert_eq!(sts_url(region, Some("https://sts"), false).unwrap(), "https://sts");
         }
     }
 

@@ -224,9 +224,20 @@ fn what_is_no_endpoint_is_refused_and_no_password_is_repeated() {
 
 #[test]
 fn regions_and_buckets_that_would_lead_elsewhere_are_refused() {
-    for region in ["evil.com/", "a.b", "-a", "a-", "a b", "ü", &"a".repeat(64)] {
+    for region in [
+        "evil.com/",
+        "a.b",
+        "test_region",
+        "eu:west",
+        "-a",
+        "a-",
+        "a b",
+        "ü",
+        &"a".repeat(64),
+    ] {
         let message = refusal(json!({"region": region}), &Snapshot::empty());
         assert!(message.contains("region of spec.storage.s3"), "{message}");
+        assert!(message.contains("regionEndpoint"), "{message}");
     }
     for bucket in ["a/b", "..", "a b", "a?b", "%2e", "b\n", &"b".repeat(256)] {
         let message = refusal(json!({"region": "eu-west-1", "bucket": bucket}), &Snapshot::empty());
@@ -234,6 +245,80 @@ fn regions_and_buckets_that_would_lead_elsewhere_are_refused() {
     }
     for bucket in ["b", "my.bucket", "My_Bucket", "tenant:bucket", ""] {
         of(json!({"region": "eu-west-1", "bucket": bucket}), &Snapshot::empty());
+    }
+}
+
+// storage-decisions 29, storage-decisions T14b
+#[test]
+fn at_an_endpoint_of_its_own_the_region_is_a_text_and_the_bucket_any_name_of_such_stores() {
+    for region in [
+        "test_region",
+        "default",
+        "us-east:1",
+        "a.b",
+        "eu.west_1:blue",
+        "-a",
+        "a-",
+        "a b",
+        "us-east-1,x",
+        "1",
+        "zone/1",
+        &"a".repeat(64),
+    ] {
+        for url in ["http://store.example.com", "https://10.1.2.3:9000/s3"] {
+            let spec = json!({"bucket": "test_bucket", "region": region, "regionEndpoint": url});
+            let effective = of(spec, &Snapshot::empty());
+            assert_eq!(effective.region, region);
+            assert_eq!(effective.endpoint.as_deref(), Some(url));
+        }
+    }
+    for region in ["ü", "a\nb", "a\u{7f}"] {
+        let spec = json!({"region": region, "regionEndpoint": "http://store.example.com"});
+        assert!(refusal(spec, &Snapshot::empty()).contains("signature"));
+    }
+    for bucket in [
+        "test_bucket",
+        "Test_Bucket.1",
+        "tenant:bucket",
+        "_x",
+        "a",
+        "x-",
+        "..x",
+        &"b".repeat(255),
+        "1.2.3.4",
+        "images--x-s3",
+    ] {
+        let spec = json!({"bucket": bucket, "region": "test_region", "regionEndpoint": "http://store.example.com"});
+        assert_eq!(of(spec, &Snapshot::empty()).spec.bucket.as_deref(), Some(bucket));
+    }
+}
+
+// storage-decisions T14a, storage-decisions T14b
+#[test]
+fn virtual_hosted_style_before_an_address_is_refused_because_the_registry_would_find_no_such_host() {
+    for (url, bucket, refused) in [
+        ("http://10.1.2.3:9000", "images", true),
+        ("https://10.1.2.3", "", true),
+        ("https://[fd00::1]:9000", "images", true),
+        ("https://10.1.2.3", "my.images", false),
+        ("http://10.1.2.3", "my.images", true),
+        ("http://10.1.2.3", "test_bucket", false),
+        ("http://store:9000", "images", false),
+        ("https://store.example.com/v1", "images", false),
+    ] {
+        let spec = json!({"regionEndpoint": url, "bucket": bucket, "virtualHostedStyle": true});
+        if refused {
+            let message = refusal(spec.clone(), &Snapshot::empty());
+            assert!(
+                message.contains("virtualHostedStyle") && message.contains("regionEndpoint"),
+                "{message}"
+            );
+        } else {
+            of(spec.clone(), &Snapshot::empty());
+        }
+        let mut path = spec;
+        path["virtualHostedStyle"] = json!(false);
+        of(path, &Snapshot::empty());
     }
 }
 
@@ -257,8 +342,21 @@ fn the_location_is_the_endpoint_or_the_partition_and_the_bucket() {
         at("https://minio.example.com:9000"),
         "https://minio.example.com:9000/b1"
     );
-    for same in ["https://minio/", "HTTPS://MINIO", "https://minio:443"] {
+    for same in [
+        "https://minio/",
+        "HTTPS://MINIO",
+        "https://minio:443",
+        "https://minio//",
+    ] {
         assert_eq!(at(same), "https://minio/b1");
+    }
+    // storage-decisions 24
+    for same in [
+        "https://minio/storage/v1/s3",
+        "https://minio/storage//v1/s3/",
+        "https://minio/x/../storage/v1/s3",
+    ] {
+        assert_eq!(at(same), "https://minio/storage/v1/s3/b1");
     }
     for other in [
         "http://minio",
