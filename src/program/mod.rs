@@ -51,6 +51,14 @@ impl Proxies {
         }
     }
 
+    /// Whether there is a proxy.
+    pub fn is_any(&self) -> bool {
+        [&self.http, &self.https]
+            .into_iter()
+            .flatten()
+            .any(|url| !url.is_empty())
+    }
+
     /// All settings, for fingerprints.
     pub fn texts(&self) -> [&str; 3] {
         let [http, https] = [&self.http, &self.https].map(|url| url.as_ref().map_or("", Sensitive::expose));

@@ -61,15 +61,21 @@ async fn a_change_of_the_proxy_counts_from_the_next_request_on() {
     }
 }
 
+// storage-decisions 28
 #[tokio::test]
 async fn hosts_domains_and_networks_are_reached_directly() {
     let gate = answering(None, &[], |_| ok());
     let port = gate.target().address.port();
     let proxy = proxy(&gate);
     for (no_proxy, host, direct) in [
-        ("127.0.0.0/8", "127.0.0.1", true),
-        ("127.0.0.1", "127.0.0.1", true),
-        ("10.0.0.0/8, .svc", "127.0.0.1", false),
+        ("10.0.0.0/8, .svc", "127.0.0.1", true),
+        ("", "127.0.0.1", true),
+        ("", "localhost", true),
+        ("elsewhere.example, *.test.example", HOST, true),
+        (&format!("{HOST}:{port}"), HOST, true),
+        (&format!("*.test.example:{port}"), HOST, true),
+        ("s3.test.example:9", HOST, false),
+        (".s3.test.example", HOST, false),
         (".test.example", HOST, true),
         ("test.example", HOST, true),
         ("s3.test.example", HOST, true),
@@ -87,6 +93,36 @@ async fn hosts_domains_and_networks_are_reached_directly() {
         bench.bucket(&access).head().await.unwrap();
         assert_eq!(proxy.seen().len() == before, direct, "NO_PROXY={no_proxy} {host}");
     }
+}
+
+// storage-decisions 27
+#[tokio::test]
+async fn a_self_signed_server_certificate_with_the_ca_flag_is_trusted_if_it_is_in_the_bundle() {
+    let authority = Authority::self_signed_server("store").unwrap();
+    let gate = answering(Some(&authority), &[], |_| ok());
+    let port = gate.target().address.port();
+    let bench = Bench::new().knowing(&[
+        ("s3.test.example", gate.target().address),
+        ("other.example", gate.target().address),
+    ]);
+    for host in ["127.0.0.1", "localhost", HOST] {
+        let access = Access::at(&format!("https://{host}:{port}"));
+        bench.bucket(&access.clone().trusting(&authority)).head().await.unwrap();
+        let mut among_others = access.clone().trusting(&Authority::new("another").unwrap());
+        among_others.trust.bundle.push_str(authority.pem());
+        bench.bucket(&among_others).head().await.unwrap();
+
+        let stranger = access.trusting(&Authority::new("another").unwrap());
+        let error = bench.bucket(&stranger).head().await.unwrap_err();
+        assert!(
+            error.message.contains("CA flag") && error.message.contains("CA bundle"),
+            "{error}"
+        );
+    }
+    let named = Access::at(&format!("https://other.example:{port}")).trusting(&authority);
+    let error = bench.bucket(&named).head().await.unwrap_err();
+    assert!(error.message.contains("another name"), "{error}");
+    assert_eq!(gate.asked().len(), 6);
 }
 
 #[tokio::test]

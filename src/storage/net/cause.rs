@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 
+use super::verifier::IsCa;
+
 /// Why a request had no response: the innermost cause, without the URL.
 pub fn cause(error: &reqwest::Error) -> String {
     let chain = chain(error);
@@ -60,14 +62,20 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)>
 }
 
 fn tls(link: &(dyn Error + 'static)) -> Option<String> {
-    use rustls::CertificateError::{NotValidForName, NotValidForNameContext, UnknownIssuer};
+    use rustls::CertificateError::{BadSignature, NotValidForName, NotValidForNameContext, Other, UnknownIssuer};
     let error = link.downcast_ref::<rustls::Error>()?;
     let why = match error {
-        rustls::Error::InvalidCertificate(UnknownIssuer) => {
+        // BadSignature: an authority of this name is trusted, and has another key.
+        rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature) => {
             "the server's certificate is not signed by a trusted authority".to_owned()
         }
         rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }) => {
             "the server's certificate is for another name".to_owned()
+        }
+        rustls::Error::InvalidCertificate(Other(other)) if other.0.is::<IsCa>() => {
+            "the server's certificate has the CA flag and is not itself in the CA bundle: add it to the bundle, or replace \
+             it by one without the CA flag"
+                .to_owned()
         }
         other => other.to_string(),
     };

@@ -9,13 +9,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::{NoProxy, Proxy, Url, redirect};
+use reqwest::{Proxy, Url, redirect};
 use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use super::cause::cause;
+use super::no_proxy::NoProxy;
+use super::verifier::Verifier;
 use crate::api::Sensitive;
 use crate::program::Proxies;
 use crate::storage::model::error::StorageError;
@@ -169,11 +171,17 @@ fn build(
         .cloned()
         .unwrap_or_else(|| Arc::new(provider::default_provider()));
     let unusable = |error: &dyn fmt::Display| StorageError::transient(format!("cannot set up TLS: {error}"));
-    let mut tls = ClientConfig::builder_with_provider(crypto)
+    let tls = ClientConfig::builder_with_provider(crypto.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| unusable(&error))?
-        .with_root_certificates(roots(trust)?)
-        .with_no_client_auth();
+        .map_err(|error| unusable(&error))?;
+    let (roots, trusted) = roots(trust)?;
+    let tls = if roots.is_empty() {
+        tls.with_root_certificates(roots)
+    } else {
+        let verifier = Verifier::new(roots, trusted, crypto).map_err(|error| unusable(&error))?;
+        tls.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+    };
+    let mut tls = tls.with_no_client_auth();
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
@@ -185,20 +193,29 @@ fn build(
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .tcp_keepalive(KEEP_ALIVE)
         .no_proxy(); // No proxies from the environment.
-    for (variable, url, make) in [
-        ("HTTP_PROXY", &proxies.http, Proxy::http as fn(_) -> _),
-        ("HTTPS_PROXY", &proxies.https, Proxy::https),
-    ] {
-        if let Some(url) = url.as_ref().filter(|url| !url.is_empty()) {
-            let url = proxy_url(url).ok_or_else(|| no_proxy_url(variable))?;
-            let proxy: Proxy = make(url).map_err(|_| no_proxy_url(variable))?;
-            builder = builder.proxy(proxy.no_proxy(proxies.no_proxy.as_deref().and_then(NoProxy::from_string)));
-        }
+    if let Some(proxy) = proxy(proxies)? {
+        builder = builder.proxy(proxy);
     }
     if let Some(names) = names {
         builder = builder.dns_resolver(Resolver(names));
     }
     builder.build().map_err(|error| unusable(&cause(&error)))
+}
+
+/// The proxies, for the HTTP library; `None` without any.
+fn proxy(proxies: &Proxies) -> Result<Option<Proxy>, StorageError> {
+    let parse = |variable, url: &Option<Sensitive>| match url.as_ref().filter(|url| !url.is_empty()) {
+        Some(url) => proxy_url(url).ok_or_else(|| no_proxy_url(variable)).map(Some),
+        None => Ok(None),
+    };
+    let http = parse("HTTP_PROXY", &proxies.http)?;
+    let https = parse("HTTPS_PROXY", &proxies.https)?;
+    let no_proxy = NoProxy::parse(proxies.no_proxy.as_deref().unwrap_or_default());
+    let choose = move |url: &Url| {
+        let proxy = if url.scheme() == "https" { &https } else { &http };
+        proxy.clone().filter(|_| !no_proxy.covers(url))
+    };
+    Ok(proxies.is_any().then(|| Proxy::custom(choose)))
 }
 
 /// Parses the URL of a proxy. The HTTP library ignores an invalid URL and would connect directly.
@@ -220,11 +237,14 @@ fn no_proxy_url(variable: &str) -> StorageError {
     ))
 }
 
-fn roots(trust: &Trust) -> Result<RootCertStore, StorageError> {
+/// The trusted certificates: those that can be a CA, and all of them.
+fn roots(trust: &Trust) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), StorageError> {
     let mut store = RootCertStore::empty();
+    let mut trusted = Vec::new();
     if !trust.bundle.trim().is_empty() {
         let found = CertificateDer::pem_slice_iter(trust.bundle.as_bytes()).filter_map(Result::ok);
-        let (usable, _) = store.add_parsable_certificates(found);
+        trusted.extend(found);
+        let (usable, _) = store.add_parsable_certificates(trusted.iter().cloned());
         if usable == 0 {
             return Err(StorageError::action_required(
                 "the CA bundle of the storage holds no certificate: it must hold certificates in PEM",
@@ -232,9 +252,11 @@ fn roots(trust: &Trust) -> Result<RootCertStore, StorageError> {
         }
     }
     if trust.system {
-        add_system(&mut store, rustls_native_certs::load_native_certs().certs);
+        let system = rustls_native_certs::load_native_certs().certs;
+        trusted.extend(system.iter().cloned());
+        add_system(&mut store, system);
     }
-    Ok(store)
+    Ok((store, trusted))
 }
 
 /// Adds the system's CA certificates. The operator's image has none; `SSL_CERT_FILE` names the platform's mounted

@@ -1,9 +1,12 @@
 //! HTTP to clouds: clients by CA certificates and proxy, retries, errors without secrets, cached tokens, the clock.
 
 pub mod cause;
+mod certificate;
 pub mod clock;
 pub mod error;
 pub mod http;
 pub mod network;
+pub mod no_proxy;
 pub mod retry;
 pub mod token;
+pub mod verifier;

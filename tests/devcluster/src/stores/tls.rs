@@ -29,6 +29,8 @@ pub const NAMES: &[&str] = &[
 pub struct Authority {
     issuer: Arc<Issuer<'static, KeyPair>>,
     certificate: String,
+    /// Servers show the authority's own certificate instead of one that it issues.
+    shows_itself: bool,
 }
 
 impl std::fmt::Debug for Authority {
@@ -46,8 +48,18 @@ pub(crate) struct Identity {
 impl Authority {
     /// A new one; `name` is its common name.
     pub fn new(name: &str) -> Result<Self> {
+        Self::with(name, CertificateParams::default(), false)
+    }
+
+    /// One whose servers all show its own certificate: self-signed, with the CA flag, for [`NAMES`]. Many small stores
+    /// are set up like this.
+    pub fn self_signed_server(name: &str) -> Result<Self> {
+        let names = NAMES.iter().map(ToString::to_string).collect::<Vec<_>>();
+        Self::with(name, CertificateParams::new(names)?, true)
+    }
+
+    fn with(name: &str, mut parameters: CertificateParams, shows_itself: bool) -> Result<Self> {
         let key = KeyPair::generate()?;
-        let mut parameters = CertificateParams::default();
         parameters.distinguished_name.push(DnType::CommonName, name);
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
@@ -55,6 +67,7 @@ impl Authority {
         Ok(Self {
             issuer: Arc::new(Issuer::new(parameters, key)),
             certificate,
+            shows_itself,
         })
     }
 
@@ -65,6 +78,12 @@ impl Authority {
 
     /// A certificate for [`NAMES`] and `names` (host names or addresses; `*.` stands for one label).
     pub(crate) fn issue(&self, names: &[String]) -> Result<Identity> {
+        if self.shows_itself {
+            return Ok(Identity {
+                certificate: self.certificate.clone(),
+                key: self.issuer.key().serialize_pem(),
+            });
+        }
         let key = KeyPair::generate()?;
         let all: Vec<String> = NAMES
             .iter()
