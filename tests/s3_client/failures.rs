@@ -4,9 +4,11 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use devcluster::stores::{Authority, Fault, Gate, Reply, When};
+use devcluster::stores::{Authority, Fault, Gate, Keys, Reply, When};
 use image_registry_operator::api::Sensitive;
 use image_registry_operator::program::Proxies;
+use image_registry_operator::storage::backend::s3::profile::Profile;
+use image_registry_operator::storage::backend::s3::session::Token;
 use image_registry_operator::storage::model::call::{CallError, Cause};
 use image_registry_operator::storage::model::error::ErrorClass;
 use image_registry_operator::storage::net::http::Egress;
@@ -60,13 +62,47 @@ async fn what_head_cannot_say_is_asked_of_the_location() {
 // storage-s3 27
 #[tokio::test]
 async fn a_head_that_is_refused_is_no_proof_that_the_bucket_is_missing() {
-    let missing = Reply::error(404, "NoSuchBucket", "because");
-    let (gate, answer) = head(vec![Reply::new(403, ""), missing]).await;
-    let error = answer.unwrap_err();
-    assert_eq!((error.code.as_str(), error.cause), ("NoSuchBucket", Cause::Answer(403)));
-    assert!(error.is_denied() && !error.is_missing() && !error.is_container_gone());
-    assert!(!error.is_forbidden(), "nothing is created where it cannot be seen");
-    assert_eq!(gate.operations(), ["HeadBucket", "GetBucketLocation"]);
+    for (status, code) in [(403, "Forbidden"), (400, "BadRequest")] {
+        let missing = Reply::error(404, "NoSuchBucket", "because");
+        let (gate, answer) = head(vec![Reply::new(status, ""), missing]).await;
+        let error = answer.unwrap_err();
+        // The code is the one that belongs to the advice about rights.
+        assert_eq!((error.code.as_str(), error.cause), (code, Cause::Answer(status)));
+        assert!(
+            error.message.contains("s3:GetBucketLocation answers NoSuchBucket"),
+            "{error}"
+        );
+        assert_eq!(error.is_denied(), status == 403);
+        assert!(!error.is_missing() && !error.is_container_gone());
+        assert!(!error.is_forbidden(), "nothing is created where it cannot be seen");
+        assert_eq!(gate.operations(), ["HeadBucket", "GetBucketLocation"]);
+    }
+}
+
+// issue 10, row 15
+#[tokio::test]
+async fn a_refusal_with_403_that_is_about_no_right_and_no_key_says_its_cause() {
+    for (code, remedy) in [
+        ("QuotaExceeded", "raise the quota"),
+        ("RequestTimeTooSkewed", "time synchronisation"),
+        ("UserSuspended", "disabled"),
+        ("NotEntitled", "subscription"),
+    ] {
+        for text in ["", "in other words"] {
+            let gate = answering(None, &[], in_turn(vec![Reply::error(403, code, text)]));
+            let bucket = Bench::new().bucket(&Access::at(&gate.url()));
+            let put = bucket
+                .put("key", Vec::new(), &ObjectEncryption::Default)
+                .await
+                .unwrap_err();
+            for error in [put, bucket.head().await.unwrap_err()] {
+                assert!(!error.is_denied() && !error.is_undecided(), "{error:?}");
+                assert_eq!(error.storage_error().class, ErrorClass::ActionRequired);
+                assert!(error.code == code && error.message.contains(remedy), "{error}");
+                assert!(error.message.contains(text), "{error}");
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -341,6 +377,109 @@ async fn a_secret_that_an_answer_repeats_is_not_in_the_error() {
         error.message.contains("the key <redacted> through <redacted>"),
         "{error}"
     );
+}
+
+/// Answers to STS and S3 that repeat the secret after so many characters, for the operation that is to fail.
+fn repeating(fails: &'static str, secret: &str, before: usize, expiry: String) -> Gate {
+    let text = format!("{} {secret} and so on {}", "x".repeat(before), "y ".repeat(300));
+    answering(None, &[], move |asked| match asked.operation().as_str() {
+        operation if operation == fails && operation.starts_with("AssumeRole") => {
+            Reply::query_error(403, "AccessDenied", &text)
+        }
+        operation if operation == fails => Reply::error(403, "SignatureDoesNotMatch", &text),
+        "AssumeRoleWithWebIdentity" => crate::identity::session("ASIA1", &expiry),
+        _ => ok(),
+    })
+}
+
+// storage-core 48
+#[tokio::test]
+async fn no_part_of_any_secret_that_an_answer_repeats_is_in_the_error() {
+    use crate::identity::{TOKEN, TOKEN_FILE, web_identity};
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join(TOKEN_FILE.trim_start_matches('/'));
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, TOKEN).unwrap();
+    let session = "session-token-of-a-static-key";
+    let temporary = Keys {
+        session: Some(session.to_owned()),
+        ..Keys::new("ASIATEST", "a-key-that-nobody-must-see")
+    };
+    let by_key = Profile::Static {
+        id: "AKIASOURCE".to_owned(),
+        secret: Sensitive::new("key-of-the-source-profile"),
+        session: Some(Sensitive::new("token-of-the-source-profile")),
+    };
+    let assumed = |by: Profile| Profile::AssumeRole {
+        role: "arn:aws:iam::123456789012:role/x".to_owned(),
+        by: Box::new(by),
+        external_id: None,
+        seconds: None,
+        session_name: None,
+    };
+    let given = || Token::Given(Sensitive::new(TOKEN));
+    let in_file = || Token::File(TOKEN_FILE.into());
+    let none = || Token::File("".into());
+    let (put, web, role) = ("PutBucketTagging", "AssumeRoleWithWebIdentity", "AssumeRole");
+    for (fails, secret, change) in [
+        (
+            put,
+            "a-key-that-nobody-must-see",
+            &(|access: Access| access) as &dyn Fn(Access) -> Access,
+        ),
+        (put, session, &|access| access.with_keys(&temporary)),
+        (put, "secret-of-ASIA1", &|access| {
+            access.with_profile(web_identity(), given())
+        }),
+        (put, "session-of-ASIA1", &|access| {
+            access.with_profile(web_identity(), in_file())
+        }),
+        (web, TOKEN, &|access| access.with_profile(web_identity(), given())),
+        (web, TOKEN, &|access| access.with_profile(web_identity(), in_file())),
+        (web, TOKEN, &|access| {
+            access.with_profile(assumed(web_identity()), in_file())
+        }),
+        (role, "key-of-the-source-profile", &|access| {
+            access.with_profile(assumed(by_key.clone()), none())
+        }),
+        (role, "token-of-the-source-profile", &|access| {
+            access.with_profile(assumed(by_key.clone()), none())
+        }),
+        (role, "secret-of-ASIA1", &|access| {
+            access.with_profile(assumed(web_identity()), in_file())
+        }),
+        (role, "session-of-ASIA1", &|access| {
+            access.with_profile(assumed(web_identity()), given())
+        }),
+        (put, "hunter2@proxy", &|access| access),
+        (put, "hunter2%40proxy", &|access| access),
+        (put, "dXNlcjpodW50ZXIyQHByb3h5", &|access| access),
+        (web, "hunter2@proxy", &|access| {
+            access.with_profile(web_identity(), given())
+        }),
+        (web, "dXNlcjpodW50ZXIyQHByb3h5", &|access| {
+            access.with_profile(web_identity(), in_file())
+        }),
+    ] {
+        for before in [0, 380, 385, 390] {
+            let bench = Bench::with_root(directory.path().to_owned());
+            let gate = repeating(fails, secret, before, bench.expiry(60));
+            let mut access = change(Access::at(&gate.url()));
+            access.effective.sts_endpoint = Some(gate.url());
+            access.egress = Egress::Fixed(Proxies {
+                https: Some(Sensitive::new("http://user:hunter2%40proxy@127.0.0.1:9")),
+                ..Proxies::default()
+            });
+            let error = bench.bucket(&access).put_tags(&[]).await.unwrap_err();
+            let shown = format!("{error} {error:?} {:?}", error.storage_error());
+            assert!(
+                !shown.contains(&secret[..8]),
+                "{fails} {secret} after {before}: {shown}"
+            );
+            assert!(before > 0 || shown.contains("<redacted>"), "{fails} {secret}: {shown}");
+        }
+    }
 }
 
 #[tokio::test]

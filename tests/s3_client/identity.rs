@@ -14,7 +14,7 @@ use crate::bench::{Access, Bench, answering, ok};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/tinfra-registry";
 pub const TOKEN: &str = "header.payload.signature-of-a-token";
-const TOKEN_FILE: &str = "/var/run/secrets/openshift/serviceaccount/token";
+pub const TOKEN_FILE: &str = "/var/run/secrets/openshift/serviceaccount/token";
 
 impl Bench {
     /// A time in so many minutes, as STS writes it.
@@ -58,7 +58,7 @@ pub fn caller(account: &str) -> Reply {
     )
 }
 
-fn web_identity() -> Profile {
+pub fn web_identity() -> Profile {
     Profile::WebIdentity {
         role: ROLE.to_owned(),
         token_file: TOKEN_FILE.to_owned(),

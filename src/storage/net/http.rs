@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::{Proxy, Url, redirect};
 use rustls::crypto::{CryptoProvider, aws_lc_rs as provider};
 use rustls::{ClientConfig, RootCertStore};
@@ -134,19 +136,17 @@ impl Http {
         }
     }
 
-    /// Passwords in the URLs of the proxies, for their redaction in messages.
+    /// Passwords in the URLs of the proxies, for their redaction in messages: as written, decoded, and as the header
+    /// `Proxy-Authorization` holds them.
     pub fn secrets(&self, egress: &Egress) -> Vec<Sensitive> {
         let proxies = match egress {
             Egress::Process => (self.proxies)(),
             Egress::Fixed(proxies) => proxies.clone(),
         };
         let urls = [proxies.http, proxies.https].into_iter().flatten();
-        urls.filter_map(|url| {
-            let (user, _) = url.expose().rsplit_once('@')?;
-            let (_, password) = user.rsplit_once("//").map_or(user, |(_, u)| u).split_once(':')?;
-            Some(Sensitive::new(password))
-        })
-        .collect()
+        urls.filter_map(|url| forms_of_password(url.expose()))
+            .flatten()
+            .collect()
     }
 
     fn find(&self, key: &Fingerprint) -> Option<reqwest::Client> {
@@ -200,6 +200,31 @@ fn build(
         builder = builder.dns_resolver(Resolver(names));
     }
     builder.build().map_err(|error| unusable(&cause(&error)))
+}
+
+/// The password in a URL, in each of its forms; `None` without one.
+fn forms_of_password(url: &str) -> Option<[Sensitive; 3]> {
+    let (user, _) = url.rsplit_once('@')?;
+    let user = user.rsplit_once("//").map_or(user, |(_, user)| user);
+    let (name, password) = user.split_once(':')?;
+    let [name, decoded] = [name, password].map(percent_decoded);
+    let header = [&name[..], &b":"[..], &decoded[..]].concat();
+    let decoded = String::from_utf8_lossy(&decoded).into_owned();
+    Some([password.to_owned(), decoded, STANDARD.encode(header)].map(Sensitive::new))
+}
+
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits
+            .filter(|_| *first == b'%')
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        decoded.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    decoded
 }
 
 /// The proxies, for the HTTP library; `None` without any.

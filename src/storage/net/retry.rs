@@ -37,7 +37,7 @@ impl Policy<'_> {
         };
         tracing::debug!(
             action = error.action,
-            code = error.code,
+            cause = ?error.cause,
             attempt = retries + 2,
             "retrying a call to the storage service"
         );

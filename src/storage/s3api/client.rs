@@ -27,7 +27,7 @@ use crate::api::Sensitive;
 use crate::storage::model::call::{CallError, Called};
 use crate::storage::model::error::StorageError;
 use crate::storage::net::clock::Clock;
-use crate::storage::net::error::redacted;
+use crate::storage::net::error::Unredacted;
 use crate::storage::net::http::{Egress, Trust};
 use crate::storage::net::network::Network;
 use crate::storage::net::retry::Policy;
@@ -322,7 +322,10 @@ impl Bucket {
         if !(call.owned && self.pin_owner) {
             return Ok(None);
         }
-        self.identity.account().await.map_err(|error| self.cleaned(error))
+        self.identity
+            .account()
+            .await
+            .map_err(|error| self.cleaned(Unredacted::new(error)))
     }
 
     /// Whether a request that changes something may have succeeded without a response. A retry may have sent it again.
@@ -351,22 +354,23 @@ impl Bucket {
         let (mut retries, mut renewed) = (0, false);
         loop {
             policy.check_leading(call.action, &resource)?;
-            let error = match boxed(&send, overrides.clone()).await {
+            let failed = match boxed(&send, overrides.clone()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error::of(call.action, &resource, &error),
             };
+            let error = failed.error();
             if error.of_identity {
-                return Err(self.cleaned(error)); // The identity already retried.
+                return Err(self.cleaned(failed)); // The identity already retried.
             }
-            if call.changes && error::is_lost(&error) {
+            if call.changes && error::is_lost(error) {
                 self.unsure.store(true, Ordering::Relaxed);
             }
-            if retry::stale(&error) && !renewed && self.identity.renew().await {
+            if retry::stale(error) && !renewed && self.identity.renew().await {
                 renewed = true;
                 continue;
             }
-            if !policy.wait(&error, retries).await {
-                return Err(self.cleaned(error));
+            if !policy.wait(error, retries).await {
+                return Err(self.cleaned(failed));
             }
             retries += 1;
         }
@@ -379,8 +383,8 @@ impl Bucket {
         }
     }
 
-    fn cleaned(&self, error: CallError) -> CallError {
-        redacted(error, &self.all_secrets())
+    fn cleaned(&self, error: Unredacted) -> CallError {
+        error.cleaned(&self.all_secrets())
     }
 
     pub(super) fn all_secrets(&self) -> Vec<Sensitive> {
@@ -389,6 +393,10 @@ impl Bucket {
 
     /// Error for a request that the types of the SDK reject.
     pub(super) fn unsendable(&self, call: &Call, why: &dyn Error) -> CallError {
-        error::unsendable(call.action, &self.resource(call), why)
+        self.cleaned(Unredacted::new(error::unsendable(
+            call.action,
+            &self.resource(call),
+            why,
+        )))
     }
 }

@@ -1,55 +1,16 @@
-//! Converts errors of the AWS SDK to [`CallError`] and classifies them. Source: Amazon S3 API Reference, "Error
-//! responses", and the responses of other S3 services.
+//! Converts errors of the AWS SDK to [`CallError`]. The table in [`codes`](super::codes) classifies them.
 
 use std::error::Error;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use super::retry;
-use crate::storage::model::call::{CallClass, CallError, Cause};
-use crate::storage::net::error::{find, innermost, plain};
+use super::codes::{GARBLED, classify, explanation};
+use crate::storage::model::call::{CallError, Cause};
+use crate::storage::net::error::{Unredacted, find, innermost};
 
 /// A response that means that the request had no effect.
 const BUSY: Cause = Cause::Answer(503);
-
-/// Error codes for keys, tokens and signatures that the service does not accept, with any HTTP status.
-const DENIED: &[&str] = &[
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "ExpiredToken",
-    "InvalidToken",
-    "TokenRefreshRequired",
-    "AuthorizationHeaderMalformed",
-];
-
-/// Classifies a failure by its cause and the service's error code. `of_identity`: the error is one of STS, so that "not
-/// implemented" says nothing about S3.
-pub fn classify(cause: Cause, code: &str, of_identity: bool) -> CallClass {
-    let unsupported =
-        matches!(cause, Cause::Answer(405 | 501)) || matches!(code, "NotImplemented" | "MethodNotAllowed");
-    if unsupported && !of_identity {
-        return CallClass::Unsupported;
-    }
-    let undecided = matches!(
-        cause,
-        Cause::Unreachable | Cause::NotLeading | Cause::Answer(301 | 307 | 429 | 500..)
-    );
-    if undecided || retry::is_passing(code) {
-        return CallClass::Undecided;
-    }
-    match (cause, code) {
-        // A refused HEAD carries the error code of another call (see `Bucket::head`). The status of the HEAD decides.
-        (Cause::Answer(404), "NoSuchBucket") => CallClass::ContainerGone,
-        (_, "BucketAlreadyExists") => CallClass::NameTaken,
-        (_, "BucketNotEmpty") => CallClass::NotEmpty,
-        (Cause::Answer(_), "AccessDenied" | "Forbidden") => CallClass::Forbidden,
-        (Cause::Answer(401 | 403) | Cause::Identity, _) => CallClass::Denied,
-        (_, code) if DENIED.contains(&code) => CallClass::Denied,
-        (Cause::Answer(404), _) => CallClass::NotFound,
-        _ => CallClass::Rejected,
-    }
-}
 
 /// The error of a failed call.
 pub fn failed(
@@ -81,7 +42,7 @@ pub fn is_lost(error: &CallError) -> bool {
 
 /// Error for a response that is not one of S3 or STS.
 pub fn garbled(action: &'static str, resource: &str, message: String) -> CallError {
-    failed(action, resource, Cause::Unreachable, "InvalidResponse", message)
+    failed(action, resource, Cause::Unreachable, GARBLED, message)
 }
 
 /// Error for a request that cannot be built.
@@ -90,8 +51,15 @@ pub fn unsendable(action: &'static str, resource: &str, why: &dyn Error) -> Call
     failed(action, resource, Cause::Unsendable, "RequestError", message)
 }
 
-/// Converts an error of the SDK.
-pub fn of<E>(action: &'static str, resource: &str, error: &SdkError<E, HttpResponse>) -> CallError
+/// Converts an error of the SDK. The service may repeat secrets in it.
+pub fn of<E>(action: &'static str, resource: &str, error: &SdkError<E, HttpResponse>) -> Unredacted
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    Unredacted::new(converted(action, resource, error))
+}
+
+fn converted<E>(action: &'static str, resource: &str, error: &SdkError<E, HttpResponse>) -> CallError
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
@@ -117,10 +85,10 @@ where
     let text = meta.and_then(|meta| meta.message()).unwrap_or_default();
     // S3 may send status 200 before an operation fails, and then an error in the body.
     let cause = Cause::Answer(if response.status().is_success() { 500 } else { status });
-    let message = sentence(status, text, region.as_deref());
+    let message = sentence(status, text, explanation(&code), region.as_deref());
     CallError {
-        region: region.map(|region| plain(&region)),
-        ..failed(action, resource, cause, plain(&code), message)
+        region,
+        ..failed(action, resource, cause, code, message)
     }
 }
 
@@ -156,15 +124,16 @@ fn words(status: u16) -> String {
     reason.map_or_else(|| format!("Status{status}"), |words| words.replace([' ', '-'], ""))
 }
 
-fn sentence(status: u16, text: &str, region: Option<&str>) -> String {
-    let text = plain(text);
-    let sentence = if text.is_empty() {
-        format!("HTTP status {status}")
-    } else {
-        text
+/// The explanation and the region come first, because a long text of the service is cut at the end.
+fn sentence(status: u16, text: &str, explanation: Option<&str>, region: Option<&str>) -> String {
+    let text = match text.trim() {
+        "" => format!("HTTP status {status}"),
+        text => text.to_owned(),
     };
-    match region {
-        Some(region) => format!("{sentence} (the bucket is in region {})", plain(region)),
-        None => sentence,
+    let region = region.map(|region| format!("the bucket is in region {region}"));
+    let own: Vec<&str> = explanation.into_iter().chain(region.as_deref()).collect();
+    if own.is_empty() {
+        return text;
     }
+    format!("{} ({text})", own.join("; "))
 }

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod client;
+pub mod codes;
 pub mod error;
 mod objects;
 pub mod retry;

@@ -1,14 +1,11 @@
-//! PURE: which errors to retry, and the first wait.
+//! PURE: which errors to retry, and the first wait. The table is in [`codes`].
 
 use std::time::Duration;
 
 use aws_sdk_s3::config::retry::{ReconnectMode, RetryConfig};
 
-use crate::storage::model::call::{CallError, Cause};
-
-const FIRST: Duration = Duration::from_millis(30);
-/// First wait after a throttled request.
-const FIRST_THROTTLED: Duration = Duration::from_millis(500);
+use super::codes;
+use crate::storage::model::call::CallError;
 
 /// Retry configuration of the SDK: one attempt, because `Bucket::call` retries. The SDK must not close connections:
 /// they belong to the operator's HTTP client, and each attempt to close one would be logged.
@@ -16,69 +13,20 @@ pub fn once() -> RetryConfig {
     RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections)
 }
 
-/// Error codes of throttling. Source: Amazon S3 API Reference, "Error responses", and the responses of other S3
-/// services.
-const THROTTLING: &[&str] = &[
-    "BandwidthLimitExceeded",
-    "LimitExceededException",
-    "PriorRequestNotComplete",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "RequestThrottled",
-    "RequestThrottledException",
-    "SlowDown",
-    "ThrottledException",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-];
-
-/// Error codes of transient failures, with any HTTP status.
-const PASSING: &[&str] = &[
-    "InternalError",
-    "RequestTimeout",
-    "RequestTimeoutException",
-    "ServiceUnavailable",
-    "IDPCommunicationError",
-];
-
-/// Refusals that a retry may resolve: the SDK corrects its clock from the response, and the identity provider may not
-/// be known to STS yet. After the retries they count as refusals.
-const RETRIED_REFUSALS: &[&str] = &["RequestTimeTooSkewed", "InvalidIdentityToken"];
-
-/// Error codes of expired or unknown credentials.
-const STALE: &[&str] = &[
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-];
-
 /// The first wait before a retry, without jitter; `None` if a retry is useless.
 pub fn first_wait(error: &CallError) -> Option<Duration> {
-    match error.cause {
-        _ if THROTTLING.contains(&error.code.as_str()) => Some(FIRST_THROTTLED),
-        Cause::Answer(429) => Some(FIRST_THROTTLED),
-        Cause::Unreachable if error.code != "InvalidResponse" => Some(FIRST),
-        _ if [PASSING, RETRIED_REFUSALS].concat().contains(&error.code.as_str()) => Some(FIRST),
-        Cause::Answer(status) if status >= 500 && status != 501 => Some(FIRST),
-        _ => None,
-    }
-}
-
-/// Whether the error code means throttling or a transient failure.
-pub fn is_passing(code: &str) -> bool {
-    THROTTLING.contains(&code) || PASSING.contains(&code)
+    codes::first_wait(error.cause, &error.code)
 }
 
 /// Whether new credentials of the same identity may be accepted.
 pub fn stale(error: &CallError) -> bool {
-    STALE.contains(&error.code.as_str())
+    codes::is_stale(&error.code)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::model::call::Cause;
     use crate::storage::net::retry::delay;
 
     fn failed(cause: Cause, code: &str) -> CallError {

@@ -8,8 +8,8 @@ use aws_sdk_s3::types::{
 use std::sync::PoisonError;
 
 use super::client::{Bucket, Call, Encryption, Rule, Tag, send};
-use super::error::classify;
-use crate::storage::model::call::{CallError, Called, Cause};
+use super::codes::classify;
+use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 
 /// The region in which buckets are created without a LocationConstraint.
 const WITHOUT_CONSTRAINT: &str = "us-east-1";
@@ -25,7 +25,8 @@ fn unless<T>(code: &str, answer: Called<T>) -> Called<Option<T>> {
 
 impl Bucket {
     /// HeadBucket. A response to HEAD has no error code, so on 400 and 403 the error carries the code of
-    /// GetBucketLocation, if that call was refused as well.
+    /// GetBucketLocation, if that call was refused as well. If GetBucketLocation reports that the bucket does not exist,
+    /// the two responses contradict each other: the error is that of the HEAD, and nothing may be created.
     pub async fn head(&self) -> Called<()> {
         let dropped = self.identity.renewals();
         let Err(head) = self.head_once().await else {
@@ -37,6 +38,15 @@ impl Bucket {
         match self.location().await {
             // GetBucketLocation renewed stale credentials. A HEAD response cannot report those.
             Ok(()) if self.identity.renewals() != dropped => self.head_once().await,
+            Err(location) if location.is_missing() => Err(CallError {
+                class: if head.is_denied() {
+                    CallClass::Denied
+                } else {
+                    head.class
+                },
+                message: format!("{}, but s3:GetBucketLocation answers {}", head.message, location.code),
+                ..head
+            }),
             Err(location) if matches!(location.cause, Cause::Answer(_)) && !location.is_undecided() => Err(CallError {
                 class: classify(head.cause, &location.code, false),
                 code: location.code,

@@ -20,6 +20,7 @@ use base64::engine::general_purpose::STANDARD;
 use md5::{Digest as _, Md5};
 
 use super::error::Unanswered;
+use crate::api::Sensitive;
 use crate::storage::net::cause::cause;
 use crate::storage::net::http::{Egress, Http, Trust};
 
@@ -40,6 +41,11 @@ impl Transport {
     /// Uses the clients of `http` with these CA certificates and proxies.
     pub fn new(http: Arc<Http>, trust: Trust, egress: Egress) -> Self {
         Self(Arc::new(Wire { http, trust, egress }))
+    }
+
+    /// Passwords of the proxies, for their redaction in messages.
+    pub fn secrets(&self) -> Vec<Sensitive> {
+        self.0.http.secrets(&self.0.egress)
     }
 }
 

@@ -18,7 +18,6 @@ use crate::api::Sensitive;
 use crate::storage::model::call::Called;
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::net::clock::Clock;
-use crate::storage::net::error::redacted;
 use crate::storage::net::token::TokenCache;
 use crate::storage::s3api::client;
 
@@ -112,15 +111,14 @@ impl Identity {
             return Ok(fixed(id, secret, session.as_ref()));
         }
         let fetch = async || {
-            let session = self.sts.session(&self.profile, &self.token, &self.clock).await?;
+            let session = self.sts.session(&self.profile, &self.token, &self.clock).await;
+            let session = session.map_err(|error| error.cleaned(&self.secrets()))?;
             self.remember(&session.credentials);
             let expiry = session.credentials.expiry();
             Ok((session, expiry))
         };
         let session = self.session.get(&self.clock, fetch).await;
-        session
-            .map(|session| session.credentials)
-            .map_err(|error| redacted(error, &self.secrets()))
+        session.map(|session| session.credentials)
     }
 
     fn remember(&self, credentials: &Credentials) {
@@ -157,16 +155,16 @@ impl Identity {
         match self.sts.account(credentials).await {
             Ok(account) => Some(account),
             Err(error) => {
-                let error = redacted(error, &self.secrets());
+                let error = error.cleaned(&self.secrets());
                 tracing::info!(%error, "the account is unknown: requests do not carry x-amz-expected-bucket-owner");
                 None
             }
         }
     }
 
-    /// Secrets that must not appear in messages.
+    /// Secrets that must not appear in messages: keys, session tokens, web identity tokens, passwords of proxies.
     pub fn secrets(&self) -> Vec<Sensitive> {
-        let mut secrets = Vec::new();
+        let mut secrets = self.sts.transport.secrets();
         let mut profile = Some(&self.profile);
         while let Some(link) = profile.take() {
             match link {

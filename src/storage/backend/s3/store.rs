@@ -12,6 +12,7 @@ use crate::storage::model::preflight::{Probe, ProbeKeys};
 use crate::storage::model::proof::{CreationPermit, OwnershipProof};
 use crate::storage::model::setting::{Applied, Setting, SettingError, SettingScope};
 use crate::storage::s3api::client::{Entry, KeyError};
+use crate::storage::s3api::codes;
 use crate::storage::traits::{Cluster, ObjectStore};
 
 /// Largest number of unfinished uploads that one step aborts, with one call each.
@@ -177,11 +178,12 @@ fn refusal(error: KeyError) -> Option<Refusal> {
     let text = error.message.to_ascii_lowercase();
     let cause = match error.code.as_str() {
         "NoSuchKey" | "NoSuchVersion" => return None,
-        "ObjectLocked" => RefusalCause::Locked,
+        code if codes::is_locked(code) => RefusalCause::Locked,
+        // Amazon S3 and SeaweedFS have no code of their own for this.
         _ if text.contains("object lock") || text.contains("wormprotected") => RefusalCause::Locked,
         "AccessDenied" if error.version.is_some() => RefusalCause::Forbidden("s3:DeleteObjectVersion"),
         "AccessDenied" => RefusalCause::Forbidden("s3:DeleteObject"),
-        "InternalError" | "SlowDown" | "ServiceUnavailable" | "RequestTimeout" => RefusalCause::Busy,
+        code if codes::is_passing(code) => RefusalCause::Busy,
         _ => RefusalCause::Other,
     };
     Some(Refusal {

@@ -18,7 +18,7 @@ use crate::api::Sensitive;
 use crate::storage::model::call::{CallClass, CallError, Cause};
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::net::clock::Clock;
-use crate::storage::net::error::redacted;
+use crate::storage::net::error::Unredacted;
 use crate::storage::net::retry::Policy;
 use crate::storage::s3api::transport::{Transport, UserAgent};
 use crate::storage::s3api::{error, retry};
@@ -50,7 +50,7 @@ impl Sts {
         profile: &'a Profile,
         token: &'a Token,
         clock: &'a Clock,
-    ) -> BoxFuture<'a, Result<Session, CallError>> {
+    ) -> BoxFuture<'a, Result<Session, Unredacted>> {
         Box::pin(async move {
             match profile {
                 Profile::Static { id, secret, session } => Ok(Session {
@@ -69,6 +69,11 @@ impl Sts {
                     session_name,
                 } => {
                     let by = self.session(by, token, clock).await?.credentials;
+                    let hide = |error: Unredacted| {
+                        let secrets = [Some(by.secret_access_key()), by.session_token()];
+                        let secrets = secrets.into_iter().flatten().map(Sensitive::new);
+                        secrets.fold(error, Unredacted::hiding)
+                    };
                     let request = || {
                         self.client(Some(by.clone()))
                             .assume_role()
@@ -81,7 +86,7 @@ impl Sts {
                         let answer = request()
                             .send()
                             .await
-                            .map_err(|error| refused(ASSUME_ROLE, role, &error))?;
+                            .map_err(|error| hide(refused(ASSUME_ROLE, role, &error)))?;
                         let arn = answer.assumed_role_user().map(AssumedRoleUser::arn);
                         issued(ASSUME_ROLE, role, answer.credentials(), arn)
                     })
@@ -97,7 +102,7 @@ impl Sts {
         session_name: Option<&str>,
         token: &Token,
         clock: &Clock,
-    ) -> Result<Session, CallError> {
+    ) -> Result<Session, Unredacted> {
         let token = match token {
             Token::Given(token) => token.expose().to_owned(),
             Token::File(path) => self.read(path, role).await?,
@@ -108,17 +113,18 @@ impl Sts {
             .role_arn(role)
             .role_session_name(session_name.map_or_else(|| now_as_name(clock), str::to_owned))
             .web_identity_token(&token);
-        let answer = request.send().await.map_err(|error| {
-            let error = refused(WEB_IDENTITY, role, &error);
-            // Redact the token here, because callers do not know the token of a file.
-            redacted(error, &[Sensitive::new(token.clone())])
-        })?;
+        // Callers do not know the token of a file.
+        let hide = |error: Unredacted| error.hiding(Sensitive::new(token.clone()));
+        let answer = request
+            .send()
+            .await
+            .map_err(|error| hide(refused(WEB_IDENTITY, role, &error)))?;
         let arn = answer.assumed_role_user().map(AssumedRoleUser::arn);
         issued(WEB_IDENTITY, role, answer.credentials(), arn)
     }
 
     /// Reads the token file.
-    async fn read(&self, path: &Path, role: &str) -> Result<String, CallError> {
+    async fn read(&self, path: &Path, role: &str) -> Result<String, Unredacted> {
         let place = match path.strip_prefix("/") {
             Ok(inside) if !self.root.as_os_str().is_empty() => self.root.join(inside),
             _ => path.to_owned(),
@@ -128,7 +134,13 @@ impl Sts {
                 "the web identity token {} cannot be read: {why}; it is mounted from the projected volume bound-sa-token",
                 path.display()
             );
-            error::failed(WEB_IDENTITY, role, Cause::Identity, "TokenUnreadable", message)
+            Unredacted::new(error::failed(
+                WEB_IDENTITY,
+                role,
+                Cause::Identity,
+                "TokenUnreadable",
+                message,
+            ))
         };
         let text = tokio::fs::read_to_string(place)
             .await
@@ -140,7 +152,7 @@ impl Sts {
     }
 
     /// Account of the credentials (GetCallerIdentity). One attempt, because the account is optional.
-    pub async fn account(&self, credentials: Credentials) -> Result<String, CallError> {
+    pub async fn account(&self, credentials: Credentials) -> Result<String, Unredacted> {
         let client = self.client(Some(credentials));
         let answer = boxed(|| client.get_caller_identity().send()).await;
         let answer = answer.map_err(|error| refused(CALLER, "the caller", &error))?;
@@ -174,9 +186,9 @@ fn boxed<F>(attempt: impl Fn() -> F) -> Pin<Box<F>> {
 }
 
 /// Repeats the attempt while a retry is useful.
-async fn with_retries<T, F>(clock: &Clock, attempt: impl Fn() -> F) -> Result<T, CallError>
+async fn with_retries<T, F>(clock: &Clock, attempt: impl Fn() -> F) -> Result<T, Unredacted>
 where
-    F: Future<Output = Result<T, CallError>>,
+    F: Future<Output = Result<T, Unredacted>>,
 {
     let policy = Policy {
         first_wait: &retry::first_wait,
@@ -189,7 +201,7 @@ where
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        if !policy.wait(&error, retries).await {
+        if !policy.wait(error.error(), retries).await {
             return Err(error);
         }
         retries += 1;
@@ -197,22 +209,21 @@ where
 }
 
 /// The error of a call to STS. A 4xx response becomes [`Cause::Identity`], unless it is throttling or transient.
-fn refused<E>(action: &'static str, role: &str, error: &SdkError<E, HttpResponse>) -> CallError
+fn refused<E>(action: &'static str, role: &str, error: &SdkError<E, HttpResponse>) -> Unredacted
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let mut error = error::of(action, role, error);
-    if let Cause::Answer(status) = error.cause
-        && (400..500).contains(&status)
-        && !error.is_undecided()
-    {
-        error.cause = Cause::Identity;
-        error.class = CallClass::Denied;
-    }
-    error
+    error::of(action, role, error).map(|error| match error.cause {
+        Cause::Answer(400..500) if !error.is_undecided() => CallError {
+            cause: Cause::Identity,
+            class: CallClass::Denied,
+            ..error
+        },
+        _ => error,
+    })
 }
 
-fn issued(action: &'static str, role: &str, issued: Option<&Issued>, arn: Option<&str>) -> Result<Session, CallError> {
+fn issued(action: &'static str, role: &str, issued: Option<&Issued>, arn: Option<&str>) -> Result<Session, Unredacted> {
     let issued = issued.ok_or_else(|| incomplete(action, role, "Credentials"))?;
     let expiry = SystemTime::try_from(*issued.expiration()).ok();
     let credentials = Credentials::new(
@@ -231,9 +242,9 @@ fn issued(action: &'static str, role: &str, issued: Option<&Issued>, arn: Option
     })
 }
 
-fn incomplete(action: &'static str, role: &str, member: &str) -> CallError {
+fn incomplete(action: &'static str, role: &str, member: &str) -> Unredacted {
     let message = format!("the response has no {member}: is the endpoint one of STS?");
-    error::garbled(action, role, message)
+    Unredacted::new(error::garbled(action, role, message))
 }
 
 /// Default session name: the time in nanoseconds.

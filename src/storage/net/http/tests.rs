@@ -86,12 +86,35 @@ fn a_proxy_that_is_no_url_is_named_by_its_variable_and_never_shown() {
 fn passwords_of_proxies_are_known_as_secrets() {
     let http = Http::new(Proxies::default);
     let password = |url: &str| http.secrets(&egress(url));
-    assert_eq!(
-        password("http://user:hunter2@proxy.example:3128"),
-        [Sensitive::new("hunter2")]
-    );
-    assert_eq!(password("user:hunter2@proxy.example"), [Sensitive::new("hunter2")]);
-    assert_eq!(password("http://proxy.example:3128"), []);
+    let all = |texts: [&str; 3]| texts.map(Sensitive::new);
+    for (url, written, decoded, header) in [
+        (
+            "http://user:hunter2@proxy.example:3128",
+            "hunter2",
+            "hunter2",
+            "dXNlcjpodW50ZXIy",
+        ),
+        ("user:hunter2@proxy.example", "hunter2", "hunter2", "dXNlcjpodW50ZXIy"),
+        (
+            "https://user:p%40ss%3Aw%C3%B6rd@proxy",
+            "p%40ss%3Aw%C3%B6rd",
+            "p@ss:w\u{f6}rd",
+            "dXNlcjpwQHNzOnfDtnJk",
+        ),
+        ("http://us%40er:a:b@c@proxy", "a:b@c", "a:b@c", "dXNAZXI6YTpiQGM="),
+        ("http://user:100%@proxy", "100%", "100%", "dXNlcjoxMDAl"),
+        ("http://user:%zz%4@proxy", "%zz%4", "%zz%4", "dXNlcjolenolNA=="),
+    ] {
+        assert_eq!(password(url), all([written, decoded, header]), "{url}");
+    }
+    for url in [
+        "http://proxy.example:3128",
+        "http://user@proxy.example",
+        "proxy:3128",
+        "",
+    ] {
+        assert_eq!(password(url), [], "{url}");
+    }
 }
 
 // deploy 33, deploy 34
