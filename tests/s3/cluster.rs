@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use devcluster::stores::{Call, Fault as Gated, Gate, Keys, Target, When};
+use devcluster::stores::{Authority, Call, Fault as Gated, Gate, Keys, Target, When};
 use http::Method;
 use image_registry_operator::api::{Config, Kind};
 use image_registry_operator::config::event_request::EventRequest;
@@ -79,7 +79,7 @@ impl StorageUnderTest for CheckedClients {
 }
 
 /// A process of the operator: nothing is remembered from the one before.
-fn process(root: &Path, timeout: Option<Duration>) -> StorageClients {
+fn process(root: &Path, timeout: Option<Duration>, aws: Option<SocketAddr>) -> StorageClients {
     let clients = StorageClients::new(Settings {
         version: "4.99.0-test".to_owned(),
         proxies: Arc::new(Proxies::default),
@@ -87,9 +87,10 @@ fn process(root: &Path, timeout: Option<Duration>) -> StorageClients {
         fips: false,
         root: root.to_owned(),
     });
-    let names = |name: &str| {
-        let ours = name.ends_with(".test.example");
-        ours.then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    let names = move |name: &str| match aws {
+        Some(aws) if name.ends_with(".amazonaws.com") => Some(aws),
+        _ if name.ends_with(".test.example") => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+        _ => None,
     };
     let http = |http: Http| {
         let http = http.with_names(Arc::new(names));
@@ -111,6 +112,8 @@ pub struct S3Cluster {
     pub keys: Keys,
     /// Where paths of token files begin.
     root: PathBuf,
+    /// Where the public hosts of AWS are.
+    aws: Option<SocketAddr>,
 }
 
 impl Deref for S3Cluster {
@@ -142,7 +145,7 @@ impl S3Cluster {
             block["regionEndpoint"] = block.get("regionEndpoint").cloned().unwrap_or(json!(gate.url()));
         }
         let clients = CheckedClients {
-            clients: process(Path::new(""), None),
+            clients: process(Path::new(""), None, None),
             secrets: Vec::new(),
         };
         let platform = json!({"type": "AWS", "aws": {"region": REGION}});
@@ -151,9 +154,30 @@ impl S3Cluster {
             gate,
             keys: keys.clone(),
             root: PathBuf::new(),
+            aws: None,
         };
         cluster.edit_infrastructure(|status| status["infrastructureName"] = json!(infrastructure));
         cluster.set_credentials(keys);
+        cluster
+    }
+
+    /// A cluster that reaches the public endpoints of AWS, which are this store.
+    pub fn public(store: &Target, keys: &Keys, infrastructure: &str, storage: Value) -> Self {
+        let mut storage = storage;
+        storage["s3"]["regionEndpoint"] = json!(""); // The public one.
+        let authority = Authority::new("aws").unwrap();
+        let s3 = format!("s3.dualstack.{REGION}.amazonaws.com");
+        let hosts = [s3.clone(), format!("*.{s3}"), format!("sts.{REGION}.amazonaws.com")];
+        let gate = Gate::start(store, Some(&authority), &hosts).unwrap();
+        let aws = gate.target().address;
+        let mut cluster = Self::behind(gate, keys, infrastructure, storage);
+        cluster.add(json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": names::CLOUD_CONFIG_MAP, "namespace": names::CONFIG_MANAGED_NAMESPACE},
+            "data": {names::CLOUD_CA_KEY: authority.pem()},
+        }));
+        cluster.aws = Some(aws);
+        cluster.restart();
         cluster
     }
 
@@ -233,12 +257,12 @@ impl S3Cluster {
 
     /// The operator's process ends, and another begins.
     pub fn restart(&mut self) {
-        self.storage.clients = process(&self.root, None);
+        self.storage.clients = process(&self.root, None, self.aws);
     }
 
     /// Another process, with less patience for answers.
     pub fn give_up_after(&mut self, timeout: Duration) {
-        self.storage.clients = process(&self.root, Some(timeout));
+        self.storage.clients = process(&self.root, Some(timeout), self.aws);
     }
 
     /// Events of all passes, `reason: message`.

@@ -188,6 +188,50 @@ async fn a_bucket_that_the_store_says_is_ours_already_is_adopted_under_the_gener
     assert_eq!(stores::store().await.tags(&name).await.len(), 2);
 }
 
+// storage-s3 27
+#[tokio::test]
+async fn a_named_bucket_to_which_access_is_refused_is_never_created() {
+    for (n, status, code) in [
+        (1, 403, "AccessDenied"),
+        (2, 403, "Forbidden"),
+        (3, 403, "InvalidAccessKeyId"),
+        (4, 404, "NoSuchBucket"),
+        (5, 503, "SlowDown"),
+    ] {
+        for state in [Value::Null, json!("Managed"), json!("Unmanaged")] {
+            let infrastructure = format!("closed-a7-{n}");
+            let name = format!("theirs-a7-{n}");
+            let mut world = cluster(
+                &infrastructure,
+                json!({"managementState": state, "s3": {"bucket": name}}),
+            )
+            .await;
+            let location = world.location(&name);
+            world.annotate(names::STORAGE_INTENT_ANNOTATION, &location);
+            world
+                .gate
+                .plan(When::operation("HeadBucket"), Fault::error(403, "AccessDenied"));
+            world
+                .gate
+                .plan(When::operation("GetBucketLocation"), Fault::error(status, code));
+            for _ in 0..3 {
+                let outcome = world.pass().await;
+                assert!(outcome.error.is_some() && outcome.facts.is_none(), "{code}");
+                world.later(std::time::Duration::from_mins(11));
+            }
+            assert_eq!(world.changes(), Vec::<String>::new(), "{code} {state}");
+            assert_eq!(world.state(), state.as_str(), "{code}");
+            let condition = world.condition("StorageExists");
+            if status != 503 {
+                // The reason and the advice are about the same refusal.
+                let reason = if status == 404 { "Forbidden" } else { code };
+                assert_eq!(condition, format!("False/{reason}"));
+                assert!(world.message("StorageExists").contains("s3:ListBucket"), "{code}");
+            }
+        }
+    }
+}
+
 // storage-s3 23
 #[tokio::test]
 async fn a_generated_name_that_another_account_has_is_an_error_and_no_other_name_is_guessed() {

@@ -23,6 +23,7 @@ mod hardening;
 #[path = "../storage/harness.rs"]
 mod harness;
 mod loss;
+mod public;
 mod push;
 mod record;
 mod removal;

@@ -78,7 +78,8 @@ impl BackendUnderTest for S3Cluster {
         };
         match failure {
             Failure::Outage => self.gate.rule(|_| Fault::slow_down()),
-            Failure::Access => refuse("HeadBucket"),
+            // A store that hides the bucket hides its location, too.
+            Failure::Access => ["HeadBucket", "GetBucketLocation"].into_iter().for_each(refuse),
             Failure::MarkReads => refuse("GetBucketTagging"),
             Failure::ObjectReads => refuse("GetObject"),
         }
