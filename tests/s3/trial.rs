@@ -1,6 +1,6 @@
 //! The preflight's probe, as the registry would use the bucket.
 
-use devcluster::stores::{Fault, When};
+use devcluster::stores::{Fault, Reply, When};
 use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use image_registry_operator::status::judge::Preflight;
@@ -230,6 +230,60 @@ async fn a_key_without_encryption_is_sent_as_the_registry_sends_it() {
     world.settle().await;
     assert_eq!(world.condition("StorageEncrypted"), "True/Encryption Successful");
     assert!(world.running.is_some());
+}
+
+// issue 10, row 14
+#[tokio::test]
+async fn a_store_without_encryption_is_told_by_the_field_that_asks_for_it() {
+    for (n, status, code) in [(1, 400, "InvalidArgument"), (2, 501, "NotImplemented")] {
+        let bucket = format!("no-sse-l13-{n}");
+        store().await.create(&bucket).await;
+        let mut world = cluster(&bucket, json!({"s3": {"bucket": bucket, "encrypt": true}})).await;
+        world.gate.rule(move |asked| {
+            let refused = asked.header("x-amz-server-side-encryption").is_some();
+            let answer = Reply::error(status, code, ""); // As MinIO answers without a KMS.
+            if refused { Fault::Answer(answer) } else { Fault::Pass }
+        });
+        let told = format!("{:?}", world.pass().await.preflight);
+        for part in ["s3:PutObject failed", code, "spec.storage.s3.encrypt"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(world.running.is_none(), "its pushes would fail");
+        world.edit(json!({"storage": {"s3": {"encrypt": false}}}));
+        world.settle().await;
+        assert!(world.running.is_some());
+    }
+}
+
+// issue 10, row 15
+#[tokio::test]
+async fn a_403_that_is_about_no_right_is_told_at_once_with_its_cause() {
+    for (n, operation, code, cause) in [
+        (1, "PutObject", "QuotaExceeded", "quota"),
+        (2, "CreateMultipartUpload", "QuotaExceeded", "quota"),
+        (3, "UploadPart", "QuotaExceeded", "quota"),
+        (4, "PutObject", "RequestTimeTooSkewed", "clocks"),
+        (5, "ListObjectsV2", "RequestTimeTooSkewed", "clocks"),
+        (6, "GetObject", "UserSuspended", "disabled"),
+    ] {
+        let mut world = before(&format!("cause-l14-{n}")).await;
+        // Ceph RGW sends no message.
+        let answer = Reply::error(403, code, "");
+        world.gate.plan(When::operation(operation), Fault::Answer(answer));
+        let outcome = world.pass().await;
+        let Some(Preflight::Failed(told)) = &outcome.preflight else {
+            panic!("{code} at {operation}: {:?}", outcome.preflight);
+        };
+        assert!(told.contains("failed on") && told.contains(code), "{told}");
+        assert!(
+            told.contains(cause) && !told.contains("keys") && !told.contains("denied"),
+            "{told}"
+        );
+        world.gate.pass();
+        world.later(std::time::Duration::from_mins(6));
+        world.settle().await;
+        assert!(world.running.is_some());
+    }
 }
 
 // storage-decisions 18

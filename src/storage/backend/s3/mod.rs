@@ -15,6 +15,7 @@ pub mod endpoint;
 pub mod identity;
 pub mod profile;
 mod registry;
+mod remedy;
 pub mod session;
 mod settings;
 mod shared_config;

@@ -4,9 +4,10 @@ use super::bucket::{NULL, Store};
 use super::connect::{Connection, connect};
 use super::credentials::Credentials;
 use super::effective::Effective;
+use super::remedy;
 use super::session::Token;
 use crate::program::S3Wire;
-use crate::storage::model::call::{CallError, Called, Cause};
+use crate::storage::model::call::{CallError, Called};
 use crate::storage::model::error::StorageError;
 use crate::storage::model::preflight::Probe;
 use crate::storage::model::state::State;
@@ -201,15 +202,8 @@ impl DataPlane for RegistryBucket {
     }
 
     fn remedy(&self, error: &CallError) -> String {
-        if let ObjectEncryption::KeyOnly(key) = &self.encryption
-            && error.cause == Cause::Answer(400)
-            && !error.is_undecided()
-            && error.action == "s3:PutObject"
-        {
-            return format!(
-                " (the registry sends key {key} of spec.storage.s3.keyID without an encryption algorithm: set \
-                 spec.storage.s3.encrypt, or remove keyID)"
-            );
+        if let Some(remedy) = remedy::of_encryption(&self.encryption, error) {
+            return remedy;
         }
         match &self.sts {
             Some(address) if error.of_identity => format!(
