@@ -281,7 +281,7 @@ fn check_bucket(spec: &S3Storage) -> Result<(), Rejection> {
 fn own_url(text: &str) -> Result<String, Rejection> {
     url::endpoint(text).map_err(|cause| {
         invalid(format!(
-            "spec.storage.s3.regionEndpoint {cause}: write the service's address as https://HOST[:PORT]"
+            "spec.storage.s3.regionEndpoint {cause}: write the service's address as https://HOST[:PORT][/PATH]"
         ))
     })
 }
