@@ -379,6 +379,42 @@ async fn a_secret_that_an_answer_repeats_is_not_in_the_error() {
     );
 }
 
+// issue 10, row 15
+#[tokio::test]
+async fn a_token_service_that_refuses_for_another_cause_than_the_credentials_says_it() {
+    for (code, denied, cause) in [
+        ("RequestTimeTooSkewed", false, "time synchronisation"),
+        ("RequestExpired", false, "time synchronisation"),
+        ("UserSuspended", false, "disabled"),
+        ("AccessDenied", true, "because"),
+        ("InvalidClientTokenId", true, "because"),
+        ("SignatureDoesNotMatch", true, "because"),
+    ] {
+        let gate = answering(None, &[], move |asked| match asked.operation().as_str() {
+            "AssumeRole" => Reply::query_error(403, code, "because"),
+            _ => ok(),
+        });
+        let by = Profile::Static {
+            id: "AKIASOURCE".to_owned(),
+            secret: Sensitive::new("key-of-the-source-profile"),
+            session: None,
+        };
+        let profile = Profile::AssumeRole {
+            role: "arn:aws:iam::123456789012:role/x".to_owned(),
+            by: Box::new(by),
+            external_id: None,
+            seconds: None,
+            session_name: None,
+        };
+        let mut access = Access::at(&gate.url()).with_profile(profile, Token::File("".into()));
+        access.effective.sts_endpoint = Some(gate.url());
+        let error = Bench::new().bucket(&access).head().await.unwrap_err();
+        assert_eq!((error.cause, error.is_denied()), (Cause::Identity, denied), "{error:?}");
+        assert!(error.code == code && error.message.contains(cause), "{error}");
+        assert!(!error.is_undecided());
+    }
+}
+
 /// Answers to STS and S3 that repeat the secret after so many characters, for the operation that is to fail.
 fn repeating(fails: &'static str, secret: &str, before: usize, expiry: String) -> Gate {
     let text = format!("{} {secret} and so on {}", "x".repeat(before), "y ".repeat(300));

@@ -204,6 +204,12 @@ pub fn is_passing(code: &str) -> bool {
     matches!(meaning(code), Some(Throttled | Passing))
 }
 
+/// Whether the code names a cause other than rights, keys and the content of the request: clocks, quotas, disabled
+/// accounts, KMS keys, regions.
+pub fn has_own_cause(code: &str) -> bool {
+    matches!(meaning(code), Some(Clock | Full | Account | Key | Region))
+}
+
 /// The cause in words, with the remedy, for codes whose text in the response is often missing or misleading.
 pub fn explanation(code: &str) -> Option<&'static str> {
     Some(match meaning(code)? {

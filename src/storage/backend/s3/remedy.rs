@@ -11,7 +11,7 @@ use crate::storage::s3api::codes;
 pub(super) fn of_encryption(encryption: &ObjectEncryption, error: &CallError) -> Option<String> {
     let refused = match error.class {
         CallClass::Unsupported => true,
-        CallClass::Rejected => error.cause == Cause::Answer(400) && codes::explanation(&error.code).is_none(),
+        CallClass::Rejected => error.cause == Cause::Answer(400) && !codes::has_own_cause(&error.code),
         _ => false,
     };
     if !refused || error.of_identity || error.action != "s3:PutObject" {

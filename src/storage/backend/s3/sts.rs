@@ -21,7 +21,7 @@ use crate::storage::net::clock::Clock;
 use crate::storage::net::error::Unredacted;
 use crate::storage::net::retry::Policy;
 use crate::storage::s3api::transport::{Transport, UserAgent};
-use crate::storage::s3api::{error, retry};
+use crate::storage::s3api::{codes, error, retry};
 
 const WEB_IDENTITY: &str = "sts:AssumeRoleWithWebIdentity";
 const ASSUME_ROLE: &str = "sts:AssumeRole";
@@ -208,7 +208,8 @@ where
     }
 }
 
-/// The error of a call to STS. A 4xx response becomes [`Cause::Identity`], unless it is throttling or transient.
+/// The error of a call to STS. A 4xx response becomes [`Cause::Identity`], unless it is throttling or transient. It is a
+/// refusal of the credentials, unless the code names another cause.
 fn refused<E>(action: &'static str, role: &str, error: &SdkError<E, HttpResponse>) -> Unredacted
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -216,7 +217,11 @@ where
     error::of(action, role, error).map(|error| match error.cause {
         Cause::Answer(400..500) if !error.is_undecided() => CallError {
             cause: Cause::Identity,
-            class: CallClass::Denied,
+            class: if codes::has_own_cause(&error.code) {
+                CallClass::Rejected
+            } else {
+                CallClass::Denied
+            },
             ..error
         },
         _ => error,

@@ -15,6 +15,7 @@ fn check(store: &str, rows: &[Row]) {
         let first = first_wait(cause, code).map_or(0, |wait| wait.as_millis());
         assert_eq!(first, *wait, "{store}: {status} {code}");
         assert_eq!(explanation(code).is_some(), *explained, "{store}: {status} {code}");
+        assert_eq!(has_own_cause(code), *explained, "{store}: {status} {code}");
     }
 }
 
