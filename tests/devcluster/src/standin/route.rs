@@ -29,6 +29,11 @@ pub(super) fn plan(cache: &Cache, control: &Control, domain: &str, now: Timestam
     let mut writes = Vec::new();
     for route in cache.all(Kind::Route).filter(|route| !terminating(route)) {
         let (namespace, name) = key(route);
+        if let Some(spec) = without_empty_texts(route.data.get("spec").unwrap_or(&Value::Null)) {
+            let body = json!({"spec": spec});
+            writes.push(Write::merge(StandIn::Router, Kind::Route, route, body));
+            continue;
+        }
         let Some(host) = text(route, "/spec/host") else {
             let host = match text(route, "/spec/subdomain") {
                 Some(subdomain) => format!("{subdomain}.{domain}"),
@@ -49,6 +54,21 @@ pub(super) fn plan(cache: &Cache, control: &Control, domain: &str, now: Timestam
         }
     }
     writes
+}
+
+/// A merge patch that takes the empty texts out of an object; `None` if it has none. The real API of Routes does not store
+/// them: their fields are optional in Go (`omitempty`). The custom resource of this cluster would keep them.
+fn without_empty_texts(object: &Value) -> Option<Value> {
+    let members = object.as_object()?.iter().filter_map(|(member, value)| {
+        let patch = if value == "" {
+            Some(Value::Null)
+        } else {
+            without_empty_texts(value)
+        };
+        Some((member.clone(), patch?))
+    });
+    let patch: serde_json::Map<_, _> = members.collect();
+    (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
 /// What the router says to each Route that has a host. Of several with one host, the oldest has it.
@@ -177,6 +197,27 @@ mod tests {
             plan(&settled, &Control::default(), "apps.quux", at(77)).is_empty(),
             "time alone changes nothing"
         );
+    }
+
+    #[test]
+    fn empty_texts_are_dropped_as_the_real_api_drops_them() {
+        let spec = json!({"host": "b.example.com", "path": "", "tls": {"termination": "edge", "caCertificate": "", "key": ""}});
+        let Verb::Merge(body) = planned(&[route("blue", MADE, &spec)]) else {
+            panic!("a merge expected")
+        };
+        assert_eq!(
+            body["spec"],
+            json!({"path": null, "tls": {"caCertificate": null, "key": null}})
+        );
+        for kept in [
+            json!({}),
+            json!({"a": "x"}),
+            json!({"a": {"b": null}}),
+            json!(["", ""]),
+            json!("x"),
+        ] {
+            assert_eq!(without_empty_texts(&kept), None, "{kept}");
+        }
     }
 
     #[test]
