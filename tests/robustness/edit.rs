@@ -2,12 +2,13 @@
 
 use devcluster::stores::Latch;
 use http::Method;
+use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
 use crate::support::operator::Operator;
 use crate::support::proxy::{Fault, ProxiedRequest, Proxy};
-use crate::support::{TestCluster, config_ref, default_claim, deployment, is};
+use crate::support::{TestCluster, config_ref, default_claim, deployment, is, operand, service};
 use crate::{config_with_claim, empty_cluster};
 
 /// A bring-up that is stopped in its storage step: the proxy holds the request that creates the claim.
@@ -94,12 +95,13 @@ async fn whatever_the_user_edits_during_a_slow_storage_step_survives() {
     slow.operator.kill().await;
 }
 
-// lifecycle 72
+// lifecycle 71, 72
 #[tokio::test]
 async fn unmanaged_during_a_slow_storage_step_stops_the_bring_up_and_is_not_reverted() {
     let cluster = empty_cluster().await;
     let slow = Slow::start(&cluster).await;
     let configs = cluster.record(&config_ref()).await;
+    let before = cluster.config().await["spec"].clone();
     cluster.edit(json!({"managementState": "Unmanaged"})).await;
     slow.answer.open();
     cluster
@@ -115,7 +117,23 @@ async fn unmanaged_during_a_slow_storage_step_stops_the_bring_up_and_is_not_reve
         .skip_while(|state| *state != "Unmanaged")
         .any(|state| state != "Unmanaged");
     assert!(!reverted, "{states:?}");
-    assert_eq!(cluster.get(&deployment()).await, None);
+    cluster.settle().await;
+    // Only the user has changed the Config: what the held step found is not stored.
+    let mut expected = before;
+    expected["managementState"] = json!("Unmanaged");
+    assert_eq!(cluster.config().await["spec"], expected);
+    // Nothing is made that belongs to the registry.
+    for object in [
+        deployment(),
+        service(),
+        operand(Kind::Secret, names::PRIVATE_SECRET),
+        operand(Kind::Secret, names::PULL_SECRET_COPY),
+        operand(Kind::ServiceAccount, names::REGISTRY_SERVICE_ACCOUNT),
+        operand(Kind::PodDisruptionBudget, names::REGISTRY),
+        operand(Kind::NetworkPolicy, names::REGISTRY_NETWORK_POLICY),
+    ] {
+        assert_eq!(cluster.get(&object).await, None, "{object}");
+    }
     slow.operator.kill().await;
 }
 
