@@ -12,9 +12,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::api::{Kind, ObjectRef};
+use crate::config::error_class::ErrorClass;
 use crate::config::event_request::EventRequest;
 use crate::config::snapshot::Snapshot;
 use crate::plan::{self, Desired, Drift, Plan, checksum, drift};
+use crate::status::conditions::Faults;
 
 use changes::Changes;
 pub(crate) use writer::{ObjectCache, WriteError, Writer};
@@ -33,17 +35,49 @@ pub trait Recorded {
     fn generation(&self, object: &ObjectRef) -> Option<i64>;
 }
 
+/// An object that could not be planned or written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Whether an edit, a right, or time helps.
+    pub class: ErrorClass,
+    /// The cause is known to be a field that the user sets, which `message` names. Not so where an admission policy or a
+    /// webhook refuses an object: it may accept the same object later.
+    pub explained: bool,
+    /// The object, the cause, and the field that the user has to edit.
+    pub message: String,
+}
+
 /// The result of applying a plan.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
-    /// Objects that could not be planned or written, each with the cause.
-    pub failures: Vec<String>,
+    /// Objects that could not be planned or written.
+    pub failures: Vec<Failure>,
     /// Generations of workloads after a write of this pass.
     pub generations: Vec<(ObjectRef, i64)>,
     /// Number of successful writes.
     pub writes: usize,
     /// Events to publish.
     pub events: Vec<EventRequest>,
+}
+
+impl Report {
+    /// All failures as one message; empty if there are none.
+    pub fn failure_message(&self) -> String {
+        let all: Vec<&str> = self.failures.iter().map(|failure| failure.message.as_str()).collect();
+        all.join("; ")
+    }
+
+    /// The failures, by what helps against them.
+    pub fn faults(&self) -> Faults {
+        let mut faults = Faults::default();
+        for Failure { class, message, .. } in &self.failures {
+            match class {
+                ErrorClass::Invalid(_) => faults.edit.push(message.clone()),
+                ErrorClass::ActionRequired | ErrorClass::Transient => faults.retry.push(message.clone()),
+            }
+        }
+        faults
+    }
 }
 
 /// Whether applying the plan would write anything.
@@ -78,10 +112,7 @@ pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, w
         events,
     } = plan;
     let mut report = Report {
-        failures: failures
-            .iter()
-            .map(|f| format!("{}: {}", f.reference, f.message))
-            .collect(),
+        failures: failures.iter().map(planned_failure).collect(),
         events: events.clone(),
         ..Report::default()
     };
@@ -99,7 +130,7 @@ pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, w
             Ok(()) => {}
             Err(error) => report
                 .failures
-                .push(failure(&mut report.events, &desired.reference, attempt, &error)),
+                .push(failure(&mut report.events, desired, attempt, &error)),
         }
     }
     for reference in absent {
@@ -110,9 +141,11 @@ pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, w
                     .events
                     .push(normal_event(reference, "Deleted", "it is not wanted any more"));
             }
-            Err(error) => report
-                .failures
-                .push(failure(&mut report.events, reference, Attempt::Delete, &error)),
+            Err(error) => {
+                report
+                    .failures
+                    .push(failure_of(&mut report.events, reference, Attempt::Delete, &error, None))
+            }
         }
     }
     report
@@ -140,7 +173,7 @@ pub async fn create(
     match &created {
         Ok(_) => events.push(normal_event(reference, "Created", ABSENT)),
         Err(WriteError::Conflict(_)) => {}
-        Err(error) => drop(failure(&mut events, reference, Attempt::Create, error)),
+        Err(error) => drop(failure_of(&mut events, reference, Attempt::Create, error, None)),
     }
     (created, events)
 }
@@ -289,21 +322,58 @@ enum Attempt {
     Delete,
 }
 
-fn failure(events: &mut Vec<EventRequest>, reference: &ObjectRef, attempt: Attempt, error: &WriteError) -> String {
+fn planned_failure(failure: &plan::Failure) -> Failure {
+    let plan::Failure {
+        reference,
+        class,
+        message,
+    } = failure;
+    Failure {
+        class: *class,
+        explained: true,
+        message: format!("{reference}: {message}"),
+    }
+}
+
+/// A failed write of a desired object. A refusal of its content names the fields that the user has to edit.
+fn failure(events: &mut Vec<EventRequest>, desired: &Desired, attempt: Attempt, error: &WriteError) -> Failure {
+    let source = match error {
+        WriteError::Refused(refusal) if refusal.content => desired.explain(&refusal.fields),
+        _ => Vec::new(),
+    };
+    let source = (!source.is_empty()).then(|| source.join(" and "));
+    failure_of(events, &desired.reference, attempt, error, source.as_deref())
+}
+
+/// `source`: what the user has to edit.
+fn failure_of(
+    events: &mut Vec<EventRequest>,
+    reference: &ObjectRef,
+    attempt: Attempt,
+    error: &WriteError,
+    source: Option<&str>,
+) -> Failure {
     let (verb, what) = match attempt {
         Attempt::Create => ("create", "CreateFailed"),
         Attempt::Update => ("apply", "UpdateFailed"),
         Attempt::Delete => ("delete", "DeleteFailed"),
     };
-    let text = format!("cannot {verb} {reference}: {error}");
+    let message = match source {
+        Some(source) => format!("cannot {verb} {reference}: correct {source}: {error}"),
+        None => format!("cannot {verb} {reference}: {error}"),
+    };
     if !matches!(error, WriteError::NotLeading) {
         events.push(EventRequest {
             warning: true,
             reason: reason(reference.kind, what),
-            message: text.clone(),
+            message: message.clone(),
         });
     }
-    text
+    Failure {
+        class: error.class(),
+        explained: source.is_some(),
+        message,
+    }
 }
 
 /// `<Kind><What>` as a static text. The combinations are few and fixed, so leaking them is bounded.

@@ -64,6 +64,17 @@ pub(super) fn status(seen: &Value, merge: &Value) -> Vec<Value> {
     patch
 }
 
+/// Removes one finalizer, and nothing else: a list of all that shall stay would bring back what others removed meanwhile.
+/// `None` if `seen` does not have it.
+pub(super) fn without_finalizer(seen: &Value, finalizer: &str) -> Option<Vec<Value>> {
+    let all = seen.pointer("/metadata/finalizers")?.as_array()?;
+    let path = format!(
+        "/metadata/finalizers/{}",
+        all.iter().position(|entry| entry == finalizer)?
+    );
+    Some(vec![identity(seen), test(&path, &json!(finalizer)), remove(&path)])
+}
+
 /// Whether a precondition of the patch does not hold in `live`, which is then the reason of its refusal.
 pub(super) fn is_outdated(patch: &[Value], live: &Value) -> bool {
     let tests = patch.iter().filter(|step| step.get("op") == Some(&json!("test")));
@@ -238,6 +249,36 @@ mod tests {
         assert_eq!(update(&seen(), &wanted), None);
         let role = json!({"metadata": {"name": "r", "uid": "u"}, "rules": []});
         assert_eq!(update(&role, &role), None, "no spec to test");
+    }
+
+    // lifecycle 115
+    #[test]
+    fn only_one_finalizer_is_removed_whatever_others_do_meanwhile() {
+        let with =
+            |finalizers: Value| json!({"metadata": {"uid": "u", "resourceVersion": "7", "finalizers": finalizers}});
+        for (finalizers, path) in [
+            (json!(["ours"]), "/metadata/finalizers/0"),
+            (json!(["ours", "theirs"]), "/metadata/finalizers/0"),
+            (json!(["theirs", "ours"]), "/metadata/finalizers/1"),
+            (json!(["a", "b", "ours", "c"]), "/metadata/finalizers/2"),
+        ] {
+            let patch = without_finalizer(&with(finalizers.clone()), "ours").unwrap();
+            let expected = [
+                json!({"op": "test", "path": "/metadata/uid", "value": "u"}),
+                json!({"op": "test", "path": path, "value": "ours"}),
+                json!({"op": "remove", "path": path}),
+            ];
+            assert_eq!(patch, expected, "{finalizers}");
+            assert!(!is_outdated(&patch, &with(finalizers)));
+        }
+        for absent in [json!([]), json!(["theirs"]), Value::Null] {
+            assert_eq!(without_finalizer(&with(absent), "ours"), None);
+        }
+        // What changes elsewhere is no conflict; a list that has moved is one.
+        let patch = without_finalizer(&with(json!(["theirs", "ours"])), "ours").unwrap();
+        assert!(!is_outdated(&patch, &with(json!(["theirs", "ours", "added"]))));
+        assert!(is_outdated(&patch, &with(json!(["ours"]))), "theirs is gone");
+        assert!(is_outdated(&patch, &with(json!([]))));
     }
 
     #[test]

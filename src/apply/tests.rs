@@ -59,6 +59,7 @@ fn desired(reference: ObjectRef, body: Value) -> Desired {
         checksum: true,
         immutable: &[],
         refused: None,
+        origins: Vec::new(),
     }
 }
 
@@ -130,4 +131,224 @@ fn an_event_about_a_secret_has_no_checksum() {
             kind.kind()
         );
     }
+}
+
+/// Applies one object that does not exist, while the API server gives this answer.
+async fn refused(code: u16, details: Value) -> Failure {
+    let body = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "n"}, "spec": {}});
+    let origin = plan::Origin {
+        field: "spec.tolerations",
+        source: "spec.tolerations".to_owned(),
+        object: "Config cluster".to_owned(),
+        same_below: true,
+    };
+    let desired = Desired {
+        origins: vec![origin],
+        ..desired(ObjectRef::new(Kind::Service, "n", "s"), body)
+    };
+    let plan = Plan {
+        present: vec![desired],
+        ..Plan::default()
+    };
+    let answer = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "the cause",
+        "reason": "R", "code": code, "details": details});
+    let client = Client::new(Api(code, answer), "n");
+    let writer = Writer::new(client, Arc::new(|| true), Arc::new(EmptyCache));
+    let mut report = apply(&plan, &Snapshot::empty(), &NothingRecorded, &writer).await;
+    assert_eq!(report.events.len(), 1);
+    assert_eq!(report.failures.len(), 1, "{report:?}");
+    report.failures.remove(0)
+}
+
+// spec/README 12
+#[tokio::test]
+async fn each_answer_of_the_api_server_has_its_class_and_a_refused_field_is_named() {
+    let invalid = ErrorClass::Invalid(crate::config::rejection::Reason::InvalidConfig);
+    let cause = |field: &str| json!({"causes": [{"reason": "FieldValueInvalid", "message": "m", "field": field}]});
+    let ours = "spec.tolerations[0].operator";
+    for (code, details, class, explained) in [
+        (422, cause(ours), invalid, true),
+        (400, cause(ours), invalid, true),
+        (413, json!({}), invalid, false),
+        (422, cause("spec.other"), invalid, false),
+        (
+            422,
+            json!({"causes": [{"message": "a policy refuses"}]}),
+            invalid,
+            false,
+        ),
+        (400, json!({}), invalid, false), // a webhook
+        (403, cause(ours), ErrorClass::ActionRequired, false),
+        (405, json!({}), ErrorClass::ActionRequired, false),
+        (404, json!({}), ErrorClass::Transient, false),
+        (429, json!({}), ErrorClass::Transient, false),
+        (500, cause(ours), ErrorClass::Transient, false),
+        (503, json!({}), ErrorClass::Transient, false),
+        (504, json!({}), ErrorClass::Transient, false),
+    ] {
+        let failure = refused(code, details).await;
+        assert_eq!(
+            (failure.class, failure.explained),
+            (class, explained),
+            "{code}: {failure:?}"
+        );
+        assert!(failure.message.contains("Service n/s"), "{failure:?}");
+        let named = failure
+            .message
+            .contains("spec.tolerations[0].operator of Config cluster");
+        assert_eq!(named, explained, "{failure:?}");
+        assert!(failure.message.contains("the cause") || code == 404, "{failure:?}");
+        let report = Report {
+            failures: vec![failure.clone()],
+            ..Report::default()
+        };
+        let faults = report.faults();
+        assert_eq!(faults.edit.is_empty(), class != invalid, "{code}");
+        assert_eq!(faults.retry.is_empty(), class == invalid, "{code}");
+        assert_eq!(report.failure_message(), failure.message);
+    }
+}
+
+/// Fails the test if a request arrives.
+#[derive(Clone)]
+struct Unreachable;
+
+impl tower::Service<Request<Body>> for Unreachable {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        panic!("sent without leading: {} {}", request.method(), request.uri());
+    }
+}
+
+// lifecycle 20, the part of this room
+#[tokio::test]
+async fn a_writer_that_does_not_lead_sends_nothing() {
+    let writer = Writer::new(Client::new(Unreachable, "n"), Arc::new(|| false), Arc::new(EmptyCache));
+    assert!(!writer.leads());
+    let seen = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "n", "uid": "u",
+        "resourceVersion": "1", "generation": 1, "finalizers": ["f"]}, "spec": {"a": 1}});
+    let mut changed = seen.clone();
+    changed["spec"]["a"] = json!(2);
+    let mut replaced = seen.clone();
+    replaced["metadata"]["finalizers"] = json!([]);
+    let service = ObjectRef::new(Kind::Service, "n", "s");
+    let account = ObjectRef::new(Kind::ServiceAccount, "n", "s");
+    let status = json!({"status": {"a": 1}});
+    let nothing = |_| ();
+    for (verb, result) in [
+        ("create", writer.create(&service, &seen).await.map(nothing)),
+        ("patch", writer.update(&service, &seen, &changed).await.map(nothing)),
+        ("replace", writer.update(&service, &seen, &replaced).await.map(nothing)),
+        (
+            "merge",
+            writer
+                .merge(&service, json!({"spec": {}}), Some("1"))
+                .await
+                .map(nothing),
+        ),
+        (
+            "status",
+            writer.merge_status(&service, &seen, &status).await.map(nothing),
+        ),
+        ("finalizer", writer.remove_finalizer(&service, &seen, "f").await),
+        ("delete", writer.delete(&service, Some("u")).await),
+        ("delete any", writer.delete(&service, None).await),
+        ("read", writer.read(&service).await.map(|_| ())),
+        ("token", writer.token(&account, "a").await.map(|_| ())),
+        ("group", writer.serves_group("g").await.map(|_| ())),
+    ] {
+        assert!(matches!(result, Err(WriteError::NotLeading)), "{verb}: {result:?}");
+    }
+    // Through a plan: each object fails, without an event.
+    let plan = Plan {
+        present: vec![desired(service.clone(), seen)],
+        absent: vec![account],
+        ..Plan::default()
+    };
+    let report = apply(&plan, &Snapshot::empty(), &NothingRecorded, &writer).await;
+    assert_eq!((report.failures.len(), report.writes, report.events.len()), (2, 0, 0));
+}
+
+/// Keeps what it is sent.
+#[derive(Clone, Default)]
+struct Recorder(Arc<std::sync::Mutex<Vec<Value>>>);
+
+impl tower::Service<Request<Body>> for Recorder {
+    type Response = Response<Body>;
+    type Error = kube::Error;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Response<Body>, kube::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let log = self.0.clone();
+        Box::pin(async move {
+            let body = http_body_util::BodyExt::collect(request.into_body())
+                .await
+                .unwrap()
+                .to_bytes();
+            log.lock()
+                .unwrap()
+                .push(serde_json::from_slice(&body).unwrap_or_default());
+            let answer = Body::from(object(&json!({})).to_string().into_bytes());
+            Ok(Response::builder().status(200).body(answer).unwrap())
+        })
+    }
+}
+
+// lifecycle 72, the part of this room
+#[tokio::test]
+async fn each_update_carries_its_precondition() {
+    let recorder = Recorder::default();
+    let writer = Writer::new(
+        Client::new(recorder.clone(), "n"),
+        Arc::new(|| true),
+        Arc::new(EmptyCache),
+    );
+    let service = ObjectRef::new(Kind::Service, "n", "s");
+    let seen = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "n", "uid": "u",
+        "resourceVersion": "7", "generation": 3, "finalizers": ["f"]}, "spec": {"a": 1}, "status": {"a": 0}});
+    let mut changed = seen.clone();
+    changed["spec"]["a"] = json!(2);
+    let mut replaced = seen.clone();
+    replaced["metadata"]["finalizers"] = json!([]);
+    writer
+        .merge(&service, json!({"spec": {"a": 2}}), Some("7"))
+        .await
+        .unwrap();
+    writer.update(&service, &seen, &changed).await.unwrap();
+    writer.update(&service, &seen, &replaced).await.unwrap();
+    writer
+        .merge_status(&service, &seen, &json!({"status": {"a": 1}}))
+        .await
+        .unwrap();
+    writer.remove_finalizer(&service, &seen, "f").await.unwrap();
+    writer.delete(&service, Some("u")).await.unwrap();
+    let sent = recorder.0.lock().unwrap().clone();
+    let tests = |patch: &Value, path: &str, value: Value| {
+        let step = json!({"op": "test", "path": path, "value": value});
+        assert!(
+            patch.as_array().is_some_and(|steps| steps.contains(&step)),
+            "{path}: {patch}"
+        );
+    };
+    assert_eq!(sent.len(), 6, "{sent:?}");
+    assert_eq!(sent[0], json!({"spec": {"a": 2}, "metadata": {"resourceVersion": "7"}}));
+    tests(&sent[1], "/metadata/uid", json!("u"));
+    tests(&sent[1], "/metadata/generation", json!(3));
+    assert_eq!(sent[2]["metadata"]["resourceVersion"], "7");
+    tests(&sent[3], "/metadata/uid", json!("u"));
+    tests(&sent[3], "/status/a", json!(0));
+    tests(&sent[4], "/metadata/uid", json!("u"));
+    tests(&sent[4], "/metadata/finalizers/0", json!("f"));
+    assert_eq!(sent[5]["preconditions"], json!({"uid": "u"}));
 }

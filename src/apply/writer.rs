@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::Request;
+use kube::core::{Request, Status};
 use serde_json::Value;
 use tracing::{debug, info};
 
 use super::changes::Changes;
 use super::patch;
 use crate::api::{Kind, ObjectRef, Sensitive};
+use crate::config::error_class::ErrorClass;
+use crate::config::rejection::Reason;
 
 /// Timeout of one call.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -35,11 +37,60 @@ pub enum WriteError {
     Forbidden(String),
     /// The API server refused the object.
     #[error("the API server refused it: {0}")]
-    Refused(String),
+    Refused(Refusal),
     /// The API server did not answer, or answered with a temporary error.
     #[error("{0}")]
     Transient(String),
 }
+
+impl WriteError {
+    /// What helps. A content that the API server refuses waits for an edit (README decision 12 of the specification).
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Refused(Refusal { content: true, .. }) => ErrorClass::Invalid(Reason::InvalidConfig),
+            Self::Refused(_) | Self::Forbidden(_) => ErrorClass::ActionRequired,
+            Self::NotLeading | Self::Conflict(_) | Self::NotFound | Self::Transient(_) => ErrorClass::Transient,
+        }
+    }
+}
+
+/// The API server's answer to an object that it refuses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct Refusal {
+    /// The message of the API server.
+    pub text: String,
+    /// The fields of the object that it refuses, such as `spec.template.spec.tolerations[0].operator`. Empty where an
+    /// admission policy or webhook refuses, and where the object does not decode.
+    pub fields: Vec<String>,
+    /// The content of the object is refused: another content may be accepted, the same content is refused again.
+    pub content: bool,
+}
+
+impl Refusal {
+    /// A refusal that names no field.
+    fn other(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            ..Self::default()
+        }
+    }
+
+    fn of(status: Status) -> Self {
+        let causes = status.details.map(|details| details.causes).unwrap_or_default();
+        let mut fields: Vec<_> = causes.into_iter().map(|cause| cause.field).collect();
+        fields.retain(|field| !field.is_empty());
+        fields.dedup();
+        Self {
+            text: status.message,
+            fields,
+            content: CONTENT_REFUSED.contains(&status.code),
+        }
+    }
+}
+
+/// Codes of the API server for a content that it does not accept: malformed, too large, invalid.
+const CONTENT_REFUSED: [u16; 3] = [400, 413, 422];
 
 impl From<kube::Error> for WriteError {
     fn from(error: kube::Error) -> Self {
@@ -50,7 +101,7 @@ impl From<kube::Error> for WriteError {
             kube::Error::Api(status) if status.is_not_found() || status.code == 404 => Self::NotFound,
             kube::Error::Api(status) if status.is_forbidden() || status.code == 403 => Self::Forbidden(status.message),
             kube::Error::Api(status) if (400..500).contains(&status.code) && status.code != 429 => {
-                Self::Refused(status.message)
+                Self::Refused(Refusal::of(*status))
             }
             kube::Error::Api(status) => Self::Transient(status.message),
             other => Self::Transient(other.to_string()),
@@ -150,6 +201,25 @@ impl Writer {
         Ok(written)
     }
 
+    /// Removes one finalizer from `seen` and leaves all others as they are, also those that others add or remove at the same
+    /// time. Returns [`WriteError::Conflict`] if the finalizers of the object have moved since.
+    pub async fn remove_finalizer(
+        &self,
+        reference: &ObjectRef,
+        seen: &Value,
+        finalizer: &str,
+    ) -> Result<(), WriteError> {
+        let Some(steps) = patch::without_finalizer(seen, finalizer) else {
+            return Ok(());
+        };
+        let api = self.api(reference);
+        let request =
+            Request::new(api.resource_url()).patch(&reference.name, &PatchParams::default(), &json_patch(&steps)?);
+        let written = self.send_patch(reference, &steps, request).await?;
+        log_change(reference, &Changes::of_object(seen, &written));
+        Ok(())
+    }
+
     /// Sends a JSON patch. The API server gives the same response to an invalid object and to a failed precondition, so a
     /// refusal is followed by a read.
     async fn send_patch(
@@ -158,13 +228,13 @@ impl Writer {
         steps: &[Value],
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<Value, WriteError> {
-        let request = request.map_err(|error| WriteError::Refused(error.to_string()))?;
+        let request = request.map_err(|error| WriteError::Refused(Refusal::other(error.to_string())))?;
         let request = request.map(|body| patch::as_stored(&body));
         match self.send(self.client.request(request)).await {
             Ok(written) => self.store(reference, written),
             Err(WriteError::Refused(cause)) => match self.read(reference).await? {
                 Some(live) if !patch::is_outdated(steps, &live) => Err(WriteError::Refused(cause)),
-                _ => Err(WriteError::Conflict(cause)),
+                _ => Err(WriteError::Conflict(cause.text)),
             },
             Err(error) => Err(error),
         }
@@ -292,12 +362,13 @@ fn log_change(reference: &ObjectRef, changes: &Changes) {
 }
 
 fn decode(body: &Value) -> Result<DynamicObject, WriteError> {
-    serde_json::from_value(body.clone()).map_err(|error| WriteError::Refused(error.to_string()))
+    serde_json::from_value(body.clone()).map_err(|error| WriteError::Refused(Refusal::other(error.to_string())))
 }
 
 fn json_patch(steps: &[Value]) -> Result<Patch<()>, WriteError> {
     let steps = Value::Array(steps.to_vec());
-    let steps = serde_json::from_value(steps).map_err(|error| WriteError::Refused(error.to_string()))?;
+    let steps =
+        serde_json::from_value(steps).map_err(|error| WriteError::Refused(Refusal::other(error.to_string())))?;
     Ok(Patch::Json(steps))
 }
 

@@ -4,6 +4,7 @@
 //! client, no clock (time is a parameter), no environment variables and no randomness. It may import `api` and `names`.
 
 pub mod complete;
+pub mod content;
 pub mod defaults;
 pub mod environment;
 pub mod error_class;

@@ -82,6 +82,8 @@ pub struct Proxy {
 /// A Route that the Config requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedRoute {
+    /// Index in `spec.routes`; `None` for the default Route.
+    pub index: Option<usize>,
     /// Name of the Route.
     pub name: String,
     /// Host; `None` lets the router choose.
@@ -237,13 +239,14 @@ fn log_level(level: Option<&str>, logging: i64) -> &'static str {
 
 fn routes(default_route: bool, entries: &[RouteEntry]) -> Result<Vec<WantedRoute>, Rejection> {
     let default = WantedRoute {
+        index: None,
         name: names::DEFAULT_ROUTE.to_owned(),
         host: None,
         secret: None,
     };
     let mut wanted: Vec<_> = default_route.then_some(default).into_iter().collect();
     let mut seen = BTreeSet::new();
-    for entry in entries {
+    for (index, entry) in entries.iter().enumerate() {
         if entry.name == names::DEFAULT_ROUTE {
             let message = format!(
                 "spec.routes has an entry named {}, which is reserved for spec.defaultRoute: rename the entry",
@@ -260,6 +263,7 @@ fn routes(default_route: bool, entries: &[RouteEntry]) -> Result<Vec<WantedRoute
         }
         let non_empty = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
         wanted.push(WantedRoute {
+            index: Some(index),
             name: entry.name.clone(),
             host: non_empty(&entry.hostname),
             secret: non_empty(&entry.secret_name),

@@ -10,6 +10,7 @@ use super::secondary::{self, DegradedCondition, Failure};
 use super::{Context, RESYNC};
 use crate::api::{Kind, ObjectRef};
 use crate::apply;
+use crate::config::content;
 use crate::config::defaults;
 use crate::names;
 use crate::observe::Controller;
@@ -44,24 +45,23 @@ fn stack_pass(context: &Context, file: Option<&Path>) -> Result<(), Failure> {
         .objects
         .get(Kind::ConfigMap, names::CONFIG_NAMESPACE, names::CLOUD_PROVIDER_CONFIG);
     let endpoints = map
-        .and_then(|m| m.pointer("/data/endpoints"))
-        .and_then(Value::as_str)
+        .and_then(|map| content::map_text(map, "endpoints"))
         .unwrap_or_default();
     let platform = snapshot.infrastructure().and_then(|i| defaults::platform(&i));
     let Some(file) = file else {
         if platform.as_deref() != Some("Azure") {
             return Ok(()); // other platforms do not read the file
         }
-        return Err(Failure::Failed(
+        return Err(Failure::failed(
             "environment variable AZURE_ENVIRONMENT_FILEPATH is not set".to_owned(),
         ));
     };
     let done = if endpoints.is_empty() {
         remove(file)
     } else {
-        replace(file, endpoints)
+        replace(file, &endpoints)
     };
-    done.map_err(|error| Failure::Failed(format!("cannot write {}: {error}", file.display())))
+    done.map_err(|error| Failure::failed(format!("cannot write {}: {error}", file.display())))
 }
 
 fn remove(file: &Path) -> io::Result<()> {
@@ -117,9 +117,10 @@ async fn path_fix_pass(context: &Context) -> Result<Duration, Failure> {
             .is_null()
     }) {
         let report = apply::delete(&[job], &context.writer).await;
+        let failures = report.failure_message();
         context.publish_events(report.events);
-        if !report.failures.is_empty() {
-            return Err(Failure::Failed(report.failures.join("; ")));
+        if !failures.is_empty() {
+            return Err(Failure::failed(failures));
         }
     }
     Ok(RESYNC)

@@ -94,5 +94,5 @@ async fn pass(context: &Context, gate: &mut ReportedGate) -> Result<Duration, Fa
         }
     }
     mode.map(|()| RESYNC)
-        .map_err(|error| Failure::Failed(error.to_string()))
+        .map_err(|error| Failure::failed(error.to_string()))
 }

@@ -48,13 +48,14 @@ async fn pass(context: &Context) -> Result<Duration, Failure> {
     for (object, generation) in &report.generations {
         context.shared.record_generation(object.clone(), *generation);
     }
+    let failures = report.failure_message();
     context.publish_events(report.events);
     let objects = context.caches.snapshot().objects;
     context.set_conditions(node_ca::judge(Ok(objects.find(&reference).map(AsRef::as_ref))));
-    if report.failures.is_empty() {
+    if failures.is_empty() {
         Ok(RESYNC)
     } else {
-        Err(Failure::Failed(report.failures.join("; ")))
+        Err(Failure::failed(failures))
     }
 }
 

@@ -9,12 +9,14 @@ use super::secondary::{self, DegradedCondition, Failure};
 use super::{Context, RESYNC};
 use crate::api::{ImagePruner, Kind, ObjectRef};
 use crate::apply::{self, NothingRecorded};
+use crate::config::content;
+use crate::config::event_request::EventRequest;
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::observe::Controller;
-use crate::plan;
-use crate::status::conditions::{ConditionUpdate, Status};
+use crate::plan::{self, Plan};
+use crate::status::conditions::{ConditionUpdate, LastingFailure, Status};
 use crate::status::pruner::{self, Findings};
 
 /// How long the first CronJob waits for the registry's host name.
@@ -22,36 +24,43 @@ const SETTLE: Duration = Duration::from_secs(10);
 
 /// Runs passes until the process stops leading.
 pub(super) async fn run(context: Context) {
-    let began = Instant::now();
+    let mut pruner = Pruner {
+        began: Instant::now(),
+        failure: LastingFailure::default(),
+    };
     secondary::run(
         context,
         Controller::Pruner,
         "pruner",
         DegradedCondition::SetByPass,
-        async |context| pass(context, began).await,
+        async |context| pass(context, &mut pruner).await,
     )
     .await;
+}
+
+/// State between passes.
+struct Pruner {
+    began: Instant,
+    failure: LastingFailure,
 }
 
 /// Whether the registry's host name will be known soon. A CronJob created earlier would be updated a moment later.
 fn awaits_registry(snapshot: &Snapshot) -> bool {
     let image = snapshot.objects.cluster(Kind::Image, names::CLUSTER);
-    let hostname = image
-        .and_then(|i| i.pointer("/status/internalRegistryHostname"))
-        .and_then(Value::as_str);
+    let hostname = content::text(image.and_then(|i| i.pointer("/status/internalRegistryHostname")));
     let managed = ManagementState::stored(snapshot).is_none_or(|state| state == ManagementState::Managed);
     let exists = snapshot
         .objects
         .operand(Kind::CronJob, names::PRUNER_CRON_JOB)
         .is_some();
-    managed && !exists && hostname.is_none_or(str::is_empty) && snapshot.objects.served(Kind::Image)
+    managed && !exists && hostname.is_none() && snapshot.objects.served(Kind::Image)
 }
 
 fn reference() -> ObjectRef {
     ObjectRef::new(Kind::ImagePruner, "", names::CLUSTER)
 }
 
-async fn pass(context: &Context, began: Instant) -> Result<Duration, Failure> {
+async fn pass(context: &Context, pruner: &mut Pruner) -> Result<Duration, Failure> {
     let snapshot = context.caches.snapshot();
     if !snapshot.objects.served(Kind::ImagePruner) {
         return Ok(RESYNC);
@@ -63,32 +72,61 @@ async fn pass(context: &Context, began: Instant) -> Result<Duration, Failure> {
         Ok(decoded) => decoded,
         Err(error) => return undecodable(context, &snapshot, object, &error).await.map(|()| RESYNC),
     };
-    let mut plan = plan::pruner(&decoded.spec, &snapshot);
-    // The certificates controller applies this ConfigMap in every state. Two writers of one object would conflict.
-    plan.present
-        .retain(|desired| desired.reference.name != names::SERVICE_CA_MAP);
-    let waiting = awaits_registry(&snapshot) && began.elapsed() < SETTLE;
-    if waiting {
-        plan.present.retain(|desired| desired.reference.kind != Kind::CronJob);
-    }
-    let report = apply::apply(&plan, &snapshot, &NothingRecorded, &context.writer).await;
+    let waits = SETTLE.saturating_sub(pruner.began.elapsed());
+    let waiting = awaits_registry(&snapshot) && !waits.is_zero();
+    let report = apply::apply(
+        &planned(&decoded, &snapshot, waiting),
+        &snapshot,
+        &NothingRecorded,
+        &context.writer,
+    )
+    .await;
+    let faults = report.faults();
     context.publish_events(report.events);
-    let failing = (!report.failures.is_empty()).then(|| report.failures.join("; "));
-    if waiting && failing.is_none() {
-        return Ok(SETTLE.saturating_sub(began.elapsed()));
+    if waiting && faults.is_empty() {
+        return Ok(waits);
     }
+    let (failing, within) = pruner.failure.judge(&faults, snapshot.now);
+    let notice = plan::short_age(&decoded.spec);
+    context.publish_events(notice.as_deref().map(short_age_event));
     let objects = context.caches.snapshot().objects;
     let findings = Findings {
         cron_job: objects.operand(Kind::CronJob, names::PRUNER_CRON_JOB).is_some(),
         suspended: decoded.spec.suspend.unwrap_or(false),
         jobs: objects.of(Kind::Job).map(|(_, job)| job).collect(),
-        failing: failing.as_deref(),
+        failing,
+        notice: notice.as_deref(),
     };
     context
         .metrics
         .pruner_install_status(pruner::install_status(&findings).into());
     write(context, &snapshot, object, &pruner::judge(&findings)).await?;
-    failing.map_or(Ok(RESYNC), |failing| Err(Failure::Failed(failing)))
+    if faults.is_empty() {
+        return Ok(RESYNC);
+    }
+    Err(Failure::Failed {
+        message: faults.message(),
+        within,
+    })
+}
+
+/// The pruner's objects that this controller applies now.
+fn planned(pruner: &ImagePruner, snapshot: &Snapshot, awaits_registry: bool) -> Plan {
+    let mut plan = plan::pruner(&pruner.spec, snapshot);
+    plan.present.retain(|desired| {
+        // The certificates controller applies this ConfigMap in every state. Two writers of one object would conflict.
+        let elsewhere = desired.reference.name == names::SERVICE_CA_MAP;
+        !elsewhere && !(awaits_registry && desired.reference.kind == Kind::CronJob)
+    });
+    plan
+}
+
+fn short_age_event(message: &str) -> EventRequest {
+    EventRequest {
+        warning: true,
+        reason: "ImagesPrunedEarly",
+        message: message.to_owned(),
+    }
 }
 
 /// Creates the default ImagePruner, also after somebody deleted it.

@@ -1,4 +1,4 @@
-//! The loop that all controllers but the registry's and the certificates' run in: start a pass, set the condition, wait.
+//! The loop that all controllers but the registry's run in: start a pass, set the condition, wait.
 
 use std::time::Duration;
 
@@ -51,7 +51,8 @@ pub(super) async fn run(
             Err(Failure::Stale) => AFTER_CONFLICT,
             Err(failure) => {
                 log.failed(name, failure);
-                backoff.fail(context.jitter())
+                let wait = backoff.fail(context.jitter());
+                failure.within().map_or(wait, |within| wait.min(within))
             }
         };
         if let DegradedCondition::Lasting(condition) = degraded
@@ -96,9 +97,31 @@ pub(super) enum Failure {
     /// The object to write has changed since the snapshot; the cache now holds the newest version.
     #[error("an object was changed at the same time")]
     Stale,
-    /// The message for a condition: names the object and the cause.
-    #[error("{0}")]
-    Failed(String),
+    /// The pass is retried.
+    #[error("{message}")]
+    Failed {
+        /// The message for a condition: names the object and the cause.
+        message: String,
+        /// Longest time until the next pass, if a condition depends on how long the failure lasts.
+        within: Option<Duration>,
+    },
+}
+
+impl Failure {
+    /// A failure with this message.
+    pub(super) fn failed(message: impl Into<String>) -> Self {
+        Self::Failed {
+            message: message.into(),
+            within: None,
+        }
+    }
+
+    fn within(&self) -> Option<Duration> {
+        match self {
+            Self::Stale => None,
+            Self::Failed { within, .. } => *within,
+        }
+    }
 }
 
 impl Context {
@@ -118,9 +141,9 @@ impl Context {
         match error {
             WriteError::Conflict(_) => match self.writer.read(object).await {
                 Ok(_) => Failure::Stale,
-                Err(error) => Failure::Failed(format!("cannot read {object}: {error}")),
+                Err(error) => Failure::failed(format!("cannot read {object}: {error}")),
             },
-            error => Failure::Failed(format!("cannot write {object}: {error}")),
+            error => Failure::failed(format!("cannot write {object}: {error}")),
         }
     }
 }

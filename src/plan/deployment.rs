@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::parts::Parts;
 use super::source::Source;
 use super::volumes;
-use super::{Desired, Drift, Inputs, Plan, annotation, certificates, checksum, dependencies, drift};
+use super::{Desired, Drift, Inputs, Origin, Plan, annotation, certificates, checksum, config, dependencies, drift};
 use crate::api::Kind;
 use crate::config::event_request::EventRequest;
 use crate::config::resolve::{Resolved, Rollout};
@@ -181,11 +181,47 @@ fn deployment(inputs: &Inputs<'_>, scale: Option<&Scale>, parts: &Parts) -> Resu
         },
         "spec": spec,
     });
-    let desired = Desired::new(Kind::Deployment, Drift::Generation, body).with_immutable(&["/spec/selector"]);
+    let desired = Desired::new(Kind::Deployment, Drift::Generation, body)
+        .with_immutable(&["/spec/selector"])
+        .with_origins(origins());
     Ok(Desired {
         drop_annotations: dropped,
         ..desired
     })
+}
+
+/// Fields of the Deployment that come from the Config.
+fn origins() -> impl Iterator<Item = Origin> {
+    const OVERRIDES: &str = "spec.unsupportedConfigOverrides.deployment";
+    let copied = [
+        ("spec.replicas", "spec.replicas"),
+        ("spec.template.spec.tolerations", "spec.tolerations"),
+        ("spec.template.spec.nodeSelector", "spec.nodeSelector"),
+        ("spec.template.spec.affinity", "spec.affinity"),
+        (
+            "spec.template.spec.topologySpreadConstraints",
+            "spec.topologySpreadConstraints",
+        ),
+        ("spec.template.spec.containers[0].resources", "spec.resources"),
+    ];
+    let made = [
+        ("spec.strategy", "spec.rolloutStrategy".to_owned()),
+        ("spec.template.spec.volumes", "spec.storage".to_owned()),
+        (
+            "spec.template.spec.containers[0].volumeMounts",
+            "spec.storage".to_owned(),
+        ),
+        (
+            "spec.template.spec.runtimeClassName",
+            format!("{OVERRIDES}.runtimeClassName"),
+        ),
+        ("metadata.annotations", format!("{OVERRIDES}.annotations")),
+        ("spec.template.annotations", format!("{OVERRIDES}.annotations")),
+        ("spec.template.metadata.annotations", format!("{OVERRIDES}.annotations")),
+    ];
+    let copied = copied.map(|(field, source)| Origin::copied(field, source, config()));
+    let made = made.map(|(field, source)| Origin::made(field, source, config()));
+    copied.into_iter().chain(made)
 }
 
 fn extend(target: &mut Value, overrides: &BTreeMap<String, String>) {

@@ -16,9 +16,9 @@ pub fn differs(desired: &Desired, live: &Value, recorded_generation: Option<i64>
     match desired.drift {
         Drift::Whole(sections) => sections
             .iter()
-            .any(|section| !same(desired.body.get(section), live.get(section))),
+            .any(|section| !same_member(section, desired.body.get(section), live.get(section))),
         Drift::Named | Drift::Template => {
-            content(&desired.body).any(|(member, wanted)| !holds(wanted, live.get(member)))
+            content(&desired.body).any(|(member, wanted)| !holds_member(member, wanted, live.get(member)))
         }
         // `None` differs from every generation.
         Drift::Generation => live.pointer("/metadata/generation").and_then(Value::as_i64) != recorded_generation,
@@ -157,15 +157,74 @@ pub(super) fn is_empty(value: &Value) -> bool {
     }
 }
 
+/// Whether a value is empty as in [`is_empty`], or an empty text, which the API server does not store either.
+fn is_blank(value: &Value) -> bool {
+    is_empty(value) || value == ""
+}
+
+/// Fields that are maps with keys of anybody's choice. An empty text is an entry there and is stored: the node selector
+/// `node-role.kubernetes.io/infra: ""` selects, and a label selector without such an entry selects more.
+const MAPS: [&str; 6] = [
+    "annotations",
+    "binaryData",
+    "data",
+    "labels",
+    "matchLabels",
+    "nodeSelector",
+];
+
+/// Whether nothing would be stored of a desired value.
+fn says_nothing(wanted: &Value) -> bool {
+    let nothing = |(member, value): (&String, &Value)| {
+        if MAPS.contains(&member.as_str()) {
+            is_empty(value)
+        } else {
+            says_nothing(value)
+        }
+    };
+    is_blank(wanted) || wanted.as_object().is_some_and(|members| members.iter().all(nothing))
+}
+
+/// [`same`] for a field of an object.
+fn same_member(member: &str, wanted: Option<&Value>, live: Option<&Value>) -> bool {
+    match (wanted, live) {
+        (Some(Value::Object(wanted)), Some(Value::Object(live))) if MAPS.contains(&member) => {
+            let missing = |(key, value): (&String, &Value)| !value.is_null() && live.get(key) != Some(value);
+            let unwanted =
+                |(key, value): (&String, &Value)| !value.is_null() && wanted.get(key).is_none_or(Value::is_null);
+            !wanted.iter().any(missing) && !live.iter().any(unwanted)
+        }
+        (Some(Value::Object(wanted)), None) if MAPS.contains(&member) => wanted.values().all(Value::is_null),
+        (wanted, live) => same(wanted, live),
+    }
+}
+
+/// [`holds`] for a field of an object.
+fn holds_member(member: &str, wanted: &Value, live: Option<&Value>) -> bool {
+    match wanted {
+        Value::Object(entries) if MAPS.contains(&member) && !entries.is_empty() => {
+            entries.iter().all(|(key, value)| {
+                let live = live.and_then(|live| live.get(key)).filter(|value| !value.is_null());
+                live == Some(value).filter(|value| !value.is_null())
+            })
+        }
+        wanted => holds(wanted, live),
+    }
+}
+
 /// Whether two values are equal, where null, empty and absent are equal. For objects to which the API server adds no defaults.
+/// A desired empty text equals an absent field; an empty text that somebody added does not, and is removed.
 fn same(wanted: Option<&Value>, live: Option<&Value>) -> bool {
     let filled = |value: Option<&'_ Value>| value.is_some_and(|value| !is_empty(value));
+    if wanted.is_some_and(says_nothing) && !filled(live) {
+        return true;
+    }
     match (wanted, live) {
         (wanted, live) if !filled(wanted) || !filled(live) => filled(wanted) == filled(live),
         (Some(Value::Object(wanted)), Some(Value::Object(live))) => wanted
             .keys()
             .chain(live.keys())
-            .all(|member| same(wanted.get(member), live.get(member))),
+            .all(|member| same_member(member, wanted.get(member), live.get(member))),
         (Some(Value::Array(wanted)), Some(Value::Array(live))) => {
             wanted.len() == live.len()
                 && wanted
@@ -179,12 +238,11 @@ fn same(wanted: Option<&Value>, live: Option<&Value>) -> bool {
 
 /// Whether the live value contains the fields of `wanted`; other fields do not matter.
 pub(super) fn holds(wanted: &Value, live: Option<&Value>) -> bool {
-    let live_filled = live.is_some_and(|live| !is_empty(live) && live != "");
     match (wanted, live) {
-        (wanted, _) if is_empty(wanted) => !live_filled,
+        (wanted, live) if is_blank(wanted) => live.is_none_or(is_blank),
         (Value::Object(wanted), live) => wanted
             .iter()
-            .all(|(member, value)| holds(value, live.and_then(|live| live.get(member)))),
+            .all(|(member, value)| holds_member(member, value, live.and_then(|live| live.get(member)))),
         (Value::Array(wanted), Some(Value::Array(live))) => {
             wanted.len() == live.len() && wanted.iter().zip(live).all(|(wanted, live)| holds(wanted, Some(live)))
         }

@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::source::Source;
 use crate::api::{Kind, ObjectRef};
+use crate::config::error_class::ErrorClass;
 use crate::config::event_request::EventRequest;
+use crate::config::rejection::Rejection;
 use crate::config::resolve::Resolved;
 use crate::config::snapshot::Snapshot;
 use crate::names;
@@ -61,6 +63,57 @@ pub struct Desired {
     pub immutable: &'static [&'static str],
     /// Set if another owner has the live object: a message that says why the operator does not write the object.
     pub refused: Option<String>,
+    /// Where fields of the object come from, for the message if the API server refuses one.
+    pub origins: Vec<Origin>,
+}
+
+/// Where a field of an object comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Field of the object, such as `spec.template.spec.tolerations`; also stands for the fields below it.
+    pub field: &'static str,
+    /// What the user edits, such as `spec.tolerations` or `spec.routes[0].hostname`.
+    pub source: String,
+    /// The object that the user edits, such as `Config cluster`.
+    pub object: String,
+    /// Whether `source` has the same fields below it as `field`.
+    pub same_below: bool,
+}
+
+impl Origin {
+    /// A field that is copied as it is.
+    pub(super) fn copied(field: &'static str, source: impl Into<String>, object: impl Into<String>) -> Self {
+        Self {
+            field,
+            source: source.into(),
+            object: object.into(),
+            same_below: true,
+        }
+    }
+
+    /// A field that is made from a source of another shape.
+    pub(super) fn made(field: &'static str, source: impl Into<String>, object: impl Into<String>) -> Self {
+        Self {
+            same_below: false,
+            ..Self::copied(field, source, object)
+        }
+    }
+
+    /// `spec.tolerations[0].operator of Config cluster`, for `spec.template.spec.tolerations[0].operator` of the object.
+    /// `None` if the field does not come from here.
+    fn explain(&self, field: &str) -> Option<String> {
+        let below = field.strip_prefix(self.field)?;
+        if !(below.is_empty() || below.starts_with(['.', '['])) {
+            return None;
+        }
+        let below = if self.same_below { below } else { "" };
+        Some(format!("{}{below} of {}", self.source, self.object))
+    }
+}
+
+/// The Config, as messages name it.
+pub(super) fn config() -> String {
+    format!("Config {}", names::CLUSTER)
 }
 
 impl Desired {
@@ -76,7 +129,32 @@ impl Desired {
             checksum: true,
             immutable: &[],
             refused: None,
+            origins: Vec::new(),
         }
+    }
+
+    /// Which fields of which objects the user has to edit, for fields of this object that the API server refuses. Empty if
+    /// none of them comes from a user.
+    pub fn explain(&self, fields: &[String]) -> Vec<String> {
+        let mut sources = Vec::new();
+        for field in fields {
+            let of_field = self
+                .origins
+                .iter()
+                .filter_map(|origin| Some((origin, origin.explain(field)?)));
+            // The most specific one.
+            if let Some((_, source)) = of_field.max_by_key(|(origin, _)| origin.field.len())
+                && !sources.contains(&source)
+            {
+                sources.push(source);
+            }
+        }
+        sources
+    }
+
+    pub(super) fn with_origins(self, origins: impl IntoIterator<Item = Origin>) -> Self {
+        let origins = origins.into_iter().collect();
+        Self { origins, ..self }
     }
 
     pub(super) fn without_checksum(self) -> Self {
@@ -102,6 +180,7 @@ impl fmt::Debug for Desired {
             checksum,
             immutable,
             refused,
+            origins,
         } = self;
         f.debug_struct("Desired")
             .field("reference", reference)
@@ -110,6 +189,7 @@ impl fmt::Debug for Desired {
             .field("checksum", checksum)
             .field("immutable", immutable)
             .field("refused", refused)
+            .field("origins", origins)
             .finish_non_exhaustive()
     }
 }
@@ -119,6 +199,8 @@ impl fmt::Debug for Desired {
 pub struct Failure {
     /// Reference of the object.
     pub reference: ObjectRef,
+    /// Whether the fault waits for an edit.
+    pub class: ErrorClass,
     /// The cause, and what the user can do.
     pub message: String,
 }
@@ -147,7 +229,18 @@ impl Plan {
     pub(super) fn fail(&mut self, kind: Kind, name: &str, message: impl Into<String>) {
         self.failures.push(Failure {
             reference: operand(kind, name),
+            class: ErrorClass::ActionRequired,
             message: message.into(),
+        });
+    }
+
+    /// An object that cannot be planned before the user edits what it is made from.
+    pub(super) fn reject(&mut self, kind: Kind, name: &str, rejection: Rejection) {
+        let Rejection { reason, message } = rejection;
+        self.failures.push(Failure {
+            reference: operand(kind, name),
+            class: ErrorClass::Invalid(reason),
+            message,
         });
     }
 

@@ -4,8 +4,9 @@ mod quantity;
 
 use serde_json::{Value, json};
 
-use super::{Desired, Drift, Plan, certificates, exclusive, network, rbac};
+use super::{Desired, Drift, Origin, Plan, certificates, exclusive, network, rbac};
 use crate::api::{ImagePrunerSpec, Kind, duration};
+use crate::config::rejection::{Reason, Rejection};
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
 use crate::names::{
@@ -28,7 +29,7 @@ pub fn pruner(spec: &ImagePrunerSpec, snapshot: &Snapshot) -> Plan {
     ]);
     match cron_job(spec, snapshot) {
         Ok(desired) => plan.present.push(desired),
-        Err(message) => plan.fail(Kind::CronJob, CRON_JOB, message),
+        Err(rejection) => plan.reject(Kind::CronJob, CRON_JOB, rejection),
     }
     plan
 }
@@ -83,7 +84,7 @@ fn network_policy() -> Desired {
     Desired::new(Kind::NetworkPolicy, Drift::Whole(&["spec"]), body).without_checksum()
 }
 
-fn cron_job(spec: &ImagePrunerSpec, snapshot: &Snapshot) -> Result<Desired, String> {
+fn cron_job(spec: &ImagePrunerSpec, snapshot: &Snapshot) -> Result<Desired, Rejection> {
     let live = snapshot.objects.operand(Kind::CronJob, CRON_JOB);
     let schedule = spec
         .schedule
@@ -120,10 +121,10 @@ fn cron_job(spec: &ImagePrunerSpec, snapshot: &Snapshot) -> Result<Desired, Stri
             },
         },
     });
-    Ok(Desired::new(Kind::CronJob, Drift::Template, body))
+    Ok(Desired::new(Kind::CronJob, Drift::Template, body).with_origins(origins()))
 }
 
-fn pod(spec: &ImagePrunerSpec, snapshot: &Snapshot, live: Option<&Value>) -> Result<Value, String> {
+fn pod(spec: &ImagePrunerSpec, snapshot: &Snapshot, live: Option<&Value>) -> Result<Value, Rejection> {
     let live = live.and_then(|job| job.pointer("/spec/jobTemplate/spec/template/spec"));
     let live_pod = |member: &str| live.and_then(|pod| pod.get(member));
     let live_container = |member: &str| live.and_then(|pod| pod.pointer("/containers/0")?.get(member));
@@ -172,7 +173,7 @@ done
 "#;
 
 /// Arguments of the shell. Each flag is one element with its value: tools of users search for such elements.
-fn arguments(spec: &ImagePrunerSpec, snapshot: &Snapshot) -> Result<Vec<String>, String> {
+fn arguments(spec: &ImagePrunerSpec, snapshot: &Snapshot) -> Result<Vec<String>, Rejection> {
     let mut arguments: Vec<String> = ["-c", SCRIPT, "pruner", "oc", "adm", "prune", "images", "--confirm=true"]
         .map(str::to_owned)
         .into();
@@ -196,23 +197,91 @@ fn arguments(spec: &ImagePrunerSpec, snapshot: &Snapshot) -> Result<Vec<String>,
     Ok(arguments)
 }
 
-fn keep_younger_than(spec: &ImagePrunerSpec) -> Result<String, String> {
-    match (
-        spec.keep_younger_than_duration
-            .as_deref()
-            .filter(|text| !text.is_empty()),
-        spec.keep_younger_than,
-    ) {
-        (Some(text), _) => duration::parse(text).map(duration::go_text).ok_or_else(|| {
-            format!(
-                "spec.keepYoungerThanDuration of ImagePruner {} is {text:?}, which is not a duration: set a value such as \
-                 90m or 1h30m",
-                names::CLUSTER
-            )
-        }),
-        (None, Some(nanoseconds)) => Ok(duration::go_text(nanoseconds)),
-        (None, None) => Ok("60m".to_owned()),
+/// `--keep-younger-than`: images that are younger are not pruned.
+fn keep_younger_than(spec: &ImagePrunerSpec) -> Result<String, Rejection> {
+    Ok(age(spec)?.map_or_else(|| "60m".to_owned(), duration::go_text))
+}
+
+/// The age in nanoseconds that the ImagePruner sets; `None` if it sets none.
+fn age(spec: &ImagePrunerSpec) -> Result<Option<i64>, Rejection> {
+    let Some(text) = duration_text(spec) else {
+        return Ok(spec.keep_younger_than);
+    };
+    let parsed = duration::parse(text).ok_or_else(|| {
+        let message = format!(
+            "spec.keepYoungerThanDuration of {} is {text:?}, which is not a duration: set a value such as 90m or 1h30m",
+            image_pruner()
+        );
+        Rejection::new(Reason::InvalidDuration, message)
+    })?;
+    Ok(Some(parsed))
+}
+
+fn duration_text(spec: &ImagePrunerSpec) -> Option<&str> {
+    let text = spec.keep_younger_than_duration.as_deref();
+    text.filter(|text| !text.is_empty())
+}
+
+const SECOND: i64 = 1_000_000_000;
+/// Below this age, images may be pruned while their push or the rollout that uses them is under way.
+const SHORT_AGE: i64 = 60 * SECOND;
+
+/// What an age under a minute means, and how to set the age that was meant; `None` if the age is longer.
+///
+/// The deprecated `spec.keepYoungerThan` counts nanoseconds: seconds or minutes in it prune images right after their push.
+pub fn short_age(spec: &ImagePrunerSpec) -> Option<String> {
+    let age = age(spec).ok().flatten().filter(|age| *age < SHORT_AGE)?;
+    let meaning = format!(
+        "{}: images that no object uses are pruned right after their push",
+        duration::go_text(age)
+    );
+    if duration_text(spec).is_some() {
+        return Some(format!(
+            "spec.keepYoungerThanDuration of {} is {meaning}. Set a longer one, such as 60m",
+            image_pruner()
+        ));
     }
+    // Ten years at most: longer ones were not meant.
+    let seconds = Some(age)
+        .filter(|age| (60..=315_360_000).contains(age))
+        .map(|age| age * SECOND);
+    let remedy = match seconds {
+        Some(seconds) => format!(
+            "If seconds were meant, set spec.keepYoungerThanDuration to {}",
+            duration::go_text(seconds)
+        ),
+        None => "Set spec.keepYoungerThanDuration, such as 60m".to_owned(),
+    };
+    Some(format!(
+        "spec.keepYoungerThan of {} counts nanoseconds, so {age} is {meaning}. {remedy}",
+        image_pruner()
+    ))
+}
+
+/// The ImagePruner, as messages name it.
+fn image_pruner() -> String {
+    format!("ImagePruner {}", names::CLUSTER)
+}
+
+/// Fields of the CronJob that come from the ImagePruner.
+fn origins() -> impl Iterator<Item = Origin> {
+    let pod = [
+        ("spec.jobTemplate.spec.template.spec.tolerations", "spec.tolerations"),
+        ("spec.jobTemplate.spec.template.spec.nodeSelector", "spec.nodeSelector"),
+        ("spec.jobTemplate.spec.template.spec.affinity", "spec.affinity"),
+        (
+            "spec.jobTemplate.spec.template.spec.containers[0].resources",
+            "spec.resources",
+        ),
+    ];
+    let same = [
+        "spec.schedule",
+        "spec.suspend",
+        "spec.successfulJobsHistoryLimit",
+        "spec.failedJobsHistoryLimit",
+    ];
+    let all = same.map(|field| (field, field)).into_iter().chain(pod);
+    all.map(|(field, source)| Origin::copied(field, source, image_pruner()))
 }
 
 /// `--loglevel` of `oc`. The default is 1: from level 2 on, a failing `oc` prints all stack traces, which hide the error in the

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Desired, Drift, Inputs, Plan, annotation, secret};
+use super::{Desired, Drift, Inputs, Origin, Plan, annotation, config};
 use crate::api::Kind;
+use crate::config::content;
 use crate::config::resolve::WantedRoute;
 use crate::config::snapshot::Objects;
 use crate::names;
@@ -24,7 +25,7 @@ pub(super) fn plan(inputs: &Inputs<'_>, plan: &mut Plan) {
     }
     for entry in wanted {
         match route(entry, objects) {
-            Ok(desired) => plan.present.push(desired),
+            Ok(desired) => plan.present.push(desired.with_origins(origins(entry))),
             Err(message) => plan.fail(Kind::Route, &entry.name, message),
         }
     }
@@ -94,6 +95,30 @@ fn route(entry: &WantedRoute, objects: &Objects) -> Result<Desired, String> {
     Ok(desired)
 }
 
+/// Fields of a Route that come from the Config and the Secret that it names.
+fn origins(entry: &WantedRoute) -> Vec<Origin> {
+    let Some(index) = entry.index else {
+        return vec![Origin::made("spec", "spec.defaultRoute", config())];
+    };
+    let field = |member: &str| format!("spec.routes[{index}].{member}");
+    let of_secret = |(at, keys): (&'static str, &str)| {
+        let name = entry.secret.as_deref().unwrap_or_default();
+        let object = format!("{} (key {keys} of Secret {}/{name})", config(), names::NAMESPACE);
+        Origin::made(at, field("secretName"), object)
+    };
+    let tls = [
+        ("spec.tls.certificate", "tls.crt"),
+        ("spec.tls.key", "tls.key"),
+        ("spec.tls.caCertificate", "tls.cacrt or ca.crt"),
+    ];
+    let own = [
+        Origin::made("metadata.name", field("name"), config()),
+        Origin::made("spec.host", field("hostname"), config()),
+        Origin::made("spec.tls", field("secretName"), config()),
+    ];
+    own.into_iter().chain(tls.map(of_secret)).collect()
+}
+
 const DEFAULT_WEIGHT: i64 = 100;
 const NO_WILDCARD: &str = "None";
 
@@ -152,7 +177,10 @@ fn tls(entry: &WantedRoute, objects: &Objects) -> Result<Value, String> {
     };
     let source = objects.operand(Kind::Secret, name).ok_or_else(missing)?;
     for (member, keys) in TLS_KEYS {
-        if let Some((key, text)) = keys.iter().find_map(|key| Some((key, secret::text_of(source, key)?))) {
+        if let Some((key, text)) = keys
+            .iter()
+            .find_map(|key| Some((key, content::secret_text(source, key)?)))
+        {
             tls[*member] = json!(
                 text.map_err(|_| described(&format!("has a value under {key} that is not text: set {key} to PEM")))?
             );

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::{Desired, Drift, Plan, operand};
+use super::{Desired, Drift, Origin, Plan, operand};
 use crate::api::Kind;
 use crate::config::facts::{EnvValue, StorageFacts};
 use crate::config::snapshot::Snapshot;
@@ -28,7 +28,10 @@ pub(super) fn plan_pull_secret(snapshot: &Snapshot, plan: &mut Plan) {
         return;
     };
     match source.get("data").filter(|data| data.get(PULL_SECRET_KEY).is_some()) {
-        Some(data) => plan.present.push(secret(name, "kubernetes.io/dockerconfigjson", data)),
+        Some(data) => {
+            let copy = secret(name, "kubernetes.io/dockerconfigjson", data);
+            plan.present.push(copy.with_origins([pull_secret_origin()]));
+        }
         // The API server would refuse the copy.
         None => plan.fail(
             Kind::Secret,
@@ -40,6 +43,13 @@ pub(super) fn plan_pull_secret(snapshot: &Snapshot, plan: &mut Plan) {
             ),
         ),
     }
+}
+
+/// The cluster's pull secret, which the copy takes over as it is.
+fn pull_secret_origin() -> Origin {
+    let source = format!("key {PULL_SECRET_KEY}");
+    let object = format!("Secret {}/{}", names::CONFIG_NAMESPACE, names::PULL_SECRET);
+    Origin::made("data", source, object)
 }
 
 /// What the registry needs of the storage's credentials; there also when it needs none.
@@ -67,17 +77,6 @@ pub(super) fn environment_text(name: &str, value: &str) -> String {
         value.to_owned()
     }
 }
-
-/// A key of a Secret. `None` where it is absent, `Err` where it holds no text.
-pub(super) fn text_of(secret: &Value, key: &str) -> Option<Result<String, NotText>> {
-    let encoded = secret.get("data")?.get(key)?.as_str()?;
-    let bytes = STANDARD.decode(encoded).map_err(|_| NotText);
-    Some(bytes.and_then(|bytes| String::from_utf8(bytes).map_err(|_| NotText)))
-}
-
-/// What a Secret holds under a key is no text.
-#[derive(Debug)]
-pub(super) struct NotText;
 
 fn encoded(text: &str) -> Value {
     Value::from(STANDARD.encode(text))

@@ -9,6 +9,7 @@ use super::dependencies::Dependencies;
 use super::parts::Parts;
 use super::{Certificates, Inputs, Plan, drift};
 use crate::api::Kind;
+use crate::config::content;
 use crate::config::snapshot::{Objects, Snapshot};
 use crate::config::tls::ServingInfo;
 use crate::names;
@@ -97,8 +98,7 @@ fn trusted_ca(objects: &Objects) -> Option<String> {
     if labels.get(names::INJECT_TRUSTED_CA_LABEL).and_then(Value::as_str) != Some("true") {
         return None;
     }
-    let bundle = map.get("data").and_then(|data| data.get(key)).and_then(Value::as_str);
-    let missing = bundle.is_none_or(str::is_empty);
+    let missing = content::map_text(map, key).is_none();
     missing.then(|| format!("ConfigMap {name}, into which the platform's network operator injects {key}"))
 }
 

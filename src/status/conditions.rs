@@ -107,6 +107,24 @@ pub struct LastingFailure {
 pub const REPORT_AFTER: Duration = Duration::from_mins(2);
 
 impl LastingFailure {
+    /// Judges the faults of a pass. Returns the verdict, and the time that is left until faults that are retried count.
+    pub fn judge(&mut self, faults: &Faults, now: Timestamp) -> (Verdict, Option<Duration>) {
+        let report = |messages: Vec<&str>| match messages.is_empty() {
+            true => None,
+            false => Some(Verdict::Report(messages.join("; "))),
+        };
+        let edit = faults.edit.iter().map(String::as_str);
+        if faults.retry.is_empty() {
+            self.since = None;
+            return (report(edit.collect()).unwrap_or(Verdict::Fine), None);
+        }
+        let since = *self.since.get_or_insert(now);
+        let lasted = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+        let rest = REPORT_AFTER.checked_sub(lasted).filter(|rest| !rest.is_zero());
+        let retry = faults.retry.iter().map(String::as_str).filter(|_| rest.is_none());
+        (report(edit.chain(retry).collect()).unwrap_or(Verdict::Stays), rest)
+    }
+
     /// Records the outcome of a pass. Returns the update of the condition `type_` (`AsExpected` or `Error`), or `None` if the
     /// condition must stay as it is, together with the time that is left until the failure is reported.
     pub fn record(
@@ -115,15 +133,56 @@ impl LastingFailure {
         outcome: Result<(), &str>,
         now: Timestamp,
     ) -> (Option<ConditionUpdate>, Option<Duration>) {
-        let Err(cause) = outcome else {
-            self.since = None;
-            return (Some(ConditionUpdate::new(type_, Status::False, "AsExpected", "")), None);
+        let faults = Faults {
+            retry: outcome.err().map(str::to_owned).into_iter().collect(),
+            ..Faults::default()
         };
-        let since = *self.since.get_or_insert(now);
-        let lasted = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-        match REPORT_AFTER.checked_sub(lasted).filter(|rest| !rest.is_zero()) {
-            Some(rest) => (None, Some(rest)),
-            None => (Some(ConditionUpdate::new(type_, Status::True, "Error", cause)), None),
+        let (verdict, recheck) = self.judge(&faults, now);
+        (verdict.condition(type_, ""), recheck)
+    }
+}
+
+/// What failed in a pass of a controller, by what helps against it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Faults that wait for an edit, such as a missing ConfigMap or content that the API server refuses. They count at once.
+    pub edit: Vec<String>,
+    /// Faults that may pass by themselves, such as an API server that does not answer. They count after [`REPORT_AFTER`].
+    pub retry: Vec<String>,
+}
+
+impl Faults {
+    /// Whether nothing failed.
+    pub fn is_empty(&self) -> bool {
+        self.edit.is_empty() && self.retry.is_empty()
+    }
+
+    /// All faults as one message.
+    pub fn message(&self) -> String {
+        let all: Vec<&str> = self.edit.iter().chain(&self.retry).map(String::as_str).collect();
+        all.join("; ")
+    }
+}
+
+/// What the faults of a pass mean for a `...Degraded` condition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing failed: the condition is False.
+    #[default]
+    Fine,
+    /// Something fails, but not long enough: the condition stays as it is.
+    Stays,
+    /// The condition is True, with this message.
+    Report(String),
+}
+
+impl Verdict {
+    /// The update of the condition `type_`: `Error`, or `AsExpected` with the message `fine`. `None` if it stays as it is.
+    pub fn condition(self, type_: &'static str, fine: &str) -> Option<ConditionUpdate> {
+        match self {
+            Self::Fine => Some(ConditionUpdate::new(type_, Status::False, "AsExpected", fine)),
+            Self::Stays => None,
+            Self::Report(cause) => Some(ConditionUpdate::new(type_, Status::True, "Error", cause)),
         }
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::conditions::{ConditionUpdate, Status};
+use super::conditions::{ConditionUpdate, Status, Verdict};
 use super::config_status::{difference, differs, next_conditions};
 use super::deployment::text;
 use crate::names;
@@ -21,12 +21,14 @@ pub struct Findings<'a> {
     pub suspended: bool,
     /// All Jobs of the registry's namespace.
     pub jobs: Vec<&'a Value>,
-    /// Error of the pass, if an object could not be applied.
-    pub failing: Option<&'a str>,
+    /// What it means that objects could not be applied.
+    pub failing: Verdict,
+    /// A setting that works but may not do what the administrator wants; part of the message of `Scheduled`.
+    pub notice: Option<&'a str>,
 }
 
-/// Conditions of the ImagePruner: `Available`, `Failed`, `Scheduled`, `Degraded`.
-pub fn judge(findings: &Findings<'_>) -> [ConditionUpdate; 4] {
+/// Conditions of the ImagePruner: `Available`, `Failed`, `Scheduled`, and `Degraded` unless it stays as it is.
+pub fn judge(findings: &Findings<'_>) -> Vec<ConditionUpdate> {
     let name = format!("CronJob {}/{CRON_JOB}", names::NAMESPACE);
     let available = if findings.cron_job {
         ConditionUpdate::new("Available", Status::True, "AsExpected", format!("{name} exists"))
@@ -34,8 +36,9 @@ pub fn judge(findings: &Findings<'_>) -> [ConditionUpdate; 4] {
         ConditionUpdate::new("Available", Status::False, "Error", format!("{name} does not exist"))
     };
     let failed = match last_finished(&findings.jobs) {
+        // Tests of users wait for this reason on a new cluster.
         None | Some((_, Outcome::Running)) => {
-            ConditionUpdate::new("Failed", Status::False, "NoJobs", "No pruner job has finished yet")
+            ConditionUpdate::new("Failed", Status::False, "Complete", "No pruner job has finished yet")
         }
         Some((_, Outcome::Complete)) => {
             ConditionUpdate::new("Failed", Status::False, "Complete", "The last pruner job succeeded")
@@ -45,29 +48,33 @@ pub fn judge(findings: &Findings<'_>) -> [ConditionUpdate; 4] {
             ConditionUpdate::new("Failed", Status::True, text(failure, "reason"), cause)
         }
     };
+    let notice = findings.notice.map(|notice| format!(". {notice}")).unwrap_or_default();
     let scheduled = if findings.suspended {
-        let message = format!("{name} is suspended by spec.suspend");
+        let message = format!("{name} is suspended by spec.suspend{notice}");
         ConditionUpdate::new("Scheduled", Status::False, "Suspended", message)
     } else {
-        ConditionUpdate::new("Scheduled", Status::True, "Scheduled", format!("{name} is scheduled"))
+        let message = format!("{name} is scheduled{notice}");
+        ConditionUpdate::new("Scheduled", Status::True, "Scheduled", message)
     };
-    let degraded = match findings.failing {
-        Some(cause) => {
+    let degraded = degraded(&findings.failing, &failed);
+    [available, failed, scheduled].into_iter().chain(degraded).collect()
+}
+
+fn degraded(failing: &Verdict, failed: &ConditionUpdate) -> Option<ConditionUpdate> {
+    let degraded =
+        |status, reason: &str, message: String| Some(ConditionUpdate::new("Degraded", status, reason, message));
+    match failing {
+        Verdict::Report(cause) => {
             let message = format!("The pruner's objects cannot be applied: {cause}");
-            ConditionUpdate::new("Degraded", Status::True, "SyncError", message)
+            degraded(Status::True, "SyncError", message)
         }
-        None if failed.status == Status::True => {
+        _ if failed.status == Status::True => {
             let remedy = "the condition clears after a later job succeeds or the failed job is deleted";
-            ConditionUpdate::new(
-                "Degraded",
-                Status::True,
-                "JobFailed",
-                format!("{} ({remedy})", failed.message),
-            )
+            degraded(Status::True, "JobFailed", format!("{} ({remedy})", failed.message))
         }
-        None => ConditionUpdate::new("Degraded", Status::False, "AsExpected", ""),
-    };
-    [available, failed, scheduled, degraded]
+        Verdict::Stays => None,
+        Verdict::Fine => degraded(Status::False, "AsExpected", String::new()),
+    }
 }
 
 /// Value of the metric for the pruner's installation: 0 without a CronJob, 1 suspended, 2 enabled.

@@ -78,7 +78,8 @@ fn requested_routes_are_the_default_route_and_then_the_listed_routes() {
     let spec = json!({"defaultRoute": true, "routes": [
         {"name": "b", "hostname": "b.example.com", "secretName": "tls"}, {"name": "a", "hostname": "", "secretName": ""},
     ]});
-    let named = |name: &str| WantedRoute {
+    let named = |index, name: &str| WantedRoute {
+        index,
         name: name.to_owned(),
         host: None,
         secret: None,
@@ -86,9 +87,12 @@ fn requested_routes_are_the_default_route_and_then_the_listed_routes() {
     let b = WantedRoute {
         host: Some("b.example.com".to_owned()),
         secret: Some("tls".to_owned()),
-        ..named("b")
+        ..named(Some(0), "b")
     };
-    assert_eq!(resolved(&spec).routes, [named("default-route"), b, named("a")]);
+    assert_eq!(
+        resolved(&spec).routes,
+        [named(None, "default-route"), b, named(Some(1), "a")]
+    );
     assert_eq!(resolved(&json!({})).routes, []);
 }
 

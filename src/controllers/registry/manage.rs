@@ -9,7 +9,7 @@ use super::controller::{Ended, Generations, Interrupted, Registry};
 use super::pass::PassContext;
 use super::report::Outcome;
 use crate::api::{Config, Kind, ObjectRef};
-use crate::apply;
+use crate::apply::{self, Failure};
 use crate::config::error_class::ErrorClass;
 use crate::config::resolve::{self, ManagementState, Reason, Rejection, Resolved};
 use crate::names;
@@ -108,7 +108,7 @@ impl Registry {
         }
         self.generations.extend(written);
         self.context.publish_events(report.events);
-        outcome.add_failures(&report.failures);
+        outcome.add_failures(report.failures);
         Ok(())
     }
 
@@ -167,16 +167,25 @@ impl Outcome {
         });
     }
 
-    /// Adds the failures of the writes to an earlier failure.
-    fn add_failures(&mut self, failures: &[String]) {
-        if failures.is_empty() {
-            return;
+    /// Adds the failures of the writes to an earlier failure. What the API server refuses for its content is a mistake in
+    /// the Config: the pass is retried only if something else failed too, or if no field of the Config explains it.
+    fn add_failures(&mut self, failures: Vec<Failure>) {
+        let is_invalid = |failure: &Failure| matches!(failure.class, ErrorClass::Invalid(_));
+        self.not_applied |= failures
+            .iter()
+            .any(|failure| !is_invalid(failure) || !failure.explained);
+        let (refused, failed): (Vec<_>, Vec<_>) = failures.into_iter().partition(is_invalid);
+        if let Some(failed) = joined(failed) {
+            match &mut self.failing {
+                Some(failing) => failing.message = format!("{}; {failed}", failing.message),
+                None => self.failing = Some(Failing::transient(failed)),
+            }
         }
-        self.not_applied = true;
-        let failures = failures.join("; ");
-        match &mut self.failing {
-            Some(failing) => failing.message = format!("{}; {failures}", failing.message),
-            None => self.failing = Some(Failing::transient(failures)),
+        let Some(refused) = joined(refused) else { return };
+        let rejection = Rejection::new(Reason::InvalidConfig, refused);
+        match &self.failing {
+            Some(_) => self.problems.push(rejection),
+            None => self.failing = Some(rejection.into()),
         }
     }
 
@@ -190,7 +199,89 @@ impl Outcome {
     }
 }
 
+/// The messages of failures as one; `None` if there are none.
+fn joined(failures: Vec<Failure>) -> Option<String> {
+    let messages: Vec<_> = failures.into_iter().map(|failure| failure.message).collect();
+    (!messages.is_empty()).then(|| messages.join("; "))
+}
+
 /// Whether this is the first pass for this generation of the Config. Some events are published once per edit.
 fn is_new(config: &Config) -> bool {
     config.status.as_ref().and_then(|status| status.observed_generation) != config.metadata.generation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(class: ErrorClass, explained: bool, message: &str) -> Failure {
+        Failure {
+            class,
+            explained,
+            message: message.to_owned(),
+        }
+    }
+
+    // spec/README 12
+    #[test]
+    fn refused_content_waits_for_an_edit_and_everything_else_is_retried() {
+        let invalid = ErrorClass::Invalid(Reason::InvalidConfig);
+        let refused = || failure(invalid, true, "refused");
+        let policy = || failure(invalid, false, "policy");
+        let unanswered = || failure(ErrorClass::Transient, false, "503");
+        let denied = || failure(ErrorClass::ActionRequired, false, "403");
+        let before = || Some(Failing::transient("storage"));
+        // The class of `failing`, the number of `problems`, and whether the pass is retried.
+        for (earlier, failures, class, problems, retried) in [
+            (None, vec![], None, 0, false),
+            (None, vec![refused()], Some(invalid), 0, false),
+            (None, vec![refused(), refused()], Some(invalid), 0, false),
+            (None, vec![policy()], Some(invalid), 0, true),
+            (None, vec![refused(), policy()], Some(invalid), 0, true),
+            (None, vec![unanswered()], Some(ErrorClass::Transient), 0, true),
+            (None, vec![denied()], Some(ErrorClass::Transient), 0, true),
+            (
+                None,
+                vec![refused(), unanswered()],
+                Some(ErrorClass::Transient),
+                1,
+                true,
+            ),
+            (
+                None,
+                vec![unanswered(), refused()],
+                Some(ErrorClass::Transient),
+                1,
+                true,
+            ),
+            (before(), vec![refused()], Some(ErrorClass::Transient), 1, false),
+            (before(), vec![unanswered()], Some(ErrorClass::Transient), 0, true),
+            (before(), vec![], Some(ErrorClass::Transient), 0, false),
+        ] {
+            let described = format!("{earlier:?} {failures:?}");
+            let mut outcome = Outcome {
+                failing: earlier,
+                ..Outcome::default()
+            };
+            outcome.add_failures(failures.clone());
+            assert_eq!(
+                outcome.failing.as_ref().map(|failing| failing.class),
+                class,
+                "{described}"
+            );
+            assert_eq!(outcome.problems.len(), problems, "{described}");
+            assert_eq!(outcome.not_applied, retried, "{described}");
+            let told: Vec<_> = outcome.failing.iter().map(|failing| failing.message.as_str()).collect();
+            let told = told
+                .into_iter()
+                .chain(outcome.problems.iter().map(|problem| problem.message.as_str()));
+            let told: Vec<_> = told.collect();
+            assert!(
+                failures
+                    .iter()
+                    .all(|failure| told.iter().any(|text| text.contains(&failure.message))),
+                "{told:?}"
+            );
+        }
+    }
 }

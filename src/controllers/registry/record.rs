@@ -63,12 +63,7 @@ impl Registry {
         let version = context.config.metadata.resource_version.clone();
         let observed = patch.pointer("/spec/observedConfig").is_some();
         let merged = self.context.writer.merge(&reference, patch, version.as_deref()).await;
-        let written = merged.map_err(|error| match error {
-            WriteError::Forbidden(_) | WriteError::Refused(_) | WriteError::Transient(_) => {
-                Interrupted::Unstored(Unstored { error, observed })
-            }
-            WriteError::NotLeading | WriteError::Conflict(_) | WriteError::NotFound => error.into(),
-        })?;
+        let written = merged.map_err(|error| unstored(error, observed))?;
         self.unstored = None;
         // The next attempt reports a Config that does not decode.
         let newest: Box<Config> = serde_json::from_value(written.clone()).map_err(|_| Interrupted::Stale)?;
@@ -77,6 +72,19 @@ impl Registry {
         self.context.storage.config_written(before, newest.metadata.generation);
         context.config = newest;
         context.confirmed = true;
+        Ok(())
+    }
+
+    /// Removes the operator's finalizer from a Config that is being deleted. Finalizers of others stay as they are.
+    pub(super) async fn release(&mut self, config: &Value) -> Result<(), Interrupted> {
+        let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
+        let removed = self
+            .context
+            .writer
+            .remove_finalizer(&reference, config, names::FINALIZER)
+            .await;
+        removed.map_err(|error| unstored(error, false))?;
+        self.unstored = None;
         Ok(())
     }
 
@@ -94,5 +102,14 @@ impl Registry {
         } else {
             Err(Interrupted::Stale)
         }
+    }
+}
+
+fn unstored(error: WriteError, observed: bool) -> Interrupted {
+    match error {
+        WriteError::Forbidden(_) | WriteError::Refused(_) | WriteError::Transient(_) => {
+            Interrupted::Unstored(Unstored { error, observed })
+        }
+        WriteError::NotLeading | WriteError::Conflict(_) | WriteError::NotFound => error.into(),
     }
 }

@@ -3,9 +3,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use serde_json::json;
-
 use super::controller::{Ended, Interrupted, Registry};
 use super::pass::PassContext;
 use super::report::Outcome;
@@ -17,6 +14,7 @@ use crate::names;
 use crate::plan::removal;
 use crate::status::judge::{Deadline, Removal};
 use crate::storage;
+use jiff::Timestamp;
 
 /// Longest wait of a removal for pods. The deletion of a pod triggers a pass anyway.
 const RECHECK: Duration = Duration::from_secs(15);
@@ -40,15 +38,12 @@ impl Registry {
         if !done {
             return Ok(ended);
         }
-        // The write of the status changed the resourceVersion of the Config.
-        let newest = self.context.caches.snapshot();
-        let Ok(Some(config)) = newest.config() else {
+        // The newest version: the removal may have taken minutes, and others have their finalizers too.
+        let newest = self.context.caches.snapshot().objects;
+        let Some(config) = newest.cluster(Kind::Config, names::CLUSTER) else {
             return Err(Interrupted::Stale);
         };
-        *context.config = config;
-        let others: Vec<_> = finalizers.into_iter().filter(|f| f != names::FINALIZER).collect();
-        let patch = json!({"metadata": {"finalizers": others}});
-        self.store(&mut context, patch).await?;
+        self.release(config).await?;
         Ok(Ended::SUCCESS)
     }
 
@@ -74,9 +69,10 @@ impl Registry {
                 self.confirm(&context.config).await?;
             }
             let report = apply::delete(&stage.delete, &self.context.writer).await;
+            let failures = report.failure_message();
             self.context.publish_events(report.events);
-            if !report.failures.is_empty() {
-                outcome.removal = Removal::Failed(report.failures.join("; "));
+            if !failures.is_empty() {
+                outcome.removal = Removal::Failed(failures);
                 let ended = self.report(&context.snapshot, outcome).await?;
                 return Ok((ended, false));
             }

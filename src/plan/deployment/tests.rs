@@ -421,3 +421,81 @@ fn affinity_is_removed_first_only_if_replicas_are_added() {
     one["spec"]["replicas"] = json!(2);
     assert!(affinity_first(&one, &unset).is_some(), "absent replicas count as one");
 }
+
+// spec/README 12
+#[test]
+fn a_refused_field_is_named_as_that_of_the_config() {
+    let cluster = with(&json!({}));
+    let deployment = cluster.deployment();
+    let pod = "spec.template.spec";
+    let overrides = "spec.unsupportedConfigOverrides.deployment";
+    for (field, source) in [
+        (
+            format!("{pod}.tolerations[0].operator"),
+            "spec.tolerations[0].operator".to_owned(),
+        ),
+        (format!("{pod}.tolerations[12]"), "spec.tolerations[12]".to_owned()),
+        (format!("{pod}.nodeSelector"), "spec.nodeSelector".to_owned()),
+        (
+            format!("{pod}.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]"),
+            "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]".to_owned(),
+        ),
+        (
+            format!("{pod}.topologySpreadConstraints[1].maxSkew"),
+            "spec.topologySpreadConstraints[1].maxSkew".to_owned(),
+        ),
+        (
+            format!("{pod}.containers[0].resources.limits[memory]"),
+            "spec.resources.limits[memory]".to_owned(),
+        ),
+        (
+            format!("{pod}.containers[0].resources.requests"),
+            "spec.resources.requests".to_owned(),
+        ),
+        (
+            format!("{pod}.volumes[0].persistentVolumeClaim.claimName"),
+            "spec.storage".to_owned(),
+        ),
+        (
+            format!("{pod}.runtimeClassName"),
+            format!("{overrides}.runtimeClassName"),
+        ),
+        ("metadata.annotations".to_owned(), format!("{overrides}.annotations")),
+        (
+            "spec.template.annotations".to_owned(),
+            format!("{overrides}.annotations"),
+        ),
+        ("spec.replicas".to_owned(), "spec.replicas".to_owned()),
+        ("spec.strategy.type".to_owned(), "spec.rolloutStrategy".to_owned()),
+    ] {
+        let found = deployment.explain(std::slice::from_ref(&field));
+        assert_eq!(found, [format!("{source} of Config cluster")], "{field}");
+    }
+    for field in [
+        "",
+        "spec",
+        "spec.template.spec",
+        "spec.template.spec.tolerationsX",
+        "spec.template.spec.containers[1].resources",
+        "spec.template.spec.containers[0].image",
+        "spec.template.labels",
+        "status.replicas",
+    ] {
+        assert!(deployment.explain(&[field.to_owned()]).is_empty(), "{field}");
+    }
+    // Several causes: each source once, in the order of the API server.
+    let fields = ["nodeSelector", "tolerations[0]", "nodeSelector", "hostname"].map(|field| format!("{pod}.{field}"));
+    assert_eq!(
+        deployment.explain(&fields),
+        [
+            "spec.nodeSelector of Config cluster",
+            "spec.tolerations[0] of Config cluster"
+        ]
+    );
+    let plan = cluster.plan();
+    let copy = plan.desired(Kind::Secret, "installation-pull-secrets").unwrap();
+    assert_eq!(
+        copy.explain(&["data[.dockerconfigjson]".to_owned()]),
+        ["key .dockerconfigjson of Secret openshift-config/pull-secret"]
+    );
+}

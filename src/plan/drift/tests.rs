@@ -349,3 +349,101 @@ fn drift_template_compares_desired_fields_and_replaces_the_spec() {
     assert!(differs(&desired, &json!({"spec": {"a": {"b": 1}, "c": [1]}}), None));
     assert_eq!(merged(&desired, &live, None)["spec"], json!({"a": {"b": 1}, "c": []}));
 }
+
+// spec/README 13
+#[test]
+fn a_wanted_empty_text_equals_an_absent_field_in_every_comparison() {
+    let object = |spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec});
+    let with = |drift, spec| Desired::new(Kind::Service, drift, object(spec));
+    let drifts = [Drift::Named, Drift::Template, Drift::Whole(&["spec"])];
+    for (wanted, equal) in [
+        (json!({"a": ""}), json!({})),
+        (json!({"a": ""}), json!({"a": ""})),
+        (json!({"a": ""}), json!({"a": null})),
+        (json!({"a": {"b": ""}}), json!({})),
+        (json!({"a": {"b": "", "c": ""}}), json!({"a": {}})),
+        (json!({"a": {"b": "", "c": "x"}}), json!({"a": {"c": "x"}})),
+        (json!({"a": [{"b": "", "c": "x"}]}), json!({"a": [{"c": "x"}]})),
+        (json!({"a": [{"b": ""}, {"c": 1}]}), json!({"a": [{}, {"c": 1}]})),
+        (json!({"a": ["", "x"]}), json!({"a": ["", "x"]})),
+        (
+            json!({"tls": {"key": "K", "caCertificate": ""}}),
+            json!({"tls": {"key": "K"}}),
+        ),
+    ] {
+        for drift in drifts {
+            assert!(
+                !differs(&with(drift, wanted.clone()), &object(equal.clone()), None),
+                "{drift:?} {wanted} {equal}"
+            );
+        }
+        let immutable = with(Drift::Named, wanted.clone()).with_immutable(&["/spec"]);
+        assert!(
+            !immutable_differs(&immutable, &object(equal.clone())),
+            "{wanted} {equal}"
+        );
+    }
+    for (wanted, other) in [
+        (json!({"a": ""}), json!({"a": "x"})),
+        (json!({"a": {"b": ""}}), json!({"a": {"b": "x"}})),
+        (json!({"a": [{"b": ""}]}), json!({"a": [{"b": "x"}]})),
+        (json!({"a": [""]}), json!({"a": ["x"]})),
+        (json!({"a": [""]}), json!({"a": []})),
+        (json!({"a": "x"}), json!({"a": ""})),
+        (json!({"a": "x"}), json!({})),
+    ] {
+        for drift in drifts {
+            assert!(
+                differs(&with(drift, wanted.clone()), &object(other.clone()), None),
+                "{drift:?} {wanted} {other}"
+            );
+        }
+    }
+}
+
+// An entry of a map is no field: the API server stores it, and selectors depend on it.
+#[test]
+fn an_entry_with_an_empty_text_in_a_map_is_wanted_as_any_other() {
+    let object = |spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec});
+    let (with, other) = (json!({"infra": ""}), json!({"infra": "", "zone": "a"}));
+    for map in [
+        "nodeSelector",
+        "matchLabels",
+        "labels",
+        "annotations",
+        "data",
+        "binaryData",
+    ] {
+        for (wanted, live, expected) in [
+            (&with, json!({map: {"infra": ""}}), false),
+            (&with, json!({map: {}}), true),
+            (&with, json!({}), true),
+            (&with, json!({map: {"infra": "x"}}), true),
+            (&with, json!({map: {"zone": "a"}}), true),
+            (&other, json!({map: {"zone": "a"}}), true),
+            (&other, json!({map: {"zone": "a", "infra": ""}}), false),
+        ] {
+            for drift in [Drift::Named, Drift::Template, Drift::Whole(&["spec"])] {
+                let desired = Desired::new(Kind::Service, drift, object(json!({map: wanted})));
+                assert_eq!(
+                    differs(&desired, &object(live.clone()), None),
+                    expected,
+                    "{drift:?} {map} {wanted} {live}"
+                );
+                let nested = Desired::new(Kind::Service, drift, object(json!({"a": [{map: wanted}]})));
+                let live = object(json!({"a": [live]}));
+                assert_eq!(
+                    differs(&nested, &live, None),
+                    expected,
+                    "{drift:?} {map} {wanted} {live}"
+                );
+            }
+        }
+        // The top level: an entry that somebody added is no part of the object.
+        let desired = Desired::new(Kind::Service, Drift::Whole(&["spec"]), object(json!({map: with})));
+        assert!(
+            differs(&desired, &object(json!({map: {"infra": "", "added": ""}})), None),
+            "{map}"
+        );
+    }
+}

@@ -2,7 +2,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{SCRIPT, pruner};
+use super::{SCRIPT, pruner, short_age};
 use crate::api::{ImagePrunerSpec, Kind};
 use crate::config::snapshot::Snapshot;
 use crate::names;
@@ -342,5 +342,95 @@ fn an_edited_cron_job_is_restored_and_defaults_are_not_an_edit() {
         let written = merged(&desired, &edited, Some("sha256:x"));
         cluster.put(&written);
         assert!(!differs(&job(&spec, &cluster.snapshot), &written, None), "{edit}");
+    }
+}
+
+// issue 10, row 13
+#[test]
+fn an_age_under_a_minute_is_told_with_its_meaning_and_the_field_to_set() {
+    let told = |given: Value| short_age(&serde_json::from_value(given).unwrap());
+    for (nanoseconds, meaning, remedy) in [
+        (604_800_i64, "604.8µs", "to 168h0m0s"),
+        (3600, "3.6µs", "to 1h0m0s"),
+        (86_400, "86.4µs", "to 24h0m0s"),
+        (60, "60ns", "to 1m0s"),
+        (59, "59ns", "such as 60m"),
+        (1, "1ns", "such as 60m"),
+        (0, "is 0s", "such as 60m"),
+        (-5, "-5ns", "such as 60m"),
+        (i64::MIN, "-2562047h47m16.854775808s", "such as 60m"),
+        (10_000_000_000, "10s", "such as 60m"),
+        (9_000_000_000, "9s", "such as 60m"),
+        (59_999_999_999, "59.999999999s", "such as 60m"),
+    ] {
+        let text = told(json!({"keepYoungerThan": nanoseconds})).unwrap();
+        assert!(text.contains("counts nanoseconds"), "{text}");
+        assert!(text.contains(&nanoseconds.to_string()), "{text}");
+        assert!(text.contains(meaning) && text.contains(remedy), "{text}");
+        assert!(
+            text.contains("right after their push") && text.contains("keepYoungerThanDuration"),
+            "{text}"
+        );
+    }
+    for (duration, meaning) in [("30s", "30s"), ("0s", "0s"), ("-5m", "-5m0s"), ("59999ms", "59.999s")] {
+        let text =
+            told(json!({"keepYoungerThanDuration": duration, "keepYoungerThan": 3_600_000_000_000_i64})).unwrap();
+        assert!(
+            text.contains(meaning) && text.contains("spec.keepYoungerThanDuration"),
+            "{text}"
+        );
+        assert!(!text.contains("nanoseconds"), "{text}");
+    }
+    for fine in [
+        json!({}),
+        json!({"keepYoungerThan": 60_000_000_000_i64}),
+        json!({"keepYoungerThan": i64::MAX}),
+        json!({"keepYoungerThanDuration": "1m"}),
+        json!({"keepYoungerThanDuration": "1h", "keepYoungerThan": 5}),
+        json!({"keepYoungerThanDuration": "", "keepYoungerThan": 3_600_000_000_000_i64}),
+        json!({"keepYoungerThanDuration": "soon", "keepYoungerThan": 5}), // refused anyway
+    ] {
+        assert_eq!(told(fine.clone()), None, "{fine}");
+    }
+}
+
+// spec/README 12
+#[test]
+fn a_refused_field_of_the_cron_job_is_named_as_that_of_the_image_pruner() {
+    let planned = plan(&json!({}), &cluster("Managed", HOST).snapshot);
+    let desired = planned.desired(Kind::CronJob, names::PRUNER_CRON_JOB).unwrap();
+    let pod = "spec.jobTemplate.spec.template.spec";
+    for (field, source) in [
+        ("spec.schedule".to_owned(), Some("spec.schedule")),
+        (
+            "spec.failedJobsHistoryLimit".to_owned(),
+            Some("spec.failedJobsHistoryLimit"),
+        ),
+        (
+            "spec.successfulJobsHistoryLimit".to_owned(),
+            Some("spec.successfulJobsHistoryLimit"),
+        ),
+        (
+            format!("{pod}.tolerations[1].operator"),
+            Some("spec.tolerations[1].operator"),
+        ),
+        (format!("{pod}.nodeSelector"), Some("spec.nodeSelector")),
+        (
+            format!("{pod}.affinity.nodeAffinity"),
+            Some("spec.affinity.nodeAffinity"),
+        ),
+        (
+            format!("{pod}.containers[0].resources.requests[memory]"),
+            Some("spec.resources.requests[memory]"),
+        ),
+        (format!("{pod}.containers[0].image"), None),
+        ("spec.scheduleX".to_owned(), None),
+        ("metadata.name".to_owned(), None),
+    ] {
+        let expected: Vec<_> = source
+            .map(|source| format!("{source} of ImagePruner cluster"))
+            .into_iter()
+            .collect();
+        assert_eq!(desired.explain(std::slice::from_ref(&field)), expected, "{field}");
     }
 }

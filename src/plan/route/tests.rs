@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use crate::api::Kind;
 use crate::plan::fixture::{Cluster, operand, secret};
-use crate::plan::{Desired, conflicts};
+use crate::plan::{Desired, conflicts, drift};
 
 fn with_entry(entry: &Value, objects: impl IntoIterator<Item = Value>) -> Cluster {
     Cluster::new(&json!({"routes": [entry]}), objects)
@@ -69,6 +69,106 @@ fn certificates_are_read_from_the_secret() {
         (&tls["certificate"], &tls["key"], &tls["caCertificate"]),
         (&json!("NEW"), &Value::Null, &json!("OTHER"))
     );
+}
+
+// issue 10, row 9; spec/README 13
+#[test]
+fn empty_keys_of_the_secret_are_absent_ones_and_the_stored_route_is_written_once() {
+    let entry = json!({"name": "harbour", "secretName": "harbour-tls"});
+    let (certificate, key) = ("Q1JU", "S0VZ");
+    for (data, ca) in [
+        (
+            json!({"tls.crt": certificate, "tls.key": key, "ca.crt": ""}),
+            Value::Null,
+        ),
+        (
+            json!({"tls.crt": certificate, "tls.key": key, "tls.cacrt": ""}),
+            Value::Null,
+        ),
+        (
+            json!({"tls.crt": certificate, "tls.key": key, "tls.cacrt": "", "ca.crt": ""}),
+            Value::Null,
+        ),
+        (
+            json!({"tls.crt": certificate, "tls.key": key, "tls.cacrt": "", "ca.crt": "Q0E="}),
+            json!("CA"),
+        ),
+        (
+            json!({"tls.crt": certificate, "tls.key": key, "tls.cacrt": "Q0E=", "ca.crt": ""}),
+            json!("CA"),
+        ),
+        (
+            json!({"tls.crt": certificate, "tls.key": "", "ca.crt": null}),
+            Value::Null,
+        ),
+        (json!({"tls.crt": "", "tls.key": "", "ca.crt": ""}), Value::Null),
+        (json!({"tls.crt": certificate, "tls.key": key}), Value::Null),
+        (json!({}), Value::Null),
+        (Value::Null, Value::Null),
+    ] {
+        let cluster = with_entry(&entry, [secret("harbour-tls", "kubernetes.io/tls", &data)]);
+        let desired = route(&cluster, "harbour");
+        assert_eq!(desired.body["spec"]["tls"]["caCertificate"], ca, "{data}");
+        let mut stored = drift::merged(&desired, &Value::Null, None);
+        assert!(
+            !stored["spec"].to_string().contains("\"\""),
+            "an empty text is sent: {stored}"
+        );
+        stored["spec"]["host"] = json!("harbour.test");
+        let cluster = with_entry(
+            &entry,
+            [secret("harbour-tls", "kubernetes.io/tls", &data), stored.clone()],
+        );
+        assert!(!drift::differs(&route(&cluster, "harbour"), &stored, None), "{data}");
+    }
+}
+
+// spec/README 12
+#[test]
+fn a_refused_field_of_a_route_is_named_as_that_of_the_config() {
+    let entries = json!({"defaultRoute": true, "routes": [
+        {"name": "first"}, {"name": "second", "hostname": "h.test", "secretName": "tls"},
+    ]});
+    let cluster = Cluster::new(&entries, [secret("tls", "Opaque", &json!({}))]);
+    for (name, field, expected) in [
+        ("first", "metadata.name", "spec.routes[0].name of Config cluster"),
+        ("second", "metadata.name", "spec.routes[1].name of Config cluster"),
+        ("second", "spec.host", "spec.routes[1].hostname of Config cluster"),
+        (
+            "second",
+            "spec.tls.certificate",
+            "spec.routes[1].secretName of Config cluster (key tls.crt of Secret openshift-image-registry/tls)",
+        ),
+        (
+            "second",
+            "spec.tls.key",
+            "spec.routes[1].secretName of Config cluster (key tls.key of Secret openshift-image-registry/tls)",
+        ),
+        (
+            "second",
+            "spec.tls.caCertificate",
+            "spec.routes[1].secretName of Config cluster (key tls.cacrt or ca.crt of Secret openshift-image-registry/tls)",
+        ),
+        ("second", "spec.tls", "spec.routes[1].secretName of Config cluster"),
+        (
+            "second",
+            "spec.tls.termination",
+            "spec.routes[1].secretName of Config cluster",
+        ),
+        ("default-route", "spec.host", "spec.defaultRoute of Config cluster"),
+    ] {
+        assert_eq!(
+            route(&cluster, name).explain(&[field.to_owned()]),
+            [expected],
+            "{name} {field}"
+        );
+    }
+    for field in ["spec.to.name", "status", "spec.hostname", ""] {
+        assert!(
+            route(&cluster, "second").explain(&[field.to_owned()]).is_empty(),
+            "{field}"
+        );
+    }
 }
 
 // workload 66

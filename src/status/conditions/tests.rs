@@ -150,3 +150,31 @@ fn a_failure_is_reported_after_two_minutes() {
         "a success starts over"
     );
 }
+
+// lifecycle 91
+// lifecycle 104
+#[test]
+fn what_waits_for_an_edit_counts_at_once_and_what_may_pass_after_two_minutes() {
+    let faults = |edit: &[&str], retry: &[&str]| Faults {
+        edit: edit.iter().map(|&text| text.to_owned()).collect(),
+        retry: retry.iter().map(|&text| text.to_owned()).collect(),
+    };
+    let report = |text: &str| Verdict::Report(text.to_owned());
+    let mut failure = LastingFailure::default();
+    for (now, found, expected, rest) in [
+        (0, faults(&[], &[]), Verdict::Fine, None),
+        (1, faults(&["refused"], &[]), report("refused"), None),
+        (2, faults(&[], &["503"]), Verdict::Stays, Some(120)),
+        (100, faults(&["refused"], &["503"]), report("refused"), Some(22)),
+        (121, faults(&[], &["timeout"]), Verdict::Stays, Some(1)),
+        (122, faults(&[], &["503", "timeout"]), report("503; timeout"), None),
+        (123, faults(&["refused"], &["503"]), report("refused; 503"), None),
+        (124, faults(&["refused"], &[]), report("refused"), None), // the 503 has passed
+        (125, faults(&[], &["503"]), Verdict::Stays, Some(120)),
+        (126, faults(&[], &[]), Verdict::Fine, None),
+    ] {
+        let rest = rest.map(Duration::from_secs);
+        assert_eq!(failure.judge(&found, at(now)), (expected, rest), "{now}");
+        assert_eq!(found.is_empty(), found.message().is_empty());
+    }
+}

@@ -16,13 +16,16 @@ fn findings(jobs: Vec<&Value>) -> Findings<'_> {
         cron_job: true,
         suspended: false,
         jobs,
-        failing: None,
+        failing: Verdict::Fine,
+        notice: None,
     }
 }
 
 /// `status/reason` of all conditions.
-fn shown(findings: &Findings<'_>) -> [String; 4] {
-    judge(findings).map(|update| format!("{}/{}", update.status.text(), update.reason))
+fn shown(findings: &Findings<'_>) -> Vec<String> {
+    let all = judge(findings).into_iter();
+    all.map(|update| format!("{}/{}", update.status.text(), update.reason))
+        .collect()
 }
 
 // lifecycle 99
@@ -31,8 +34,16 @@ fn without_a_job_the_pruner_has_not_failed() {
     let fresh = findings(vec![]);
     assert_eq!(
         shown(&fresh),
-        ["True/AsExpected", "False/NoJobs", "True/Scheduled", "False/AsExpected"]
+        [
+            "True/AsExpected",
+            "False/Complete",
+            "True/Scheduled",
+            "False/AsExpected"
+        ]
     );
+    assert_eq!(judge(&fresh)[1].message, "No pruner job has finished yet");
+    let running = job("running", "2026-01-01T00:00:00Z", &[]);
+    assert_eq!(shown(&findings(vec![&running]))[1], "False/Complete");
     assert_eq!(install_status(&fresh), 2);
 }
 
@@ -114,11 +125,45 @@ fn other_jobs_are_ignored() {
 fn an_apply_error_takes_precedence_over_a_failed_job() {
     let failed = job("failed", "2026-01-02T00:00:00Z", &[("Failed", "True")]);
     let finding = Findings {
-        failing: Some("CronJob: forbidden"),
+        failing: Verdict::Report("CronJob: forbidden".to_owned()),
         ..findings(vec![&failed])
     };
     assert_eq!(shown(&finding)[3], "True/SyncError");
     assert!(judge(&finding)[3].message.contains("CronJob: forbidden"));
+}
+
+// lifecycle 104
+#[test]
+fn a_failure_that_has_not_lasted_leaves_degraded_as_it_is() {
+    let stays = |jobs| Findings {
+        failing: Verdict::Stays,
+        ..findings(jobs)
+    };
+    assert_eq!(
+        shown(&stays(vec![])),
+        ["True/AsExpected", "False/Complete", "True/Scheduled"]
+    );
+    let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    for status in ["True", "False"] {
+        let stored = json!({"conditions": [{"type": "Degraded", "status": status, "reason": "Kept", "message": "m"}]});
+        let patch = status_patch(&stored, 3, &judge(&stays(vec![])), now).unwrap();
+        let kept = &patch["status"]["conditions"][0];
+        assert_eq!((&kept["status"], &kept["reason"]), (&json!(status), &json!("Kept")));
+    }
+    let failed = job("failed", "2026-01-02T00:00:00Z", &[("Failed", "True")]);
+    assert_eq!(shown(&stays(vec![&failed]))[3], "True/JobFailed");
+}
+
+#[test]
+fn a_notice_is_part_of_the_message_of_scheduled() {
+    for suspended in [false, true] {
+        let finding = Findings {
+            suspended,
+            notice: Some("Images are pruned soon"),
+            ..findings(vec![])
+        };
+        assert!(judge(&finding)[2].message.ends_with(". Images are pruned soon"));
+    }
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! PURE: selects the Secret with the storage credentials in the registry's namespace, and reads its keys.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::api::Kind;
+pub use crate::config::content::{NotText, secret_text as text_of};
 use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::storage::model::error::StorageError;
@@ -49,22 +48,11 @@ impl Secret<'_> {
     pub fn text(&self, key: &str) -> Result<Option<String>, StorageError> {
         match text_of(self.object, key) {
             None => Ok(None),
-            Some(Ok(text)) => Ok((!text.is_empty()).then_some(text)),
+            Some(Ok(text)) => Ok(Some(text)),
             Some(Err(NotText)) => {
                 let message = format!("key {key} of {} is not UTF-8 text: set it again", self.source());
                 Err(StorageError::action_required(message))
             }
         }
     }
-}
-
-/// The value of a key is not UTF-8 text.
-#[derive(Debug)]
-pub struct NotText;
-
-/// The text of a key of a Secret; `None` if the key is missing.
-pub fn text_of(secret: &Value, key: &str) -> Option<Result<String, NotText>> {
-    let encoded = secret.get("data")?.get(key)?.as_str()?;
-    let bytes = STANDARD.decode(encoded).map_err(|_| NotText);
-    Some(bytes.and_then(|bytes| String::from_utf8(bytes).map_err(|_| NotText)))
 }
