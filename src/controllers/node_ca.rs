@@ -10,7 +10,8 @@ use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::observe::Controller;
 use crate::plan::{self, Plan};
-use crate::status::config_status::recorded_generation;
+use crate::status::conditions::Status;
+use crate::status::config_status::{recorded_generation, stored_conditions};
 use crate::status::node_ca;
 
 const CONDITION: &str = "NodeCADaemonControllerDegraded";
@@ -51,12 +52,27 @@ async fn pass(context: &Context) -> Result<Duration, Failure> {
     let failures = report.failure_message();
     context.publish_events(report.events);
     let objects = context.caches.snapshot().objects;
-    context.set_conditions(node_ca::judge(Ok(objects.find(&reference).map(AsRef::as_ref))));
+    let daemon_set = objects.find(&reference).map(AsRef::as_ref);
+    context.set_conditions(node_ca::judge(Ok(daemon_set), is_progressing(context, &snapshot)));
     if failures.is_empty() {
         Ok(RESYNC)
     } else {
         Err(Failure::failed(failures))
     }
+}
+
+/// Whether `NodeCADaemonProgressing` is True: as this process set it last, or else as the Config's status has it.
+fn is_progressing(context: &Context, snapshot: &Snapshot) -> bool {
+    let own = context.shared.condition_updates();
+    if let Some(own) = own.iter().find(|update| update.type_ == node_ca::PROGRESSING) {
+        return own.status == Status::True;
+    }
+    let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
+    let stored = config.and_then(|config| config.get("status")).map(stored_conditions);
+    let stored = stored.unwrap_or_default();
+    stored
+        .iter()
+        .any(|c| c.type_ == node_ca::PROGRESSING && c.status == Status::True.text())
 }
 
 /// The generation after the operator's last write: recorded by this process, or else in the Config's status.
