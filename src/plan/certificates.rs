@@ -1,5 +1,8 @@
 //! ConfigMaps with the CAs that pods and nodes of the cluster trust for registries.
 
+mod entry;
+
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
@@ -8,8 +11,9 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
-use super::{Desired, Drift, Plan};
+use super::{Desired, Drift, Origin, Plan};
 use crate::api::Kind;
+use crate::config::content;
 use crate::config::event_request::EventRequest;
 use crate::config::snapshot::{Objects, Snapshot};
 use crate::names;
@@ -46,7 +50,7 @@ pub fn certificates(
         binary: BTreeMap::new(),
     };
     match user_entries(snapshot) {
-        Ok(user) => all.add_user(user, storage_ca.is_some(), &mut events),
+        Ok(user) => all.add_user(user, &mut events),
         Err(message) => error = Some(message),
     }
     if error.is_some() {
@@ -90,15 +94,11 @@ pub fn certificates(
     }
 }
 
-/// The CA of the storage that is published for the registry's pods, as PEM. `None` if none is published, or if the entry
-/// comes from the ConfigMap of the user.
+/// The CA of the storage that is published for the registry's pods, as PEM; `None` if none is published. The key is the
+/// operator's alone: an entry of the user's ConfigMap under it is not published.
 pub fn published_storage_ca(snapshot: &Snapshot) -> Option<String> {
     let live = snapshot.objects.operand(Kind::ConfigMap, names::CERTIFICATES_MAP)?;
-    let published = live.get("data")?.get(names::STORAGE_CA_KEY)?.as_str()?;
-    let of_user = user_entries(snapshot)
-        .ok()
-        .and_then(|user| user.text.get(names::STORAGE_CA_KEY).cloned());
-    (of_user.as_deref() != Some(published)).then(|| published.to_owned())
+    content::map_text(live, names::STORAGE_CA_KEY).map(Cow::into_owned)
 }
 
 /// Keys of the CA ConfigMaps for the registry's own host names; empty without a Service.
@@ -122,10 +122,13 @@ pub(super) fn own_keys(objects: &Objects) -> BTreeSet<String> {
 
 fn own_entries(objects: &Objects) -> BTreeMap<String, String> {
     let map = objects.operand(Kind::ConfigMap, names::SERVICE_CA_MAP);
-    let Some(pem) = map.and_then(|map| map.get("data")?.get(names::SERVICE_CA_KEY)?.as_str()) else {
+    let Some(pem) = map.and_then(|map| content::map_text(map, names::SERVICE_CA_KEY)) else {
         return BTreeMap::new();
     };
-    own_keys(objects).into_iter().map(|key| (key, pem.to_owned())).collect()
+    own_keys(objects)
+        .into_iter()
+        .map(|key| (key, pem.clone().into_owned()))
+        .collect()
 }
 
 /// Content of a CA ConfigMap.
@@ -138,33 +141,36 @@ struct Entries {
 }
 
 impl Entries {
-    /// Adds the entries of the user's ConfigMap. If the operator uses a key itself, the entry contains both values.
-    fn add_user(&mut self, user: Self, has_storage_ca: bool, events: &mut Vec<EventRequest>) {
+    /// Adds the entries of the user's ConfigMap, without private keys. If the operator uses the host name of a key itself,
+    /// the entry contains both values.
+    fn add_user(&mut self, user: Self, events: &mut Vec<EventRequest>) {
         let Self { text, binary } = user;
         for (key, value) in text {
-            warn_unless_pem(&key, value.as_bytes(), events);
-            self.add_text(key, value);
+            if let Some(bytes) = checked(&key, value.into_bytes(), events) {
+                warn_unless_pem(&key, &bytes, events);
+                self.add_text(key, String::from_utf8_lossy(&bytes).into_owned());
+            }
         }
         for (key, value) in binary {
-            let bytes = value
-                .as_str()
-                .and_then(|text| STANDARD.decode(text).ok())
-                .unwrap_or_default();
-            let taken = self.text.contains_key(&key) || has_storage_ca && key == names::STORAGE_CA_KEY;
+            let decoded = value.as_str().and_then(|text| STANDARD.decode(text).ok());
+            let Some(bytes) = checked(&key, decoded.unwrap_or_default(), events) else {
+                continue;
+            };
+            // The API server rejects a key in both `data` and `binaryData`.
+            let taken = self.text.contains_key(&key);
             match String::from_utf8(bytes) {
-                // The API server rejects a key in both `data` and `binaryData`.
                 Ok(text) if taken => {
                     warn_unless_pem(&key, text.as_bytes(), events);
                     self.add_text(key, text);
                 }
                 Err(_) if taken => events.push(warning(format!(
-                    "binaryData key {key} of the ConfigMap that spec.additionalTrustedCA of image.config.openshift.io/cluster \
-                     names is ignored: the operator uses that key itself, and the value is no text that could be added to it"
+                    "binaryData key {key} of {SOURCE} is ignored: the operator uses that key itself, and the value is no text \
+                     that could be added to it"
                 ))),
                 decoded => {
                     let bytes = decoded.map_or_else(std::string::FromUtf8Error::into_bytes, String::into_bytes);
                     warn_unless_pem(&key, &bytes, events);
-                    self.binary.insert(key, value);
+                    self.binary.insert(key, json!(STANDARD.encode(bytes)));
                 }
             }
         }
@@ -182,10 +188,11 @@ impl Entries {
     /// Keeps the user's entries of the live ConfigMap while the user's ConfigMap is missing, so that image pulls continue.
     fn keep_previous(&mut self, live: Option<&Value>) {
         let Some(live) = live.map(Self::of_map) else { return };
-        let is_user = |key: &String| !is_own(key) && key != names::STORAGE_CA_KEY;
-        self.text.extend(live.text.into_iter().filter(|(key, _)| is_user(key)));
-        self.binary
-            .extend(live.binary.into_iter().filter(|(key, _)| is_user(key)));
+        let mut user = live;
+        user.text.retain(|key, _| !is_own(key));
+        user.binary.retain(|key, _| !is_own(key));
+        // An earlier release published private keys.
+        self.add_user(user, &mut Vec::new());
     }
 
     fn of_map(map: &Value) -> Self {
@@ -212,10 +219,8 @@ fn is_own(key: &str) -> bool {
 /// Returns a message for the condition if the ConfigMap does not exist.
 fn user_entries(snapshot: &Snapshot) -> Result<Entries, String> {
     let image = snapshot.objects.cluster(Kind::Image, names::CLUSTER);
-    let name = image
-        .and_then(|image| image.pointer("/spec/additionalTrustedCA/name"))
-        .and_then(Value::as_str);
-    let Some(name) = name.filter(|name| !name.is_empty()) else {
+    let name = image.and_then(|image| image.pointer("/spec/additionalTrustedCA/name"));
+    let Some(name) = content::text(name) else {
         return Ok(Entries::default());
     };
     let map = snapshot.objects.get(Kind::ConfigMap, names::CONFIG_NAMESPACE, name);
@@ -228,14 +233,48 @@ fn user_entries(snapshot: &Snapshot) -> Result<Entries, String> {
     })
 }
 
+/// The ConfigMap of the user, as messages name it.
+const SOURCE: &str = "the ConfigMap that spec.additionalTrustedCA of image.config.openshift.io/cluster names";
+
+/// What is published of an entry of the user's ConfigMap, and warnings about it; `None` if nothing is.
+fn checked(key: &str, value: Vec<u8>, events: &mut Vec<EventRequest>) -> Option<Vec<u8>> {
+    if key == names::STORAGE_CA_KEY {
+        events.push(warning(format!(
+            "Key {key} of {SOURCE} is ignored: the operator uses that key itself, for the CA of the storage. Name the key \
+             after the host of the registry, such as registry.example.com..5000"
+        )));
+        return None;
+    }
+    if let Some(fault) = entry::key_fault(key) {
+        events.push(warning(format!(
+            "Key {key} of {SOURCE} {fault}: no client uses the CA. Name the key after the host of the registry, such as \
+             registry.example.com or registry.example.com..5000"
+        )));
+    }
+    let (value, had_key) = entry::without_private_keys(value);
+    if had_key {
+        events.push(EventRequest {
+            warning: true,
+            reason: "PrivateKeyIgnored",
+            message: format!(
+                "Key {key} of {SOURCE} holds a private key, which is not published. Everybody who may read that ConfigMap \
+                 can read the private key: remove it there, and replace it if it is in use"
+            ),
+        });
+        if value.trim_ascii().is_empty() {
+            return None;
+        }
+    }
+    Some(value)
+}
+
 fn warn_unless_pem(key: &str, value: &[u8], events: &mut Vec<EventRequest>) {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(value).collect();
     if certificates.is_ok_and(|certificates| !certificates.is_empty()) {
         return;
     }
     events.push(warning(format!(
-        "Key {key} of the ConfigMap that spec.additionalTrustedCA of image.config.openshift.io/cluster names holds no \
-         certificates in PEM: it is published as it is, and clients may ignore it"
+        "Key {key} of {SOURCE} holds no certificates in PEM: it is published as it is, and clients may ignore it"
     )));
 }
 
@@ -276,8 +315,12 @@ fn config_map(namespace: &str, name: &str, entries: &Entries) -> Desired {
             body[member] = content;
         }
     }
+    let image = "images.config.openshift.io cluster";
+    let origins = ["data", "binaryData"].map(|field| Origin::made(field, "spec.additionalTrustedCA", image));
     // A ConfigMap that a user made immutable cannot be updated, only deleted and created again.
-    Desired::new(Kind::ConfigMap, Drift::Whole(&["data", "binaryData"]), body).with_immutable(&["/immutable"])
+    Desired::new(Kind::ConfigMap, Drift::Whole(&["data", "binaryData"]), body)
+        .with_immutable(&["/immutable"])
+        .with_origins(origins)
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Certificates, certificates};
+use super::{Certificates, certificates, published_storage_ca};
 use crate::api::Kind;
+use crate::config::event_request::EventRequest;
 use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::plan::drift;
@@ -242,4 +245,95 @@ fn data_of_the_service_ca_is_never_written() {
     live["data"]["service-ca.crt"] = json!("NEW");
     live["metadata"]["annotations"]["foreign"] = json!("kept");
     assert!(!drift::differs(desired, &live, None));
+}
+
+// issue 10, bug 2
+#[test]
+fn no_key_of_the_user_stands_for_the_ca_of_the_storage() {
+    let storage = "-----BEGIN CERTIFICATE-----\nQkJC\n-----END CERTIFICATE-----\n";
+    let key = names::STORAGE_CA_KEY;
+    for (text, binary) in [
+        (json!({key: storage}), Value::Null), // the same bundle in both places
+        (json!({key: PEM}), Value::Null),
+        (json!({key: ""}), Value::Null),
+        (Value::Null, json!({key: "Q0E="})),
+        (Value::Null, json!({key: "gIA="})),
+        (json!({"foo.example.com": PEM}), json!({key: "Q0E="})),
+    ] {
+        for wanted in [Some(storage), None] {
+            let mut cluster = cluster([image(), user_map(&text, &binary)]);
+            let found = certificates(&cluster, wanted, false, false);
+            assert_eq!(
+                data(&found, names::CERTIFICATES_MAP).get(key),
+                wanted.map(|pem| json!(pem)).as_ref(),
+                "{text}"
+            );
+            let warned = |event: &EventRequest| event.warning && event.message.contains(key);
+            assert!(found.events.iter().any(warned), "{text} {binary}: {:?}", found.events);
+            let desired = found.plan.desired(Kind::ConfigMap, names::CERTIFICATES_MAP).unwrap();
+            assert!(desired.body.pointer("/binaryData").is_none());
+            let live = drift::merged(desired, &Value::Null, None);
+            cluster.objects.insert(desired.reference.clone(), live.into());
+            assert_eq!(published_storage_ca(&cluster).as_deref(), wanted, "{text} {binary}");
+        }
+    }
+}
+
+// issue 10, row 18
+#[test]
+fn a_private_key_is_not_published_and_file_names_are_told() {
+    let secret = "-----BEGIN EC PRIVATE KEY-----\nU0VDUkVU\n-----END EC PRIVATE KEY-----\n";
+    let mixed = format!("{PEM}{secret}");
+    let encoded = |text: &str| STANDARD.encode(text);
+    let user = user_map(
+        &json!({"mixed.example.com": mixed, "tls.key": secret, "ca.crt": PEM, "good.example.com..5000": PEM, OWN: mixed}),
+        &json!({"binary.example.com": encoded(&mixed), "only.example.com": encoded(secret)}),
+    );
+    let found = certificates(&cluster([image(), user.clone()]), None, false, false);
+    let nodes = data(&found, names::CERTIFICATES_MAP);
+    let body = &found
+        .plan
+        .desired(Kind::ConfigMap, names::CERTIFICATES_MAP)
+        .unwrap()
+        .body;
+    assert_eq!(
+        nodes,
+        json!({"mixed.example.com": PEM, "ca.crt": PEM, "good.example.com..5000": PEM, OWN: format!("SERVICE\n{PEM}"),
+               OWN_LONG: "SERVICE\n"})
+    );
+    assert_eq!(body["binaryData"], json!({"binary.example.com": encoded(PEM)}));
+    let told = |reason: &str, key: &str| {
+        let messages = found
+            .events
+            .iter()
+            .filter(|event| event.warning && event.reason == reason);
+        messages
+            .filter(|event| event.message.starts_with(&format!("Key {key} ")))
+            .count()
+    };
+    for key in [
+        "mixed.example.com",
+        "tls.key",
+        OWN,
+        "binary.example.com",
+        "only.example.com",
+    ] {
+        assert_eq!(told("PrivateKeyIgnored", key), 1, "{key}: {:?}", found.events);
+    }
+    for (key, count) in [
+        ("ca.crt", 1),
+        ("tls.key", 1),
+        ("mixed.example.com", 0),
+        ("good.example.com..5000", 0),
+    ] {
+        assert_eq!(told("InvalidCertificate", key), count, "{key}: {:?}", found.events);
+    }
+    assert!(found.events.iter().all(|event| !event.message.contains("U0VDUkVU")));
+
+    // What an earlier release published goes too, while the ConfigMap of the user is missing.
+    let live = map("image-registry-certificates", &user["data"]);
+    let kept = certificates(&cluster([image(), live]), None, false, false);
+    assert!(kept.error.is_some());
+    assert_eq!(data(&kept, names::CERTIFICATES_MAP)["mixed.example.com"], PEM);
+    assert!(!kept.plan.present[1].body.to_string().contains("U0VDUkVU"));
 }
