@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::deployment::text;
+use crate::config::content;
 use crate::names;
 
 /// Condition that reports failed passes of the controller; see [`super::conditions::LastingFailure`].
@@ -26,6 +27,30 @@ pub struct Sources<'a> {
     pub import_mode: bool,
     /// The ClusterVersion.
     pub cluster_version: Option<&'a Value>,
+    /// Whether the Service and the Routes are about to be made: then host names that the status has are kept, because
+    /// clearing and setting them again would make every user of the registry's host name roll out twice.
+    pub keep: bool,
+}
+
+impl Sources<'_> {
+    fn stored(&self, member: &str) -> Option<&Value> {
+        self.image?.pointer(&format!("/status/{member}"))
+    }
+
+    /// Whether the status has host names that Service and Routes do not have.
+    pub fn lack_known_hosts(&self) -> bool {
+        self.lack_internal() || self.lack_external(&external_hostnames(&self.routes))
+    }
+
+    fn lack_internal(&self) -> bool {
+        self.service.is_none() && content::text(self.stored("internalRegistryHostname")).is_some()
+    }
+
+    fn lack_external(&self, hosts: &[String]) -> bool {
+        let known = self.stored("externalRegistryHostnames").and_then(Value::as_array);
+        let missing = |known: &Value| !hosts.iter().any(|host| known == host);
+        known.into_iter().flatten().any(missing)
+    }
 }
 
 /// The import mode depends on the ClusterVersion, which does not exist.
@@ -41,18 +66,11 @@ pub fn skeleton() -> Value {
 /// JSON merge patch for the `/status` subresource of the Image; `None` if nothing differs. If the import mode is unknown, the
 /// patch still contains the host names, and the second value is the error.
 pub fn status_patch(sources: &Sources<'_>) -> (Option<Value>, Result<(), NoClusterVersion>) {
-    let stored = |member: &str| {
-        sources
-            .image
-            .and_then(|image| image.pointer(&format!("/status/{member}")))
-    };
+    let stored = |member: &str| sources.stored(member);
     let mut patch = serde_json::Map::new();
     let internal = internal_hostname(sources.service);
-    if stored("internalRegistryHostname")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        != internal
-    {
+    let before = content::text(stored("internalRegistryHostname")).unwrap_or_default();
+    if before != internal && !(sources.keep && sources.lack_internal()) {
         patch.insert("internalRegistryHostname".to_owned(), json!(internal));
     }
     let external = external_hostnames(&sources.routes);
@@ -60,7 +78,7 @@ pub fn status_patch(sources: &Sources<'_>) -> (Option<Value>, Result<(), NoClust
         .and_then(Value::as_array)
         .cloned()
         .unwrap_or_default();
-    if before != external {
+    if before != external && !(sources.keep && sources.lack_external(&external)) {
         patch.insert("externalRegistryHostnames".to_owned(), json!(external));
     }
     let mode = import_mode(sources);
@@ -133,11 +151,8 @@ fn import_mode<'a>(sources: &Sources<'a>) -> Result<Option<&'a str>, NoClusterVe
     if !sources.import_mode {
         return Ok(None);
     }
-    let requested = sources
-        .image
-        .and_then(|i| i.pointer("/spec/imageStreamImportMode"))
-        .and_then(Value::as_str);
-    if let Some(requested) = requested.filter(|mode| !mode.is_empty()) {
+    let requested = sources.image.and_then(|i| i.pointer("/spec/imageStreamImportMode"));
+    if let Some(requested) = content::text(requested) {
         return Ok(Some(requested));
     }
     let version = sources.cluster_version.ok_or(NoClusterVersion)?;

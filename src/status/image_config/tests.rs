@@ -7,6 +7,7 @@ fn sources<'a>() -> Sources<'a> {
         routes: Vec::new(),
         import_mode: false,
         cluster_version: None,
+        keep: false,
     }
 }
 
@@ -181,4 +182,82 @@ fn a_missing_image_is_created_with_an_empty_spec() {
         .0
         .is_some()
     );
+}
+
+// lifecycle 117
+#[test]
+fn host_names_that_the_status_has_are_kept_while_service_and_routes_are_made() {
+    let internal = "image-registry.openshift-image-registry.svc:5000";
+    let image = |internal: &str, external: &[&str]| json!({"status": {"internalRegistryHostname": internal, "externalRegistryHostnames": external}});
+    let (a, b) = (route("a", &["a.example.com"]), route("b", &["b.example.com"]));
+    let known = image(internal, &["a.example.com", "b.example.com"]);
+    let stale = image("old.svc:5000", &["a.example.com"]);
+    let (empty, live) = (image("", &[]), service(5000));
+    let set = |internal: Option<&str>, external: Option<&[&str]>| {
+        let mut status = serde_json::Map::new();
+        internal.map(|name| status.insert("internalRegistryHostname".to_owned(), json!(name)));
+        external.map(|hosts| status.insert("externalRegistryHostnames".to_owned(), json!(hosts)));
+        (!status.is_empty()).then(|| json!({"status": status}))
+    };
+    // Whether the status has more than Service and Routes; the patch while they are made; the patch afterwards.
+    for (image, service, routes, lacks, kept, later) in [
+        (&known, None, vec![], true, None, set(Some(""), Some(&[]))),
+        (&known, Some(&live), vec![], true, None, set(None, Some(&[]))),
+        (
+            &known,
+            Some(&live),
+            vec![&a],
+            true,
+            None,
+            set(None, Some(&["a.example.com"])),
+        ),
+        (&known, Some(&live), vec![&a, &b], false, None, None),
+        (&known, None, vec![&a, &b], true, None, set(Some(""), None)),
+        (&stale, None, vec![&a], true, None, set(Some(""), None)),
+        (
+            &stale,
+            Some(&live),
+            vec![&a],
+            false,
+            set(Some(internal), None),
+            set(Some(internal), None),
+        ),
+        (
+            &stale,
+            Some(&live),
+            vec![&a, &b],
+            false,
+            set(Some(internal), Some(&["a.example.com", "b.example.com"])),
+            set(Some(internal), Some(&["a.example.com", "b.example.com"])),
+        ),
+        (
+            &stale,
+            Some(&live),
+            vec![],
+            true,
+            set(Some(internal), None),
+            set(Some(internal), Some(&[])),
+        ),
+        (&empty, None, vec![], false, None, None),
+        (
+            &empty,
+            Some(&live),
+            vec![],
+            false,
+            set(Some(internal), None),
+            set(Some(internal), None),
+        ),
+    ] {
+        let mut sources = Sources {
+            image: Some(image),
+            service,
+            routes,
+            keep: true,
+            ..sources()
+        };
+        assert_eq!(sources.lack_known_hosts(), lacks, "{sources:?}");
+        assert_eq!(status_patch(&sources).0, kept, "{sources:?}");
+        sources.keep = false;
+        assert_eq!(status_patch(&sources).0, later, "{sources:?}");
+    }
 }
