@@ -599,55 +599,6 @@ fn operators_rules<'a>(set: &'a [Manifest], namespace: &str) -> Vec<&'a Value> {
     rules
 }
 
-/// What the operator grants to others, as (group, resources, verbs): the roles `system:registry` and `system:image-pruner`.
-const GRANTED: &[(&str, &str, &str)] = &[
-    // system:registry
-    ("", "limitranges resourcequotas", "list"),
-    (
-        "image.openshift.io",
-        "imagestreamimages imagestreams/layers imagestreams/secrets",
-        "get",
-    ),
-    ("image.openshift.io", "imagestreams", "get update"),
-    ("image.openshift.io", "imagestreamtags", "delete"),
-    ("image.openshift.io", "images", "get update create"),
-    ("image.openshift.io", "imagestreammappings", "create"),
-    ("operator.openshift.io", "imagecontentsourcepolicies", "list"),
-    (
-        "config.openshift.io",
-        "imagedigestmirrorsets imagetagmirrorsets",
-        "list",
-    ),
-    ("authorization.k8s.io", "subjectaccessreviews", "create"),
-    // system:image-pruner
-    ("", "pods replicationcontrollers", "get list"),
-    ("", "limitranges", "list"),
-    ("build.openshift.io", "buildconfigs builds", "get list"),
-    ("apps.openshift.io", "deploymentconfigs", "get list"),
-    ("batch", "jobs cronjobs", "get list"),
-    ("apps", "daemonsets deployments replicasets statefulsets", "get list"),
-    ("image.openshift.io", "images", "delete"),
-    ("image.openshift.io", "images imagestreams", "get list watch"),
-    ("image.openshift.io", "imagestreams/status", "update"),
-];
-
-// deploy 9
-#[test]
-fn the_operator_holds_cluster_wide_every_right_that_it_grants() {
-    let set = install_set();
-    let held = operators_rules(&set, "");
-    for (group, resources, verbs) in GRANTED {
-        for resource in resources.split_whitespace() {
-            for verb in verbs.split_whitespace() {
-                assert!(
-                    held.iter().any(|rule| grants(rule, group, resource, verb, None)),
-                    "the API server would refuse a role that grants {verb} on {group}/{resource}"
-                );
-            }
-        }
-    }
-}
-
 // deploy 10
 #[test]
 fn no_rule_has_a_wildcard_or_a_way_around_the_escalation_check() {

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::large_futures, clippy::await_holding_lock)]
 
+mod golden_lists;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
