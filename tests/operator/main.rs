@@ -15,6 +15,7 @@ mod crds;
 mod deletion;
 mod drift;
 mod inputs;
+mod refused;
 mod remote;
 mod rollout;
 mod routes;
