@@ -5,7 +5,8 @@ use image_registry_operator::names;
 use serde_json::{Value, json};
 
 use crate::empty_cluster;
-use crate::support::{image, is, is_up, operand, service};
+use crate::support::pruner::until_arguments;
+use crate::support::{cron_job, image, is, is_up, operand, service};
 
 const INTERNAL: &str = "image-registry.openshift-image-registry.svc:5000";
 
@@ -96,5 +97,40 @@ async fn the_host_names_follow_service_and_routes_in_every_state() {
     cluster
         .until(&image(), "complete again", |o| o.is_some_and(complete))
         .await;
+    assert!(operator.stop().await.success());
+}
+
+// lifecycle 117
+#[tokio::test]
+async fn known_host_names_do_not_flap_while_a_missing_service_is_made() {
+    let cluster = empty_cluster().await;
+    let spec = json!({"defaultRoute": true, "routes": [{"name": "kept", "hostname": "kept.example.com"}]});
+    let operator = cluster.start_registry(spec).await;
+    let complete = |o: &Value| internal(o) == INTERNAL && external(o).len() == 2;
+    cluster.until(&image(), "complete", |o| o.is_some_and(complete)).await;
+    until_arguments(&cluster, "Managed").await;
+    cluster.settle().await;
+    assert!(operator.stop().await.success());
+    // Service and Routes go while no operator runs.
+    cluster.delete(&service()).await;
+    for name in [names::DEFAULT_ROUTE, "kept"] {
+        cluster.delete(&operand(Kind::Route, name)).await;
+    }
+    let (images, jobs) = (cluster.record(&image()).await, cluster.record(&cron_job()).await);
+    let operator = cluster.operator().await;
+    cluster.until_present(&service()).await;
+    for name in [names::DEFAULT_ROUTE, "kept"] {
+        cluster.until_present(&operand(Kind::Route, name)).await;
+    }
+    cluster.settle().await;
+    let versions = images.versions();
+    assert!(versions.iter().all(|(_, version)| complete(version)), "{versions:?}");
+    let prunes = |job: &Value| job.to_string().contains("--prune-registry=true");
+    assert!(jobs.versions().iter().all(|(_, version)| prunes(version)));
+
+    // A registry that is removed has no host names.
+    cluster.enter_state("Removed").await;
+    let empty = |o: &Value| internal(o).is_empty() && external(o).is_empty();
+    cluster.until(&image(), "empty", |o| o.is_some_and(empty)).await;
     assert!(operator.stop().await.success());
 }

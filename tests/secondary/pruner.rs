@@ -10,9 +10,11 @@ use image_registry_operator::names;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
+use crate::support::proxy::ProxiedRequest;
 use crate::support::pruner::{arguments, expected, pod, until_arguments};
 use crate::support::{
-    STATES, TestCluster, cluster_operator, condition, cron_job, eventually, image_pruner, is, is_up, operand, uid,
+    STATES, TestCluster, ca_map, cluster_operator, condition, config_ref, cron_job, eventually, image_pruner, is,
+    is_up, operand, uid,
 };
 use crate::{empty_cluster, registry};
 
@@ -211,7 +213,7 @@ async fn the_newest_finished_job_decides_and_foreign_jobs_are_ignored() {
     let ours = json!({"created-by": "image-pruner"});
     let found = until_degraded(&cluster, "False", "AsExpected").await;
     assert!(is(&found, "Available", "True", "AsExpected") && is(&found, "Scheduled", "True", "Scheduled"));
-    assert_eq!(condition(&found, "Failed").0, "False");
+    assert!(is(&found, "Failed", "False", "Complete"), "no job has run: {found}");
 
     job(&cluster, "foreign", json!({})).await;
     ends(&cluster, "foreign", true).await;
@@ -301,4 +303,129 @@ async fn retries(cluster: &TestCluster) {
         let expected = ["sleep 30", "sleep 60", "sleep 90", "sleep 120", "sleep 150"];
         assert_eq!(pauses, expected[..calls - 1]);
     }
+}
+
+// lifecycle 104, issue 10, row 12
+#[tokio::test]
+async fn an_api_server_that_does_not_answer_degrades_nobody_at_once_and_a_bad_schedule_does() {
+    const CERTIFICATES: &str = "ImageRegistryCertificatesControllerDegraded";
+    let cluster = empty_cluster().await;
+    cluster.create_config(json!({})).await;
+    let proxy = cluster.proxy().await;
+    let operator = cluster.operator_at(&proxy.kubeconfig(), &[]);
+    cluster.until_up().await;
+    cluster.until_present(&cron_job()).await;
+    until_degraded(&cluster, "False", "AsExpected").await;
+    cluster.settle().await;
+
+    let unanswered = |request: &ProxiedRequest| {
+        request.is_write() && (request.path.contains("/cronjobs") || request.path.contains("/configmaps"))
+    };
+    proxy.refuse(503, unanswered);
+    let (begun, pruners) = (proxy.requests().len(), cluster.record(&image_pruner()).await);
+    let configs = cluster.record(&config_ref()).await;
+    let at = |schedule: &str| json!({"spec": {"schedule": schedule}});
+    cluster.patch(&image_pruner(), at("7 7 * * *")).await;
+    cluster.patch(&ca_map(), json!({"data": {"own": "by hand"}})).await;
+    let tries = |requests: &[ProxiedRequest], kind: &str| {
+        let failed = requests.iter().skip(begun).filter(|request| unanswered(request));
+        failed.filter(|request| request.path.contains(kind)).count()
+    };
+    proxy
+        .until("three attempts of both controllers", |requests| {
+            tries(requests, "/cronjobs") >= 3 && tries(requests, "/configmaps") >= 3
+        })
+        .await;
+    proxy.pass();
+    cluster
+        .until(&cron_job(), "with the schedule", |o| {
+            o.is_some_and(|o| o["spec"]["schedule"] == "7 7 * * *")
+        })
+        .await;
+    cluster
+        .until(&ca_map(), "restored", |o| {
+            o.is_some_and(|o| o["data"].get("own").is_none())
+        })
+        .await;
+    cluster.settle().await;
+    let stayed = |version: &Value, type_: &str| is(version, type_, "False", "AsExpected");
+    assert!(
+        pruners
+            .versions()
+            .iter()
+            .all(|(_, version)| stayed(version, "Degraded"))
+    );
+    assert!(
+        configs
+            .versions()
+            .iter()
+            .all(|(_, version)| stayed(version, CERTIFICATES))
+    );
+
+    // What the API server refuses for its content counts at once, and names the field.
+    cluster.patch(&image_pruner(), at("61 * * * *")).await;
+    let found = until_degraded(&cluster, "True", "SyncError").await;
+    let message = condition(&found, "Degraded").2;
+    assert!(message.contains("spec.schedule of ImagePruner cluster"), "{message}");
+    assert!(is(&found, "Available", "True", "AsExpected"), "the CronJob stays");
+    cluster
+        .patch(
+            &image_pruner(),
+            json!({"spec": {"schedule": "", "tolerations": [{"operator": "Sometimes"}]}}),
+        )
+        .await;
+    let named = |o: &Value| {
+        condition(o, "Degraded")
+            .2
+            .contains("spec.tolerations[0].operator of ImagePruner cluster")
+    };
+    cluster
+        .until(&image_pruner(), "naming the toleration", |o| o.is_some_and(named))
+        .await;
+    cluster
+        .patch(&image_pruner(), json!({"spec": {"tolerations": null}}))
+        .await;
+    until_degraded(&cluster, "False", "AsExpected").await;
+    operator.kill().await;
+}
+
+// issue 10, row 13
+#[tokio::test]
+async fn an_age_under_a_minute_is_told_in_a_condition_and_an_event() {
+    let (cluster, _operator) = registry(json!({})).await;
+    cluster.until_present(&cron_job()).await;
+    let scheduled = |part: &'static str| {
+        move |o: &Value| is(o, "Scheduled", "True", "Scheduled") && condition(o, "Scheduled").2.contains(part)
+    };
+    let age = |age: Value| json!({"spec": {"keepYoungerThan": age}});
+    cluster.patch(&image_pruner(), age(json!(604_800))).await;
+    let found = cluster
+        .until(&image_pruner(), "telling the age", |o| {
+            o.is_some_and(scheduled("604.8µs"))
+        })
+        .await
+        .unwrap();
+    let message = condition(&found, "Scheduled").2;
+    for part in [
+        "nanoseconds",
+        "right after their push",
+        "spec.keepYoungerThanDuration to 168h0m0s",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    cluster
+        .until_event("Warning ImagesPrunedEarly", "keepYoungerThanDuration")
+        .await;
+    cluster
+        .patch(
+            &image_pruner(),
+            json!({"spec": {"keepYoungerThan": null, "keepYoungerThanDuration": "168h"}}),
+        )
+        .await;
+    let quiet = |o: &Value| !condition(o, "Scheduled").2.contains("keepYoungerThan");
+    cluster.until(&image_pruner(), "quiet", |o| o.is_some_and(quiet)).await;
+    cluster
+        .patch(&image_pruner(), json!({"spec": {"keepYoungerThanDuration": null}}))
+        .await;
+    cluster.settle().await;
 }
