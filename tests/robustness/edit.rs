@@ -4,12 +4,13 @@ use devcluster::stores::Latch;
 use http::Method;
 use image_registry_operator::api::Kind;
 use image_registry_operator::names;
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
 use crate::support::operator::Operator;
 use crate::support::proxy::{Fault, ProxiedRequest, Proxy};
-use crate::support::{TestCluster, config_ref, default_claim, deployment, is, operand, service};
-use crate::{config_with_claim, empty_cluster};
+use crate::support::{TestCluster, config_ref, default_claim, deployment, is, operand, service, uid};
+use crate::{config_with_claim, empty_cluster, registry_behind_proxy};
 
 /// A bring-up that is stopped in its storage step: the proxy holds the request that creates the claim.
 struct Slow {
@@ -156,4 +157,61 @@ async fn other_storage_chosen_during_a_slow_storage_step_is_what_the_registry_ge
     );
     assert!(cluster.get(&default_claim()).await.is_some());
     slow.operator.kill().await;
+}
+
+// lifecycle 115
+#[tokio::test]
+async fn a_foreign_finalizer_that_goes_during_the_last_pass_of_a_removal_stays_away() {
+    const THEIRS: &str = "example.com/theirs";
+    let cluster = empty_cluster().await;
+    let (proxy, operator) = registry_behind_proxy(&cluster).await;
+    let config = cluster
+        .patch(
+            &config_ref(),
+            json!({"metadata": {"finalizers": [THEIRS, names::FINALIZER]}}),
+        )
+        .await;
+    cluster.settle().await;
+    let answer = Latch::closed();
+    let held = answer.clone();
+    proxy.rule(move |request| {
+        if request.is(&Method::PATCH, "/configs/cluster") {
+            Fault::Hold(held.clone())
+        } else {
+            Fault::Pass
+        }
+    });
+    let begun = proxy.requests().len();
+    let configs = cluster.record(&config_ref()).await;
+    cluster
+        .api(&config_ref())
+        .delete(names::CLUSTER, &DeleteParams::default())
+        .await
+        .unwrap();
+    let releases = |request: &&ProxiedRequest| request.is(&Method::PATCH, "/configs/cluster");
+    proxy
+        .until("the removal of the finalizer", |requests| {
+            requests.iter().skip(begun).any(|request| releases(&request))
+        })
+        .await;
+    cluster
+        .patch(&config_ref(), json!({"metadata": {"finalizers": [names::FINALIZER]}}))
+        .await;
+    answer.open();
+    let another = |found: &Value| uid(found) != uid(&config);
+    cluster.until_config("created again", another).await;
+    // The operator names its own finalizer alone, so that nothing comes back and nothing is refused.
+    let sent: Vec<_> = proxy
+        .requests()
+        .into_iter()
+        .skip(begun)
+        .filter(|request| releases(&request))
+        .collect();
+    assert!(
+        sent.iter().all(|request| !request.body.to_string().contains(THEIRS)),
+        "{sent:?}"
+    );
+    let failed = |(_, config): &(_, Value)| is(config, "Degraded", "True", "RemoveFailed");
+    assert!(!configs.versions().iter().any(failed), "RemoveFailed was shown");
+    operator.kill().await;
 }
