@@ -142,9 +142,8 @@ pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, w
                     .push(normal_event(reference, "Deleted", "it is not wanted any more"));
             }
             Err(error) => {
-                report
-                    .failures
-                    .push(failure_of(&mut report.events, reference, Attempt::Delete, &error, None))
+                let failure = failure_of(&mut report.events, reference, Attempt::Delete, &error, None);
+                report.failures.push(failure);
             }
         }
     }

@@ -116,7 +116,7 @@ fn planned(pruner: &ImagePruner, snapshot: &Snapshot, awaits_registry: bool) -> 
     plan.present.retain(|desired| {
         // The certificates controller applies this ConfigMap in every state. Two writers of one object would conflict.
         let elsewhere = desired.reference.name == names::SERVICE_CA_MAP;
-        !elsewhere && !(awaits_registry && desired.reference.kind == Kind::CronJob)
+        !(elsewhere || awaits_registry && desired.reference.kind == Kind::CronJob)
     });
     plan
 }

@@ -146,14 +146,14 @@ impl Entries {
     fn add_user(&mut self, user: Self, events: &mut Vec<EventRequest>) {
         let Self { text, binary } = user;
         for (key, value) in text {
-            if let Some(bytes) = checked(&key, value.into_bytes(), events) {
+            if let Some(bytes) = checked(&key, value.as_bytes(), events) {
                 warn_unless_pem(&key, &bytes, events);
                 self.add_text(key, String::from_utf8_lossy(&bytes).into_owned());
             }
         }
         for (key, value) in binary {
             let decoded = value.as_str().and_then(|text| STANDARD.decode(text).ok());
-            let Some(bytes) = checked(&key, decoded.unwrap_or_default(), events) else {
+            let Some(bytes) = checked(&key, &decoded.unwrap_or_default(), events) else {
                 continue;
             };
             // The API server rejects a key in both `data` and `binaryData`.
@@ -237,7 +237,7 @@ fn user_entries(snapshot: &Snapshot) -> Result<Entries, String> {
 const SOURCE: &str = "the ConfigMap that spec.additionalTrustedCA of image.config.openshift.io/cluster names";
 
 /// What is published of an entry of the user's ConfigMap, and warnings about it; `None` if nothing is.
-fn checked(key: &str, value: Vec<u8>, events: &mut Vec<EventRequest>) -> Option<Vec<u8>> {
+fn checked(key: &str, value: &[u8], events: &mut Vec<EventRequest>) -> Option<Vec<u8>> {
     if key == names::STORAGE_CA_KEY {
         events.push(warning(format!(
             "Key {key} of {SOURCE} is ignored: the operator uses that key itself, for the CA of the storage. Name the key \

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Desired, Drift, Origin, Plan, certificates, exclusive, network, rbac};
 use crate::api::{ImagePrunerSpec, Kind, duration};
+use crate::config::content;
 use crate::config::rejection::{Reason, Rejection};
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
@@ -301,10 +302,7 @@ fn registry_host(snapshot: &Snapshot) -> Option<&str> {
         return None;
     }
     let image = snapshot.objects.cluster(Kind::Image, names::CLUSTER)?;
-    image
-        .pointer("/status/internalRegistryHostname")?
-        .as_str()
-        .filter(|host| !host.is_empty())
+    content::text(image.pointer("/status/internalRegistryHostname"))
 }
 
 /// The API server does not store empty strings in a toleration.

@@ -132,9 +132,7 @@ fn has_wildcard(route: &Value) -> bool {
 /// The host that the router assigned. OpenShift's API server keeps the host in updates without one; on clusters where Route
 /// is a custom resource, such an update would clear it.
 fn assigned_host(live: &Value) -> Option<&str> {
-    live.pointer("/spec/host")
-        .and_then(Value::as_str)
-        .filter(|host| !host.is_empty())
+    content::text(live.pointer("/spec/host"))
 }
 
 fn refusal(entry: &WantedRoute, live: &Value) -> Option<String> {

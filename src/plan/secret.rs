@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Desired, Drift, Origin, Plan, operand};
 use crate::api::Kind;
+use crate::config::content;
 use crate::config::facts::{EnvValue, StorageFacts};
 use crate::config::snapshot::Snapshot;
 use crate::config::yaml;
@@ -27,7 +28,8 @@ pub(super) fn plan_pull_secret(snapshot: &Snapshot, plan: &mut Plan) {
         }
         return;
     };
-    match source.get("data").filter(|data| data.get(PULL_SECRET_KEY).is_some()) {
+    let filled = content::secret_text(source, PULL_SECRET_KEY).is_some();
+    match source.get("data").filter(|_| filled) {
         Some(data) => {
             let copy = secret(name, "kubernetes.io/dockerconfigjson", data);
             plan.present.push(copy.with_origins([pull_secret_origin()]));

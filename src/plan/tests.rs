@@ -1,6 +1,6 @@
 pub(super) mod fixture;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::fixture::{Cluster, pull_secret, secret};
 use super::checksum;
@@ -84,13 +84,26 @@ fn without_a_pull_secret_only_the_copy_is_missing() {
 
 #[test]
 fn a_pull_secret_that_cannot_be_copied_is_reported() {
-    let mut source = pull_secret();
-    source["data"] = json!({"wrong": "e30="});
-    let mut cluster = Cluster::new(&json!({}), []);
-    cluster.put(&source);
-    let plan = cluster.plan();
-    assert!(plan.failures[0].message.contains("openshift-config/pull-secret"));
-    assert!(plan.desired(Kind::Deployment, "image-registry").is_some());
+    for data in [
+        json!({"wrong": "e30="}),
+        json!({".dockerconfigjson": ""}),
+        json!({".dockerconfigjson": null}),
+        json!({}),
+        Value::Null,
+    ] {
+        let mut source = pull_secret();
+        source["data"] = data.clone();
+        let mut cluster = Cluster::new(&json!({}), []);
+        cluster.put(&source);
+        let plan = cluster.plan();
+        let message = &plan.failures[0].message;
+        assert!(message.contains("openshift-config/pull-secret"), "{data}: {message}");
+        assert!(
+            plan.desired(Kind::Secret, "installation-pull-secrets").is_none(),
+            "{data}"
+        );
+        assert!(plan.desired(Kind::Deployment, "image-registry").is_some());
+    }
 }
 
 // workload 17, workload 20

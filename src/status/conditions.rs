@@ -109,10 +109,7 @@ pub const REPORT_AFTER: Duration = Duration::from_mins(2);
 impl LastingFailure {
     /// Judges the faults of a pass. Returns the verdict, and the time that is left until faults that are retried count.
     pub fn judge(&mut self, faults: &Faults, now: Timestamp) -> (Verdict, Option<Duration>) {
-        let report = |messages: Vec<&str>| match messages.is_empty() {
-            true => None,
-            false => Some(Verdict::Report(messages.join("; "))),
-        };
+        let report = |messages: Vec<&str>| (!messages.is_empty()).then(|| Verdict::Report(messages.join("; ")));
         let edit = faults.edit.iter().map(String::as_str);
         if faults.retry.is_empty() {
             self.since = None;

@@ -32,7 +32,7 @@ fn reports(config: &Value) -> bool {
     is(config, "Degraded", "True", "InvalidConfig") && is(config, "Progressing", "False", "Error") && observed(config)
 }
 
-/// An edit that the API server refuses in the Deployment, and the field that the message names.
+/// An edit that the API server refuses in an object of the registry, and the field that the message names.
 fn cases() -> Vec<(Value, &'static str)> {
     let affinity = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
         {"matchExpressions": [{"key": "zone", "operator": "In", "values": []}]},
@@ -63,6 +63,10 @@ fn cases() -> Vec<(Value, &'static str)> {
         (
             json!({"topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]}),
             "spec.topologySpreadConstraints[0].maxSkew",
+        ),
+        (
+            json!({"routes": [{"name": "good"}, {"name": "Not A Name"}]}),
+            "spec.routes[1].name",
         ),
         (
             overrides(json!({"runtimeClassName": "Not A Class"})),

@@ -38,9 +38,9 @@ const PRIVATE: &[u8] = b"PRIVATE KEY";
 
 /// The value without blocks of private keys in PEM, of every type, and whether there was one. A block that does not end is
 /// removed up to the next block, or to the end of the value.
-pub(super) fn without_private_keys(value: Vec<u8>) -> (Vec<u8>, bool) {
+pub(super) fn without_private_keys(value: &[u8]) -> (Vec<u8>, bool) {
     let mut kept = Vec::with_capacity(value.len());
-    let mut rest = value.as_slice();
+    let mut rest = value;
     let mut found = false;
     while let Some(begin) = position(rest, BEGIN) {
         let (before, block) = rest.split_at(begin);
@@ -171,14 +171,14 @@ mod tests {
                 format!("{both}{key}"),
                 format!("{key}{first}{key}{key}{second}{key}"),
             ] {
-                let (kept, found) = without_private_keys(mixed.into_bytes());
+                let (kept, found) = without_private_keys(mixed.as_bytes());
                 assert_eq!(
                     (String::from_utf8(kept).unwrap(), found),
                     (both.clone(), true),
                     "{label}"
                 );
             }
-            assert_eq!(without_private_keys(key.into_bytes()), (Vec::new(), true), "{label}");
+            assert_eq!(without_private_keys(key.as_bytes()), (Vec::new(), true), "{label}");
         }
     }
 
@@ -196,7 +196,7 @@ mod tests {
             format!("-----BEGIN PRIVATE KEY\n{secret}\n-----END PRIVATE KEY-----\n{certificate}"),
             format!("-----BEGIN PRIVATE KEY-----\n{secret}\n-----END PRIVATE KEY"),
         ] {
-            let (kept, found) = without_private_keys(text.clone().into_bytes());
+            let (kept, found) = without_private_keys(text.as_bytes());
             let kept = String::from_utf8(kept).unwrap();
             assert!(found && !kept.contains(secret), "{text:?}: {kept:?}");
             assert_eq!(
@@ -207,7 +207,7 @@ mod tests {
         }
         let mut bytes = vec![0xff, 0xfe];
         bytes.extend_from_slice(block("PRIVATE KEY", secret).as_bytes());
-        assert_eq!(without_private_keys(bytes), (vec![0xff, 0xfe], true));
+        assert_eq!(without_private_keys(&bytes), (vec![0xff, 0xfe], true));
         for plain in [
             "",
             "no PEM",
@@ -216,7 +216,11 @@ mod tests {
             "PRIVATE KEY",
             "-----END PRIVATE KEY-----",
         ] {
-            assert_eq!(without_private_keys(plain.into()), (plain.into(), false), "{plain:?}");
+            assert_eq!(
+                without_private_keys(plain.as_bytes()),
+                (plain.into(), false),
+                "{plain:?}"
+            );
         }
     }
 }
