@@ -220,7 +220,7 @@ fn a_plan_that_was_written_differs_from_nothing() {
                     .unwrap_or_default();
                 let mut object = plan::drift::merged(&desired, &live, Some("sha256:beef"));
                 object["metadata"]["generation"] = json!(4);
-                scenario.snapshot.objects.insert(desired.reference, object.into());
+                scenario.snapshot.objects.insert(desired.reference, object);
             }
         }
         for desired in wanted(&scenario)

@@ -81,6 +81,8 @@ kinds! {
     ServiceAccount = "", "v1", "ServiceAccount", "serviceaccounts", true;
     /// Storage of kind `pvc`.
     PersistentVolumeClaim = "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", true;
+    /// A volume that claims of its class can bind.
+    PersistentVolume = "", "v1", "PersistentVolume", "persistentvolumes", false;
     /// Provisions the volumes of claims.
     StorageClass = "storage.k8s.io", "v1", "StorageClass", "storageclasses", false;
     /// Runs the registry's pods.

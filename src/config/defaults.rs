@@ -60,6 +60,15 @@ pub fn storage(platform: Option<&str>) -> PlatformStorage {
     }
 }
 
+/// Whether the default storage of a platform can be a claim.
+pub fn may_use_claim(platform: Option<&str>) -> bool {
+    match storage(platform) {
+        PlatformStorage::Backend(storage) => storage.pvc.is_some(),
+        PlatformStorage::SwiftOrClaim => true,
+        PlatformStorage::Nothing => false,
+    }
+}
+
 /// `spec.storage` with `pvc` and the default claim.
 pub fn claim_storage() -> Storage {
     Storage {

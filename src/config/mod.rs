@@ -15,4 +15,5 @@ pub mod rejection;
 pub mod resolve;
 pub mod snapshot;
 pub mod tls;
+pub mod trim;
 pub mod yaml;

@@ -1,55 +1,173 @@
 //! Creates the default Config if none exists.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Context;
-use crate::api::{Kind, ObjectRef};
+use crate::api::{Config, Kind, ObjectRef};
 use crate::apply::WriteError;
 use crate::config::defaults;
+use crate::config::error_class::ErrorClass;
 use crate::config::snapshot::Snapshot;
 use crate::config::tls::ServingInfo;
 use crate::names;
-use crate::storage;
+use crate::status::cluster_operator::BootstrapDelay;
+use crate::status::conditions::REPORT_AFTER;
+use crate::storage::{self, BootstrapClaim};
+
+/// Why the Config was not created. The message names the object, the cause and the remedy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NotCreated {
+    /// Something that the platform creates is missing. The controller waits for it, at most this long.
+    Waiting(String, Duration),
+    /// A call failed, or the platform's storage is not known.
+    Failed(ErrorClass, String),
+}
+
+impl NotCreated {
+    /// For the ClusterOperator, and the time after which it changes although nothing happens. `since`: the first of these
+    /// failures.
+    pub(super) fn report(self, since: Timestamp, now: Timestamp) -> (BootstrapDelay, Option<Duration>) {
+        match self {
+            Self::Waiting(message, left) => (BootstrapDelay::Pending(message), Some(left)),
+            Self::Failed(ErrorClass::Transient, message) => {
+                // A clock that was set back must not prolong the wait.
+                let lasted = Duration::try_from(now.duration_since(since)).unwrap_or(REPORT_AFTER);
+                match REPORT_AFTER.checked_sub(lasted).filter(|left| !left.is_zero()) {
+                    Some(left) => (BootstrapDelay::Pending(message), Some(left)),
+                    None => (BootstrapDelay::Failed(message), None),
+                }
+            }
+            Self::Failed(ErrorClass::Invalid(_) | ErrorClass::ActionRequired, message) => {
+                (BootstrapDelay::Failed(message), None)
+            }
+        }
+    }
+}
 
 /// Creates the default PersistentVolumeClaim if the platform uses one, then the Config. The ClusterOperator reports the
-/// error, because no Config exists yet.
-pub(super) async fn bootstrap(context: &Context, snapshot: &Snapshot) -> Result<(), String> {
+/// error, because no Config exists yet. `since`: start of the first attempt.
+pub(super) async fn bootstrap(context: &Context, snapshot: &Snapshot, since: Timestamp) -> Result<(), NotCreated> {
     let Some(infrastructure) = snapshot.infrastructure() else {
-        return Err(
+        return Err(NotCreated::Failed(
+            ErrorClass::Transient,
             "Infrastructure cluster does not exist, so the platform and its default storage are unknown".to_owned(),
-        );
+        ));
     };
     let platform = defaults::platform(&infrastructure);
     let storage = storage::platform_default(snapshot, platform.as_deref())
         .await
-        .map_err(|error| format!("the default storage of the platform is not known: {}", error.message))?;
+        .map_err(|error| {
+            let message = format!("the default storage of the platform is not known: {}", error.message);
+            NotCreated::Failed(error.class, message)
+        })?;
     if storage.as_ref().is_some_and(|s| s.pvc.is_some()) {
-        create_claim(context, snapshot, platform.as_deref()).await?;
+        create_claim(context, snapshot, platform.as_deref(), since).await?;
     }
     let observed = ServingInfo::observed(snapshot.api_server().as_ref());
     let config = defaults::bootstrap_config(&infrastructure, storage.as_ref(), &observed.to_observed_config());
     create(context, &ObjectRef::new(Kind::Config, "", names::CLUSTER), &config).await
 }
 
-async fn create_claim(context: &Context, snapshot: &Snapshot, platform: Option<&str>) -> Result<(), String> {
+/// Whether a pass needs the PersistentVolumes of the cluster: it may create the claim of a new cluster.
+pub(super) fn reads_volumes(snapshot: &Snapshot, config: Option<&Config>) -> bool {
+    let storage = config.and_then(|config| config.spec.storage.as_ref());
+    if storage.is_some_and(|storage| !storage.backends().is_empty()) {
+        return false;
+    }
+    let platform = snapshot.infrastructure().and_then(|i| defaults::platform(&i));
+    storage::bootstrap_claim_reads_volumes(snapshot, platform.as_deref())
+}
+
+async fn create_claim(
+    context: &Context,
+    snapshot: &Snapshot,
+    platform: Option<&str>,
+    since: Timestamp,
+) -> Result<(), NotCreated> {
     let reference = ObjectRef::new(Kind::PersistentVolumeClaim, names::NAMESPACE, names::DEFAULT_CLAIM);
     if snapshot.objects.find(&reference).is_some() {
         return Ok(());
     }
-    let claim = storage::bootstrap_claim(snapshot, platform).map_err(|error| error.message)?;
-    create(context, &reference, &claim).await
+    match storage::bootstrap_claim(snapshot, platform, since) {
+        BootstrapClaim::Create(claim) => create(context, &reference, &claim).await,
+        BootstrapClaim::Wait { message, left } => Err(NotCreated::Waiting(message, left)),
+    }
 }
 
 /// An object that exists already counts as created: its watch event has not arrived yet.
-async fn create(context: &Context, reference: &ObjectRef, body: &Value) -> Result<(), String> {
+async fn create(context: &Context, reference: &ObjectRef, body: &Value) -> Result<(), NotCreated> {
     match context.create(reference, body).await {
         Ok(_) => Ok(()),
-        Err(WriteError::Conflict(_)) => context
-            .writer
-            .read(reference)
-            .await
-            .map(drop)
-            .map_err(|error| format!("cannot read {reference}: {error}")),
-        Err(error) => Err(format!("cannot create {reference}: {error}")),
+        Err(WriteError::Conflict(_)) => match context.writer.read(reference).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(failed("read", reference, &error)),
+        },
+        Err(error) => Err(failed("create", reference, &error)),
+    }
+}
+
+/// A refusal waits for an administrator (content, quota, permissions); all else may pass.
+fn failed(verb: &str, reference: &ObjectRef, error: &WriteError) -> NotCreated {
+    let class = match error {
+        WriteError::Refused(_) | WriteError::Forbidden(_) => ErrorClass::ActionRequired,
+        WriteError::NotLeading | WriteError::Conflict(_) | WriteError::NotFound | WriteError::Transient(_) => {
+            ErrorClass::Transient
+        }
+    };
+    NotCreated::Failed(class, format!("cannot {verb} {reference}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::resolve::Reason;
+
+    // lifecycle 34
+    #[test]
+    fn a_failure_that_may_pass_is_degraded_after_two_minutes_and_all_others_at_once() {
+        let since: Timestamp = "2026-02-03T04:05:06Z".parse().unwrap();
+        let claim = ObjectRef::new(Kind::PersistentVolumeClaim, "n", "c");
+        let write = |error: WriteError| failed("create", &claim, &error);
+        let of_class = |class| NotCreated::Failed(class, "m".to_owned());
+        let text = || "m".to_owned();
+        let minutes = |minutes: f64| Duration::from_secs_f64(minutes * 60.0);
+        for (what, failure, after, degraded) in [
+            (
+                "invalid",
+                of_class(ErrorClass::Invalid(Reason::StorageNotConfigured)),
+                0.0,
+                true,
+            ),
+            ("for an administrator", of_class(ErrorClass::ActionRequired), 0.0, true),
+            ("quota", write(WriteError::Forbidden(text())), 0.0, true),
+            ("content", write(WriteError::Refused(text())), 0.0, true),
+            ("503", write(WriteError::Transient(text())), 0.0, false),
+            ("503 for a while", write(WriteError::Transient(text())), 1.9, false),
+            ("503 for long", write(WriteError::Transient(text())), 2.0, true),
+            ("gone", write(WriteError::NotFound), 1.0, false),
+            ("conflict", write(WriteError::Conflict(text())), 0.5, false),
+            ("no leader", write(WriteError::NotLeading), 1.0, false),
+            ("a clock that was set back", of_class(ErrorClass::Transient), -5.0, true),
+            (
+                "a class that is missing",
+                NotCreated::Waiting(text(), minutes(1.0)),
+                1.0,
+                false,
+            ),
+        ] {
+            let now = since + jiff::SignedDuration::from_secs_f64(after * 60.0);
+            let (delay, left) = failure.report(since, now);
+            assert_eq!(
+                matches!(delay, BootstrapDelay::Failed(_)),
+                degraded,
+                "{what}: {delay:?}"
+            );
+            assert_eq!(left.is_none(), degraded, "{what}: {left:?}");
+        }
+        let (_, left) = of_class(ErrorClass::Transient).report(since, since);
+        assert_eq!(left, Some(REPORT_AFTER));
     }
 }

@@ -31,9 +31,9 @@ async fn pass(context: &Context, debounce: &mut StatusDebounce) -> Result<Durati
         return Ok(RESYNC);
     }
     let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
-    let failure = context.shared.bootstrap_failure();
+    let delay = context.shared.bootstrap_delay();
     // Wait for the first status of the Config, so that the first ClusterOperator status is complete.
-    if failure.is_none() && config.is_none_or(|config| config.pointer("/status/conditions").is_none()) {
+    if delay.is_none() && config.is_none_or(|config| config.pointer("/status/conditions").is_none()) {
         return Ok(RESYNC);
     }
     let reference = ObjectRef::new(Kind::ClusterOperator, "", names::CLUSTER_OPERATOR);
@@ -44,7 +44,7 @@ async fn pass(context: &Context, debounce: &mut StatusDebounce) -> Result<Durati
         deployment: snapshot.objects.operand(Kind::Deployment, names::REGISTRY),
         live: live.as_ref(),
         release_version: &snapshot.environment.release_version,
-        bootstrap_failure: failure.as_deref(),
+        bootstrap: delay.as_ref(),
         awaited: AWAITED,
         now: snapshot.now,
     });

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::ObjectRef;
 use crate::observe::Controller;
+use crate::status::cluster_operator::BootstrapDelay;
 use crate::status::conditions::ConditionUpdate;
 
 /// The CA bundle of the storage for the ConfigMaps with CA certificates.
@@ -27,7 +28,7 @@ pub(super) struct SharedConditions {
 #[derive(Default)]
 struct State {
     condition_updates: BTreeMap<&'static str, ConditionUpdate>,
-    bootstrap_failure: Option<String>,
+    bootstrap_delay: Option<BootstrapDelay>,
     storage_ca: StorageCa,
     storage_ca_error: Option<String>,
     dropped: BTreeSet<&'static str>,
@@ -50,16 +51,16 @@ impl SharedConditions {
     }
 
     /// Sets why no Config exists yet; `None` clears it. Returns whether it changed.
-    pub(super) fn set_bootstrap_failure(&self, failure: Option<String>) -> bool {
+    pub(super) fn set_bootstrap_delay(&self, delay: Option<BootstrapDelay>) -> bool {
         let mut state = self.state();
-        let changed = state.bootstrap_failure != failure;
-        state.bootstrap_failure = failure;
+        let changed = state.bootstrap_delay != delay;
+        state.bootstrap_delay = delay;
         changed
     }
 
     /// Why no Config exists yet.
-    pub(super) fn bootstrap_failure(&self) -> Option<String> {
-        self.state().bootstrap_failure.clone()
+    pub(super) fn bootstrap_delay(&self) -> Option<BootstrapDelay> {
+        self.state().bootstrap_delay.clone()
     }
 
     /// Sets the CA bundle of the storage in use, PEM. Returns whether it changed.

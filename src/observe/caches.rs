@@ -9,12 +9,12 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::trim;
 use super::watch::{self, EventHandler};
-use super::watch_spec::{Controller, WatchSpec, watch_specs};
+use super::watch_spec::{Controller, WatchSpec, volumes, watch_specs};
 use crate::api::{Kind, ObjectRef};
 use crate::config::environment::Environment;
 use crate::config::snapshot::{Objects, Snapshot};
+use crate::config::trim;
 
 /// The watched objects of the cluster. Cheap to clone; clones share the caches.
 #[derive(Clone)]
@@ -139,7 +139,7 @@ impl Caches {
             let referenced = state
                 .running
                 .keys()
-                .filter(|i| i.triggers == triggers && !known.contains(i));
+                .filter(|i| i.triggers == triggers && i.name.is_some() && !known.contains(i));
             referenced.filter(|i| !wanted.contains(i)).cloned().collect()
         };
         for spec in unwanted {
@@ -152,6 +152,18 @@ impl Caches {
             if !covered && !self.state().running.contains_key(&spec) {
                 self.watch(spec);
             }
+        }
+    }
+
+    /// Watches all PersistentVolumes, or ends that watch. Only the first pass of a new cluster may need them, and a cluster can
+    /// have thousands.
+    pub(crate) fn watch_volumes(&self, wanted: bool) {
+        let spec = volumes();
+        let running = self.state().running.contains_key(&spec);
+        match (running, wanted) {
+            (false, true) => self.watch(spec),
+            (true, false) => self.unwatch(&spec),
+            _ => {}
         }
     }
 
@@ -174,7 +186,7 @@ impl Caches {
         }
         let known = state.objects.find(reference);
         let changed = known.is_none_or(|known| trim::changed(known, &object));
-        state.objects.insert(reference.clone(), Arc::new(object));
+        state.objects.insert(reference.clone(), object);
         drop(state);
         if changed {
             self.notify_watching(reference);
@@ -210,12 +222,14 @@ impl Caches {
         }
         state.pending.remove(spec);
         state.last_deletion.remove(spec);
-        if let Some(name) = &spec.name {
-            let object = ObjectRef::new(spec.kind, spec.namespace.unwrap_or_default(), name);
+        let of_kind = state.objects.of(spec.kind).map(|(object, _)| object);
+        let unwatched: Vec<ObjectRef> = of_kind
             // Another controller may watch the same object.
-            if !state.running.keys().any(|other| other.covers(&object)) {
-                state.objects.remove(&object);
-            }
+            .filter(|object| spec.covers(object) && !state.running.keys().any(|other| other.covers(object)))
+            .cloned()
+            .collect();
+        for object in &unwatched {
+            state.objects.remove(object);
         }
     }
 
@@ -256,7 +270,7 @@ impl EventHandler for Caches {
             return;
         }
         let changed = known.is_none_or(|known| trim::changed(known, &object));
-        state.objects.insert(reference, Arc::new(object));
+        state.objects.insert(reference, object);
         drop(state);
         if changed {
             self.notify(spec);

@@ -5,7 +5,6 @@
 
 mod caches;
 pub(crate) mod image_streams;
-mod trim;
 mod watch;
 mod watch_spec;
 

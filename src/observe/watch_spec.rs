@@ -109,6 +109,11 @@ fn cluster_scoped() -> Vec<WatchSpec> {
     ]
 }
 
+/// All PersistentVolumes, for [`Caches::watch_volumes`](super::Caches::watch_volumes).
+pub(super) fn volumes() -> WatchSpec {
+    all(Kind::PersistentVolume, None, &[Registry])
+}
+
 fn workloads() -> Vec<WatchSpec> {
     let own = Some(names::NAMESPACE);
     vec![

@@ -43,12 +43,21 @@ pub struct Sources<'a> {
     pub live: Option<&'a Value>,
     /// Version of this release; if empty, no version is reported.
     pub release_version: &'a str,
-    /// Error of the creation of the Config; reported while no Config exists.
-    pub bootstrap_failure: Option<&'a str>,
+    /// Why no Config exists yet; reported until it exists.
+    pub bootstrap: Option<&'a BootstrapDelay>,
     /// Types of conditions that must exist before an aggregated condition turns normal; usually [`AWAITED`].
     pub awaited: &'a [&'a str],
     /// Start of the pass.
     pub now: Timestamp,
+}
+
+/// Why the operator has not created the Config yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BootstrapDelay {
+    /// Progressing: the operator waits for something, or a failure has lasted for less than two minutes.
+    Pending(String),
+    /// Degraded: the failure waits for an administrator, or has lasted for two minutes.
+    Failed(String),
 }
 
 /// An aggregated condition of the ClusterOperator.
@@ -99,16 +108,7 @@ pub fn desired(sources: &Sources<'_>) -> Option<Value> {
             );
         }
     } else {
-        let message = format!(
-            "Config {} cannot be created: {}",
-            names::CLUSTER,
-            sources.bootstrap_failure?
-        );
-        put(
-            &mut conditions,
-            &condition("Degraded", "True", "BootstrapFailed", &message),
-            sources.now,
-        );
+        put(&mut conditions, &bootstrap(sources.bootstrap?), sources.now);
     }
     status.insert("conditions".to_owned(), Value::Array(conditions));
     status.insert("relatedObjects".to_owned(), related_objects());
@@ -138,6 +138,20 @@ fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Conditio
         last_transition_time: None,
         reason: Some(reason.to_owned()),
         message: Some(message.to_owned()),
+    }
+}
+
+fn bootstrap(delay: &BootstrapDelay) -> Condition {
+    let config = names::CLUSTER;
+    match delay {
+        BootstrapDelay::Pending(cause) => {
+            let message = format!("Config {config} is not created yet: {cause}");
+            condition("Progressing", "True", "BootstrapPending", &message)
+        }
+        BootstrapDelay::Failed(cause) => {
+            let message = format!("Config {config} cannot be created: {cause}");
+            condition("Degraded", "True", "BootstrapFailed", &message)
+        }
     }
 }
 

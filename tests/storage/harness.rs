@@ -268,7 +268,7 @@ impl<S: StorageUnderTest> StorageHarness<S> {
             self.cluster.claims.borrow_mut().push(name.clone());
         }
         let reference = ObjectRef::new(kind, &namespace, &name);
-        self.snapshot.objects.insert(reference, object.into());
+        self.snapshot.objects.insert(reference, object);
     }
 
     /// Removes an object of the registry's namespace.

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -441,14 +439,14 @@ fn only_the_config_named_cluster_is_decoded_and_its_error_names_the_object() {
     let broken = json!({"metadata": {"name": "cluster"}, "spec": {"replicas": "many"}});
     undecodable
         .objects
-        .insert(ObjectRef::new(Kind::Config, "", "cluster"), Arc::new(broken));
+        .insert(ObjectRef::new(Kind::Config, "", "cluster"), broken);
     let error = undecodable.config().unwrap_err().to_string();
     assert!(error.contains("Config cluster") && error.contains("many"), "{error}");
     // api 28: only `cluster` is looked at
     let mut other_name = snapshot([]);
     other_name.objects.insert(
         ObjectRef::new(Kind::Config, "", "other"),
-        Arc::new(json!({"spec": {"replicas": "many"}})),
+        json!({"spec": {"replicas": "many"}}),
     );
     assert_eq!(other_name.config(), Ok(None));
 }

@@ -63,6 +63,8 @@ pub(super) struct Registry {
     pub(super) context: Context,
     /// `metadata.generation` of workloads after the operator's writes, until the status records them.
     pub(super) generations: HashMap<ObjectRef, i64>,
+    /// First attempt to create the Config that does not exist.
+    pub(super) bootstrap_since: Option<Timestamp>,
     /// Start of the current series of failed passes.
     pub(super) failing_since: Option<Timestamp>,
     /// Why the API server refused the last write of the Config; `None` after a successful write.

@@ -14,17 +14,19 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use self::controller::{Ended, Interrupted, Registry};
 use self::pass::PassContext;
+use super::bootstrap::{self, NotCreated};
 use super::status_debounce::StatusDebounce;
-use super::{Backoff, Context, RESYNC, bootstrap};
+use super::{Backoff, Context, RESYNC};
 use crate::api::{Config, Kind, ObjectRef};
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::observe::Controller;
+use crate::status::cluster_operator::BootstrapDelay;
 
 /// How often a changed Config may start a pass over before the controller waits.
 const RESTARTS: u32 = 5;
@@ -35,6 +37,7 @@ pub async fn run(context: Context) {
     let mut registry = Registry {
         context: context.clone(),
         generations: HashMap::new(),
+        bootstrap_since: None,
         failing_since: None,
         unstored: None,
         gone_since: None,
@@ -94,7 +97,9 @@ impl Registry {
             Ok(None) => return Ok(self.bootstrap(&snapshot).await),
             Err(undecodable) => return self.report_undecodable(&snapshot, &undecodable).await,
         };
-        if !self.watch_referenced(&config) {
+        self.set_bootstrap_delay(None);
+        let watched = self.watch_referenced(&config);
+        if !self.watch_volumes(bootstrap::reads_volumes(&snapshot, Some(&config))) || !watched {
             return Ok(Ended::SUCCESS); // The sync of the watch triggers the next pass.
         }
         let deleting = config.metadata.deletion_timestamp.is_some();
@@ -127,18 +132,38 @@ impl Registry {
     }
 
     async fn bootstrap(&mut self, snapshot: &Snapshot) -> Ended {
-        let failure = bootstrap::bootstrap(&self.context, snapshot).await.err();
-        let failed = failure.is_some();
-        if let Some(failure) = &failure {
-            warn!("cannot bootstrap: {failure}");
+        if !self.watch_volumes(bootstrap::reads_volumes(snapshot, None)) {
+            return Ended::SUCCESS; // The sync of the watch triggers the next pass.
         }
-        if self.context.shared.set_bootstrap_failure(failure) {
+        let since = *self.bootstrap_since.get_or_insert(snapshot.now);
+        let not_created = bootstrap::bootstrap(&self.context, snapshot, since).await.err();
+        let failed = matches!(not_created, Some(NotCreated::Failed(..)));
+        let (delay, again) = match not_created.map(|not_created| not_created.report(since, snapshot.now)) {
+            None => (None, Duration::ZERO),
+            Some((delay, left)) => (Some(delay), left.unwrap_or(RESYNC)),
+        };
+        self.set_bootstrap_delay(delay);
+        Ended { failed, again }
+    }
+
+    fn set_bootstrap_delay(&mut self, delay: Option<BootstrapDelay>) {
+        if delay.is_none() {
+            self.bootstrap_since = None;
+        }
+        if self.context.shared.set_bootstrap_delay(delay.clone()) {
+            match delay {
+                Some(BootstrapDelay::Pending(cause)) => info!("the Config is not created yet: {cause}"),
+                Some(BootstrapDelay::Failed(cause)) => warn!("the Config cannot be created: {cause}"),
+                None => {}
+            }
             self.context.caches.trigger(Controller::ClusterOperator);
         }
-        Ended {
-            failed,
-            again: if failed { RESYNC } else { Duration::ZERO },
-        }
+    }
+
+    /// Watches the PersistentVolumes of the cluster only while a pass needs them. `false` until the caches contain them.
+    fn watch_volumes(&self, wanted: bool) -> bool {
+        self.context.caches.watch_volumes(wanted);
+        self.context.caches.is_synced(Controller::Registry)
     }
 
     /// A pass with `managementState: Unmanaged`: writes only `spec.observedConfig`, the status and the CA ConfigMaps.

@@ -67,7 +67,7 @@ impl Registry {
         self.unstored = None;
         // The next attempt reports a Config that does not decode.
         let newest: Box<Config> = serde_json::from_value(written.clone()).map_err(|_| Interrupted::Stale)?;
-        context.snapshot.objects.insert(reference, written.into());
+        context.snapshot.objects.insert(reference, written);
         let before = context.config.metadata.generation;
         self.context.storage.config_written(before, newest.metadata.generation);
         context.config = newest;

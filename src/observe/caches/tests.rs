@@ -32,3 +32,25 @@ async fn a_controller_waits_for_its_own_watches_only() {
     assert!(!caches.is_synced(Controller::Registry));
     assert!(caches.is_synced(Controller::Certificates));
 }
+
+// storage-volumes 4: volumes are watched only for the claim of a new cluster
+#[tokio::test]
+async fn volumes_are_cached_only_while_they_are_watched() {
+    let caches = synced();
+    let volume = ObjectRef::new(Kind::PersistentVolume, "", "v");
+    caches.watch_volumes(true);
+    assert!(!caches.is_synced(Controller::Registry));
+    caches.applied(
+        &volumes(),
+        volume.clone(),
+        serde_json::json!({"metadata": {"name": "v"}, "spec": {}}),
+    );
+    caches.list_completed(&volumes(), &[volume.clone()].into());
+    assert!(caches.is_synced(Controller::Registry));
+    caches.watch_referenced(&BTreeSet::new(), &[Controller::Registry]);
+    caches.watch_volumes(true);
+    assert!(caches.is_synced(Controller::Registry) && caches.latest(&volume).is_some());
+    caches.watch_volumes(false);
+    assert!(caches.latest(&volume).is_none());
+    caches.watch_volumes(false);
+}

@@ -59,7 +59,7 @@ impl Cluster {
         let kind = Kind::find(object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap()).unwrap();
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let reference = crate::api::ObjectRef::new(kind, text("/metadata/namespace"), text("/metadata/name"));
-        self.snapshot.objects.insert(reference, object.clone().into());
+        self.snapshot.objects.insert(reference, object.clone());
     }
 
     pub(in crate::plan) fn remove(&mut self, kind: Kind, namespace: &str, name: &str) {

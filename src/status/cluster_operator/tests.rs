@@ -49,7 +49,7 @@ fn sources(config: &Value) -> Sources<'_> {
         deployment: None,
         live: None,
         release_version: "",
-        bootstrap_failure: None,
+        bootstrap: None,
         awaited: AWAITED,
         now: at(0),
     }
@@ -368,8 +368,18 @@ fn without_a_config_only_a_failed_bootstrap_is_reported() {
         ..sources(&unused)
     };
     assert_eq!(desired(&absent), None, "nothing to report");
+    let pending = BootstrapDelay::Pending("a class is missing".to_owned());
+    let status = desired(&Sources {
+        bootstrap: Some(&pending),
+        ..absent
+    });
+    let status = status.unwrap();
+    assert_eq!(shown(&status, "Progressing"), "True/BootstrapPending");
+    assert!(message(&status, "Progressing").contains("a class is missing"));
+    assert_eq!(shown(&status, "Degraded"), "absent");
+    let cause = BootstrapDelay::Failed("authentication failed".to_owned());
     let failed = Sources {
-        bootstrap_failure: Some("authentication failed"),
+        bootstrap: Some(&cause),
         ..absent
     };
     let status = desired(&failed).unwrap();

@@ -207,7 +207,7 @@ mod tests {
             let mut snapshot = known.clone();
             match instead {
                 None => snapshot.objects.remove(&reference),
-                Some(object) => snapshot.objects.insert(reference.clone(), object.into()),
+                Some(object) => snapshot.objects.insert(reference.clone(), object),
             }
             let error = infrastructure_name(&snapshot).unwrap_err();
             assert_eq!(error.class, ErrorClass::Transient);

@@ -6,7 +6,7 @@ use super::Volumes;
 use crate::harness::ApiServer;
 use crate::harness::warnings;
 use crate::selection::rejected;
-use image_registry_operator::storage;
+use image_registry_operator::storage::{self, BootstrapClaim};
 
 use image_registry_operator::api::Kind;
 use image_registry_operator::config::resolve::Reason;
@@ -429,28 +429,145 @@ fn class(name: &str, default: bool, binding: &str) -> Value {
     })
 }
 
-// storage-volumes 25, 26
+fn volume(name: &str, class: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
+        "spec": {"storageClassName": class, "capacity": {"storage": "1Ti"}},
+    })
+}
+
+// storage-volumes 4, 25, 26
 #[test]
-fn the_bootstrap_claim_names_its_class_or_leaves_it_to_the_default() {
-    let claim = |cluster: &Volumes, platform| storage::bootstrap_claim(&cluster.snapshot, Some(platform));
-    let mut cluster = Volumes::with_storage(json!({}));
+fn the_bootstrap_claim_names_its_class_or_leaves_it_to_the_default_or_waits_two_minutes() {
+    let (stack, ovirt) = ("standard-csi", "ovirt-csi-sc");
+    let plain = |name| class(name, false, "Immediate");
+    let default = |name| class(name, true, "WaitForFirstConsumer");
+    let beta = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {"name": "old", "annotations": {"storageclass.beta.kubernetes.io/is-default-class": "true"}}});
+    // The expected claim: `Some(class)`, with "" for the cluster's default class; `None` waits.
+    for (what, platform, objects, seconds, expected) in [
+        ("its class", "OpenStack", vec![plain(stack)], 0, Some(stack)),
+        (
+            "its class on oVirt",
+            "oVirt",
+            vec![plain(ovirt), default("mine")],
+            0,
+            Some(ovirt),
+        ),
+        (
+            "its class is the default",
+            "OpenStack",
+            vec![default(stack)],
+            0,
+            Some(stack),
+        ),
+        ("the class of the other platform", "oVirt", vec![plain(stack)], 0, None),
+        ("nothing", "OpenStack", vec![], 0, None),
+        ("nothing after 119 s", "OpenStack", vec![], 119, None),
+        ("nothing after 2 minutes", "OpenStack", vec![], 120, Some(stack)),
+        ("nothing for an hour", "oVirt", vec![], 3600, Some(ovirt)),
+        ("a clock that was set back", "oVirt", vec![], -60, Some(ovirt)),
+        ("a class that is no default", "oVirt", vec![plain("other")], 60, None),
+        ("a default class", "oVirt", vec![default("mine")], 0, Some("")),
+        ("a default class of old clusters", "OpenStack", vec![beta], 0, Some("")),
+        (
+            "a volume of its class",
+            "OpenStack",
+            vec![volume("v", stack)],
+            0,
+            Some(stack),
+        ),
+        (
+            "a volume, and a default class",
+            "oVirt",
+            vec![volume("v", ovirt), default("mine")],
+            0,
+            Some(ovirt),
+        ),
+        (
+            "a volume of another class",
+            "oVirt",
+            vec![volume("v", "other")],
+            0,
+            None,
+        ),
+        ("a volume without a class", "OpenStack", vec![volume("v", "")], 0, None),
+    ] {
+        let mut cluster = Volumes::with_storage(json!({}));
+        for object in objects {
+            cluster.add(object);
+        }
+        let since = cluster.snapshot.now - jiff::SignedDuration::from_secs(seconds);
+        match storage::bootstrap_claim(&cluster.snapshot, Some(platform), since) {
+            BootstrapClaim::Create(made) => {
+                let class = made["spec"]
+                    .get("storageClassName")
+                    .and_then(Value::as_str)
+                    .unwrap_or("");
+                assert_eq!(Some(class), expected, "{what}");
+                assert_eq!(made["spec"]["accessModes"], json!(["ReadWriteOnce"]));
+                assert_eq!(made["spec"]["resources"]["requests"]["storage"], "100Gi");
+                assert_eq!(made["metadata"]["annotations"][names::OWNED_ANNOTATION], "true");
+            }
+            BootstrapClaim::Wait { message, left } => {
+                assert_eq!(expected, None, "{what}");
+                let own = if platform == "oVirt" { ovirt } else { stack };
+                assert!(message.contains(&format!("{own} does not exist")), "{what}: {message}");
+                assert_eq!(i64::try_from(left.as_secs()).unwrap(), 120 - seconds, "{what}");
+            }
+        }
+    }
+}
+
+// storage-volumes 4: volumes are read only where the claim of a new cluster depends on them
+#[test]
+fn volumes_are_read_only_for_a_claim_without_class() {
+    let reads = |platform, objects: Vec<Value>| {
+        let mut cluster = Volumes::with_storage(json!({}));
+        for object in objects {
+            cluster.add(object);
+        }
+        storage::bootstrap_claim_reads_volumes(&cluster.snapshot, platform)
+    };
+    assert!(reads(Some("OpenStack"), vec![]));
+    assert!(reads(Some("oVirt"), vec![class("mine", true, "Immediate")]));
+    assert!(!reads(Some("oVirt"), vec![class("ovirt-csi-sc", false, "Immediate")]));
+    for platform in [Some("AWS"), Some("BareMetal"), Some("Libvirt"), Some(""), None] {
+        assert!(!reads(platform, vec![]), "{platform:?}");
+    }
+    let mut present = Volumes::with_storage(json!({}));
+    present.add_claim(OWN, &["ReadWriteOnce"], false);
+    assert!(!storage::bootstrap_claim_reads_volumes(
+        &present.snapshot,
+        Some("oVirt")
+    ));
+}
+
+// storage-volumes 4: the same default, chosen later by a new Config
+#[tokio::test]
+async fn the_platforms_default_claim_waits_for_its_class_and_then_says_that_it_is_missing() {
+    let mut cluster = Volumes::on("oVirt", json!({"rolloutStrategy": "Recreate"}));
+    cluster.config["metadata"]["creationTimestamp"] = json!("2026-05-04T03:01:01Z");
+    let outcome = cluster.pass().await;
+    let wait = outcome.wait.unwrap();
+    assert_eq!(wait.after.as_secs(), 60);
     assert!(
-        claim(&cluster, "OpenStack")
-            .unwrap_err()
-            .message
-            .contains("standard-csi")
+        outcome.error.is_none() && wait.message.contains("ovirt-csi-sc"),
+        "{}",
+        wait.message
     );
-    cluster.add(class("other", false, "Immediate"));
-    assert!(claim(&cluster, "oVirt").unwrap_err().message.contains("ovirt-csi-sc"));
-    cluster.add(class("mine", true, "Immediate"));
-    let fallback = claim(&cluster, "oVirt").unwrap();
-    assert!(fallback["spec"].get("storageClassName").is_none());
-    cluster.add(class("ovirt-csi-sc", false, "Immediate"));
-    let made = claim(&cluster, "oVirt").unwrap();
-    assert_eq!(made["spec"]["storageClassName"], "ovirt-csi-sc");
-    assert_eq!(made["spec"]["accessModes"], json!(["ReadWriteOnce"]));
-    assert_eq!(made["spec"]["resources"]["requests"]["storage"], "100Gi");
-    assert_eq!(made["metadata"]["annotations"][names::OWNED_ANNOTATION], "true");
+    assert_eq!(
+        (cluster.calls(), cluster.exists().as_str()),
+        (vec![], "False/PVC does not exist")
+    );
+    cluster.snapshot.now += jiff::SignedDuration::from_secs(60);
+    cluster.settle().await;
+    assert_eq!(cluster.claim(OWN).unwrap()["spec"]["storageClassName"], "ovirt-csi-sc");
+    assert!(
+        cluster.message().contains("StorageClass ovirt-csi-sc does not exist"),
+        "{}",
+        cluster.message()
+    );
 }
 
 // storage-volumes 30 (on oVirt: on OpenStack it takes the Swift driver to know that there is no Swift)
@@ -498,25 +615,83 @@ async fn a_claim_of_the_default_name_is_used_as_it_is_by_the_platforms_default()
     assert_eq!((cluster.calls(), cluster.state()), (vec![], Some("Unmanaged")));
 }
 
+// storage-volumes 3.2; spec/README 14
 #[tokio::test]
 async fn the_message_says_why_a_claim_is_pending() {
-    let mut cluster = Volumes::with_storage(json!({"pvc": {"claim": "blue-claim"}}));
-    cluster.add_claim("blue-claim", &["ReadWriteMany"], false);
-    cluster.set_claim("blue-claim", "/status", json!({"phase": "Pending"}));
-    cluster.settle().await;
-    assert!(cluster.message().contains("Pending") && cluster.message().contains("StorageClass slow does not exist"));
-    cluster.add(class("slow", false, "WaitForFirstConsumer"));
-    cluster.pass().await;
-    assert!(
-        cluster.message().contains("WaitForFirstConsumer"),
-        "{}",
-        cluster.message()
+    let first = |name| class(name, false, "WaitForFirstConsumer");
+    let immediate = |name| class(name, false, "Immediate");
+    let unset = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "slow"}});
+    let (scheduled, provisioner) = (
+        "it is bound when a registry pod is scheduled",
+        "waits for the provisioner",
     );
-    cluster.set_claim("blue-claim", "/spec", json!({"accessModes": ["ReadWriteMany"]}));
-    cluster.pass().await;
-    assert!(
-        cluster.message().contains("no default StorageClass"),
-        "{}",
-        cluster.message()
-    );
+    for (what, class_name, volume, classes, expected) in [
+        (
+            "no class",
+            Some("slow"),
+            None,
+            vec![],
+            "StorageClass slow does not exist",
+        ),
+        (
+            "another class",
+            Some("slow"),
+            None,
+            vec![first("fast")],
+            "StorageClass slow does not exist",
+        ),
+        ("first consumer", Some("slow"), None, vec![first("slow")], scheduled),
+        (
+            "first consumer of two",
+            Some("slow"),
+            None,
+            vec![immediate("fast"), first("slow")],
+            scheduled,
+        ),
+        ("immediate", Some("slow"), None, vec![immediate("slow")], provisioner),
+        ("no binding mode", Some("slow"), None, vec![unset], provisioner),
+        (
+            "a volume",
+            Some("slow"),
+            Some("v7"),
+            vec![first("slow")],
+            "it waits for volume v7",
+        ),
+        (
+            "the empty class",
+            Some(""),
+            None,
+            vec![first("slow")],
+            "an administrator's volume",
+        ),
+        ("no default", None, None, vec![first("slow")], "no default StorageClass"),
+        (
+            "a default",
+            None,
+            None,
+            vec![class("d", true, "Immediate")],
+            "the default StorageClass to be set",
+        ),
+    ] {
+        let mut cluster = Volumes::with_storage(json!({"pvc": {"claim": "blue-claim"}}));
+        cluster.add_claim("blue-claim", &["ReadWriteMany"], false);
+        cluster.set_claim("blue-claim", "/status", json!({"phase": "Pending"}));
+        let mut spec = json!({"accessModes": ["ReadWriteMany"]});
+        if let Some(name) = class_name {
+            spec["storageClassName"] = json!(name);
+        }
+        if let Some(name) = volume {
+            spec["volumeName"] = json!(name);
+        }
+        cluster.set_claim("blue-claim", "/spec", spec);
+        for class in classes {
+            cluster.add(class);
+        }
+        cluster.settle().await;
+        let message = cluster.message();
+        assert!(
+            message.contains("Pending") && message.contains(expected),
+            "{what}: {message}"
+        );
+    }
 }

@@ -1,12 +1,14 @@
 //! PURE: reads claims, and builds the operator's own claims.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::api::{Config, Kind};
 use crate::config::defaults;
 use crate::config::snapshot::Snapshot;
 use crate::names;
-use crate::storage::model::error::StorageError;
 
 /// Annotations of the default StorageClass. Old clusters use the second one.
 const DEFAULT_CLASS_ANNOTATIONS: &[&str] = &[
@@ -121,9 +123,12 @@ fn pending(snapshot: &Snapshot, claim: &Value) -> String {
         return "it waits for an administrator's volume, because its storageClassName is empty".to_owned();
     }
     match snapshot.objects.cluster(Kind::StorageClass, class) {
-        None => format!("StorageClass {class} does not exist, create it or a volume of this class"),
+        None => format!(
+            "StorageClass {class} does not exist: create it, or a volume of this class that has the claim's size and access \
+             mode"
+        ),
         Some(found) if text(found, "/volumeBindingMode") == Some("WaitForFirstConsumer") => {
-            format!("StorageClass {class} binds it when a registry pod is scheduled (WaitForFirstConsumer)")
+            format!("it is bound when a registry pod is scheduled (StorageClass {class} has WaitForFirstConsumer)")
         }
         Some(_) => format!("it waits for the provisioner of StorageClass {class}, the claim's events say more"),
     }
@@ -151,33 +156,70 @@ pub fn default_claim() -> Value {
     defaults::claim("ReadWriteMany", None)
 }
 
-/// StorageClass of the claim that bootstrap creates: the platform's own class, or `None` (the cluster's default class)
-/// if it does not exist.
-///
-/// # Errors
-/// Neither class exists, so that the claim would stay pending forever.
-fn bootstrap_claim_class(snapshot: &Snapshot, platform: Option<&str>) -> Result<Option<String>, StorageError> {
-    let own = defaults::bootstrap_class(platform);
-    let known = snapshot.objects.served(Kind::StorageClass);
-    if !known || snapshot.objects.cluster(Kind::StorageClass, own).is_some() {
-        return Ok(Some(own.to_owned()));
-    }
-    if default_class(snapshot).is_some() {
-        return Ok(None);
-    }
-    Err(StorageError::action_required(format!(
-        "claim {} was not created: StorageClass {own} does not exist and no StorageClass is the default: create {own}, \
-         mark a class as default, or create the claim",
-        names::DEFAULT_CLAIM
-    )))
+/// How long the claim of a new cluster waits for its StorageClass, which the platform's storage operator creates.
+const CLASS_WITHIN: Duration = Duration::from_mins(2);
+
+/// The claim that bootstrap creates before the Config, or that the operator creates when it selects the platform's default
+/// later.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BootstrapClaim {
+    /// Create this claim. Callers must not overwrite an existing claim with it.
+    Create(Value),
+    /// Neither the platform's StorageClass nor a default class exists yet.
+    Wait {
+        /// What is missing, and what an administrator can do.
+        message: String,
+        /// Time until the claim is created with the platform's class, although the class is missing.
+        left: Duration,
+    },
 }
 
-/// The claim that bootstrap creates before the Config, or that the operator creates when it selects the platform's
-/// default later. Callers must not overwrite an existing claim with it.
+/// The claim of a new cluster.
 ///
-/// # Errors
-/// Those of [`bootstrap_claim_class`].
-pub fn bootstrap_claim(snapshot: &Snapshot, platform: Option<&str>) -> Result<Value, StorageError> {
-    let class = bootstrap_claim_class(snapshot, platform)?;
-    Ok(defaults::claim("ReadWriteOnce", class.as_deref()))
+/// Its class is the platform's, if a StorageClass or a PersistentVolume of that name exists: a class of volumes that an
+/// administrator made needs no StorageClass. Otherwise the claim gets the cluster's default class. Without a default class, it
+/// waits, at most two minutes after `since`, and is then created with the platform's class like the Go operator does.
+pub fn bootstrap_claim(snapshot: &Snapshot, platform: Option<&str>, since: Timestamp) -> BootstrapClaim {
+    let own = defaults::bootstrap_class(platform);
+    let named = || BootstrapClaim::Create(defaults::claim("ReadWriteOnce", Some(own)));
+    if has_class(snapshot, own) || has_volume(snapshot, own) {
+        return named();
+    }
+    if default_class(snapshot).is_some() {
+        return BootstrapClaim::Create(defaults::claim("ReadWriteOnce", None));
+    }
+    // A clock that was set back must not prolong the wait.
+    let waited = Duration::try_from(snapshot.now.duration_since(since)).unwrap_or(CLASS_WITHIN);
+    match CLASS_WITHIN.checked_sub(waited).filter(|left| !left.is_zero()) {
+        None => named(),
+        Some(left) => BootstrapClaim::Wait {
+            message: format!(
+                "claim {} waits up to {} minutes for its StorageClass: {own} does not exist, and no StorageClass is the \
+                 default. The platform's storage operator creates {own}; otherwise create {own}, mark a class as default, or \
+                 create the claim",
+                names::DEFAULT_CLAIM,
+                CLASS_WITHIN.as_secs() / 60
+            ),
+            left,
+        },
+    }
+}
+
+/// Whether [`bootstrap_claim`] depends on the PersistentVolumes of the cluster: there is neither the claim nor its
+/// StorageClass.
+pub fn bootstrap_claim_reads_volumes(snapshot: &Snapshot, platform: Option<&str>) -> bool {
+    let claim = snapshot
+        .objects
+        .operand(Kind::PersistentVolumeClaim, names::DEFAULT_CLAIM);
+    defaults::may_use_claim(platform) && claim.is_none() && !has_class(snapshot, defaults::bootstrap_class(platform))
+}
+
+/// Whether the StorageClass exists; also true if the API server serves no StorageClasses, so that nobody knows.
+fn has_class(snapshot: &Snapshot, class: &str) -> bool {
+    !snapshot.objects.served(Kind::StorageClass) || snapshot.objects.cluster(Kind::StorageClass, class).is_some()
+}
+
+fn has_volume(snapshot: &Snapshot, class: &str) -> bool {
+    let mut volumes = snapshot.objects.of(Kind::PersistentVolume);
+    volumes.any(|(_, volume)| text(volume, "/spec/storageClassName") == Some(class))
 }

@@ -30,7 +30,7 @@ use crate::storage::traits::{Cluster, Creation, Driver, Removable};
 
 mod claim;
 
-pub use claim::bootstrap_claim;
+pub use claim::{BootstrapClaim, bootstrap_claim, bootstrap_claim_reads_volumes};
 
 /// Wait before the next check of a claim. Claims are watched, so this only covers a missed event.
 const RECHECK: Duration = Duration::from_secs(30);
@@ -204,9 +204,16 @@ impl<C: Cluster> Pvc<'_, C> {
         if request.defaulted && !unmanaged {
             let infrastructure = request.snapshot.infrastructure().unwrap_or_default();
             let platform = defaults::platform(&infrastructure);
-            let body = claim::bootstrap_claim(request.snapshot, platform.as_deref())
-                .map_err(|error| failure(error, "Creation Failed"))?;
-            return self.create(request, wanted, &body).await;
+            // Only a new Config waits: on a running cluster the platform's storage operator has started long ago.
+            let created = request.config.metadata.creation_timestamp.as_ref();
+            let since = created.map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+            return match claim::bootstrap_claim(request.snapshot, platform.as_deref(), since) {
+                BootstrapClaim::Create(body) => self.create(request, wanted, &body).await,
+                BootstrapClaim::Wait { message, left } => {
+                    let condition = exists(Status::False, "PVC does not exist", message.clone());
+                    Ok(Progress::Wait(Wait::new(left, message).with(vec![condition])))
+                }
+            };
         }
         if name == names::DEFAULT_CLAIM && request.state == Some(State::Managed) {
             // A user deleted the operator's own claim.

@@ -68,7 +68,7 @@ fn running(snapshot: &mut Snapshot, further: &[(&str, &str)]) {
     );
     let deployment = json!({"spec": {"template": {"spec": {"containers": [{"name": "registry", "env": env}]}}}});
     let reference = crate::api::ObjectRef::new(Kind::Deployment, names::NAMESPACE, names::REGISTRY);
-    snapshot.objects.insert(reference, deployment.into());
+    snapshot.objects.insert(reference, deployment);
 }
 
 fn applied(snapshot: &mut Snapshot, s3: Value) {
@@ -77,7 +77,7 @@ fn applied(snapshot: &mut Snapshot, s3: Value) {
         "status": {"storage": {"s3": s3}, "storageManaged": false},
     });
     let reference = crate::api::ObjectRef::new(Kind::Config, "", names::CLUSTER);
-    snapshot.objects.insert(reference, config.into());
+    snapshot.objects.insert(reference, config);
     assert!(snapshot.config().unwrap().unwrap().status.unwrap().storage.s3.is_some());
 }
 

@@ -1,5 +1,7 @@
-//! Trims objects before they are cached: fields that no pass reads, or that change all the time, are removed. Of the managed
-//! fields of workloads, those of the Go operator remain: a takeover needs them.
+//! PURE: trims objects before they are cached: fields that no pass reads, or that change all the time, are removed. Of the
+//! managed fields of workloads, those of the Go operator remain: a takeover needs them.
+//!
+//! [`Objects::insert`](super::snapshot::Objects::insert) trims, so a pass that reads a removed field fails its tests, too.
 
 use serde_json::{Map, Value, json};
 
@@ -7,11 +9,15 @@ use crate::api::{Kind, managed_fields};
 use crate::names;
 
 /// Removes the fields that are not cached.
-pub(super) fn trim(kind: Kind, object: Value) -> Value {
+pub fn trim(kind: Kind, object: Value) -> Value {
     match kind {
         Kind::Node => node(&object),
         Kind::Pod => pod(&object),
-        Kind::StorageClass => pick(&object, &["/metadata/name", "/metadata/annotations"]),
+        Kind::StorageClass => pick(
+            &object,
+            &["/metadata/name", "/metadata/annotations", "/volumeBindingMode"],
+        ),
+        Kind::PersistentVolume => pick(&object, &["/metadata/name", "/spec/storageClassName"]),
         Kind::Deployment | Kind::DaemonSet => {
             let managed = object.pointer("/metadata/managedFields");
             let managed = managed.and_then(|m| managed_fields::reduced(m, names::FORMER_MANAGER));
@@ -27,7 +33,7 @@ pub(super) fn trim(kind: Kind, object: Value) -> Value {
 }
 
 /// Whether two versions of an object differ in more than their `resourceVersion`.
-pub(super) fn changed(old: &Value, new: &Value) -> bool {
+pub fn changed(old: &Value, new: &Value) -> bool {
     let (Value::Object(old), Value::Object(new)) = (old, new) else {
         return old != new;
     };
@@ -106,12 +112,16 @@ fn pod(object: &Value) -> Value {
     pick(object, &pointers.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// The object with only these members, each given as `/top/member`.
+/// The object with only these members, each given as `/top` or `/top/member`.
 fn pick(object: &Value, pointers: &[&str]) -> Value {
     let mut kept = Map::new();
     for pointer in pointers {
         let mut parts = pointer.trim_start_matches('/').split('/');
-        let (Some(top), Some(member), Some(value)) = (parts.next(), parts.next(), object.pointer(pointer)) else {
+        let (Some(top), Some(value)) = (parts.next(), object.pointer(pointer)) else {
+            continue;
+        };
+        let Some(member) = parts.next() else {
+            kept.insert(top.to_owned(), value.clone());
             continue;
         };
         let part = kept.entry(top.to_owned()).or_insert_with(|| Value::Object(Map::new()));
@@ -125,6 +135,7 @@ fn pick(object: &Value, pointers: &[&str]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::snapshot::Objects;
 
     #[test]
     fn a_node_heartbeat_is_no_change_and_a_label_is() {
@@ -145,6 +156,41 @@ mod tests {
                          "status": {"phase": "Failed", "podIP": "10.0.0.1"}});
         let expected = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n"}, "status": {"phase": "Failed"}});
         assert_eq!(trim(Kind::Pod, pod), expected);
+    }
+
+    // spec/README 14: a pass can only read what the watches keep
+    #[test]
+    fn an_object_of_a_test_is_trimmed_like_that_of_a_watch() {
+        let metadata =
+            json!({"name": "n", "uid": "u", "labels": {"l": "1"}, "annotations": {"a": "1"}, "managedFields": [{}]});
+        let full = |kind: Kind| {
+            json!({"apiVersion": kind.api_version(), "kind": kind.kind(), "metadata": metadata, "volumeBindingMode": "Immediate",
+                   "provisioner": "p", "spec": {"nodeName": "n", "storageClassName": "slow", "unknown": 1},
+                   "status": {"phase": "Running", "unknown": 1}})
+        };
+        for kind in Kind::ALL.iter().copied() {
+            let objects = Objects::from_values([full(kind)]).unwrap();
+            let (reference, kept) = objects.of(kind).next().unwrap();
+            assert_eq!(kept, &trim(kind, full(kind)), "{kind:?}");
+            assert_eq!(kept.pointer("/metadata/managedFields"), None, "{kind:?}");
+            let mut inserted = Objects::default();
+            inserted.insert(reference.clone(), full(kind));
+            assert_eq!(inserted.find(reference).unwrap().as_ref(), kept, "{kind:?}");
+            assert_eq!(trim(kind, kept.clone()), *kept, "{kind:?}: trimmed twice");
+        }
+    }
+
+    // storage-volumes 3.2 and 4: what the messages about a claim and the claim of a new cluster read
+    #[test]
+    fn of_classes_and_volumes_only_what_a_claim_needs_is_kept() {
+        let class = json!({"metadata": {"name": "c", "uid": "u", "annotations": {"a": "1"}}, "provisioner": "p",
+                           "parameters": {"password": "x"}, "volumeBindingMode": "WaitForFirstConsumer"});
+        let expected =
+            json!({"metadata": {"name": "c", "annotations": {"a": "1"}}, "volumeBindingMode": "WaitForFirstConsumer"});
+        assert_eq!(trim(Kind::StorageClass, class), expected);
+        let volume = json!({"metadata": {"name": "v", "labels": {}}, "spec": {"storageClassName": "c", "csi": {}}, "status": {}});
+        let expected = json!({"metadata": {"name": "v"}, "spec": {"storageClassName": "c"}});
+        assert_eq!(trim(Kind::PersistentVolume, volume), expected);
     }
 
     #[test]
