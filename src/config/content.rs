@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-/// The value of a key is not UTF-8 text.
+/// The value of a key of a Secret is not UTF-8 text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotText;
 
@@ -20,18 +20,23 @@ pub fn secret_text(secret: &Value, key: &str) -> Option<Result<String, NotText>>
     Some(bytes.and_then(|bytes| String::from_utf8(bytes).map_err(|_| NotText)))
 }
 
-/// The text of a key of a ConfigMap, also one that `kubectl` stored under `binaryData`; `None` if the key is missing, or its
-/// value empty or not UTF-8.
+/// Editors of Windows put it at the start of a file. A PEM block after it is not found.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// The text of a key of a ConfigMap, from `data` or else from `binaryData`; `None` if the key is missing or empty in both.
+///
+/// `kubectl create configmap --from-file` and the `configMapGenerator` of kustomize store a file that is not UTF-8 under
+/// `binaryData`, such as a CA bundle with an ISO 8859-1 comment. Bytes that are not UTF-8 are replaced with U+FFFD:
+/// certificates in PEM are ASCII, so that only comments change.
 pub fn map_text<'a>(map: &'a Value, key: &str) -> Option<Cow<'a, str>> {
     let member = |name: &str| text(map.get(name).and_then(|data| data.get(key)));
-    if let Some(found) = member("data") {
-        return Some(Cow::Borrowed(found));
+    if let Some(text) = member("data") {
+        return Some(Cow::Borrowed(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)));
     }
     let bytes = STANDARD.decode(member("binaryData")?).ok()?;
-    String::from_utf8(bytes)
-        .ok()
-        .filter(|text| !text.is_empty())
-        .map(Cow::Owned)
+    let text = String::from_utf8_lossy(&bytes);
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
+    (!text.is_empty()).then(|| Cow::Owned(text.to_owned()))
 }
 
 /// The text of an optional field; `None` if the field is absent, null, empty or not a text.
@@ -64,7 +69,7 @@ mod tests {
             ("full", Some("A")),
             ("empty", None),
             ("both", Some("B")),
-            ("bytes", None),
+            ("bytes", Some("\u{fffd}\u{2}")),
             ("nothing", None),
             ("text", Some("C")),
             ("absent", None),
@@ -83,5 +88,45 @@ mod tests {
             assert_eq!(text(Some(&field)), expected, "{field}");
         }
         assert_eq!(text(None), None);
+    }
+
+    // spec/README 13: empty is absent
+    #[test]
+    fn a_key_is_read_from_data_or_else_from_binary_data() {
+        let base64 = |bytes: &[u8]| STANDARD.encode(bytes);
+        let latin = base64(b"# M\xfcnchen\nPEM\n");
+        for (what, map, expected) in [
+            ("text", json!({"data": {"k": "PEM"}}), Some("PEM")),
+            ("binary", json!({"binaryData": {"k": base64(b"PEM\n")}}), Some("PEM\n")),
+            (
+                "ISO 8859-1",
+                json!({"binaryData": {"k": latin}}),
+                Some("# M\u{fffd}nchen\nPEM\n"),
+            ),
+            ("byte order mark", json!({"data": {"k": "\u{feff}PEM"}}), Some("PEM")),
+            (
+                "both",
+                json!({"data": {"k": "PEM"}, "binaryData": {"k": base64(b"other")}}),
+                Some("PEM"),
+            ),
+            (
+                "empty text",
+                json!({"data": {"k": ""}, "binaryData": {"k": base64(b"PEM")}}),
+                Some("PEM"),
+            ),
+            ("empty binary", json!({"binaryData": {"k": ""}}), None),
+            ("both empty", json!({"data": {"k": ""}, "binaryData": {"k": ""}}), None),
+            (
+                "another key",
+                json!({"data": {"other": "PEM"}, "binaryData": {"another": base64(b"PEM")}}),
+                None,
+            ),
+            ("no members", json!({}), None),
+            ("null members", json!({"data": null, "binaryData": null}), None),
+            ("a number", json!({"data": {"k": 7}}), None),
+            ("not base64", json!({"binaryData": {"k": "%%%"}}), None),
+        ] {
+            assert_eq!(map_text(&map, "k").as_deref(), expected, "{what}");
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! PURE: CA bundles in ConfigMaps: one that a spec names, the bundle of the cloud, the bundle of the cluster's proxy.
 
+use std::borrow::Cow;
+
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
-use serde_json::Value;
 
 use crate::api::{Kind, ObjectRef};
+use crate::config::content;
 use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::storage::model::error::StorageError;
@@ -29,11 +31,11 @@ pub fn named_bundle(field: &str, name: &str, snapshot: &Snapshot) -> Result<Stri
         .objects
         .find(&map)
         .ok_or_else(|| error("the ConfigMap is not found"))?;
-    let pem = entry(object, names::CA_BUNDLE_KEY).ok_or_else(|| error("the key is not found"))?;
-    if !holds_certificate(pem) {
+    let pem = content::map_text(object, names::CA_BUNDLE_KEY).ok_or_else(|| error("the key is not found or empty"))?;
+    if !holds_certificate(&pem) {
         return Err(error("the key holds no certificate"));
     }
-    Ok(pem.to_owned())
+    Ok(pem.into_owned())
 }
 
 /// Reference of the ConfigMap that [`named_bundle`] reads.
@@ -47,11 +49,11 @@ pub fn named_map(name: &str) -> ObjectRef {
 /// The bundle holds no certificate.
 pub fn cloud_bundle(snapshot: &Snapshot) -> Result<Option<String>, StorageError> {
     let object = snapshot.objects.find(&cloud_map());
-    let pem = object.and_then(|map| entry(map, names::CLOUD_CA_KEY));
+    let pem = object.and_then(|map| content::map_text(map, names::CLOUD_CA_KEY));
     let Some(pem) = pem.filter(|pem| !pem.trim().is_empty()) else {
         return Ok(None);
     };
-    if !holds_certificate(pem) {
+    if !holds_certificate(&pem) {
         return Err(StorageError::action_required(format!(
             "key {} of ConfigMap {}/{} holds no certificate: the platform copies it from the cloud's configuration \
              ({}/{}), correct the CA there",
@@ -62,7 +64,7 @@ pub fn cloud_bundle(snapshot: &Snapshot) -> Result<Option<String>, StorageError>
             names::CLOUD_PROVIDER_CONFIG,
         )));
     }
-    Ok(Some(pem.to_owned()))
+    Ok(Some(pem.into_owned()))
 }
 
 /// Reference of the ConfigMap that [`cloud_bundle`] reads.
@@ -76,19 +78,15 @@ pub fn cloud_map() -> ObjectRef {
 
 /// The CA bundle (PEM) of the cluster's proxy; `None` if it is missing or invalid. The cluster network operator reports
 /// an invalid one.
-pub fn proxy_bundle(snapshot: &Snapshot) -> Option<&str> {
+pub fn proxy_bundle(snapshot: &Snapshot) -> Option<Cow<'_, str>> {
     let object = snapshot.objects.find(&proxy_map(snapshot)?)?;
-    entry(object, names::CA_BUNDLE_KEY).filter(|pem| holds_certificate(pem))
+    content::map_text(object, names::CA_BUNDLE_KEY).filter(|pem| holds_certificate(pem))
 }
 
 /// Reference of the ConfigMap that [`proxy_bundle`] reads.
 pub fn proxy_map(snapshot: &Snapshot) -> Option<ObjectRef> {
     let name = snapshot.proxy_ca_map()?;
     Some(ObjectRef::new(Kind::ConfigMap, names::CONFIG_NAMESPACE, &name))
-}
-
-fn entry<'a>(map: &'a Value, key: &str) -> Option<&'a str> {
-    map.get("data")?.get(key)?.as_str()
 }
 
 /// Concatenates two bundles.
@@ -119,3 +117,6 @@ fn holds_certificate(pem: &str) -> bool {
     let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok);
     RootCertStore::empty().add_parsable_certificates(certificates).0 > 0
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,7 +144,7 @@ impl<C: Cluster> ObjectBackend for S3<'_, C> {
         let texts = proxies
             .texts()
             .into_iter()
-            .chain(proxy_ca)
+            .chain(proxy_ca.as_deref())
             .chain(sts_endpoint.as_deref())
             .chain(tags::texts(&requested));
         Fingerprint::of_target(request.target).and(texts)

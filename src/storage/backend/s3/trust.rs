@@ -31,7 +31,7 @@ pub fn trust(spec: &S3Storage, snapshot: &Snapshot) -> Result<S3Trust, StorageEr
         None => cloud_bundle(snapshot)?,
     };
     let proxy = proxy_bundle(snapshot);
-    let bundle = join(publish.as_deref(), proxy);
+    let bundle = join(publish.as_deref(), proxy.as_deref());
     Ok(S3Trust {
         s3: Trust {
             bundle: bundle.clone(),

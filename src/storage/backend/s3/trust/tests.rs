@@ -119,7 +119,7 @@ fn a_missing_map_or_key_is_named_and_so_is_a_bundle_without_a_certificate() {
     for (objects, cause) in [
         (vec![], "ConfigMap is not found"),
         (vec![other_key], "key is not found"),
-        (vec![store_ca("")], "no certificate"),
+        (vec![store_ca("")], "key is not found or empty"),
         (vec![store_ca("hello")], "no certificate"),
         (vec![store_ca(broken)], "no certificate"),
         (vec![store_ca(&key_only)], "no certificate"),
