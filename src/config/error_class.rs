@@ -3,7 +3,8 @@
 //! | class | example | next attempt | conditions |
 //! |---|---|---|---|
 //! | [`ErrorClass::Invalid`] | two backends, an endpoint that is no URL | after an edit of the Config | `Degraded` at once |
-//! | [`ErrorClass::ActionRequired`] | a missing Secret, a denied right, another cluster's bucket | 1 s, doubled up to 5 min; at once when a watched input changes | `Progressing`/`Error`; `Degraded` after 5 min |
+//! | [`ErrorClass::ActionRequired`] | a missing ConfigMap, another cluster's bucket | 1 s, doubled up to 5 min; at once when a watched input changes | `Progressing`/`Error`; `Degraded` after 5 min |
+//! | [`ErrorClass::NoAccess`] | missing credentials, a key or right that the cloud refuses | like `ActionRequired` | like `ActionRequired`; with `Removed`, the removal in the cluster counts as complete, and `Degraded` follows after 2 min |
 //! | [`ErrorClass::Transient`] | a timeout, a 5xx, throttling, a conflict | 1 s, doubled up to 5 min | `Progressing`/`Error`; `Degraded` after 5 min |
 //!
 //! An operation that is under way is no error: it has its own deadline, and is `Progressing` until then.
@@ -17,8 +18,10 @@ use super::rejection::Reason;
 pub enum ErrorClass {
     /// The Config is wrong: only an edit helps. The reason goes into the conditions.
     Invalid(Reason),
-    /// An administrator has to act elsewhere: a Secret, a claim, a right at the cloud.
+    /// An administrator has to act elsewhere: a claim, a ConfigMap, another owner's bucket.
     ActionRequired,
+    /// The credentials of the storage are missing, or the cloud refuses them or lacks a right for them.
+    NoAccess,
     /// The cluster or the cloud gave no answer, or not now.
     Transient,
 }
@@ -37,7 +40,7 @@ impl ErrorClass {
     pub const fn retry(self) -> Option<Retry> {
         match self {
             Self::Invalid(_) => None,
-            Self::ActionRequired | Self::Transient => Some(Retry {
+            Self::ActionRequired | Self::NoAccess | Self::Transient => Some(Retry {
                 first: Duration::from_secs(1),
                 longest: Duration::from_mins(5),
             }),

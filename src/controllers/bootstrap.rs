@@ -40,7 +40,7 @@ impl NotCreated {
                     None => (BootstrapDelay::Failed(message), None),
                 }
             }
-            Self::Failed(ErrorClass::Invalid(_) | ErrorClass::ActionRequired, message) => {
+            Self::Failed(ErrorClass::Invalid(_) | ErrorClass::ActionRequired | ErrorClass::NoAccess, message) => {
                 (BootstrapDelay::Failed(message), None)
             }
         }

@@ -41,7 +41,7 @@ impl Failing {
     pub fn invalid(&self) -> Option<Reason> {
         match self.class {
             ErrorClass::Invalid(reason) => Some(reason),
-            ErrorClass::ActionRequired | ErrorClass::Transient => None,
+            ErrorClass::ActionRequired | ErrorClass::NoAccess | ErrorClass::Transient => None,
         }
     }
 }
@@ -88,7 +88,19 @@ pub enum Removal {
     Waiting(String),
     /// A step failed and is tried again: object and cause.
     Failed(String),
+    /// All objects in the cluster are gone. The storage is left, because its credentials are missing or refused: its removal is
+    /// tried again.
+    StorageLeft {
+        /// Storage and cause.
+        cause: String,
+        /// Since when.
+        since: Timestamp,
+    },
 }
+
+/// How long storage may be left without credentials before the registry is degraded: users delete the Secret and the registry
+/// together, and credentials may be on their way.
+const STORAGE_LEFT_WITHIN: Duration = Duration::from_mins(2);
 
 /// Reason of `Degraded` while changed storage does not work for the registry.
 pub const PREFLIGHT_FAILED: &str = "StoragePreflightFailed";
@@ -160,6 +172,7 @@ pub fn judge(findings: &Findings<'_>) -> Judgement {
         due(unavailable_since)
             .into_iter()
             .chain(due(case.failing_since()))
+            .chain(case.storage_left().and_then(|(_, left)| left))
             .min()
     };
     Judgement {
@@ -360,6 +373,10 @@ impl Case<'_> {
             }
             (None, Removal::Waiting(what), _) => removing(format!(": {what}")),
             (None, Removal::Failed(cause), _) => again(cause),
+            (None, Removal::StorageLeft { cause, .. }, _) => {
+                let message = format!("All objects of the registry are removed, and its storage is left: {cause}");
+                condition_update(Status::False, "Removed", message)
+            }
             (None, _, Some(cause)) => again(cause),
             (None, ..) => condition_update(
                 Status::False,
@@ -397,7 +414,11 @@ impl Case<'_> {
             let messages: Vec<_> = wrong.iter().map(|(_, message)| *message).collect();
             return condition_update(Status::True, reason.text(), messages.join("; "));
         }
-        if let Removal::Failed(cause) = &self.findings.removal {
+        let left = self
+            .storage_left()
+            .filter(|(_, left)| left.is_none())
+            .map(|(cause, _)| cause);
+        if let Some(cause) = self.remove_failed().or(left) {
             return condition_update(
                 Status::True,
                 "RemoveFailed",
@@ -442,6 +463,29 @@ impl Case<'_> {
         } else {
             condition_update(Status::True, "RouteDegraded", refused.join(", "))
         }
+    }
+
+    /// Why a step of the removal failed.
+    fn remove_failed(&self) -> Option<&str> {
+        match &self.findings.removal {
+            Removal::Failed(cause) => Some(cause),
+            _ => None,
+        }
+    }
+
+    /// Why storage is left after a removal, and the time until the registry is degraded; `None` where it is. A restart of the
+    /// operator does not take the condition back.
+    fn storage_left(&self) -> Option<(&str, Option<Duration>)> {
+        let Removal::StorageLeft { cause, since } = &self.findings.removal else {
+            return None;
+        };
+        let stored = self.findings.stored.iter().find(|c| c.type_ == "Degraded");
+        let told = stored.is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some("RemoveFailed"));
+        let lasted = Duration::try_from(self.findings.now.duration_since(*since)).unwrap_or_default();
+        let left = STORAGE_LEFT_WITHIN
+            .checked_sub(lasted)
+            .filter(|left| !left.is_zero() && !told);
+        Some((cause, left))
     }
 
     /// `Degraded` for what fails or takes too long while the pass is retried.

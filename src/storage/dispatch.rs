@@ -251,7 +251,7 @@ pub async fn remove(
             };
         }
     };
-    match backend {
+    let outcome = match backend {
         Some(Backend::Pvc) => removal::remove(&Pvc { cluster }, config, snapshot, engine, deleting_config).await,
         Some(Backend::EmptyDir) => Outcome {
             own_conditions: &[],
@@ -265,7 +265,8 @@ pub async fn remove(
             |other| removal::without_driver(other.name(), config, deleting_config)
         ),
         None => removal::without_driver(backends.first().copied().unwrap_or_default(), config, deleting_config),
-    }
+    };
+    outcome.with_storage_left(config)
 }
 
 /// Conditions and events for storage that the operator stops managing (`managementState: Unmanaged`): reports once that

@@ -4,8 +4,8 @@ use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use crate::registry;
 use crate::support::{TestCluster, ca_map, condition, config_ref, deployment, is, operand, operands, texts, uid};
+use crate::{empty_cluster, registry};
 
 const CLAIM: &str = names::DEFAULT_CLAIM;
 
@@ -151,4 +151,40 @@ async fn a_pod_that_has_ended_does_not_delay_the_removal() {
         .await;
     assert!(cluster.get(&pod).await.is_some());
     cluster.delete(&pod).await;
+}
+
+// lifecycle 51
+#[tokio::test]
+async fn without_credentials_the_removal_ends_in_the_cluster_and_says_what_is_left() {
+    let cluster = empty_cluster().await;
+    cluster.platform("AWS").await;
+    let storage = json!({"managementState": "Managed", "s3": {"bucket": "blue", "region": "eu-south-9"}});
+    let mut config = TestCluster::managed(storage.clone());
+    config["spec"]["managementState"] = json!("Removed");
+    cluster.create(config).await;
+    let status = json!({"status": {"storage": storage, "storageManaged": true}});
+    cluster.patch_status(&config_ref(), status).await;
+    let _operator = cluster.operator().await;
+    let removed = |c: &Value| is(c, "Progressing", "False", "Removed") && is(c, "Available", "True", "Removed");
+    let config = cluster.until_config("removed", removed).await;
+    let (_, _, left) = condition(&config, "StorageExists");
+    assert!(
+        left.starts_with("S3 blue is left with its images: no credentials"),
+        "{left}"
+    );
+    assert!(
+        is(&config, "Degraded", "False", "Removed"),
+        "{:?}",
+        condition(&config, "Degraded")
+    );
+    assert_eq!(config["status"]["storage"]["s3"]["bucket"], "blue");
+    // The conditions stay, whatever starts a pass.
+    cluster.settle().await;
+    let before = cluster.config().await;
+    cluster.trigger_reconcile("again").await;
+    cluster.settle().await;
+    assert_eq!(
+        cluster.config().await["status"]["conditions"],
+        before["status"]["conditions"]
+    );
 }

@@ -38,6 +38,7 @@ async fn empty_cluster() -> TestCluster {
         "/api/v1/namespaces/openshift-image-registry/resourcequotas/no-claims",
         "/apis/storage.k8s.io/v1/storageclasses/ovirt-csi-sc",
         "/apis/node.k8s.io/v1/runtimeclasses/kata",
+        "/api/v1/persistentvolumes/of-its-class",
     ] {
         let request = http::Request::delete(path).body(Vec::new()).unwrap();
         let _ = cluster.client.request::<Value>(request).await;

@@ -1,6 +1,6 @@
 //! When, how often and in which steps the operator changes the Deployment.
 
-use image_registry_operator::api::Kind;
+use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
@@ -8,6 +8,7 @@ use crate::registry;
 use crate::support::{
     condition, config_ref, deployment, disruption_budget, is, is_up, observed, operand, rollout_revision,
 };
+use crate::volumes::claim;
 
 fn affinity(deployment: &Value) -> Option<&Value> {
     deployment.pointer("/spec/template/spec/affinity")
@@ -170,4 +171,116 @@ async fn progressing_reports_only_rollouts_and_zero_replicas_are_not_available()
         |c: &Value| observed(c) && is(c, "Available", "False", "NoReplicasAvailable") && is(c, "Degraded", "False", "");
     let config = cluster.until_config("without a replica", none).await;
     assert_eq!(config["status"]["readyReplicas"], 0);
+}
+
+/// A step of [`one_edit`]: the registry before the edit, the edit, the replicas after it, the volume source of the pods, and how
+/// many pods serve at any time.
+struct Edit {
+    what: &'static str,
+    before: Value,
+    edit: Value,
+    replicas: i64,
+    volume: &'static str,
+    serving: i64,
+}
+
+async fn one_edit(edit: Edit) {
+    let Edit {
+        what,
+        before,
+        edit,
+        replicas,
+        volume,
+        serving,
+    } = edit;
+    let (cluster, operator) = registry(before).await;
+    cluster.shared_volume().await;
+    let once = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": ""});
+    cluster.volume("once", once).await;
+    cluster.create(claim("once", &["ReadWriteOnce"])).await;
+    cluster.until_rolled_out().await;
+    // With two nodes, an anti-affinity of two pods leaves no node for a third.
+    let nodes = cluster.list(Kind::Node, "").await;
+    let node = ObjectRef::new(Kind::Node, "", nodes[0]["metadata"]["name"].as_str().unwrap());
+    cluster.patch(&node, json!({"spec": {"unschedulable": true}})).await;
+    let drained = operand(Kind::Pod, "");
+    for pod in cluster.list(drained.kind, &drained.namespace).await {
+        if pod["spec"]["nodeName"] == nodes[0]["metadata"]["name"] {
+            cluster
+                .delete(&operand(Kind::Pod, pod["metadata"]["name"].as_str().unwrap()))
+                .await;
+        }
+    }
+    cluster.until_rolled_out().await;
+
+    let history = cluster.record(&deployment()).await;
+    let old = cluster.get(&deployment()).await.unwrap()["metadata"]["generation"].as_i64();
+    cluster.edit(edit).await;
+    let wanted = |o: &Value| {
+        let storage = o.pointer("/spec/template/spec/volumes/0").unwrap();
+        o["spec"]["replicas"] == replicas && storage.get(volume).is_some() && o["metadata"]["generation"].as_i64() > old
+    };
+    cluster.until(&deployment(), what, |o| o.is_some_and(wanted)).await;
+    let after = cluster.until_rolled_out().await;
+    cluster.until_config(what, |c| is_up(c) && observed(c)).await;
+    assert_eq!(after["status"]["availableReplicas"], replicas, "{what}");
+    assert_eq!(affinity(&after).is_some(), replicas == 2, "{what}");
+    let available: Vec<_> = history
+        .versions()
+        .iter()
+        .map(|(_, d)| d["status"]["availableReplicas"].as_i64().unwrap_or(0))
+        .collect();
+    let fewest = available.iter().copied().min();
+    assert!(
+        fewest >= Some(serving),
+        "{what}: fewer than {serving} pods served: {available:?}"
+    );
+    cluster.patch(&node, json!({"spec": {"unschedulable": null}})).await;
+    drop(operator);
+}
+
+// lifecycle 70
+#[tokio::test]
+async fn one_edit_of_affinity_replicas_and_storage_converges_and_a_pod_serves_where_the_storage_allows() {
+    let apart = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{
+        "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"docker-registry": "default"}}}]}});
+    let on_claim = json!({"emptyDir": null, "managementState": null, "pvc": {"claim": ""}});
+    let on_once = json!({"emptyDir": null, "managementState": null, "pvc": {"claim": "once"}});
+    let claim = "persistentVolumeClaim";
+    for edit in [
+        Edit {
+            what: "the affinity of the user, 2 to 3 and a claim",
+            before: json!({"replicas": 2, "affinity": apart}),
+            edit: json!({"replicas": 3, "affinity": null, "storage": on_claim}),
+            replicas: 3,
+            volume: claim,
+            serving: 1,
+        },
+        Edit {
+            what: "2 to 1 and a claim",
+            before: json!({"replicas": 2}),
+            edit: json!({"replicas": 1, "storage": on_claim}),
+            replicas: 1,
+            volume: claim,
+            serving: 1,
+        },
+        Edit {
+            what: "the affinity of the user, 2 to 1 and a claim",
+            before: json!({"replicas": 2, "affinity": apart}),
+            edit: json!({"replicas": 1, "affinity": null, "storage": on_claim}),
+            replicas: 1,
+            volume: claim,
+            serving: 1,
+        },
+        Edit {
+            what: "2 to 1 and a claim of one node, which allows no pod beside the old one",
+            before: json!({"replicas": 2}),
+            edit: json!({"replicas": 1, "rolloutStrategy": "Recreate", "storage": on_once}),
+            replicas: 1,
+            volume: claim,
+            serving: 0,
+        },
+    ] {
+        Box::pin(one_edit(edit)).await;
+    }
 }

@@ -22,7 +22,7 @@ fn own() -> ObjectRef {
     claim_ref(OWN)
 }
 
-fn claim(name: &str, modes: &[&str]) -> Value {
+pub fn claim(name: &str, modes: &[&str]) -> Value {
     json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": names::NAMESPACE},
            "spec": {"accessModes": modes, "resources": {"requests": {"storage": "1Gi"}}}})
 }

@@ -71,6 +71,8 @@ pub(super) struct Registry {
     pub(super) unstored: Option<String>,
     /// Since when a removal finds no Deployment.
     pub(super) gone_since: Option<Timestamp>,
+    /// Since when a removal lacks the credentials of the storage.
+    pub(super) left_since: Option<Timestamp>,
     /// Debounces writes of the status.
     pub(super) debounce: StatusDebounce,
     /// Time of the last write of the Deployment.

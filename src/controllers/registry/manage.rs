@@ -20,7 +20,7 @@ use crate::storage::{self, Freeze};
 
 impl Registry {
     pub(super) async fn manage(&mut self, mut context: PassContext) -> Result<Ended, Interrupted> {
-        self.gone_since = None;
+        (self.gone_since, self.left_since) = (None, None);
         let mut outcome = Outcome {
             state: Some(ManagementState::Managed),
             ..Outcome::default()
@@ -158,7 +158,9 @@ impl Outcome {
             class,
             message: match class {
                 ErrorClass::Invalid(_) => message,
-                ErrorClass::ActionRequired | ErrorClass::Transient => format!("storage: {message}"),
+                ErrorClass::ActionRequired | ErrorClass::NoAccess | ErrorClass::Transient => {
+                    format!("storage: {message}")
+                }
             },
         });
         self.operation = stored.wait.take().map(|wait| Operation {

@@ -41,6 +41,7 @@ pub async fn run(context: Context) {
         failing_since: None,
         unstored: None,
         gone_since: None,
+        left_since: None,
         debounce: StatusDebounce::start(),
         deployed: None,
         security_checked: None,

@@ -8,6 +8,7 @@ use super::pass::PassContext;
 use super::report::Outcome;
 use crate::api::Kind;
 use crate::apply;
+use crate::config::error_class::ErrorClass;
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
 use crate::names;
@@ -54,6 +55,23 @@ impl Registry {
         self.gone_since
     }
 
+    /// Since when this process finds storage that it cannot remove for lack of credentials, with `managementState: Removed`.
+    fn storage_left_since(
+        &mut self,
+        removed: &storage::Outcome,
+        state: ManagementState,
+        deleting: bool,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let no_access = removed
+            .error
+            .as_ref()
+            .is_some_and(|error| error.class == ErrorClass::NoAccess);
+        let is_left = no_access && !deleting && state == ManagementState::Removed;
+        self.left_since = is_left.then(|| self.left_since.unwrap_or(now));
+        self.left_since
+    }
+
     /// One step of the removal. Returns whether the removal is complete.
     async fn remove_all(&mut self, context: &mut PassContext, deleting: bool) -> Result<(Ended, bool), Interrupted> {
         let state = ManagementState::of(&context.config);
@@ -90,7 +108,10 @@ impl Registry {
             let mut removed = self.remove_storage(context, deleting).await?;
             again = removed.wait.as_ref().map(|wait| wait.after);
             done = removed.done;
-            outcome.add_removal(&mut removed);
+            let since = self.storage_left_since(&removed, state, deleting, context.snapshot.now);
+            outcome.add_removal(&mut removed, since);
+        } else {
+            self.left_since = None;
         }
         // Only the finalizer is left, and its removal failed. Keep the error, so that the conditions do not flap.
         if let (true, true, Some(error)) = (done, deleting, &self.unstored) {
@@ -104,15 +125,21 @@ impl Registry {
 }
 
 impl Outcome {
-    /// Adds the findings of a removal step of the storage.
-    fn add_removal(&mut self, removed: &mut storage::Outcome) {
+    /// Adds the findings of a removal step of the storage. `left_since`: since when credentials are missing or refused.
+    fn add_removal(&mut self, removed: &mut storage::Outcome, left_since: Option<Timestamp>) {
         self.storage = removed.status_storage.take();
         self.storage_managed = Some(removed.storage_managed);
         self.own_conditions = Some(removed.own_conditions);
         self.conditions.append(&mut removed.conditions);
         self.events.append(&mut removed.events);
         self.removal = match (removed.error.take(), removed.wait.take()) {
-            (Some(error), _) => Removal::Failed(format!("storage: {}", error.message)),
+            (Some(error), _) => {
+                let cause = format!("storage: {}", error.message);
+                match left_since {
+                    Some(since) => Removal::StorageLeft { cause, since },
+                    None => Removal::Failed(cause),
+                }
+            }
             (None, Some(wait)) if wait.deadline == Deadline::Passed => {
                 Removal::Failed(format!("storage: {}", wait.message))
             }
@@ -128,7 +155,7 @@ impl Outcome {
 fn recheck_after(removal: &Removal, deleted: bool, requested: Option<Duration>) -> Option<Duration> {
     let stage = if deleted { NEXT_STAGE } else { RECHECK };
     match removal {
-        Removal::NotAsked | Removal::Done | Removal::Failed(_) => None,
+        Removal::NotAsked | Removal::Done | Removal::Failed(_) | Removal::StorageLeft { .. } => None,
         Removal::Waiting(_) => Some(requested.unwrap_or(stage)),
     }
 }
@@ -148,8 +175,13 @@ mod tests {
         assert_eq!(recheck_after(&waiting(), false, soon), soon);
         assert_eq!(recheck_after(&Removal::Done, true, None), None);
         let failed = Removal::Failed("storage: denied".to_owned());
+        let left = Removal::StorageLeft {
+            cause: "storage: no credentials".to_owned(),
+            since: Timestamp::UNIX_EPOCH,
+        };
         for deleted in [false, true] {
             assert_eq!(recheck_after(&failed, deleted, None), None);
+            assert_eq!(recheck_after(&left, deleted, None), None);
         }
     }
 }

@@ -62,7 +62,7 @@ impl Registry {
             .failing
             .as_ref()
             .is_some_and(|failing| failing.invalid().is_none());
-        let failed = retried || matches!(outcome.removal, Removal::Failed(_));
+        let failed = retried || matches!(outcome.removal, Removal::Failed(_) | Removal::StorageLeft { .. });
         self.fail(&outcome, snapshot.now);
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
         let Some(config) = snapshot.objects.find(&reference).cloned() else {

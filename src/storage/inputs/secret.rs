@@ -51,7 +51,7 @@ impl Secret<'_> {
             Some(Ok(text)) => Ok(Some(text)),
             Some(Err(NotText)) => {
                 let message = format!("key {key} of {} is not UTF-8 text: set it again", self.source());
-                Err(StorageError::action_required(message))
+                Err(StorageError::no_access(message))
             }
         }
     }

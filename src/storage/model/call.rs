@@ -106,7 +106,8 @@ impl CallError {
         self.cause == Cause::NotLeading
     }
 
-    /// The error of the step: transient if undecided, otherwise one that an administrator must resolve.
+    /// The error of the step: transient if undecided, without access if refused, otherwise one that an administrator must
+    /// resolve.
     pub fn storage_error(&self) -> StorageError {
         self.storage_error_with(self.to_string())
     }
@@ -115,6 +116,8 @@ impl CallError {
     pub fn storage_error_with(&self, message: String) -> StorageError {
         if self.is_undecided() {
             StorageError::transient(message)
+        } else if self.is_denied() {
+            StorageError::no_access(message)
         } else {
             StorageError::action_required(message)
         }

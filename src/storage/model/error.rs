@@ -25,6 +25,14 @@ impl StorageError {
         }
     }
 
+    /// Credentials that are missing or that the service refuses.
+    pub fn no_access(message: impl Into<String>) -> Self {
+        Self {
+            class: ErrorClass::NoAccess,
+            message: message.into(),
+        }
+    }
+
     /// An error that a retry may resolve.
     pub fn transient(message: impl Into<String>) -> Self {
         Self {

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::error::StorageError;
+use super::error::{ErrorClass, StorageError};
+use super::spec;
 use crate::api::{Config, Storage};
 use crate::config::event_request::EventRequest;
 use crate::config::facts::StorageFacts;
-use crate::status::conditions::ConditionUpdate;
+use crate::status::conditions::{ConditionUpdate, Status};
 use crate::status::judge::{Deadline, Preflight};
 
 /// Type of the condition that reports whether the storage exists. Every backend has it.
@@ -101,6 +102,31 @@ impl Outcome {
         self.storage_managed = Self::unchanged(config).storage_managed;
         self.reconfigured = false;
         self.events.retain(|event| event.reason != RECONFIGURED);
+    }
+
+    /// Lets `StorageExists` say what a removal leaves, if the credentials are missing or refused.
+    #[must_use]
+    pub(in crate::storage) fn with_storage_left(mut self, config: &Config) -> Self {
+        let Some(error) = self.error.as_ref().filter(|error| error.class == ErrorClass::NoAccess) else {
+            return self;
+        };
+        let storage = config.status.as_ref().map(|status| &status.storage);
+        let named = storage.and_then(|s| Some(spec::describe_named(s, s.backends().first()?)));
+        let message = format!(
+            "{} is left with its images: {}",
+            named.unwrap_or_default(),
+            error.message
+        );
+        match self.conditions.iter_mut().find(|c| c.type_ == STORAGE_EXISTS) {
+            Some(found) => found.message = message,
+            None => self.conditions.push(ConditionUpdate::new(
+                STORAGE_EXISTS,
+                Status::Unknown,
+                "Unknown Error Occurred",
+                message,
+            )),
+        }
+        self
     }
 
     /// An outcome that leaves the stored Config unchanged.

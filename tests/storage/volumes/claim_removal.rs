@@ -6,6 +6,7 @@ use super::Volumes;
 use crate::harness::warnings;
 
 use image_registry_operator::api::Kind;
+use image_registry_operator::config::error_class::ErrorClass;
 use image_registry_operator::names;
 
 const OWN: &str = names::DEFAULT_CLAIM;
@@ -272,4 +273,58 @@ async fn nothing_is_deleted_or_forgotten_while_claims_cannot_be_listed() {
     let outcome = cluster.pass().await;
     assert!(outcome.error.is_some() && !outcome.done && cluster.calls().is_empty());
     assert_eq!(cluster.status()["pvc"]["claim"], OWN);
+}
+
+// lifecycle 51
+#[tokio::test]
+async fn storage_whose_credentials_are_missing_is_said_to_be_left() {
+    let secret = |name: &str, data: serde_json::Value| {
+        json!({"apiVersion": "v1", "kind": "Secret", "data": data,
+               "metadata": {"namespace": names::NAMESPACE, "name": name}})
+    };
+    let user = |data| Some(secret(names::USER_SECRET, data));
+    let minted = |data| Some(secret(names::MINTED_SECRET, data));
+    let (id, key) = ("REGISTRY_STORAGE_S3_ACCESSKEY", "REGISTRY_STORAGE_S3_SECRETKEY");
+    for (what, secret, cause) in [
+        ("no Secret", None, "does not exist"),
+        ("an empty Secret", user(json!({})), "no value"),
+        ("an id without a key", user(json!({id: "QUtJQQ=="})), key),
+        ("a key without an id", user(json!({key: "QUtJQQ=="})), id),
+        ("empty keys", user(json!({id: "", key: ""})), "no value"),
+        ("no text", user(json!({id: "/w==", key: "/w=="})), "not UTF-8"),
+        (
+            "an empty profile",
+            user(json!({"credentials": "W2RlZmF1bHRdCg=="})),
+            names::USER_SECRET,
+        ),
+        ("an empty minted Secret", minted(json!({})), names::MINTED_SECRET),
+        (
+            "half a minted key",
+            minted(json!({"aws_access_key_id": "QUtJQQ=="})),
+            names::MINTED_SECRET,
+        ),
+        (
+            "a minted key that is no text",
+            minted(json!({"credentials": "/w=="})),
+            "not UTF-8",
+        ),
+    ] {
+        let storage = json!({"s3": {"bucket": "blue", "region": "eu-south-9"}, "managementState": "Managed"});
+        let mut cluster = Volumes::on("AWS", json!({"managementState": "Removed", "storage": storage}));
+        cluster.config["status"] = json!({"storage": storage, "storageManaged": true});
+        if let Some(secret) = secret {
+            cluster.add(secret);
+        }
+        let outcome = cluster.pass().await;
+        let error = outcome.error.unwrap();
+        assert_eq!(error.class, ErrorClass::NoAccess, "{what}: {error}");
+        assert!(!outcome.done && error.message.contains(cause), "{what}: {error}");
+        let message = cluster.message();
+        assert!(
+            message.starts_with("S3 blue is left with its images: "),
+            "{what}: {message}"
+        );
+        assert!(message.contains(cause), "{what}: {message}");
+        assert_eq!(cluster.status()["s3"]["bucket"], "blue", "{what}");
+    }
 }

@@ -90,3 +90,63 @@ fn a_deletion_that_failed_is_told_in_every_state() {
         );
     }
 }
+
+// lifecycle 51: tests of users delete the Secret before the registry
+#[test]
+fn storage_without_credentials_is_degraded_after_two_minutes_and_does_not_hold_up_the_removal() {
+    let left = |seconds: i64| Findings {
+        state: ManagementState::Removed,
+        removal: Removal::StorageLeft {
+            cause: "S3 b: no credentials".into(),
+            since: at(-seconds),
+        },
+        ..findings()
+    };
+    let fine = ["True/Removed", "False/Removed", "False/Removed", "True/Removed"];
+    let degraded = ["True/Removed", "False/Removed", "True/RemoveFailed", "True/Removed"];
+    for (seconds, expected, recheck) in [
+        (0, fine, Some(120)),
+        (1, fine, Some(119)),
+        (60, fine, Some(60)),
+        (119, fine, Some(1)),
+        (120, degraded, None),
+        (121, degraded, None),
+        (3600, degraded, None),
+        (-60, fine, Some(120)), // a clock that was set back
+    ] {
+        let judged = judge(&left(seconds));
+        assert_eq!(row(&left(seconds)), expected, "{seconds} s");
+        assert_eq!(
+            judged.recheck_after.map(|after| after.as_secs()),
+            recheck,
+            "{seconds} s"
+        );
+        for index in [PROGRESSING, DEGRADED] {
+            let condition = &judged.condition_updates[index];
+            let told = condition.message.contains("S3 b: no credentials");
+            assert_eq!(
+                told,
+                index == PROGRESSING || recheck.is_none(),
+                "{seconds} s: {condition:?}"
+            );
+        }
+    }
+    let stored = |status: &str, reason: &str| {
+        let condition = json!({"type": "Degraded", "status": status, "reason": reason, "lastTransitionTime": "2020-01-01T00:00:00Z"});
+        serde_json::from_value::<Vec<Condition>>(json!([condition])).unwrap()
+    };
+    for (status, reason, expected) in [
+        ("True", "RemoveFailed", degraded),
+        ("True", "SyncError", fine),
+        ("True", "Unavailable", fine),
+        ("False", "RemoveFailed", fine),
+        ("False", "", fine),
+    ] {
+        let stored = stored(status, reason);
+        let restarted = Findings {
+            stored: &stored,
+            ..left(0)
+        };
+        assert_eq!(row(&restarted), expected, "a restart after {status}/{reason}");
+    }
+}

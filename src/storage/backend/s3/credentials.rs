@@ -39,7 +39,7 @@ impl Credentials {
         match CredentialsSecret::find(snapshot) {
             Some(CredentialsSecret::User(secret)) => Self::read(user_text(&secret)?, secret.source()),
             Some(CredentialsSecret::Minted(secret)) => Self::read(minted_text(&secret)?, secret.source()),
-            None => Err(StorageError::action_required(format!(
+            None => Err(StorageError::no_access(format!(
                 "no credentials for S3: Secret {0}/{1} does not exist, and neither does {0}/{2}: create {1} with {3} and \
                  {4}, or let the platform's credential operator create {2}",
                 names::NAMESPACE,
@@ -56,7 +56,7 @@ impl Credentials {
         let config = SharedConfig::parse(&text);
         let profile = config
             .profile()
-            .map_err(|cause| StorageError::action_required(format!("{source}: {cause}")))?;
+            .map_err(|cause| StorageError::no_access(format!("{source}: {cause}")))?;
         Ok(Self {
             profile,
             region: config.setting("region").map(str::to_owned),
@@ -92,13 +92,13 @@ fn user_text(secret: &Secret<'_>) -> Result<String, StorageError> {
     let [id, key] = USER_KEYS;
     match key_pair(secret, USER_KEYS)? {
         Some(Ok(text)) => Ok(text),
-        Some(Err(missing)) => Err(StorageError::action_required(format!(
+        Some(Err(missing)) => Err(StorageError::no_access(format!(
             "{} has no value for key {missing}: set both {id} and {key}, or delete the Secret to use the platform's \
              credentials",
             secret.source()
         ))),
         None => secret.text(TEXT_KEY)?.ok_or_else(|| {
-            StorageError::action_required(format!(
+            StorageError::no_access(format!(
                 "{} has no value for the keys {id} and {key}, nor for {TEXT_KEY}: set them, or delete the Secret to use \
                  the platform's credentials",
                 secret.source()
@@ -114,7 +114,7 @@ fn minted_text(secret: &Secret<'_>) -> Result<String, StorageError> {
     }
     match key_pair(secret, MINTED_KEYS)? {
         Some(Ok(text)) => Ok(text),
-        Some(Err(_)) | None => Err(StorageError::action_required(format!(
+        Some(Err(_)) | None => Err(StorageError::no_access(format!(
             "no usable AWS credentials in {}: it needs {TEXT_KEY}, or both {} and {}; it is written by the platform's \
              credential operator",
             secret.source(),
