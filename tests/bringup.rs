@@ -20,10 +20,13 @@ use support::{
 };
 
 /// The most requests that the operator may send in a bring-up, in the median of all; watches do not count.
-const REQUESTS: usize = 60;
+const REQUESTS: usize = 50;
 /// The most requests in a single bring-up, without the debounced status writes of Config and ClusterOperator. These are limited
 /// by time, to two a second for each of the two objects, so that a busy machine has more of them.
-const WITHOUT_STATUS: usize = 54;
+const WITHOUT_STATUS: usize = 48;
+/// The most events in a single bring-up: one for the objects that a controller creates together, one for each workload and each
+/// object of the platform, and one for each object that changes when an input arrives.
+const EVENTS: usize = 14;
 /// How soon after its last input the operator creates the Deployment.
 const AFTER_LAST_INPUT: Duration = Duration::from_millis(300);
 /// What a single bring-up may take instead on a busy machine. A Deployment that no event triggers would take far longer.
@@ -50,6 +53,7 @@ enum Start {
 #[derive(Debug)]
 struct Figures {
     requests: usize,
+    events: usize,
     after_last_input: Duration,
     available: Duration,
 }
@@ -76,9 +80,11 @@ async fn twenty_bring_ups_each_cause_one_rollout_without_a_flapping_condition_or
     seconds.sort();
     let mut requests: Vec<_> = figures.iter().map(|f| f.requests).collect();
     requests.sort_unstable();
+    let mut events: Vec<_> = figures.iter().map(|f| f.events).collect();
+    events.sort_unstable();
     let summary = format!(
-        "requests: p50 {}, max {}; Deployment after its last input: p50 {:?}, max {:?}; Available: p50 {:?}, max {:?}",
-        requests[10], requests[19], gaps[10], gaps[19], seconds[10], seconds[19]
+        "events: p50 {}, max {}; requests: p50 {}, max {}; Deployment after its last input: p50 {:?}, max {:?}; Available: p50 {:?}, max {:?}",
+        events[10], events[19], requests[10], requests[19], gaps[10], gaps[19], seconds[10], seconds[19]
     );
     println!("{summary}");
     assert!(requests[10] <= REQUESTS, "{summary}");
@@ -140,13 +146,34 @@ async fn one_bring_up(cluster: &TestCluster, start: Start) -> Figures {
         "{} requests, {status_writes} status writes in {available:?}:\n{requests}",
         requests.len()
     );
+    let events = requests.filter(|event| event.resource == "events").len();
+    assert!(events <= EVENTS, "{events} events:\n{requests}");
     let after_last_input = recorder.deployment_after_last_input();
+    assert_one_line_for_each_object(&operator.log());
     operator.kill().await;
     Figures {
         requests: requests.len(),
+        events,
         after_last_input,
         available,
     }
+}
+
+/// lifecycle 128: the log has one line for each created object, and no second one for its event.
+fn assert_one_line_for_each_object(log: &str) {
+    let created: Vec<_> = log
+        .lines()
+        .filter_map(|line| line.split_once("object created: "))
+        .map(|(_, object)| object.trim())
+        .collect();
+    assert!(created.len() > 10, "{log}");
+    let mut lines: Vec<&str> = log.lines().filter(|line| line.contains("event: ")).collect();
+    lines.retain(|line| created.iter().any(|object| line.contains(object)));
+    assert!(lines.is_empty(), "{lines:#?}");
+    let mut sorted = created.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(sorted.len(), created.len(), "{created:?}");
 }
 
 // lifecycle 25, 49

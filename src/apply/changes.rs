@@ -44,10 +44,17 @@ impl Changes {
         found
     }
 
-    /// Changes of the status.
+    /// Changes of the status without its conditions, which the log tells with their words.
     pub(super) fn of_status(before: &Value, after: &Value) -> Self {
         let mut found = Self::default();
-        found.compare("status", before.get("status"), after.get("status"));
+        let status = |object: &Value| {
+            let mut status = object.get("status").cloned().unwrap_or_default();
+            if let Some(members) = status.as_object_mut() {
+                members.remove("conditions");
+            }
+            status
+        };
+        found.compare("status", Some(&status(before)), Some(&status(after)));
         found
     }
 
@@ -170,6 +177,9 @@ mod tests {
             Changes::of_status(&deployment("x", 1), &written).to_string(),
             "status.replicas"
         );
+        let before = json!({"status": {"conditions": [{"type": "A", "status": "True"}]}});
+        let after = json!({"status": {"conditions": [{"type": "A", "status": "False"}]}});
+        assert_eq!(Changes::of_status(&before, &after), Changes::default());
     }
 
     #[test]

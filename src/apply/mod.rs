@@ -5,6 +5,7 @@
 
 mod changes;
 mod patch;
+mod told_conditions;
 mod writer;
 
 use std::time::Duration;
@@ -26,6 +27,8 @@ const ATTEMPTS: u32 = 4;
 /// The wait before the second attempt; each further wait is five times as long.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 
+/// Reason of the event for several objects that one pass created.
+const OBJECTS_CREATED: &str = "ObjectsCreated";
 /// Why an object was created.
 const ABSENT: &str = "it did not exist";
 
@@ -56,8 +59,29 @@ pub struct Report {
     pub generations: Vec<(ObjectRef, i64)>,
     /// Number of successful writes.
     pub writes: usize,
-    /// Events to publish.
+    /// Events of the plan.
     pub events: Vec<EventRequest>,
+    /// Events about writes. The log has each write already.
+    pub write_events: Vec<EventRequest>,
+    /// Created objects, each with its own event.
+    created: Vec<(ObjectRef, EventRequest)>,
+}
+
+impl Report {
+    /// A pass that creates several objects brings something up, which is one event. What is created later is an event of its own.
+    fn announce_created(&mut self) {
+        let created = std::mem::take(&mut self.created);
+        if created.len() > 1 {
+            let names: Vec<_> = created.iter().map(|(reference, _)| reference.to_string()).collect();
+            self.write_events.push(EventRequest {
+                warning: false,
+                reason: OBJECTS_CREATED,
+                message: format!("created, because they did not exist: {}", names.join(", ")),
+            });
+        } else {
+            self.write_events.extend(created.into_iter().map(|(_, event)| event));
+        }
+    }
 }
 
 impl Report {
@@ -73,7 +97,9 @@ impl Report {
         for Failure { class, message, .. } in &self.failures {
             match class {
                 ErrorClass::Invalid(_) => faults.edit.push(message.clone()),
-                ErrorClass::ActionRequired | ErrorClass::Transient => faults.retry.push(message.clone()),
+                ErrorClass::NoAccess | ErrorClass::ActionRequired | ErrorClass::Transient => {
+                    faults.retry.push(message.clone());
+                }
             }
         }
         faults
@@ -130,19 +156,20 @@ pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, w
             Ok(()) => {}
             Err(error) => report
                 .failures
-                .push(failure(&mut report.events, desired, attempt, &error)),
+                .push(failure(&mut report.write_events, desired, attempt, &error)),
         }
     }
+    report.announce_created();
     for reference in absent {
         match writer.delete(reference, None).await {
             Ok(()) => {
                 report.writes += 1;
                 report
-                    .events
+                    .write_events
                     .push(normal_event(reference, "Deleted", "it is not wanted any more"));
             }
             Err(error) => {
-                let failure = failure_of(&mut report.events, reference, Attempt::Delete, &error, None);
+                let failure = failure_of(&mut report.write_events, reference, Attempt::Delete, &error, None);
                 report.failures.push(failure);
             }
         }
@@ -160,7 +187,7 @@ pub async fn delete(references: &[ObjectRef], writer: &Writer) -> Report {
     apply(&plan, &nothing, &NothingRecorded, writer).await
 }
 
-/// Creates an object that is no operand. Returns the result and the events to publish; an object that exists already leads to
+/// Creates an object that is no operand. Returns the result and the events about the write; an object that exists already leads to
 /// no event.
 pub async fn create(
     reference: &ObjectRef,
@@ -232,7 +259,7 @@ async fn write(
             .delete(reference, live.pointer("/metadata/uid").and_then(Value::as_str))
             .await?;
         let why = "an immutable field differed: the object is created again";
-        report.events.push(EventRequest {
+        report.write_events.push(EventRequest {
             warning: true,
             ..normal_event(reference, "Deleted", why)
         });
@@ -294,9 +321,14 @@ fn record_write(desired: &Desired, written: &Value, outcome: Written<'_>, report
     // Events of Secrets have no checksum: a reader of events could use it to verify a guess of the content.
     let digest = digest.filter(|_| desired.reference.kind != Kind::Secret);
     let suffix = digest.map(short_checksum).unwrap_or_default();
-    report
-        .events
-        .push(normal_event(&desired.reference, what, &format!("{why}{suffix}")));
+    let event = normal_event(&desired.reference, what, &format!("{why}{suffix}"));
+    match outcome {
+        // Users look for the events of the workloads.
+        Written::Created(_) if !matches!(desired.reference.kind, Kind::Deployment | Kind::DaemonSet) => {
+            report.created.push((desired.reference.clone(), event));
+        }
+        _ => report.write_events.push(event),
+    }
 }
 
 /// The first digits of a checksum, for an event.

@@ -68,7 +68,7 @@ async fn events(api: Api, live: Option<Value>, wanted: &Value) -> Vec<EventReque
     let reference = ObjectRef::new(Kind::Service, "n", "s");
     let mut snapshot = Snapshot::empty();
     if let Some(live) = live {
-        snapshot.objects.insert(reference.clone(), object(&live));
+        snapshot.objects.insert(reference.clone(), object(&live).into());
     }
     let desired = desired(reference, object(wanted));
     let plan = Plan {
@@ -76,7 +76,7 @@ async fn events(api: Api, live: Option<Value>, wanted: &Value) -> Vec<EventReque
         ..Plan::default()
     };
     let writer = Writer::new(Client::new(api, "n"), Arc::new(|| true), Arc::new(EmptyCache));
-    apply(&plan, &snapshot, &NothingRecorded, &writer).await.events
+    apply(&plan, &snapshot, &NothingRecorded, &writer).await.write_events
 }
 
 #[tokio::test]
@@ -124,8 +124,9 @@ fn an_event_about_a_secret_has_no_checksum() {
             Written::Created(Some("sha256:0123456789ab")),
             &mut report,
         );
+        report.announce_created();
         assert_eq!(
-            report.events[0].message.contains("01234567"),
+            report.write_events[0].message.contains("01234567"),
             has_checksum,
             "{}",
             kind.kind()
@@ -155,7 +156,7 @@ async fn refused(code: u16, details: Value) -> Failure {
     let client = Client::new(Api(code, answer), "n");
     let writer = Writer::new(client, Arc::new(|| true), Arc::new(EmptyCache));
     let mut report = apply(&plan, &Snapshot::empty(), &NothingRecorded, &writer).await;
-    assert_eq!(report.events.len(), 1);
+    assert_eq!(report.write_events.len(), 1);
     assert_eq!(report.failures.len(), 1, "{report:?}");
     report.failures.remove(0)
 }
@@ -273,7 +274,10 @@ async fn a_writer_that_does_not_lead_sends_nothing() {
         ..Plan::default()
     };
     let report = apply(&plan, &Snapshot::empty(), &NothingRecorded, &writer).await;
-    assert_eq!((report.failures.len(), report.writes, report.events.len()), (2, 0, 0));
+    assert_eq!(
+        (report.failures.len(), report.writes, report.write_events.len()),
+        (2, 0, 0)
+    );
 }
 
 /// Keeps what it is sent.
@@ -351,4 +355,111 @@ async fn each_update_carries_its_precondition() {
     tests(&sent[4], "/metadata/uid", json!("u"));
     tests(&sent[4], "/metadata/finalizers/0", json!("f"));
     assert_eq!(sent[5]["preconditions"], json!({"uid": "u"}));
+}
+
+// The events of a bring-up are one, those of later changes are single ones.
+#[tokio::test]
+async fn a_pass_that_creates_several_objects_leads_to_one_event() {
+    let reference = |kind: Kind, name: &str| ObjectRef::new(kind, "n", name);
+    let (service, account, policy) = (
+        reference(Kind::Service, "s"),
+        reference(Kind::ServiceAccount, "a"),
+        reference(Kind::NetworkPolicy, "p"),
+    );
+    let (deployment, daemon_set) = (reference(Kind::Deployment, "d"), reference(Kind::DaemonSet, "n"));
+    let all = [&service, &account, &policy, &deployment];
+    for (what, absent, present, code, expected) in [
+        ("nothing", vec![], vec![], 200, vec![]),
+        ("one", vec![&service], vec![], 200, vec!["ServiceCreated"]),
+        ("two", vec![&service, &account], vec![], 200, vec!["ObjectsCreated"]),
+        (
+            "three",
+            vec![&service, &account, &policy],
+            vec![],
+            200,
+            vec!["ObjectsCreated"],
+        ),
+        ("a workload", vec![&deployment], vec![], 200, vec!["DeploymentCreated"]),
+        (
+            "a workload and one",
+            vec![&service, &deployment],
+            vec![],
+            200,
+            vec!["DeploymentCreated", "ServiceCreated"],
+        ),
+        (
+            "a bring-up",
+            all.to_vec(),
+            vec![],
+            200,
+            vec!["DeploymentCreated", "ObjectsCreated"],
+        ),
+        (
+            "two workloads",
+            vec![&deployment, &daemon_set],
+            vec![],
+            200,
+            vec!["DeploymentCreated", "DaemonSetCreated"],
+        ),
+        (
+            "one and a change",
+            vec![&service],
+            vec![&account],
+            200,
+            vec!["ServiceAccountUpdated", "ServiceCreated"],
+        ),
+        (
+            "two and a change",
+            vec![&service, &policy],
+            vec![&account],
+            200,
+            vec!["ServiceAccountUpdated", "ObjectsCreated"],
+        ),
+        (
+            "two changes",
+            vec![],
+            vec![&service, &account],
+            200,
+            vec!["ServiceUpdated", "ServiceAccountUpdated"],
+        ),
+        (
+            "two that fail",
+            vec![&service, &account],
+            vec![],
+            500,
+            vec!["ServiceCreateFailed", "ServiceAccountCreateFailed"],
+        ),
+    ] {
+        let mut snapshot = Snapshot::empty();
+        for reference in &present {
+            snapshot.objects.insert((*reference).clone(), object(&json!({"a": 1})));
+        }
+        let desired = absent.iter().chain(&present);
+        let plan = Plan {
+            present: desired
+                .map(|r| self::desired((*r).clone(), object(&json!({"a": 2}))))
+                .collect(),
+            ..Plan::default()
+        };
+        let answer = if code == 200 {
+            Api(200, object(&json!({"a": 2})))
+        } else {
+            failing()
+        };
+        let writer = Writer::new(Client::new(answer, "n"), Arc::new(|| true), Arc::new(EmptyCache));
+        let report = apply(&plan, &snapshot, &NothingRecorded, &writer).await;
+        let mut found: Vec<_> = report.write_events.iter().map(|event| event.reason).collect();
+        let mut expected = expected;
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{what}");
+        let merged = report
+            .write_events
+            .iter()
+            .find(|event| event.reason == "ObjectsCreated");
+        for reference in absent.iter().filter(|r| r.kind != Kind::Deployment) {
+            let named = |event: &EventRequest| event.message.contains(&reference.to_string());
+            assert!(merged.is_none_or(named), "{what}: {reference} is not named: {merged:?}");
+        }
+    }
 }

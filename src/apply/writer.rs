@@ -7,10 +7,11 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{Request, Status};
 use serde_json::Value;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::changes::Changes;
 use super::patch;
+use super::told_conditions::{self, Line};
 use crate::api::{Kind, ObjectRef, Sensitive};
 use crate::config::error_class::ErrorClass;
 use crate::config::rejection::Reason;
@@ -198,6 +199,7 @@ impl Writer {
         let request = request.patch_subresource("status", &reference.name, &parameters, &patch);
         let written = self.send_patch(reference, &steps, request).await?;
         log_change(reference, &Changes::of_status(seen, &written));
+        log_conditions(reference, seen, &written);
         Ok(written)
     }
 
@@ -349,6 +351,17 @@ impl Writer {
         }
         self.cache.store(reference.clone(), value.clone());
         Ok(value)
+    }
+}
+
+/// The conditions of a ClusterOperator repeat those of the Config and of the ImagePruner.
+fn log_conditions(reference: &ObjectRef, seen: &Value, written: &Value) {
+    for Line { bad, text } in told_conditions::lines(seen, written) {
+        match bad {
+            _ if reference.kind == Kind::ClusterOperator => debug!("{reference}: {text}"),
+            true => warn!("{reference}: {text}"),
+            false => info!("{reference}: {text}"),
+        }
     }
 }
 

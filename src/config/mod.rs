@@ -15,5 +15,6 @@ pub mod rejection;
 pub mod resolve;
 pub mod snapshot;
 pub mod tls;
+pub mod told;
 pub mod trim;
 pub mod yaml;

@@ -116,9 +116,9 @@ async fn path_fix_pass(context: &Context) -> Result<Duration, Failure> {
             .unwrap_or(&json!(null))
             .is_null()
     }) {
-        let report = apply::delete(&[job], &context.writer).await;
+        let mut report = apply::delete(&[job], &context.writer).await;
         let failures = report.failure_message();
-        context.publish_events(report.events);
+        context.publish_report(&mut report);
         if !failures.is_empty() {
             return Err(Failure::failed(failures));
         }

@@ -61,9 +61,9 @@ async fn pass(context: &Context, began: Instant, failure: &mut LastingFailure) -
         let present = &mut wanted.plan.present;
         present.retain(|d| d.reference.name == names::SERVICE_CA_MAP);
     }
-    let report = apply::apply(&wanted.plan, &snapshot, &NothingRecorded, &context.writer).await;
+    let mut report = apply::apply(&wanted.plan, &snapshot, &NothingRecorded, &context.writer).await;
     let mut faults = report.faults();
-    context.publish_events(report.events);
+    context.publish_report(&mut report);
     if waiting && faults.is_empty() {
         return Ok(left);
     }

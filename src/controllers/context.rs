@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::Settings;
 use super::shared_conditions::SharedConditions;
 use crate::api::ObjectRef;
-use crate::apply::{self, ObjectCache, WriteError, Writer};
+use crate::apply::{self, ObjectCache, Report, WriteError, Writer};
 use crate::config::event_request::EventRequest;
 use crate::names;
 use crate::observe::{Caches, Controller};
@@ -117,31 +117,29 @@ impl Context {
         }
     }
 
-    /// Publishes events. An event that cannot be sent never fails a pass.
+    /// Publishes and logs events. An event that cannot be sent never fails a pass.
     pub(super) fn publish_events(&self, events: impl IntoIterator<Item = EventRequest>) {
         for event in events {
-            let EventRequest {
-                warning,
-                reason,
-                message,
-            } = event;
-            let event = if warning {
-                Event::warning(reason, message)
-            } else {
-                Event::normal(reason, message)
-            };
-            self.events.publish(if OBSERVER_REASONS.contains(&reason) {
-                event.with_component(names::CONFIG_OBSERVER_COMPONENT)
-            } else {
-                event
-            });
+            self.events.publish(to_event(event));
+        }
+    }
+
+    /// Publishes the events of a report. The log has the writes already.
+    pub(super) fn publish_report(&self, report: &mut Report) {
+        self.publish_events(std::mem::take(&mut report.events));
+        self.publish_writes(std::mem::take(&mut report.write_events));
+    }
+
+    fn publish_writes(&self, events: Vec<EventRequest>) {
+        for event in events {
+            self.events.publish_logged(to_event(event));
         }
     }
 
     /// Creates an object that is no operand, and publishes an event about it.
     pub(super) async fn create(&self, reference: &ObjectRef, body: &Value) -> Result<Value, WriteError> {
         let (created, events) = apply::create(reference, body, &self.writer).await;
-        self.publish_events(events);
+        self.publish_writes(events);
         created
     }
 
@@ -159,6 +157,24 @@ impl Context {
             () = tokio::time::sleep(limit) => {}
             _ = self.shutdown.begun() => std::future::pending().await,
         }
+    }
+}
+
+fn to_event(request: EventRequest) -> Event {
+    let EventRequest {
+        warning,
+        reason,
+        message,
+    } = request;
+    let event = if warning {
+        Event::warning(reason, message)
+    } else {
+        Event::normal(reason, message)
+    };
+    if OBSERVER_REASONS.contains(&reason) {
+        event.with_component(names::CONFIG_OBSERVER_COMPONENT)
+    } else {
+        event
     }
 }
 

@@ -36,7 +36,7 @@ async fn pass(context: &Context) -> Result<Duration, Failure> {
         present: vec![desired],
         ..Plan::default()
     };
-    let report = apply::apply(
+    let mut report = apply::apply(
         &plan,
         &snapshot,
         &Generations {
@@ -50,7 +50,7 @@ async fn pass(context: &Context) -> Result<Duration, Failure> {
         context.shared.record_generation(object.clone(), *generation);
     }
     let failures = report.failure_message();
-    context.publish_events(report.events);
+    context.publish_report(&mut report);
     let objects = context.caches.snapshot().objects;
     let daemon_set = objects.find(&reference).map(AsRef::as_ref);
     context.set_conditions(node_ca::judge(Ok(daemon_set), is_progressing(context, &snapshot)));

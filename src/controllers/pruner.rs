@@ -74,7 +74,7 @@ async fn pass(context: &Context, pruner: &mut Pruner) -> Result<Duration, Failur
     };
     let waits = SETTLE.saturating_sub(pruner.began.elapsed());
     let waiting = awaits_registry(&snapshot) && !waits.is_zero();
-    let report = apply::apply(
+    let mut report = apply::apply(
         &planned(&decoded, &snapshot, waiting),
         &snapshot,
         &NothingRecorded,
@@ -82,7 +82,7 @@ async fn pass(context: &Context, pruner: &mut Pruner) -> Result<Duration, Failur
     )
     .await;
     let faults = report.faults();
-    context.publish_events(report.events);
+    context.publish_report(&mut report);
     if waiting && faults.is_empty() {
         return Ok(waits);
     }

@@ -9,6 +9,7 @@ use super::backoff::Backoff;
 use super::context::Context;
 use crate::api::ObjectRef;
 use crate::apply::WriteError;
+use crate::config::told::Told;
 use crate::observe::Controller;
 use crate::status::conditions::{ConditionUpdate, LastingFailure};
 
@@ -34,7 +35,7 @@ pub(super) async fn run(
 ) {
     let mut backoff = Backoff::default();
     let mut lasting_failure = LastingFailure::default();
-    let mut log = FailureLog::default();
+    let mut told = Told::default();
     loop {
         let permit = context.start_pass().await;
         let began = Instant::now();
@@ -45,12 +46,17 @@ pub(super) async fn run(
         let mut wait = match &result {
             Ok(again) => {
                 backoff.reset();
-                log.clear();
+                if told.ended() {
+                    tracing::info!("{name}: the failure has ended");
+                }
                 *again
             }
             Err(Failure::Stale) => AFTER_CONFLICT,
             Err(failure) => {
-                log.failed(name, failure);
+                let text = failure.to_string();
+                if told.is_new(&text) {
+                    tracing::warn!("{name}: {text}");
+                }
                 let wait = backoff.fail(context.jitter());
                 failure.within().map_or(wait, |within| wait.min(within))
             }
@@ -68,26 +74,6 @@ pub(super) async fn run(
             context.note_first_report(controller);
         }
         context.wait_for_change(controller, wait).await;
-    }
-}
-
-/// Logs a failure once, not again for each retry. A condition reports the failure as long as it lasts.
-#[derive(Default)]
-struct FailureLog(String);
-
-impl FailureLog {
-    fn failed(&mut self, name: &str, failure: &Failure) {
-        let text = failure.to_string();
-        if text == self.0 {
-            tracing::debug!("{name}: still {text}");
-        } else {
-            tracing::warn!("{name}: {text}");
-            self.0 = text;
-        }
-    }
-
-    fn clear(&mut self) {
-        self.0.clear();
     }
 }
 

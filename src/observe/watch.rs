@@ -10,10 +10,11 @@ use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
 use kube::{Client, ResourceExt};
 use serde_json::Value;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::watch_spec::WatchSpec;
 use crate::api::ObjectRef;
+use crate::config::told::Told;
 
 /// Shortest and longest wait after an error.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
@@ -33,8 +34,8 @@ enum Ended {
     NoStreaming,
     /// The server does not serve the kind.
     Absent,
-    /// Any other error.
-    Failed,
+    /// Any other error, with its words if the log needs them.
+    Failed(Option<String>),
 }
 
 /// Receives what a watch delivers.
@@ -61,7 +62,12 @@ pub(super) async fn run(client: Client, spec: WatchSpec, handler: impl EventHand
                 handler.kind_absent(&spec);
                 tokio::time::sleep(ABSENT_KIND_RETRY).await;
             }
-            Ended::Failed => tokio::time::sleep(backoff.next()).await,
+            Ended::Failed(error) => {
+                if let Some(error) = error.filter(|error| backoff.told.is_new(error)) {
+                    warn!("cannot watch {spec}: {error}");
+                }
+                tokio::time::sleep(backoff.next()).await;
+            }
         }
     }
 }
@@ -71,6 +77,7 @@ pub(super) async fn run(client: Client, spec: WatchSpec, handler: impl EventHand
 #[derive(Default)]
 struct Backoff {
     last: Option<(Duration, Instant)>,
+    told: Told,
 }
 
 impl Backoff {
@@ -126,6 +133,9 @@ async fn attempt(
             Ok(Event::InitDone) => {
                 handler.list_completed(spec, &std::mem::take(&mut listed));
                 backoff.reset();
+                if backoff.told.ended() {
+                    info!("{spec} is watched again");
+                }
             }
             Ok(Event::Apply(object)) => {
                 if let Some((reference, object)) = convert(spec, object) {
@@ -144,15 +154,12 @@ async fn attempt(
                     tokio::time::sleep(backoff.next()).await;
                 }
                 Some(ended) => {
-                    if matches!(ended, Ended::Failed) {
-                        warn!(kind = spec.kind.kind(), %error, "watch cannot be started");
-                    }
                     return ended;
                 }
             },
         }
     }
-    Ended::Failed
+    Ended::Failed(None)
 }
 
 fn classify(error: &watcher::Error, streaming: bool) -> Option<Ended> {
@@ -162,7 +169,7 @@ fn classify(error: &watcher::Error, streaming: bool) -> Option<Ended> {
             404 => Some(Ended::Absent),
             400 | 422 if streaming => Some(Ended::NoStreaming),
             410 => None,
-            _ => Some(Ended::Failed),
+            _ => Some(Ended::Failed(Some(error.to_string()))),
         },
         _ => None,
     }

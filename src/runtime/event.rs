@@ -97,6 +97,15 @@ impl Event {
     }
 }
 
+/// Who logs what an event is about.
+#[derive(Clone, Copy)]
+enum Logged {
+    /// This module, at info or warn.
+    Now,
+    /// The caller did.
+    Before,
+}
+
 enum Message {
     Event(Event, Option<Box<ObjectReference>>),
     Flush(oneshot::Sender<()>),
@@ -125,6 +134,7 @@ impl Events {
             clock,
             metrics: metrics.clone(),
             involved_object: None,
+            failed: None,
         };
         tokio::spawn(sender.run(messages, skip));
         Self {
@@ -147,26 +157,31 @@ impl Events {
         }
     }
 
-    /// Queues an event about the operator's Deployment. An event that equals one of the last 10 minutes is dropped.
+    /// Queues and logs an event about the operator's Deployment. An event that equals one of the last 10 minutes is dropped.
     pub(crate) fn publish(&self, event: Event) {
-        self.enqueue(event, None);
+        self.enqueue(event, None, Logged::Now);
     }
 
-    /// Queues an event about another object, which must be in the operator's namespace.
+    /// The same for an event about something that the log already has.
+    pub(crate) fn publish_logged(&self, event: Event) {
+        self.enqueue(event, None, Logged::Before);
+    }
+
+    /// Queues and logs an event about another object, which must be in the operator's namespace.
     pub(crate) fn publish_about(&self, object: ObjectReference, event: Event) {
-        self.enqueue(event, Some(Box::new(object)));
+        self.enqueue(event, Some(Box::new(object)), Logged::Now);
     }
 
-    fn enqueue(&self, event: Event, object: Option<Box<ObjectReference>>) {
+    fn enqueue(&self, event: Event, object: Option<Box<ObjectReference>>, logged: Logged) {
         if self.is_repeated(&event) {
             return;
         }
-        tracing::info!(
-            kind = event.kind.as_str(),
-            reason = event.reason,
-            "event: {}",
-            event.note
-        );
+        let (reason, note) = (&event.reason, &event.note);
+        match (logged, event.kind) {
+            (Logged::Before, _) => tracing::debug!(reason, "event: {note}"),
+            (Logged::Now, EventKind::Normal) => tracing::info!(reason, "event: {note}"),
+            (Logged::Now, EventKind::Warning) => tracing::warn!(reason, "event: {note}"),
+        }
         if self.queue.try_send(Message::Event(event, object)).is_err() {
             self.metrics.event_failed();
         }
@@ -229,6 +244,8 @@ struct Sender {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     involved_object: Option<ObjectReference>,
+    /// Why the last event was not sent.
+    failed: Option<String>,
 }
 
 impl Sender {
@@ -261,7 +278,13 @@ impl Sender {
         let api: Api<CoreEvent> = Api::namespaced(self.client.clone(), names::NAMESPACE);
         if let Err(error) = api.create(&PostParams::default(), &event).await {
             self.metrics.event_failed();
-            tracing::warn!("cannot publish event {reason}: {error}");
+            let error = error.to_string();
+            if self.failed.as_ref() != Some(&error) {
+                tracing::warn!("cannot publish event {reason}: {error}");
+            }
+            self.failed = Some(error);
+        } else {
+            self.failed = None;
         }
     }
 

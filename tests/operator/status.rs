@@ -7,7 +7,9 @@ use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
-use crate::support::{TestCluster, cluster_operator, condition, config_ref, deployment, is, is_up, observed, uid};
+use crate::support::{
+    TestCluster, cluster_operator, condition, config_ref, deployment, is, is_up, observed, service, uid,
+};
 use crate::{empty_cluster, registry};
 
 fn since(config: &Value, type_: &str) -> Timestamp {
@@ -185,5 +187,47 @@ async fn a_field_of_a_newer_api_survives_writes_of_the_operator() {
             .writes(mark)
             .iter()
             .any(|w| w.contains("customresourcedefinitions"))
+    );
+}
+
+// lifecycle 128
+#[tokio::test]
+async fn the_log_has_the_words_of_a_failure_once_however_often_it_is_retried() {
+    let (cluster, operator) = registry(json!({})).await;
+    let hook = crate::volumes::failing_webhook(&cluster, "services", "").await;
+    let lines = || -> Vec<String> {
+        let log = operator.log();
+        let found = log.lines().filter(|line| line.contains("failing.example.com"));
+        found.map(str::to_owned).collect()
+    };
+    cluster
+        .patch(&service(), json!({"spec": {"sessionAffinity": "None"}}))
+        .await;
+    cluster
+        .until_config("failing", |c| {
+            condition(c, "Progressing").2.contains("failing.example.com")
+        })
+        .await;
+    for attempt in 0..5 {
+        cluster.trigger_reconcile(&attempt.to_string()).await;
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+    }
+    let told = lines();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(
+        told[0].contains("WARN") && told[0].contains("Progressing is True (Error)"),
+        "{told:#?}"
+    );
+    hook.remove().await;
+    cluster.until_config("up", is_up).await;
+    cluster.settle().await;
+    assert_eq!(lines(), told);
+    let log = operator.log();
+    let end = log
+        .lines()
+        .rfind(|line| line.contains("Config cluster: Progressing is "));
+    assert!(
+        end.is_some_and(|line| line.contains("INFO") && line.contains("Progressing is False (Ready)")),
+        "{end:?}"
     );
 }

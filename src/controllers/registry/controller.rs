@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::api::ObjectRef;
 use crate::apply::{Recorded, WriteError};
+use crate::config::told::Told;
 use crate::controllers::backoff::RESYNC;
 use crate::controllers::context::Context;
 use crate::controllers::status_debounce::StatusDebounce;
@@ -63,6 +64,8 @@ pub(super) struct Registry {
     pub(super) context: Context,
     /// `metadata.generation` of workloads after the operator's writes, until the status records them.
     pub(super) generations: HashMap<ObjectRef, i64>,
+    /// The failure that no condition reports.
+    pub(super) told: Told,
     /// First attempt to create the Config that does not exist.
     pub(super) bootstrap_since: Option<Timestamp>,
     /// Start of the current series of failed passes.

@@ -101,13 +101,13 @@ impl Registry {
         if apply::would_write(plan, &context.snapshot, &recorded) && !context.confirmed {
             self.confirm(&context.config).await?;
         }
-        let report = apply::apply(plan, &context.snapshot, &recorded, &self.context.writer).await;
+        let mut report = apply::apply(plan, &context.snapshot, &recorded, &self.context.writer).await;
         let written: HashMap<ObjectRef, i64> = report.generations.iter().cloned().collect();
         if written.keys().any(|object| object.kind == Kind::Deployment) {
             self.deployed = Some(Instant::now());
         }
         self.generations.extend(written);
-        self.context.publish_events(report.events);
+        self.context.publish_report(&mut report);
         outcome.add_failures(report.failures);
         Ok(())
     }

@@ -24,6 +24,7 @@ use super::{Backoff, Context, RESYNC};
 use crate::api::{Config, Kind, ObjectRef};
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
+use crate::config::told::Told;
 use crate::names;
 use crate::observe::Controller;
 use crate::status::cluster_operator::BootstrapDelay;
@@ -37,6 +38,7 @@ pub async fn run(context: Context) {
     let mut registry = Registry {
         context: context.clone(),
         generations: HashMap::new(),
+        told: Told::default(),
         bootstrap_since: None,
         failing_since: None,
         unstored: None,
@@ -66,26 +68,36 @@ impl Registry {
     async fn pass(&mut self) -> Ended {
         for _ in 0..RESTARTS {
             match Box::pin(self.attempt()).await {
-                Ok(ended) => return ended,
+                Ok(ended) => {
+                    if self.told.ended() {
+                        info!("registry: the failure has ended");
+                    }
+                    return ended;
+                }
                 Err(Interrupted::Stale) => {
                     debug!("the Config changed while a pass ran, the pass starts over");
                     let config = ObjectRef::new(Kind::Config, "", names::CLUSTER);
                     if let Err(error) = self.context.writer.read(&config).await {
-                        warn!(%error, "cannot read {config}");
+                        return self.failed(&format!("cannot read {config}: {error}"));
                     }
                 }
                 // The Config must be stored before it has an effect. Change nothing, and report the error in the
-                // status.
+                // status; the log then has the words of the conditions.
                 Err(Interrupted::Unstored(unstored)) => {
-                    warn!(error = %unstored.error, "cannot write the Config");
                     let reported = Box::pin(self.report_unstored(&unstored)).await;
-                    return reported.unwrap_or(Ended::FAILED);
+                    return reported
+                        .unwrap_or_else(|_| self.failed(&format!("cannot write the Config: {}", unstored.error)));
                 }
-                Err(Interrupted::Failed(error)) => {
-                    warn!(%error, "the pass failed");
-                    return Ended::FAILED;
-                }
+                Err(Interrupted::Failed(error)) => return self.failed(&format!("the pass failed: {error}")),
             }
+        }
+        Ended::FAILED
+    }
+
+    /// Logs a failure that no condition reports, once.
+    fn failed(&mut self, words: &str) -> Ended {
+        if self.told.is_new(words) {
+            warn!("registry: {words}");
         }
         Ended::FAILED
     }

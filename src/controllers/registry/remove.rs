@@ -86,9 +86,9 @@ impl Registry {
             if !context.confirmed {
                 self.confirm(&context.config).await?;
             }
-            let report = apply::delete(&stage.delete, &self.context.writer).await;
+            let mut report = apply::delete(&stage.delete, &self.context.writer).await;
             let failures = report.failure_message();
-            self.context.publish_events(report.events);
+            self.context.publish_report(&mut report);
             if !failures.is_empty() {
                 outcome.removal = Removal::Failed(failures);
                 let ended = self.report(&context.snapshot, outcome).await?;

@@ -61,7 +61,12 @@ pub async fn acquire(candidate: Candidate) -> Claim {
                 tokio::time::sleep(CONTENDED + random::up_to(CONTENDED)).await;
             }
             Err(error) => {
-                tracing::warn!("cannot acquire lease {}/{}: {error}", names::NAMESPACE, names::LEASE);
+                // The holder is logged again when it can be read.
+                let error = error.to_string();
+                if logged != error {
+                    tracing::warn!("cannot acquire lease {}/{}: {error}", names::NAMESPACE, names::LEASE);
+                    logged = error;
+                }
                 let soon = timings.retry.min(Duration::from_secs(5));
                 tokio::time::sleep(soon + random::up_to(soon)).await;
             }
