@@ -20,6 +20,8 @@ use crate::plan::{self, Desired, Drift, Plan, checksum, drift};
 use crate::status::conditions::Faults;
 
 use changes::Changes;
+#[cfg(test)]
+pub(crate) use writer::Refusal;
 pub(crate) use writer::{ObjectCache, WriteError, Writer};
 
 /// How often a write is tried when it meets a conflict.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::event_request::EventRequest;
 pub use super::rejection::{Reason, Rejection};
 use super::snapshot::Snapshot;
 use super::tls;
@@ -205,16 +204,6 @@ pub fn select(storage: &Storage) -> Result<Option<&'static str>, Rejection> {
             Err(Rejection::new(Reason::StorageConflict, message))
         }
     }
-}
-
-/// Warning event about a valid `storage` that also sets the unsupported `oss`.
-pub fn storage_notice(storage: &Storage) -> Option<EventRequest> {
-    let ignored = storage.oss.is_some() && !storage.backends().is_empty();
-    ignored.then(|| EventRequest {
-        warning: true,
-        reason: "UnsupportedStorage",
-        message: "spec.storage.oss is not supported and is ignored: set spec.storage.oss to null".to_owned(),
-    })
 }
 
 fn rollout(strategy: Option<&str>) -> Result<Rollout, Rejection> {

@@ -403,17 +403,13 @@ fn a_backend_is_selected_by_the_presence_of_its_field() {
 // api 11: the rejection
 // storage-core 9: the class of the error
 #[test]
-fn oss_alone_is_rejected_and_oss_beside_another_backend_is_ignored_with_a_warning() {
+fn oss_alone_is_rejected_and_oss_beside_another_backend_is_ignored() {
     let alone = storage(json!({"oss": {"bucket": "b"}, "managementState": "Managed"}));
     let rejection = select(&alone).unwrap_err();
     assert_eq!(rejection.reason.text(), "StorageNotConfigured");
     assert!(rejection.message.contains("oss"), "{}", rejection.message);
-    assert_eq!(storage_notice(&alone), None);
     let beside = storage(json!({"oss": {}, "s3": {}}));
     assert_eq!(select(&beside), Ok(Some("S3")));
-    let event = storage_notice(&beside).unwrap();
-    assert!(event.warning && event.message.contains("oss"));
-    assert_eq!(storage_notice(&storage(json!({"s3": {}}))), None);
 }
 
 // api 14: what is read

@@ -11,6 +11,7 @@ use super::report::Outcome;
 use crate::api::{Config, Kind, ObjectRef};
 use crate::apply::{self, Failure};
 use crate::config::error_class::ErrorClass;
+use crate::config::notice;
 use crate::config::resolve::{self, ManagementState, Reason, Rejection, Resolved};
 use crate::names;
 use crate::plan::{self, Inputs, Plan, Source, certificates, settle};
@@ -39,8 +40,7 @@ impl Registry {
         outcome.add_storage(&mut stored);
         outcome.backend = facts.as_ref().map(|f| f.backend);
         if is_new(&context.config) {
-            let storage = context.config.spec.storage.as_ref();
-            outcome.events.extend(storage.and_then(resolve::storage_notice));
+            outcome.events.extend(notice::notices(&context.config.spec));
         }
         // With facts and an error, the storage in use works. Continue with everything else.
         let storage = match (&facts, stored.freeze) {

@@ -1,0 +1,194 @@
+//! PURE: what a valid Config does that its user may not expect. Each notice is one Warning event for each edit of the Config.
+
+use super::event_request::EventRequest;
+use crate::api::registry_config::{ConfigSpec, Storage};
+use crate::api::registry_storage::S3Storage;
+
+/// The notices of a valid Config.
+pub fn notices(spec: &ConfigSpec) -> Vec<EventRequest> {
+    let Some(storage) = &spec.storage else {
+        return Vec::new();
+    };
+    let redirects = !spec.disable_redirect.unwrap_or(false);
+    unsupported(storage)
+        .into_iter()
+        .chain(redirects.then(|| untrusted_redirect(storage)).flatten())
+        .collect()
+}
+
+/// `oss` has no driver.
+fn unsupported(storage: &Storage) -> Option<EventRequest> {
+    let ignored = storage.oss.is_some() && !storage.backends().is_empty();
+    ignored.then(|| EventRequest {
+        warning: true,
+        reason: "UnsupportedStorage",
+        message: "spec.storage.oss is not supported and is ignored: set spec.storage.oss to null".to_owned(),
+    })
+}
+
+/// The registry redirects pulls to the store. `trustedCA` counts for operator and registry; a node trusts a CA only if the
+/// cluster's image configuration names it for the host that the node connects to.
+fn untrusted_redirect(storage: &Storage) -> Option<EventRequest> {
+    let s3 = storage.s3.as_ref()?;
+    let name = s3
+        .trusted_ca
+        .as_ref()?
+        .name
+        .as_deref()
+        .filter(|name| !name.is_empty())?;
+    // Clients are redirected to CloudFront instead, whose certificate is public.
+    if s3.cloud_front.is_some() {
+        return None;
+    }
+    let host = redirect_host(s3)?;
+    let message = format!(
+        "spec.storage.s3.trustedCA (ConfigMap {name}) is for the operator and the registry. Nodes and clients follow the \
+         registry's redirects to {host} and do not trust this CA: add it to the ConfigMap that spec.additionalTrustedCA of \
+         image.config.openshift.io/cluster names, under key {}, or set spec.disableRedirect to true",
+        host.replace(':', "..")
+    );
+    Some(EventRequest {
+        warning: true,
+        reason: "RedirectNeedsTrust",
+        message,
+    })
+}
+
+/// Host, and port if it is not 443, to which pulls are redirected; `None` without TLS.
+fn redirect_host(s3: &S3Storage) -> Option<String> {
+    let endpoint = s3.region_endpoint.as_deref().unwrap_or_default().trim();
+    if endpoint.is_empty() {
+        return Some("the endpoint of S3".to_owned());
+    }
+    let (scheme, rest) = endpoint.split_once("://").unwrap_or(("https", endpoint));
+    if scheme.eq_ignore_ascii_case("http") {
+        return None;
+    }
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = host.strip_suffix(":443").unwrap_or(host);
+    let bucket = s3
+        .bucket
+        .as_deref()
+        .filter(|bucket| s3.virtual_hosted_style.unwrap_or(false) && !bucket.is_empty());
+    Some(bucket.map_or_else(|| host.to_owned(), |bucket| format!("{bucket}.{host}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn messages(spec: Value) -> Vec<String> {
+        let mut spec = spec;
+        spec["replicas"] = json!(1);
+        let spec: ConfigSpec = serde_json::from_value(spec).unwrap();
+        let notices = notices(&spec);
+        assert!(notices.iter().all(|notice| notice.warning));
+        notices.into_iter().map(|notice| notice.message).collect()
+    }
+
+    // issue 10, row 17: users whose nodes could not pull
+    #[test]
+    fn redirects_to_a_store_with_a_private_ca_are_noticed() {
+        let trusted = json!({"name": "store-ca"});
+        let with = |more: Value| {
+            let mut s3 =
+                json!({"bucket": "images", "regionEndpoint": "https://store.example.com", "trustedCA": trusted});
+            s3.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            json!({"storage": {"s3": s3}})
+        };
+        let no_redirect = |mut spec: Value, value: bool| {
+            spec["disableRedirect"] = json!(value);
+            spec
+        };
+        // The expected key of the image CA map; "" for no notice.
+        for (what, spec, key) in [
+            ("path style", with(json!({})), "store.example.com"),
+            (
+                "a port",
+                with(json!({"regionEndpoint": "https://store.example.com:9000"})),
+                "store.example.com..9000",
+            ),
+            (
+                "port 443",
+                with(json!({"regionEndpoint": "https://store.example.com:443/"})),
+                "store.example.com",
+            ),
+            (
+                "a path",
+                with(json!({"regionEndpoint": "https://store.example.com:9000/v1/s3"})),
+                "store.example.com..9000",
+            ),
+            (
+                "no scheme",
+                with(json!({"regionEndpoint": "store.example.com"})),
+                "store.example.com",
+            ),
+            (
+                "an address",
+                with(json!({"regionEndpoint": "https://10.1.2.3:9000"})),
+                "10.1.2.3..9000",
+            ),
+            (
+                "virtual hosts",
+                with(json!({"virtualHostedStyle": true})),
+                "images.store.example.com",
+            ),
+            (
+                "virtual hosts without a bucket",
+                with(json!({"virtualHostedStyle": true, "bucket": ""})),
+                "store.example.com",
+            ),
+            (
+                "redirects not disabled",
+                no_redirect(with(json!({})), false),
+                "store.example.com",
+            ),
+            ("redirects disabled", no_redirect(with(json!({})), true), ""),
+            (
+                "no TLS",
+                with(json!({"regionEndpoint": "http://store.example.com:9000"})),
+                "",
+            ),
+            (
+                "no TLS, in capitals",
+                with(json!({"regionEndpoint": "HTTP://store.example.com"})),
+                "",
+            ),
+            ("no CA", with(json!({"trustedCA": null})), ""),
+            ("an empty name", with(json!({"trustedCA": {"name": ""}})), ""),
+            (
+                "CloudFront",
+                with(
+                    json!({"cloudFront": {"baseURL": "https://d.example.net", "keypairID": "K",
+                "privateKey": {"key": "k", "name": "s"}}}),
+                ),
+                "",
+            ),
+            ("another backend", json!({"storage": {"pvc": {"claim": "c"}}}), ""),
+            ("no storage", json!({}), ""),
+        ] {
+            let found = messages(spec);
+            assert_eq!(found.len(), usize::from(!key.is_empty()), "{what}: {found:?}");
+            for message in found {
+                assert!(message.contains(&format!("under key {key},")), "{what}: {message}");
+                assert!(
+                    message.contains("store-ca") && message.contains("spec.disableRedirect"),
+                    "{what}: {message}"
+                );
+            }
+        }
+        let aws = messages(json!({"storage": {"s3": {"trustedCA": trusted}}}));
+        assert!(aws[0].contains("redirects to the endpoint of S3"), "{aws:?}");
+    }
+
+    // api 11: the warning
+    #[test]
+    fn oss_beside_another_backend_is_noticed() {
+        let both = json!({"storage": {"oss": {}, "pvc": {}}});
+        assert!(messages(both)[0].contains("spec.storage.oss"));
+        assert!(messages(json!({"storage": {"oss": {}}})).is_empty());
+        assert!(messages(json!({"storage": {"pvc": {}}})).is_empty());
+    }
+}
