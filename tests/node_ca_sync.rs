@@ -18,7 +18,13 @@ use std::{
 const SOON: Duration = Duration::from_secs(20);
 
 fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cluster-image-registry-operator"));
+    // The program ends with the thread of its test, also if that is killed and drops nothing.
+    let mut command = Command::new("setpriv");
+    command.args([
+        "--pdeathsig",
+        "KILL",
+        env!("CARGO_BIN_EXE_cluster-image-registry-operator"),
+    ]);
     // The program needs no environment variable, no kubeconfig and no ServiceAccount.
     command.env_clear().stdin(Stdio::null()).arg("node-ca-sync");
     command

@@ -77,7 +77,13 @@ impl Stage {
 }
 
 fn bare() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cluster-image-registry-operator"));
+    // The program ends with the thread of its test, also if that is killed and drops nothing.
+    let mut command = Command::new("setpriv");
+    command.args([
+        "--pdeathsig",
+        "KILL",
+        env!("CARGO_BIN_EXE_cluster-image-registry-operator"),
+    ]);
     command
         .env_clear()
         .stdin(Stdio::null())

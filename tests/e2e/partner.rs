@@ -116,7 +116,9 @@ async fn start(cluster: &TestCluster, digest: &str) -> Partner {
     let program = programs.path("registry").unwrap().display().to_string();
     let mut command: Command = inside::command(record, NODE, &[&program]).await.unwrap();
     let log = File::create(directory.join("log")).unwrap();
+    let (variable, directory_of_cluster) = cluster.devcluster.mark_of_processes();
     let entrance = command
+        .env(variable, directory_of_cluster)
         .env("REGISTRY_STORAGE", "inmemory")
         .env("REGISTRY_HTTP_ADDR", format!(":{PORT}"))
         .env("REGISTRY_HTTP_TLS_CERTIFICATE", directory.join("tls.crt"))

@@ -12,7 +12,7 @@ use super::TestCluster;
 const NAMESPACE: &str = "openshift-image-registry";
 pub const ACCOUNT: &str = "cluster-image-registry-operator";
 
-/// A running operator; dropping it kills it.
+/// A running operator. It ends when it is dropped, and at the latest with the test process.
 pub struct Operator {
     child: Child,
     log: PathBuf,
@@ -53,8 +53,11 @@ impl TestCluster {
         let log = self.devcluster.directory().join(format!("operator-{}.log", unique()));
         let file = File::create(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_cluster-image-registry-operator"));
+        let (variable, directory_of_cluster) = self.devcluster.mark_of_processes();
         command
             .env_clear()
+            // A test process that is killed drops nothing.
+            .env(variable, directory_of_cluster)
             .envs([
                 ("RELEASE_VERSION", "4.22.0-test"),
                 ("OPERATOR_IMAGE_VERSION", "4.22.0-test"),

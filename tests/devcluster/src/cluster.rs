@@ -250,6 +250,12 @@ impl Cluster {
         self.layout.root()
     }
 
+    /// Environment variable for a process that is to end with the cluster, at the latest with the process that owns the
+    /// cluster, however that ends.
+    pub fn mark_of_processes(&self) -> (&'static str, &Path) {
+        (process::MARKER, self.layout.root())
+    }
+
     /// What another process needs to use the cluster.
     pub fn record(&self) -> &Record {
         &self.record

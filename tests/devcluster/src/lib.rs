@@ -40,6 +40,7 @@ mod companion;
 mod control_plane;
 mod files;
 mod layout;
+mod limits;
 mod network;
 mod node;
 mod pki;

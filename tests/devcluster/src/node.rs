@@ -4,7 +4,7 @@ use crate::{
     control_plane::Start,
     files, image,
     layout::Layout,
-    network,
+    limits, network,
     pki::Pki,
     process,
     record::{NodeRecord, Record},
@@ -79,6 +79,7 @@ pub(crate) async fn prepare(start: &Start<'_>, pki: &Pki) -> Result<()> {
     if start.record.nodes.is_empty() {
         return Ok(());
     }
+    limits::raise();
     for node in &start.record.nodes {
         hold(start, node)?;
         let names = [node.name.clone(), node.address.to_string()];

@@ -3,7 +3,7 @@
 //! A pid file holds id and start time, so that a reused id is never signalled. Each process also carries
 //! [`MARKER`] in its environment: that finds those whose recording was cut short by the death of their owner.
 
-use crate::{files, layout::Layout};
+use crate::{files, layout::Layout, limits};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
@@ -184,15 +184,16 @@ impl Processes {
         Ok(id)
     }
 
-    /// Fails when one of the processes has ended, with the end of its log.
+    /// Fails when one of the processes has ended, with the last errors of its log.
     pub fn check(&self) -> Result<()> {
         for (name, child) in lock(&self.children).iter_mut() {
             if let Some(status) = child.try_wait()? {
                 let log = self.layout.logs().join(format!("{name}.log"));
+                let text = std::fs::read(&log).unwrap_or_default();
                 bail!(
                     "{name} ended early ({status}); its last words ({}):\n{}",
                     log.display(),
-                    last_lines(&log, 5)
+                    limits::last_words(&String::from_utf8_lossy(&text), 5)
                 );
             }
         }
@@ -225,14 +226,6 @@ impl Processes {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn last_lines(path: &Path, count: usize) -> String {
-    let text = std::fs::read(path)
-        .map(|b| String::from_utf8_lossy(&b).into_owned())
-        .unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
 /// The recorded processes of a cluster with their names; `None` where one no longer runs.

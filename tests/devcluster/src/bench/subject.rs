@@ -58,6 +58,10 @@ impl Recipe {
         let mut command = Command::new(&self.program);
         command
             .env_clear()
+            .env(
+                crate::process::MARKER,
+                self.directory.parent().unwrap_or(&self.directory),
+            )
             .envs([
                 ("RELEASE_VERSION", "4.22.0-bench"),
                 ("OPERATOR_IMAGE_VERSION", "4.22.0-bench"),
