@@ -201,7 +201,7 @@ async fn the_log_has_the_words_of_a_failure_once_however_often_it_is_retried() {
         found.map(str::to_owned).collect()
     };
     cluster
-        .patch(&service(), json!({"spec": {"sessionAffinity": "None"}}))
+        .patch(&service(), json!({"spec": {"selector": {"a": "b"}}}))
         .await;
     cluster
         .until_config("failing", |c| {

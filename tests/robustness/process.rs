@@ -153,3 +153,18 @@ async fn a_leader_that_loses_its_lease_ends_in_mid_reconcile_and_writes_nothing_
     assert_eq!(written.len(), before, "{:?}", written.last());
     assert_eq!(cluster.holder().await, "somebody-else");
 }
+
+// Issue 10, bug 5: the watchdog of the cluster ends what carries the cluster's mark when the test process ends, however it ends.
+#[tokio::test]
+async fn an_operator_of_a_test_carries_the_mark_by_which_it_ends_with_the_test_process() {
+    let cluster = empty_cluster().await;
+    let operator = cluster.operator().await;
+    let (variable, directory) = cluster.devcluster.mark_of_processes();
+    let mark = format!("{variable}={}", directory.display());
+    let environment = std::fs::read(format!("/proc/{}/environ", operator.pid())).unwrap();
+    let marked = environment
+        .split(|byte| *byte == 0)
+        .any(|entry| entry == mark.as_bytes());
+    assert!(marked, "{mark} is not in {}", String::from_utf8_lossy(&environment));
+    operator.kill().await;
+}
