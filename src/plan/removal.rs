@@ -27,6 +27,14 @@ pub struct Removal {
     pub pods_gone: bool,
 }
 
+impl Removal {
+    /// Whether the removal of the storage may begin: no object of the registry exists that could start a pod, and no pod runs that
+    /// could write to the storage. A pod on an unreachable node may run for as long as it exists, also without a Deployment.
+    pub fn storage_may_go(&self) -> bool {
+        self.delete.is_empty() && self.objects_gone && self.pods_gone
+    }
+}
+
 /// Plans the next deletions. Routes of other owners stay. `deployment_gone` is the time since which no Deployment exists;
 /// `None` while the Deployment exists. The wait for a pod without a deletionTimestamp counts from then: such a pod does not
 /// belong to the Deployment, so it is possible that no controller ever deletes it.

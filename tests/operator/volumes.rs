@@ -569,3 +569,29 @@ async fn ephemeral_storage_with_several_replicas_warns_once_per_edit() {
     cluster.assert_idle(std::time::Duration::from_secs(1)).await;
     assert_eq!(resource_version(&config), resource_version(&cluster.config().await));
 }
+
+// storage-volumes 19: what the API server receives
+#[tokio::test]
+async fn the_claim_is_deleted_only_with_the_uid_that_was_read() {
+    let cluster = empty_cluster().await;
+    cluster.shared_volume().await;
+    cluster.create_config(json!({"storage": on_own()})).await;
+    let proxy = cluster.proxy().await;
+    let _operator = cluster.operator_at(&proxy.kubeconfig(), &[]);
+    until_mounted(&cluster, OWN).await;
+    cluster.until_config("up", is_up).await;
+    let made = cluster.get(&own()).await.unwrap();
+    cluster.edit(json!({"managementState": "Removed"})).await;
+    let gone = |c: &Value| is(c, "Progressing", "False", "Removed") && c["status"]["storage"] == json!({});
+    cluster.until_config("removed", gone).await;
+    let deletes: Vec<_> = proxy
+        .requests()
+        .into_iter()
+        .filter(|request| request.is(&http::Method::DELETE, &format!("/persistentvolumeclaims/{OWN}")))
+        .collect();
+    assert_eq!(deletes.len(), 1, "{}", deletes.len());
+    assert_eq!(
+        deletes[0].body["preconditions"],
+        json!({"uid": made["metadata"]["uid"]})
+    );
+}

@@ -96,7 +96,7 @@ impl Registry {
             }
         }
         let mut again = None;
-        let mut done = stage.delete.is_empty() && stage.objects_gone && stage.pods_gone;
+        let mut done = stage.storage_may_go();
         outcome.removal = match stage.waiting {
             _ if done => Removal::Done,
             Some(pods) => Removal::Waiting(format!("waiting for {pods}")),

@@ -198,3 +198,94 @@ fn an_empty_cluster_has_nothing_to_remove() {
         }
     );
 }
+
+// storage-decisions 12
+#[test]
+fn storage_goes_only_after_every_object_and_every_pod_that_may_run() {
+    let in_namespace = |namespace: &str| json!({"metadata": {"namespace": namespace}});
+    let deleting = json!({"metadata": {"deletionTimestamp": "2031-05-06T01:00:00Z", "deletionGracePeriodSeconds": 30}});
+    let deployment = || operand("apps/v1", "Deployment", "image-registry", &deleting);
+    let secret = || operand("v1", "Secret", "image-registry-private-configuration", &json!({}));
+    for (what, left, may_go) in [
+        ("nothing", vec![], true),
+        ("a pod", vec![pod("p", &json!({}))], false),
+        (
+            "a pod without a node",
+            vec![pod("p", &json!({"spec": {"nodeName": null}}))],
+            false,
+        ),
+        (
+            "a pod on a node that has not answered for hours",
+            vec![pod("p", &deleting)],
+            false,
+        ),
+        (
+            "a pod that nobody owns",
+            vec![pod("p", &json!({"metadata": {"ownerReferences": []}}))],
+            false,
+        ),
+        (
+            "a pod whose phase is unknown",
+            vec![pod("p", &json!({"status": {"phase": "Unknown"}}))],
+            false,
+        ),
+        (
+            "a pod without a status",
+            vec![pod("p", &json!({"status": null}))],
+            false,
+        ),
+        (
+            "a pod that succeeded",
+            vec![pod("p", &json!({"status": {"phase": "Succeeded"}}))],
+            true,
+        ),
+        (
+            "a pod that failed",
+            vec![pod("p", &json!({"status": {"phase": "Failed"}}))],
+            true,
+        ),
+        (
+            "a pod that failed and one that runs",
+            vec![pod("a", &json!({"status": {"phase": "Failed"}})), pod("b", &json!({}))],
+            false,
+        ),
+        (
+            "a pod of another program",
+            vec![pod("p", &json!({"metadata": {"labels": {"docker-registry": "other"}}}))],
+            true,
+        ),
+        (
+            "a pod of another namespace",
+            vec![pod("p", &in_namespace("elsewhere"))],
+            true,
+        ),
+        ("a Deployment that is being deleted", vec![deployment()], false),
+        ("an object", vec![secret()], false),
+    ] {
+        let mut cluster = Cluster::new(&json!({}), left);
+        for reference in removal(&cluster.snapshot, None).delete {
+            if what != "an object" {
+                cluster.snapshot.objects.remove(&reference);
+            }
+        }
+        for gone in [None, Some("2031-05-06T01:00:00Z")] {
+            let found = removal(&cluster.snapshot, gone.map(|gone| gone.parse().unwrap()));
+            assert_eq!(found.storage_may_go(), may_go, "{what}: {found:?}");
+        }
+    }
+    let stages = [
+        (vec![], true, true, true),
+        (vec![], false, true, false),
+        (vec![], true, false, false),
+    ];
+    let object = crate::plan::operand(Kind::Service, "image-registry");
+    for (delete, objects_gone, pods_gone, may_go) in stages.into_iter().chain([(vec![object], true, true, false)]) {
+        let stage = Removal {
+            delete,
+            objects_gone,
+            pods_gone,
+            waiting: None,
+        };
+        assert_eq!(stage.storage_may_go(), may_go, "{stage:?}");
+    }
+}
