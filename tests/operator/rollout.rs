@@ -178,7 +178,7 @@ async fn progressing_reports_only_rollouts_and_zero_replicas_are_not_available()
 struct Edit {
     what: &'static str,
     before: Value,
-    edit: Value,
+    change: Value,
     replicas: i64,
     volume: &'static str,
     serving: i64,
@@ -188,7 +188,7 @@ async fn one_edit(edit: Edit) {
     let Edit {
         what,
         before,
-        edit,
+        change,
         replicas,
         volume,
         serving,
@@ -215,7 +215,7 @@ async fn one_edit(edit: Edit) {
 
     let history = cluster.record(&deployment()).await;
     let old = cluster.get(&deployment()).await.unwrap()["metadata"]["generation"].as_i64();
-    cluster.edit(edit).await;
+    cluster.edit(change).await;
     let wanted = |o: &Value| {
         let storage = o.pointer("/spec/template/spec/volumes/0").unwrap();
         o["spec"]["replicas"] == replicas && storage.get(volume).is_some() && o["metadata"]["generation"].as_i64() > old
@@ -251,7 +251,7 @@ async fn one_edit_of_affinity_replicas_and_storage_converges_and_a_pod_serves_wh
         Edit {
             what: "the affinity of the user, 2 to 3 and a claim",
             before: json!({"replicas": 2, "affinity": apart}),
-            edit: json!({"replicas": 3, "affinity": null, "storage": on_claim}),
+            change: json!({"replicas": 3, "affinity": null, "storage": on_claim}),
             replicas: 3,
             volume: claim,
             serving: 1,
@@ -259,7 +259,7 @@ async fn one_edit_of_affinity_replicas_and_storage_converges_and_a_pod_serves_wh
         Edit {
             what: "2 to 1 and a claim",
             before: json!({"replicas": 2}),
-            edit: json!({"replicas": 1, "storage": on_claim}),
+            change: json!({"replicas": 1, "storage": on_claim}),
             replicas: 1,
             volume: claim,
             serving: 1,
@@ -267,7 +267,7 @@ async fn one_edit_of_affinity_replicas_and_storage_converges_and_a_pod_serves_wh
         Edit {
             what: "the affinity of the user, 2 to 1 and a claim",
             before: json!({"replicas": 2, "affinity": apart}),
-            edit: json!({"replicas": 1, "affinity": null, "storage": on_claim}),
+            change: json!({"replicas": 1, "affinity": null, "storage": on_claim}),
             replicas: 1,
             volume: claim,
             serving: 1,
@@ -275,7 +275,7 @@ async fn one_edit_of_affinity_replicas_and_storage_converges_and_a_pod_serves_wh
         Edit {
             what: "2 to 1 and a claim of one node, which allows no pod beside the old one",
             before: json!({"replicas": 2}),
-            edit: json!({"replicas": 1, "rolloutStrategy": "Recreate", "storage": on_once}),
+            change: json!({"replicas": 1, "rolloutStrategy": "Recreate", "storage": on_once}),
             replicas: 1,
             volume: claim,
             serving: 0,
