@@ -239,8 +239,9 @@ fn the_variable_kubeconfig_is_ignored() {
     let stage = Stage::new();
     let kubeconfig = stage.path("kubeconfig");
     let mut command = stage.command(&[]);
-    let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+    let all: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
     let mut again = bare();
+    let arguments = &all[again.get_args().count()..];
     again.args(
         arguments
             .iter()

@@ -414,11 +414,7 @@ impl Case<'_> {
             let messages: Vec<_> = wrong.iter().map(|(_, message)| *message).collect();
             return condition_update(Status::True, reason.text(), messages.join("; "));
         }
-        let left = self
-            .storage_left()
-            .filter(|(_, left)| left.is_none())
-            .map(|(cause, _)| cause);
-        if let Some(cause) = self.remove_failed().or(left) {
+        if let Some(cause) = self.remove_failed() {
             return condition_update(
                 Status::True,
                 "RemoveFailed",
@@ -465,11 +461,14 @@ impl Case<'_> {
         }
     }
 
-    /// Why a step of the removal failed.
+    /// Why a step of the removal failed, or why storage is left for too long.
     fn remove_failed(&self) -> Option<&str> {
         match &self.findings.removal {
             Removal::Failed(cause) => Some(cause),
-            _ => None,
+            _ => self
+                .storage_left()
+                .filter(|(_, left)| left.is_none())
+                .map(|(cause, _)| cause),
         }
     }
 
