@@ -173,7 +173,7 @@ async fn progressing_reports_only_rollouts_and_zero_replicas_are_not_available()
     assert_eq!(config["status"]["readyReplicas"], 0);
 }
 
-/// A step of [`one_edit`]: the registry before the edit, the edit, the replicas after it, the volume source of the pods, and how
+/// A case of [`one_edit`]: the registry before the edit, the change, the replicas after it, the volume source of the pods, and how
 /// many pods serve at any time.
 struct Edit {
     what: &'static str,
