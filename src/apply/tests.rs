@@ -68,7 +68,7 @@ async fn events(api: Api, live: Option<Value>, wanted: &Value) -> Vec<EventReque
     let reference = ObjectRef::new(Kind::Service, "n", "s");
     let mut snapshot = Snapshot::empty();
     if let Some(live) = live {
-        snapshot.objects.insert(reference.clone(), object(&live).into());
+        snapshot.objects.insert(reference.clone(), object(&live));
     }
     let desired = desired(reference, object(wanted));
     let plan = Plan {

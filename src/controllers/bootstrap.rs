@@ -144,7 +144,15 @@ mod tests {
             ),
             ("for an administrator", of_class(ErrorClass::ActionRequired), 0.0, true),
             ("quota", write(WriteError::Forbidden(text())), 0.0, true),
-            ("content", write(WriteError::Refused(Refusal { text: text(), ..Refusal::default() })), 0.0, true),
+            (
+                "content",
+                write(WriteError::Refused(Refusal {
+                    text: text(),
+                    ..Refusal::default()
+                })),
+                0.0,
+                true,
+            ),
             ("503", write(WriteError::Transient(text())), 0.0, false),
             ("503 for a while", write(WriteError::Transient(text())), 1.9, false),
             ("503 for long", write(WriteError::Transient(text())), 2.0, true),

@@ -273,7 +273,7 @@ fn no_key_of_the_user_stands_for_the_ca_of_the_storage() {
             let desired = found.plan.desired(Kind::ConfigMap, names::CERTIFICATES_MAP).unwrap();
             assert!(desired.body.pointer("/binaryData").is_none());
             let live = drift::merged(desired, &Value::Null, None);
-            cluster.objects.insert(desired.reference.clone(), live.into());
+            cluster.objects.insert(desired.reference.clone(), live);
             assert_eq!(published_storage_ca(&cluster).as_deref(), wanted, "{text} {binary}");
         }
     }

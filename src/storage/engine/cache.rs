@@ -196,9 +196,10 @@ impl ObservationCache {
         let cached = memory.step.as_mut().filter(|cached| cached.subject == *subject)?;
         let valid = cached.is_valid(circumstances);
         let waits = !matches!(cached.observation, Observation::Done(_)) || !circumstances.available;
-        let again = match cached.inherited {
-            true => Some(Duration::ZERO),
-            false => waits.then(|| until(cached.valid.until, circumstances.now)),
+        let again = if cached.inherited {
+            Some(Duration::ZERO)
+        } else {
+            waits.then(|| until(cached.valid.until, circumstances.now))
         };
         valid.then(|| (cached.observation.clone(), again))
     }

@@ -55,6 +55,7 @@ pub struct Waiting {
 
 /// Result of a storage step. The default changes nothing.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // independent facts about the step
 pub struct Outcome {
     /// JSON merge patch of the Config (members of `spec.storage`, annotations), without resourceVersion. The controller
     /// stores it before anything else, even if `error` is set. `None` on a settled cluster.
