@@ -69,7 +69,7 @@ mod tests {
             ("full", Some("A")),
             ("empty", None),
             ("both", Some("B")),
-            ("bytes", Some("\u{fffd}\u{2}")),
+            ("bytes", Some("\u{fffd}\u{fffd}")),
             ("nothing", None),
             ("text", Some("C")),
             ("absent", None),
