@@ -107,8 +107,12 @@ pub const OVERRIDES_ANNOTATION: &str = "imageregistry.operator.openshift.io/over
 /// Annotation on the Config: location of storage that this operator is about to create. After the creation
 /// [`STORAGE_CREATED_ANNOTATION`] replaces it.
 pub const STORAGE_INTENT_ANNOTATION: &str = "imageregistry.operator.openshift.io/storage-intent";
-/// Annotation on the Config: location of storage that this operator created. It is removed when the storage vanishes.
+/// Annotation on the Config: location of storage that this operator created and marked. It is removed when the storage
+/// vanishes.
 pub const STORAGE_CREATED_ANNOTATION: &str = "imageregistry.operator.openshift.io/storage-created";
+/// [`STORAGE_CREATED_ANNOTATION`] where the service could not store an ownership mark: only this record proves the ownership.
+pub const STORAGE_CREATED_UNMARKED_ANNOTATION: &str =
+    "imageregistry.operator.openshift.io/storage-created-without-mark";
 /// Annotation on the Config: location of an object that a storage preflight check may have left behind, and the data needed
 /// to find it again (JSON).
 pub const STORAGE_PROBE_ANNOTATION: &str = "imageregistry.operator.openshift.io/storage-probe";

@@ -169,8 +169,14 @@ impl Entries {
                 ))),
                 decoded => {
                     let bytes = decoded.map_or_else(std::string::FromUtf8Error::into_bytes, String::into_bytes);
-                    warn_unless_pem(&key, &bytes, events);
-                    self.binary.insert(key, json!(STANDARD.encode(bytes)));
+                    if holds_certificate(&bytes) {
+                        self.binary.insert(key, json!(STANDARD.encode(bytes)));
+                    } else {
+                        events.push(warning(format!(
+                            "binaryData key {key} of {SOURCE} holds no certificates in PEM: it is not published, because it \
+                             may be a private key in another format"
+                        )));
+                    }
                 }
             }
         }
@@ -268,9 +274,13 @@ fn checked(key: &str, value: &[u8], events: &mut Vec<EventRequest>) -> Option<Ve
     Some(value)
 }
 
-fn warn_unless_pem(key: &str, value: &[u8], events: &mut Vec<EventRequest>) {
+fn holds_certificate(value: &[u8]) -> bool {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(value).collect();
-    if certificates.is_ok_and(|certificates| !certificates.is_empty()) {
+    certificates.is_ok_and(|certificates| !certificates.is_empty())
+}
+
+fn warn_unless_pem(key: &str, value: &[u8], events: &mut Vec<EventRequest>) {
+    if holds_certificate(value) {
         return;
     }
     events.push(warning(format!(

@@ -282,6 +282,8 @@ fn unknown_stage<T>(stage: &Stage) -> Called<T> {
 pub enum Check {
     /// The bytes of an object.
     Content,
+    /// An object that was deleted.
+    Deletion,
     /// The listing of objects.
     Objects,
     /// The listing of unfinished uploads.

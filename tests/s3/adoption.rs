@@ -205,7 +205,7 @@ async fn where_the_store_knows_no_tags_the_record_and_the_generated_name_are_the
         let bucket = world.status()["s3"]["bucket"].as_str().unwrap().to_owned();
         store().await.put(&bucket, "image").await;
         if forget {
-            world.annotate(names::STORAGE_CREATED_ANNOTATION, "");
+            world.annotate(names::STORAGE_CREATED_UNMARKED_ANNOTATION, "");
         }
         remove_and_keep(&mut world, &bucket, 1).await;
     }

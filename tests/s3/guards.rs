@@ -97,3 +97,60 @@ async fn a_mark_that_is_written_without_the_platforms_tags_keeps_the_users() {
     assert!(world.is_ours(bucket).await);
     assert!(tags.contains(&("team".to_owned(), "blue".to_owned())), "{tags:?}");
 }
+
+// storage-decisions T6: a service that lists no versions of a bucket without versioning
+#[tokio::test]
+async fn a_bucket_whose_objects_are_not_listed_as_versions_is_not_empty() {
+    let mut world = cluster("versions-q5", json!({"s3": {}})).await;
+    let name = world.generated();
+    store().await.create(&name).await;
+    store().await.put(&name, "image").await;
+    let nothing = Reply::new(200, "<ListVersionsResult/>");
+    world
+        .gate
+        .plan(When::operation("ListObjectVersions"), Fault::Answer(nothing));
+    world.settle().await;
+    assert_eq!(world.state(), Some("Unmanaged"));
+    world.gate.pass();
+    remove_and_keep(&mut world, &name, 1).await;
+}
+
+// storage-decisions T8: deletions without an effect are not repeated without a pause, and not counted
+#[tokio::test]
+async fn a_removal_whose_deletions_have_no_effect_waits() {
+    let mut world = cluster("effect-q6", json!({"s3": {}})).await;
+    world.settle().await;
+    let name = world.generated();
+    store().await.put(&name, "image").await;
+    let nothing = Reply::new(200, "<DeleteResult/>");
+    world
+        .gate
+        .plan(When::operation("DeleteObjects"), Fault::Answer(nothing));
+    world.edit(json!({"managementState": "Removed"}));
+    let outcome = world.pass().await;
+    assert!(outcome.error.unwrap().message.contains("neither deleted nor refused"));
+    world.gate.pass();
+    assert!(world.converge().await.done);
+}
+
+// storage-s3 36: a lifecycle rule with an extension of the service
+#[tokio::test]
+async fn a_lifecycle_rule_with_an_extension_is_never_written_back_without_it() {
+    let mut world = cluster("extension-q7", json!({"s3": {}})).await;
+    let rules = "<LifecycleConfiguration><Rule><ID>archive</ID><Status>Enabled</Status><Filter><ArchiveZone/></Filter>\
+                 <Expiration><Days>30</Days></Expiration></Rule></LifecycleConfiguration>";
+    world.gate.plan(
+        When::operation("GetBucketLifecycleConfiguration"),
+        Fault::Answer(Reply::new(200, rules)),
+    );
+    world.settle().await;
+    assert!(!world.changes().contains(&"PutBucketLifecycleConfiguration".to_owned()));
+    let condition = "StorageIncompleteUploadCleanupEnabled";
+    assert!(world.condition(condition).starts_with("False/"));
+    assert!(
+        world.message(condition).contains("ArchiveZone"),
+        "{}",
+        world.message(condition)
+    );
+    assert!(world.running.is_some());
+}

@@ -20,6 +20,9 @@ async fn a_bucket_that_was_refused_and_then_is_missing_is_told_of_before_anythin
     world
         .gate
         .plan(When::operation("HeadBucket"), Fault::error(404, "NoSuchBucket"));
+    world
+        .gate
+        .plan(When::operation("GetBucketTagging"), Fault::error(404, "NoSuchBucket"));
     world.pass().await;
     assert!(
         world.events().iter().any(|n| n.starts_with("StorageLost")),

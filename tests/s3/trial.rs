@@ -48,6 +48,7 @@ async fn the_probe_does_what_the_registry_does_and_leaves_nothing() {
         "UploadPartCopy",
         "AbortMultipartUpload",
         "DeleteObjects",
+        "GetObject",
     ];
     assert_eq!(on_probe(&world), expected);
     assert_eq!(store().await.count("probe-l1").await, 0);

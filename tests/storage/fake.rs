@@ -108,6 +108,8 @@ pub enum Quirk {
     NoUploads,
     /// Listings show no part.
     NoParts,
+    /// Deletions have no effect.
+    NoDeletion,
     /// The call that deletes several objects does not exist.
     NoJointDeletion,
     /// Objects are versioned, and nobody may delete a version.
@@ -141,6 +143,8 @@ pub struct FakeCloud {
     pub marks_denied: Cell<bool>,
     /// The service cannot store a mark.
     pub unmarkable: Cell<bool>,
+    /// The service reads marks, and cannot write one.
+    pub marks_read_only: Cell<bool>,
     /// The name of a new container belongs to another account.
     pub name_taken: Cell<bool>,
     /// The service answers deletions of objects, and deletes none.
@@ -528,7 +532,7 @@ impl<'a> ObjectStore for FakeStore<'a> {
     }
 
     async fn write_ownership(&self, _permit: &CreationPermit) -> Called<bool> {
-        if self.cloud.unmarkable.get() {
+        if self.cloud.unmarkable.get() || self.cloud.marks_read_only.get() {
             return Ok(false);
         }
         self.change("mark", |c| c.mark = Some(CLUSTER.to_owned())).await;
@@ -812,6 +816,9 @@ impl DataPlane for FakePlane<'_> {
             return Err(error(CallClass::Unsupported, "MethodNotAllowed"));
         }
         self.answer("s3:DeleteObject")?;
+        if self.has(Quirk::NoDeletion) {
+            return Ok(Vec::new());
+        }
         self.write(|c| c.probes.retain(|key, _| !keys.contains(&key.as_str())))
             .await;
         Ok(Vec::new())
@@ -833,6 +840,7 @@ impl DataPlane for FakePlane<'_> {
     fn permission(&self, check: Check) -> &'static str {
         match check {
             Check::Content => "fake:Content",
+            Check::Deletion => "fake:Deletion",
             Check::Objects => "fake:Objects",
             Check::Uploads => "fake:Uploads",
             Check::Parts => "fake:Parts",

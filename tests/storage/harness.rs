@@ -305,6 +305,7 @@ impl<S: StorageUnderTest> StorageHarness<S> {
     /// Location that the creation record names.
     pub fn created(&self) -> Option<&str> {
         self.annotation(names::STORAGE_CREATED_ANNOTATION)
+            .or_else(|| self.annotation(names::STORAGE_CREATED_UNMARKED_ANNOTATION))
     }
 
     /// A patch of the Config by the operator. As at the API server, a change of the spec gives it another generation.

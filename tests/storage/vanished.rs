@@ -48,16 +48,103 @@ async fn without_marks_a_removal_deletes_only_what_the_creation_record_names() {
     remove(&mut site).await;
     assert_eq!(site.cloud().container(CHOSEN), None);
     let mut other = unmarkable().await;
-    other.annotate(names::STORAGE_CREATED_ANNOTATION, "/another");
+    other.annotate(names::STORAGE_CREATED_UNMARKED_ANNOTATION, "/another");
     remove(&mut other).await;
     assert_eq!(other.cloud().container(CHOSEN).unwrap().images, 3);
+}
+
+// storage-decisions T2: the service answers that it stores no marks, for a container that the operator marked
+#[tokio::test]
+async fn a_marked_container_whose_mark_is_hidden_is_kept() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.cloud().put(CHOSEN, 3, Some("green-1"));
+    site.cloud().unmarkable.set(true);
+    remove(&mut site).await;
+    assert_eq!(site.cloud().container(CHOSEN).unwrap().images, 3);
+    assert_eq!(
+        site.status()["s3"]["bucket"],
+        CHOSEN,
+        "the removal goes on when the mark is back"
+    );
+}
+
+// storage-decisions T2: a service that reads marks, and writes none
+#[tokio::test]
+async fn a_container_that_could_not_be_marked_is_removed_by_its_creation_record() {
+    let mut site = Site::new(json!({"s3": {}}));
+    site.cloud().marks_read_only.set(true);
+    site.settle().await;
+    assert_eq!(
+        site.annotation(names::STORAGE_CREATED_UNMARKED_ANNOTATION),
+        Some("/chosen-by-driver")
+    );
+    site.cloud().with_images(CHOSEN, 2);
+    remove(&mut site).await;
+    assert_eq!(site.cloud().container(CHOSEN), None);
+}
+
+// storage-decisions T1: consent where no mark can be written
+#[tokio::test]
+async fn consent_to_a_container_that_cannot_be_marked_is_refused_and_the_data_stays() {
+    let mut site = Site::new(json!({"s3": {"bucket": "users"}, "managementState": "Managed"}));
+    site.cloud().put("users", 3, None);
+    site.cloud().marks_read_only.set(true);
+    site.annotate(names::ADOPT_STORAGE_ANNOTATION, "/users");
+    let mut last = None;
+    for _ in 0..4 {
+        last = site.pass().await.error;
+    }
+    assert!(last.unwrap().message.contains("stores no ownership mark"));
+    assert!(!site.events.iter().any(|event| event.reason == "StorageAdopted"));
+    remove(&mut site).await;
+    assert_eq!(site.cloud().container("users").unwrap().images, 3);
+}
+
+// storage-decisions T18: one 404 to HEAD, as a proxy may answer, is no loss
+#[tokio::test]
+async fn a_false_404_of_storage_in_use_is_no_loss() {
+    for marks in [true, false] {
+        let mut site = unmarkable().await;
+        site.cloud().unmarkable.set(!marks);
+        if marks {
+            site.cloud()
+                .with(CHOSEN, |container| container.mark = Some(CLUSTER.to_owned()));
+        }
+        site.cloud().with(CHOSEN, |container| container.hidden_for = 1);
+        site.restart();
+        site.pass().await;
+        site.pass().await;
+        assert!(site.exists().starts_with("Unknown/"), "{}", site.exists());
+        for _ in 0..4 {
+            site.pass().await;
+        }
+        assert_eq!(site.exists(), "True/Bucket Exists");
+        assert!(!site.events.iter().any(|event| event.reason == "StorageLost"));
+        assert!(site.created().is_some());
+    }
+}
+
+// storage-decisions T4: other credentials may show a container of the same name without the operator's mark
+#[tokio::test]
+async fn nothing_is_written_to_a_container_that_lost_the_operators_mark() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    let running = site.running.clone();
+    site.cloud().put(CHOSEN, 4, None);
+    "of-another-tenant".clone_into(&mut site.cloud().credentials.borrow_mut());
+    for _ in 0..4 {
+        site.pass().await;
+    }
+    assert_eq!((site.running.clone(), site.preflights().len()), (running, 0));
+    assert!(site.calls().is_empty());
+    remove(&mut site).await;
+    assert_eq!(site.cloud().container(CHOSEN).unwrap().images, 4);
 }
 
 // storage-decisions T2, T6: an intent is no proof
 #[tokio::test]
 async fn without_marks_an_intent_alone_proves_nothing() {
     let mut site = unmarkable().await;
-    site.annotate(names::STORAGE_CREATED_ANNOTATION, "");
+    site.annotate(names::STORAGE_CREATED_UNMARKED_ANNOTATION, "");
     site.annotate(names::STORAGE_INTENT_ANNOTATION, "/chosen-by-driver");
     remove(&mut site).await;
     assert_eq!(site.cloud().container(CHOSEN).unwrap().images, 3);
@@ -228,7 +315,8 @@ fn cached(at: Timestamp) -> (ObservationCache, Subject) {
     };
     let error = StepError::from(StorageError::transient("503"));
     cache.store(subject.clone(), Observation::Failed(error), circumstances(at));
-    cache.store_preflight(fingerprint, Preflighted::Undecided("503".to_owned()), false, at, None);
+    let probed = Preflighted::Undecided("503".to_owned()).into();
+    cache.store_preflight(fingerprint, &probed, at, None);
     cache.store_leftovers(false, at);
     (cache, subject)
 }

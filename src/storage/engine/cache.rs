@@ -1,7 +1,7 @@
 //! Cached observations: existence, preflights, settings that follow the platform, runtime credentials. They live in the
 //! memory of the process that leads. Correctness does not depend on them; after a restart each costs at most one call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,13 +10,15 @@ use jiff::Timestamp;
 use crate::program::RegistryStorage;
 use crate::storage::model::error::StepError;
 use crate::storage::model::fingerprint::Fingerprint;
-use crate::storage::model::preflight::Preflighted;
+use crate::storage::model::preflight::{Preflighted, Probed};
 use crate::storage::model::progress::{Ensured, Progress, Wait};
 
 /// First wait before the engine checks existing storage again because the Deployment is unavailable.
 const UNAVAILABLE: Duration = Duration::from_mins(2);
 /// First wait before a preflight is repeated.
 const PREFLIGHT: Duration = Duration::from_secs(5);
+/// Wait before a preflight is repeated, if each one leaves a version that nobody may delete.
+const KEPT: Duration = Duration::from_mins(30);
 /// Longest wait.
 const LONGEST: Duration = Duration::from_mins(5);
 /// Wait before `ensure` applies failed settings again: a resync.
@@ -143,8 +145,10 @@ pub struct CachedPreflight {
     pub result: Preflighted,
     /// Time of the first failure.
     pub since: Timestamp,
-    /// The storage keeps a version of the probe object, which an event reported.
-    pub kept: bool,
+    /// The storage keeps a version of the probe object.
+    kept: bool,
+    /// Reasons of events that preflights of this storage led to.
+    pub reported: BTreeSet<&'static str>,
     /// From this preflight until the next one.
     valid: Period,
     wait: Duration,
@@ -302,8 +306,7 @@ impl ObservationCache {
     pub fn store_preflight(
         &self,
         fingerprint: Fingerprint,
-        result: Preflighted,
-        kept: bool,
+        probed: &Probed,
         now: Timestamp,
         since: Option<Timestamp>,
     ) -> CachedPreflight {
@@ -312,17 +315,27 @@ impl ObservationCache {
             .preflight
             .take()
             .filter(|last| last.fingerprint == fingerprint && last.result != Preflighted::Passed);
-        let kept = kept || before.as_ref().is_some_and(|last| last.kept);
+        let kept = probed.kept || before.as_ref().is_some_and(|last| last.kept);
+        let mut reported = before.as_ref().map(|last| last.reported.clone()).unwrap_or_default();
+        reported.extend(probed.events.iter().map(|event| event.reason));
+        // A new key gets its time from its first refusal on, whatever failed before.
+        let refused = |result: &Preflighted| matches!(result, Preflighted::Denied(denial) if denial.auth);
+        let first = before
+            .as_ref()
+            .filter(|last| refused(&last.result) || !refused(&probed.result))
+            .map(|last| last.since);
         let wait = match &before {
-            _ if kept => LONGEST, // Each preflight leaves another version.
+            _ if kept => KEPT,
             Some(last) => doubled(last.wait),
             None => PREFLIGHT,
         };
         let last = CachedPreflight {
             kept,
+            reported,
             fingerprint,
-            result,
-            since: before.map(|last| last.since).or(since).unwrap_or(now),
+            result: probed.result.clone(),
+            // The clock may have been set back.
+            since: first.or(since).unwrap_or(now).min(now),
             valid: Period::of(now, wait),
             wait,
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::work::{Work, exists};
 use crate::status::conditions::Status;
-use crate::storage::model::call::{CallClass, CallError};
+use crate::storage::model::call::{CallClass, CallError, Called};
 use crate::storage::model::container::{Owner, Refusal, RefusalCause};
 use crate::storage::model::error::{ErrorClass, StepError, StorageError};
 use crate::storage::model::progress::{Deleted, Mark, Wait};
@@ -35,17 +35,29 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         }
         let owner = match self.store.read_ownership().await {
             Ok(owner) => owner,
-            Err(error) if error.is_container_gone() => return Ok(Mark::Gone),
+            Err(error) if error.is_container_gone() => {
+                // HEAD found the container just before. A second HEAD decides.
+                return match self.store.head().await {
+                    Err(error) if error.is_missing() => Ok(Mark::Gone),
+                    _ => Err(self.contradicted()),
+                };
+            }
             Err(error) => return Err(self.kept(&error, "its mark of ownership cannot be read")),
         };
         let claim = self.claim();
         Ok(match owner {
             Owner::Ours => Mark::Ours(String::new()),
             Owner::Other(cluster) => Mark::NotOurs(format!("it carries the mark of cluster {cluster}")),
-            Owner::Nobody(missing) => Mark::Missing(missing),
-            // An intent proves nothing: somebody else may have created the container.
-            Owner::Unmarkable if claim.record == CreationRecord::Created && claim.deterministic => {
+            // An intent proves nothing: somebody else may have created the container. Neither does the record of a marked
+            // container: its mark must be readable.
+            Owner::Unmarkable | Owner::Nobody(_)
+                if claim.record == CreationRecord::CreatedUnmarked && claim.deterministic =>
+            {
                 Mark::Ours(String::new())
+            }
+            Owner::Nobody(missing) => Mark::Missing(missing),
+            Owner::Unmarkable if claim.record == CreationRecord::Created => {
+                Mark::Missing("the service answers that it stores no marks".to_owned())
             }
             Owner::Unmarkable => Mark::NotOurs(
                 "its service does not support an ownership mark, and the operator did not create it under its own name for it"
@@ -58,15 +70,19 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     /// container, so this method needs the error code of the service: from a read of the mark or, if that is denied,
     /// from a listing.
     async fn confirm_gone(&self) -> Result<Mark, StepError> {
-        let confirmation = match self.store.read_ownership().await {
-            Ok(Owner::Unmarkable) => self.store.list_page(1).await.map(drop),
-            Err(error) if error.is_forbidden() => self.store.list_page(1).await.map(drop),
-            other => other.map(drop),
-        };
-        match confirmation {
+        match self.ask_whether_gone().await {
             Ok(()) => Err(self.contradicted()),
             Err(error) if error.is_container_gone() => Ok(Mark::Gone),
             Err(error) => Err(self.kept(&error, "whether it is gone cannot be determined")),
+        }
+    }
+
+    /// A read whose error has the service's own code if the container does not exist.
+    pub(super) async fn ask_whether_gone(&self) -> Called<()> {
+        match self.store.read_ownership().await {
+            Ok(Owner::Unmarkable) => self.store.list_page(1).await.map(drop),
+            Err(error) if error.is_forbidden() => self.store.list_page(1).await.map(drop),
+            other => other.map(drop),
         }
     }
 
@@ -157,9 +173,14 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     async fn delete_container(&self, versions_hidden: bool, proof: &OwnershipProof) -> Result<Deleted, StepError> {
         self.confirm().await?;
         if self.store.abort_uploads().await {
+            // With a pause, because the service may accept each call without an effect.
+            let wait = Wait {
+                after: GOING,
+                ..self.emptying()
+            };
             return Ok(Deleted {
                 objects: 0,
-                next: Ok(self.emptying()),
+                next: Ok(wait),
             });
         }
         match self.store.delete_container(proof).await {

@@ -25,6 +25,8 @@ fn names_location(config: &Config, key: &str, location: Option<&str>) -> bool {
 pub fn creation(config: &Config, location: Option<&str>) -> CreationRecord {
     if names_location(config, names::STORAGE_CREATED_ANNOTATION, location) {
         CreationRecord::Created
+    } else if names_location(config, names::STORAGE_CREATED_UNMARKED_ANNOTATION, location) {
+        CreationRecord::CreatedUnmarked
     } else if names_location(config, names::STORAGE_INTENT_ANNOTATION, location) {
         CreationRecord::Intended
     } else {
@@ -37,11 +39,24 @@ pub fn intended(location: &str) -> Vec<(&'static str, Value)> {
     vec![(names::STORAGE_INTENT_ANNOTATION, Value::from(location))]
 }
 
-/// Annotations for a patch of the Config that turns the intent into the creation record of this location.
-pub fn created(location: &str) -> Vec<(&'static str, Value)> {
+/// Annotations for a patch of the Config that turns the intent into the creation record of this location. `marked`: the
+/// container carries the ownership mark.
+pub fn created(location: &str, marked: bool) -> Vec<(&'static str, Value)> {
+    let (record, other) = if marked {
+        (
+            names::STORAGE_CREATED_ANNOTATION,
+            names::STORAGE_CREATED_UNMARKED_ANNOTATION,
+        )
+    } else {
+        (
+            names::STORAGE_CREATED_UNMARKED_ANNOTATION,
+            names::STORAGE_CREATED_ANNOTATION,
+        )
+    };
     vec![
         (names::STORAGE_INTENT_ANNOTATION, Value::Null),
-        (names::STORAGE_CREATED_ANNOTATION, Value::from(location)),
+        (record, Value::from(location)),
+        (other, Value::Null),
     ]
 }
 
@@ -52,15 +67,20 @@ pub fn is_consented(config: &Config, location: Option<&str>) -> bool {
 
 /// Annotations for a patch of the Config that removes the creation record of this location; empty if there is none.
 pub fn without_created(config: &Config, location: Option<&str>) -> Vec<(&'static str, Value)> {
-    match creation(config, location) {
-        CreationRecord::Created => vec![(names::STORAGE_CREATED_ANNOTATION, Value::Null)],
-        CreationRecord::Intended | CreationRecord::None => Vec::new(),
-    }
+    let records = without_creation(config, location).into_iter();
+    records
+        .filter(|(key, _)| *key != names::STORAGE_INTENT_ANNOTATION)
+        .collect()
 }
 
 /// Annotations for a patch of the Config that removes intent and creation record of this location; empty if there is none.
 pub fn without_creation(config: &Config, location: Option<&str>) -> Vec<(&'static str, Value)> {
-    [names::STORAGE_INTENT_ANNOTATION, names::STORAGE_CREATED_ANNOTATION]
+    const RECORDS: [&str; 3] = [
+        names::STORAGE_INTENT_ANNOTATION,
+        names::STORAGE_CREATED_ANNOTATION,
+        names::STORAGE_CREATED_UNMARKED_ANNOTATION,
+    ];
+    RECORDS
         .into_iter()
         .filter(|key| names_location(config, key, location))
         .map(|key| (key, Value::Null))

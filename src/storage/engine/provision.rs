@@ -28,6 +28,17 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// Wait until a new container becomes visible.
 const VISIBLE: Duration = Duration::from_secs(5);
 
+/// How a step found the container.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// HEAD found it.
+    Seen,
+    /// HEAD found no container, and a create call succeeded, for a new container or one of this account.
+    Created,
+    /// The same, but HEAD was denied.
+    CreatedUnseen,
+}
+
 /// Result of a HEAD request.
 enum Head {
     Exists,
@@ -50,8 +61,22 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         match head {
             Ok(()) => Ok(Head::Exists),
             Err(error) if error.is_undecided() || error.of_identity => Err(self.failed(&error, "")),
-            Err(error) if error.is_missing() => Ok(Head::Missing(error)),
+            Err(error) if error.is_missing() => {
+                if self.request.in_use && !self.is_said_to_be_gone() {
+                    self.confirm_loss().await?;
+                }
+                Ok(Head::Missing(error))
+            }
             Err(error) if error.is_denied() => Ok(Head::Denied(error)),
+            Err(error) => Err(self.failed(&error, "")),
+        }
+    }
+
+    /// Confirms that a container in use does not exist: the response 404 to a HEAD has no body and may come from a proxy.
+    async fn confirm_loss(&self) -> Result<(), StepError> {
+        match self.ask_whether_gone().await {
+            Ok(()) => Err(self.contradicted()),
+            Err(error) if error.is_container_gone() => Ok(()),
             Err(error) => Err(self.failed(&error, "")),
         }
     }
@@ -112,7 +137,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             return Ok(progress);
         }
         match self.head().await? {
-            Head::Exists => self.use_existing(false).await,
+            Head::Exists => self.use_existing(Found::Seen).await,
             Head::Missing(error) => self.create(&error).await,
             Head::Denied(error) if self.may_create_unseen(&error) => self.create(&error).await,
             Head::Denied(error) => Err(self.denied(&error)),
@@ -153,7 +178,9 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         }
         self.confirm().await?;
         match self.store.create(&CreationPermit::granted()).await {
-            Ok(()) => self.use_existing(true).await,
+            // A denied HEAD does not show whether the container existed before.
+            Ok(()) if missing.is_missing() => self.use_existing(Found::Created).await,
+            Ok(()) => self.use_existing(Found::CreatedUnseen).await,
             Err(error) => Err(self.not_created(&error)),
         }
     }
@@ -203,11 +230,11 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         }
     }
 
-    /// Continues with an existing container. `created`: a create call of this step succeeded, for a new or an existing
-    /// container.
-    async fn use_existing(&self, created: bool) -> Result<Progress<Ensured>, StepError> {
+    /// Continues with an existing container.
+    async fn use_existing(&self, found: Found) -> Result<Progress<Ensured>, StepError> {
+        let created = found != Found::Seen;
         let mut claim = self.claim();
-        if created && claim.record == CreationRecord::Created {
+        if created && claim.record.is_created() {
             // A create call that finds a container proves nothing about its content.
             claim.record = CreationRecord::Intended;
         }
@@ -215,7 +242,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         if claim.state != Some(State::Managed) && !(claim.state.is_none() && candidate) {
             return self.use_as_is(None);
         }
-        let (owner, contents) = match self.observe(claim).await {
+        let (owner, contents) = match self.observe(claim, found).await {
             Ok(observed) => observed,
             Err(error) if created && error.is_container_gone() => return Ok(self.not_visible_yet()),
             // A creation is complete only with the mark. Other storage is used without any change.
@@ -236,20 +263,21 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                 message: format!("{} exists, is empty, and is about to be owned", self.named()),
                 ..Persist::default()
             }))),
-            Decision::Own => self.own(false, Vec::new()).await,
+            Decision::Own => self.own(false, true, Vec::new()).await,
             Decision::Mark { consented } => self.mark(consented).await,
             Decision::Settings => self.finish(false, false, Vec::new()).await,
         }
     }
 
     /// Reads the ownership mark, and the content if the decision depends on it.
-    async fn observe(&self, claim: Claim) -> Result<(Owner, Contents), CallError> {
+    async fn observe(&self, claim: Claim, found: Found) -> Result<(Owner, Contents), CallError> {
         let owner = self.store.read_ownership().await?;
         let contents = if ownership::needs_contents(claim, &owner) {
             let probe = ProbeKeys::of(&preflight::key(self.request.snapshot));
             // If versions cannot be listed, a listing of objects proves emptiness only for a container that did not
             // exist when the intent was recorded.
-            self.store.contents(&probe, self.request.may_create).await?
+            let plain = self.request.may_create && found != Found::CreatedUnseen;
+            self.store.contents(&probe, plain).await?
         } else {
             Contents::Something
         };
@@ -353,7 +381,8 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         self.confirm().await?;
         match self.store.write_ownership(&CreationPermit::granted()).await {
             // If the service cannot store a mark, the creation record alone proves the ownership.
-            Ok(_) => {
+            Ok(false) if consented => Err(self.not_markable()),
+            Ok(marked) => {
                 // Settings that depend on the mark are due, even if a later step applies them.
                 let marks = self
                     .backend
@@ -361,12 +390,27 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                     .into_iter()
                     .filter(|setting| setting.marks);
                 marks.for_each(|setting| self.cache.remove_followed(setting.condition));
-                self.own(true, events).await
+                self.own(true, marked, events).await
             }
             Err(error) => Err(self.not_owned(
                 &error,
                 "could not be marked as owned by this cluster, it is not used before",
             )),
+        }
+    }
+
+    /// Error for a container that an administrator wants the operator to own, and whose service cannot store a mark.
+    fn not_markable(&self) -> StepError {
+        let message = format!(
+            "{} cannot be owned, because its service stores no ownership mark: remove annotation {}, and delete the {} by \
+             hand when it is not needed any more",
+            self.named(),
+            names::ADOPT_STORAGE_ANNOTATION,
+            B::TERMS.container
+        );
+        StepError {
+            conditions: vec![exists(Status::True, B::TERMS.exists, message.clone())],
+            error: StorageError::action_required(message),
         }
     }
 
@@ -388,7 +432,13 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
 
     /// Continues with a container that the operator owns. The spec records name and managementState before the
     /// settings.
-    async fn own(&self, marked_now: bool, events: Vec<EventRequest>) -> Result<Progress<Ensured>, StepError> {
+    /// `marked_now`: this step wrote the mark, or tried to. `marked`: the container carries the mark.
+    async fn own(
+        &self,
+        marked_now: bool,
+        marked: bool,
+        events: Vec<EventRequest>,
+    ) -> Result<Progress<Ensured>, StepError> {
         let mut storage = self.backend.completed(self.request)?;
         storage.management_state = Some(State::Managed.text().to_owned());
         let explicit = self.request.state == Some(State::Managed) && self.request.target.named;
@@ -401,7 +451,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         let probes = self.due_settings(marked_now).iter().any(|setting| setting.probes);
         Ok(Progress::Persist(Box::new(Persist {
             storage: Some(storage),
-            created: intended,
+            created: intended.then_some(marked),
             probe: probes,
             message: format!("{} is owned, its settings are applied next", self.named()),
             events,

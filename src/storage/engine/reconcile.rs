@@ -289,7 +289,10 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
         let wanted = persist.storage.clone().unwrap_or_else(|| self.request.storage.clone());
         let mut annotations = match (&persist.intent, &self.request.target.location) {
             (Some(location), _) => intent::intended(location),
-            (None, Some(location)) if persist.created => intent::created(location),
+            (None, Some(location)) => persist
+                .created
+                .map(|marked| intent::created(location, marked))
+                .unwrap_or_default(),
             _ => Vec::new(),
         };
         if let Some((container, stages)) = &persist.stages {

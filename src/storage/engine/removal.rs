@@ -317,7 +317,8 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
     /// the read is not consistent yet. The removal continues when the mark is back.
     fn unmarked(&self, what: &str) -> StepError {
         let message = format!(
-            "{} was not deleted: the operator created it, and {what}: restore the mark, or set \
+            "{} was not deleted: the operator created it, and {what}. If the credentials changed, they may show storage of \
+             the same name that belongs to somebody else. Restore the credentials or the mark, or set \
              spec.storage.managementState to Unmanaged to keep the data and finish the removal",
             self.described()
         );

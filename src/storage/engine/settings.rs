@@ -5,16 +5,22 @@
 //! (the service does not implement it) only after a change of `spec.storage`. An annotation of the Config records final
 //! settings.
 
+use std::time::Duration;
+
 use super::cache::ObservationCache;
 use super::intent::StoredSettings;
 use super::work::Work;
 use crate::api::{Condition, Config, Storage};
 use crate::config::event_request::EventRequest;
 use crate::status::conditions::{ConditionUpdate, Status};
+use crate::storage::model::call::CallError;
 use crate::storage::model::error::StepError;
 use crate::storage::model::setting::{Applied, Setting, SettingError, SettingScope};
 use crate::storage::model::target::Request;
 use crate::storage::traits::{Cluster, ObjectBackend, ObjectStore};
+
+/// Longest time for one setting.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Result of applying settings.
 #[derive(Default)]
@@ -115,8 +121,20 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             recorded: self.request.record.exists(),
             probe_recorded: self.request.probe_recorded,
         };
+        let mut silent: Option<CallError> = None;
         for setting in due {
-            let ended = self.store.apply(setting, scope).await;
+            let ended = match &silent {
+                // The service does not respond, so that the others would only take time.
+                Some(error) => Err(SettingError::Call(error.clone())),
+                None => match tokio::time::timeout(LIMIT, self.store.apply(setting, scope)).await {
+                    Ok(ended) => ended,
+                    Err(_) => {
+                        let error = CallError::no_answer(setting.condition, &self.store.container().name, LIMIT);
+                        silent = Some(error.clone());
+                        Err(SettingError::Call(error))
+                    }
+                },
+            };
             self.publish(setting, &ended, &mut result.events);
             let condition = match ended {
                 Ok(Applied {

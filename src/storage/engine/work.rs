@@ -11,7 +11,7 @@ use crate::storage::model::outcome::STORAGE_EXISTS;
 use crate::storage::model::preflight::{Denial, Preflighted};
 use crate::storage::model::progress::StageRecord;
 use crate::storage::model::state::State;
-use crate::storage::model::target::Request;
+use crate::storage::model::target::{CreationRecord, Request};
 use crate::storage::traits::{Cluster, ObjectBackend, ObjectStore};
 
 /// One container in one step.
@@ -43,6 +43,18 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                 message: format!("it carries the mark of cluster {cluster}"),
                 auth: false,
             })),
+            Ok(Owner::Nobody(missing)) if self.request.record == CreationRecord::Created => {
+                Some(Preflighted::Denied(Denial {
+                    action: "writing".to_owned(),
+                    resource: self.named(),
+                    code: "MarkMissing".to_owned(),
+                    message: format!(
+                        "the operator created and marked it, and {missing}: these credentials may show a container of the \
+                         same name that belongs to somebody else"
+                    ),
+                    auth: false,
+                }))
+            }
             Err(error) if error.is_undecided() => Some(Preflighted::Undecided(self.explain(&error))),
             _ => None,
         }

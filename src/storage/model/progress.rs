@@ -50,8 +50,9 @@ pub struct Persist {
     /// Location ID of storage that the next step creates: the intent. Refused if `spec.storage.managementState` is
     /// Unmanaged.
     pub intent: Option<String>,
-    /// The storage that the intent names was created: the intent becomes the creation record.
-    pub created: bool,
+    /// The storage that the intent names was created: the intent becomes the creation record. Whether the container carries
+    /// the ownership mark.
+    pub created: Option<bool>,
     /// The next step writes a probe object, whose location must be recorded first.
     pub probe: bool,
     /// Name of the container, and the records of its stages, which replace the stored ones; `None` leaves them.

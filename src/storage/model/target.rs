@@ -34,14 +34,21 @@ pub enum CreationRecord {
     None,
     /// Intent: the operator is about to create the container.
     Intended,
-    /// Creation record: the operator created the container and wrote its ownership mark, if the service can store one.
+    /// Creation record: the operator created the container and wrote its ownership mark.
     Created,
+    /// Creation record: the operator created the container, and the service could not store an ownership mark.
+    CreatedUnmarked,
 }
 
 impl CreationRecord {
     /// Whether an intent or a creation record names the container.
     pub fn exists(self) -> bool {
         self != Self::None
+    }
+
+    /// Whether this is a creation record.
+    pub fn is_created(self) -> bool {
+        matches!(self, Self::Created | Self::CreatedUnmarked)
     }
 }
 

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::record;
 use crate::api::{Config, Kind};
+use crate::config::content;
 use crate::config::event_request::EventRequest;
 use crate::config::facts::StorageFacts;
 use crate::config::snapshot::Snapshot;
@@ -18,13 +19,16 @@ use crate::storage::engine::cache::CachedPreflight;
 use crate::storage::engine::context::Engine;
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::model::outcome::Waiting;
-use crate::storage::model::preflight::{Denial, Preflighted, Probe};
+use crate::storage::model::preflight::{Denial, Preflighted, Probe, Probed};
 use crate::storage::model::target::Request;
 use crate::storage::traits::{Cluster, Driver};
 
 /// How long a service may refuse a new key before that counts as an error. New keys become valid after seconds to
 /// minutes.
 const FRESH: SignedDuration = SignedDuration::from_mins(2);
+
+/// Longest time for one preflight. A service that does not respond must not stop the pass.
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// Whether the registry may use the storage.
 #[derive(Default)]
@@ -131,16 +135,23 @@ async fn run<D: Driver>(
         read_only: engine.pods.read_only,
         s3: engine.pods.program.s3_wire(),
     };
-    let mut probed = driver.preflight(request, &probe).await;
-    if engine.cache.preflight(&fingerprint).is_some() {
-        // An earlier preflight of this storage reported the same.
-        probed.events.clear();
-    }
+    let mut probed = match tokio::time::timeout(LIMIT, driver.preflight(request, &probe)).await {
+        Ok(probed) => probed,
+        Err(_) => Probed {
+            left: true,
+            ..Preflighted::Undecided(format!("the preflight got no response within {} s", LIMIT.as_secs())).into()
+        },
+    };
     let since = failing_since(engine, request.config, &probed.result, now);
-    let last = engine
-        .cache
-        .store_preflight(fingerprint, probed.result, probed.kept, now, since);
+    let before = engine.cache.preflight(&fingerprint);
+    let last = engine.cache.store_preflight(fingerprint, &probed, now, since);
     let mut decision = from_result(&last, now);
+    // An event that an earlier preflight of this storage led to is not published again.
+    probed.events.retain(|event| {
+        before
+            .as_ref()
+            .is_none_or(|before| !before.reported.contains(event.reason))
+    });
     decision.events = probed.events;
     if !probed.left {
         decision.record = unrecorded(engine, request);
@@ -234,17 +245,24 @@ fn missing(snapshot: &Snapshot) -> Option<String> {
 /// CA certificates that the pods trust in addition to those of their image: the platform's bundle, the user's, the
 /// storage's.
 fn roots(snapshot: &Snapshot, facts: &StorageFacts) -> String {
-    let data = |map: &str| {
+    let texts = |map: &str| -> Vec<(String, String)> {
         let map = snapshot.objects.operand(Kind::ConfigMap, map);
-        map.and_then(|map| map.get("data")?.as_object().cloned())
-            .unwrap_or_default()
+        let keys = |member| map.and_then(|map| map.get(member)?.as_object());
+        let keys = [keys("data"), keys("binaryData")]
+            .into_iter()
+            .flatten()
+            .flat_map(Map::keys);
+        let text = |key: &String| Some((key.clone(), content::map_text(map?, key)?.into_owned()));
+        keys.filter_map(text).collect()
     };
-    let certificates = data(names::CERTIFICATES_MAP);
-    let users = certificates.iter().filter(|(key, _)| *key != names::STORAGE_CA_KEY);
-    let platform = data(names::TRUSTED_CA_MAP);
-    let platform = platform.iter().filter(|(key, _)| *key == names::CA_BUNDLE_KEY);
-    let mut roots: Vec<&str> = users.chain(platform).filter_map(|(_, pem)| pem.as_str()).collect();
-    roots.extend(facts.ca_bundle.as_deref());
+    let users = texts(names::CERTIFICATES_MAP)
+        .into_iter()
+        .filter(|(key, _)| key != names::STORAGE_CA_KEY);
+    let platform = texts(names::TRUSTED_CA_MAP)
+        .into_iter()
+        .filter(|(key, _)| key == names::CA_BUNDLE_KEY);
+    let mut roots: Vec<String> = users.chain(platform).map(|(_, pem)| pem).collect();
+    roots.extend(facts.ca_bundle.clone());
     roots.sort_unstable();
     roots.dedup();
     roots.join("\n")

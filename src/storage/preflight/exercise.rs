@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::config::event_request::EventRequest;
-use crate::storage::model::call::{CallError, Called, Cause};
+use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::model::preflight::{Denial, Preflighted, Probe, ProbeKeys, Probed};
 use crate::storage::traits::{Check, DataPlane};
 
@@ -132,7 +132,17 @@ async fn upload<P: DataPlane>(plane: &P, written: &mut Written<P::Upload>) -> Re
     let upload = &*upload;
     let shows_part = async || plane.lists_part(upload, UPLOADED.len()).await;
     listed(plane, Check::Parts, &key, shows_part).await?;
-    let completed = plane.complete_upload(upload).await;
+    let completed = plane.complete_upload(upload).await.map_err(|error| {
+        if error.is_missing() && plane.is_unsure() {
+            // The response of an earlier attempt got lost, and that attempt may have completed the upload.
+            CallError {
+                class: CallClass::Undecided,
+                ..error
+            }
+        } else {
+            error
+        }
+    });
     written.about_to_write(&key);
     written.note(&key, completed)?;
     written.uploads.clear();
@@ -157,7 +167,13 @@ async fn compare<P: DataPlane>(plane: &P, key: &str, wanted: &[u8]) -> Result<()
         wanted.len(),
         found.len()
     );
-    Err(wrong(plane, Check::Content, key, "WrongContent", message))
+    Err(Failure::Wrong(wrong(
+        plane,
+        Check::Content,
+        key,
+        "WrongContent",
+        message,
+    )))
 }
 
 /// Repeats a listing until it shows what was written.
@@ -179,22 +195,22 @@ async fn listed<P: DataPlane>(
         return Ok(());
     }
     let what = match check {
-        Check::Content | Check::Objects => "the object",
+        Check::Content | Check::Deletion | Check::Objects => "the object",
         Check::Uploads => "the upload that was just begun",
         Check::Parts => "the part that was just uploaded",
     };
     let message = format!("the response does not show {what}: each push would fail");
-    Err(wrong(plane, check, key, "NotListed", message))
+    Err(Failure::Wrong(wrong(plane, check, key, "NotListed", message)))
 }
 
-fn wrong<P: DataPlane>(plane: &P, check: Check, key: &str, code: &str, message: String) -> Failure {
-    Failure::Wrong(Denial {
+fn wrong<P: DataPlane>(plane: &P, check: Check, key: &str, code: &str, message: String) -> Denial {
+    Denial {
         action: plane.permission(check).to_owned(),
         resource: key.to_owned(),
         code: code.to_owned(),
         message,
         auth: false,
-    })
+    }
 }
 
 /// Deletes what the preflight wrote. The registry needs these permissions as well.
@@ -208,16 +224,21 @@ async fn clean_up<P: DataPlane>(plane: &P, written: Written<P::Upload>, probed: 
     // A write without a response may have left an unknown version or upload.
     probed.left |= plane.is_unsure();
     for upload in &uploads {
-        if let Err(error) = plane.abort_upload(upload).await {
-            not_deleted(plane, &error, probed);
+        match plane.abort_upload(upload).await {
+            Ok(()) => {}
+            Err(error) if error.is_missing() => {} // an earlier attempt whose response got lost
+            Err(error) => not_deleted(plane, &error, probed),
         }
     }
     let keys: Vec<&str> = objects.iter().map(String::as_str).collect();
-    if keys.is_empty() {
+    let Some(first) = keys.first() else {
         return;
-    }
+    };
     let markers = match plane.delete_together(&keys).await {
-        Ok(markers) => markers,
+        Ok(markers) => {
+            check_deleted(plane, first, probed).await;
+            markers
+        }
         Err(error) if error.is_unsupported() => {
             probed.events.push(undeletable(&error));
             for key in keys {
@@ -232,6 +253,25 @@ async fn clean_up<P: DataPlane>(plane: &P, written: Written<P::Upload>, probed: 
         Err(error) => return not_deleted(plane, &error, probed),
     };
     delete_versions(plane, versions, markers, probed).await;
+}
+
+/// Checks that a deleted object does not exist any more. Many services show a change after a moment.
+async fn check_deleted<P: DataPlane>(plane: &P, key: &str, probed: &mut Probed) {
+    let mut lag = LAG;
+    for _ in 1..LISTINGS {
+        if plane.get(key).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(lag).await;
+        lag *= 2;
+    }
+    if plane.get(key).await.is_ok() {
+        probed.left = true;
+        if probed.result == Preflighted::Passed {
+            let message = "the object still exists: pruning of images would free no space".to_owned();
+            probed.result = Preflighted::Denied(wrong(plane, Check::Deletion, key, "NotDeleted", message));
+        }
+    }
 }
 
 /// Deletes the versions of the probe objects, and then the delete markers that hide them.

@@ -21,6 +21,9 @@ use crate::storage::traits::{Cluster, Driver};
 /// How long the operator tries to delete a probe object from storage that does not respond.
 const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
+/// Longest time for the deletion of one probe object.
+const LIMIT: Duration = Duration::from_secs(20);
+
 /// A probe object that may exist.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LeftoverProbe {
@@ -34,16 +37,30 @@ pub struct LeftoverProbe {
     pub at: Timestamp,
 }
 
-/// The stored record. Text that does not decode counts as no record, because this operator did not write it.
+/// The stored record, without entries that do not decode.
 pub fn stored(config: &Config) -> Vec<LeftoverProbe> {
+    entries(config).unwrap_or_default().into_iter().flatten().collect()
+}
+
+/// Each stored entry; `None` for an entry that this operator did not write. An error if the annotation is no list.
+fn entries(config: &Config) -> Result<Vec<Option<LeftoverProbe>>, serde_json::Error> {
     let annotations = config.metadata.annotations.as_ref();
     let text = annotations.and_then(|a| a.get(names::STORAGE_PROBE_ANNOTATION));
-    let mut stored: Vec<LeftoverProbe> = text
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or_default();
-    // Whoever edits the annotation must not name an object of the registry: what is recorded is deleted.
-    stored.retain(|left| is_probe(&left.key));
-    stored
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let entries: Vec<Value> = serde_json::from_str(text)?;
+    let probe = |entry| {
+        let left: LeftoverProbe = serde_json::from_value(entry).ok()?;
+        // Whoever edits the annotation must not name an object of the registry: what is recorded is deleted.
+        is_probe(&left.key).then_some(left)
+    };
+    Ok(entries.into_iter().map(probe).collect())
+}
+
+/// Whether the annotation contains something that this operator cannot read.
+fn is_unreadable(config: &Config) -> bool {
+    entries(config).is_ok_and(|entries| entries.contains(&None)) || entries(config).is_err()
 }
 
 /// Whether a key is that of a probe object, below any root directory.
@@ -136,7 +153,8 @@ pub async fn clear(
     clear: impl AsyncFn(&LeftoverProbe) -> Result<(), StorageError>,
 ) -> Clearing {
     let all = stored(config);
-    if all.is_empty() {
+    let unreadable = is_unreadable(config);
+    if all.is_empty() && !unreadable {
         return Clearing::default();
     }
     if let Some(wait) = cache.leftovers_wait(snapshot.now) {
@@ -146,9 +164,13 @@ pub async fn clear(
         };
     }
     let mut kept = Vec::new();
-    let mut events = Vec::new();
+    let mut events: Vec<EventRequest> = unreadable.then(unreadable_event).into_iter().collect();
     for left in &all {
-        let Err(error) = clear(left).await else { continue };
+        let cleared = tokio::time::timeout(LIMIT, clear(left)).await;
+        let silent = |_| Err(StorageError::transient("no response"));
+        let Err(error) = cleared.unwrap_or_else(silent) else {
+            continue;
+        };
         let overdue = snapshot.now.duration_since(left.at) > GIVEN_UP_AFTER;
         if error.class == ErrorClass::Transient && !overdue {
             kept.push(left.clone());
@@ -158,7 +180,7 @@ pub async fn clear(
     }
     let again = cache.store_leftovers(kept.is_empty(), snapshot.now);
     Clearing {
-        record: (kept.len() != all.len()).then(|| patch(&kept)),
+        record: (unreadable || kept.len() != all.len()).then(|| patch(&kept)),
         events,
         again,
     }
@@ -199,6 +221,20 @@ pub async fn clear_one<D: Driver>(
         .clear_probe(&request, &left.key)
         .await
         .map_err(|failed| failed.error)
+}
+
+fn unreadable_event() -> EventRequest {
+    EventRequest {
+        warning: true,
+        reason: "ProbeLeftBehind",
+        message: format!(
+            "annotation {} of Config {} names objects of a preflight and cannot be read, so that they were not deleted: look \
+             for keys below {} in storage that the registry used",
+            names::STORAGE_PROBE_ANNOTATION,
+            names::CLUSTER,
+            super::DIRECTORY
+        ),
+    }
 }
 
 fn given_up(left: &LeftoverProbe, error: &StorageError) -> EventRequest {

@@ -4,6 +4,7 @@
 //! whether this process still leads. It carries `x-amz-expected-bucket-owner` if `Connection::pin_owner` is set and the
 //! account is known.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +22,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures::future::BoxFuture;
 
 use super::address::{Address, bucket_url};
-use super::transport::{RequestOverrides, Transport, UserAgent};
+use super::transport::{RequestOverrides, Transport, Unknown, UserAgent};
 use super::{error, retry};
 use crate::api::Sensitive;
 use crate::storage::model::call::{CallError, Called};
@@ -78,6 +79,8 @@ pub struct Bucket {
     pub(super) pin_owner: bool,
     /// Passwords of proxies.
     secrets: Vec<Sensitive>,
+    /// Elements of the lifecycle configuration that the SDK does not know. A write would drop them.
+    pub(super) unknown_lifecycle: Arc<Mutex<BTreeSet<String>>>,
     /// A setting of the lifecycle configuration beside its rules. It is read and written back unchanged.
     pub(super) transition_size: Mutex<Option<TransitionDefaultMinimumObjectSize>>,
     /// See [`Self::is_unsure`].
@@ -158,6 +161,8 @@ pub struct KeyError {
 /// Result of DeleteObjects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deletion {
+    /// Number of entries that the response names as deleted.
+    pub deleted: usize,
     /// Keys that were not deleted.
     pub refused: Vec<KeyError>,
     /// Keys and version IDs of new delete markers.
@@ -229,6 +234,7 @@ impl Bucket {
             leading: network.settings.leading.clone(),
             pin_owner: connection.pin_owner,
             secrets,
+            unknown_lifecycle: Arc::default(),
             transition_size: Mutex::default(),
             unsure: AtomicBool::new(false),
         })
@@ -259,6 +265,8 @@ pub(super) struct Call {
     owned: bool,
     /// Root element of the response, if services use different names.
     root: Option<&'static str>,
+    /// See [`RequestOverrides::unknown`].
+    unknown: Option<Unknown>,
 }
 
 impl Call {
@@ -271,6 +279,7 @@ impl Call {
             md5: false,
             owned: false,
             root: None,
+            unknown: None,
         }
     }
 
@@ -295,6 +304,13 @@ impl Call {
     pub(super) fn answered_by(self, root: &'static str) -> Self {
         Self {
             root: Some(root),
+            ..self
+        }
+    }
+
+    pub(super) fn collecting(self, unknown: Unknown) -> Self {
+        Self {
+            unknown: Some(unknown),
             ..self
         }
     }
@@ -343,6 +359,7 @@ impl Bucket {
             md5: call.md5,
             of_bucket: call.key.is_none(),
             root: call.root,
+            unknown: call.unknown.clone(),
             owner: self.owner(call).await?,
         };
         let resource = self.resource(call);

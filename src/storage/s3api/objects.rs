@@ -12,6 +12,8 @@ use super::error::{failed, garbled};
 use crate::storage::model::call::{CallError, Called, Cause};
 use crate::storage::net::error::shown;
 
+/// Error code of an object whose deletion got no response.
+const BUSY: &str = "ServiceUnavailable";
 /// Content type of everything that the registry writes.
 const CONTENT_TYPE: &str = "application/octet-stream";
 
@@ -103,30 +105,36 @@ impl Bucket {
 
     /// Deletes at most 1000 entries. Returns the keys that were not deleted. Uses DeleteObjects, and one DeleteObject
     /// each for keys that XML cannot represent, or if the service does not implement DeleteObjects.
-    pub async fn delete(&self, entries: &[Entry]) -> Called<Vec<KeyError>> {
+    pub async fn delete(&self, entries: &[Entry]) -> Called<Deletion> {
         let (together, mut alone): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.key.chars().all(is_xml));
-        let mut refused = match self.delete_together(&together).await {
-            Ok(deletion) => deletion.refused,
+        let mut deletion = match self.delete_together(&together).await {
+            Ok(deletion) => deletion,
             Err(error) if error.is_unsupported() => {
                 alone = entries.iter().collect();
-                Vec::new()
+                Deletion::default()
             }
             Err(error) => return Err(error),
         };
         for entry in alone {
             match self.delete_object(&entry.key, entry.version.as_deref()).await {
-                Ok(()) => {}
-                Err(error) if error.is_missing() => {}
-                Err(error) if error.is_undecided() => return Err(error),
-                Err(error) => refused.push(KeyError {
-                    key: entry.key.clone(),
-                    version: entry.version.clone(),
-                    code: error.code,
-                    message: error.message,
-                }),
+                Ok(()) => deletion.deleted += 1,
+                Err(error) if error.is_missing() => deletion.deleted += 1,
+                Err(error) if error.is_undecided() && deletion.deleted == 0 => return Err(error),
+                Err(error) => {
+                    let ends = error.is_undecided();
+                    deletion.refused.push(KeyError {
+                        key: entry.key.clone(),
+                        version: entry.version.clone(),
+                        code: if ends { BUSY.to_owned() } else { error.code },
+                        message: error.message,
+                    });
+                    if ends {
+                        break; // What was deleted so far counts. The next attempt begins with a new listing.
+                    }
+                }
             }
         }
-        Ok(refused)
+        Ok(deletion)
     }
 
     /// DeleteObjects, at most 1000. As the registry, not in quiet mode, which some services ignore.
@@ -162,11 +170,14 @@ impl Bucket {
             code: shown(&error.code.unwrap_or_default(), &secrets),
             message: shown(&error.message.unwrap_or_default(), &secrets),
         });
-        let markers = answer.deleted.unwrap_or_default().into_iter().filter_map(|deleted| {
+        let deleted = answer.deleted.unwrap_or_default();
+        let count = deleted.len();
+        let markers = deleted.into_iter().filter_map(|deleted| {
             let is_marker = deleted.delete_marker.unwrap_or_default();
             is_marker.then_some((deleted.key?, deleted.delete_marker_version_id?))
         });
         Ok(Deletion {
+            deleted: count,
             refused: refused.collect(),
             markers: markers.collect(),
         })

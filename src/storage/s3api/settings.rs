@@ -9,6 +9,7 @@ use std::sync::PoisonError;
 
 use super::client::{Bucket, Call, Encryption, Rule, Tag, send};
 use super::codes::classify;
+use super::transport::Unknown;
 use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 
 /// The region in which buckets are created without a LocationConstraint.
@@ -22,6 +23,34 @@ fn unless<T>(code: &str, answer: Called<T>) -> Called<Option<T>> {
         Err(error) => Err(error),
     }
 }
+
+/// Elements of a lifecycle configuration that the SDK knows (Amazon S3 API Reference, GetBucketLifecycleConfiguration).
+const LIFECYCLE: &[&str] = &[
+    "LifecycleConfiguration",
+    "Rule",
+    "ID",
+    "Prefix",
+    "Filter",
+    "And",
+    "Tag",
+    "Key",
+    "Value",
+    "ObjectSizeGreaterThan",
+    "ObjectSizeLessThan",
+    "Status",
+    "Transition",
+    "Date",
+    "Days",
+    "StorageClass",
+    "NoncurrentVersionTransition",
+    "NoncurrentDays",
+    "NewerNoncurrentVersions",
+    "Expiration",
+    "ExpiredObjectDeleteMarker",
+    "NoncurrentVersionExpiration",
+    "AbortIncompleteMultipartUpload",
+    "DaysAfterInitiation",
+];
 
 impl Bucket {
     /// HeadBucket. A response to HEAD has no error code, so on 400 and 403 the error carries the code of
@@ -243,11 +272,20 @@ impl Bucket {
         .map(drop)
     }
 
+    /// Elements of the lifecycle configuration, as last read, that a write would drop: extensions of the service.
+    pub fn unknown_lifecycle(&self) -> Vec<String> {
+        let found = self.unknown_lifecycle.lock().unwrap_or_else(PoisonError::into_inner);
+        found.iter().cloned().collect()
+    }
+
     /// GetBucketLifecycleConfiguration; an empty list for `NoSuchLifecycleConfiguration`.
     pub async fn lifecycle(&self) -> Called<Vec<Rule>> {
         let answer = send!(
             self,
-            &Call::read("s3:GetLifecycleConfiguration"),
+            &Call::read("s3:GetLifecycleConfiguration").collecting(Unknown {
+                known: LIFECYCLE,
+                found: self.unknown_lifecycle.clone(),
+            }),
             self.s3.get_bucket_lifecycle_configuration().bucket(&self.name)
         );
         let answer = unless("NoSuchLifecycleConfiguration", answer)?;

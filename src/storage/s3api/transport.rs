@@ -1,7 +1,8 @@
 //! Sends the SDK's requests with the operator's HTTP clients, and changes some of their headers.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_s3::config::{HttpClient, Intercept, RuntimeComponents};
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -168,6 +169,31 @@ pub struct RequestOverrides {
     /// Name of the response's root element. Some services use another name, which the registry's SDK ignores and this
     /// SDK rejects.
     pub root: Option<&'static str>,
+    /// Collects names of elements in the response that the types of the SDK do not contain, and drop.
+    pub unknown: Option<Unknown>,
+}
+
+/// Collector of names of unknown elements.
+#[derive(Clone, Debug)]
+pub struct Unknown {
+    /// Names of elements that the SDK knows.
+    pub known: &'static [&'static str],
+    /// Names that a response contained beside these.
+    pub found: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Unknown {
+    fn collect(&self, text: &str) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.clear();
+        let names = text.split('<').skip(1).filter_map(|element| {
+            let name = element
+                .split(|c: char| c.is_whitespace() || matches!(c, '>' | '/'))
+                .next()?;
+            name.starts_with(|c: char| c.is_ascii_alphabetic()).then_some(name)
+        });
+        found.extend(names.filter(|name| !self.known.contains(name)).map(str::to_owned));
+    }
 }
 
 impl Intercept for RequestOverrides {
@@ -217,6 +243,9 @@ impl Intercept for RequestOverrides {
             .body()
             .bytes()
             .and_then(|bytes| std::str::from_utf8(bytes).ok());
+        if let (Some(unknown), Some(text), true) = (&self.unknown, text, response.status().is_success()) {
+            unknown.collect(text);
+        }
         if let (Some(root), Some(text), true) = (self.root, text, response.status().is_success())
             && let Some(renamed) = with_root(text, root)
         {

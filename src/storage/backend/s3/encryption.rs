@@ -15,7 +15,7 @@ use crate::storage::s3api::client::{Encryption, ObjectEncryption};
 use crate::storage::traits::Cluster;
 
 /// Reason of the condition if the service returned no error code.
-const UNKNOWN: &str = "Unknown Error Occurred";
+pub(super) const UNKNOWN: &str = "Unknown Error Occurred";
 
 fn declined(error: &CallError, message: String, is_final: bool) -> SettingError {
     SettingError::Declined {

@@ -156,7 +156,7 @@ impl DataPlane for RegistryBucket {
     async fn delete_together(&self, keys: &[&str]) -> Called<Vec<(String, String)>> {
         let entries: Vec<Entry> = keys.iter().map(|key| Entry::object(key)).collect();
         let entries: Vec<&Entry> = entries.iter().collect();
-        let Deletion { refused, markers } = self.bucket.delete_together(&entries).await?;
+        let Deletion { refused, markers, .. } = self.bucket.delete_together(&entries).await?;
         match refused.into_iter().find_map(|error| self.bucket.of_key(error)) {
             Some(error) => Err(error),
             None => Ok(markers),
@@ -168,12 +168,14 @@ impl DataPlane for RegistryBucket {
     }
 
     async fn retains_versions(&self) -> bool {
-        self.bucket.retains_versions().await.unwrap_or_default()
+        // Without the permission to read the retention, it may be the cause.
+        self.bucket.retains_versions().await.unwrap_or(true)
     }
 
     fn permission(&self, check: Check) -> &'static str {
         match check {
             Check::Content => "s3:GetObject",
+            Check::Deletion => "s3:DeleteObject",
             Check::Objects => "s3:ListBucket",
             Check::Uploads => "s3:ListBucketMultipartUploads",
             Check::Parts => "s3:ListMultipartUploadParts",

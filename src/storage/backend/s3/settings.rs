@@ -3,6 +3,7 @@
 use aws_sdk_s3::types::{AbortIncompleteMultipartUpload, ExpirationStatus, LifecycleRule, LifecycleRuleFilter};
 
 use super::bucket::Store;
+use super::encryption::UNKNOWN;
 use super::tags;
 use crate::config::event_request::EventRequest;
 use crate::storage::model::error::StorageError;
@@ -143,6 +144,19 @@ impl<C: Cluster> Store<'_, C> {
     async fn clean_up(&self) -> Result<Applied, SettingError> {
         let existing = self.bucket.lifecycle().await?;
         let enabled = existing.iter().any(is_clean_up);
+        let unknown = self.bucket.unknown_lifecycle();
+        if !enabled && !unknown.is_empty() {
+            // A rule without its filter would apply to every object.
+            return Err(SettingError::Declined {
+                reason: UNKNOWN.to_owned(),
+                message: format!(
+                    "the bucket has lifecycle rules with extensions of its service ({}), which a write would drop: add a \
+                     rule that aborts unfinished uploads after 1 day by hand, with ID {RULE}",
+                    unknown.join(", ")
+                ),
+                is_final: false,
+            });
+        }
         if !enabled {
             let mut rules: Vec<_> = existing.into_iter().filter(|rule| rule.0.id() != Some(RULE)).collect();
             rules.push(clean_up_rule()?);

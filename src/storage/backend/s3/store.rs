@@ -11,7 +11,7 @@ use crate::storage::model::error::StorageError;
 use crate::storage::model::preflight::{Probe, ProbeKeys};
 use crate::storage::model::proof::{CreationPermit, OwnershipProof};
 use crate::storage::model::setting::{Applied, Setting, SettingError, SettingScope};
-use crate::storage::s3api::client::{Entry, KeyError};
+use crate::storage::s3api::client::{Entry, KeyError, Listing};
 use crate::storage::s3api::codes;
 use crate::storage::traits::{Cluster, ObjectStore};
 
@@ -90,8 +90,9 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
             Err(error) if error.is_forbidden() => return Ok(Contents::Hidden(error.to_string())),
             Err(error) => return Err(error),
         };
-        let only_probes = listing.entries.iter().all(|entry| probe.contains(&entry.key));
-        Ok(if only_probes && !listing.more {
+        let empty = |listing: &Listing| !listing.more && listing.entries.iter().all(|entry| probe.contains(&entry.key));
+        // Some services list no versions of a bucket without versioning.
+        Ok(if empty(&listing) && empty(&self.bucket.objects("", A_FEW).await?) {
             Contents::Nothing
         } else {
             Contents::Something
@@ -133,16 +134,12 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
                 entry.version = None;
             }
         }
-        let refused: Vec<_> = self
-            .bucket
-            .delete(&entries)
-            .await?
-            .into_iter()
-            .filter_map(refusal)
-            .collect();
+        let deletion = self.bucket.delete(&entries).await?;
+        let (refused, vanished): (Vec<_>, Vec<_>) =
+            deletion.refused.into_iter().map(refusal).partition(Option::is_some);
         Ok(PageDeletion {
-            deleted: entries.len().saturating_sub(refused.len()) as u64,
-            refused,
+            deleted: deletion.deleted.saturating_add(vanished.len()) as u64,
+            refused: refused.into_iter().flatten().collect(),
         })
     }
 
@@ -153,8 +150,10 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
         };
         let mut aborted = 0;
         for upload in uploads.iter().take(UPLOADS) {
-            if self.bucket.abort(upload).await.is_ok() {
-                aborted += 1;
+            match self.bucket.abort(upload).await {
+                Ok(()) => aborted += 1,
+                Err(error) if error.is_undecided() => break,
+                Err(_) => {}
             }
         }
         aborted > 0 && (more || uploads.len() > UPLOADS)
@@ -180,7 +179,9 @@ fn refusal(error: KeyError) -> Option<Refusal> {
         "NoSuchKey" | "NoSuchVersion" => return None,
         code if codes::is_locked(code) => RefusalCause::Locked,
         // Amazon S3 and SeaweedFS have no code of their own for this.
-        _ if text.contains("object lock") || text.contains("wormprotected") => RefusalCause::Locked,
+        _ if text.contains("object lock") || text.contains("wormprotected") || text.contains("worm protected") => {
+            RefusalCause::Locked
+        }
         "AccessDenied" if error.version.is_some() => RefusalCause::Forbidden("s3:DeleteObjectVersion"),
         "AccessDenied" => RefusalCause::Forbidden("s3:DeleteObject"),
         code if codes::is_passing(code) => RefusalCause::Busy,
