@@ -169,14 +169,8 @@ impl Entries {
                 ))),
                 decoded => {
                     let bytes = decoded.map_or_else(std::string::FromUtf8Error::into_bytes, String::into_bytes);
-                    if holds_certificate(&bytes) {
-                        self.binary.insert(key, json!(STANDARD.encode(bytes)));
-                    } else {
-                        events.push(warning(format!(
-                            "binaryData key {key} of {SOURCE} holds no certificates in PEM: it is not published, because it \
-                             may be a private key in another format"
-                        )));
-                    }
+                    warn_unless_pem(&key, &bytes, events);
+                    self.binary.insert(key, json!(STANDARD.encode(bytes)));
                 }
             }
         }
@@ -274,13 +268,9 @@ fn checked(key: &str, value: &[u8], events: &mut Vec<EventRequest>) -> Option<Ve
     Some(value)
 }
 
-fn holds_certificate(value: &[u8]) -> bool {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(value).collect();
-    certificates.is_ok_and(|certificates| !certificates.is_empty())
-}
-
 fn warn_unless_pem(key: &str, value: &[u8], events: &mut Vec<EventRequest>) {
-    if holds_certificate(value) {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(value).collect();
+    if certificates.is_ok_and(|certificates| !certificates.is_empty()) {
         return;
     }
     events.push(warning(format!(
