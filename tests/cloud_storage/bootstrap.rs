@@ -80,8 +80,7 @@ async fn a_new_cluster_on_aws_has_a_registry_that_nobody_asked_for_in_few_calls(
     // that it aborts.
     for step in &PROBE {
         let most = match *step {
-            "PutObject" => 3,
-            "GetObject" => 3,
+            "PutObject" | "GetObject" => 3,
             "CreateMultipartUpload" | "ListObjectsV2" => 2,
             _ => 1,
         };

@@ -437,7 +437,7 @@ async fn few_calls_each_step_once_at_bring_up_one_look_after_an_edit_and_none_wh
         let count = operations.iter().filter(|o| *o == operation).count();
         assert_eq!(count, 1, "{operation}: {operations:?}");
     }
-    assert!(operations.len() <= 32, "{}: {operations:?}", operations.len());
+    assert!(operations.len() <= 40, "{}: {operations:?}", operations.len());
     world.gate.forget();
     world.pass().await;
     world.later(std::time::Duration::from_mins(11));

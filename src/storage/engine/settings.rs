@@ -20,7 +20,7 @@ use crate::storage::model::target::Request;
 use crate::storage::traits::{Cluster, ObjectBackend, ObjectStore};
 
 /// Longest time for one setting.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Result of applying settings.
 #[derive(Default)]
@@ -126,14 +126,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             let ended = match &silent {
                 // The service does not respond, so that the others would only take time.
                 Some(error) => Err(SettingError::Call(error.clone())),
-                None => match tokio::time::timeout(LIMIT, self.store.apply(setting, scope)).await {
-                    Ok(ended) => ended,
-                    Err(_) => {
-                        let error = CallError::no_answer(setting.condition, &self.store.container().name, LIMIT);
-                        silent = Some(error.clone());
-                        Err(SettingError::Call(error))
-                    }
-                },
+                None => self.apply_in_time(setting, scope, &mut silent).await,
             };
             self.publish(setting, &ended, &mut result.events);
             let condition = match ended {
@@ -162,6 +155,21 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             result.conditions.push(condition);
         }
         Ok(result)
+    }
+
+    /// Applies a setting, and sets `silent` if the service does not respond in time.
+    async fn apply_in_time(
+        &self,
+        setting: &Setting,
+        scope: SettingScope,
+        silent: &mut Option<CallError>,
+    ) -> Result<Applied, SettingError> {
+        if let Ok(ended) = tokio::time::timeout(LIMIT, self.store.apply(setting, scope)).await {
+            return ended;
+        }
+        let error = CallError::no_answer(setting.condition, &self.store.container().name, LIMIT);
+        *silent = Some(error.clone());
+        Err(SettingError::Call(error))
     }
 
     fn not_applied(

@@ -164,6 +164,7 @@ impl Bucket {
             self.s3.delete_objects().bucket(&self.name).delete(delete.clone())
         )?;
         let secrets = self.all_secrets();
+        let named = answer.errors.as_ref().map_or(0, Vec::len);
         let refused = answer.errors.unwrap_or_default().into_iter().map(|error| KeyError {
             key: error.key.unwrap_or_default(),
             version: error.version_id,
@@ -171,7 +172,11 @@ impl Bucket {
             message: shown(&error.message.unwrap_or_default(), &secrets),
         });
         let deleted = answer.deleted.unwrap_or_default();
-        let count = deleted.len();
+        // Some services name only the objects that they did not delete.
+        let count = match deleted.len() {
+            0 if named > 0 => entries.len().saturating_sub(named),
+            count => count,
+        };
         let markers = deleted.into_iter().filter_map(|deleted| {
             let is_marker = deleted.delete_marker.unwrap_or_default();
             is_marker.then_some((deleted.key?, deleted.delete_marker_version_id?))
