@@ -20,7 +20,7 @@ use support::{
 };
 
 /// The most requests that the operator may send in a bring-up, in the median of all; watches do not count.
-const REQUESTS: usize = 50;
+const REQUESTS: usize = 55;
 /// The most requests in a single bring-up, without the debounced status writes of Config and ClusterOperator. These are limited
 /// by time, to two a second for each of the two objects, so that a busy machine has more of them.
 const WITHOUT_STATUS: usize = 48;

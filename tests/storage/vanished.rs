@@ -284,7 +284,7 @@ async fn records_of_stages_that_cannot_be_read_stop_creation_and_removal() {
     }
 }
 
-// storage-decisions T18a, 30
+// storage-decisions 30, T18a
 #[tokio::test]
 async fn the_status_says_created_for_one_pass_and_then_exists_without_a_call() {
     let mut site = Site::new(json!({"s3": {}}));
