@@ -84,9 +84,7 @@ impl Report {
             self.write_events.extend(created.into_iter().map(|(_, event)| event));
         }
     }
-}
 
-impl Report {
     /// All failures as one message; empty if there are none.
     pub fn failure_message(&self) -> String {
         let all: Vec<&str> = self.failures.iter().map(|failure| failure.message.as_str()).collect();

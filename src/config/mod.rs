@@ -11,6 +11,7 @@ pub mod error_class;
 pub mod event_request;
 pub mod facts;
 pub mod gates;
+pub mod host;
 pub mod notice;
 pub mod rejection;
 pub mod resolve;

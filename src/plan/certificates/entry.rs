@@ -1,5 +1,7 @@
 //! Entries of the ConfigMap that `additionalTrustedCA` names: is a key the name of a host, and which values are secret.
 
+use crate::config::host;
+
 /// Endings of file names. None of them is a top-level domain.
 const FILE_ENDINGS: &[&str] = &[
     "bundle", "cer", "cert", "crt", "csr", "der", "jks", "key", "p12", "p7b", "p7c", "pem", "pfx", "pub", "txt",
@@ -14,15 +16,11 @@ pub(super) fn key_fault(key: &str) -> Option<&'static str> {
     };
     if let Some(port) = port {
         let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-        if !digits || port.parse::<u16>().is_ok_and(|port| port == 0) || port.parse::<u16>().is_err() {
+        if !digits || !port.parse::<u16>().is_ok_and(|port| port > 0) {
             return Some("does not end with the number of a port");
         }
     }
-    let label = |label: &str| {
-        let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        (1..=63).contains(&label.len()) && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    if !host.split('.').all(label) {
+    if !host.split('.').all(host::is_label) {
         return Some(NO_HOST);
     }
     let file = host

@@ -18,7 +18,7 @@ use crate::program::RegistryStorage;
 use crate::status::conditions::{ConditionUpdate, Status};
 use crate::status::judge::Deadline;
 use crate::storage::model::error::{ErrorClass, StepError, StorageError};
-use crate::storage::model::outcome::{Freeze, Outcome, RECONFIGURED, STORAGE_EXISTS, Waiting};
+use crate::storage::model::outcome::{Freeze, Outcome, RECONFIGURED, STORAGE_EXISTS, UNKNOWN_ERROR, Waiting};
 use crate::storage::model::progress::{Ensured, Persist, Progress, Wait};
 use crate::storage::model::spec;
 use crate::storage::model::state::{self, State};
@@ -150,8 +150,7 @@ fn prepare<D: Driver>(
             Ok(())
         }
         Err(error) => {
-            let unknown = "Unknown Error Occurred";
-            let condition = ConditionUpdate::new(STORAGE_EXISTS, Status::Unknown, unknown, error.message.clone());
+            let condition = ConditionUpdate::new(STORAGE_EXISTS, Status::Unknown, UNKNOWN_ERROR, error.message.clone());
             Err(Box::new(Outcome {
                 freeze: freeze::<D>(known.applied),
                 conditions: vec![condition],

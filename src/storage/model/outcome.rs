@@ -15,6 +15,9 @@ use crate::status::judge::{Deadline, Preflight};
 /// Type of the condition that reports whether the storage exists. Every backend has it.
 pub const STORAGE_EXISTS: &str = "StorageExists";
 
+/// Reason of a storage condition if the service returned no error code. The Go operator uses the same text.
+pub const UNKNOWN_ERROR: &str = "Unknown Error Occurred";
+
 /// Condition types of all backends. The controller removes those that the active backend does not own.
 pub const STORAGE_CONDITIONS: &[&str] = &[
     STORAGE_EXISTS,
@@ -123,7 +126,7 @@ impl Outcome {
             None => self.conditions.push(ConditionUpdate::new(
                 STORAGE_EXISTS,
                 Status::Unknown,
-                "Unknown Error Occurred",
+                UNKNOWN_ERROR,
                 message,
             )),
         }

@@ -15,9 +15,9 @@ pub const BODY: &[u8] = b"The image registry operator checks whether the registr
 /// Content of the upload, and of the object after the copy.
 pub const UPLOADED: &[u8] = b"The image registry operator checks whether the registry can upload to this storage.";
 
-/// How often a listing may lack what was just written. Many services show a change after a moment.
-const LISTINGS: u32 = 4;
-/// Wait before the first repetition of a listing; the next wait is twice as long.
+/// How often the operator looks for a change. Many services show a change after a moment.
+const LOOKS: u32 = 4;
+/// Wait before the second look; each further wait is twice as long.
 const LAG: Duration = Duration::from_millis(100);
 
 /// Why the exercise ended.
@@ -176,6 +176,19 @@ async fn compare<P: DataPlane>(plane: &P, key: &str, wanted: &[u8]) -> Result<()
     )))
 }
 
+/// Looks until the service shows a change. Returns whether it did.
+async fn is_shown(shows: impl AsyncFn() -> Called<bool>) -> Called<bool> {
+    let mut lag = LAG;
+    for _ in 1..LOOKS {
+        if shows().await? {
+            return Ok(true);
+        }
+        tokio::time::sleep(lag).await;
+        lag *= 2;
+    }
+    shows().await
+}
+
 /// Repeats a listing until it shows what was written.
 async fn listed<P: DataPlane>(
     plane: &P,
@@ -183,15 +196,7 @@ async fn listed<P: DataPlane>(
     key: &str,
     shows: impl AsyncFn() -> Called<bool>,
 ) -> Result<(), Failure> {
-    let mut lag = LAG;
-    for _ in 1..LISTINGS {
-        if shows().await? {
-            return Ok(());
-        }
-        tokio::time::sleep(lag).await;
-        lag *= 2;
-    }
-    if shows().await? {
+    if is_shown(shows).await? {
         return Ok(());
     }
     let what = match check {
@@ -224,10 +229,8 @@ async fn clean_up<P: DataPlane>(plane: &P, written: Written<P::Upload>, probed: 
     // A write without a response may have left an unknown version or upload.
     probed.left |= plane.is_unsure();
     for upload in &uploads {
-        match plane.abort_upload(upload).await {
-            Ok(()) => {}
-            Err(error) if error.is_missing() => {} // an earlier attempt whose response got lost
-            Err(error) => not_deleted(plane, &error, probed),
+        if let Err(error) = unless_missing(plane.abort_upload(upload).await) {
+            not_deleted(plane, &error, probed);
         }
     }
     let keys: Vec<&str> = objects.iter().map(String::as_str).collect();
@@ -242,10 +245,8 @@ async fn clean_up<P: DataPlane>(plane: &P, written: Written<P::Upload>, probed: 
         Err(error) if error.is_unsupported() => {
             probed.events.push(undeletable(&error));
             for key in keys {
-                match plane.delete(key, None).await {
-                    Ok(()) => {}
-                    Err(error) if error.is_missing() => {}
-                    Err(error) => not_deleted(plane, &error, probed),
+                if let Err(error) = unless_missing(plane.delete(key, None).await) {
+                    not_deleted(plane, &error, probed);
                 }
             }
             Vec::new()
@@ -255,17 +256,16 @@ async fn clean_up<P: DataPlane>(plane: &P, written: Written<P::Upload>, probed: 
     delete_versions(plane, versions, markers, probed).await;
 }
 
-/// Checks that a deleted object does not exist any more. Many services show a change after a moment.
+/// Success if the object to delete is missing: an earlier attempt, whose response got lost, has deleted it.
+fn unless_missing(deleted: Called<()>) -> Called<()> {
+    deleted.or_else(|error| if error.is_missing() { Ok(()) } else { Err(error) })
+}
+
+/// Checks that a deleted object does not exist any more.
 async fn check_deleted<P: DataPlane>(plane: &P, key: &str, probed: &mut Probed) {
-    let mut lag = LAG;
-    for _ in 1..LISTINGS {
-        if plane.get(key).await.is_err() {
-            return;
-        }
-        tokio::time::sleep(lag).await;
-        lag *= 2;
-    }
-    if plane.get(key).await.is_ok() {
+    // Any error ends the wait: only a response with the object shows that it still exists.
+    let is_gone = async || Ok(plane.get(key).await.is_err());
+    if is_shown(is_gone).await.is_ok_and(|gone| !gone) {
         probed.left = true;
         if probed.result == Preflighted::Passed {
             let message = "the object still exists: pruning of images would free no space".to_owned();
@@ -283,18 +283,14 @@ async fn delete_versions<P: DataPlane>(
 ) {
     let mut refused: Option<(CallError, String)> = None;
     for (key, version) in &versions {
-        match plane.delete(key, Some(version)).await {
-            Ok(()) => {}
-            Err(error) if error.is_missing() => {}
-            Err(error) => refused = refused.or_else(|| Some((error, format!("version {version} of {key}")))),
+        if let Err(error) = unless_missing(plane.delete(key, Some(version)).await) {
+            refused = refused.or_else(|| Some((error, format!("version {version} of {key}"))));
         }
     }
     let Some((error, version)) = refused else {
         for (key, marker) in &markers {
-            match plane.delete(key, Some(marker)).await {
-                Ok(()) => {}
-                Err(error) if error.is_missing() => {}
-                Err(error) => not_deleted(plane, &error, probed),
+            if let Err(error) = unless_missing(plane.delete(key, Some(marker)).await) {
+                not_deleted(plane, &error, probed);
             }
         }
         return;

@@ -58,11 +58,6 @@ fn entries(config: &Config) -> Result<Vec<Option<LeftoverProbe>>, serde_json::Er
     Ok(entries.into_iter().map(probe).collect())
 }
 
-/// Whether the annotation contains something that this operator cannot read.
-fn is_unreadable(config: &Config) -> bool {
-    entries(config).is_ok_and(|entries| entries.contains(&None)) || entries(config).is_err()
-}
-
 /// Whether a key is that of a probe object, below any root directory.
 fn is_probe(key: &str) -> bool {
     key.rsplit_once('/')
@@ -152,8 +147,9 @@ pub async fn clear(
     cache: &ObservationCache,
     clear: impl AsyncFn(&LeftoverProbe) -> Result<(), StorageError>,
 ) -> Clearing {
-    let all = stored(config);
-    let unreadable = is_unreadable(config);
+    let entries = entries(config).unwrap_or_else(|_| vec![None]);
+    let unreadable = entries.contains(&None);
+    let all: Vec<LeftoverProbe> = entries.into_iter().flatten().collect();
     if all.is_empty() && !unreadable {
         return Clearing::default();
     }

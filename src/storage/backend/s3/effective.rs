@@ -7,9 +7,9 @@ use super::endpoint::{self, Partition};
 use crate::api::openshift::AwsPlatform;
 use crate::api::registry_storage::S3Storage;
 use crate::api::{Kind, Storage};
-use crate::config::defaults;
 use crate::config::resolve::{Reason, Rejection};
 use crate::config::snapshot::Snapshot;
+use crate::config::{defaults, host};
 use crate::names;
 use crate::program::platform;
 use crate::storage::inputs::{name, url};
@@ -232,7 +232,7 @@ fn no_region() -> Rejection {
 /// The region is part of the public endpoint's host name. At another endpoint it is a text in the signature, which is an
 /// HTTP header.
 fn check_region(region: &str, has_endpoint: bool) -> Result<(), Rejection> {
-    if endpoint::is_label(region) {
+    if host::is_label(region) {
         return Ok(());
     }
     let printable = |c: char| c.is_ascii_graphic() || c == ' ';

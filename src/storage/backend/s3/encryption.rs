@@ -9,17 +9,15 @@ use std::sync::atomic::Ordering;
 
 use super::bucket::Store;
 use crate::storage::model::call::{CallError, Called, Cause};
+use crate::storage::model::outcome::UNKNOWN_ERROR;
 use crate::storage::model::preflight::ProbeKeys;
 use crate::storage::model::setting::{Applied, SettingError, SettingScope};
 use crate::storage::s3api::client::{Encryption, ObjectEncryption};
 use crate::storage::traits::Cluster;
 
-/// Reason of the condition if the service returned no error code.
-pub(super) const UNKNOWN: &str = "Unknown Error Occurred";
-
 fn declined(error: &CallError, message: String, is_final: bool) -> SettingError {
     SettingError::Declined {
-        reason: error.reason(UNKNOWN),
+        reason: error.reason(UNKNOWN_ERROR),
         message,
         is_final,
     }
@@ -142,7 +140,7 @@ impl<C: Cluster> Store<'_, C> {
     async fn begin(&self, scope: SettingScope) -> Result<(), SettingError> {
         if !scope.probe_recorded {
             return Err(SettingError::Declined {
-                reason: UNKNOWN.to_owned(),
+                reason: UNKNOWN_ERROR.to_owned(),
                 message: "its effect must be verified, and the probe object for that is not recorded yet".to_owned(),
                 is_final: false,
             });

@@ -1,5 +1,6 @@
 //! PURE: public endpoints of S3 and STS by partition. Source: AWS General Reference, "Amazon S3 endpoints and quotas".
 
+use crate::config::host;
 use crate::storage::model::error::StorageError;
 
 /// A partition of AWS.
@@ -124,12 +125,6 @@ pub fn s3_url(region: &str, fips: bool) -> Result<String, StorageError> {
     s3_host(region, fips).map(|host| format!("https://{host}"))
 }
 
-/// Whether the text can be a region in the host name of a public endpoint.
-pub fn is_label(text: &str) -> bool {
-    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    (1..=63).contains(&text.len()) && text.chars().all(legal) && !text.starts_with('-') && !text.ends_with('-')
-}
-
 /// URL of STS, without a trailing slash: the cluster's service endpoint if it has one, otherwise the endpoint of the
 /// region, never the global one.
 ///
@@ -140,7 +135,7 @@ pub fn sts_url(region: &str, cluster: Option<&str>, fips: bool) -> Result<String
         return Ok(url.to_owned());
     }
     let region = signing_region(region);
-    if !is_label(region) {
+    if !host::is_label(region) {
         return Err(StorageError::action_required(format!(
             "region {region:?} has no STS, which the role of the credentials needs: set spec.storage.s3.region to a \
              region of AWS, or use an access key instead of the role"

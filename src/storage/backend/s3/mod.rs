@@ -43,7 +43,7 @@ use crate::storage::model::backend::Backend;
 use crate::storage::model::container::{ContainerName, Terms};
 use crate::storage::model::error::StorageError;
 use crate::storage::model::fingerprint::Fingerprint;
-use crate::storage::model::outcome::STORAGE_EXISTS;
+use crate::storage::model::outcome::{STORAGE_EXISTS, UNKNOWN_ERROR};
 use crate::storage::model::setting::Setting;
 use crate::storage::model::state::State;
 use crate::storage::model::target::{Request, Target};
@@ -86,7 +86,7 @@ impl<C: Cluster> ObjectBackend for S3<'_, C> {
         not_visible: "ResourceNotReady",
         name_taken: "Unable to Access Bucket",
         deleted: "S3 Bucket Deleted",
-        unknown: "Unknown Error Occurred",
+        unknown: UNKNOWN_ERROR,
         name_field: "spec.storage.s3.bucket",
         rights_to_observe: "s3:ListBucket and s3:GetBucketLocation on the bucket",
         rights_on_versions: "s3:ListBucketVersions and s3:DeleteObjectVersion",

@@ -3,11 +3,11 @@
 use aws_sdk_s3::types::{AbortIncompleteMultipartUpload, ExpirationStatus, LifecycleRule, LifecycleRuleFilter};
 
 use super::bucket::Store;
-use super::encryption::UNKNOWN;
 use super::tags;
 use crate::config::event_request::EventRequest;
 use crate::storage::model::error::StorageError;
 use crate::storage::model::fingerprint::Fingerprint;
+use crate::storage::model::outcome::UNKNOWN_ERROR;
 use crate::storage::model::setting::{Applied, Followed, Setting, SettingError, SettingEvents, SettingScope};
 use crate::storage::model::target::Request;
 use crate::storage::s3api::client::Rule;
@@ -148,7 +148,7 @@ impl<C: Cluster> Store<'_, C> {
         if !enabled && !unknown.is_empty() {
             // A rule without its filter would apply to every object.
             return Err(SettingError::Declined {
-                reason: UNKNOWN.to_owned(),
+                reason: UNKNOWN_ERROR.to_owned(),
                 message: format!(
                     "the bucket has lifecycle rules with extensions of its service ({}), which a write would drop: add a \
                      rule that aborts unfinished uploads after 1 day by hand, with ID {RULE}",
