@@ -31,12 +31,17 @@ pub(super) fn fill(name: &str, script: &str, argument: &str) -> Result<PathBuf> 
     let python = make(name)?.join("bin/python");
     let path = pins(name).join(script);
     let hash = hash(&[&pins(name).join(REQUIREMENTS), &path], argument)?;
-    once(&format!("{name}-data"), &hash, &format!("running {script}"), |directory| {
-        files::create_dir(directory)?;
-        // Nothing of the caller's: no settings of OpenStack's clients, no proxies.
-        let mut command = crate::process::command(&python);
-        run(command.arg("-I").arg(&path).arg(directory).arg(argument))
-    })
+    once(
+        &format!("{name}-data"),
+        &hash,
+        &format!("running {script}"),
+        |directory| {
+            files::create_dir(directory)?;
+            // Nothing of the caller's: no settings of OpenStack's clients, no proxies.
+            let mut command = crate::process::command(&python);
+            run(command.arg("-I").arg(&path).arg(directory).arg(argument))
+        },
+    )
 }
 
 /// Makes `NAME-HASH` in the cache unless it is complete; waits for another process that makes it.

@@ -40,7 +40,8 @@ pub use dns::Dns;
 pub use gate::{Fault, Gate, GateOptions, Hook, Latch, Reply, When};
 pub use moto::{ACCOUNT, Moto, MotoOptions, OTHER_ACCOUNT};
 pub use openstack::{
-    Account, ApplicationCredential, Keystone, KeystoneOptions, OpenStack, OpenStackOptions, Project, REGION, Swift, SwiftOptions,
+    Account, ApplicationCredential, Keystone, KeystoneOptions, OpenStack, OpenStackOptions, Project, REGION, Swift,
+    SwiftOptions,
 };
 pub use proxy::{ForwardProxy, Hosts, Proxied, ProxyOptions};
 pub use seaweed::{Seaweed, SeaweedOptions};

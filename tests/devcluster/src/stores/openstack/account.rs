@@ -23,7 +23,9 @@ pub struct Account {
 
 impl std::fmt::Debug for Account {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Account").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Account")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,10 +112,7 @@ impl Account {
         let answer = answer.good()?;
         let metadata = answer.headers.iter().filter_map(|(name, value)| {
             let name = name.as_str().strip_prefix(META)?;
-            Some((
-                name.to_owned(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            ))
+            Some((name.to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
         });
         Ok(Some(metadata.collect()))
     }

@@ -3,7 +3,7 @@
 use crate::stores::home::Home;
 use crate::stores::tls::Authority;
 use crate::stores::wire::{Answer, Call, Target};
-use crate::{process, programs};
+use crate::{files, process, programs};
 use anyhow::{Context as _, Result};
 use hyper::Method;
 use serde_json::{Value, json};
@@ -104,11 +104,28 @@ impl Keystone {
         self.home.directory()
     }
 
+    /// Runs a program in Python that has OpenStack's own clients (`swiftclient`, `keystoneclient`), with the text of the
+    /// program, its arguments, and no other environment than `OS_AUTH_URL` and `OS_CACERT`; its output.
+    pub async fn run_client(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        let mut command = process::command(programs::openstack().await?.python);
+        command.arg("-I").arg("-c").arg(program).args(arguments);
+        command
+            .env("HOME", self.home.directory())
+            .env("OS_AUTH_URL", self.url());
+        if let Some(authority) = &self.authority {
+            let path = self.home.directory().join("ca.crt");
+            files::write(&path, authority.pem())?;
+            command.env("OS_CACERT", path);
+        }
+        tokio::task::spawn_blocking(move || process::run(&mut command)).await?
+    }
+
     /// A token of the administrator. It is good for every account of Swift.
     pub async fn admin_token(&self) -> Result<&str> {
         let get = || async {
             let domain = json!({ "id": "default" });
-            let password = json!({ "user": { "name": "admin", "domain": domain, "password": programs::OPENSTACK_PASSWORD } });
+            let password =
+                json!({ "user": { "name": "admin", "domain": domain, "password": programs::OPENSTACK_PASSWORD } });
             let identity = json!({ "methods": ["password"], "password": password });
             let scope = json!({ "project": { "name": "admin", "domain": domain } });
             self.issue(&identity, Some(&scope)).await
@@ -141,7 +158,11 @@ impl Keystone {
 
     /// The same with somebody's token.
     pub(super) async fn call_with(&self, token: &str, method: Method, path: &str, body: &Value) -> Result<Value> {
-        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let text = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
         let headers = [("x-auth-token", token), ("content-type", "application/json")];
         let call = Call::new(method.clone(), path).headers(&headers);
         let answer = self.target.call(call.body(text.as_bytes())).await?;
@@ -191,7 +212,10 @@ impl Keystone {
     /// The IDs of the endpoints of a service type such as `identity`, in all regions.
     pub(super) async fn endpoints(&self, service_type: &str) -> Result<Vec<String>> {
         let services = format!("/v3/services?type={service_type}");
-        let service = text(&self.call(Method::GET, &services, &Value::Null).await?, "/services/0/id")?;
+        let service = text(
+            &self.call(Method::GET, &services, &Value::Null).await?,
+            "/services/0/id",
+        )?;
         let path = format!("/v3/endpoints?service_id={service}");
         let found = self.call(Method::GET, &path, &Value::Null).await?;
         let endpoints = found["endpoints"].as_array().into_iter().flatten();

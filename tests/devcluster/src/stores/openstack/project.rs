@@ -26,7 +26,10 @@ pub struct Project {
 impl std::fmt::Debug for Project {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = f.debug_struct("Project");
-        shown.field("name", &self.name).field("id", &self.id).finish_non_exhaustive()
+        shown
+            .field("name", &self.name)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
