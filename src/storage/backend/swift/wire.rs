@@ -89,12 +89,17 @@ impl Wire {
             .http
             .client(&self.trust, &self.egress)
             .map_err(|error| failed(error.message))?;
+        let reads = matches!(method, Method::GET | Method::HEAD);
         let mut request = client.request(method, url).headers(headers);
         request = request.header(header::USER_AGENT, &self.user_agent);
+        let empty = content.as_ref().is_none_or(|(_, body)| body.is_empty());
+        if empty && !reads {
+            // Swift refuses a PUT without a length, and the HTTP library sends none for an empty body.
+            request = request.header(header::CONTENT_LENGTH, 0);
+        }
         request = match content {
             Some((kind, body)) => request.header(header::CONTENT_TYPE, kind).body(body),
-            // Without a body the length is 0, which some proxies want to see.
-            None => request.body(Vec::new()),
+            None => request,
         };
         let lost = |error: &reqwest::Error| Unanswered {
             message: cause(error),

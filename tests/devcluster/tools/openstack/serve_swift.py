@@ -2,7 +2,8 @@
 
     {"address": "127.0.0.1", "ports": [PROXY, ACCOUNT, CONTAINER, OBJECT],
      "tls": [CERTIFICATE, KEY] or null, "without": ["bulk", ...],
-     "keystone": URL with /v3, "password": of the user swift, "cafile": FILE or null}
+     "keystone": URL with /v3, "password": of the user swift, "cafile": FILE or null,
+     "token_cache_time": SECONDS or -1}
 
 The four servers are Swift's own, with one replica and one device, and they speak HTTP with each other; they share a
 process to start fast. Replicators, updaters and expirers do not run.
@@ -50,8 +51,8 @@ MORE = {
         "username": "swift",
         "password": settings["password"].replace("%", "%%"),
         "delay_auth_decision": "true",
-        # A user who is deleted is refused at the next request.
-        "token_cache_time": "-1",
+        # -1: a user who is deleted is refused at the next request.
+        "token_cache_time": str(settings["token_cache_time"]),
         "service_token_roles_required": "true",
         "log_name": "authtoken",
     },
@@ -100,6 +101,7 @@ def configure():
         egg = {} if name == "authtoken" else {"use": f"egg:swift#{EGGS.get(name, name)}"}
         if name == "versioned_writes":
             egg["allow_versioned_writes"] = "true"
+            egg["allow_object_versioning"] = str("symlink" in pipeline).lower()
         filters.append(section(f"filter:{name}", {**egg, **MORE.get(name, {})}))
     write("proxy-server.conf", common(ports[0]), section("pipeline:main", {"pipeline": " ".join(pipeline)}),
           section("app:proxy-server", {"use": "egg:swift#proxy", "account_autocreate": "true"}), *filters)

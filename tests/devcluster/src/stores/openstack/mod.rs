@@ -31,6 +31,8 @@ pub struct OpenStackOptions {
     pub names: Vec<String>,
     /// Middleware that Swift runs without, see [`SwiftOptions::without`].
     pub without: Vec<String>,
+    /// See [`SwiftOptions::caches_tokens`].
+    pub caches_tokens: bool,
 }
 
 /// A Keystone and a Swift.
@@ -73,6 +75,7 @@ impl OpenStack {
             authority: options.authority,
             names: options.names,
             without: options.without,
+            caches_tokens: options.caches_tokens,
             ..SwiftOptions::default()
         };
         let mut swift = Swift::spawn(&programs, &keystone, swift)?;

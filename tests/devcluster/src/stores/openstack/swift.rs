@@ -31,6 +31,8 @@ pub struct SwiftOptions {
     /// Middleware to leave out: `bulk`, `slo`, `dlo`, `tempurl`, `symlink`, `versioned_writes`, `copy`. `GET /info` does
     /// not tell them then.
     pub without: Vec<String>,
+    /// Swift asks Keystone once for each token, as in a real cloud: fast, but a token stays good after its user is gone.
+    pub caches_tokens: bool,
 }
 
 impl Default for SwiftOptions {
@@ -40,6 +42,7 @@ impl Default for SwiftOptions {
             names: Vec::new(),
             region: REGION.to_owned(),
             without: Vec::new(),
+            caches_tokens: false,
         }
     }
 }
@@ -78,6 +81,7 @@ impl Swift {
             "ports": home.ports(),
             "tls": tls,
             "without": options.without,
+            "token_cache_time": if options.caches_tokens { 300 } else { -1 },
             "keystone": keystone.url(),
             "password": programs::OPENSTACK_PASSWORD,
             "cafile": cafile,
