@@ -89,6 +89,16 @@ async fn a_keystone_that_refuses_or_fails_is_an_error() {
         site.pass_all();
         assert_eq!(default_of(&site).await, Ok(json!({"swift": {}})));
     }
+    // Without a project the catalogue is empty, whatever the cloud has; and a URL of something else.
+    let mut site = new("unscoped-b3").await;
+    let mut auth = cloud().await.password();
+    auth.as_object_mut().unwrap().remove("project_name");
+    site.set_cloud(auth, json!({}));
+    assert_eq!(default_of(&site).await.unwrap_err().0, ErrorClass::ActionRequired);
+    let mut auth = cloud().await.password();
+    auth["auth_url"] = json!(format!("{}/horizon/v3", site.keystone()));
+    site.set_cloud(auth, json!({}));
+    assert_eq!(default_of(&site).await.unwrap_err().0, ErrorClass::ActionRequired);
     // A wrong password.
     let mut site = new("wrong-b3").await;
     let mut auth = cloud().await.password();

@@ -15,7 +15,11 @@ use super::conformance::{BackendUnderTest as _, Sent, assert_one_owned, brought,
 async fn a_new_container_is_looked_for_created_and_then_marked() {
     let mut site = SwiftCluster::new("first-a1", json!({"swift": {}})).await;
     let outcome = site.pass().await;
-    assert!(outcome.facts.is_some() && !outcome.reconfigured, "{outcome:#?} {:#?}", site.gate.asked());
+    assert!(
+        outcome.facts.is_some() && !outcome.reconfigured,
+        "{outcome:#?} {:#?}",
+        site.gate.asked()
+    );
     assert_eq!(site.condition("StorageExists"), "True/Swift Container Created");
     let operations = site.operations();
     let place = |name: &str| operations.iter().position(|operation| operation == name).unwrap();

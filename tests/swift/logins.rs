@@ -53,12 +53,7 @@ async fn a_password_logs_in_at_the_url_without_a_question() {
 #[tokio::test]
 async fn an_application_credential_logs_in_without_a_scope() {
     let cloud = cloud().await;
-    let credential = cloud
-        .stack
-        .keystone
-        .application_credential(&cloud.project, "by-id")
-        .await
-        .unwrap();
+    let credential = &cloud.credentials[0];
     let auth = json!({"application_credential_id": credential.id, "application_credential_secret": credential.secret,
         "project_name": "another"});
     let mut site = settled("by-id-l2", auth).await;
@@ -80,12 +75,7 @@ async fn an_application_credential_logs_in_without_a_scope() {
 #[tokio::test]
 async fn a_credential_by_name_and_a_user_by_id_reach_the_registry_in_a_form_that_it_knows() {
     let cloud = cloud().await;
-    let credential = cloud
-        .stack
-        .keystone
-        .application_credential(&cloud.project, "by-name")
-        .await
-        .unwrap();
+    let credential = &cloud.credentials[1];
     let by_name = json!({"application_credential_name": "by-name", "application_credential_secret": credential.secret,
         "username": cloud.project.user, "user_domain_name": "Default"});
     let site = settled("by-name-l3", by_name).await;
@@ -117,12 +107,7 @@ async fn a_credential_by_name_and_a_user_by_id_reach_the_registry_in_a_form_that
 #[tokio::test]
 async fn a_given_token_is_looked_up_and_used() {
     let cloud = cloud().await;
-    let token = cloud
-        .stack
-        .keystone
-        .token(&cloud.project, &cloud.project.password)
-        .await
-        .unwrap();
+    let token = cloud.token().await;
     let site = settled("token-l4", json!({"token": token})).await;
     let asked = site.gate.asked();
     assert_eq!(asked[0].operation(), "GET /v3/auth/tokens");
@@ -164,12 +149,7 @@ async fn a_url_without_a_version_is_asked_for_its_versions() {
 #[tokio::test]
 async fn v2_logs_in_with_a_password() {
     let cloud = cloud().await;
-    let token = cloud
-        .stack
-        .keystone
-        .token(&cloud.project, &cloud.project.password)
-        .await
-        .unwrap();
+    let token = cloud.token().await;
     let mut site = SwiftCluster::new("v2-l6", json!({"swift": {"authVersion": "2"}})).await;
     let mut auth = cloud.password();
     auth["auth_url"] = json!(format!("{}/v2.0", site.keystone()));
@@ -258,12 +238,7 @@ async fn whatever_keystone_answers_the_running_registry_stays_and_the_cause_is_t
 async fn new_credentials_reach_the_registry_and_wrong_ones_do_not() {
     let (mut site, _) = owned::<SwiftCluster>("rotated-l9").await;
     let cloud = cloud().await;
-    let credential = cloud
-        .stack
-        .keystone
-        .application_credential(&cloud.project, "rotated")
-        .await
-        .unwrap();
+    let credential = &cloud.credentials[2];
     site.never_show(&credential.secret);
     let running = site.running.clone();
     let auth =

@@ -38,8 +38,9 @@ pub fn is_of_swift(headers: &HeaderMap) -> bool {
 /// What the status means. `of_swift`: Swift itself sent the response.
 pub fn classify(of: Of, status: u16, of_swift: bool) -> CallClass {
     match (status, of) {
-        // A token that Keystone does not know is 404.
-        (401 | 403 | 404, Of::Identity) | (401, _) => CallClass::Denied,
+        (401 | 403, Of::Identity) | (401, _) => CallClass::Denied,
+        // Not the URL of Keystone, which says nothing about the credentials.
+        (404, Of::Identity) => CallClass::Rejected,
         (403, _) => CallClass::Forbidden,
         (404, Of::Container) if of_swift => CallClass::ContainerGone,
         // Something in between does not know the path, so that nothing is known of the object.
@@ -87,10 +88,13 @@ pub fn unanswered(action: &'static str, resource: &str, of: Of, message: String)
     }
 }
 
+/// What a login is called in messages.
+pub const LOGIN: &str = "login at Keystone";
+
 /// A login that cannot be attempted, or leads to no endpoint: what to correct.
 pub fn no_login(resource: &str, code: &str, message: String) -> CallError {
     CallError {
-        action: "log in to Keystone",
+        action: LOGIN,
         of_identity: true,
         code: code.to_owned(),
         message,
@@ -190,7 +194,7 @@ mod tests {
         for (of, status, expected) in [
             (Of::Identity, 401, Denied),
             (Of::Identity, 403, Denied),
-            (Of::Identity, 404, Denied),
+            (Of::Identity, 404, Rejected),
             (Of::Identity, 400, Rejected),
             (Of::Identity, 429, Undecided),
             (Of::Identity, 503, Undecided),

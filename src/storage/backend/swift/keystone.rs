@@ -273,7 +273,7 @@ impl Login {
 
     fn garbled(&self) -> CallError {
         let message = "the response is not one of Keystone: is the URL that of Keystone?".to_owned();
-        error::unanswered("log in to Keystone", &self.url, Of::Identity, message)
+        error::unanswered(error::LOGIN, &self.url, Of::Identity, message)
     }
 
     async fn call(
@@ -297,18 +297,14 @@ impl Login {
             let (failed, asked, late) = match sent {
                 Ok(answer) if expected.contains(&answer.status) => return Ok(answer),
                 Ok(answer) => {
-                    let error = error::answered(
-                        "log in to Keystone",
-                        &self.url,
-                        Of::Identity,
-                        answer.status,
-                        false,
-                        &answer.body,
-                    );
+                    // Keystone answers 404 for a token that it does not know.
+                    let unknown = answer.status == 404 && headers.contains_key(SUBJECT_HEADER);
+                    let status = if unknown { 401 } else { answer.status };
+                    let error = error::answered(error::LOGIN, &self.url, Of::Identity, status, false, &answer.body);
                     (error, error::asked_wait(&answer.headers), false)
                 }
                 Err(failed) => {
-                    let error = error::unanswered("log in to Keystone", &self.url, Of::Identity, failed.message);
+                    let error = error::unanswered(error::LOGIN, &self.url, Of::Identity, failed.message);
                     (error, None, failed.late)
                 }
             };

@@ -230,8 +230,10 @@ impl DataPlane for RegistryContainer {
         Ok(None)
     }
 
+    /// The manifest, too: it was written if only the look at the complete object failed.
     async fn abort_upload(&self, upload: &RegistryUpload) -> Called<()> {
-        self.delete_singly(&[layout::segment(&upload.key)]).await
+        let written = [layout::segment(&upload.key), layout::file(&upload.key)];
+        self.delete_singly(&written).await
     }
 
     async fn delete_together(&self, keys: &[&str]) -> Called<Vec<(String, String)>> {

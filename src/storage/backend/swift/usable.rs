@@ -36,6 +36,13 @@ pub async fn is_usable(network: &Network, sessions: &Sessions, snapshot: &Snapsh
         interface: effective.interface,
         as_registry: false,
     };
+    if !token.body.scoped {
+        // Its catalogue is empty whatever the cloud has.
+        return Err(StorageError::action_required(format!(
+            "whether the cloud has a usable Swift is not known: the login names no project: correct {}",
+            effective.source
+        )));
+    }
     if catalog::find(&token.body.endpoints, &selection).is_none() {
         tracing::info!(
             "the default storage is a claim: {}",
