@@ -14,6 +14,7 @@ fn secret(name: &str, data: &[(&str, &str)]) -> Value {
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": names::NAMESPACE}, "data": data})
 }
 
+#[allow(clippy::needless_pass_by_value)] // `json!` at each call reads better without `&`.
 fn cluster(openstack: Value, objects: Vec<Value>) -> Snapshot {
     let infrastructure = json!({
         "apiVersion": "config.openshift.io/v1", "kind": "Infrastructure", "metadata": {"name": "cluster"},
@@ -34,6 +35,7 @@ fn user(data: &[(&str, &str)]) -> Snapshot {
     cluster(json!({}), vec![secret(names::USER_SECRET, &data)])
 }
 
+#[allow(clippy::needless_pass_by_value)] // `json!` at each call reads better without `&`.
 fn minted(cloud_name: Value, clouds: &str) -> Snapshot {
     let openstack = json!({"cloudName": cloud_name});
     cluster(openstack, vec![secret(names::MINTED_SECRET, &[(CLOUDS_KEY, clouds)])])

@@ -44,6 +44,7 @@ fn body(login: &Login) -> Value {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // `json!` at each call reads better without `&`.
 fn with_password(user: Value, scope: Value) -> Value {
     let mut auth = json!({"identity": {"methods": ["password"], "password": {"user": user}}});
     if !scope.is_null() {
