@@ -54,7 +54,7 @@ pub(super) async fn bootstrap(context: &Context, snapshot: &Snapshot, since: Tim
         ));
     };
     let platform = defaults::platform(&infrastructure);
-    let storage = storage::platform_default(snapshot, platform.as_deref())
+    let storage = storage::platform_default(snapshot, platform.as_deref(), &context.storage)
         .await
         .map_err(|error| {
             let message = format!("the default storage of the platform is not known: {}", error.message);

@@ -191,7 +191,7 @@ fn config_maps() -> Vec<WatchSpec> {
             Kind::ConfigMap,
             Some(names::CONFIG_NAMESPACE),
             names::CLOUD_PROVIDER_CONFIG,
-            &[AzureStack],
+            &[AzureStack, Registry],
         ),
     ]
 }

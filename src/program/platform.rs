@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{FilesystemVolume, RegistryProgram, RegistryStorage, S3CloudFront, S3Storage, S3Wire};
+use super::{FilesystemVolume, RegistryProgram, RegistryStorage, S3CloudFront, S3Storage, S3Wire, SwiftStorage};
 use crate::api::Sensitive;
 use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
 use crate::config::resolve::Rejection;
@@ -38,6 +38,7 @@ impl RegistryProgram for Platform {
         Ok(match storage {
             RegistryStorage::Filesystem(volume) => filesystem(volume),
             RegistryStorage::S3(s3) => s3_storage(s3),
+            RegistryStorage::Swift(swift) => swift_storage(swift),
         })
     }
 
@@ -147,4 +148,54 @@ fn middleware(cloud_front: &S3CloudFront) -> String {
     ];
     let options = options.map(|(key, value)| format!("\n    {key}: {value}"));
     format!("- name: cloudfront\n  options:{}", options.concat())
+}
+
+/// Variables of the credentials, in order. All are always present: the registry reads `""` as an empty text.
+const SWIFT_SECRETS: [&str; 6] = [
+    "REGISTRY_STORAGE_SWIFT_USERNAME",
+    "REGISTRY_STORAGE_SWIFT_PASSWORD",
+    "REGISTRY_STORAGE_SWIFT_TOKENID",
+    "REGISTRY_STORAGE_SWIFT_APPLICATIONCREDENTIALID",
+    "REGISTRY_STORAGE_SWIFT_APPLICATIONCREDENTIALNAME",
+    "REGISTRY_STORAGE_SWIFT_APPLICATIONCREDENTIALSECRET",
+];
+
+fn swift_storage(swift: &SwiftStorage) -> StorageFacts {
+    let mut env = vec![
+        text("REGISTRY_STORAGE", "swift"),
+        text("REGISTRY_STORAGE_SWIFT_CONTAINER", &swift.container),
+        text("REGISTRY_STORAGE_SWIFT_AUTHURL", &swift.auth_url),
+    ];
+    env.extend(
+        SWIFT_SECRETS
+            .into_iter()
+            .zip(swift.secrets())
+            .map(|(name, secret)| EnvVar {
+                name,
+                value: EnvValue::Secret(secret.clone()),
+            }),
+    );
+    env.push(EnvVar {
+        name: "REGISTRY_STORAGE_SWIFT_AUTHVERSION",
+        value: EnvValue::Number(swift.auth_version),
+    });
+    let given = [
+        ("REGISTRY_STORAGE_SWIFT_DOMAIN", &swift.domain.name),
+        ("REGISTRY_STORAGE_SWIFT_DOMAINID", &swift.domain.id),
+        ("REGISTRY_STORAGE_SWIFT_TENANT", &swift.tenant.name),
+        ("REGISTRY_STORAGE_SWIFT_TENANTID", &swift.tenant.id),
+        ("REGISTRY_STORAGE_SWIFT_REGION", &swift.region),
+        // Not of the Go operator, so only where the registry would ask for the project in the wrong domain.
+        ("REGISTRY_STORAGE_SWIFT_TENANTDOMAIN", &swift.tenant_domain.name),
+        ("REGISTRY_STORAGE_SWIFT_TENANTDOMAINID", &swift.tenant_domain.id),
+    ];
+    let given = given
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.as_deref()?)));
+    env.extend(given.map(|(name, value)| text(name, value)));
+    StorageFacts {
+        backend: "Swift",
+        env,
+        ..StorageFacts::default()
+    }
 }

@@ -9,6 +9,8 @@ pub enum RegistryStorage {
     Filesystem(FilesystemVolume),
     /// A bucket that speaks the S3 protocol.
     S3(Box<S3Storage>),
+    /// A container of OpenStack Swift.
+    Swift(Box<SwiftStorage>),
 }
 
 impl RegistryStorage {
@@ -18,6 +20,10 @@ impl RegistryStorage {
             Self::Filesystem(volume) => vec![format!("{volume:?}")],
             // Debug output leaves the credentials out.
             Self::S3(s3) => vec![format!("{s3:?}"), s3.credentials.expose().to_owned()],
+            Self::Swift(swift) => {
+                let secrets = swift.secrets().map(|secret| secret.expose().to_owned());
+                [format!("{swift:?}")].into_iter().chain(secrets).collect()
+            }
         }
     }
 }
@@ -76,4 +82,58 @@ pub struct CloudFrontKey {
     pub secret: String,
     /// Key in the Secret.
     pub key: String,
+}
+
+/// A domain or project, by name, by ID, or both.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameAndId {
+    /// Name.
+    pub name: Option<String>,
+    /// ID.
+    pub id: Option<String>,
+}
+
+/// A container of OpenStack Swift. Of the credentials, those that are not given are empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwiftStorage {
+    /// Container.
+    pub container: String,
+    /// Keystone's URL, with the version of its API.
+    pub auth_url: String,
+    /// Version of Keystone's API.
+    pub auth_version: i64,
+    /// Name of the user.
+    pub username: Sensitive,
+    /// Password of the user.
+    pub password: Sensitive,
+    /// A token that was issued elsewhere.
+    pub token: Sensitive,
+    /// ID of the application credential.
+    pub application_credential_id: Sensitive,
+    /// Name of the application credential.
+    pub application_credential_name: Sensitive,
+    /// Secret of the application credential.
+    pub application_credential_secret: Sensitive,
+    /// Domain of the user.
+    pub domain: NameAndId,
+    /// Project.
+    pub tenant: NameAndId,
+    /// Domain of the project, if it is not that of the user.
+    pub tenant_domain: NameAndId,
+    /// Region; `None`: any.
+    pub region: Option<String>,
+}
+
+impl SwiftStorage {
+    /// The credentials: user name, password, token, and ID, name and secret of the application credential.
+    pub fn secrets(&self) -> [&Sensitive; 6] {
+        [
+            &self.username,
+            &self.password,
+            &self.token,
+            &self.application_credential_id,
+            &self.application_credential_name,
+            &self.application_credential_secret,
+        ]
+    }
 }

@@ -6,13 +6,14 @@ use super::backend::empty_dir::EmptyDir;
 use super::backend::pvc::Pvc;
 use super::backend::s3::S3;
 use super::backend::s3::identity::Identities;
+use super::backend::swift::{Sessions, Swift, is_usable};
 use super::engine::cache::ObservationCache;
 use super::engine::context::Engine;
 use super::engine::object_storage::ObjectStorage;
 use super::engine::select::{self, PlatformDefaults};
 use super::engine::{reconcile, removal};
 use super::model::backend::Backend;
-use super::model::error::{ErrorClass, StorageError};
+use super::model::error::StorageError;
 use super::model::outcome::Outcome;
 use super::net::clock::Clock;
 use super::net::http::Http;
@@ -23,7 +24,7 @@ use super::traits::{Cluster, Creation, ObjectBackend};
 use crate::api::{Config, ObjectRef, Sensitive, Storage};
 use crate::config::defaults::{self, PlatformStorage};
 use crate::config::event_request::EventRequest;
-use crate::config::resolve::{ManagementState, Reason};
+use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
 use crate::status::conditions::ConditionUpdate;
 
@@ -33,6 +34,7 @@ pub struct StorageClients {
     network: Network,
     cache: ObservationCache,
     s3: Identities,
+    swift: Sessions,
 }
 
 impl StorageClients {
@@ -42,6 +44,7 @@ impl StorageClients {
             network: Network::new(settings),
             cache: ObservationCache::default(),
             s3: Identities::default(),
+            swift: Sessions::default(),
         }
     }
 
@@ -79,6 +82,14 @@ impl StorageClients {
         self.cache.config_written(before, after);
     }
 
+    fn swift<'a, C: Cluster>(&'a self, cluster: &'a C) -> Swift<'a, C> {
+        Swift {
+            network: &self.network,
+            sessions: &self.swift,
+            cluster,
+        }
+    }
+
     fn s3<'a, C: Cluster>(&'a self, cluster: &'a C) -> S3<'a, C> {
         S3 {
             network: &self.network,
@@ -102,6 +113,14 @@ macro_rules! with_object_storage {
                 };
                 Box::pin($body).await
             }
+            Backend::Swift => {
+                let $driver = &ObjectStorage {
+                    backend: &$clients.swift($cluster),
+                    cluster: $cluster,
+                    cache: &$clients.cache,
+                };
+                Box::pin($body).await
+            }
             $name => $other,
         }
     };
@@ -116,9 +135,11 @@ macro_rules! with_object_backend {
                 type $B = S3<'static, NoCluster>;
                 $pure
             }
-            Backend::EmptyDir | Backend::Pvc | Backend::Swift | Backend::Gcs | Backend::IbmCos | Backend::Azure => {
-                $other
+            Backend::Swift => {
+                type $B = Swift<'static, NoCluster>;
+                $pure
             }
+            Backend::EmptyDir | Backend::Pvc | Backend::Gcs | Backend::IbmCos | Backend::Azure => $other,
         }
     };
 }
@@ -150,18 +171,14 @@ fn backends_of(storage: &Storage) -> impl Iterator<Item = Backend> {
 }
 
 /// Platform defaults that depend on a call.
-struct Defaults;
+struct Defaults<'a>(&'a StorageClients);
 
-impl PlatformDefaults for Defaults {
-    async fn is_usable(&self, backend: Backend, _snapshot: &Snapshot) -> Result<bool, StorageError> {
-        Err(StorageError {
-            class: ErrorClass::Invalid(Reason::StorageNotConfigured),
-            message: format!(
-                "spec.storage names no backend, and the default of platform OpenStack, {}, is not implemented by this \
-                 build: set one backend in spec.storage, for example pvc",
-                backend.name()
-            ),
-        })
+impl PlatformDefaults for Defaults<'_> {
+    async fn is_usable(&self, backend: Backend, snapshot: &Snapshot) -> Result<bool, StorageError> {
+        match backend {
+            Backend::Swift => Box::pin(is_usable(&self.0.network, &self.0.swift, snapshot)).await,
+            other => Err(select::not_in_this_build(other)),
+        }
     }
 }
 
@@ -169,8 +186,12 @@ impl PlatformDefaults for Defaults {
 ///
 /// # Errors
 /// Whether the platform's object storage can be used is unknown.
-pub async fn platform_default(snapshot: &Snapshot, platform: Option<&str>) -> Result<Option<Storage>, StorageError> {
-    select::platform_default(snapshot, platform, &Defaults).await
+pub async fn platform_default(
+    snapshot: &Snapshot,
+    platform: Option<&str>,
+    clients: &StorageClients,
+) -> Result<Option<Storage>, StorageError> {
+    select::platform_default(snapshot, platform, &Defaults(clients)).await
 }
 
 /// One step towards the storage that the Config names, for `managementState: Managed`.
@@ -188,7 +209,7 @@ pub async fn ensure(
         cache: &clients.cache,
         pods,
     };
-    let selected = match select::select(config, snapshot, &Defaults).await {
+    let selected = match select::select(config, snapshot, &Defaults(clients)).await {
         Ok(selected) => selected,
         Err(error) => {
             return Outcome {

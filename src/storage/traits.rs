@@ -19,6 +19,7 @@ use super::model::spec;
 use super::model::stage::{Stage, StageObject, StageState};
 use super::model::target::{Request, Target};
 use crate::api::{Config, ObjectRef, Sensitive, Storage};
+use crate::config::event_request::EventRequest;
 use crate::config::resolve::Rejection;
 use crate::config::snapshot::Snapshot;
 use crate::program::RegistryStorage;
@@ -174,6 +175,11 @@ pub trait ObjectBackend {
     fn set_container(storage: &mut Storage, name: Option<&str>);
     /// The storage with every default filled in, for `status.storage`.
     fn completed(&self, request: &Request<'_>) -> Result<Storage, StorageError>;
+    /// What the administrator should know about the storage in addition to its conditions. Each is one event whenever
+    /// `ensure` is complete: after an edit of `spec.storage`, not in each pass. Pure.
+    fn notices(&self, _request: &Request<'_>) -> Vec<EventRequest> {
+        Vec::new()
+    }
     /// Settings of a Managed container, in the order in which they are applied.
     fn settings(&self, _request: &Request<'_>) -> Vec<Setting> {
         Vec::new()
@@ -200,6 +206,10 @@ pub trait ObjectStore {
 
     /// Name and location of the container.
     fn container(&self) -> &ContainerName;
+    /// Name of the object in which the registry keeps this key, for messages.
+    fn object_name(&self, key: &str) -> String {
+        key.to_owned()
+    }
     /// Text of an error; may add where the service says that the container is.
     fn explain(&self, error: &CallError) -> String {
         error.to_string()

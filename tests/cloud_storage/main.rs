@@ -18,6 +18,7 @@ mod credentials;
 mod many;
 mod options;
 mod outage;
+mod swift;
 mod switch;
 mod trust;
 

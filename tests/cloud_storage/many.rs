@@ -23,14 +23,14 @@ const PAGE: usize = 1000;
 const MORE: usize = 8 * 1024;
 
 /// The most memory that a process ever had resident, in KiB.
-fn peak(pid: u32) -> usize {
+pub fn peak(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// From now on, this process is killed right after the n-th call of this operation was carried out. Notes its peak before.
-fn kill_at(gate: &Gate, operation: &str, n: usize, most: &Arc<AtomicUsize>) -> Arc<OnceLock<u32>> {
+pub fn kill_at(gate: &Gate, operation: &str, n: usize, most: &Arc<AtomicUsize>) -> Arc<OnceLock<u32>> {
     let victim = Arc::new(OnceLock::new());
     let (pid, most) = (victim.clone(), most.clone());
     let kill = move |_: &_| {

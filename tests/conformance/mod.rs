@@ -75,6 +75,11 @@ pub trait BackendUnderTest: DerefMut<Target = StorageHarness<Self::Storage>> + S
     const SETTINGS: &'static [&'static str];
     /// Reasons of `StorageExists=False`: the container never existed; a removal deleted it.
     const GONE: (&'static str, &'static str);
+    /// Reasons of `StorageExists=Unknown`: no decision of the service; no answer of the token service.
+    const UNKNOWN: &'static str = "Unknown Error Occurred";
+    const NO_LOGIN: &'static str = Self::UNKNOWN;
+    /// Where the registry's root directory is, with a slash.
+    const ROOT: &'static str = "";
     /// The right to read the mark, as errors name it.
     const MARK_RIGHT: &'static str;
 

@@ -34,7 +34,7 @@ pub async fn a_preflight_that_fails_keeps_the_registry_as_it_was_and_leaves_no_p
             other => panic!("{other:?}"),
         };
     }
-    assert!(failed.contains(&format!("{next}/{PROBE}")), "{failed}");
+    assert!(failed.contains(&format!("{next}/{}{PROBE}", S::ROOT)), "{failed}");
     site.heal();
     site.events.clear();
     site.later(Duration::from_mins(6));

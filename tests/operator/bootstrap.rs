@@ -101,7 +101,11 @@ async fn if_no_config_can_be_created_the_cluster_operator_reports_why() {
         .until(&cluster_operator(), "degraded", |o| o.is_some_and(failed))
         .await
         .unwrap();
-    assert!(condition(&reported, "Degraded").2.contains("OpenStack"));
+    assert!(
+        condition(&reported, "Degraded")
+            .2
+            .contains("installer-cloud-credentials")
+    );
     assert!(cluster.get(&config_ref()).await.is_none());
     cluster.platform("None").await;
     cluster

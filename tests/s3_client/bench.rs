@@ -157,6 +157,7 @@ impl Access {
         let trust = Trust {
             bundle: authority.pem().to_owned(),
             system: false,
+            unverified: false,
         };
         Self {
             trust: trust.clone(),

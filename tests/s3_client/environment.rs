@@ -133,6 +133,7 @@ async fn the_first_authority_is_the_systems_and_the_second_the_bundles() {
     let trust = |bundle: &str, system| Trust {
         bundle: bundle.to_owned(),
         system,
+        unverified: false,
     };
     assert_eq!(accepted(&trust(&bundle, false)).await, (false, true));
     assert_eq!(accepted(&trust(&bundle, true)).await, (true, true));

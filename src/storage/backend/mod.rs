@@ -3,3 +3,4 @@
 pub mod empty_dir;
 pub mod pvc;
 pub mod s3;
+pub mod swift;

@@ -222,7 +222,10 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             self.named(),
             self.explain(error)
         );
-        stuck::<B>(error.storage_error_with(message), error.reason(B::TERMS.unknown))
+        stuck::<B>(
+            error.storage_error_with(message),
+            error.reason(Self::unknown_reason(error)),
+        )
     }
 }
 

@@ -34,7 +34,7 @@ impl<B: ObjectBackend, C: Cluster> ObjectStorage<'_, B, C> {
     fn open<'s>(&'s self, request: &'s Request<'s>) -> Result<Work<'s, B, C>, StepError> {
         let store = self.backend.open(request).map_err(|error| {
             let message = error.message.clone();
-            let unknown = ConditionUpdate::new(STORAGE_EXISTS, Status::Unknown, B::TERMS.unknown, message);
+            let unknown = ConditionUpdate::new(STORAGE_EXISTS, Status::Unknown, B::TERMS.no_login, message);
             StepError {
                 error,
                 conditions: vec![unknown],
@@ -87,7 +87,11 @@ impl<B: ObjectBackend, C: Cluster> Driver for ObjectStorage<'_, B, C> {
     }
 
     async fn ensure(&self, request: &Request<'_>) -> Result<Progress<Ensured>, StepError> {
-        Box::pin(self.open(request)?.ensure()).await
+        let mut ended = Box::pin(self.open(request)?.ensure()).await?;
+        if let Progress::Done(ensured) = &mut ended {
+            ensured.events.extend(self.backend.notices(request));
+        }
+        Ok(ended)
     }
 
     async fn runtime_access(&self, request: &Request<'_>) -> Result<RegistryStorage, StepError> {

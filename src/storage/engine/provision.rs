@@ -186,7 +186,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     }
 
     fn not_created(&self, error: &CallError) -> StepError {
-        if error.is_undecided() {
+        if error.is_not_leading() || error.of_identity || (error.is_undecided() && B::TERMS.not_created.is_none()) {
             return self.failed(error, "");
         }
         let noun = capitalised(B::TERMS.container);
@@ -206,7 +206,11 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             (reason(B::TERMS.name_taken.to_owned()), message)
         } else {
             (
-                reason(error.reason(B::TERMS.unknown)),
+                reason(
+                    B::TERMS
+                        .not_created
+                        .map_or_else(|| error.reason(B::TERMS.unknown), str::to_owned),
+                ),
                 format!("{noun} {name} could not be created: {}", self.explain(error)),
             )
         };
@@ -294,6 +298,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     /// owner, if the user might expect that.
     fn use_as_is(&self, why: Option<String>) -> Result<Progress<Ensured>, StepError> {
         let mut condition = self.existing_condition();
+        B::TERMS.brought.clone_into(&mut condition.reason);
         let mut events = Vec::new();
         if let Some(why) = why {
             let message = format!(
@@ -513,7 +518,8 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             Err(error) => {
                 let name = &self.store.container().name;
                 let message = format!(
-                    "a probe object may be left at {name}/{key}, delete it: {}",
+                    "a probe object may be left at {name}/{}, delete it: {}",
+                    self.store.object_name(key),
                     self.explain(&error)
                 );
                 // New keys need time, and wrong keys may be corrected. The attempts end after a day.

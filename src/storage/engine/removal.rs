@@ -121,7 +121,12 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
         };
         let record = intent::creation(self.config, Some(&self.location));
         let request = self.request(&target, record);
-        let ended = match self.driver.prove(&request).await {
+        let proved = self.driver.prove(&request).await;
+        if self.location.is_empty() {
+            // Why the storage cannot be reached says more than that its location is not known.
+            return own(self.failed(proved.err().unwrap_or_else(|| self.not_located().into())));
+        }
+        let ended = match proved {
             Ok((_, Mark::Gone)) => return self.gone(),
             Ok((_, Mark::Missing(what))) if record.exists() => Err(self.unmarked(&what)),
             Ok((_, Mark::Missing(why) | Mark::NotOurs(why))) => {
@@ -241,19 +246,20 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
         }
     }
 
-    /// Target of `status.storage`. An error if the location cannot be derived any more.
+    /// Target of `status.storage`.
     fn target(&self) -> Result<Target, StorageError> {
         let mut target = self.driver.resolve(self.config, self.stored, self.snapshot)?;
-        if self.location.is_empty() {
-            let message = format!(
-                "the location of {} cannot be determined, so that nothing was deleted: restore what it depends on, or set \
-                 spec.storage.managementState to Unmanaged to keep the data and finish the removal",
-                self.described()
-            );
-            return Err(StorageError::action_required(message));
-        }
         target.ca_bundle = D::ca_bundle(self.stored, self.snapshot)?;
         Ok(target)
+    }
+
+    /// Error for storage whose location cannot be derived any more.
+    fn not_located(&self) -> StorageError {
+        StorageError::action_required(format!(
+            "the location of {} cannot be determined, so that nothing was deleted: restore what it depends on, or set \
+             spec.storage.managementState to Unmanaged to keep the data and finish the removal",
+            self.described()
+        ))
     }
 
     /// Outcome after the complete deletion.

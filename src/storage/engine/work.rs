@@ -93,6 +93,15 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         format!("{}: {}", self.named(), self.store.explain(error))
     }
 
+    /// Reason of `StorageExists=Unknown` for this error.
+    pub(super) fn unknown_reason(error: &CallError) -> &'static str {
+        if error.of_identity {
+            B::TERMS.no_login
+        } else {
+            B::TERMS.unknown
+        }
+    }
+
     /// The error of a failed call with `StorageExists`: `False` with the service's code if the response decides the
     /// existence, otherwise, and for errors of a token service, `Unknown`.
     pub(super) fn failed(&self, error: &CallError, remedy: &str) -> StepError {
@@ -101,7 +110,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         let (status, reason) = if decided {
             (Status::False, error.code.clone())
         } else {
-            (Status::Unknown, B::TERMS.unknown.to_owned())
+            (Status::Unknown, Self::unknown_reason(error).to_owned())
         };
         StepError {
             error: error.storage_error_with(message.clone()),

@@ -113,7 +113,7 @@ pub fn union(bundles: impl IntoIterator<Item = String>) -> Option<String> {
 }
 
 /// Whether the text holds at least one usable certificate.
-fn holds_certificate(pem: &str) -> bool {
+pub fn holds_certificate(pem: &str) -> bool {
     let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).filter_map(Result::ok);
     RootCertStore::empty().add_parsable_certificates(certificates).0 > 0
 }

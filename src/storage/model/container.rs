@@ -7,6 +7,8 @@ pub struct Terms {
     pub container: &'static str,
     /// Reason of `StorageExists=True`.
     pub exists: &'static str,
+    /// Reason of `StorageExists=True` for a container that a user brought, until the next check.
+    pub brought: &'static str,
     /// Reason of `StorageExists=True` for a container that the operator created.
     pub created: &'static str,
     /// Reasons of `StorageExists=False` for a container that does not exist.
@@ -15,8 +17,13 @@ pub struct Terms {
     pub not_visible: &'static str,
     /// Reason of `StorageExists=False` for a container name that belongs to another account.
     pub name_taken: &'static str,
+    /// Reason of `StorageExists=False` if the container could not be created; `None`: the service's error code, and
+    /// `StorageExists=Unknown` without a decision of the service.
+    pub not_created: Option<&'static str>,
     /// Reason of `StorageExists=False` after a removal.
     pub deleted: &'static str,
+    /// Reason of `StorageExists=Unknown` without credentials, or if the token service gave no token.
+    pub no_login: &'static str,
     /// Reason of conditions if the service returned no error code.
     pub unknown: &'static str,
     /// Field of the Config that names the container: `spec.storage.s3.bucket`.

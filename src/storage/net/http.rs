@@ -19,7 +19,7 @@ use rustls_pki_types::pem::PemObject as _;
 
 use super::cause::cause;
 use super::no_proxy::NoProxy;
-use super::verifier::Verifier;
+use super::verifier::{Unverified, Verifier};
 use crate::api::Sensitive;
 use crate::program::Proxies;
 use crate::storage::model::error::StorageError;
@@ -54,12 +54,19 @@ pub struct Trust {
     pub bundle: String,
     /// Whether the system's CA certificates are trusted as well.
     pub system: bool,
+    /// Whether every certificate is accepted, because the administrator wants that.
+    pub unverified: bool,
 }
 
 impl Trust {
     /// The fields as texts, for fingerprints.
-    fn texts(&self) -> [&str; 2] {
-        [&self.bundle, if self.system { "system" } else { "" }]
+    fn texts(&self) -> [&str; 3] {
+        let text = |set, text| if set { text } else { "" };
+        [
+            &self.bundle,
+            text(self.system, "system"),
+            text(self.unverified, "unverified"),
+        ]
     }
 }
 
@@ -175,7 +182,10 @@ fn build(
         .with_safe_default_protocol_versions()
         .map_err(|error| unusable(&error))?;
     let (roots, trusted) = roots(trust)?;
-    let tls = if roots.is_empty() {
+    let tls = if trust.unverified {
+        let verifier = Unverified(crypto.signature_verification_algorithms);
+        tls.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+    } else if roots.is_empty() {
         tls.with_root_certificates(roots)
     } else {
         let verifier = Verifier::new(roots, trusted, crypto).map_err(|error| unusable(&error))?;

@@ -162,6 +162,7 @@ async fn act(action: Action) -> Result<()> {
         Action::Programs => {
             let names = programs::all();
             let found = programs::ensure(&names).await?;
+            programs::ensure_openstack().await?;
             names
                 .iter()
                 .try_for_each(|name| say(&format!("{name:24} {}", found.path(name)?.display())))

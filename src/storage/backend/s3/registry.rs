@@ -51,6 +51,7 @@ impl<C: Cluster> Store<'_, C> {
         let trust = Trust {
             bundle: probe.roots.to_owned(),
             system: true,
+            unverified: false,
         };
         let token = if Token::is_needed(&credentials.profile) {
             Token::Given(self.backend.cluster.registry_token(preflight::AUDIENCE).await?)

@@ -36,8 +36,13 @@ pub fn trust(spec: &S3Storage, snapshot: &Snapshot) -> Result<S3Trust, StorageEr
         s3: Trust {
             bundle: bundle.clone(),
             system: named.is_none(),
+            unverified: false,
         },
-        sts: Trust { bundle, system: true },
+        sts: Trust {
+            bundle,
+            system: true,
+            unverified: false,
+        },
         publish,
     })
 }

@@ -10,6 +10,7 @@ fn trust(bundle: &str) -> Trust {
     Trust {
         bundle: bundle.to_owned(),
         system: false,
+        unverified: false,
     }
 }
 

@@ -20,7 +20,33 @@ const REMEDY: &str = "install Python 3.10 or newer with venv (`tests/devcluster/
 /// Makes the environment that `tools/NAME/requirements.txt` pins, unless it is there; its directory.
 pub(super) fn make(name: &str) -> Result<PathBuf> {
     let requirements = pins(name).join(REQUIREMENTS);
-    let directory = cache()?.join(format!("{name}-{}", hash(&requirements)?));
+    let hash = hash(&[&requirements], "")?;
+    let what = format!("installing {name} from Python packages");
+    once(name, &hash, &what, |directory| install(&requirements, directory))
+}
+
+/// Runs a script of `tools/NAME` once, in that group's environment: `SCRIPT DIRECTORY ARGUMENT` fills the directory, which
+/// is returned. It is filled anew when the script, the argument or the pins change.
+pub(super) fn fill(name: &str, script: &str, argument: &str) -> Result<PathBuf> {
+    let python = make(name)?.join("bin/python");
+    let path = pins(name).join(script);
+    let hash = hash(&[&pins(name).join(REQUIREMENTS), &path], argument)?;
+    once(
+        &format!("{name}-data"),
+        &hash,
+        &format!("running {script}"),
+        |directory| {
+            files::create_dir(directory)?;
+            // Nothing of the caller's: no settings of OpenStack's clients, no proxies.
+            let mut command = crate::process::command(&python);
+            run(command.arg("-I").arg(&path).arg(directory).arg(argument))
+        },
+    )
+}
+
+/// Makes `NAME-HASH` in the cache unless it is complete; waits for another process that makes it.
+fn once(name: &str, hash: &str, what: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let directory = cache()?.join(format!("{name}-{hash}"));
     let mark = directory.join("complete");
     if mark.is_file() {
         return Ok(directory);
@@ -36,11 +62,11 @@ pub(super) fn make(name: &str) -> Result<PathBuf> {
         std::fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {}", directory.display()))?;
     }
     progress(&format!(
-        "installing {name} from Python packages (once, about a minute; kept in {})",
+        "{what} (once, about a minute; kept in {})",
         directory.display()
     ));
     let start = Instant::now();
-    install(&requirements, &directory)?;
+    make(&directory)?;
     files::write(&mark, "")?;
     progress(&format!("  {name} after {} s", start.elapsed().as_secs()));
     Ok(directory)
@@ -63,13 +89,15 @@ fn install(requirements: &Path, directory: &Path) -> Result<()> {
     run(pip.arg(requirements))
 }
 
-/// What an environment is made from: its pins, and the Python that it is bound to.
-fn hash(requirements: &Path) -> Result<String> {
-    let pinned = std::fs::read(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+/// What an environment is made from: files such as its pins, an argument, and the Python that it is bound to.
+fn hash(sources: &[&Path], argument: &str) -> Result<String> {
     let version = "import sys; print(sys.implementation.cache_tag, sys.prefix)";
     let python = output(Command::new("python3").args(["-I", "-c", version]))?;
     let mut context = digest::Context::new(&digest::SHA256);
-    context.update(&pinned);
+    for source in sources {
+        context.update(&std::fs::read(source).with_context(|| format!("cannot read {}", source.display()))?);
+    }
+    context.update(argument.as_bytes());
     context.update(&python);
     Ok(abbreviate(context.finish()))
 }

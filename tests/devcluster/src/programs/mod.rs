@@ -165,6 +165,37 @@ impl Programs {
     }
 }
 
+/// Keystone and Swift, which are Python packages; their scripts are in `tools/openstack`.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenStack {
+    /// The Python that has the packages.
+    pub python: PathBuf,
+    /// Directory of the scripts that serve.
+    pub scripts: PathBuf,
+    /// Directory with Keystone's database and configuration, as they are before the first start.
+    pub keystone: PathBuf,
+}
+
+/// The password of Keystone's users `admin` and `swift`.
+pub(crate) const OPENSTACK_PASSWORD: &str = "devcluster-openstack";
+
+/// Installs Keystone and Swift unless they are there, and makes Keystone's first database.
+pub(crate) async fn openstack() -> Result<OpenStack> {
+    tokio::task::spawn_blocking(|| {
+        Ok(OpenStack {
+            python: environment::make("openstack")?.join("bin/python"),
+            scripts: pins("openstack"),
+            keystone: environment::fill("openstack", "initialise.py", OPENSTACK_PASSWORD)?,
+        })
+    })
+    .await?
+}
+
+/// Makes all that storage servers consist of, beside the programs that [`ensure`] knows by name.
+pub async fn ensure_openstack() -> Result<()> {
+    openstack().await.map(drop)
+}
+
 /// Finds the named programs and builds those that are nowhere; waits for another process that builds the same.
 pub async fn ensure(names: &[&str]) -> Result<Programs> {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();

@@ -110,8 +110,13 @@ impl Asked {
         (unescape(bucket), unescape(key))
     }
 
-    /// Name of the operation of S3 (`PutBucketTagging`, `HeadObject`), or `Action` of a form (`AssumeRole`).
+    /// Name of the operation of S3 (`PutBucketTagging`, `HeadObject`), or `Action` of a form (`AssumeRole`). For Swift it is
+    /// the method with what it is for (`PostContainer`, `GetAccount`, `PutObject`) or `BulkDelete`; for Keystone the method
+    /// with the path (`POST /v3/auth/tokens`).
     pub fn operation(&self) -> String {
+        if let Some(name) = self.openstack() {
+            return name;
+        }
         if let Some(action) = self.action() {
             return action;
         }
@@ -129,6 +134,24 @@ impl Asked {
             name => name,
         }
         .to_owned()
+    }
+
+    /// The operation, if this is a request to Swift or Keystone: no bucket of S3 has a name as short as `v1`.
+    fn openstack(&self) -> Option<String> {
+        if self.path == "/v3" || self.path.starts_with("/v3/") {
+            return Some(format!("{} {}", self.method, self.path));
+        }
+        let below = self.path.strip_prefix("/v1/AUTH_")?.trim_end_matches('/');
+        if self.parameter("bulk-delete").is_some() {
+            return Some("BulkDelete".to_owned());
+        }
+        let of = match below.matches('/').count() {
+            0 => "Account",
+            1 => "Container",
+            _ => "Object",
+        };
+        let (first, rest) = self.method.as_str().split_at(1);
+        Some(format!("{first}{}{of}", rest.to_lowercase()))
     }
 
     /// `Action` of a form, as the query protocol of STS and IAM has it.
@@ -247,6 +270,20 @@ mod tests {
             let hosted = asked(method, "bucket.s3.localhost:5000", &rest);
             assert_eq!(hosted.operation(), expected, "{method} {rest}");
             assert_eq!(hosted.resource().0, "bucket");
+        }
+    }
+
+    #[test]
+    fn operations_of_swift_and_keystone_are_told_by_their_paths() {
+        for (method, path, expected) in [
+            ("GET", "/v1/AUTH_a?format=json", "GetAccount"),
+            ("HEAD", "/v1/AUTH_a/c", "HeadContainer"),
+            ("POST", "/v1/AUTH_a/c/", "PostContainer"),
+            ("PUT", "/v1/AUTH_a/c/o/p", "PutObject"),
+            ("POST", "/v1/AUTH_a?bulk-delete", "BulkDelete"),
+            ("POST", "/v3/auth/tokens", "POST /v3/auth/tokens"),
+        ] {
+            assert_eq!(asked(method, "127.0.0.1", path).operation(), expected);
         }
     }
 

@@ -18,7 +18,7 @@ pub(super) fn decode(body: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     use std::fmt::Write as _;
     let mut escaped = String::new();
     for byte in text.bytes() {

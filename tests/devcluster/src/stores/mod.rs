@@ -24,6 +24,7 @@ mod form;
 mod gate;
 pub(crate) mod home;
 mod moto;
+mod openstack;
 mod port;
 mod proxy;
 mod seaweed;
@@ -38,6 +39,10 @@ pub use cloud::Cloud;
 pub use dns::Dns;
 pub use gate::{Fault, Gate, GateOptions, Hook, Latch, Reply, When};
 pub use moto::{ACCOUNT, Moto, MotoOptions, OTHER_ACCOUNT};
+pub use openstack::{
+    Account, ApplicationCredential, Keystone, KeystoneOptions, OpenStack, OpenStackOptions, Project, REGION, Swift,
+    SwiftOptions,
+};
 pub use proxy::{ForwardProxy, Hosts, Proxied, ProxyOptions};
 pub use seaweed::{Seaweed, SeaweedOptions};
 pub use sts::{Sts, StsOptions};

@@ -62,6 +62,7 @@ fn roots(bundle: &str, system: bool) -> Trust {
     Trust {
         bundle: bundle.to_owned(),
         system,
+        unverified: false,
     }
 }
 

@@ -1,0 +1,418 @@
+//! Calls to one Swift account: the token, the endpoint, retries, one new login after 401.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::catalog::Selection;
+use super::error::{self, Of};
+use super::keystone::{TOKEN_HEADER, header, retry};
+use super::session::{Info, Session};
+use super::wire::{Answer, Wire};
+use crate::storage::model::call::{CallError, Called};
+use crate::storage::net::error::Unredacted;
+use crate::storage::net::retry::Policy;
+
+/// An account, with its connection.
+pub struct Client {
+    /// The connection.
+    pub wire: Wire,
+    /// The login.
+    pub session: Arc<Session>,
+    /// How the endpoint is chosen.
+    pub selection: Selection,
+    /// Whether this process still leads.
+    pub leading: Arc<dyn Fn() -> bool + Send + Sync>,
+    unsure: AtomicBool,
+}
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What it does, for messages: `PUT object`.
+    pub action: &'static str,
+    /// Container, or container and object, for messages.
+    pub resource: String,
+    /// Object of the request.
+    pub of: Of,
+    /// Method.
+    pub method: Method,
+    /// Path below the account, encoded; empty for the account.
+    pub path: String,
+    /// Query, without `?`.
+    pub query: String,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Content type and body.
+    pub content: Option<(&'static str, Vec<u8>)>,
+    /// Statuses of success.
+    pub expected: &'static [u16],
+    /// Code of the error in place of the status' name: a reason of conditions.
+    pub code: Option<&'static str>,
+}
+
+impl Call {
+    /// A request about a container.
+    pub fn of_container(action: &'static str, method: Method, container: &str) -> Called<Self> {
+        Ok(Self {
+            action,
+            resource: container.to_owned(),
+            of: Of::Container,
+            method,
+            path: segment(container)?,
+            query: String::new(),
+            headers: HeaderMap::new(),
+            content: None,
+            expected: &[200, 201, 202, 204],
+            code: None,
+        })
+    }
+
+    /// A request about an object. The name is one segment of the path, so that no part of it can be a relative path.
+    pub fn of_object(action: &'static str, method: Method, container: &str, object: &str) -> Called<Self> {
+        Ok(Self {
+            resource: format!("{container}/{object}"),
+            of: Of::Object,
+            path: format!("{}/{}", segment(container)?, segment(object)?),
+            ..Self::of_container(action, method, container)?
+        })
+    }
+
+    /// A request about the account.
+    pub fn of_account(action: &'static str, method: Method) -> Self {
+        Self {
+            action,
+            resource: "the account".to_owned(),
+            of: Of::Account,
+            method,
+            path: String::new(),
+            query: String::new(),
+            headers: HeaderMap::new(),
+            content: None,
+            expected: &[200, 204],
+            code: None,
+        }
+    }
+
+    /// With this query.
+    #[must_use]
+    pub fn query(self, query: impl Into<String>) -> Self {
+        Self {
+            query: query.into(),
+            ..self
+        }
+    }
+
+    /// With this header. A value that no header can hold is left out.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+            self.headers.insert(HeaderName::from_static(name), value);
+        }
+        self
+    }
+
+    /// With this body.
+    #[must_use]
+    pub fn body(self, kind: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            content: Some((kind, body.into())),
+            ..self
+        }
+    }
+
+    /// With this code of its errors.
+    #[must_use]
+    pub fn code(self, code: &'static str) -> Self {
+        Self {
+            code: Some(code),
+            ..self
+        }
+    }
+
+    fn changes(&self) -> bool {
+        !matches!(self.method, Method::GET | Method::HEAD)
+    }
+
+    /// The error of a response.
+    pub fn failed(&self, status: u16, of_swift: bool, body: &[u8]) -> CallError {
+        let error = error::answered(self.action, &self.resource, self.of, status, of_swift, body);
+        self.coded(error)
+    }
+
+    fn coded(&self, error: CallError) -> CallError {
+        match self.code {
+            Some(code) if !error.is_undecided() => CallError {
+                code: code.to_owned(),
+                ..error
+            },
+            _ => error,
+        }
+    }
+}
+
+impl Client {
+    /// A client of this login over this connection.
+    pub fn new(
+        wire: Wire,
+        session: Arc<Session>,
+        selection: Selection,
+        leading: Arc<dyn Fn() -> bool + Send + Sync>,
+    ) -> Self {
+        Self {
+            wire,
+            session,
+            selection,
+            leading,
+            unsure: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether a request that changes something may have succeeded without a response.
+    pub fn is_unsure(&self) -> bool {
+        self.unsure.load(Ordering::Relaxed)
+    }
+
+    /// Sends the request, with retries.
+    pub async fn call(&self, call: &Call) -> Called<Answer> {
+        let policy = Policy {
+            first_wait: &error::first_wait,
+            leading: call.changes().then_some(&*self.leading),
+            clock: &self.wire.clock,
+        };
+        let (mut retries, mut renewed) = (0, false);
+        loop {
+            let token = self.session.token(&self.wire).await?;
+            let url = self.session.endpoint(&token, &self.selection)?;
+            let mut headers = call.headers.clone();
+            headers.insert(TOKEN_HEADER, header(&token.secret, &call.resource)?);
+            policy.check_leading(call.action, &call.resource)?;
+            let url = url_of(&url, call);
+            let sent = self
+                .wire
+                .send(call.method.clone(), &url, headers, call.content.clone())
+                .await;
+            let (failed, asked) = match sent {
+                Ok(answer) if call.expected.contains(&answer.status) => return Ok(answer),
+                Ok(answer) => {
+                    let of_swift = error::is_of_swift(&answer.headers);
+                    let failed = call.failed(answer.status, of_swift, &answer.body);
+                    if answer.status == 401 && !renewed {
+                        self.session.drop_token(&token).await;
+                        renewed = true;
+                        continue;
+                    }
+                    (failed, error::asked_wait(&answer.headers))
+                }
+                Err(unanswered) => {
+                    let failed = error::unanswered(call.action, &call.resource, call.of, unanswered.message);
+                    (failed, None)
+                }
+            };
+            let failed = Unredacted::new(failed);
+            if call.changes() && error::is_lost(failed.error()) {
+                self.unsure.store(true, Ordering::Relaxed);
+            }
+            if !retry(&policy, failed.error(), asked, retries).await {
+                return Err(failed.cleaned(&self.secrets().await));
+            }
+            retries += 1;
+        }
+    }
+
+    /// Drops the token with which this answer was given: the answer itself says that it is refused.
+    pub async fn log_in_again(&self) -> Called<()> {
+        let token = self.session.token(&self.wire).await?;
+        self.session.drop_token(&token).await;
+        Ok(())
+    }
+
+    /// The error without secrets.
+    pub async fn cleaned(&self, error: CallError) -> CallError {
+        Unredacted::new(error).cleaned(&self.secrets().await)
+    }
+
+    async fn secrets(&self) -> Vec<crate::api::Sensitive> {
+        [self.wire.secrets(), self.session.secrets().await].concat()
+    }
+
+    /// What Swift says about itself; asked once for each login. An error only where the login fails: `/info` may be missing or
+    /// closed.
+    pub async fn info(&self) -> Called<Info> {
+        let token = self.session.token(&self.wire).await?;
+        let url = self.session.endpoint(&token, &self.selection)?;
+        if let Some(known) = self.session.known_info(&url) {
+            return Ok(known);
+        }
+        let answer = self
+            .wire
+            .send(Method::GET, &info_url(&url), HeaderMap::new(), None)
+            .await;
+        let info = match answer {
+            Ok(answer) if answer.status == 200 => Info::read(&answer.body),
+            // It is asked again.
+            Ok(answer) if error::classify(Of::Account, answer.status, true) == UNDECIDED => return Ok(Info::unknown()),
+            Err(_) => return Ok(Info::unknown()),
+            Ok(_) => None,
+        };
+        let info = info.unwrap_or_else(Info::unknown);
+        self.session.keep_info(&url, info);
+        Ok(info)
+    }
+}
+
+const UNDECIDED: crate::storage::model::call::CallClass = crate::storage::model::call::CallClass::Undecided;
+
+/// URL of a request.
+fn url_of(base: &str, call: &Call) -> String {
+    let mut url = base.to_owned();
+    // The account itself ends with a slash only where its path has no other segment.
+    if !call.path.is_empty() {
+        url.push('/');
+        url.push_str(&call.path);
+    }
+    if !call.query.is_empty() {
+        url.push('?');
+        url.push_str(&call.query);
+    }
+    url
+}
+
+/// `/info` is beside the version of Swift's API: `https://HOST/v1/AUTH_x` and `https://HOST/swift/v1`.
+fn info_url(base: &str) -> String {
+    let authority = base.find("://").map_or(0, |at| at + 3);
+    let (origin, path) = base.split_at(base[authority..].find('/').map_or(base.len(), |at| authority + at));
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    let is_version = |segment: &&str| {
+        segment
+            .strip_prefix('v')
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let before = segments.take_while(|segment| !is_version(segment));
+    let before = before.fold(origin.to_owned(), |url, segment| format!("{url}/{segment}"));
+    if path.split('/').any(|segment| is_version(&segment)) {
+        format!("{before}/info")
+    } else {
+        format!("{origin}/info")
+    }
+}
+
+/// A name as one segment of a path, encoded.
+///
+/// # Errors
+/// The name is empty or a relative path: the URL would name something else.
+pub fn segment(name: &str) -> Called<String> {
+    if matches!(name, "" | "." | "..") {
+        let message = format!("{name:?} is no name that a URL can contain: delete it with another client");
+        return Err(CallError::invalid(name, &message));
+    }
+    Ok(encoded(name))
+}
+
+/// A text for a path or a query, with every byte encoded that is not unreserved (RFC 3986).
+pub fn encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+/// The text of an encoded one. What is not encoded correctly stays as it is.
+pub fn decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits
+            .filter(|_| *first == b'%')
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_one_segment_each() {
+        for (name, expected) in [
+            ("images", Some("images")),
+            ("files/docker/x", Some("files%2Fdocker%2Fx")),
+            ("a b?c#d%2e", Some("a%20b%3Fc%23d%252e")),
+            ("ü", Some("%C3%BC")),
+            ("a/../b", Some("a%2F..%2Fb")),
+            ("...", Some("...")),
+            (".", None),
+            ("..", None),
+            ("", None),
+        ] {
+            assert_eq!(segment(name).ok().as_deref(), expected, "{name:?}");
+        }
+        for name in ["a b/ü%", "plain", "%zz"] {
+            assert_eq!(decoded(&encoded(name)), name);
+        }
+        assert_eq!(decoded("100%"), "100%");
+    }
+
+    // A relative path in a name must not change what a request is about.
+    #[test]
+    fn no_name_leaves_its_container() {
+        for name in ["../x", "a/../../x", "./x", "%2e%2e", "a/.."] {
+            let call = Call::of_object("DELETE object", Method::DELETE, "images", name).unwrap();
+            let url = url_of("http://h/v1/AUTH_x", &call);
+            let parsed = reqwest::Url::parse(&url).unwrap();
+            assert!(
+                parsed.path().starts_with("/v1/AUTH_x/images/") && parsed.path().split('/').count() == 5,
+                "{name}: {parsed}"
+            );
+        }
+    }
+
+    #[test]
+    fn info_is_beside_the_version() {
+        for (base, expected) in [
+            ("http://h:8080/v1/AUTH_x", "http://h:8080/info"),
+            ("https://h/swift/v1", "https://h/swift/info"),
+            ("https://h/swift/v1/AUTH_x", "https://h/swift/info"),
+            ("https://h/object-store", "https://h/info"),
+            ("https://h", "https://h/info"),
+        ] {
+            assert_eq!(info_url(base), expected);
+        }
+    }
+
+    #[test]
+    fn info_says_how_much_is_deleted_at_once() {
+        for (body, expected) in [
+            (
+                r#"{"bulk_delete": {"max_deletes_per_request": 20}, "swift": {}}"#,
+                Some((Some(20), false)),
+            ),
+            (
+                r#"{"bulk_delete": {}, "tempurl": {"methods": ["GET"]}}"#,
+                Some((Some(1000), true)),
+            ),
+            (
+                r#"{"bulk_delete": {"max_deletes_per_request": 0}}"#,
+                Some((Some(1000), false)),
+            ),
+            (r#"{"swift": {"version": "2.38"}}"#, Some((None, false))),
+            ("<html>", None),
+            ("[]", None),
+        ] {
+            let read = Info::read(body.as_bytes()).map(|info| (info.bulk, info.signs_urls));
+            assert_eq!(read, expected, "{body}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! PURE: reads one cloud of a `clouds.yaml`. Source: openstacksdk, "Configuring OpenStack SDK Applications".
+//!
+//! Everything that the operator does not use is ignored, whatever its type.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// The cloud that is used if the cluster names none.
+pub const DEFAULT_CLOUD: &str = "openstack";
+
+/// A text that may be written without quotes: a project `0123` stays `0123`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text(pub Option<String>);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        Ok(Self(text.filter(|text| !text.is_empty())))
+    }
+}
+
+/// The map `auth` of a cloud.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Auth {
+    /// Keystone's URL.
+    pub auth_url: Text,
+    /// Name of the user.
+    pub username: Text,
+    /// ID of the user.
+    pub user_id: Text,
+    /// Password of the user.
+    pub password: Text,
+    /// A token that was issued elsewhere.
+    pub token: Text,
+    /// ID of the application credential.
+    pub application_credential_id: Text,
+    /// Name of the application credential.
+    pub application_credential_name: Text,
+    /// Secret of the application credential.
+    pub application_credential_secret: Text,
+    /// Name of the project.
+    pub project_name: Text,
+    /// ID of the project.
+    pub project_id: Text,
+    /// Domain of user and project, by name.
+    pub domain_name: Text,
+    /// Domain of user and project, by ID.
+    pub domain_id: Text,
+    /// Domain of the user, by name.
+    pub user_domain_name: Text,
+    /// Domain of the user, by ID.
+    pub user_domain_id: Text,
+    /// Domain of the project, by name.
+    pub project_domain_name: Text,
+    /// Domain of the project, by ID.
+    pub project_domain_id: Text,
+}
+
+/// Debug output leaves the values out.
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Auth")
+    }
+}
+
+/// A cloud.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Cloud {
+    /// How to log in.
+    pub auth: Option<Auth>,
+    /// Region of the endpoints.
+    pub region_name: Text,
+    /// Version of Keystone's API.
+    pub identity_api_version: Text,
+    /// Which endpoint of a service: `public`, `internal`, `admin`.
+    pub interface: Text,
+    /// The older name of `interface`.
+    pub endpoint_type: Text,
+    /// `false`: certificates are not verified.
+    pub verify: Text,
+}
+
+/// An entry of `clouds`; `None` if it is no map.
+struct Entry(Option<Cloud>);
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnEntry;
+
+        impl<'de> Visitor<'de> for AnEntry {
+            type Value = Entry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a cloud")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Entry, A::Error> {
+                Cloud::deserialize(MapAccessDeserializer::new(map)).map(|cloud| Entry(Some(cloud)))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Entry, A::Error> {
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Entry(None))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Entry, E> {
+                Ok(Entry(None))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Entry, E> {
+                Ok(Entry(None))
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Entry, E> {
+                Ok(Entry(None))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Entry, E> {
+                Ok(Entry(None))
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Entry, E> {
+                Ok(Entry(None))
+            }
+
+            fn visit_unit<E>(self) -> Result<Entry, E> {
+                Ok(Entry(None))
+            }
+        }
+
+        deserializer.deserialize_any(AnEntry)
+    }
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    clouds: BTreeMap<String, Entry>,
+}
+
+/// Reads the cloud of this name.
+///
+/// # Errors
+/// What is wrong with the text, as the end of a sentence. It contains nothing of the text.
+pub fn read(text: &str, name: &str) -> Result<Cloud, String> {
+    // The error of the parser may quote the text, and with it a password.
+    let file: File = serde_saphyr::from_str(text).map_err(|error| match error.location() {
+        Some(place) => format!("is not valid YAML of this format (line {})", place.line()),
+        None => "is not valid YAML of this format".to_owned(),
+    })?;
+    let entry = file.clouds.into_iter().find(|(key, _)| key == name);
+    match entry {
+        None => Err(format!(
+            "has no cloud {name}: status.platformStatus.openstack.cloudName of infrastructures/cluster names it, or else \
+             it is {DEFAULT_CLOUD}"
+        )),
+        Some((_, Entry(Some(cloud)))) if cloud.auth.is_some() => Ok(cloud),
+        Some(_) => Err(format!("has a cloud {name} without a map auth")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Text {
+        Text(Some(text.to_owned()))
+    }
+
+    // storage-swift 14, 18
+    #[test]
+    fn the_cloud_is_read_as_it_is_written_and_the_rest_is_ignored() {
+        let file = "\
+            comment: [1, {a: b}]\n\
+            clouds:\n\
+            \x20 other: 5\n\
+            \x20 list: [x]\n\
+            \x20 none:\n\
+            \x20 flag: true\n\
+            \x20 half: 1.5\n\
+            \x20 word: x\n\
+            \x20 east:\n\
+            \x20   auth: {auth_url: 'http://h', password: 12345, project_id: 0123e4, username: yes, user_domain_name: ''}\n\
+            \x20   auth_type: v3password\n\
+            \x20   regions: [{name: r}]\n\
+            \x20   identity_api_version: 3\n\
+            \x20   verify: false\n\
+            \x20   region_name: ~\n";
+        let cloud = read(file, "east").unwrap();
+        let auth = cloud.auth.clone().unwrap();
+        assert_eq!(auth.password, text("12345"));
+        assert_eq!(auth.project_id, text("0123e4"));
+        assert_eq!(auth.username, text("yes"));
+        assert_eq!(auth.user_domain_name, Text(None));
+        assert_eq!(cloud.identity_api_version, text("3"));
+        assert_eq!(
+            (cloud.verify.clone(), cloud.region_name.clone()),
+            (text("false"), Text(None))
+        );
+        assert!(!format!("{cloud:?}").contains("12345"));
+        for name in ["other", "list", "none", "flag", "half", "word", "absent"] {
+            assert!(read(file, name).unwrap_err().contains(name), "{name}");
+        }
+    }
+
+    // storage-swift 51
+    #[test]
+    fn no_error_repeats_a_part_of_the_file() {
+        for file in [
+            "clouds: {east: {auth: {password: [hunter2}}}",
+            "clouds: {east: {auth: {password: {hunter2: 1}}}}",
+            "hunter2",
+            "",
+            "clouds: hunter2",
+            "clouds: {east: {hunter2: 1}}",
+            "clouds: {east: {auth: hunter2}}",
+            "clouds: {east: {auth: {}}, east: {auth: {password: hunter2}}}",
+        ] {
+            let error = read(file, "east").unwrap_err();
+            assert!(!error.contains("hunter2"), "{file}: {error}");
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! PURE: the effective configuration: the spec's fields, completed with those of `clouds.yaml`.
+
+use super::auth_url;
+use super::clouds::{Auth, Cloud, Text};
+use super::credentials::{Credentials, Given};
+use crate::api::registry_storage::SwiftStorage;
+use crate::config::resolve::{Reason, Rejection};
+use crate::config::snapshot::Snapshot;
+use crate::storage::inputs::name;
+use crate::storage::model::container::ContainerName;
+use crate::storage::model::error::{ErrorClass, StorageError};
+
+/// Longest name of a container, in bytes: Swift's default.
+const LONGEST_CONTAINER: usize = 256;
+/// Stands in the location ID for what neither spec nor `clouds.yaml` names.
+const UNKNOWN: &str = "-";
+
+/// A domain or project: by name, by ID, or both.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// Name.
+    pub name: Option<String>,
+    /// ID.
+    pub id: Option<String>,
+}
+
+impl Named {
+    fn of_spec(name: Option<&String>, id: Option<&String>) -> Self {
+        let given = |text: Option<&String>| text.filter(|text| !text.is_empty()).cloned();
+        Self {
+            name: given(name),
+            id: given(id),
+        }
+    }
+
+    fn of_cloud(name: &Text, id: &Text) -> Self {
+        Self {
+            name: name.0.clone(),
+            id: id.0.clone(),
+        }
+    }
+
+    /// Whether neither is given.
+    pub fn is_unknown(&self) -> bool {
+        self.name.is_none() && self.id.is_none()
+    }
+
+    /// Name and ID of the first, where it has one, else of the second. Not of both: they may name different ones.
+    fn or(self, other: Self) -> Self {
+        if self.is_unknown() { other } else { self }
+    }
+
+    fn text(&self) -> Option<&str> {
+        self.name.as_deref().or(self.id.as_deref())
+    }
+}
+
+/// Which endpoint of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Interface {
+    /// For everybody.
+    #[default]
+    Public,
+    /// Inside the cloud.
+    Internal,
+    /// For administrators.
+    Admin,
+}
+
+impl Interface {
+    /// As the catalogue has it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Internal => "internal",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// `internal`, `internalURL`.
+    fn read(cloud: &Cloud) -> Self {
+        let text = cloud.interface.0.as_deref().or(cloud.endpoint_type.0.as_deref());
+        match text.map(|text| text.trim_end_matches("URL")) {
+            Some("internal") => Self::Internal,
+            Some("admin") => Self::Admin,
+            _ => Self::Public,
+        }
+    }
+}
+
+/// The effective configuration.
+#[derive(Clone, Debug)]
+pub struct Effective {
+    /// Keystone's URL, normalised.
+    pub auth_url: String,
+    /// The same with the API version, for the registry.
+    pub registry_url: String,
+    /// Version of Keystone's API, for the registry.
+    pub auth_version: i64,
+    /// Container that the spec names.
+    pub container: Option<String>,
+    /// Domain of the user.
+    pub domain: Named,
+    /// Project.
+    pub project: Named,
+    /// Domain of a project that is given by name; unknown: that of the user.
+    pub project_domain: Named,
+    /// Region of the endpoint; `None`: any.
+    pub region: Option<String>,
+    /// Which endpoint the operator uses; the registry uses the public one.
+    pub interface: Interface,
+    /// Whether certificates are verified. The registry always verifies them.
+    pub verify: bool,
+    /// The credentials, or why there are none.
+    pub credentials: Result<Credentials, StorageError>,
+    /// Secret with the credentials, for messages.
+    pub source: String,
+}
+
+fn rejected(field: &str, cause: &str) -> Rejection {
+    Rejection {
+        reason: Reason::InvalidConfig,
+        message: format!("spec.storage.swift.{field} {cause}"),
+    }
+}
+
+fn given(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !text.is_empty())
+}
+
+/// Checks the fields that need nothing but the spec.
+///
+/// # Errors
+/// A field has a wrong value.
+pub fn check(spec: &SwiftStorage) -> Result<(), Rejection> {
+    if let Some(container) = given(spec.container.as_ref()) {
+        let cause = if container.contains('/') {
+            Some("contains a slash, which no container name may contain")
+        } else if container.len() > LONGEST_CONTAINER {
+            Some("is longer than 256 bytes, the longest name of a container")
+        } else if matches!(container, "." | "..") {
+            Some("is a relative path, which no URL can contain")
+        } else {
+            None
+        };
+        if let Some(cause) = cause {
+            return Err(rejected("container", cause));
+        }
+    }
+    let mut version = auth_url::DEFAULT_VERSION;
+    if let Some(text) = given(spec.auth_version.as_ref()) {
+        version = auth_url::version(text).map_err(|cause| rejected("authVersion", &cause))?;
+    }
+    if let Some(text) = given(spec.auth_url.as_ref()) {
+        auth_url::normalised(text)
+            .and_then(|url| auth_url::for_registry(&url, version))
+            .map_err(|cause| rejected("authURL", &cause))?;
+    }
+    Ok(())
+}
+
+impl Effective {
+    /// The effective configuration of a spec.
+    ///
+    /// # Errors
+    /// A field of the spec is wrong, or the Secret with the rest of the configuration is missing or wrong.
+    pub fn of(spec: &SwiftStorage, snapshot: &Snapshot) -> Result<Self, StorageError> {
+        check(spec)?;
+        let secret = Given::of(snapshot)?;
+        let auth = secret.cloud.auth.clone().unwrap_or_default();
+        let (auth_url, registry_url, auth_version) = urls(spec, &secret, &auth)?;
+        let domain_of_spec = Named::of_spec(spec.domain.as_ref(), spec.domain_id.as_ref());
+        let project_of_spec = Named::of_spec(spec.tenant.as_ref(), spec.tenant_id.as_ref());
+        // The spec's domain is that of user and project.
+        let project_domain = if domain_of_spec.is_unknown() && project_of_spec.is_unknown() {
+            Named::of_cloud(&auth.project_domain_name, &auth.project_domain_id)
+        } else {
+            Named::default()
+        };
+        let first = |a: &Text, b: &Text| Text(a.0.clone().or_else(|| b.0.clone()));
+        let domain_of_cloud = Named::of_cloud(
+            &first(&auth.domain_name, &auth.user_domain_name),
+            &first(&auth.domain_id, &auth.user_domain_id),
+        );
+        let region = given(spec.region_name.as_ref()).map(str::to_owned);
+        let verify = secret.cloud.verify.0.as_deref().unwrap_or("true");
+        Ok(Self {
+            auth_url,
+            registry_url,
+            auth_version,
+            container: given(spec.container.as_ref()).map(str::to_owned),
+            domain: domain_of_spec.or(domain_of_cloud),
+            project: project_of_spec.or(Named::of_cloud(&auth.project_name, &auth.project_id)),
+            project_domain,
+            region: region.or_else(|| secret.cloud.region_name.0.clone()),
+            interface: Interface::read(&secret.cloud),
+            verify: !["false", "no", "off", "0"].contains(&verify.to_ascii_lowercase().as_str()),
+            credentials: secret.credentials,
+            source: secret.source,
+        })
+    }
+
+    /// Domain of a project that is given by name.
+    pub fn domain_of_project(&self) -> &Named {
+        if self.project_domain.is_unknown() {
+            &self.domain
+        } else {
+            &self.project_domain
+        }
+    }
+
+    /// Name and location of the container.
+    pub fn container(&self, snapshot: &Snapshot) -> Result<ContainerName, StorageError> {
+        let deterministic = name::deterministic(&name::infrastructure_name(snapshot)?, &[]);
+        let name = self.container.clone().unwrap_or_else(|| deterministic.clone());
+        Ok(ContainerName {
+            location: self.location(&name),
+            deterministic: name == deterministic,
+            place: self.region.clone().unwrap_or_default(),
+            name,
+        })
+    }
+
+    /// Location ID: `<Keystone's URL without its version>/<project>/<region>/<container>`. The project is its ID, or else
+    /// `<name>@<domain>`.
+    pub fn location(&self, container: &str) -> String {
+        let project = match &self.project {
+            Named { id: Some(id), .. } => id.clone(),
+            Named { name: Some(name), .. } => {
+                let domain = self.domain_of_project().text();
+                format!("{name}@{}", domain.unwrap_or(UNKNOWN))
+            }
+            _ => UNKNOWN.to_owned(),
+        };
+        let base = auth_url::base(&self.auth_url);
+        let region = self.region.as_deref().unwrap_or(UNKNOWN);
+        format!("{base}/{project}/{region}/{container}")
+    }
+
+    /// What a login and the choice of the endpoint depend on beside what the registry gets, for fingerprints.
+    pub fn texts_of_operator(&self) -> [&str; 4] {
+        let user_id = self.credentials.as_ref().map_or("", |c| c.user_id.expose());
+        let verify = if self.verify { "" } else { "unverified" };
+        [&self.auth_url, self.interface.text(), verify, user_id]
+    }
+}
+
+/// Keystone's URL, the URL for the registry, and the API version for the registry.
+fn urls(spec: &SwiftStorage, secret: &Given, auth: &Auth) -> Result<(String, String, i64), StorageError> {
+    let source = &secret.source;
+    let wrong =
+        |key: &str, cause: &str| StorageError::action_required(format!("{source}: {key} in clouds.yaml {cause}"));
+    let version = match (given(spec.auth_version.as_ref()), &secret.cloud.identity_api_version.0) {
+        (Some(text), _) => auth_url::version(text).map_err(|cause| rejected("authVersion", &cause))?,
+        (None, Some(text)) => auth_url::version(text).map_err(|cause| wrong("identity_api_version", &cause))?,
+        (None, None) => auth_url::DEFAULT_VERSION,
+    };
+    let (text, of_spec) = match (given(spec.auth_url.as_ref()), &auth.auth_url.0) {
+        (Some(text), _) => (text, true),
+        (None, Some(text)) => (text.as_str(), false),
+        (None, None) if secret.is_users => {
+            return Err(StorageError::action_required(format!(
+                "spec.storage.swift.authURL is missing: {source} holds credentials and no URL, so set the URL of Keystone \
+                 there, such as https://HOST:5000/v3"
+            )));
+        }
+        (None, None) => return Err(wrong("auth_url", "is missing")),
+    };
+    let both = auth_url::normalised(text)
+        .and_then(|url| auth_url::for_registry(&url, version).map(|registry| (url, registry)));
+    let (url, registry) = both.map_err(|cause| {
+        if of_spec {
+            rejected("authURL", &cause).into()
+        } else {
+            wrong("auth_url", &cause)
+        }
+    })?;
+    Ok((url, registry, version))
+}
+
+/// The error as a rejection, if the spec cannot be right.
+pub fn as_rejection(error: &StorageError) -> Option<Rejection> {
+    match error.class {
+        ErrorClass::Invalid(reason) => Some(Rejection {
+            reason,
+            message: error.message.clone(),
+        }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

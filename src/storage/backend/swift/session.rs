@@ -1,0 +1,133 @@
+//! Logins of this process: one token for each set of credentials, Keystone, CA and proxy.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+
+use super::catalog::{self, Selection};
+use super::error;
+use super::keystone::{Login, Token};
+use super::wire::Wire;
+use crate::api::Sensitive;
+use crate::storage::model::call::Called;
+use crate::storage::model::fingerprint::Fingerprint;
+use crate::storage::net::token::TokenCache;
+
+/// Largest number of cached logins: as operator and as registry, before and after a change.
+const SESSIONS: usize = 8;
+
+/// The logins of this process.
+#[derive(Default)]
+pub struct Sessions {
+    /// The last used one first. The key is a digest, so that it holds no password.
+    cached: Mutex<Vec<(Fingerprint, Arc<Session>)>>,
+}
+
+/// What Swift says about itself at `/info`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Info {
+    /// Largest number of objects of one bulk deletion; `None`: it has no bulk deletion.
+    pub bulk: Option<usize>,
+    /// It signs URLs for pulls with a key of the container.
+    pub signs_urls: bool,
+}
+
+/// Largest number of objects of one bulk deletion that does not say its own.
+const USUAL_BULK: usize = 1000;
+
+impl Info {
+    /// Reads the body of `/info`; `None` if it is none.
+    pub fn read(body: &[u8]) -> Option<Self> {
+        let body: Value = serde_json::from_slice(body).ok()?;
+        let body = body.as_object()?;
+        let bulk = body.get("bulk_delete").map(|bulk| {
+            let most = bulk.get("max_deletes_per_request").and_then(Value::as_u64);
+            let most = most.and_then(|most| usize::try_from(most).ok());
+            most.filter(|most| *most > 0).unwrap_or(USUAL_BULK)
+        });
+        let methods = body.get("tempurl").and_then(|tempurl| tempurl.get("methods"));
+        let signs_urls = methods.and_then(Value::as_array).is_some_and(|m| !m.is_empty());
+        Some(Self { bulk, signs_urls })
+    }
+
+    /// What is assumed of a service that does not tell: a bulk deletion is tried.
+    pub fn unknown() -> Self {
+        Self {
+            bulk: Some(USUAL_BULK),
+            signs_urls: false,
+        }
+    }
+}
+
+/// A login that several calls share.
+pub struct Session {
+    login: Login,
+    token: TokenCache<Arc<Token>>,
+    /// Of the Swift at this URL.
+    info: Mutex<Option<(String, Info)>>,
+}
+
+impl Sessions {
+    /// The session of a login over this connection, new or cached.
+    pub fn of(&self, login: Login, wire: &Wire) -> Arc<Session> {
+        let key = wire.path().and(login.texts());
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = cached.iter().position(|(other, _)| *other == key) {
+            cached[..=place].rotate_right(1);
+        } else {
+            let session = Session {
+                login,
+                token: TokenCache::default(),
+                info: Mutex::default(),
+            };
+            cached.insert(0, (key, Arc::new(session)));
+            cached.truncate(SESSIONS);
+        }
+        cached[0].1.clone()
+    }
+}
+
+impl Session {
+    /// The token, from the cache or by a login.
+    pub async fn token(&self, wire: &Wire) -> Called<Arc<Token>> {
+        self.token.get(&wire.clock, async || self.login.run(wire).await).await
+    }
+
+    /// Drops the token if it is still this one: Swift refuses it.
+    pub async fn drop_token(&self, refused: &Arc<Token>) {
+        if self
+            .token
+            .cached()
+            .await
+            .is_some_and(|cached| Arc::ptr_eq(&cached, refused))
+        {
+            self.token.invalidate().await;
+        }
+    }
+
+    /// Base URL of Swift.
+    pub fn endpoint(&self, token: &Token, selection: &Selection) -> Called<String> {
+        catalog::find(&token.body.endpoints, selection).ok_or_else(|| {
+            let message = catalog::not_found(&token.body, selection);
+            error::no_login(&self.login.url, "EndpointNotFound", message)
+        })
+    }
+
+    /// What the Swift at this URL said about itself, if it was asked before.
+    pub fn known_info(&self, url: &str) -> Option<Info> {
+        let info = self.info.lock().unwrap_or_else(PoisonError::into_inner);
+        info.as_ref().filter(|(of, _)| of == url).map(|(_, info)| *info)
+    }
+
+    /// Keeps what the Swift at this URL says about itself.
+    pub fn keep_info(&self, url: &str, info: Info) {
+        *self.info.lock().unwrap_or_else(PoisonError::into_inner) = Some((url.to_owned(), info));
+    }
+
+    /// Secrets that must not appear in messages.
+    pub async fn secrets(&self) -> Vec<Sensitive> {
+        let mut secrets = self.login.credentials.secrets();
+        secrets.extend(self.token.cached().await.map(|token| token.secret.clone()));
+        secrets
+    }
+}

@@ -1,0 +1,80 @@
+//! Whether Swift can be the default storage of a new cluster. Only an answer decides: an outage never chooses the claim.
+
+use http::Method;
+use serde_json::Value;
+
+use super::catalog::{self, Selection};
+use super::client::{Call, Client};
+use super::effective::Effective;
+use super::keystone::{Login, Precedence};
+use super::session::Sessions;
+use super::trust;
+use super::wire::Wire;
+use crate::api::registry_storage::SwiftStorage;
+use crate::config::snapshot::Snapshot;
+use crate::storage::model::call::{CallError, Cause};
+use crate::storage::model::error::StorageError;
+use crate::storage::net::http::Egress;
+use crate::storage::net::network::Network;
+
+/// Whether the cloud has a Swift whose containers the cluster's credentials may list.
+///
+/// # Errors
+/// That is not known: credentials are missing or refused, Keystone or Swift does not answer, throttles or fails.
+pub async fn is_usable(network: &Network, sessions: &Sessions, snapshot: &Snapshot) -> Result<bool, StorageError> {
+    let effective = Effective::of(&SwiftStorage::default(), snapshot)?;
+    let credentials = effective.credentials.clone()?;
+    let wire = Wire::new(network, trust::trust(effective.verify, snapshot)?, Egress::Process)?;
+    let session = sessions.of(Login::of(&effective, &credentials, Precedence::Operator), &wire);
+    let failed = |error: CallError| {
+        let message = format!("whether the cloud has a usable Swift is not known: {error}");
+        error.storage_error_with(message)
+    };
+    let token = session.token(&wire).await.map_err(&failed)?;
+    let selection = Selection {
+        region: effective.region.clone(),
+        interface: effective.interface,
+        as_registry: false,
+    };
+    if !token.body.scoped {
+        // Its catalogue is empty whatever the cloud has.
+        return Err(StorageError::action_required(format!(
+            "whether the cloud has a usable Swift is not known: the login names no project: correct {}",
+            effective.source
+        )));
+    }
+    if catalog::find(&token.body.endpoints, &selection).is_none() {
+        tracing::info!(
+            "the default storage is a claim: {}",
+            catalog::not_found(&token.body, &selection)
+        );
+        return Ok(false);
+    }
+    let client = Client::new(wire, session, selection, network.settings.leading.clone());
+    let call = Call {
+        expected: &[200, 204, 300],
+        ..Call::of_account("GET account", Method::GET)
+    };
+    let call = call.query("format=json").header("accept", "application/json");
+    match client.call(&call).await {
+        // Something in between may answer in place of Swift.
+        Ok(answer) if answer.status == 200 && serde_json::from_slice::<Vec<Value>>(&answer.body).is_err() => {
+            Err(StorageError::transient(
+                "whether the cloud has a usable Swift is not known: its list of containers cannot be read",
+            ))
+        }
+        Ok(_) => Ok(true),
+        Err(error) if !error.of_identity && is_verdict(error.cause) => {
+            tracing::info!("the default storage is a claim: Swift cannot be used: {error}");
+            Ok(false)
+        }
+        // A login that was refused only now, and all that may pass.
+        Err(error) if error.of_identity => Err(failed(error)),
+        Err(error) => Err(StorageError::transient(failed(error).message)),
+    }
+}
+
+/// Responses that say that the containers cannot be listed.
+fn is_verdict(cause: Cause) -> bool {
+    matches!(cause, Cause::Answer(401 | 403 | 404 | 405 | 501))
+}

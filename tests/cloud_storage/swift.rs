@@ -1,0 +1,302 @@
+//! OpenStack from nothing, and a container full of images that is removed by processes that are killed. `SWIFT_MANY_OBJECTS=20000`
+//! makes them as many as a real registry has; the usual run takes fewer.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use devcluster::stores::{Account, Fault, Gate, OpenStack, OpenStackOptions, Project, Reply, When};
+use image_registry_operator::api::{Kind, ObjectRef};
+use image_registry_operator::names;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::many::{kill_at, peak};
+use crate::support::operator::Operator;
+use crate::support::{
+    TestCluster, cluster_operator, config_ref, default_claim, is, operand, shared_cluster, simulated,
+};
+use crate::{environment, file, is_settled};
+
+const USUAL: usize = 1_000;
+const DEATHS: usize = 10;
+/// Pages that a removal takes: more than there are deaths.
+const PAGES: usize = 20;
+/// More than the process has at rest, in KiB: what a removal may need, whatever there is to remove.
+const MORE: usize = 8 * 1024;
+const LOGIN: &str = "POST /v3/auth/tokens";
+
+static STACK: OnceCell<OpenStack> = OnceCell::const_new();
+
+async fn stack() -> &'static OpenStack {
+    let start = || async {
+        let options = OpenStackOptions {
+            caches_tokens: true,
+            ..OpenStackOptions::default()
+        };
+        OpenStack::start(options).await.unwrap()
+    };
+    STACK.get_or_init(start).await
+}
+
+/// A cluster on OpenStack, with nothing of the operator in it. Its region of the catalogue names a gate.
+struct World {
+    cluster: TestCluster,
+    keystone: Gate,
+    swift: Gate,
+    project: Project,
+    account: Account,
+    infrastructure: &'static str,
+    logs: Vec<String>,
+}
+
+impl World {
+    async fn new(infrastructure: &'static str) -> Self {
+        let stack = stack().await;
+        let cluster = shared_cluster(simulated("cloud-storage")).await;
+        cluster.delete_events().await;
+        let project = stack.keystone.project(infrastructure).await.unwrap();
+        let account = stack.swift.account(&stack.keystone, &project).await.unwrap();
+        let keystone = Gate::start(stack.keystone.target(), None, &[]).unwrap();
+        let swift = Gate::start(stack.swift.target(), None, &[]).unwrap();
+        stack
+            .keystone
+            .set_swift(infrastructure, Some(&swift.url()))
+            .await
+            .unwrap();
+        let platform = json!({"type": "OpenStack", "openstack": {"cloudName": "colony"}});
+        let status = json!({"platform": "OpenStack", "platformStatus": platform, "infrastructureName": infrastructure,
+            "infrastructureTopology": "HighlyAvailable"});
+        let reference = ObjectRef::new(Kind::Infrastructure, "", names::CLUSTER);
+        cluster.patch_status(&reference, json!({"status": status})).await;
+        Self {
+            cluster,
+            keystone,
+            swift,
+            project,
+            account,
+            infrastructure,
+            logs: Vec::new(),
+        }
+    }
+
+    /// The Secret as the platform's credential operator writes it.
+    async fn mint(&self) {
+        let auth = json!({"auth_url": format!("{}/v3", self.keystone.url()), "username": self.project.user,
+            "password": self.project.password, "project_id": self.project.id, "user_domain_name": "Default"});
+        let clouds = json!({"clouds": {"colony": {"auth": auth, "region_name": self.infrastructure}}});
+        self.cluster
+            .create(
+                json!({"apiVersion": "v1", "kind": "Secret", "stringData": {"clouds.yaml": clouds.to_string()},
+                           "metadata": {"name": names::MINTED_SECRET, "namespace": names::NAMESPACE}}),
+            )
+            .await;
+    }
+
+    fn generated(&self) -> String {
+        format!("{}-image-registry", self.infrastructure)
+    }
+
+    async fn exists(&self) -> bool {
+        self.account.metadata(&self.generated()).await.unwrap().is_some()
+    }
+
+    /// At the end of each test: nothing was denied by the API server, and no secret was told to anybody.
+    async fn judge(mut self, operator: Operator) {
+        let log = self.cluster.devcluster.audit().unwrap();
+        let ours = log.by_service_account(names::NAMESPACE, names::OPERATOR_DEPLOYMENT);
+        assert!(ours.denied().is_empty(), "{}", ours.denied());
+        let mut texts = vec![operator.metrics().await, operator.log()];
+        operator.stop().await;
+        for reference in [config_ref(), cluster_operator()] {
+            texts.extend(self.cluster.get(&reference).await.map(|object| object.to_string()));
+        }
+        texts.extend(self.cluster.events().await);
+        texts.append(&mut self.logs);
+        for secret in [self.project.password.as_str(), "gAAAA"] {
+            let line = texts
+                .iter()
+                .flat_map(|text| text.lines())
+                .find(|line| line.contains(secret));
+            assert!(line.is_none(), "a secret is told: {line:?}");
+        }
+    }
+}
+
+// lifecycle 28, storage-core 12, storage-swift 1, 33, workload 21
+#[tokio::test]
+async fn a_new_cluster_on_openstack_has_a_registry_on_swift_that_nobody_asked_for() {
+    let world = World::new("kw-sborn").await;
+    world.mint().await;
+    let operator = world.cluster.operator().await;
+    let config = world.cluster.until_config("up", is_settled).await;
+    world.cluster.settle().await;
+    let spec = &config["spec"];
+    let storage = json!({"swift": {"container": world.generated()}, "managementState": "Managed"});
+    assert_eq!((&spec["storage"], &config["status"]["storage"]), (&storage, &storage));
+    assert_eq!(
+        (&spec["replicas"], &spec["rolloutStrategy"]),
+        (&json!(2), &json!("RollingUpdate"))
+    );
+    assert_eq!(
+        world.swift.operations().iter().filter(|o| *o == "PutContainer").count(),
+        1
+    );
+    let variables = environment(&world.cluster).await;
+    assert_eq!(variables["REGISTRY_STORAGE"], "swift");
+    assert_eq!(variables["REGISTRY_STORAGE_SWIFT_AUTHVERSION"], "3");
+    assert_eq!(variables["REGISTRY_STORAGE_SWIFT_REGION"], "kw-sborn");
+    let secret = world
+        .cluster
+        .get(&operand(Kind::Secret, names::PRIVATE_SECRET))
+        .await
+        .unwrap();
+    let keys: Vec<_> = secret["data"].as_object().unwrap().keys().cloned().collect();
+    assert_eq!(
+        keys.iter()
+            .filter(|key| key.starts_with("REGISTRY_STORAGE_SWIFT_"))
+            .count(),
+        6
+    );
+    for key in [
+        "TOKENID",
+        "APPLICATIONCREDENTIALID",
+        "APPLICATIONCREDENTIALNAME",
+        "APPLICATIONCREDENTIALSECRET",
+    ] {
+        let found = file(&world.cluster, &format!("REGISTRY_STORAGE_SWIFT_{key}")).await;
+        assert_eq!(found.as_deref(), Some("\"\""), "{key}");
+    }
+    // Settled: nothing is asked of the cloud.
+    world.swift.forget();
+    world.keystone.forget();
+    world.cluster.trigger_reconcile("again").await;
+    world.cluster.settle().await;
+    assert_eq!(
+        (world.swift.operations(), world.keystone.operations()),
+        (vec![], vec![])
+    );
+    world.judge(operator).await;
+}
+
+// lifecycle 28, storage-core 5, storage-volumes 25, storage-swift 28
+#[tokio::test]
+async fn a_new_cluster_on_openstack_without_swift_gets_a_claim() {
+    let world = World::new("kw-sbare").await;
+    stack().await.keystone.hide_object_store(&world.project).await.unwrap();
+    world.mint().await;
+    let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "cinder.test",
+        "metadata": {"name": "standard-csi"}});
+    let _ = world.cluster.try_create(class).await;
+    let operator = world.cluster.operator().await;
+    let config = world.cluster.until_config("there", |_| true).await;
+    let spec = &config["spec"];
+    assert_eq!(spec["storage"]["pvc"]["claim"], names::DEFAULT_CLAIM);
+    assert_eq!(
+        (&spec["replicas"], &spec["rolloutStrategy"]),
+        (&json!(1), &json!("Recreate"))
+    );
+    let claim = world.cluster.get(&default_claim()).await.unwrap();
+    assert_eq!(claim["spec"]["storageClassName"], "standard-csi");
+    assert_eq!(claim["spec"]["accessModes"], json!(["ReadWriteOnce"]));
+    assert_eq!(claim["metadata"]["annotations"]["imageregistry.openshift.io"], "true");
+    world.judge(operator).await;
+}
+
+// lifecycle 29, 34, storage-core 6, storage-swift 30
+#[tokio::test]
+async fn while_nobody_knows_whether_swift_is_there_nothing_is_created() {
+    let world = World::new("kw-swait").await;
+    let operator = world.cluster.operator().await;
+    let reports = |object: Option<&Value>, text: &str| object.is_some_and(|o| o.to_string().contains(text));
+    let missing = |o: Option<&Value>| reports(o, "installer-cloud-credentials");
+    world
+        .cluster
+        .until(&cluster_operator(), "no credentials", missing)
+        .await;
+    let refused = Fault::Answer(Reply::keystone_error(401, "Unauthorized", "refused by the test"));
+    world.keystone.plan(When::operation(LOGIN), refused);
+    world.mint().await;
+    world
+        .cluster
+        .until(&cluster_operator(), "refused", |o| reports(o, "401"))
+        .await;
+    world.keystone.pass();
+    world
+        .keystone
+        .plan(When::operation(LOGIN), Fault::Answer(Reply::new(503, "")));
+    world
+        .cluster
+        .until(&cluster_operator(), "down", |o| reports(o, "503"))
+        .await;
+    assert!(world.cluster.get(&config_ref()).await.is_none());
+    assert!(world.cluster.get(&default_claim()).await.is_none());
+    assert!(!world.exists().await);
+    world.keystone.pass();
+    let config = world.cluster.until_config("up", is_settled).await;
+    assert_eq!(
+        config["spec"]["storage"]["swift"]["container"],
+        json!(world.generated())
+    );
+    world.judge(operator).await;
+}
+
+// storage-swift 40, storage-core 40, 45: in bounded memory, though the process is killed
+#[tokio::test]
+async fn a_full_container_goes_in_bounded_memory_though_the_operator_is_killed_ten_times() {
+    let asked = std::env::var("SWIFT_MANY_OBJECTS").ok();
+    let count: usize = asked.and_then(|n| n.parse().ok()).unwrap_or(USUAL);
+    let mut world = World::new("kw-smany").await;
+    world.mint().await;
+    let mut operator = world.cluster.operator().await;
+    world.cluster.until_config("up", is_settled).await;
+    let name = world.generated();
+    for first in (0..count).step_by(20) {
+        let puts = (first..count.min(first + 20)).map(|n| {
+            // Every third is a segment of a large object.
+            let folder = if n % 3 == 0 {
+                "segments/abc"
+            } else {
+                "files/docker/registry/v2/blobs"
+            };
+            let object = format!("{folder}/{n:016}");
+            let (account, name) = (&world.account, &name);
+            async move { account.put(name, &object, b"x").await.unwrap() }
+        });
+        futures::future::join_all(puts).await;
+    }
+    world.cluster.settle().await;
+    let before = peak(operator.pid());
+    let most = Arc::new(AtomicUsize::new(before));
+    let page = (count / PAGES).min(1000);
+    for death in 0..DEATHS {
+        let operation = if death % 2 == 0 { "BulkDelete" } else { "GetContainer" };
+        let victim: Arc<OnceLock<u32>> = kill_at(&world.swift, operation, 1, &most);
+        // Swift tells how much it deletes at once.
+        let told = Fault::change(move |_, answer| {
+            let mut info: Value = serde_json::from_slice(answer.body()).unwrap();
+            info["bulk_delete"]["max_deletes_per_request"] = json!(page);
+            *answer.body_mut() = info.to_string().into_bytes().into();
+        });
+        world.swift.plan(When::any().path("/info"), told);
+        if death == 0 {
+            world.cluster.edit(json!({"managementState": "Removed"})).await;
+        } else {
+            world.cluster.clear_lease().await;
+            operator = world.cluster.operator().await;
+        }
+        victim.set(operator.pid()).unwrap();
+        operator.ended().await;
+        world.logs.push(operator.log());
+    }
+    world.swift.pass();
+    world.cluster.clear_lease().await;
+    operator = world.cluster.operator().await;
+    let removed = |c: &Value| is(c, "Available", "True", "Removed") && is(c, "Progressing", "False", "Removed");
+    let config = world.cluster.until_config("removed", removed).await;
+    assert_eq!(config["status"]["storage"], json!({}));
+    let most = most.load(Ordering::Relaxed).max(peak(operator.pid()));
+    eprintln!("{count} objects, {DEATHS} deaths; {before} KiB before, {most} KiB at the most");
+    assert!(most < before + MORE, "{before} KiB before, {most} KiB at the most");
+    assert!(!world.exists().await);
+    world.judge(operator).await;
+}

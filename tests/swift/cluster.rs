@@ -1,0 +1,326 @@
+//! One cluster on OpenStack: the shared harness, credentials, and a gate between the operator and the real servers.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use devcluster::stores::{Asked, Authority, Fault, Gate, GateOptions, REGION, Reply};
+use image_registry_operator::api::{Config, Kind};
+use image_registry_operator::config::snapshot::Snapshot;
+use image_registry_operator::names;
+use image_registry_operator::program::Proxies;
+use image_registry_operator::storage::net::clock::Clock;
+use image_registry_operator::storage::net::http::Http;
+use image_registry_operator::storage::net::network::Settings;
+use image_registry_operator::storage::preflight::RegistryPods;
+use image_registry_operator::storage::preflight::record::Clearing;
+use image_registry_operator::storage::{Outcome, StorageClients};
+use serde_json::{Value, json};
+
+use super::cloud::{Cloud, cloud};
+use super::harness::{StorageHarness, StorageUnderTest, TestCluster};
+
+/// Objects that one request may delete, as the gate lets Swift tell.
+pub const PAGE: usize = 5;
+/// Hosts of the gate.
+const KEYSTONE: &str = "keystone.test.example";
+const SWIFT: &str = "swift.test.example";
+
+/// The clients of one process of the operator. No step shows a secret, in whatever people or logs may see.
+pub struct CheckedClients {
+    pub clients: StorageClients,
+    secrets: Vec<String>,
+}
+
+impl CheckedClients {
+    pub fn assert_no_secret(&self, shown: &str) {
+        for secret in &self.secrets {
+            assert!(!shown.contains(secret), "a secret in {shown}");
+        }
+        // Tokens of Keystone begin so.
+        assert!(!shown.contains("gAAAA"), "a token in {shown}");
+    }
+
+    fn checked(&self, config: &Config, outcome: Outcome) -> Outcome {
+        let config = serde_json::to_string(config).unwrap();
+        self.assert_no_secret(&format!("{outcome:?} {config}"));
+        outcome
+    }
+}
+
+// storage-swift 51, storage-core 48
+impl StorageUnderTest for CheckedClients {
+    async fn ensure(
+        &self,
+        config: &Config,
+        snapshot: &Snapshot,
+        cluster: &TestCluster,
+        pods: &RegistryPods<'_>,
+    ) -> Outcome {
+        let outcome = StorageUnderTest::ensure(&self.clients, config, snapshot, cluster, pods).await;
+        self.checked(config, outcome)
+    }
+
+    async fn remove(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster, deleting: bool) -> Outcome {
+        let outcome = StorageUnderTest::remove(&self.clients, config, snapshot, cluster, deleting).await;
+        self.checked(config, outcome)
+    }
+
+    async fn clear_probes(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster) -> Clearing {
+        let clearing = StorageUnderTest::clear_probes(&self.clients, config, snapshot, cluster).await;
+        self.assert_no_secret(&format!("{clearing:?}"));
+        clearing
+    }
+
+    fn config_written(&self, before: Option<i64>, after: Option<i64>) {
+        self.clients.config_written(before, after);
+    }
+}
+
+/// A process of the operator: nothing is remembered from the one before.
+fn process(timeout: Option<Duration>) -> StorageClients {
+    let clients = StorageClients::new(Settings {
+        version: "4.99.0-test".to_owned(),
+        proxies: Arc::new(Proxies::default),
+        leading: Arc::new(|| true),
+        fips: false,
+        root: std::path::PathBuf::new(),
+    });
+    let names = |name: &str| {
+        name.ends_with(".test.example")
+            .then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    };
+    let http = |http: Http| {
+        let http = http.with_names(Arc::new(names));
+        match timeout {
+            Some(timeout) => http.with_timeout(timeout),
+            None => http,
+        }
+    };
+    clients.with_http(http).with_clock(Clock {
+        sleep: Arc::new(|time| Box::pin(tokio::time::sleep(time / 50))),
+        ..Clock::default()
+    })
+}
+
+/// A cluster.
+pub struct SwiftCluster {
+    harness: StorageHarness<CheckedClients>,
+    pub gate: Gate,
+    pub cloud: &'static Cloud,
+    scheme: &'static str,
+}
+
+impl Deref for SwiftCluster {
+    type Target = StorageHarness<CheckedClients>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.harness
+    }
+}
+
+impl DerefMut for SwiftCluster {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.harness
+    }
+}
+
+/// Whether the request is about Keystone.
+pub fn is_of_keystone(asked: &Asked) -> bool {
+    asked.host.starts_with(KEYSTONE)
+}
+
+/// Whether the request changes nothing. A login changes nothing.
+pub fn is_read(asked: &Asked) -> bool {
+    is_of_keystone(asked) || matches!(asked.method.as_str(), "GET" | "HEAD")
+}
+
+impl SwiftCluster {
+    /// A cluster of this name before the servers, with `spec.storage` as given; the platform's Secret holds the rest.
+    pub async fn new(infrastructure: &str, storage: Value) -> Self {
+        Self::behind(infrastructure, storage, None).await
+    }
+
+    /// The same over TLS, with certificates of this authority.
+    pub async fn over_tls(infrastructure: &str, storage: Value, authority: &Authority) -> Self {
+        Self::behind(infrastructure, storage, Some(authority)).await
+    }
+
+    async fn behind(infrastructure: &str, storage: Value, authority: Option<&Authority>) -> Self {
+        let cloud = cloud().await;
+        let gate = Gate::with(GateOptions {
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            routes: vec![
+                (KEYSTONE.to_owned(), cloud.stack.keystone.target().clone()),
+                (SWIFT.to_owned(), cloud.stack.swift.target().clone()),
+            ],
+            authority: authority.cloned(),
+            names: vec![KEYSTONE.to_owned(), SWIFT.to_owned()],
+        })
+        .unwrap();
+        let clients = CheckedClients {
+            clients: process(None),
+            secrets: vec![cloud.project.password.clone()],
+        };
+        let spec = json!({"replicas": 2, "storage": storage});
+        let mut cluster = Self {
+            harness: StorageHarness::new(clients, &json!({"type": "OpenStack"}), &spec),
+            gate,
+            cloud,
+            scheme: if authority.is_some() { "https" } else { "http" },
+        };
+        let objects = &cluster.snapshot.objects;
+        let mut object = objects.cluster(Kind::Infrastructure, "cluster").unwrap().clone();
+        object["status"]["infrastructureName"] = json!(infrastructure);
+        cluster.add(object);
+        cluster.set_cloud(cloud.password(), json!({"region_name": REGION}));
+        cluster.pass_all();
+        cluster
+    }
+
+    fn port(&self) -> u16 {
+        self.gate.target().address.port()
+    }
+
+    /// Keystone's URL without its version.
+    pub fn keystone(&self) -> String {
+        format!("{}://{KEYSTONE}:{}", self.scheme, self.port())
+    }
+
+    /// What the gate does with a request that no test disturbs: the catalogue names the gate, and Swift tells how much it deletes at once.
+    pub fn undisturbed(&self) -> impl Fn(&Asked) -> Fault + Send + Clone + use<> {
+        let real = self.cloud.stack.swift.url();
+        let gated = format!("{}://{SWIFT}:{}", self.scheme, self.port());
+        move |asked: &Asked| {
+            let (real, gated) = (real.clone(), gated.clone());
+            if asked.path.ends_with("/auth/tokens") {
+                Fault::change(move |_, answer| {
+                    let text = String::from_utf8_lossy(answer.body()).replace(&real, &gated);
+                    *answer.body_mut() = text.into_bytes().into();
+                })
+            } else if asked.path == "/info" {
+                Fault::change(|_, answer| {
+                    let mut info: Value = serde_json::from_slice(answer.body()).unwrap();
+                    info["bulk_delete"]["max_deletes_per_request"] = json!(PAGE);
+                    *answer.body_mut() = info.to_string().into_bytes().into();
+                })
+            } else {
+                Fault::Pass
+            }
+        }
+    }
+
+    /// Faults for the requests for which `fault` has one; all others pass.
+    pub fn disturb(&self, mut fault: impl FnMut(&Asked) -> Option<Fault> + Send + 'static) {
+        let undisturbed = self.undisturbed();
+        self.gate
+            .rule(move |asked| fault(asked).unwrap_or_else(|| undisturbed(asked)));
+    }
+
+    /// Every request of this operation is answered with this status.
+    pub fn refuse(&self, operation: &'static str, status: u16) {
+        self.disturb(move |asked| (asked.operation() == operation).then(|| Fault::Answer(Reply::new(status, ""))));
+    }
+
+    /// Ends all faults.
+    pub fn pass_all(&self) {
+        self.gate.pass();
+        self.gate.rule(self.undisturbed());
+    }
+
+    pub fn set_secret(&mut self, name: &str, data: &[(&str, &str)]) {
+        let data: serde_json::Map<String, Value> = data
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), STANDARD.encode(value).into()))
+            .collect();
+        self.add(json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": names::NAMESPACE}, "data": data,
+        }));
+    }
+
+    /// `clouds.yaml`: this `auth`, with Keystone's URL unless it has one, and these members beside it.
+    pub fn clouds(&self, mut auth: Value, beside: Value) -> String {
+        if auth.get("auth_url").is_none() {
+            auth["auth_url"] = json!(format!("{}/v3", self.keystone()));
+        }
+        let mut cloud = beside;
+        cloud["auth"] = auth;
+        json!({"clouds": {"openstack": cloud}}).to_string()
+    }
+
+    /// The platform's Secret holds this cloud.
+    pub fn set_cloud(&mut self, auth: Value, beside: Value) {
+        let clouds = self.clouds(auth, beside);
+        self.set_secret(names::MINTED_SECRET, &[("clouds.yaml", &clouds)]);
+    }
+
+    /// This text must never be shown.
+    pub fn never_show(&mut self, secret: &str) {
+        self.harness.storage.secrets.push(secret.to_owned());
+    }
+
+    /// The name that the operator gives.
+    pub fn generated(&self) -> String {
+        format!("{}-image-registry", self.infrastructure())
+    }
+
+    pub fn location(&self, container: &str) -> String {
+        format!("{}/{}/{container}", self.keystone(), self.cloud.place())
+    }
+
+    /// The operator's process ends, and another begins.
+    pub fn restart(&mut self) {
+        self.harness.storage.clients = process(None);
+    }
+
+    /// Another process, with less patience for answers.
+    pub fn give_up_after(&mut self, timeout: Duration) {
+        self.harness.storage.clients = process(Some(timeout));
+    }
+
+    /// Operations of Swift since the gate forgot.
+    pub fn operations(&self) -> Vec<String> {
+        let asked = self.gate.asked();
+        asked
+            .iter()
+            .filter(|asked| !is_of_keystone(asked))
+            .map(Asked::operation)
+            .collect()
+    }
+
+    /// Logins, and questions to Keystone.
+    pub fn logins(&self) -> Vec<String> {
+        let asked = self.gate.asked();
+        asked
+            .iter()
+            .filter(|asked| is_of_keystone(asked))
+            .map(Asked::operation)
+            .collect()
+    }
+
+    pub fn count(&self, operation: &str) -> usize {
+        let operations = self.operations();
+        operations.iter().filter(|other| *other == operation).count()
+    }
+
+    /// Events of all passes, `reason: message`.
+    pub fn told(&self) -> Vec<String> {
+        let events = self.events.iter();
+        events
+            .map(|event| format!("{}: {}", event.reason, event.message))
+            .collect()
+    }
+
+    /// Value of a variable that the registry would get, in Debug form.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let facts = self.running.as_ref()?;
+        let found = facts
+            .env
+            .iter()
+            .find(|variable| variable.name == format!("REGISTRY_STORAGE_SWIFT_{name}"))?;
+        Some(format!("{:?}", found.value))
+    }
+}

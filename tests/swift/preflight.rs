@@ -1,0 +1,157 @@
+//! Changed storage is tried out as the registry's driver would use it.
+
+use devcluster::stores::Fault;
+use image_registry_operator::status::judge::Preflight;
+use serde_json::{Value, json};
+
+use super::cluster::SwiftCluster;
+use super::conformance::{BackendUnderTest as _, brought, owned};
+
+// storage-decisions T14, T14a: a push in small, as the driver does it
+#[tokio::test]
+async fn a_push_in_small_is_what_the_driver_sends() {
+    let mut site = SwiftCluster::new("push-p1", json!({"swift": {}})).await;
+    site.converge().await;
+    let asked = site.gate.asked();
+    let account = format!("/v1/AUTH_{}", site.cloud.project.id);
+    let container = format!("{account}/{}", site.generated());
+    let key = "docker/registry/v2/_preflight/0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+    let wanted = [
+        ("PUT", format!("{container}/files/{key}")),
+        ("GET", format!("{container}/files/{key}")),
+        ("PUT", format!("{container}/segments/{key}-upload/0000000000000001")),
+        ("PUT", format!("{container}/files/{key}-upload")),
+        ("HEAD", format!("{container}/files/{key}-upload")),
+        ("PUT", format!("{container}/files/{key}")),
+        ("GET", format!("{container}/files/{key}")),
+        ("DELETE", account.clone()),
+    ];
+    let mut place = 0;
+    for (method, path) in wanted {
+        let found = asked[place..].iter().position(|a| a.method == method && a.path == path);
+        place += found.unwrap_or_else(|| panic!("{method} {path} after {place}"));
+    }
+    let manifests: Vec<_> = asked
+        .iter()
+        .filter_map(|asked| asked.header("x-object-manifest"))
+        .collect();
+    let manifest = format!("{}/segments/{key}-upload", site.generated());
+    assert_eq!(manifests, [manifest.as_str(); 2]);
+    assert_eq!(site.cloud.objects(&site.generated()).await, Vec::<String>::new());
+}
+
+// issue 11: listings that lag
+#[tokio::test]
+async fn segments_that_show_up_late_are_waited_for() {
+    let (mut site, name) = brought::<SwiftCluster>("lag-p2", Value::Null, 0).await;
+    let mut looks = 0;
+    site.disturb(move |asked| {
+        let head = asked.operation() == "HeadObject" && asked.path.ends_with("-upload");
+        looks += usize::from(head);
+        (head && looks < 4).then(|| {
+            Fault::change(|_, answer| {
+                answer.headers_mut().insert("content-length", "0".parse().unwrap());
+            })
+        })
+    });
+    let outcome = site.converge().await;
+    assert!(outcome.preflight.is_none() && site.running.is_some());
+    assert_eq!(site.cloud.objects(&name).await.len(), 0);
+}
+
+// storage-swift 8: a key for the URLs of pulls is written into the container's metadata
+#[tokio::test]
+async fn a_user_who_may_not_change_metadata_is_told_before_pulls_fail() {
+    let (mut site, name) = brought::<SwiftCluster>("metadata-p3", Value::Null, 0).await;
+    site.refuse("PostContainer", 403);
+    let mut failed = String::new();
+    for _ in 0..3 {
+        site.later(std::time::Duration::from_mins(6));
+        if let Some(Preflight::Failed(message)) = site.pass().await.preflight {
+            failed = message;
+        }
+    }
+    for part in ["POST container denied", name.as_str(), "operator_roles"] {
+        assert!(failed.contains(part), "{failed}");
+    }
+    assert!(site.running.is_none());
+    // The key is there: nothing has to be written.
+    let key = [("temp-url-key", "k")];
+    site.cloud.account.set_metadata(&name, &key).await.unwrap();
+    site.later(std::time::Duration::from_mins(6));
+    site.converge().await;
+    assert!(site.running.is_some());
+}
+
+// storage-decisions 18, 25
+#[tokio::test]
+async fn a_right_that_is_missing_is_named() {
+    let (mut site, name) = owned::<SwiftCluster>("rights-p4").await;
+    let running = site.running.clone();
+    for (n, operation, action) in [
+        (1, "PutObject", "PUT object denied"),
+        (2, "GetObject", "GET object denied"),
+        (3, "HeadObject", "HEAD object denied"),
+    ] {
+        let next = format!("{name}-{n}");
+        site.create(&next).await;
+        site.refuse(operation, 403);
+        site.edit(json!({"storage": {"swift": {"container": next}}}));
+        let mut failed = String::new();
+        for _ in 0..3 {
+            site.later(std::time::Duration::from_mins(6));
+            if let Some(Preflight::Failed(message)) = site.pass().await.preflight {
+                failed = message;
+            }
+        }
+        assert!(
+            failed.contains(action) && failed.contains(&next),
+            "{operation}: {failed}"
+        );
+        assert_eq!(site.running, running);
+        site.pass_all();
+        assert_eq!(
+            site.cloud.objects(&next).await.len(),
+            0,
+            "{operation}: no probe is left"
+        );
+    }
+}
+
+// storage-decisions T14: only reads
+#[tokio::test]
+async fn a_registry_that_refuses_pushes_is_tried_out_without_a_write() {
+    let (mut site, _) = brought::<SwiftCluster>("reading-p5", Value::Null, 0).await;
+    site.read_only = true;
+    site.converge().await;
+    assert!(site.running.is_some());
+    let asked = site.gate.asked();
+    assert!(asked.iter().all(super::cluster::is_read), "{:?}", site.operations());
+}
+
+// The registry looks for the type object-store alone; the operator is more lenient.
+#[tokio::test]
+async fn a_catalogue_that_the_registry_cannot_use_is_noticed() {
+    let (mut site, _) = brought::<SwiftCluster>("typed-p6", Value::Null, 0).await;
+    let undisturbed = site.undisturbed();
+    site.gate.rule(move |asked| {
+        let fault = undisturbed(asked);
+        match (asked.path.ends_with("/auth/tokens"), fault) {
+            (true, Fault::Change(change)) => Fault::change(move |asked, answer| {
+                change(asked, answer);
+                let text = String::from_utf8_lossy(answer.body()).replace("\"object-store\"", "\"container\"");
+                *answer.body_mut() = text.into_bytes().into();
+            }),
+            (_, fault) => fault,
+        }
+    });
+    let outcome = site.settle().await;
+    assert!(site.condition("StorageExists").starts_with("True/"));
+    let Some(Preflight::Failed(message)) = outcome.preflight else {
+        panic!("{outcome:?}");
+    };
+    assert!(
+        message.contains("EndpointNotFound") && message.contains("container/swift/RegionOne"),
+        "{message}"
+    );
+}

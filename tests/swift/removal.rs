@@ -1,0 +1,333 @@
+//! A container goes, with everything in it, and only where that is wanted.
+
+use devcluster::stores::{Fault, Reply};
+use http::Method;
+use serde_json::{Value, json};
+
+use super::cloud::cloud;
+use super::cluster::{PAGE, SwiftCluster};
+use super::conformance::{BackendUnderTest as _, owned};
+
+fn removed(site: &mut SwiftCluster) {
+    site.edit(json!({"managementState": "Removed"}));
+}
+
+/// What bulk deletions answer.
+fn bulk(status: &str, errors: Value) -> Fault {
+    let body = json!({"Number Deleted": 0, "Number Not Found": 0, "Response Status": status, "Response Body": "",
+        "Errors": errors});
+    Fault::Answer(Reply::new(200, &body.to_string()).header("x-trans-id", "tx1"))
+}
+
+fn answer_bulk(site: &SwiftCluster, status: &'static str, errors: Value) {
+    site.disturb(move |asked| (asked.operation() == "BulkDelete").then(|| bulk(status, errors.clone())));
+}
+
+// storage-swift 40, storage-core 40: segments too
+#[tokio::test]
+async fn pages_are_deleted_together_until_nothing_is_left() {
+    let (mut site, name) = owned::<SwiftCluster>("pages-r1").await;
+    site.fill(&name, 2 * PAGE).await;
+    for n in 0..PAGE {
+        let segment = format!("segments/abc/{n:016}");
+        cloud().await.account.put(&name, &segment, b"x").await.unwrap();
+    }
+    removed(&mut site);
+    assert!(site.settle().await.done && !site.exists(&name).await);
+    assert_eq!((site.count("BulkDelete"), site.count("DeleteObject")), (3, 0));
+    assert_eq!(site.count("DeleteContainer"), 1);
+    assert_eq!(site.condition("StorageExists"), "False/Swift Container Deleted");
+    assert_eq!(
+        (site.status(), site.storage_spec()),
+        (&json!({}), &json!({"swift": {}}))
+    );
+    let asked = site.gate.asked();
+    let first = asked.iter().find(|asked| asked.operation() == "BulkDelete").unwrap();
+    assert_eq!(
+        (&first.method, first.header("content-type")),
+        (&Method::POST, Some("text/plain"))
+    );
+    assert_eq!(first.text().lines().count(), PAGE);
+    assert!(
+        first.text().starts_with(&format!("{name}/files%2Fdocker")),
+        "{}",
+        first.text()
+    );
+}
+
+// storage-swift 41
+#[tokio::test]
+async fn an_object_that_stays_keeps_the_container_and_is_named() {
+    let (mut site, name) = owned::<SwiftCluster>("kept-r2").await;
+    site.fill(&name, 1).await;
+    answer_bulk(
+        &site,
+        "400 Bad Request",
+        json!([[format!("{name}/obj0"), "Internal Error"]]),
+    );
+    removed(&mut site);
+    let outcome = site.settle().await;
+    let message = outcome.error.unwrap().message;
+    for part in [name.as_str(), "obj0", "Internal Error"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(!outcome.done && site.count("DeleteContainer") == 0);
+    assert_eq!(site.status()["swift"]["container"], json!(name));
+    assert_eq!(site.condition("StorageExists"), "Unknown/Unknown error occurred");
+    site.pass_all();
+    assert!(site.converge().await.done && !site.exists(&name).await);
+}
+
+// storage-swift 42
+#[tokio::test]
+async fn a_status_in_the_body_that_is_no_success_is_an_error() {
+    for (n, status) in ["502 Bad Gateway", "400 Bad Request", "507 Insufficient Storage", "what"]
+        .into_iter()
+        .enumerate()
+    {
+        let (mut site, name) = owned::<SwiftCluster>(&format!("status-r3-{n}")).await;
+        site.fill(&name, 1).await;
+        answer_bulk(&site, status, json!([]));
+        removed(&mut site);
+        let outcome = site.pass().await;
+        assert!(outcome.error.is_some() && !outcome.done, "{status}");
+        assert_eq!(
+            (site.count("DeleteContainer"), site.cloud.objects(&name).await.len()),
+            (0, 1)
+        );
+        site.pass_all();
+        assert!(site.converge().await.done, "{status}");
+    }
+}
+
+// storage-swift 44
+#[tokio::test]
+async fn without_bulk_deletion_objects_go_one_by_one() {
+    for (n, status, body) in [
+        (1, 501, ""),
+        (2, 404, ""),
+        (3, 405, ""),
+        (4, 412, ""),
+        // Without the middleware, Swift takes the request for another one.
+        (5, 204, ""),
+        (6, 200, "<html>"),
+    ] {
+        let (mut site, name) = owned::<SwiftCluster>(&format!("single-r4-{n}")).await;
+        site.fill(&name, PAGE + 1).await;
+        site.disturb(move |asked| {
+            let answer = || Fault::Answer(Reply::new(status, body).header("x-trans-id", "tx1"));
+            (asked.operation() == "BulkDelete").then(answer)
+        });
+        removed(&mut site);
+        assert!(site.settle().await.done && !site.exists(&name).await, "{status}");
+        assert_eq!(site.count("DeleteObject"), PAGE + 1, "{status}");
+    }
+}
+
+// A real Swift without the middleware, which /info tells.
+#[tokio::test]
+async fn a_swift_that_tells_that_it_has_no_bulk_deletion_is_not_asked_for_one() {
+    let (mut site, name) = owned::<SwiftCluster>("bare-r5").await;
+    site.restart();
+    site.fill(&name, 3).await;
+    let undisturbed = site.undisturbed();
+    site.gate.rule(move |asked| {
+        if asked.path == "/info" {
+            Fault::Answer(Reply::new(200, r#"{"swift": {"version": "2.38"}}"#))
+        } else {
+            undisturbed(asked)
+        }
+    });
+    removed(&mut site);
+    assert!(site.settle().await.done && !site.exists(&name).await);
+    assert_eq!((site.count("BulkDelete"), site.count("DeleteObject")), (0, 3));
+}
+
+// storage-swift 45
+#[tokio::test]
+async fn a_container_that_is_not_empty_yet_is_emptied_again() {
+    let (mut site, name) = owned::<SwiftCluster>("late-r6").await;
+    let mut first = true;
+    site.disturb(move |asked| {
+        let once = asked.operation() == "DeleteContainer" && std::mem::take(&mut first);
+        once.then(|| Fault::Answer(Reply::new(409, "").header("x-trans-id", "tx1")))
+    });
+    removed(&mut site);
+    let outcome = site.pass().await;
+    assert!(!outcome.done && outcome.error.unwrap().message.contains("emptied again"));
+    assert!(site.converge().await.done && !site.exists(&name).await);
+    assert_eq!(site.count("DeleteContainer"), 2);
+    // A real one, which answers so itself.
+    let (mut site, name) = owned::<SwiftCluster>("late-r6b").await;
+    site.fill(&name, 1).await;
+    let mut listings = 0;
+    site.disturb(move |asked| {
+        listings +=
+            usize::from(asked.operation() == "GetContainer" && asked.parameter("limit").as_deref() != Some("1"));
+        let hides =
+            asked.operation() == "GetContainer" && listings == 1 && asked.parameter("limit").as_deref() != Some("1");
+        hides.then(|| Fault::Answer(Reply::new(200, "[]").header("x-trans-id", "tx1")))
+    });
+    removed(&mut site);
+    assert!(site.pass().await.error.is_some() && site.exists(&name).await);
+    assert!(site.converge().await.done && !site.exists(&name).await);
+}
+
+// storage-swift 43, storage-decisions T2: only Swift itself can say that the container is gone
+#[tokio::test]
+async fn a_container_is_gone_only_when_swift_itself_says_so() {
+    let (mut site, name) = owned::<SwiftCluster>("between-r7").await;
+    site.disturb(|_| Some(Fault::Answer(Reply::new(404, "<html>no such backend</html>"))));
+    removed(&mut site);
+    let outcome = site.pass().await;
+    assert!(!outcome.done && outcome.error.is_some());
+    assert_eq!(site.status()["swift"]["container"], json!(name));
+    site.pass_all();
+    site.later(std::time::Duration::from_mins(11));
+    // The listing says 404 in the middle: gone is a success.
+    cloud().await.account.delete(&name).await.unwrap();
+    assert!(site.converge().await.done);
+    assert_eq!(site.status(), &json!({}));
+}
+
+// storage-swift 46, storage-core 41
+#[tokio::test]
+async fn an_unmanaged_container_stays_without_a_request() {
+    let (mut site, name) = owned::<SwiftCluster>("released-r8").await;
+    site.edit(json!({"storage": {"managementState": "Unmanaged"}}));
+    site.settle().await;
+    site.forget();
+    removed(&mut site);
+    assert!(site.settle().await.done);
+    assert_eq!(site.gate.asked().len(), 0);
+    assert_eq!(site.storage_spec()["swift"]["container"], json!(name));
+    assert!(site.exists(&name).await);
+    // Managed again: it is found and used.
+    site.edit(json!({"managementState": "Managed"}));
+    site.converge().await;
+    assert_eq!(site.status()["swift"]["container"], json!(name));
+}
+
+// storage-swift 47, 48, storage-core 42
+#[tokio::test]
+async fn the_container_in_use_goes_whatever_the_spec_says_meanwhile() {
+    for (infrastructure, storage) in [
+        ("spec-r9", json!({"swift": {"container": "spec-r9-next"}})),
+        ("spec-r9n", json!({"swift": null})),
+    ] {
+        let (mut site, name) = owned::<SwiftCluster>(infrastructure).await;
+        site.create("spec-r9-next").await;
+        site.edit(json!({"managementState": "Removed", "storage": storage}));
+        assert!(site.settle().await.done && !site.exists(&name).await);
+        assert!(site.exists("spec-r9-next").await);
+        site.delete("spec-r9-next").await;
+    }
+}
+
+// issue 11: Swift 401 in the middle of a removal, in the status of a response and in its body
+#[tokio::test]
+async fn a_token_that_ends_in_the_middle_is_replaced_once() {
+    for in_body in [false, true] {
+        let (mut site, name) = owned::<SwiftCluster>(&format!("expired-r10-{in_body}")).await;
+        site.fill(&name, PAGE + 1).await;
+        let mut first = true;
+        site.disturb(move |asked| {
+            let once = asked.operation() == "BulkDelete" && std::mem::take(&mut first);
+            once.then(|| {
+                if in_body {
+                    bulk("401 Unauthorized", json!([["x/y", "401 Unauthorized"]]))
+                } else {
+                    Fault::Answer(Reply::new(401, ""))
+                }
+            })
+        });
+        removed(&mut site);
+        assert!(site.settle().await.done && !site.exists(&name).await);
+        assert_eq!(site.logins(), ["POST /v3/auth/tokens"], "one new login");
+    }
+}
+
+// issue 11: segments that other tools put into a second container
+#[tokio::test]
+async fn a_second_container_with_segments_goes_only_with_the_mark() {
+    for marked in [true, false] {
+        let (mut site, name) = owned::<SwiftCluster>(&format!("second-r11-{marked}")).await;
+        let second = format!("{name}_segments");
+        site.create(&second).await;
+        let mark = site.infrastructure().to_owned();
+        site.set_mark(&second, marked.then_some(mark.as_str())).await;
+        for n in 0..=PAGE {
+            site.put(&second, &format!("part-{n}")).await;
+        }
+        site.fill(&name, 2).await;
+        removed(&mut site);
+        assert!(site.settle().await.done && !site.exists(&name).await);
+        assert_eq!(site.exists(&second).await, !marked);
+    }
+}
+
+// Names that a URL would take for something else; a removal must not reach anything else.
+#[tokio::test]
+async fn names_that_look_like_paths_go_and_nothing_beside_them() {
+    for bulk in [true, false] {
+        let (mut site, name) = owned::<SwiftCluster>(&format!("names-r12-{bulk}")).await;
+        let neighbour = format!("{name}-neighbour");
+        site.create(&neighbour).await;
+        site.put(&neighbour, "image").await;
+        for object in [
+            "../x",
+            "a b?c#d%2e",
+            "ü/%zz",
+            "a//b",
+            &format!("x/../../{neighbour}/image"),
+        ] {
+            cloud().await.account.put(&name, object, b"x").await.unwrap();
+        }
+        if !bulk {
+            site.refuse("BulkDelete", 501);
+        }
+        removed(&mut site);
+        assert!(site.settle().await.done && !site.exists(&name).await, "{bulk}");
+        assert_eq!(site.cloud.objects(&neighbour).await, ["image"]);
+    }
+}
+
+// Versions that an administrator turned on go, too.
+#[tokio::test]
+async fn versions_go_with_their_container() {
+    let (mut site, name) = owned::<SwiftCluster>("versions-r13").await;
+    let path = format!("/{name}");
+    let enabled = [("x-versions-enabled", "true")];
+    let answer = cloud()
+        .await
+        .account
+        .call(Method::POST, &path, &enabled, b"")
+        .await
+        .unwrap();
+    assert!(answer.status < 300, "{}", answer.text());
+    for _ in 0..2 {
+        site.fill(&name, 3).await;
+    }
+    removed(&mut site);
+    assert!(site.converge().await.done && !site.exists(&name).await);
+}
+
+// storage-core 44; the credentials are gone, or nobody knows them any more: the removal ends in the cluster
+#[tokio::test]
+async fn without_credentials_the_cause_is_told_and_the_container_is_left() {
+    let (mut site, name) = owned::<SwiftCluster>("gone-r14").await;
+    site.remove_object(
+        image_registry_operator::api::Kind::Secret,
+        "installer-cloud-credentials",
+    );
+    removed(&mut site);
+    let outcome = site.pass().await;
+    let error = outcome.error.unwrap();
+    assert_eq!(
+        error.class,
+        image_registry_operator::storage::model::error::ErrorClass::NoAccess
+    );
+    assert!(error.message.contains("installer-cloud-credentials"), "{error}");
+    assert!(site.message("StorageExists").contains("is left with its images"));
+    assert!(site.exists(&name).await);
+}
