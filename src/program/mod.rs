@@ -11,7 +11,7 @@ use crate::api::Sensitive;
 use crate::config::facts::StorageFacts;
 use crate::config::resolve::{Proxy, Rejection};
 
-pub use storage::{CloudFrontKey, FilesystemVolume, RegistryStorage, S3CloudFront, S3Storage};
+pub use storage::{CloudFrontKey, FilesystemVolume, GcsStorage, RegistryStorage, S3CloudFront, S3Storage};
 
 /// A program that serves the registry.
 pub trait RegistryProgram {

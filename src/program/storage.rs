@@ -9,6 +9,8 @@ pub enum RegistryStorage {
     Filesystem(FilesystemVolume),
     /// A bucket that speaks the S3 protocol.
     S3(Box<S3Storage>),
+    /// A bucket of Google Cloud Storage.
+    Gcs(GcsStorage),
 }
 
 impl RegistryStorage {
@@ -18,6 +20,7 @@ impl RegistryStorage {
             Self::Filesystem(volume) => vec![format!("{volume:?}")],
             // Debug output leaves the credentials out.
             Self::S3(s3) => vec![format!("{s3:?}"), s3.credentials.expose().to_owned()],
+            Self::Gcs(gcs) => vec![gcs.bucket.clone(), gcs.key_file.expose().to_owned()],
         }
     }
 }
@@ -54,6 +57,15 @@ pub struct S3Storage {
     pub credentials: Sensitive,
     /// Signed URLs of CloudFront for pulls.
     pub cloud_front: Option<S3CloudFront>,
+}
+
+/// A bucket of Google Cloud Storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GcsStorage {
+    /// Bucket.
+    pub bucket: String,
+    /// JSON text of a service-account key or of a workload identity federation.
+    pub key_file: Sensitive,
 }
 
 /// Signed URLs of CloudFront.

@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use super::backend::empty_dir::EmptyDir;
+use super::backend::gcs::endpoint::Endpoints;
+use super::backend::gcs::{Clients as GcsClients, Gcs};
 use super::backend::pvc::Pvc;
 use super::backend::s3::S3;
 use super::backend::s3::identity::Identities;
@@ -33,6 +35,7 @@ pub struct StorageClients {
     network: Network,
     cache: ObservationCache,
     s3: Identities,
+    gcs: GcsClients,
 }
 
 impl StorageClients {
@@ -42,6 +45,7 @@ impl StorageClients {
             network: Network::new(settings),
             cache: ObservationCache::default(),
             s3: Identities::default(),
+            gcs: GcsClients::default(),
         }
     }
 
@@ -63,6 +67,13 @@ impl StorageClients {
         }
     }
 
+    /// The same with other addresses of Google Cloud.
+    #[must_use]
+    pub fn with_gcs_endpoints(mut self, endpoints: Endpoints) -> Self {
+        self.gcs.endpoints = endpoints;
+        self
+    }
+
     /// Connections; for tests of one backend.
     pub fn network(&self) -> &Network {
         &self.network
@@ -77,6 +88,14 @@ impl StorageClients {
     /// that cached observations stay valid.
     pub fn config_written(&self, before: Option<i64>, after: Option<i64>) {
         self.cache.config_written(before, after);
+    }
+
+    fn gcs<'a, C: Cluster>(&'a self, cluster: &'a C) -> Gcs<'a, C> {
+        Gcs {
+            network: &self.network,
+            clients: &self.gcs,
+            cluster,
+        }
     }
 
     fn s3<'a, C: Cluster>(&'a self, cluster: &'a C) -> S3<'a, C> {
@@ -102,6 +121,14 @@ macro_rules! with_object_storage {
                 };
                 Box::pin($body).await
             }
+            Backend::Gcs => {
+                let $driver = &ObjectStorage {
+                    backend: &$clients.gcs($cluster),
+                    cluster: $cluster,
+                    cache: &$clients.cache,
+                };
+                Box::pin($body).await
+            }
             $name => $other,
         }
     };
@@ -116,9 +143,11 @@ macro_rules! with_object_backend {
                 type $B = S3<'static, NoCluster>;
                 $pure
             }
-            Backend::EmptyDir | Backend::Pvc | Backend::Swift | Backend::Gcs | Backend::IbmCos | Backend::Azure => {
-                $other
+            Backend::Gcs => {
+                type $B = Gcs<'static, NoCluster>;
+                $pure
             }
+            Backend::EmptyDir | Backend::Pvc | Backend::Swift | Backend::IbmCos | Backend::Azure => $other,
         }
     };
 }
