@@ -93,6 +93,11 @@ const GROUPS: &[Group] = &[
         programs: &[("pause", ".")],
         tags: "",
     },
+    Group {
+        name: "fake-gcs-server",
+        programs: &[("fake-gcs-server", "github.com/fsouza/fake-gcs-server")],
+        tags: "",
+    },
 ];
 
 /// What a control plane and simulated nodes consist of.
@@ -117,7 +122,7 @@ pub const REAL: &[&str] = &[
     "pause",
 ];
 /// Storage servers, which only tests use.
-pub const STORES: &[&str] = &["moto_server", "weed"];
+pub const STORES: &[&str] = &["moto_server", "weed", "fake-gcs-server"];
 
 /// Every program that clusters consist of.
 pub fn of_clusters() -> Vec<&'static str> {
@@ -125,6 +130,7 @@ pub fn of_clusters() -> Vec<&'static str> {
         .iter()
         .flat_map(|group| group.programs)
         .map(|(name, _)| *name)
+        .filter(|name| !STORES.contains(name))
         .collect()
 }
 
@@ -158,6 +164,28 @@ impl Programs {
     }
 }
 
+/// Google's own clients, which are Python packages.
+#[derive(Clone, Debug)]
+pub struct GoogleClients {
+    /// The Python that has `google.cloud.storage` and `googleapiclient`.
+    pub python: PathBuf,
+    /// Google's discovery documents, as `googleapiclient` carries them: `storage.v1.json` and others.
+    pub documents: PathBuf,
+}
+
+/// Installs Google's own clients unless they are there.
+pub async fn google_clients() -> Result<GoogleClients> {
+    tokio::task::spawn_blocking(|| {
+        let directory = environment::make("gcs")?;
+        let packages = environment::packages(&directory)?;
+        Ok(GoogleClients {
+            python: directory.join("bin/python"),
+            documents: packages.join("googleapiclient/discovery_cache/documents"),
+        })
+    })
+    .await?
+}
+
 /// Finds the named programs and builds those that are nowhere; waits for another process that builds the same.
 pub async fn ensure(names: &[&str]) -> Result<Programs> {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
@@ -180,13 +208,13 @@ fn ensure_blocking(names: &[String]) -> Result<Programs> {
             programs.paths.insert(name.clone(), path);
             continue;
         }
-        if STORES.contains(&name.as_str()) {
-            stores.push(name);
-            continue;
-        }
         let group = GROUPS
             .iter()
             .position(|group| group.programs.iter().any(|(program, _)| program == name));
+        if group.is_none() && STORES.contains(&name.as_str()) {
+            stores.push(name);
+            continue;
+        }
         wanted
             .entry(group.with_context(|| format!("there is no program {name}"))?)
             .or_default()

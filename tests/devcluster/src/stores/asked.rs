@@ -88,6 +88,27 @@ impl Asked {
         pairs.find(|(key, _)| *key == name).map(|(_, value)| unescape(value))
     }
 
+    /// All values of a parameter of the query, decoded.
+    pub fn all(&self, name: &str) -> Vec<String> {
+        let pairs = super::form::decode(&self.query);
+        let named = pairs.into_iter().filter(|(key, _)| key == name);
+        named.map(|(_, value)| value).collect()
+    }
+
+    /// Names of the parameters of the query, in order.
+    pub fn parameters(&self) -> Vec<String> {
+        super::form::decode(&self.query)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    /// Path and query, encoded.
+    pub(super) fn path_and_query(&self) -> String {
+        let question = if self.query.is_empty() { "" } else { "?" };
+        format!("{}{question}{}", self.path, self.query)
+    }
+
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
