@@ -10,10 +10,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use devcluster::stores::{Asked, Fault, Gate, Reply, When, gcs_error};
 use http::Method;
-use image_registry_operator::api::{Config, Kind};
+use image_registry_operator::api::{Config, Kind, Sensitive};
 use image_registry_operator::config::snapshot::Snapshot;
 use image_registry_operator::names;
 use image_registry_operator::program::Proxies;
+use image_registry_operator::storage::backend::gcs::endpoint::Endpoints;
 use image_registry_operator::storage::net::clock::Clock;
 use image_registry_operator::storage::net::http::Http;
 use image_registry_operator::storage::net::network::Settings;
@@ -91,14 +92,24 @@ struct Process {
     root: PathBuf,
     timeout: Option<Duration>,
     address: std::net::SocketAddr,
+    /// Pauses are this much shorter than asked for.
+    haste: u32,
+    /// The operator's own proxy.
+    proxy: Option<String>,
+    /// Address of an emulator.
+    emulator: Option<String>,
 }
 
 impl Process {
     /// A process: nothing is remembered from the one before.
     fn start(&self) -> StorageClients {
+        let proxies = Proxies {
+            https: self.proxy.as_ref().map(Sensitive::new),
+            ..Proxies::default()
+        };
         let clients = StorageClients::new(Settings {
             version: "4.99.0-test".to_owned(),
-            proxies: Arc::new(Proxies::default),
+            proxies: Arc::new(move || proxies.clone()),
             leading: Arc::new(|| true),
             fips: false,
             root: self.root.clone(),
@@ -108,7 +119,7 @@ impl Process {
             let of_google = UNIVERSES.iter().any(|universe| name.ends_with(&format!(".{universe}")));
             of_google.then_some(address)
         };
-        let timeout = self.timeout;
+        let (timeout, haste) = (self.timeout, self.haste);
         let http = |http: Http| {
             let http = http.with_names(Arc::new(names));
             match timeout {
@@ -116,8 +127,9 @@ impl Process {
                 None => http,
             }
         };
-        clients.with_http(http).with_clock(Clock {
-            sleep: Arc::new(|time| Box::pin(tokio::time::sleep(time / 200))),
+        let endpoints = Endpoints::of_emulator(self.emulator.as_deref());
+        clients.with_gcs_endpoints(endpoints).with_http(http).with_clock(Clock {
+            sleep: Arc::new(move |time| Box::pin(tokio::time::sleep(time / haste))),
             ..Clock::default()
         })
     }
@@ -168,6 +180,9 @@ impl GcsCluster {
             root: PathBuf::new(),
             timeout: None,
             address: gate.target().address,
+            haste: 200,
+            proxy: None,
+            emulator: None,
         };
         let clients = CheckedClients {
             clients: process.start(),
@@ -272,6 +287,24 @@ impl GcsCluster {
         self.restart();
     }
 
+    /// Another process, whose pauses are as long as asked for.
+    pub fn sleep_truly(&mut self) {
+        self.process.haste = 1;
+        self.restart();
+    }
+
+    /// Another process, which reaches the cloud through this proxy.
+    pub fn go_through(&mut self, proxy: &str) {
+        self.process.proxy = Some(proxy.to_owned());
+        self.restart();
+    }
+
+    /// Another process, for which the storage is an emulator at this address.
+    pub fn emulate(&mut self, url: &str) {
+        self.process.emulator = Some(url.to_owned());
+        self.restart();
+    }
+
     /// The name that the operator gives, as far as it is known: the beginning.
     pub fn prefix(&self) -> String {
         format!("{}-image-registry-{REGION}-", self.infrastructure())
@@ -294,7 +327,9 @@ impl GcsCluster {
     /// Messages of all events, `reason: message`.
     pub fn told(&self) -> Vec<String> {
         let events = self.events.iter();
-        events.map(|event| format!("{}: {}", event.reason, event.message)).collect()
+        events
+            .map(|event| format!("{}: {}", event.reason, event.message))
+            .collect()
     }
 
     /// Value of a variable that the registry would get.
@@ -313,7 +348,9 @@ impl GcsCluster {
     /// Those of them that change something, without those of a preflight.
     pub fn changed(&self) -> Vec<String> {
         let asked = self.gate.asked();
-        let changes = asked.iter().filter(|asked| asked.method != Method::GET && !is_of_probe(asked));
+        let changes = asked
+            .iter()
+            .filter(|asked| asked.method != Method::GET && !is_of_probe(asked));
         changes.map(call).filter(|call| !is_token(call)).collect()
     }
 
@@ -321,7 +358,9 @@ impl GcsCluster {
     pub fn bodies(&self, name: &str) -> Vec<Value> {
         let asked = self.gate.asked();
         let of_name = asked.iter().filter(|asked| call(asked) == name);
-        of_name.map(|asked| serde_json::from_slice(&asked.body).unwrap_or_default()).collect()
+        of_name
+            .map(|asked| serde_json::from_slice(&asked.body).unwrap_or_default())
+            .collect()
     }
 
     /// Requests of this name get this error from now on.

@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 #![allow(clippy::needless_pass_by_value)] // `json!` at each call reads better without `&`.
 
-mod buckets;
 mod cluster;
 #[allow(
     dead_code,
