@@ -118,7 +118,11 @@ impl Objects<'_> {
     pub async fn list(&self, bucket: &str) -> Outcome {
         granted!(permitted(&self.state(), self.asked, bucket, "storage.objects.list"));
         self.accepted("list", None);
-        let is = |name: &str| self.asked.parameter(name).as_deref() == Some("true");
+        // Google's Python client says `True`.
+        let is = |name: &str| {
+            let value = self.asked.parameter(name).unwrap_or_default();
+            value.eq_ignore_ascii_case("true")
+        };
         if is("softDeleted") || is("versions") {
             return Ok(self.list_versions(bucket, is("softDeleted")));
         }
