@@ -161,6 +161,28 @@ async fn google_client_gets_a_reason_for_each_refusal() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn google_client_signs_urls_and_tokens_itself() -> Result<()> {
+    let (gcs, directory) = (start().await?, TempDir::new()?);
+    let account = gcs.service_account(PROJECT, "registry", &["storage.objects.get"])?;
+    gcs.make_bucket(PROJECT, "a-bucket", &Value::Null).await?;
+    gcs.put("a-bucket", "an/object name", b"text").await?;
+    let uri = "https://oauth2.googleapis.com/token";
+    let mut file = account.json(uri);
+    let whole = write(directory.path(), "pkcs8.json", &file)?;
+    file["private_key"] = account.pkcs1().into();
+    let old = write(directory.path(), "pkcs1.json", &file)?;
+    for file in [&whole, &old] {
+        script(&gcs, directory.path(), "signed.py", &[file]).await?;
+    }
+    // Only its own JWTs were used.
+    ensure!(gcs.tokens() == 0);
+    gcs.allow(&account.email, PROJECT, &[]);
+    let refused = script(&gcs, directory.path(), "signed.py", &[&whole]).await;
+    ensure!(refused.is_err_and(|error| error.to_string().contains("does not have storage.objects.get access")));
+    Ok(())
+}
+
 /// A token for a key, with Google's client nowhere near.
 async fn bearer(gcs: &Gcs, directory: &Path, key: &ServiceAccountKey) -> Result<String> {
     let file = write(
@@ -310,11 +332,12 @@ async fn a_gate_before_it_injects_faults() -> Result<()> {
     let account = gcs.service_account(PROJECT, "operator", EVERYTHING)?;
     let token = bearer(&gcs, directory.path(), &account).await?;
     let gate = Gate::start(gcs.target(), Some(gcs.authority()), &[])?;
-    let insert = || When::any().method(Method::POST).path("/storage/v1/b");
+    let insert = || When::operation("storage.buckets.insert");
     gate.plan(
         insert().nth(1),
         Fault::Answer(gcs_error(503, "backendError", "try again")),
     );
+    // Counts those that the first did not take.
     gate.plan(insert().nth(1), Fault::LoseAnswer);
     let header = format!("Bearer {token}");
     let headers = [("authorization", header.as_str())];

@@ -31,13 +31,13 @@ impl State {
         let token = header.strip_prefix("Bearer ").ok_or(Invalid)?;
         if let Some(issued) = self.tokens.get(token) {
             let known = self.accounts.contains_key(&issued.principal) || issued.principal.starts_with("principal:");
-            return match issued.expires > now() && known {
-                true => Ok(Some(Caller {
-                    principal: issued.principal.clone(),
-                    scopes: issued.scopes.clone(),
-                })),
-                false => Err(Invalid),
-            };
+            if issued.expires <= now() || !known {
+                return Err(Invalid);
+            }
+            return Ok(Some(Caller {
+                principal: issued.principal.clone(),
+                scopes: issued.scopes.clone(),
+            }));
         }
         self.self_signed(token).map(Some)
     }
@@ -106,10 +106,11 @@ pub(super) fn storage_caller(state: &State, asked: &Asked) -> Result<Caller, Rep
 
 /// A caller of IAM, for which a scope of its own is enough.
 pub(super) fn iam_caller(state: &State, asked: &Asked) -> Result<Caller, Reply> {
-    authenticated(state, asked).and_then(|caller| match caller.scopes.iter().any(|scope| scope == IAM) {
-        true => Ok(caller),
-        false => platform_caller(state, asked),
-    })
+    let caller = authenticated(state, asked)?;
+    if caller.scopes.iter().any(|scope| scope == IAM) {
+        return Ok(caller);
+    }
+    platform_caller(state, asked)
 }
 
 /// A caller of Resource Manager.
