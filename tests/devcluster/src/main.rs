@@ -159,6 +159,7 @@ async fn act(action: Action) -> Result<()> {
         Action::Programs => {
             let names = programs::all();
             let found = programs::ensure(&names).await?;
+            programs::google_clients().await?;
             names
                 .iter()
                 .try_for_each(|name| say(&format!("{name:24} {}", found.path(name)?.display())))

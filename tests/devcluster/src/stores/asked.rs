@@ -131,8 +131,12 @@ impl Asked {
         (unescape(bucket), unescape(key))
     }
 
-    /// Name of the operation of S3 (`PutBucketTagging`, `HeadObject`), or `Action` of a form (`AssumeRole`).
+    /// Name of the operation of S3 (`PutBucketTagging`, `HeadObject`), of Google Cloud (`storage.buckets.insert`), or
+    /// `Action` of a form (`AssumeRole`).
     pub fn operation(&self) -> String {
+        if let Some(name) = super::gcs::operation::name(&self.method, &self.path, &self.query) {
+            return name;
+        }
         if let Some(action) = self.action() {
             return action;
         }
@@ -268,6 +272,35 @@ mod tests {
             let hosted = asked(method, "bucket.s3.localhost:5000", &rest);
             assert_eq!(hosted.operation(), expected, "{method} {rest}");
             assert_eq!(hosted.resource().0, "bucket");
+        }
+    }
+
+    #[test]
+    fn operations_of_google_cloud_have_the_names_of_its_documents() {
+        for (method, path, expected) in [
+            ("POST", "/storage/v1/b?project=p", "storage.buckets.insert"),
+            ("GET", "/storage/v1/b/bucket?projection=noAcl", "storage.buckets.get"),
+            ("GET", "/storage/v1/b/bucket/o?versions=true", "storage.objects.list"),
+            (
+                "DELETE",
+                "/storage/v1/b/bucket/o/a%2Fb?generation=1",
+                "storage.objects.delete",
+            ),
+            (
+                "POST",
+                "/upload/storage/v1/b/bucket/o?uploadType=media&name=a",
+                "storage.objects.insert",
+            ),
+            ("POST", "/v3/tagBindings", "cloudresourcemanager.tagBindings.create"),
+            ("POST", "/v1/token", "sts.token"),
+            ("POST", "/token", "oauth2.token"),
+            ("GET", "/bucket/object", "GetObject"),
+        ] {
+            assert_eq!(
+                asked(method, "127.0.0.1:5000", path).operation(),
+                expected,
+                "{method} {path}"
+            );
         }
     }
 

@@ -8,6 +8,8 @@ use super::state::{State, now};
 
 /// Scope of everything.
 pub(super) const CLOUD_PLATFORM: &str = "https://www.googleapis.com/auth/cloud-platform";
+/// Scope of IAM alone.
+const IAM: &str = "https://www.googleapis.com/auth/iam";
 /// Begins the scopes of Cloud Storage.
 const STORAGE: &str = "https://www.googleapis.com/auth/devstorage.";
 /// The longest life of a token that somebody signs.
@@ -29,13 +31,13 @@ impl State {
         let token = header.strip_prefix("Bearer ").ok_or(Invalid)?;
         if let Some(issued) = self.tokens.get(token) {
             let known = self.accounts.contains_key(&issued.principal) || issued.principal.starts_with("principal:");
-            return match issued.expires > now() && known {
-                true => Ok(Some(Caller {
-                    principal: issued.principal.clone(),
-                    scopes: issued.scopes.clone(),
-                })),
-                false => Err(Invalid),
-            };
+            if issued.expires <= now() || !known {
+                return Err(Invalid);
+            }
+            return Ok(Some(Caller {
+                principal: issued.principal.clone(),
+                scopes: issued.scopes.clone(),
+            }));
         }
         self.self_signed(token).map(Some)
     }
@@ -102,19 +104,32 @@ pub(super) fn storage_caller(state: &State, asked: &Asked) -> Result<Caller, Rep
     }
 }
 
-/// A caller of Resource Manager or of IAM.
+/// A caller of IAM, for which a scope of its own is enough.
+pub(super) fn iam_caller(state: &State, asked: &Asked) -> Result<Caller, Reply> {
+    let caller = authenticated(state, asked)?;
+    if caller.scopes.iter().any(|scope| scope == IAM) {
+        return Ok(caller);
+    }
+    platform_caller(state, asked)
+}
+
+/// A caller of Resource Manager.
 pub(super) fn platform_caller(state: &State, asked: &Asked) -> Result<Caller, Reply> {
-    let unauthenticated = |message: &str| reply::canonical(401, "UNAUTHENTICATED", message);
-    let caller = state
-        .caller(asked)
-        .map_err(|Invalid| unauthenticated("Request had invalid authentication credentials."))?;
-    let caller = caller.ok_or_else(|| unauthenticated("Request is missing required authentication credential."))?;
+    let caller = authenticated(state, asked)?;
     if caller.may_use_platform(asked.is_write()) {
         Ok(caller)
     } else {
         let message = "Request had insufficient authentication scopes.";
         Err(reply::canonical(403, "PERMISSION_DENIED", message))
     }
+}
+
+fn authenticated(state: &State, asked: &Asked) -> Result<Caller, Reply> {
+    let unauthenticated = |message: &str| reply::canonical(401, "UNAUTHENTICATED", message);
+    let caller = state
+        .caller(asked)
+        .map_err(|Invalid| unauthenticated("Request had invalid authentication credentials."))?;
+    caller.ok_or_else(|| unauthenticated("Request is missing required authentication credential."))
 }
 
 /// 403 of Cloud Storage, unless the caller has the permission in the project of `what`.

@@ -27,6 +27,7 @@ mod keys;
 mod multipart;
 mod oauth;
 mod objects;
+pub(super) mod operation;
 mod path;
 mod reply;
 mod routes;
@@ -85,7 +86,7 @@ impl GcsOptions {
 }
 
 /// A running Google Cloud; dropped, it is gone with all that it holds. A [`super::Gate`] before it counts, records and
-/// injects faults: tell it what was asked by method and path ([`super::When::method`], [`super::When::path`]).
+/// injects faults; its operations have the names of Google's discovery documents, such as `storage.buckets.insert`.
 pub struct Gcs {
     shared: Arc<Shared>,
     target: Target,

@@ -161,7 +161,7 @@ fn camel(name: &str) -> String {
 
 /// `POST /v1/projects/-/serviceAccounts/EMAIL:generateAccessToken`.
 pub(super) fn impersonate(state: &mut State, asked: &Asked, email: &str) -> Result<Reply, Reply> {
-    let caller = access::platform_caller(state, asked)?;
+    let caller = access::iam_caller(state, asked)?;
     let may = state
         .impersonators
         .get(email)

@@ -10,7 +10,12 @@ const JSON: (&str, &str) = ("content-type", "application/json; charset=UTF-8");
 
 /// A complete JSON answer.
 pub(super) fn good(body: &Value) -> Reply {
-    Reply::new(200, &body.to_string()).header(JSON.0, JSON.1)
+    json(&body.to_string())
+}
+
+/// The same from text.
+pub(super) fn json(body: &str) -> Reply {
+    Reply::new(200, body).header(JSON.0, JSON.1)
 }
 
 /// 204.

@@ -106,10 +106,9 @@ impl Shared {
                 objects.get(&decode(bucket), &decode(object)).await
             }
             ["upload", "storage", "v1", "b", bucket, "o"] => objects.upload(&decode(bucket)).await,
-            ["storage" | "download" | "upload" | "batch" | "v1", ..] | [""] => Ok(Err(nowhere())),
+            ["storage" | "download" | "upload" | "batch" | "v1", ..] | [""] | [] => Ok(Err(nowhere())),
             [bucket] => Ok(objects.xml_bucket(&decode(bucket))),
             [bucket, object @ ..] => objects.xml_object(&decode(bucket), &decode(&object.join("/"))).await,
-            [] => Ok(Err(nowhere())),
         }
     }
 

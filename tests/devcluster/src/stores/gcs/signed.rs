@@ -5,7 +5,7 @@
 
 use super::super::Reply;
 use super::super::asked::Asked;
-use super::path::{decode, encode};
+use super::path::{decode, encode, hex};
 use super::state::{State, now};
 use aws_lc_rs::digest;
 use base64::Engine as _;
@@ -83,7 +83,7 @@ fn version_4(asked: &Asked, scope: &str) -> Result<String, Reply> {
     let mut headers = String::new();
     for name in signed.split(';') {
         let value = asked.header(name).ok_or_else(|| denied("a signed header is missing"))?;
-        headers.push_str(&format!("{name}:{}\n", value.trim()));
+        headers.extend([name, ":", value.trim(), "\n"]);
     }
     let request = format!(
         "{}\n{}\n{}\n{headers}\n{signed}\nUNSIGNED-PAYLOAD",
@@ -92,7 +92,7 @@ fn version_4(asked: &Asked, scope: &str) -> Result<String, Reply> {
         query.join("&")
     );
     let hash = digest::digest(&digest::SHA256, request.as_bytes());
-    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex(hash.as_ref());
     let date = asked.parameter("X-Goog-Date").unwrap_or_default();
     Ok(format!("{ALGORITHM}\n{date}\n{scope}\n{hash}"))
 }

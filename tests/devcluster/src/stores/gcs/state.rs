@@ -3,6 +3,7 @@
 use super::super::TokenKey;
 use super::keys::PublicKey;
 use super::multipart::Upload;
+use super::path::hex;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -158,5 +159,5 @@ fn random() -> String {
     let mut bytes = [0; 16];
     // An error leaves zeros, which are no secret of anybody: the count makes the token unique.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&bytes)
 }

@@ -74,11 +74,7 @@ impl Upstream {
         let mut answer = self
             .send(asked.method.clone(), path, &headers, asked.body.clone())
             .await?;
-        let (own, theirs) = (
-            format!("http://{}", self.target.address),
-            format!("{}://{}", asked.scheme, asked.host),
-        );
-        let rename = |text: &str| text.replace(&own, &theirs);
+        let rename = |text: &str| self.rename(asked, text);
         if let Some(location) = answer.headers.get_mut(header::LOCATION) {
             let renamed = location.to_str().ok().map(rename);
             if let Some(renamed) = renamed.and_then(|text| HeaderValue::from_str(&text).ok()) {
@@ -95,6 +91,12 @@ impl Upstream {
             answer.body = rename(&String::from_utf8_lossy(&answer.body)).into();
         }
         Ok(answer)
+    }
+
+    /// Text with the host that was asked in the place of our own.
+    pub fn rename(&self, asked: &Asked, text: &str) -> String {
+        let own = format!("http://{}", self.target.address);
+        text.replace(&own, &format!("{}://{}", asked.scheme, asked.host))
     }
 
     /// Sends a request of ours.
