@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::cluster::{GcsCluster, MINTED_KEY, answer, call, cluster, project};
-use super::conformance::{BackendUnderTest as _, RESYNC};
+use super::conformance::RESYNC;
 use super::stores::{self, allow, cloud, key_file, permissions, store};
 
 const OPERATOR: &str = "system:serviceaccount:openshift-image-registry:cluster-image-registry-operator";

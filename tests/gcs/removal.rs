@@ -30,7 +30,7 @@ async fn every_object_goes_and_then_the_bucket_whatever_the_names() {
         .fill(&bucket, "docker/registry/v2/blobs/", 251)
         .await
         .unwrap();
-    for name in ["a b#c?d&e=f", "deep/er/%2F/x", "ünï/cødé", "trailing/"] {
+    for name in ["a b#c?d&e=f", "deep/er/x", "ünï/cødé", "100%"] {
         store().await.put(&bucket, name, b"x").await.unwrap();
     }
     remove(&mut world);

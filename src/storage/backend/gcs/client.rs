@@ -172,7 +172,7 @@ impl Client {
     fn cleaned(&self, Failure { error, reason }: Failure) -> Failure {
         let secrets = self.secrets();
         Failure {
-            error: Unredacted::new(error).cleaned(&secrets),
+            error: Box::new(Unredacted::new(*error).cleaned(&secrets)),
             reason: shown(&reason, &secrets),
         }
     }

@@ -171,7 +171,7 @@ impl Credentials {
                 ));
             }
             other => {
-                let other: String = other.chars().filter(|c| c.is_ascii_graphic()).take(40).collect();
+                let other: String = other.chars().filter(char::is_ascii_graphic).take(40).collect();
                 return Err(unusable(&format!(
                     "has type {other}, which is not supported: use service_account or external_account"
                 )));

@@ -114,22 +114,22 @@ fn of_xml(text: &str) -> Told {
 /// A failed call, and the service's reason, which names the cause more closely than the class.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// The error.
-    pub error: CallError,
+    /// The error. Boxed, so that results with it stay small.
+    pub error: Box<CallError>,
     /// The service's reason, such as `retentionPolicyNotMet`; empty without one.
     pub reason: String,
 }
 
 impl From<Failure> for CallError {
     fn from(failure: Failure) -> Self {
-        failure.error
+        *failure.error
     }
 }
 
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         Self {
-            error,
+            error: Box::new(error),
             reason: String::new(),
         }
     }
@@ -161,7 +161,10 @@ pub fn of_response(action: &'static str, resource: &str, about: About, response:
         message,
         region: None,
     };
-    Failure { error, reason }
+    Failure {
+        error: Box::new(error),
+        reason,
+    }
 }
 
 fn classify(status: u16, reason: &str, about: About) -> CallClass {
@@ -169,8 +172,7 @@ fn classify(status: u16, reason: &str, about: About) -> CallClass {
         (_, "rateLimitExceeded" | "userRateLimitExceeded" | "backendError", _) => CallClass::Undecided,
         (405 | 501, _, About::Bucket | About::Creation | About::Deletion | About::Other) => CallClass::Unsupported,
         (300..=399 | 408 | 429 | 500.., _, _) => CallClass::Undecided,
-        (400..=499, _, About::Identity) => CallClass::Denied,
-        (401, _, _) => CallClass::Denied,
+        (400..=499, _, About::Identity) | (401, _, _) => CallClass::Denied,
         // No right is missing.
         (403, reason, _) if is_locked(reason) || is_account(reason) => CallClass::Rejected,
         (403, _, _) => CallClass::Forbidden,

@@ -68,11 +68,14 @@ pub struct IdentityKey<'a> {
     pub path: Fingerprint,
 }
 
+/// Digests of credentials, universe, scope and subject token; and of CA certificates and proxies.
+type Key = (Fingerprint, Fingerprint);
+
 /// Cached identities, so that not every request needs a token first.
 #[derive(Default)]
 pub struct Identities {
     /// The last used identity comes first.
-    cached: Mutex<Vec<((Fingerprint, Fingerprint), Arc<Identity>)>>,
+    cached: Mutex<Vec<(Key, Arc<Identity>)>>,
 }
 
 impl Identities {
@@ -278,7 +281,7 @@ impl Identity {
         loop {
             let error = match self.transport.exchange(request).await {
                 Ok(response) if response.status / 100 == 2 => return Ok(response),
-                Ok(response) => error::of_response(action, resource, About::Identity, &response).error,
+                Ok(response) => error::of_response(action, resource, About::Identity, &response).into(),
                 Err(none) => error::of_nothing(action, resource, About::Identity, none),
             };
             if !policy.wait(&error, retries).await {

@@ -38,8 +38,12 @@ fn key(infrastructure_name: &str) -> String {
     });
     let kept: String = replaced.take(LONGEST - CLUSTER_PREFIX.len() - DIGITS - 1).collect();
     let digest = digest::digest(&digest::SHA256, infrastructure_name.as_bytes());
-    let digits: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{CLUSTER_PREFIX}{kept}-{}", &digits[..DIGITS])
+    let digits = digest
+        .as_ref()
+        .iter()
+        .take(DIGITS / 2)
+        .fold(String::new(), |digits, byte| format!("{digits}{byte:02x}"));
+    format!("{CLUSTER_PREFIX}{kept}-{digits}")
 }
 
 /// Owner of the bucket with these labels, from the view of the cluster with this name. A mark of another cluster has

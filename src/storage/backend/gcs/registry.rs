@@ -213,7 +213,7 @@ impl DataPlane for RegistryBucket {
         };
         let request = Request::new(Method::DELETE, upload.session.clone());
         match self.bucket.client.send(call, &request).await {
-            Err(failure) if failure.error.is_undecided() => Err(failure.error),
+            Err(failure) if failure.error.is_undecided() => Err(failure.into()),
             _ => Ok(()),
         }
     }

@@ -113,9 +113,8 @@ impl<C: Cluster> Store<'_, C> {
 
     /// What the user can do about an error, in addition to its text.
     fn hint(&self, error: &CallError) -> Option<String> {
-        let status = match error.cause {
-            Cause::Answer(status) => status,
-            _ => return None,
+        let Cause::Answer(status) = error.cause else {
+            return None;
         };
         match (error.action, status) {
             (GET, 401 | 403) => Some(
@@ -264,7 +263,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
             match ended {
                 Ok(()) => page.deleted += 1,
                 Err(failure) if failure.error.is_not_leading() || failure.error.of_identity => {
-                    return Err(failure.error);
+                    return Err(failure.into());
                 }
                 Err(failure) => page.refused.push(refusal(entry, failure)),
             }
