@@ -81,6 +81,8 @@ pub struct GcpPlatform {
     pub resource_labels: Option<Vec<KeyValue>>,
     /// Tags of every created resource; fixed at installation.
     pub resource_tags: Option<Vec<GcpTag>>,
+    /// Domain of the APIs, for sovereign clouds; empty: `googleapis.com`.
+    pub universe_domain: Option<String>,
 }
 
 /// Platform settings of IBM Cloud.

@@ -36,6 +36,7 @@ use crate::runtime::environment::ProxyVariables;
 use crate::runtime::metrics::{ImageStreamTags, Metrics};
 use crate::runtime::shutdown::Shutdown;
 use crate::storage::StorageClients;
+use crate::storage::backend::gcs::endpoint::Endpoints;
 use crate::storage::net::network;
 
 /// Shortest time between two updates of the image stream metrics.
@@ -57,7 +58,8 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let caches = Caches::start(settings.client.clone(), environment);
     let claim = settings.claim.clone();
     let leading = Arc::new(move || claim.is_current());
-    let storage = StorageClients::new(cloud_settings(settings.version, leading.clone()));
+    let emulator = Endpoints::of_emulator(std::env::var("STORAGE_EMULATOR_HOST").ok().as_deref());
+    let storage = StorageClients::new(cloud_settings(settings.version, leading.clone())).with_gcs_endpoints(emulator);
     let writer = Writer::new(settings.client.clone(), leading, Arc::new(caches.clone()));
     let context = Context::new(&settings, caches.clone(), writer, storage);
     tokio::select! {

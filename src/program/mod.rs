@@ -11,7 +11,9 @@ use crate::api::Sensitive;
 use crate::config::facts::StorageFacts;
 use crate::config::resolve::{Proxy, Rejection};
 
-pub use storage::{CloudFrontKey, FilesystemVolume, NameAndId, RegistryStorage, S3CloudFront, S3Storage, SwiftStorage};
+pub use storage::{
+    CloudFrontKey, FilesystemVolume, GcsStorage, NameAndId, RegistryStorage, S3CloudFront, S3Storage, SwiftStorage,
+};
 
 /// A program that serves the registry.
 pub trait RegistryProgram {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{FilesystemVolume, RegistryProgram, RegistryStorage, S3CloudFront, S3Storage, S3Wire, SwiftStorage};
+use super::{
+    FilesystemVolume, GcsStorage, RegistryProgram, RegistryStorage, S3CloudFront, S3Storage, S3Wire, SwiftStorage,
+};
 use crate::api::Sensitive;
 use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
 use crate::config::resolve::Rejection;
@@ -28,6 +30,12 @@ const CREDENTIALS_FILE: &str = "credentials";
 const CLOUD_FRONT_MOUNT: &str = "/etc/docker/cloudfront";
 const CLOUD_FRONT_VOLUME: &str = "registry-cloudfront";
 const CLOUD_FRONT_FILE: &str = "private.pem";
+/// Volume, directory and file of the credentials for Google Cloud.
+const GCS_VOLUME: &str = "registry-storage-keyfile";
+const GCS_MOUNT: &str = "/gcs";
+const GCS_FILE: &str = "keyfile";
+/// Variable of that file, and its key in the private Secret.
+const GCS_KEY_FILE: &str = "REGISTRY_STORAGE_GCS_KEYFILE";
 
 /// The registry of OKD and OpenShift: distribution v2 with the platform's extensions and aws-sdk-go v1.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +46,7 @@ impl RegistryProgram for Platform {
         Ok(match storage {
             RegistryStorage::Filesystem(volume) => filesystem(volume),
             RegistryStorage::S3(s3) => s3_storage(s3),
+            RegistryStorage::Gcs(gcs) => gcs_storage(gcs),
             RegistryStorage::Swift(swift) => swift_storage(swift),
         })
     }
@@ -99,6 +108,29 @@ fn s3_storage(s3: &S3Storage) -> StorageFacts {
         volumes,
         mounts,
         files: BTreeMap::from([(CREDENTIALS_FILE.to_owned(), Sensitive::new(s3.credentials.expose()))]),
+        ..StorageFacts::default()
+    }
+}
+
+/// The registry's driver finds region, project and universe in the credentials and in the bucket.
+fn gcs_storage(gcs: &GcsStorage) -> StorageFacts {
+    StorageFacts {
+        backend: "GCS",
+        env: vec![
+            text("REGISTRY_STORAGE", "gcs"),
+            text("REGISTRY_STORAGE_GCS_BUCKET", &gcs.bucket),
+            text(GCS_KEY_FILE, &format!("{GCS_MOUNT}/{GCS_FILE}")),
+        ],
+        volumes: vec![json!({
+            "name": GCS_VOLUME,
+            "secret": {
+                "secretName": names::PRIVATE_SECRET,
+                "optional": false,
+                "items": [{"key": GCS_KEY_FILE, "path": GCS_FILE}],
+            },
+        })],
+        mounts: vec![json!({"name": GCS_VOLUME, "mountPath": GCS_MOUNT})],
+        files: BTreeMap::from([(GCS_KEY_FILE.to_owned(), gcs.key_file.clone())]),
         ..StorageFacts::default()
     }
 }

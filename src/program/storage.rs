@@ -11,6 +11,8 @@ pub enum RegistryStorage {
     S3(Box<S3Storage>),
     /// A container of OpenStack Swift.
     Swift(Box<SwiftStorage>),
+    /// A bucket of Google Cloud Storage.
+    Gcs(GcsStorage),
 }
 
 impl RegistryStorage {
@@ -24,6 +26,7 @@ impl RegistryStorage {
                 let secrets = swift.secrets().map(|secret| secret.expose().to_owned());
                 [format!("{swift:?}")].into_iter().chain(secrets).collect()
             }
+            Self::Gcs(gcs) => vec![gcs.bucket.clone(), gcs.key_file.expose().to_owned()],
         }
     }
 }
@@ -60,6 +63,15 @@ pub struct S3Storage {
     pub credentials: Sensitive,
     /// Signed URLs of CloudFront for pulls.
     pub cloud_front: Option<S3CloudFront>,
+}
+
+/// A bucket of Google Cloud Storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GcsStorage {
+    /// Bucket.
+    pub bucket: String,
+    /// JSON text of a service-account key or of a workload identity federation.
+    pub key_file: Sensitive,
 }
 
 /// Signed URLs of CloudFront.

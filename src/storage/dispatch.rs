@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use super::backend::empty_dir::EmptyDir;
+use super::backend::gcs::endpoint::Endpoints;
+use super::backend::gcs::{Clients as GcsClients, Gcs};
 use super::backend::pvc::Pvc;
 use super::backend::s3::S3;
 use super::backend::s3::identity::Identities;
@@ -35,6 +37,7 @@ pub struct StorageClients {
     cache: ObservationCache,
     s3: Identities,
     swift: Sessions,
+    gcs: GcsClients,
 }
 
 impl StorageClients {
@@ -45,6 +48,7 @@ impl StorageClients {
             cache: ObservationCache::default(),
             s3: Identities::default(),
             swift: Sessions::default(),
+            gcs: GcsClients::default(),
         }
     }
 
@@ -64,6 +68,13 @@ impl StorageClients {
             network: self.network.with_http(change),
             ..self
         }
+    }
+
+    /// The same with other addresses of Google Cloud.
+    #[must_use]
+    pub fn with_gcs_endpoints(mut self, endpoints: Endpoints) -> Self {
+        self.gcs.endpoints = endpoints;
+        self
     }
 
     /// Connections; for tests of one backend.
@@ -86,6 +97,14 @@ impl StorageClients {
         Swift {
             network: &self.network,
             sessions: &self.swift,
+            cluster,
+        }
+    }
+
+    fn gcs<'a, C: Cluster>(&'a self, cluster: &'a C) -> Gcs<'a, C> {
+        Gcs {
+            network: &self.network,
+            clients: &self.gcs,
             cluster,
         }
     }
@@ -121,6 +140,14 @@ macro_rules! with_object_storage {
                 };
                 Box::pin($body).await
             }
+            Backend::Gcs => {
+                let $driver = &ObjectStorage {
+                    backend: &$clients.gcs($cluster),
+                    cluster: $cluster,
+                    cache: &$clients.cache,
+                };
+                Box::pin($body).await
+            }
             $name => $other,
         }
     };
@@ -139,7 +166,11 @@ macro_rules! with_object_backend {
                 type $B = Swift<'static, NoCluster>;
                 $pure
             }
-            Backend::EmptyDir | Backend::Pvc | Backend::Gcs | Backend::IbmCos | Backend::Azure => $other,
+            Backend::Gcs => {
+                type $B = Gcs<'static, NoCluster>;
+                $pure
+            }
+            Backend::EmptyDir | Backend::Pvc | Backend::IbmCos | Backend::Azure => $other,
         }
     };
 }

@@ -146,6 +146,12 @@ pub trait ObjectBackend {
     const CONDITIONS: &'static [&'static str];
     /// Reasons of conditions, and words for messages.
     const TERMS: Terms;
+    /// The service refuses access only to containers that exist, and says of others that they do not. A refused check then
+    /// leaves `StorageExists` unknown, and is no reason to create the container.
+    const DENIED_MEANS_EXISTS: bool = false;
+    /// `StorageExists` stays `True`, without a reason, if a container cannot be deleted, as the Go operator has it for this
+    /// backend. Otherwise it is `Unknown`.
+    const EXISTS_IF_NOT_DELETED: bool = false;
     /// A container that is open for one step.
     type Store<'a>: ObjectStore
     where

@@ -96,7 +96,7 @@ pub async fn a_container_to_which_access_is_refused_is_never_created<S: BackendU
         site.fail(Failure::Access);
         let outcome = site.pass().await;
         assert!(outcome.error.is_some() && outcome.facts.is_none());
-        assert!(site.condition("StorageExists").starts_with("False/"));
+        assert!(site.condition("StorageExists").starts_with(S::REFUSED));
         assert_eq!((site.changes(), site.state()), (vec![], state.as_str()));
     }
 }

@@ -82,6 +82,8 @@ pub trait BackendUnderTest: DerefMut<Target = StorageHarness<Self::Storage>> + S
     const ROOT: &'static str = "";
     /// The right to read the mark, as errors name it.
     const MARK_RIGHT: &'static str;
+    /// Status of `StorageExists` if access is refused.
+    const REFUSED: &'static str = "False/";
 
     /// A cluster of this name with `spec.storage` as given.
     async fn start(cluster: &str, storage: Value) -> Self;

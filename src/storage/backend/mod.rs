@@ -1,6 +1,7 @@
 //! The backends: how the operator talks to each kind of storage. The engine decides what a backend may do.
 
 pub mod empty_dir;
+pub mod gcs;
 pub mod pvc;
 pub mod s3;
 pub mod swift;

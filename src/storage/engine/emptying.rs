@@ -186,7 +186,21 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         match self.store.delete_container(proof).await {
             Ok(()) => Ok(self.going()),
             Err(error) if error.is_container_gone() => Ok(self.going()),
-            Err(error) if error.class == CallClass::NotEmpty && versions_hidden => {
+            Err(error) => {
+                let mut failed = self.not_emptied(&error, versions_hidden);
+                if B::EXISTS_IF_NOT_DELETED && !error.is_undecided() && !error.of_identity {
+                    let message = failed.error.message.clone();
+                    failed.conditions = vec![exists(Status::True, "", message)];
+                }
+                Err(failed)
+            }
+        }
+    }
+
+    /// Error of a container that the service does not delete.
+    fn not_emptied(&self, error: &CallError, versions_hidden: bool) -> StepError {
+        match error.class {
+            CallClass::NotEmpty if versions_hidden => {
                 let message = format!(
                     "{} was not deleted: {} holds versions; grant {}, {RELEASE}",
                     self.named(),
@@ -194,17 +208,17 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                     B::TERMS.rights_on_versions
                 );
                 let reason = error.reason(B::TERMS.unknown);
-                Err(stuck::<B>(StorageError::action_required(message), reason))
+                stuck::<B>(StorageError::action_required(message), reason)
             }
-            Err(error) if error.class == CallClass::NotEmpty => {
+            CallClass::NotEmpty => {
                 let message = format!(
                     "{} was not deleted: something was written to it meanwhile, it is emptied again: {error}",
                     self.named()
                 );
                 let reason = error.reason(B::TERMS.unknown);
-                Err(stuck::<B>(StorageError::transient(message), reason))
+                stuck::<B>(StorageError::transient(message), reason)
             }
-            Err(error) => Err(self.kept(&error, "it cannot be deleted")),
+            _ => self.kept(error, "it cannot be deleted"),
         }
     }
 

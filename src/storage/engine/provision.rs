@@ -11,7 +11,7 @@ use super::work::{Work, capitalised, exists};
 use crate::config::event_request::EventRequest;
 use crate::names;
 use crate::status::conditions::{ConditionUpdate, Status};
-use crate::storage::model::call::{CallClass, CallError};
+use crate::storage::model::call::{CallClass, CallError, Cause};
 use crate::storage::model::container::{Contents, Owner};
 use crate::storage::model::error::{StepError, StorageError};
 use crate::storage::model::preflight::ProbeKeys;
@@ -147,7 +147,8 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     /// Whether the operator may try to create the container although HEAD is denied: only with the deterministic name,
     /// and never if the container is in use.
     fn may_create_unseen(&self, error: &CallError) -> bool {
-        error.is_forbidden() && self.store.container().deterministic && !self.request.in_use
+        let may_be_missing = error.is_forbidden() && !B::DENIED_MEANS_EXISTS;
+        may_be_missing && self.store.container().deterministic && !self.request.in_use
     }
 
     async fn create(&self, missing: &CallError) -> Result<Progress<Ensured>, StepError> {
@@ -214,9 +215,15 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                 format!("{noun} {name} could not be created: {}", self.explain(error)),
             )
         };
+        // If nothing was sent, nothing is known.
+        let status = if error.cause == Cause::Unsendable {
+            Status::Unknown
+        } else {
+            Status::False
+        };
         StepError {
             error: error.storage_error_with(message.clone()),
-            conditions: vec![exists(Status::False, reason, message)],
+            conditions: vec![exists(status, reason, message)],
         }
     }
 

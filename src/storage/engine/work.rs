@@ -103,11 +103,11 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     }
 
     /// The error of a failed call with `StorageExists`: `False` with the service's code if the response decides the
-    /// existence, otherwise, and for errors of a token service, `Unknown`.
+    /// existence ([`ObjectBackend::DENIED_MEANS_EXISTS`]), otherwise, and for errors of a token service, `Unknown`.
     pub(super) fn failed(&self, error: &CallError, remedy: &str) -> StepError {
-        let decided = !error.is_undecided() && !error.of_identity && (error.is_missing() || error.is_denied());
-        let message = format!("{}{}", self.explain(error), if decided { remedy } else { "" });
-        let (status, reason) = if decided {
+        let answered = !error.is_undecided() && !error.of_identity && (error.is_missing() || error.is_denied());
+        let message = format!("{}{}", self.explain(error), if answered { remedy } else { "" });
+        let (status, reason) = if answered && !(error.is_denied() && B::DENIED_MEANS_EXISTS) {
             (Status::False, error.code.clone())
         } else {
             (Status::Unknown, Self::unknown_reason(error).to_owned())

@@ -163,6 +163,7 @@ async fn act(action: Action) -> Result<()> {
             let names = programs::all();
             let found = programs::ensure(&names).await?;
             programs::ensure_openstack().await?;
+            programs::google_clients().await?;
             names
                 .iter()
                 .try_for_each(|name| say(&format!("{name:24} {}", found.path(name)?.display())))

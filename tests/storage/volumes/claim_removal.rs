@@ -182,7 +182,7 @@ async fn a_users_bucket_survives_a_patch_to_removed_managed_and_another_block() 
 #[tokio::test]
 async fn storage_that_cannot_be_found_is_never_forgotten_while_it_is_ours() {
     // Without a driver, and with one that cannot tell where the bucket is.
-    for (backend, why) in [("gcs", "GCS is not implemented"), ("s3", "region")] {
+    for (backend, why) in [("ibmcos", "IBMCOS is not implemented"), ("s3", "region")] {
         let storage = json!({backend: {"bucket": "b"}, "managementState": "Managed"});
         let mut cluster = Volumes::with_storage(storage.clone());
         cluster.config["status"] = json!({"storage": storage, "storageManaged": true});

@@ -72,6 +72,17 @@ fn once(name: &str, hash: &str, what: &str, make: impl FnOnce(&Path) -> Result<(
     Ok(directory)
 }
 
+/// Where an environment's packages lie.
+pub(super) fn packages(directory: &Path) -> Result<PathBuf> {
+    let versions = std::fs::read_dir(directory.join("lib")).context("no directory of packages")?;
+    let mut packages = versions
+        .filter_map(Result::ok)
+        .map(|version| version.path().join("site-packages"));
+    packages
+        .find(|packages| packages.join("googleapiclient").is_dir())
+        .with_context(|| format!("{} has no googleapiclient", directory.display()))
+}
+
 fn install(requirements: &Path, directory: &Path) -> Result<()> {
     // The caller's environment stays: the package index, the proxies and the authorities are how a machine reaches it.
     run(Command::new("python3").args(["-m", "venv"]).arg(directory))?;

@@ -98,6 +98,11 @@ const GROUPS: &[Group] = &[
         programs: &[("pause", ".")],
         tags: "",
     },
+    Group {
+        name: "fake-gcs-server",
+        programs: &[("fake-gcs-server", "github.com/fsouza/fake-gcs-server")],
+        tags: "",
+    },
 ];
 
 /// What a control plane and simulated nodes consist of.
@@ -124,7 +129,7 @@ pub const REAL: &[&str] = &[
 /// What enforces NetworkPolicies on real nodes.
 pub const POLICIES: &[&str] = &["policies"];
 /// Storage servers, which only tests use.
-pub const STORES: &[&str] = &["moto_server", "weed"];
+pub const STORES: &[&str] = &["moto_server", "weed", "fake-gcs-server"];
 
 /// Every program that clusters consist of.
 pub fn of_clusters() -> Vec<&'static str> {
@@ -132,6 +137,7 @@ pub fn of_clusters() -> Vec<&'static str> {
         .iter()
         .flat_map(|group| group.programs)
         .map(|(name, _)| *name)
+        .filter(|name| !STORES.contains(name))
         .collect()
 }
 
@@ -191,6 +197,28 @@ pub(crate) async fn openstack() -> Result<OpenStack> {
     .await?
 }
 
+/// Google's own clients, which are Python packages.
+#[derive(Clone, Debug)]
+pub struct GoogleClients {
+    /// The Python that has `google.cloud.storage` and `googleapiclient`.
+    pub python: PathBuf,
+    /// Google's discovery documents, as `googleapiclient` carries them: `storage.v1.json` and others.
+    pub documents: PathBuf,
+}
+
+/// Installs Google's own clients unless they are there.
+pub async fn google_clients() -> Result<GoogleClients> {
+    tokio::task::spawn_blocking(|| {
+        let directory = environment::make("gcs")?;
+        let packages = environment::packages(&directory)?;
+        Ok(GoogleClients {
+            python: directory.join("bin/python"),
+            documents: packages.join("googleapiclient/discovery_cache/documents"),
+        })
+    })
+    .await?
+}
+
 /// Makes all that storage servers consist of, beside the programs that [`ensure`] knows by name.
 pub async fn ensure_openstack() -> Result<()> {
     openstack().await.map(drop)
@@ -218,13 +246,13 @@ fn ensure_blocking(names: &[String]) -> Result<Programs> {
             programs.paths.insert(name.clone(), path);
             continue;
         }
-        if STORES.contains(&name.as_str()) {
-            stores.push(name);
-            continue;
-        }
         let group = GROUPS
             .iter()
             .position(|group| group.programs.iter().any(|(program, _)| program == name));
+        if group.is_none() && STORES.contains(&name.as_str()) {
+            stores.push(name);
+            continue;
+        }
         wanted
             .entry(group.with_context(|| format!("there is no program {name}"))?)
             .or_default()

@@ -88,6 +88,27 @@ impl Asked {
         pairs.find(|(key, _)| *key == name).map(|(_, value)| unescape(value))
     }
 
+    /// All values of a parameter of the query, decoded.
+    pub fn all(&self, name: &str) -> Vec<String> {
+        let pairs = super::form::decode(&self.query);
+        let named = pairs.into_iter().filter(|(key, _)| key == name);
+        named.map(|(_, value)| value).collect()
+    }
+
+    /// Names of the parameters of the query, in order.
+    pub fn parameters(&self) -> Vec<String> {
+        super::form::decode(&self.query)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    /// Path and query, encoded.
+    pub(super) fn path_and_query(&self) -> String {
+        let question = if self.query.is_empty() { "" } else { "?" };
+        format!("{}{question}{}", self.path, self.query)
+    }
+
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
@@ -110,11 +131,12 @@ impl Asked {
         (unescape(bucket), unescape(key))
     }
 
-    /// Name of the operation of S3 (`PutBucketTagging`, `HeadObject`), or `Action` of a form (`AssumeRole`). For Swift it is
-    /// the method with what it is for (`PostContainer`, `GetAccount`, `PutObject`) or `BulkDelete`; for Keystone the method
-    /// with the path (`POST /v3/auth/tokens`).
+    /// Name of the operation of S3 (`PutBucketTagging`, `HeadObject`), of Google Cloud (`storage.buckets.insert`), or `Action` of
+    /// a form (`AssumeRole`). For Swift it is the method with what it is for (`PostContainer`, `GetAccount`, `PutObject`) or
+    /// `BulkDelete`; for Keystone the method with the path (`POST /v3/auth/tokens`).
     pub fn operation(&self) -> String {
-        if let Some(name) = self.openstack() {
+        let google = super::gcs::operation::name(&self.method, &self.path, &self.query);
+        if let Some(name) = google.or_else(|| self.openstack()) {
             return name;
         }
         if let Some(action) = self.action() {
@@ -284,6 +306,35 @@ mod tests {
             ("POST", "/v3/auth/tokens", "POST /v3/auth/tokens"),
         ] {
             assert_eq!(asked(method, "127.0.0.1", path).operation(), expected);
+        }
+    }
+
+    #[test]
+    fn operations_of_google_cloud_have_the_names_of_its_documents() {
+        for (method, path, expected) in [
+            ("POST", "/storage/v1/b?project=p", "storage.buckets.insert"),
+            ("GET", "/storage/v1/b/bucket?projection=noAcl", "storage.buckets.get"),
+            ("GET", "/storage/v1/b/bucket/o?versions=true", "storage.objects.list"),
+            (
+                "DELETE",
+                "/storage/v1/b/bucket/o/a%2Fb?generation=1",
+                "storage.objects.delete",
+            ),
+            (
+                "POST",
+                "/upload/storage/v1/b/bucket/o?uploadType=media&name=a",
+                "storage.objects.insert",
+            ),
+            ("POST", "/v3/tagBindings", "cloudresourcemanager.tagBindings.create"),
+            ("POST", "/v1/token", "sts.token"),
+            ("POST", "/token", "oauth2.token"),
+            ("GET", "/bucket/object", "GetObject"),
+        ] {
+            assert_eq!(
+                asked(method, "127.0.0.1:5000", path).operation(),
+                expected,
+                "{method} {path}"
+            );
         }
     }
 

@@ -1,4 +1,4 @@
-//! `application/x-www-form-urlencoded`, as AWS's query protocol has it.
+//! `application/x-www-form-urlencoded`, as AWS's query protocol and token endpoints have it.
 
 /// Encodes names and values.
 pub(super) fn encode(form: &[(&str, &str)]) -> String {
@@ -18,6 +18,7 @@ pub(super) fn decode(body: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Percent-encodes all but the unreserved characters of RFC 3986.
 pub(super) fn escape(text: &str) -> String {
     use std::fmt::Write as _;
     let mut escaped = String::new();

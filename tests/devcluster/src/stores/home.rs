@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 const PREFIX: &str = "devcluster-store-";
+/// A file system in memory, for servers that wait for the disk at each write.
+const MEMORY: &str = "/dev/shm";
 /// In a server's directory: the process that it lives and dies with.
 const OWNER: &str = "owner.json";
 /// How long a start may take; generous, for machines with too much to do.
@@ -28,11 +30,23 @@ pub(crate) struct Home {
 impl Home {
     /// A new directory, and that many ports.
     pub fn create(kind: &str, ports: usize) -> Result<Self> {
+        Self::create_in(&std::env::temp_dir(), kind, ports)
+    }
+
+    /// The same in memory, where there is a file system for that.
+    pub fn in_memory(kind: &str, ports: usize) -> Result<Self> {
+        match rustix::fs::access(MEMORY, rustix::fs::Access::WRITE_OK) {
+            Ok(()) => Self::create_in(Path::new(MEMORY), kind, ports),
+            Err(_) => Self::create(kind, ports),
+        }
+    }
+
+    fn create_in(base: &Path, kind: &str, ports: usize) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        remove_leftovers();
+        remove_leftovers(base);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{kind}-{}-{number}", std::process::id());
-        let layout = Layout::at(&std::env::temp_dir().join(name));
+        let layout = Layout::at(&base.join(name));
         for directory in [layout.root().to_owned(), layout.pids(), layout.logs()] {
             files::create_dir(&directory)?;
         }
@@ -99,8 +113,8 @@ impl Drop for Home {
 }
 
 /// Removes what servers left behind whose owners are gone, for which their watchdogs did not live long enough.
-fn remove_leftovers() {
-    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else {
+fn remove_leftovers(base: &Path) {
+    let Ok(entries) = std::fs::read_dir(base) else {
         return;
     };
     for directory in entries.filter_map(Result::ok).map(|entry| entry.path()) {

@@ -22,6 +22,7 @@ mod dns;
 mod fill;
 mod form;
 mod gate;
+mod gcs;
 pub(crate) mod home;
 mod moto;
 mod openstack;
@@ -38,6 +39,7 @@ pub use asked::Asked;
 pub use cloud::Cloud;
 pub use dns::Dns;
 pub use gate::{Fault, Gate, GateOptions, Hook, Latch, Reply, When};
+pub use gcs::{Accepted, Discovery, Federation, Gcs, GcsOptions, Operation, ServiceAccountKey, gcs_error};
 pub use moto::{ACCOUNT, Moto, MotoOptions, OTHER_ACCOUNT};
 pub use openstack::{
     Account, ApplicationCredential, Keystone, KeystoneOptions, OpenStack, OpenStackOptions, Project, REGION, Swift,

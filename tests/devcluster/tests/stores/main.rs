@@ -1,6 +1,7 @@
 //! The storage servers that tests use, and the fault-injecting gate and proxy in front of them.
 
 mod gate;
+mod gcs;
 mod openstack;
 mod operand;
 mod proxy;

@@ -1,0 +1,338 @@
+//! Identities of Google Cloud: access tokens for the credentials of the Secret, cached and renewed ahead.
+//!
+//! Sources: RFC 7523 (assertions of service accounts), RFC 8693 (token exchange), Google Cloud "Workload Identity
+//! Federation" and the IAM Service Account Credentials API.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::Method;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::credentials::{Credentials, External, Grant, ServiceAccount};
+use super::effective::PUBLIC_UNIVERSE;
+use super::endpoint::form;
+use super::error::{self, About};
+use super::jwt;
+use super::transport::{Request, Response, Transport};
+use crate::api::Sensitive;
+use crate::storage::model::call::{CallClass, CallError, Called, Cause};
+use crate::storage::model::fingerprint::Fingerprint;
+use crate::storage::net::clock::Clock;
+use crate::storage::net::error::Unredacted;
+use crate::storage::net::retry::Policy;
+use crate::storage::net::token::TokenCache;
+
+/// Scope of the operator: it covers storage and tags.
+pub const OPERATOR_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+/// Scope of the registry.
+pub const REGISTRY_SCOPE: &str = "https://www.googleapis.com/auth/devstorage.full_control";
+
+/// Largest number of cached identities: of operator and registry, before and after a change, and a reserve.
+const CACHED: usize = 8;
+/// Number of tokens to redact: those in use, and those before.
+const SECRETS: usize = 6;
+/// Media type of forms.
+const FORM: &str = "application/x-www-form-urlencoded";
+
+const ASSERTION: &str = "oauth2 token request";
+const EXCHANGE: &str = "sts token exchange";
+const IMPERSONATION: &str = "iam.serviceAccounts.getAccessToken";
+
+/// Source of the token that is exchanged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The file that the credentials name, below this directory (empty outside tests). It is read for each exchange,
+    /// because the kubelet rotates the token.
+    File(PathBuf),
+    /// This token of the registry's ServiceAccount.
+    Given(Sensitive),
+}
+
+/// Parameters of an identity. Equal parameters mean the same identity.
+pub struct IdentityKey<'a> {
+    /// Credentials.
+    pub credentials: &'a Credentials,
+    /// Domain of the APIs.
+    pub universe: &'a str,
+    /// Scope of the tokens.
+    pub scope: &'static str,
+    /// Source of the token that is exchanged.
+    pub subject: Subject,
+    /// Connection to the token services.
+    pub transport: Transport,
+    /// Digest of CA certificates and proxies, so that cached tokens do not hide an unusable connection.
+    pub path: Fingerprint,
+}
+
+/// Digests of credentials, universe, scope and subject token; and of CA certificates and proxies.
+type Key = (Fingerprint, Fingerprint);
+
+/// Cached identities, so that not every request needs a token first.
+#[derive(Default)]
+pub struct Identities {
+    /// The last used identity comes first.
+    cached: Mutex<Vec<(Key, Arc<Identity>)>>,
+}
+
+impl Identities {
+    /// The cached identity, or a new one. Makes no call.
+    pub fn of(&self, key: IdentityKey<'_>, clock: &Clock) -> Arc<Identity> {
+        let subject = match &key.subject {
+            Subject::File(root) => format!("file below {}", root.display()),
+            Subject::Given(token) => format!("given {}", token.expose()),
+        };
+        let texts = [key.credentials.text.expose(), key.universe, key.scope, &subject];
+        let digest = (Fingerprint::of(texts), key.path);
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = cached.iter().position(|(other, _)| *other == digest) {
+            cached[..=place].rotate_right(1);
+        } else {
+            let identity = Identity {
+                grant: key.credentials.grant.clone(),
+                source: key.credentials.source.clone(),
+                universe: key.universe.to_owned(),
+                scope: key.scope,
+                subject: key.subject,
+                transport: key.transport,
+                clock: clock.clone(),
+                token: TokenCache::default(),
+                issued: Mutex::default(),
+            };
+            cached.insert(0, (digest, Arc::new(identity)));
+            cached.truncate(CACHED);
+        }
+        cached[0].1.clone()
+    }
+}
+
+/// An identity with its current token.
+pub struct Identity {
+    grant: Grant,
+    source: String,
+    universe: String,
+    scope: &'static str,
+    subject: Subject,
+    transport: Transport,
+    clock: Clock,
+    token: TokenCache<Sensitive>,
+    /// Secrets of the last requests for tokens, to redact in messages.
+    issued: Mutex<Vec<Sensitive>>,
+}
+
+type Issued = (Sensitive, Option<SystemTime>);
+
+impl Identity {
+    /// A valid access token, from the cache or from the token service.
+    ///
+    /// # Errors
+    /// The last request for a token failed. The error contains no secret.
+    pub async fn token(&self) -> Called<Sensitive> {
+        let fetch = async || {
+            let issued = match &self.grant {
+                Grant::ServiceAccount(account) => self.of_account(account).await,
+                Grant::External(external) => self.of_federation(external).await,
+            };
+            let (token, expiry) = issued.map_err(|error| Unredacted::new(error).cleaned(&self.secrets()))?;
+            self.remember(&token);
+            Ok((token, expiry))
+        };
+        self.token.get(&self.clock, fetch).await
+    }
+
+    /// Drops the token, because a service refused it.
+    pub async fn renew(&self) {
+        self.token.invalidate().await;
+    }
+
+    /// Secrets that must not appear in messages: keys, tokens, assertions, passwords of proxies.
+    pub fn secrets(&self) -> Vec<Sensitive> {
+        let mut secrets = self.transport.secrets();
+        if let Grant::ServiceAccount(account) = &self.grant {
+            secrets.push(account.key.clone());
+        }
+        if let Subject::Given(token) = &self.subject {
+            secrets.push(token.clone());
+        }
+        secrets.extend_from_slice(&self.issued.lock().unwrap_or_else(PoisonError::into_inner));
+        secrets
+    }
+
+    fn remember(&self, secret: &Sensitive) {
+        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        issued.insert(0, secret.clone());
+        issued.truncate(SECRETS);
+    }
+
+    fn seconds(&self) -> u64 {
+        (self.clock.now)()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs()
+    }
+
+    /// The token of a service account. Outside the public universe no token service knows keys, and the APIs accept what
+    /// the key signs.
+    async fn of_account(&self, account: &ServiceAccount) -> Called<Issued> {
+        let email = &account.email;
+        let now = self.seconds();
+        let unusable = |why: String| unreadable(ASSERTION, email, &format!("{} cannot be used: {why}", self.source));
+        if self.universe != PUBLIC_UNIVERSE {
+            let token = jwt::self_signed(account, self.scope, now).map_err(unusable)?;
+            let expiry = UNIX_EPOCH + Duration::from_secs(now + jwt::LIFETIME);
+            return Ok((Sensitive::new(token), Some(expiry)));
+        }
+        let assertion = jwt::assertion(account, self.scope, now).map_err(unusable)?;
+        self.remember(&Sensitive::new(assertion.as_str()));
+        let body = form(&[
+            ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+            ("assertion", &assertion),
+        ]);
+        let request = Request::new(Method::POST, account.token_uri.clone()).content(FORM, body);
+        let response = self.ask(ASSERTION, email, &request).await?;
+        self.issued(ASSERTION, email, &response)
+    }
+
+    /// The token of a workload identity federation: an exchange, and impersonation if the credentials name an account.
+    async fn of_federation(&self, external: &External) -> Called<Issued> {
+        let subject = self.subject_token(external).await?;
+        self.remember(&Sensitive::new(subject.as_str()));
+        let audience = &external.audience;
+        let own_url = || format!("https://sts.{}/v1/token", self.universe);
+        let scope = if external.impersonation.is_some() {
+            OPERATOR_SCOPE
+        } else {
+            self.scope
+        };
+        let body = form(&[
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("audience", audience),
+            ("scope", scope),
+            ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            ("subject_token", &subject),
+            ("subject_token_type", &external.subject_token_type),
+        ]);
+        let url = external.token_url.clone().unwrap_or_else(own_url);
+        let request = Request::new(Method::POST, url).content(FORM, body);
+        let response = self.ask(EXCHANGE, audience, &request).await?;
+        let (token, expiry) = self.issued(EXCHANGE, audience, &response)?;
+        let Some((url, lifetime)) = &external.impersonation else {
+            return Ok((token, expiry));
+        };
+        self.remember(&token);
+        let body = json!({"scope": [self.scope], "lifetime": format!("{lifetime}s")});
+        let request = Request::new(Method::POST, url.clone())
+            .header("authorization", format!("Bearer {}", token.expose()))
+            .content("application/json", body.to_string());
+        let account = url.rsplit('/').next().unwrap_or(url);
+        let account = account.strip_suffix(":generateAccessToken").unwrap_or(account);
+        let response = self.ask(IMPERSONATION, account, &request).await?;
+        impersonated(account, &response)
+    }
+
+    /// The token to exchange.
+    async fn subject_token(&self, external: &External) -> Called<String> {
+        let path = Path::new(&external.file);
+        let unreadable = |why: String| {
+            let message = format!(
+                "the token {} that {} names cannot be read: {why}; it is mounted from the projected volume bound-sa-token",
+                path.display(),
+                self.source
+            );
+            unreadable(EXCHANGE, &external.audience, &message)
+        };
+        let text = match &self.subject {
+            Subject::Given(token) => token.expose().to_owned(),
+            Subject::File(root) => {
+                let place = match path.strip_prefix("/") {
+                    Ok(inside) if !root.as_os_str().is_empty() => root.join(inside),
+                    _ => path.to_owned(),
+                };
+                let read = tokio::fs::read_to_string(place).await;
+                read.map_err(|error| unreadable(error.to_string()))?
+            }
+        };
+        let token = match &external.field {
+            None => text.trim().to_owned(),
+            Some(field) => {
+                let document: Option<Value> = serde_json::from_str(&text).ok();
+                let token = document.as_ref().and_then(|document| document.get(field)?.as_str());
+                let token = token.ok_or_else(|| unreadable(format!("it is not JSON with a member {field}")))?;
+                token.trim().to_owned()
+            }
+        };
+        if token.is_empty() {
+            return Err(unreadable("it is empty".to_owned()));
+        }
+        Ok(token)
+    }
+
+    /// Sends a request for a token, with retries.
+    async fn ask(&self, action: &'static str, resource: &str, request: &Request) -> Called<Response> {
+        let policy = Policy {
+            first_wait: &error::first_wait,
+            leading: None,
+            clock: &self.clock,
+        };
+        let mut retries = 0;
+        loop {
+            let error = match self.transport.exchange(request).await {
+                Ok(response) if response.status / 100 == 2 => return Ok(response),
+                Ok(response) => error::of_response(action, resource, About::Identity, &response).into(),
+                Err(none) => error::of_nothing(action, resource, About::Identity, none),
+            };
+            if !policy.wait(&error, retries).await {
+                return Err(error);
+            }
+            retries += 1;
+        }
+    }
+
+    /// The token in the response of a token service.
+    fn issued(&self, action: &'static str, resource: &str, response: &Response) -> Called<Issued> {
+        #[derive(Deserialize)]
+        struct Token {
+            access_token: String,
+            expires_in: i64,
+        }
+        let garbled = |why: &str| error::garbled(action, resource, About::Identity, why);
+        let token: Token =
+            serde_json::from_slice(&response.body).map_err(|_| garbled("no access_token and expires_in"))?;
+        let lifetime = u64::try_from(token.expires_in).ok().filter(|seconds| *seconds > 0);
+        let lifetime = lifetime.ok_or_else(|| garbled("the token has expired already"))?;
+        if token.access_token.is_empty() {
+            return Err(garbled("the access_token is empty"));
+        }
+        let expiry = (self.clock.now)() + Duration::from_secs(lifetime);
+        Ok((Sensitive::new(token.access_token), Some(expiry)))
+    }
+}
+
+/// The token in the response of an impersonation.
+fn impersonated(account: &str, response: &Response) -> Called<Issued> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Token {
+        access_token: String,
+        expire_time: String,
+    }
+    let garbled = || error::garbled(IMPERSONATION, account, About::Identity, "no accessToken and expireTime");
+    let token: Token = serde_json::from_slice(&response.body).map_err(|_| garbled())?;
+    let expiry: Timestamp = token.expire_time.parse().map_err(|_| garbled())?;
+    Ok((Sensitive::new(token.access_token), Some(SystemTime::from(expiry))))
+}
+
+/// Error for credentials from which no token can be requested.
+fn unreadable(action: &'static str, resource: &str, why: &str) -> CallError {
+    CallError {
+        action,
+        cause: Cause::Identity,
+        class: CallClass::Denied,
+        of_identity: true,
+        code: "CredentialsUnusable".to_owned(),
+        ..CallError::invalid(resource, why)
+    }
+}

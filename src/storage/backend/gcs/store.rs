@@ -1,0 +1,289 @@
+//! The bucket of one request, and its operations for the engine.
+
+use std::sync::{Mutex, PoisonError};
+
+use futures::StreamExt as _;
+
+use super::bucket::{
+    Bucket, CREATE, DELETE_OBJECT, Entry, GET, Metadata, NewBucket, UPDATE, has_changed, unless_missing,
+};
+use super::context::Gcs;
+use super::effective::{Effective, is_key};
+use super::error::{Failure, is_locked};
+use super::labels::{self, Labels};
+use super::registry::RegistryBucket;
+use crate::storage::model::call::{CallClass, CallError, Called, Cause};
+use crate::storage::model::container::{ContainerName, Contents, Owner, Page, PageDeletion, Refusal, RefusalCause};
+use crate::storage::model::error::StorageError;
+use crate::storage::model::preflight::{Probe, ProbeKeys};
+use crate::storage::model::proof::{CreationPermit, OwnershipProof};
+use crate::storage::model::setting::{Applied, Setting, SettingError, SettingScope};
+use crate::storage::model::target::Request;
+use crate::storage::traits::{Cluster, ObjectStore};
+
+/// Largest number of objects that one step deletes, with one call each.
+const PAGE: u16 = 250;
+/// Number of deletions at the same time.
+const AT_ONCE: usize = 16;
+/// Number of entries to list in order to decide whether a bucket is empty. An empty bucket may hold several generations
+/// of the probe object.
+const A_FEW: u16 = 100;
+
+/// The bucket of a request.
+pub struct Store<'a, C> {
+    pub(super) backend: &'a Gcs<'a, C>,
+    pub(super) request: &'a Request<'a>,
+    pub(super) container: ContainerName,
+    /// The completed spec, with the bucket's name in it.
+    pub(super) effective: Effective,
+    /// Name of the cluster in the ownership mark.
+    pub(super) infrastructure: String,
+    pub(super) bucket: Bucket,
+    /// The bucket as described in this step.
+    pub(super) metadata: Mutex<Option<Metadata>>,
+}
+
+impl<C: Cluster> Store<'_, C> {
+    /// The bucket as described in this step, or now.
+    pub(super) async fn described(&self) -> Called<Metadata> {
+        let known = self.metadata.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match known {
+            Some(metadata) => Ok(metadata),
+            None => self.describe().await,
+        }
+    }
+
+    async fn describe(&self) -> Called<Metadata> {
+        self.forget();
+        let metadata = self.bucket.metadata().await?;
+        *self.metadata.lock().unwrap_or_else(PoisonError::into_inner) = Some(metadata.clone());
+        Ok(metadata)
+    }
+
+    fn forget(&self) {
+        *self.metadata.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Labels of a bucket that the operator creates.
+    pub(super) fn wanted_labels(&self) -> Labels {
+        labels::wanted(&self.infrastructure, &labels::of_platform(self.request.snapshot))
+    }
+
+    /// What a new bucket is like; an error that names the missing or wrong field.
+    fn new_bucket<'l>(&'l self, labels: &'l Labels) -> Called<NewBucket<'l>> {
+        let unsendable = |field: &str, what: &str| CallError {
+            action: CREATE,
+            ..CallError::invalid(
+                &self.container.name,
+                &format!("nothing was sent: spec.storage.gcs.{field} {what}"),
+            )
+        };
+        let unknown = |field, what| {
+            unsendable(
+                field,
+                &format!("is empty, and neither the cluster nor the credentials name {what}: set it"),
+            )
+        };
+        let spec = &self.effective.spec;
+        let location = spec.region.as_deref().ok_or_else(|| unknown("region", "a region"))?;
+        let project = spec
+            .project_id
+            .as_deref()
+            .ok_or_else(|| unknown("projectID", "a project"))?;
+        let key = self.effective.key_id();
+        if let Some(key) = key.filter(|key| !is_key(key)) {
+            let what = format!(
+                "is {key:?}, which is not the name of a Cloud KMS key: use \
+                 projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY"
+            );
+            return Err(unsendable("keyID", &what));
+        }
+        Ok(NewBucket {
+            project,
+            location,
+            labels,
+            key,
+        })
+    }
+
+    /// Result of the deletion of one object.
+    async fn delete_one(&self, entry: &Entry) -> Result<(), Failure> {
+        unless_missing(self.bucket.delete_object(&entry.name, Some(&entry.generation)).await)
+    }
+
+    /// What the user can do about an error, in addition to its text.
+    fn hint(&self, error: &CallError) -> Option<String> {
+        let Cause::Answer(status) = error.cause else {
+            return None;
+        };
+        match (error.action, status) {
+            (GET, 401 | 403) => Some(
+                "; the bucket exists and these credentials may not see it, or the name belongs to another project".to_owned(),
+            ),
+            (CREATE, 400 | 403 | 404) => self.effective.key_id().map(|key| {
+                format!(
+                    "; spec.storage.gcs.keyID is {key}: the key must be at the location of the bucket ({}) and enabled, and \
+                     the Cloud Storage service agent of project {} needs roles/cloudkms.cryptoKeyEncrypterDecrypter on it",
+                    self.effective.spec.region.as_deref().unwrap_or_default(),
+                    self.effective.spec.project_id.as_deref().unwrap_or_default(),
+                )
+            }),
+            (CREATE, 412) => Some("; a policy of the organisation forbids such a bucket".to_owned()),
+            (UPDATE, 403) => Some(format!(
+                "; the platform's credentials do not have this right: add label {}={} to the bucket yourself, or grant the \
+                 right",
+                labels::mark(&self.infrastructure).0,
+                labels::mark(&self.infrastructure).1,
+            )),
+            _ => None,
+        }
+    }
+}
+
+fn refusal(entry: Entry, Failure { error, reason }: Failure) -> Refusal {
+    let cause = match error.class {
+        _ if is_locked(&reason) => RefusalCause::Locked,
+        CallClass::Forbidden | CallClass::Denied => RefusalCause::Forbidden(DELETE_OBJECT),
+        CallClass::Undecided => RefusalCause::Busy,
+        _ => RefusalCause::Other,
+    };
+    Refusal {
+        key: entry.name,
+        cause,
+        code: error.code,
+        message: error.message,
+    }
+}
+
+impl<C: Cluster> ObjectStore for Store<'_, C> {
+    type Entry = Entry;
+    type Plane = RegistryBucket;
+
+    fn container(&self) -> &ContainerName {
+        &self.container
+    }
+
+    fn explain(&self, error: &CallError) -> String {
+        let universe = self.effective.other_universe.as_ref().map(|other| {
+            format!(
+                "; the credentials name universe domain {}, which is used, and infrastructures/cluster names {other}",
+                self.effective.universe
+            )
+        });
+        let hint = self.hint(error).unwrap_or_default();
+        format!("{error}{hint}{}", universe.unwrap_or_default())
+    }
+
+    async fn head(&self) -> Called<()> {
+        self.describe().await.map(drop)
+    }
+
+    async fn create(&self, _permit: &CreationPermit) -> Called<()> {
+        self.forget();
+        let labels = self.wanted_labels();
+        let new = self.new_bucket(&labels)?;
+        let taken = match self.bucket.create(&new).await {
+            Err(error) if error.class == CallClass::NameTaken => error,
+            ended => return ended,
+        };
+        // The response of an earlier attempt may have got lost.
+        match self.bucket.metadata().await {
+            Ok(metadata) if labels::owner(&metadata.labels, &self.infrastructure) == Owner::Ours => Ok(()),
+            Err(error) if error.is_undecided() => Err(error),
+            _ => Err(taken),
+        }
+    }
+
+    async fn read_ownership(&self) -> Called<Owner> {
+        let metadata = self.described().await?;
+        Ok(labels::owner(&metadata.labels, &self.infrastructure))
+    }
+
+    async fn write_ownership(&self, _permit: &CreationPermit) -> Called<bool> {
+        let described = self.described().await?;
+        if let Owner::Other(cluster) = labels::owner(&described.labels, &self.infrastructure) {
+            let message = format!("the bucket carries the label of cluster {cluster}");
+            return Err(CallError {
+                action: UPDATE,
+                ..CallError::invalid(&self.container.name, &message)
+            });
+        }
+        let missing = labels::missing(&described.labels, &self.wanted_labels());
+        self.forget();
+        if missing.is_empty() {
+            return Ok(true);
+        }
+        match self.bucket.add_labels(&missing, &described).await {
+            Ok(()) => Ok(true),
+            // Somebody changed the bucket meanwhile. The next attempt reads it again.
+            Err(error) if has_changed(&error) => Err(CallError {
+                class: CallClass::Undecided,
+                ..error
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn contents(&self, probe: &ProbeKeys, _plain: bool) -> Called<Contents> {
+        let listing = match self.bucket.list("", A_FEW, true).await {
+            Ok(listing) => listing,
+            Err(error) if error.is_forbidden() => return Ok(Contents::Hidden(error.to_string())),
+            Err(error) => return Err(error),
+        };
+        let more = listing.next_page_token.is_some_and(|token| !token.is_empty());
+        Ok(
+            if !more && listing.items.iter().all(|entry| probe.contains(&entry.name)) {
+                Contents::Nothing
+            } else {
+                Contents::Something
+            },
+        )
+    }
+
+    async fn apply(&self, setting: &Setting, scope: SettingScope) -> Result<Applied, SettingError> {
+        self.apply_setting(setting, scope).await
+    }
+
+    async fn list_page(&self, at_most: u16) -> Called<Page<Entry>> {
+        let listing = self.bucket.list("", at_most.min(PAGE), true).await?;
+        Ok(Page {
+            entries: listing.items,
+            versions_hidden: false,
+        })
+    }
+
+    async fn delete_page(&self, entries: Vec<Entry>) -> Called<PageDeletion> {
+        let deletions = entries.into_iter().map(|entry| async {
+            let ended = self.delete_one(&entry).await;
+            (entry, ended)
+        });
+        let mut deletions = futures::stream::iter(deletions).buffer_unordered(AT_ONCE);
+        let mut page = PageDeletion::default();
+        while let Some((entry, ended)) = deletions.next().await {
+            match ended {
+                Ok(()) => page.deleted += 1,
+                Err(failure) if failure.error.is_not_leading() || failure.error.of_identity => {
+                    return Err(failure.into());
+                }
+                Err(failure) => page.refused.push(refusal(entry, failure)),
+            }
+        }
+        Ok(page)
+    }
+
+    async fn delete_container(&self, _proof: &OwnershipProof) -> Called<()> {
+        self.bucket.delete().await
+    }
+
+    async fn data_plane(&self, probe: &Probe<'_>) -> Result<RegistryBucket, StorageError> {
+        self.as_registry(probe).await
+    }
+
+    async fn clear_probe(&self, probe: &ProbeKeys) -> Called<()> {
+        let listing = self.bucket.list(&probe.object, A_FEW, true).await?;
+        for entry in listing.items.iter().filter(|entry| probe.contains(&entry.name)) {
+            self.delete_one(entry).await?;
+        }
+        Ok(())
+    }
+}
