@@ -268,7 +268,7 @@ impl SwiftCluster {
     }
 
     pub fn location(&self, container: &str) -> String {
-        format!("{}/{}/{container}", self.keystone(), self.cloud.place())
+        format!("openstack/-/-/{container}")
     }
 
     /// The operator's process ends, and another begins.
