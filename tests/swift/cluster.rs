@@ -267,7 +267,8 @@ impl SwiftCluster {
         format!("{}-image-registry", self.infrastructure())
     }
 
-    pub fn location(&self, container: &str) -> String {
+    /// Location ID of a container of the platform's cloud.
+    pub fn place(container: &str) -> String {
         format!("openstack/-/-/{container}")
     }
 
