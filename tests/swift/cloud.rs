@@ -1,7 +1,7 @@
 //! Keystone and Swift, started once for all tests of this program, with one project that they share. Names of containers tell the tests
 //! apart.
 
-use devcluster::stores::{Account, ApplicationCredential, OpenStack, OpenStackOptions, Project, REGION};
+use devcluster::stores::{Account, ApplicationCredential, OpenStack, OpenStackOptions, Project};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -57,11 +57,6 @@ impl Cloud {
             }
         }
         keystone.token(&self.project, &self.project.password).await.unwrap()
-    }
-
-    /// The place of everything in location IDs.
-    pub fn place(&self) -> String {
-        format!("{}@Default/{REGION}", self.project.name)
     }
 
     pub async fn exists(&self, container: &str) -> bool {

@@ -267,8 +267,9 @@ impl SwiftCluster {
         format!("{}-image-registry", self.infrastructure())
     }
 
-    pub fn location(&self, container: &str) -> String {
-        format!("{}/{}/{container}", self.keystone(), self.cloud.place())
+    /// Location ID of a container of the platform's cloud.
+    pub fn place(container: &str) -> String {
+        format!("openstack/-/-/{container}")
     }
 
     /// The operator's process ends, and another begins.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use devcluster::stores::{Fault, REGION, Reply};
+use image_registry_operator::config::facts::EnvValue;
 use image_registry_operator::names;
 use image_registry_operator::storage::model::error::ErrorClass;
 use serde_json::{Value, json};
@@ -81,7 +82,6 @@ async fn a_credential_by_name_and_a_user_by_id_reach_the_registry_in_a_form_that
     let site = settled("by-name-l3", by_name).await;
     let facts = site.running.clone().unwrap();
     let rendered = |name: &str| {
-        use image_registry_operator::config::facts::EnvValue;
         let variable = facts.env.iter().find(|variable| variable.name.ends_with(name)).unwrap();
         match &variable.value {
             EnvValue::Secret(secret) => secret.expose().to_owned(),
@@ -98,7 +98,6 @@ async fn a_credential_by_name_and_a_user_by_id_reach_the_registry_in_a_form_that
         .iter()
         .find(|variable| variable.name.ends_with("_USERNAME"))
         .unwrap();
-    use image_registry_operator::config::facts::EnvValue;
     assert!(matches!(&name.value, EnvValue::Secret(name) if name.expose() == cloud.project.user));
     assert_eq!(site.variable("DOMAINID"), Some("Text(\"default\")".to_owned()));
 }

@@ -76,7 +76,7 @@ impl BackendUnderTest for SwiftCluster {
     }
 
     fn location(&self, container: &str) -> String {
-        self.location(container)
+        Self::place(container)
     }
 
     fn no_mark(&self) -> String {

@@ -12,8 +12,10 @@ use crate::storage::model::error::{ErrorClass, StorageError};
 
 /// Longest name of a container, in bytes: Swift's default.
 const LONGEST_CONTAINER: usize = 256;
-/// Stands in the location ID for what neither spec nor `clouds.yaml` names.
-const UNKNOWN: &str = "-";
+/// Stands in the location ID for what the spec leaves to the platform's Secret.
+const OF_PLATFORM: &str = "-";
+/// Stands there for the platform's Keystone.
+const PLATFORM: &str = "openstack";
 
 /// A domain or project: by name, by ID, or both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -169,19 +171,7 @@ impl Effective {
         let secret = Given::of(snapshot)?;
         let auth = secret.cloud.auth.clone().unwrap_or_default();
         let (auth_url, registry_url, auth_version) = urls(spec, &secret, &auth)?;
-        let domain_of_spec = Named::of_spec(spec.domain.as_ref(), spec.domain_id.as_ref());
-        let project_of_spec = Named::of_spec(spec.tenant.as_ref(), spec.tenant_id.as_ref());
-        // The spec's domain is that of user and project.
-        let project_domain = if domain_of_spec.is_unknown() && project_of_spec.is_unknown() {
-            Named::of_cloud(&auth.project_domain_name, &auth.project_domain_id)
-        } else {
-            Named::default()
-        };
-        let first = |a: &Text, b: &Text| Text(a.0.clone().or_else(|| b.0.clone()));
-        let domain_of_cloud = Named::of_cloud(
-            &first(&auth.domain_name, &auth.user_domain_name),
-            &first(&auth.domain_id, &auth.user_domain_id),
-        );
+        let (domain, project, project_domain) = names(spec, &auth);
         let region = given(spec.region_name.as_ref()).map(str::to_owned);
         let verify = secret.cloud.verify.0.as_deref().unwrap_or("true");
         Ok(Self {
@@ -189,8 +179,8 @@ impl Effective {
             registry_url,
             auth_version,
             container: given(spec.container.as_ref()).map(str::to_owned),
-            domain: domain_of_spec.or(domain_of_cloud),
-            project: project_of_spec.or(Named::of_cloud(&auth.project_name, &auth.project_id)),
+            domain,
+            project,
             project_domain,
             region: region.or_else(|| secret.cloud.region_name.0.clone()),
             interface: Interface::read(&secret.cloud),
@@ -209,32 +199,16 @@ impl Effective {
         }
     }
 
-    /// Name and location of the container.
-    pub fn container(&self, snapshot: &Snapshot) -> Result<ContainerName, StorageError> {
-        let deterministic = name::deterministic(&name::infrastructure_name(snapshot)?, &[]);
+    /// Name and location of the container. `spec`: the one of this configuration.
+    pub fn container(&self, spec: &SwiftStorage, snapshot: &Snapshot) -> Result<ContainerName, StorageError> {
+        let deterministic = deterministic(snapshot)?;
         let name = self.container.clone().unwrap_or_else(|| deterministic.clone());
         Ok(ContainerName {
-            location: self.location(&name),
+            location: location(spec, &name, snapshot),
             deterministic: name == deterministic,
             place: self.region.clone().unwrap_or_default(),
             name,
         })
-    }
-
-    /// Location ID: `<Keystone's URL without its version>/<project>/<region>/<container>`. The project is its ID, or else
-    /// `<name>@<domain>`.
-    pub fn location(&self, container: &str) -> String {
-        let project = match &self.project {
-            Named { id: Some(id), .. } => id.clone(),
-            Named { name: Some(name), .. } => {
-                let domain = self.domain_of_project().text();
-                format!("{name}@{}", domain.unwrap_or(UNKNOWN))
-            }
-            _ => UNKNOWN.to_owned(),
-        };
-        let base = auth_url::base(&self.auth_url);
-        let region = self.region.as_deref().unwrap_or(UNKNOWN);
-        format!("{base}/{project}/{region}/{container}")
     }
 
     /// What a login and the choice of the endpoint depend on beside what the registry gets, for fingerprints.
@@ -243,6 +217,83 @@ impl Effective {
         let verify = if self.verify { "" } else { "unverified" };
         [&self.auth_url, self.interface.text(), verify, user_id]
     }
+}
+
+/// The name that the operator chooses.
+pub fn deterministic(snapshot: &Snapshot) -> Result<String, StorageError> {
+    Ok(name::deterministic(&name::infrastructure_name(snapshot)?, &[]))
+}
+
+/// Where a container is: Keystone, project, region.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Place {
+    url: Option<String>,
+    project: Option<String>,
+    region: Option<String>,
+}
+
+impl Place {
+    fn of(spec: &SwiftStorage, cloud: &Cloud) -> Self {
+        let auth = cloud.auth.clone().unwrap_or_default();
+        let url = given(spec.auth_url.as_ref()).or(auth.auth_url.0.as_deref());
+        let url = url.and_then(|url| auth_url::normalised(url).ok());
+        let (domain, project, project_domain) = names(spec, &auth);
+        let domain = if project_domain.is_unknown() {
+            domain
+        } else {
+            project_domain
+        };
+        Self {
+            url: url.map(|url| auth_url::base(&url)),
+            project: match &project {
+                Named { id: Some(id), .. } => Some(id.clone()),
+                Named { name: Some(name), .. } => Some(format!("{name}@{}", domain.text().unwrap_or(OF_PLATFORM))),
+                _ => None,
+            },
+            region: given(spec.region_name.as_ref())
+                .map(str::to_owned)
+                .or_else(|| cloud.region_name.0.clone()),
+        }
+    }
+}
+
+/// Location ID of a container: `<Keystone's URL without its version>/<project>/<region>/<container>`. The project is its ID, or
+/// else `<name>@<domain>`.
+///
+/// What the spec leaves to the platform's Secret, or sets to the same value, is `openstack` and `-`. So a change of that
+/// Secret is a change of credentials: the engine knows the container by its creation record, and does not write to one of
+/// the same name elsewhere, which lacks the mark.
+pub fn location(spec: &SwiftStorage, container: &str, snapshot: &Snapshot) -> String {
+    let cloud = Given::of(snapshot).map(|given| given.cloud).unwrap_or_default();
+    let (wanted, platform) = (Place::of(spec, &cloud), Place::of(&SwiftStorage::default(), &cloud));
+    let part = |wanted: Option<String>, platform: Option<String>, default: &str| {
+        wanted
+            .filter(|wanted| Some(wanted) != platform.as_ref())
+            .unwrap_or_else(|| default.to_owned())
+    };
+    let url = part(wanted.url, platform.url, PLATFORM);
+    let project = part(wanted.project, platform.project, OF_PLATFORM);
+    let region = part(wanted.region, platform.region, OF_PLATFORM);
+    format!("{url}/{project}/{region}/{container}")
+}
+
+/// Domain of the user, project, and domain of the project if it has its own.
+fn names(spec: &SwiftStorage, auth: &Auth) -> (Named, Named, Named) {
+    let domain_of_spec = Named::of_spec(spec.domain.as_ref(), spec.domain_id.as_ref());
+    let project_of_spec = Named::of_spec(spec.tenant.as_ref(), spec.tenant_id.as_ref());
+    // The spec's domain is that of user and project.
+    let project_domain = if domain_of_spec.is_unknown() && project_of_spec.is_unknown() {
+        Named::of_cloud(&auth.project_domain_name, &auth.project_domain_id)
+    } else {
+        Named::default()
+    };
+    let first = |a: &Text, b: &Text| Text(a.0.clone().or_else(|| b.0.clone()));
+    let domain_of_cloud = Named::of_cloud(
+        &first(&auth.domain_name, &auth.user_domain_name),
+        &first(&auth.domain_id, &auth.user_domain_id),
+    );
+    let project = project_of_spec.or(Named::of_cloud(&auth.project_name, &auth.project_id));
+    (domain_of_spec.or(domain_of_cloud), project, project_domain)
 }
 
 /// Keystone's URL, the URL for the registry, and the API version for the registry.

@@ -75,18 +75,15 @@ enum Request3 {
 }
 
 impl Login {
-    /// The login of an effective configuration.
-    pub fn of(effective: &Effective, credentials: &Credentials, precedence: Precedence) -> Self {
+    /// The login of the operator.
+    pub fn of(effective: &Effective, credentials: &Credentials) -> Self {
         Self {
-            url: match precedence {
-                Precedence::Operator => effective.auth_url.clone(),
-                Precedence::Registry => effective.registry_url.clone(),
-            },
+            url: effective.auth_url.clone(),
             credentials: credentials.clone(),
             domain: effective.domain.clone(),
             project: effective.project.clone(),
             project_domain: effective.domain_of_project().clone(),
-            precedence,
+            precedence: Precedence::Operator,
         }
     }
 

@@ -46,19 +46,25 @@ use crate::storage::model::outcome::STORAGE_EXISTS;
 use crate::storage::model::target::{Request, Target};
 use crate::storage::traits::{Cluster, ObjectBackend};
 
+fn spec_of(storage: &Storage) -> SwiftStorage {
+    storage.swift.clone().unwrap_or_default()
+}
+
 fn effective(storage: &Storage, snapshot: &Snapshot) -> Result<Effective, StorageError> {
-    Effective::of(&storage.swift.clone().unwrap_or_default(), snapshot)
+    Effective::of(&spec_of(storage), snapshot)
+}
+
+/// The spec with the name that the operator chooses, if it has none.
+fn named(storage: &Storage, snapshot: &Snapshot) -> Result<String, StorageError> {
+    match name_of(storage) {
+        Some(name) => Ok(name.to_owned()),
+        None => effective::deterministic(snapshot),
+    }
 }
 
 fn name_of(storage: &Storage) -> Option<&str> {
     let spec = storage.swift.as_ref()?;
     spec.container.as_deref().filter(|name| !name.is_empty())
-}
-
-/// Location, and what the registry needs, with the name that the operator chooses if the spec has none.
-fn located(effective: &Effective, snapshot: &Snapshot) -> Result<(String, RegistryStorage), StorageError> {
-    let container = effective.container(snapshot)?;
-    Ok((container.location, access::access(effective, &container.name)?))
 }
 
 impl<C: Cluster> ObjectBackend for Swift<'_, C> {
@@ -88,24 +94,24 @@ impl<C: Cluster> ObjectBackend for Swift<'_, C> {
 
     fn locate(storage: &Storage, snapshot: &Snapshot) -> Option<String> {
         let name = name_of(storage)?;
-        Some(effective(storage, snapshot).ok()?.location(name))
+        Some(effective::location(storage.swift.as_ref()?, name, snapshot))
     }
 
     fn resolve(&self, storage: &Storage, snapshot: &Snapshot) -> Result<Target, Rejection> {
-        effective::check(&storage.swift.clone().unwrap_or_default())?;
-        let effective = match effective(storage, snapshot) {
+        let spec = spec_of(storage);
+        effective::check(&spec)?;
+        let effective = match Effective::of(&spec, snapshot) {
             Ok(effective) => Some(effective),
             Err(error) => match effective::as_rejection(&error) {
                 Some(rejection) => return Err(rejection),
                 None => None,
             },
         };
-        let container = effective.as_ref().and_then(|e| e.container(snapshot).ok());
-        let access = effective.as_ref().and_then(|e| located(e, snapshot).ok());
+        let name = named(storage, snapshot).ok();
         Ok(Target {
-            location: container.map(|container| container.location),
+            location: name.as_ref().map(|name| effective::location(&spec, name, snapshot)),
             named: name_of(storage).is_some(),
-            access: access.map(|(_, access)| access),
+            access: effective.zip(name).and_then(|(e, name)| access::access(&e, &name).ok()),
             ca_bundle: None,
             unfit: None,
             not_usable: None,
@@ -139,7 +145,7 @@ impl<C: Cluster> ObjectBackend for Swift<'_, C> {
 
     fn access(&self, request: &Request<'_>) -> Result<RegistryStorage, StorageError> {
         let effective = effective(request.storage, request.snapshot)?;
-        located(&effective, request.snapshot).map(|(_, access)| access)
+        access::access(&effective, &named(request.storage, request.snapshot)?)
     }
 
     fn set_container(storage: &mut Storage, name: Option<&str>) {
@@ -157,9 +163,8 @@ impl<C: Cluster> ObjectBackend for Swift<'_, C> {
 
     /// What the cluster fills in is not written, so that a later change of `clouds.yaml` is followed.
     fn completed(&self, request: &Request<'_>) -> Result<Storage, StorageError> {
-        let effective = effective(request.storage, request.snapshot)?;
         let mut storage = request.storage.clone();
-        Self::set_container(&mut storage, Some(&effective.container(request.snapshot)?.name));
+        Self::set_container(&mut storage, Some(&named(request.storage, request.snapshot)?));
         Ok(storage)
     }
 

@@ -9,12 +9,12 @@ use super::client::{Call, Client, encoded, segment};
 use super::container::metadata;
 use super::context::Swift;
 use super::credentials::Credentials;
-use super::effective::{Effective, Interface};
+use super::effective::{Interface, Named};
 use super::error;
 use super::keystone::{Login, Precedence};
 use super::layout;
 use super::wire::{Answer, Wire};
-use crate::program::RegistryStorage;
+use crate::program::{NameAndId, RegistryStorage, SwiftStorage};
 use crate::storage::model::call::{CallError, Called};
 use crate::storage::model::error::StorageError;
 use crate::storage::model::preflight::Probe;
@@ -46,29 +46,25 @@ pub struct RegistryUpload {
 
 impl RegistryContainer {
     /// Opens the container, without a call.
-    pub(super) fn open<C>(
-        backend: &Swift<'_, C>,
-        effective: &Effective,
-        name: &str,
-        probe: &Probe<'_>,
-    ) -> Result<Self, StorageError> {
+    pub(super) fn open<C>(backend: &Swift<'_, C>, name: &str, probe: &Probe<'_>) -> Result<Self, StorageError> {
         let trust = Trust {
             bundle: probe.roots.to_owned(),
             system: true,
             unverified: false,
         };
         let wire = Wire::new(backend.network, trust, Egress::Fixed(probe.proxies.clone()))?;
-        let credentials = rendered(probe.access).map_or_else(|| effective.credentials.clone(), Ok)?;
-        let login = Login::of(effective, &credentials, Precedence::Registry);
+        let RegistryStorage::Swift(swift) = probe.access else {
+            return Err(StorageError::transient("the registry is rendered for other storage"));
+        };
         let selection = Selection {
-            region: effective.region.clone(),
+            region: swift.region.clone(),
             interface: Interface::Public,
             as_registry: true,
         };
         Ok(Self {
             client: Client::new(
                 wire.clone(),
-                backend.sessions.of(login, &wire),
+                backend.sessions.of(login(swift), &wire),
                 selection,
                 backend.network.settings.leading.clone(),
             ),
@@ -131,20 +127,33 @@ impl RegistryContainer {
     }
 }
 
-/// The credentials that the registry gets.
-fn rendered(access: &RegistryStorage) -> Option<Credentials> {
-    let RegistryStorage::Swift(swift) = access else {
-        return None;
+/// The login of the registry, with what it gets.
+fn login(swift: &SwiftStorage) -> Login {
+    let named = |NameAndId { name, id }: &NameAndId| Named {
+        name: name.clone(),
+        id: id.clone(),
     };
-    Some(Credentials {
-        username: swift.username.clone(),
-        password: swift.password.clone(),
-        token: swift.token.clone(),
-        application_id: swift.application_credential_id.clone(),
-        application_name: swift.application_credential_name.clone(),
-        application_secret: swift.application_credential_secret.clone(),
-        ..Credentials::default()
-    })
+    let (domain, project_domain) = (named(&swift.domain), named(&swift.tenant_domain));
+    Login {
+        url: swift.auth_url.clone(),
+        credentials: Credentials {
+            username: swift.username.clone(),
+            password: swift.password.clone(),
+            token: swift.token.clone(),
+            application_id: swift.application_credential_id.clone(),
+            application_name: swift.application_credential_name.clone(),
+            application_secret: swift.application_credential_secret.clone(),
+            ..Credentials::default()
+        },
+        project: named(&swift.tenant),
+        project_domain: if project_domain.is_unknown() {
+            domain.clone()
+        } else {
+            project_domain
+        },
+        domain,
+        precedence: Precedence::Registry,
+    }
 }
 
 /// Looks until `look` finds something, as long as the registry does.

@@ -11,7 +11,7 @@ use super::client::Client;
 use super::container::{CLUSTER_HEADER, Listed, NAME_HEADER, metadata};
 use super::context::Swift;
 use super::effective::Effective;
-use super::keystone::{Login, Precedence};
+use super::keystone::Login;
 use super::layout;
 use super::reasons;
 use super::registry::RegistryContainer;
@@ -59,10 +59,11 @@ impl<'a, C> Store<'a, C> {
         effective: Effective,
     ) -> Result<Self, StorageError> {
         let credentials = effective.credentials.clone()?;
-        let container = effective.container(request.snapshot)?;
+        let spec = request.storage.swift.clone().unwrap_or_default();
+        let container = effective.container(&spec, request.snapshot)?;
         let trust = trust::trust(effective.verify, request.snapshot)?;
         let wire = Wire::new(backend.network, trust, Egress::Process)?;
-        let login = Login::of(&effective, &credentials, Precedence::Operator);
+        let login = Login::of(&effective, &credentials);
         let session = backend.sessions.of(login, &wire);
         let selection = Selection {
             region: effective.region.clone(),
@@ -275,7 +276,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
     }
 
     async fn data_plane(&self, probe: &Probe<'_>) -> Result<RegistryContainer, StorageError> {
-        RegistryContainer::open(self.backend, &self.effective, &self.container.name, probe)
+        RegistryContainer::open(self.backend, &self.container.name, probe)
     }
 
     async fn clear_probe(&self, probe: &ProbeKeys) -> Called<()> {

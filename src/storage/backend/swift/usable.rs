@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::catalog::{self, Selection};
 use super::client::{Call, Client};
 use super::effective::Effective;
-use super::keystone::{Login, Precedence};
+use super::keystone::Login;
 use super::session::Sessions;
 use super::trust;
 use super::wire::Wire;
@@ -25,7 +25,7 @@ pub async fn is_usable(network: &Network, sessions: &Sessions, snapshot: &Snapsh
     let effective = Effective::of(&SwiftStorage::default(), snapshot)?;
     let credentials = effective.credentials.clone()?;
     let wire = Wire::new(network, trust::trust(effective.verify, snapshot)?, Egress::Process)?;
-    let session = sessions.of(Login::of(&effective, &credentials, Precedence::Operator), &wire);
+    let session = sessions.of(Login::of(&effective, &credentials), &wire);
     let failed = |error: CallError| {
         let message = format!("whether the cloud has a usable Swift is not known: {error}");
         error.storage_error_with(message)

@@ -158,12 +158,11 @@ fn beside_the_users_secret_the_spec_must_have_the_url() {
     // issue 11: a user Secret beside a URL with another port
     let spec = json!({"authURL": "http://h.example:8888/v3", "authVersion": "3", "container": "images",
         "domain": "Default", "tenant": "openshift-registry"});
-    let effective = Effective::of(&serde_json::from_value(spec).unwrap(), &snapshot).unwrap();
+    let spec = serde_json::from_value(spec).unwrap();
+    let place = location(&spec, "images", &snapshot);
+    assert_eq!(place, "http://h.example:8888/openshift-registry@Default/-/images");
+    let effective = Effective::of(&spec, &snapshot).unwrap();
     assert_eq!(effective.registry_url, "http://h.example:8888/v3");
-    assert_eq!(
-        effective.location("images"),
-        "http://h.example:8888/openshift-registry@Default/-/images"
-    );
     let missing = of(json!({}), "auth_url: ''", "");
     assert!(missing.is_err(), "a key twice is an error of YAML");
     let error = Effective::of(&SwiftStorage::default(), &cluster("username: u, password: p", "")).unwrap_err();
@@ -199,29 +198,38 @@ fn a_wrong_field_of_the_spec_is_rejected_without_a_secret() {
 
 // storage-decisions T4
 #[test]
-fn the_location_names_keystone_project_region_and_container_however_the_url_is_written() {
-    let at = |spec: Value| {
-        of(spec, "project_name: P, user_domain_name: D", "region_name: R")
-            .unwrap()
-            .location("c")
+fn the_location_names_what_the_spec_says_other_than_the_platform() {
+    let auth = format!("{AUTH}, project_name: P, user_domain_name: D");
+    let at = |spec: Value, snapshot: &Snapshot| {
+        let spec: SwiftStorage = serde_json::from_value(spec).unwrap();
+        location(&spec, "c", snapshot)
     };
-    let same = at(json!({}));
-    assert_eq!(same, "https://h:5000/P@D/R/c");
-    for url in ["https://h:5000/v3", "https://H:5000/", "https://h:5000/v3/./"] {
-        assert_eq!(at(json!({"authURL": url})), same, "{url}");
-    }
+    let platform = cluster(&auth, "region_name: R");
     for (spec, expected) in [
+        (json!({}), "openstack/-/-/c"),
+        // The same in other words.
+        (json!({"authURL": "https://h:5000/v3"}), "openstack/-/-/c"),
+        (json!({"authURL": "https://H:5000/"}), "openstack/-/-/c"),
+        (json!({"authURL": "https://h:5000/v3/./"}), "openstack/-/-/c"),
         (
-            json!({"authURL": "https://other:5000/v3"}),
-            "https://other:5000/P@D/R/c",
+            json!({"tenant": "P", "domain": "D", "regionName": "R"}),
+            "openstack/-/-/c",
         ),
-        (json!({"tenantID": "t"}), "https://h:5000/t/R/c"),
-        (json!({"regionName": "S"}), "https://h:5000/P@D/S/c"),
+        (json!({"authURL": "https://other:5000/v3"}), "https://other:5000/-/-/c"),
+        (json!({"tenantID": "t"}), "openstack/t/-/c"),
+        (json!({"tenant": "T"}), "openstack/T@D/-/c"),
+        (json!({"domain": "E"}), "openstack/P@E/-/c"),
+        (json!({"regionName": "S"}), "openstack/-/S/c"),
     ] {
-        assert_eq!(at(spec), expected);
+        assert_eq!(at(spec.clone(), &platform), expected, "{spec}");
     }
-    let unscoped = of(json!({}), "", "").unwrap();
-    assert_eq!(unscoped.location("c"), "https://h:5000/-/-/c");
+    // Another project, region or Keystone in the Secret is a change of credentials.
+    let other = cluster("auth_url: 'https://x', token: t, project_id: p", "");
+    assert_eq!(at(json!({}), &other), "openstack/-/-/c");
+    assert_eq!(at(json!({}), &Snapshot::empty()), "openstack/-/-/c");
+    let own = with_secret(names::USER_SECRET, "x", "");
+    let spec = json!({"authURL": "https://h:5000/v3", "tenant": "P", "domain": "D"});
+    assert_eq!(at(spec, &own), "https://h:5000/P@D/-/c");
 }
 
 // storage-swift 1, storage-core section 11
@@ -229,7 +237,7 @@ fn the_location_names_keystone_project_region_and_container_however_the_url_is_w
 fn the_name_is_deterministic() {
     let snapshot = cluster(AUTH, "");
     let effective = Effective::of(&SwiftStorage::default(), &snapshot).unwrap();
-    let container = effective.container(&snapshot).unwrap();
+    let container = effective.container(&SwiftStorage::default(), &snapshot).unwrap();
     assert_eq!(container.name, "blue-x7k2p-image-registry");
     assert!(container.deterministic);
 }
