@@ -89,11 +89,14 @@ impl<C: Cluster> ObjectBackend for Gcs<'_, C> {
     const TERMS: Terms = Terms {
         container: "bucket",
         exists: "GCS Bucket Exists",
+        brought: "GCS Bucket Exists",
         created: "Creation Successful",
         gone: &["Bucket does not exist"],
         not_visible: "Bucket does not exist",
         name_taken: "409",
+        not_created: None,
         deleted: "GCS Bucket Deleted",
+        no_login: UNKNOWN_ERROR,
         unknown: UNKNOWN_ERROR,
         name_field: "spec.storage.gcs.bucket",
         rights_to_observe: "storage.buckets.get on the bucket",
@@ -193,6 +196,7 @@ impl<C: Cluster> ObjectBackend for Gcs<'_, C> {
             trust: Trust {
                 bundle: proxy_bundle(request.snapshot).unwrap_or_default().into_owned(),
                 system: true,
+                unverified: false,
             },
             egress: Egress::Process,
         };

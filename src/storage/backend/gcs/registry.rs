@@ -57,6 +57,7 @@ impl<C: Cluster> Store<'_, C> {
             trust: Trust {
                 bundle: probe.roots.to_owned(),
                 system: true,
+                unverified: false,
             },
             egress: Egress::Fixed(probe.proxies.clone()),
         };
