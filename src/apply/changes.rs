@@ -44,7 +44,7 @@ impl Changes {
         found
     }
 
-    /// Changes of the status without its conditions, which the log tells with their words.
+    /// Changes of the status without its conditions, which have log lines of their own.
     pub(super) fn of_status(before: &Value, after: &Value) -> Self {
         let mut found = Self::default();
         let status = |object: &Value| {

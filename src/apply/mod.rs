@@ -3,9 +3,9 @@
 //! Updates have a precondition on the cached object: its generation or spec, or its `resourceVersion`. Only a conflict leads
 //! to a live read.
 
+mod changed_conditions;
 mod changes;
 mod patch;
-mod told_conditions;
 mod writer;
 
 use std::time::Duration;

@@ -9,9 +9,9 @@ use kube::core::{Request, Status};
 use serde_json::Value;
 use tracing::{debug, info, warn};
 
+use super::changed_conditions::{self, Line};
 use super::changes::Changes;
 use super::patch;
-use super::told_conditions::{self, Line};
 use crate::api::{Kind, ObjectRef, Sensitive};
 use crate::config::error_class::ErrorClass;
 use crate::config::rejection::Reason;
@@ -356,7 +356,7 @@ impl Writer {
 
 /// The conditions of a ClusterOperator repeat those of the Config and of the ImagePruner.
 fn log_conditions(reference: &ObjectRef, seen: &Value, written: &Value) {
-    for Line { bad, text } in told_conditions::lines(seen, written) {
+    for Line { bad, text } in changed_conditions::lines(seen, written) {
         match bad {
             _ if reference.kind == Kind::ClusterOperator => debug!("{reference}: {text}"),
             true => warn!("{reference}: {text}"),

@@ -26,8 +26,9 @@ fn unsupported(storage: &Storage) -> Option<EventRequest> {
     })
 }
 
-/// The registry redirects pulls to the store. `trustedCA` counts for operator and registry; a node trusts a CA only if the
-/// cluster's image configuration names it for the host that the node connects to.
+/// The registry redirects pulls to the store. The operator adds the store's CA to the entries of the registry's Service in the
+/// CA ConfigMaps of the nodes: container runtimes look up a CA by the registry's host, also after a redirect. Other hosts of
+/// the registry, and clients outside the cluster, do not get the CA.
 fn untrusted_redirect(storage: &Storage) -> Option<EventRequest> {
     let s3 = storage.s3.as_ref()?;
     let name = s3
@@ -42,10 +43,10 @@ fn untrusted_redirect(storage: &Storage) -> Option<EventRequest> {
     }
     let host = redirect_host(s3)?;
     let message = format!(
-        "spec.storage.s3.trustedCA (ConfigMap {name}) is for the operator and the registry. Nodes and clients follow the \
-         registry's redirects to {host} and do not trust this CA: add it to the ConfigMap that spec.additionalTrustedCA of \
-         image.config.openshift.io/cluster names, under key {}, or set spec.disableRedirect to true",
-        host.replace(':', "..")
+        "clients of the registry follow its redirects to {host}, and must trust the CA of spec.storage.s3.trustedCA (ConfigMap \
+         {name}). Nodes trust this CA only through the image CA map, for pulls by the name of the registry's Service. For pulls \
+         through a route, add the CA to the ConfigMap that spec.additionalTrustedCA of image.config.openshift.io/cluster \
+         names, under the host of the route, and to clients outside the cluster; or set spec.disableRedirect to true"
     );
     Some(EventRequest {
         warning: true,
@@ -88,9 +89,9 @@ mod tests {
         notices.into_iter().map(|notice| notice.message).collect()
     }
 
-    // issue 10, row 17: users whose nodes could not pull
+    // issue 10, row 17: clients that could not pull
     #[test]
-    fn redirects_to_a_store_with_a_private_ca_are_noticed() {
+    fn redirects_to_a_store_with_a_private_ca_are_reported() {
         let trusted = json!({"name": "store-ca"});
         let with = |more: Value| {
             let mut s3 =
@@ -102,13 +103,13 @@ mod tests {
             spec["disableRedirect"] = json!(value);
             spec
         };
-        // The expected key of the image CA map; "" for no notice.
-        for (what, spec, key) in [
+        // The host that the notice names; "" for no notice.
+        for (what, spec, host) in [
             ("path style", with(json!({})), "store.example.com"),
             (
                 "a port",
                 with(json!({"regionEndpoint": "https://store.example.com:9000"})),
-                "store.example.com..9000",
+                "store.example.com:9000",
             ),
             (
                 "port 443",
@@ -118,7 +119,7 @@ mod tests {
             (
                 "a path",
                 with(json!({"regionEndpoint": "https://store.example.com:9000/v1/s3"})),
-                "store.example.com..9000",
+                "store.example.com:9000",
             ),
             (
                 "no scheme",
@@ -128,7 +129,7 @@ mod tests {
             (
                 "an address",
                 with(json!({"regionEndpoint": "https://10.1.2.3:9000"})),
-                "10.1.2.3..9000",
+                "10.1.2.3:9000",
             ),
             (
                 "virtual hosts",
@@ -170,9 +171,9 @@ mod tests {
             ("no storage", json!({}), ""),
         ] {
             let found = messages(spec);
-            assert_eq!(found.len(), usize::from(!key.is_empty()), "{what}: {found:?}");
+            assert_eq!(found.len(), usize::from(!host.is_empty()), "{what}: {found:?}");
             for message in found {
-                assert!(message.contains(&format!("under key {key},")), "{what}: {message}");
+                assert!(message.contains(&format!("redirects to {host},")), "{what}: {message}");
                 assert!(
                     message.contains("store-ca") && message.contains("spec.disableRedirect"),
                     "{what}: {message}"

@@ -9,6 +9,7 @@ use super::Context;
 use crate::api::{Config, Kind, ObjectRef};
 use crate::apply::WriteError;
 use crate::config::defaults;
+use crate::config::elapsed;
 use crate::config::error_class::ErrorClass;
 use crate::config::snapshot::Snapshot;
 use crate::config::tls::ServingInfo;
@@ -32,14 +33,10 @@ impl NotCreated {
     pub(super) fn report(self, since: Timestamp, now: Timestamp) -> (BootstrapDelay, Option<Duration>) {
         match self {
             Self::Waiting(message, left) => (BootstrapDelay::Pending(message), Some(left)),
-            Self::Failed(ErrorClass::Transient, message) => {
-                // A clock that was set back must not prolong the wait.
-                let lasted = Duration::try_from(now.duration_since(since)).unwrap_or(REPORT_AFTER);
-                match REPORT_AFTER.checked_sub(lasted).filter(|left| !left.is_zero()) {
-                    Some(left) => (BootstrapDelay::Pending(message), Some(left)),
-                    None => (BootstrapDelay::Failed(message), None),
-                }
-            }
+            Self::Failed(ErrorClass::Transient, message) => match elapsed::left(since, now, REPORT_AFTER) {
+                Some(left) => (BootstrapDelay::Pending(message), Some(left)),
+                None => (BootstrapDelay::Failed(message), None),
+            },
             Self::Failed(ErrorClass::Invalid(_) | ErrorClass::ActionRequired | ErrorClass::NoAccess, message) => {
                 (BootstrapDelay::Failed(message), None)
             }
@@ -159,7 +156,18 @@ mod tests {
             ("gone", write(WriteError::NotFound), 1.0, false),
             ("conflict", write(WriteError::Conflict(text())), 0.5, false),
             ("no leader", write(WriteError::NotLeading), 1.0, false),
-            ("a clock that was set back", of_class(ErrorClass::Transient), -5.0, true),
+            (
+                "a clock that was set back a minute",
+                of_class(ErrorClass::Transient),
+                -1.0,
+                false,
+            ),
+            (
+                "a clock that was set back an hour",
+                of_class(ErrorClass::Transient),
+                -60.0,
+                true,
+            ),
             (
                 "a class that is missing",
                 NotCreated::Waiting(text(), minutes(1.0)),

@@ -9,7 +9,7 @@ use super::backoff::Backoff;
 use super::context::Context;
 use crate::api::ObjectRef;
 use crate::apply::WriteError;
-use crate::config::told::Told;
+use crate::config::last_logged::LastLogged;
 use crate::observe::Controller;
 use crate::status::conditions::{ConditionUpdate, LastingFailure};
 
@@ -35,7 +35,7 @@ pub(super) async fn run(
 ) {
     let mut backoff = Backoff::default();
     let mut lasting_failure = LastingFailure::default();
-    let mut told = Told::default();
+    let mut logged = LastLogged::default();
     loop {
         let permit = context.start_pass().await;
         let began = Instant::now();
@@ -46,7 +46,7 @@ pub(super) async fn run(
         let mut wait = match &result {
             Ok(again) => {
                 backoff.reset();
-                if told.ended() {
+                if logged.ended() {
                     tracing::info!("{name}: the failure has ended");
                 }
                 *again
@@ -54,7 +54,7 @@ pub(super) async fn run(
             Err(Failure::Stale) => AFTER_CONFLICT,
             Err(failure) => {
                 let text = failure.to_string();
-                if told.is_new(&text) {
+                if logged.is_new(&text) {
                     tracing::warn!("{name}: {text}");
                 }
                 let wait = backoff.fail(context.jitter());

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::watch_spec::WatchSpec;
 use crate::api::ObjectRef;
-use crate::config::told::Told;
+use crate::config::last_logged::LastLogged;
 
 /// Shortest and longest wait after an error.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
@@ -63,7 +63,7 @@ pub(super) async fn run(client: Client, spec: WatchSpec, handler: impl EventHand
                 tokio::time::sleep(ABSENT_KIND_RETRY).await;
             }
             Ended::Failed(error) => {
-                if let Some(error) = error.filter(|error| backoff.told.is_new(error)) {
+                if let Some(error) = error.filter(|error| backoff.logged.is_new(error)) {
                     warn!("cannot watch {spec}: {error}");
                 }
                 tokio::time::sleep(backoff.next()).await;
@@ -77,7 +77,7 @@ pub(super) async fn run(client: Client, spec: WatchSpec, handler: impl EventHand
 #[derive(Default)]
 struct Backoff {
     last: Option<(Duration, Instant)>,
-    told: Told,
+    logged: LastLogged,
 }
 
 impl Backoff {
@@ -133,7 +133,7 @@ async fn attempt(
             Ok(Event::InitDone) => {
                 handler.list_completed(spec, &std::mem::take(&mut listed));
                 backoff.reset();
-                if backoff.told.ended() {
+                if backoff.logged.ended() {
                     info!("{spec} is watched again");
                 }
             }

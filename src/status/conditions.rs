@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::api::Condition;
+use crate::config::elapsed;
 
 /// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,8 +117,7 @@ impl LastingFailure {
             return (report(edit.collect()).unwrap_or(Verdict::Fine), None);
         }
         let since = *self.since.get_or_insert(now);
-        let lasted = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-        let rest = REPORT_AFTER.checked_sub(lasted).filter(|rest| !rest.is_zero());
+        let rest = elapsed::left(since, now, REPORT_AFTER);
         let retry = faults.retry.iter().map(String::as_str).filter(|_| rest.is_none());
         (report(edit.chain(retry).collect()).unwrap_or(Verdict::Stays), rest)
     }

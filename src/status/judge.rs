@@ -1,8 +1,9 @@
-//! PURE: what a pass found, as the four conditions of the registry: `Available`, `Progressing`, `Degraded`, `Removed`.
+//! PURE: computes the four conditions of the registry from the findings of a pass: `Available`, `Progressing`, `Degraded`,
+//! `Removed`.
 //!
-//! Each condition is a table whose first matching row counts. The rows are ordered such that, while a registry comes up,
-//! no condition goes back to a status that it had left: `Available` waits for a pod that is available, `Progressing`
-//! stays `True` from the first pass until the rollout that its controller has seen is complete.
+//! Each condition is a list of cases; the first case that applies decides. The order of the cases keeps a condition from
+//! returning to an earlier status during a bring-up: `Available` waits for an available pod, `Progressing` stays `True` from
+//! the first pass until the Deployment controller reports a complete rollout.
 
 use std::time::Duration;
 
@@ -12,19 +13,20 @@ use serde_json::Value;
 use super::conditions::{ConditionUpdate, Status};
 use super::deployment::{Deployment, text};
 use crate::api::Condition;
+use crate::config::elapsed;
 use crate::config::error_class::ErrorClass;
 use crate::config::resolve::{ManagementState, Reason, Rejection};
 use crate::names;
 
-/// How long something may be wrong before it counts as degraded; strictly more than this.
+/// An error that lasts strictly longer than this is reported as `Degraded`.
 pub const PATIENCE: Duration = Duration::from_mins(5);
 
-/// Why a pass could not be finished.
+/// The error that ended a pass early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failing {
-    /// Who can resolve it, and so whether the pass is retried.
+    /// Who can resolve the error. Decides whether the pass is retried.
     pub class: ErrorClass,
-    /// Names object, cause and remedy.
+    /// The object, the cause and the remedy.
     pub message: String,
 }
 
@@ -58,9 +60,9 @@ impl From<Rejection> for Failing {
 /// An operation of the storage that is under way, such as the creation of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// What is waited for.
+    /// The object and the operation that the pass waits for.
     pub message: String,
-    /// When it counts as an error.
+    /// When the operation counts as an error.
     pub deadline: Deadline,
 }
 
@@ -70,54 +72,54 @@ pub enum Deadline {
     /// After [`PATIENCE`], like every error that is retried.
     #[default]
     Common,
-    /// The operation has a deadline of its own, which is ahead.
+    /// The operation has a deadline of its own, in the future.
     Ahead,
     /// The operation's own deadline has passed.
     Passed,
 }
 
-/// How far the removal of the registry is.
+/// Progress of the removal of the registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Removal {
-    /// The registry is to stay.
+    /// No removal is requested.
     #[default]
     NotAsked,
-    /// Objects and storage are gone (the storage also where it was only let go of).
+    /// The objects are deleted. The storage is deleted, or released if the operator does not own it.
     Done,
-    /// Under way: a clause that says how far, such as `waiting for Pod a on node b to end`.
+    /// The removal waits: a clause for the message, such as `waiting for Pod a on node b to end`.
     Waiting(String),
-    /// A step failed and is tried again: object and cause.
+    /// A step failed and is retried: the object and the cause.
     Failed(String),
-    /// All objects in the cluster are gone. The storage is left, because its credentials are missing or refused: its removal is
-    /// tried again.
+    /// All objects in the cluster are deleted. The storage still exists, because its credentials are missing or refused. Its
+    /// removal is retried.
     StorageLeft {
-        /// Storage and cause.
+        /// The storage and the cause.
         cause: String,
-        /// Since when.
+        /// When the operator found this first.
         since: Timestamp,
     },
 }
 
-/// How long storage may be left without credentials before the registry is degraded: users delete the Secret and the registry
-/// together, and credentials may be on their way.
+/// How long the removal of the storage may lack credentials before `Degraded`. Users often delete the Secret and the registry
+/// together, and new credentials may arrive soon.
 const STORAGE_LEFT_WITHIN: Duration = Duration::from_mins(2);
 
 /// Reason of `Degraded` while changed storage does not work for the registry.
 pub const PREFLIGHT_FAILED: &str = "StoragePreflightFailed";
 
-/// Storage that was changed and that the registry does not get yet: it is tried out first. Each is tried again, and names
-/// action, object and cause.
+/// A preflight of changed storage that has not passed. The registry does not use the storage yet. Each preflight is retried;
+/// each message names the action, the object and the cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Preflight {
-    /// Too early to be judged.
+    /// The credentials are new, so a refusal may be temporary.
     Waiting(String),
-    /// Nobody knows: no answer.
+    /// The storage did not respond.
     Undecided(String),
-    /// It does not work.
+    /// The storage refused a request of the preflight.
     Failed(String),
 }
 
-/// What a pass found.
+/// The findings of a pass.
 #[derive(Clone, Debug)]
 pub struct Findings<'a> {
     /// `spec.managementState`; `Managed` where the Config does not decode.
@@ -126,38 +128,38 @@ pub struct Findings<'a> {
     pub deployment: Option<&'a Value>,
     /// The wanted Routes that exist.
     pub routes: Vec<&'a Value>,
-    /// Why the pass could not be finished.
+    /// The error that ended the pass early.
     pub failing: Option<Failing>,
-    /// Faults that wait for an edit and did not stop the pass (`RouteConflict`, `PVCIncompatible`).
+    /// Errors that wait for an edit and did not end the pass (`RouteConflict`, `PVCIncompatible`).
     pub problems: Vec<Rejection>,
-    /// An operation of the storage that is under way.
+    /// An unfinished operation of the storage.
     pub operation: Option<Operation>,
-    /// What the first Deployment waits for.
+    /// The missing inputs of the first Deployment.
     pub waiting_for: Option<String>,
-    /// Storage that is not used yet.
+    /// The preflight of storage that is not used yet.
     pub preflight: Option<Preflight>,
-    /// How far a removal is; also asked for by the deletion of the Config, whatever its state.
+    /// Progress of a removal. The deletion of the Config requests a removal too, whatever its `managementState`.
     pub removal: Removal,
-    /// Conditions as stored.
+    /// The stored conditions of the Config.
     pub stored: &'a [Condition],
-    /// Since when passes have failed transiently without one that did not; kept in memory by the caller.
+    /// Start of the current series of passes with a transient error; the caller keeps it in memory.
     pub failing_since: Option<Timestamp>,
     /// When the pass began.
     pub now: Timestamp,
 }
 
-/// What the findings mean.
+/// The conditions, and when to compute them again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
     /// `Available`, `Progressing`, `Degraded`, `Removed`.
     pub condition_updates: Vec<ConditionUpdate>,
-    /// When the verdicts can change although nothing happens.
+    /// Time until the conditions can change although no object changes.
     pub recheck_after: Option<Duration>,
     /// `status.readyReplicas`.
     pub ready_replicas: i32,
 }
 
-/// Judges a pass.
+/// Computes the conditions.
 pub fn judge(findings: &Findings<'_>) -> Judgement {
     let deployment = findings.deployment.map(Deployment);
     let case = Case { findings, deployment };
@@ -165,7 +167,7 @@ pub fn judge(findings: &Findings<'_>) -> Judgement {
     let unavailable_since = case.unavailable_since(&available);
     let degraded = case.degraded(&available, unavailable_since);
     let due = |since: Option<Timestamp>| since.and_then(|since| remaining(since, findings.now));
-    // A verdict that time has already turned needs no further look.
+    // `Degraded=True` does not change with time.
     let recheck_after = if degraded.status == Status::True {
         None
     } else {
@@ -182,12 +184,10 @@ pub fn judge(findings: &Findings<'_>) -> Judgement {
     }
 }
 
-/// Time until strictly more than [`PATIENCE`] has gone by; `None` where it has. One second later than the mark, because
-/// stored times are whole seconds.
+/// Time until strictly more than [`PATIENCE`] has elapsed; `None` if it has. Adds one second, because stored times are whole
+/// seconds.
 fn remaining(since: Timestamp, now: Timestamp) -> Option<Duration> {
-    let elapsed = now.duration_since(since);
-    // A clock that was set back must not postpone the next look without end.
-    let elapsed = Duration::try_from(elapsed).unwrap_or_default();
+    let elapsed = elapsed::elapsed(since, now, PATIENCE);
     PATIENCE.checked_sub(elapsed).map(|rest| rest + Duration::from_secs(1))
 }
 
@@ -197,7 +197,7 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// The registry is to go: by its state, or because the Config is being deleted.
+    /// A removal is requested: by `managementState`, or because the Config is being deleted.
     fn leaving(&self) -> bool {
         self.findings.state == ManagementState::Removed || self.findings.removal != Removal::NotAsked
     }
@@ -206,14 +206,14 @@ impl Case<'_> {
         self.findings.state == ManagementState::Unmanaged && self.findings.removal == Removal::NotAsked
     }
 
-    /// The invalid input that stopped the pass.
+    /// The invalid input that ended the pass early.
     fn permanent(&self) -> Option<(Reason, &str)> {
         let failing = self.findings.failing.as_ref()?;
         let reason = failing.invalid().filter(|reason| !goes_on(*reason))?;
         Some((reason, &failing.message))
     }
 
-    /// Errors that wait for an edit while the rest of the pass went on.
+    /// Errors that wait for an edit and did not end the pass.
     fn problems(&self) -> Vec<(Reason, &str)> {
         let failing = self.findings.failing.as_ref();
         let own = failing.and_then(|failing| Some((failing.invalid()?, failing.message.as_str())));
@@ -232,13 +232,13 @@ impl Case<'_> {
             .map(|failing| failing.message.as_str())
     }
 
-    /// An operation of the storage: its deadline, and its message.
+    /// The deadline and the message of an unfinished operation of the storage.
     fn operation(&self) -> Option<(Deadline, &str)> {
         let operation = self.findings.operation.as_ref()?;
         Some((operation.deadline, &operation.message))
     }
 
-    /// What fails and may pass by itself: that is a matter of time.
+    /// An error that may resolve itself, and becomes `Degraded` if it lasts.
     fn lasting(&self) -> Option<&str> {
         let undecided = match &self.findings.preflight {
             Some(Preflight::Undecided(message)) => Some(message.as_str()),
@@ -248,7 +248,7 @@ impl Case<'_> {
         self.transient().or(undecided).or(operation.map(|(_, message)| message))
     }
 
-    /// Storage that is not used yet, and why.
+    /// Why changed storage is not used yet.
     fn preflight(&self) -> Option<&str> {
         match self.findings.preflight.as_ref()? {
             Preflight::Waiting(message) | Preflight::Undecided(message) | Preflight::Failed(message) => Some(message),
@@ -268,7 +268,7 @@ impl Case<'_> {
             return condition_update(Status::True, "Unmanaged", unmanaged());
         }
         let Some(deployment) = self.deployment else {
-            // A claim that does not fit keeps the first Deployment away; a Route of somebody else does not.
+            // A claim that does not fit prevents the first Deployment. A Route of another owner does not.
             let unfit = self
                 .problems()
                 .into_iter()
@@ -354,7 +354,7 @@ impl Case<'_> {
         condition_update(Status::False, "Ready", "The registry is ready".to_owned())
     }
 
-    /// `Progressing` while the registry goes.
+    /// `Progressing` during a removal.
     fn removing(&self) -> ConditionUpdate {
         let condition_update =
             |status, reason: &str, message: String| ConditionUpdate::new("Progressing", status, reason, message);
@@ -439,7 +439,7 @@ impl Case<'_> {
             let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
             return condition_update(Status::True, "Unavailable", format!("{}{cause}", available.message));
         }
-        // Before the rows that wait: a pod that went away meanwhile must not hide that nothing can be applied.
+        // Before the cases that wait: a missing pod must not hide that the operator cannot apply the configuration.
         if let Some(sync_error) = sync_error {
             return sync_error;
         }
@@ -461,7 +461,7 @@ impl Case<'_> {
         }
     }
 
-    /// Why a step of the removal failed, or why storage is left for too long.
+    /// Why a step of the removal failed, or why the storage still exists after [`STORAGE_LEFT_WITHIN`].
     fn remove_failed(&self) -> Option<&str> {
         match &self.findings.removal {
             Removal::Failed(cause) => Some(cause),
@@ -472,22 +472,19 @@ impl Case<'_> {
         }
     }
 
-    /// Why storage is left after a removal, and the time until the registry is degraded; `None` where it is. A restart of the
-    /// operator does not take the condition back.
+    /// Why the storage still exists after a removal, and the time until `Degraded`; no time if `Degraded` is due, or was
+    /// reported already: a restart of the operator does not withdraw the condition.
     fn storage_left(&self) -> Option<(&str, Option<Duration>)> {
         let Removal::StorageLeft { cause, since } = &self.findings.removal else {
             return None;
         };
         let stored = self.findings.stored.iter().find(|c| c.type_ == "Degraded");
-        let told = stored.is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some("RemoveFailed"));
-        let lasted = Duration::try_from(self.findings.now.duration_since(*since)).unwrap_or_default();
-        let left = STORAGE_LEFT_WITHIN
-            .checked_sub(lasted)
-            .filter(|left| !left.is_zero() && !told);
-        Some((cause, left))
+        let reported = stored.is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some("RemoveFailed"));
+        let left = elapsed::left(*since, self.findings.now, STORAGE_LEFT_WITHIN);
+        Some((cause, left.filter(|_| !reported)))
     }
 
-    /// `Degraded` for what fails or takes too long while the pass is retried.
+    /// `Degraded` for an error that lasts too long while the pass is retried.
     fn sync_error(&self) -> Option<ConditionUpdate> {
         let sync_error = |message| ConditionUpdate::new("Degraded", Status::True, "SyncError", message);
         if let Some((Deadline::Passed, message)) = self.operation() {
@@ -517,8 +514,8 @@ impl Case<'_> {
         }
     }
 
-    /// Since when `Available` has not been `True`: the stored time, so that the clock outlives a restart; `None` while it
-    /// is, and where nobody cares.
+    /// When `Available` stopped being `True`. Reads the stored condition, so that a restart of the operator does not restart
+    /// the wait. `None` while `Available` is `True`, and during a removal.
     fn unavailable_since(&self, available: &ConditionUpdate) -> Option<Timestamp> {
         if available.status == Status::True || self.leaving() {
             return None;
@@ -532,12 +529,12 @@ impl Case<'_> {
     }
 }
 
-/// Whether the rest of a pass goes on with a fault of this class.
+/// Whether a pass continues after an error with this reason.
 const fn goes_on(reason: Reason) -> bool {
     matches!(reason, Reason::RouteConflict | Reason::PvcIncompatible)
 }
 
-/// What routers say of the Routes that they do not admit. A Route that no router has looked at yet is no problem.
+/// Messages of the routers about Routes that they do not admit. A Route without a status of a router is not reported.
 fn refused_routes(routes: &[&Value]) -> Vec<String> {
     let list = |object: &Value, pointer: &str| {
         object
@@ -572,7 +569,7 @@ fn refused_routes(routes: &[&Value]) -> Vec<String> {
             }
         }
     }
-    // Routers come in any order; the text must not change with it.
+    // The order of the routers must not change the message.
     refused.sort();
     refused
 }

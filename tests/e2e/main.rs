@@ -11,6 +11,7 @@
 mod support;
 
 mod partner;
+mod policies;
 mod pulls;
 mod s3;
 
@@ -55,6 +56,7 @@ async fn the_operator_in_a_pod_brings_up_a_registry_from_which_the_cluster_runs_
         name: format!("e2e-{}", std::process::id()),
         simulated_nodes: 0,
         real_nodes: 3,
+        network_policies: true,
         platform: "None".to_owned(),
         security_api: true,
         ..Options::default()
@@ -119,6 +121,7 @@ impl Scenario {
         self.operator_is_observable().await;
         self.on_s3(&first).await;
         let (data, host, second) = self.move_to_a_claim_and_open_the_route().await;
+        self.policies_guard_every_port_but_one().await;
         self.rollout_under_pulls(&host, &second).await;
         partner::is_trusted(&self.cluster, partner).await;
         self.say("a pod runs from the registry of somebody else");

@@ -1,6 +1,7 @@
 //! The registry's pod on S3, with what the operator configured: first keys and a private CA, then the public endpoints of
 //! AWS, then tokens of the cluster.
 
+use devcluster::install;
 use devcluster::stores::{ACCOUNT, Asked, Authority, Call, Cloud, Keys, Moto, MotoOptions, Sts, StsOptions};
 use http::Method;
 use image_registry_operator::api::{Kind, ObjectRef};
@@ -15,12 +16,14 @@ const REGION: &str = "us-east-1";
 const STS: [&str; 2] = ["sts.us-east-1.amazonaws.com", "sts.us-east-1.api.aws"];
 /// Endpoints with the bucket in the host name; SDKs with dual-stack use the second.
 const PUBLIC: [&str; 2] = ["*.s3.us-east-1.amazonaws.com", "*.s3.dualstack.us-east-1.amazonaws.com"];
-/// A private store.
-const PRIVATE: &str = "s3.test.example";
 
-/// The store with all the names under which pods reach it.
+/// The stores with all the names under which pods reach them.
 pub struct S3 {
+    /// The cloud. It checks who asks.
     moto: Moto,
+    /// A private store, at an address: nodes, which are redirected to it, do not resolve names of pods. It does not check who
+    /// asks, because moto answers 500 to a pre-signed GET if it does.
+    private: Moto,
     cloud: Cloud,
     authority: Authority,
     keys: Keys,
@@ -35,6 +38,8 @@ impl S3 {
             ..MotoOptions::default()
         };
         let moto = Moto::start(options).await.unwrap();
+        let private = Moto::start(MotoOptions::default()).await.unwrap();
+        let address = Cloud::address_in(cluster.devcluster).to_string();
         let authority = Authority::new("cloud-ca").unwrap();
         let sts = Sts::start(
             &moto,
@@ -52,13 +57,17 @@ impl S3 {
         for account in [names::OPERATOR_DEPLOYMENT, names::REGISTRY_SERVICE_ACCOUNT] {
             sts.trust(&role, &format!("system:serviceaccount:{}:{account}", names::NAMESPACE));
         }
-        let stores = PUBLIC.iter().chain(&[PRIVATE]).map(|name| (*name, moto.target()));
-        let all = stores.chain(STS.map(|name| (name, sts.target())));
+        let stores = PUBLIC.iter().map(|name| (*name, moto.target()));
+        let all = stores
+            .chain(STS.map(|name| (name, sts.target())))
+            .chain([(address.as_str(), private.target())]);
         let routes = all.map(|(name, target)| (name.to_owned(), target.clone())).collect();
-        let of_certificate: Vec<String> = PUBLIC.iter().chain(&STS).map(ToString::to_string).collect();
+        let names = PUBLIC.iter().chain(&STS).copied().chain([address.as_str()]);
+        let of_certificate: Vec<String> = names.map(str::to_owned).collect();
         let cloud = Cloud::start(cluster.devcluster, &authority, routes, &of_certificate).unwrap();
         Self {
             moto,
+            private,
             cloud,
             authority,
             keys,
@@ -68,10 +77,10 @@ impl S3 {
     }
 
     /// Number of objects in a bucket, at most one page.
-    async fn count(&self, bucket: &str) -> usize {
+    async fn count(&self, moto: &Moto, bucket: &str) -> usize {
         let path = format!("/{bucket}?list-type=2");
         let call = Call::new(Method::GET, &path).signed(self.moto.admin(), "s3", REGION);
-        let answer = self.moto.target().call(call).await.unwrap();
+        let answer = moto.target().call(call).await.unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.text().matches("<Key>").count()
     }
@@ -120,14 +129,15 @@ impl Scenario {
         .await;
         self.push_and_pull(REGISTRY, first).await;
         self.say("back on emptyDir");
-        for bucket in ["e2e-quarry", "e2e-harbour"] {
-            assert!(s3.count(bucket).await > 0, "{bucket} keeps its images");
+        for (moto, bucket) in [(&s3.private, "e2e-quarry"), (&s3.moto, "e2e-harbour")] {
+            assert!(s3.count(moto, bucket).await > 0, "{bucket} keeps its images");
         }
         self.cluster
             .delete(&map(names::CONFIG_MANAGED_NAMESPACE, names::CLOUD_CONFIG_MAP))
             .await;
     }
 
+    // issue 10, row 17; workload 74: nodes follow redirects to a store whose CA only the Config names
     async fn keys_and_private_ca(&self, s3: &S3) {
         let keys = (&s3.keys.id, &s3.keys.secret);
         let data = json!({"REGISTRY_STORAGE_S3_ACCESSKEY": keys.0, "REGISTRY_STORAGE_S3_SECRETKEY": keys.1});
@@ -135,19 +145,29 @@ impl Scenario {
         let ca = json!({"ca-bundle.crt": s3.authority.pem()});
         set(&self.cluster, &map(names::CONFIG_NAMESPACE, "s3-ca"), "data", ca).await;
         let block = json!({
-            "bucket": "e2e-quarry", "region": REGION, "regionEndpoint": format!("https://{PRIVATE}"),
+            "bucket": "e2e-quarry", "region": REGION, "regionEndpoint": format!("https://{}", s3.cloud.address()),
             "trustedCA": {"name": "s3-ca"},
         });
-        // Nodes cannot resolve the store's name.
-        let spec = json!({"storage": {"emptyDir": null, "s3": block}, "disableRedirect": true});
+        let spec = json!({"storage": {"emptyDir": null, "s3": block}});
         self.change(async || {
             self.cluster.edit(spec).await;
         })
         .await;
         let sample = self.sample("quarry").await;
+        // node-ca adds the store's CA to the registry's host.
+        install::nodes_trust_authority(self.cluster.devcluster, REGISTRY, s3.authority.pem())
+            .await
+            .unwrap();
         self.push_and_pull(REGISTRY, &sample).await;
         self.say("pushed to and pulled from S3, with keys and a private CA");
-        assert!(s3.count("e2e-quarry").await > 0);
+        assert!(s3.count(&s3.private, "e2e-quarry").await > 0);
+        let before = s3.cloud.gate().asked().len();
+        self.a_pod_runs(&sample).await;
+        let asked = s3.cloud.gate().asked();
+        let redirected =
+            |a: &&Asked| a.method == Method::GET && a.query.contains("X-Amz-Signature=") && a.status == 200;
+        let pulled = asked[before..].iter().filter(redirected).count();
+        assert!(pulled > 0, "the node pulled through redirects: {asked:#?}");
     }
 
     /// Switches to another bucket, at the public endpoint.
@@ -157,8 +177,9 @@ impl Scenario {
         set(&self.cluster, &cloud_config, "data", ca).await;
         let block = json!({"bucket": "e2e-harbour", "regionEndpoint": null, "trustedCA": null});
         self.change(async || {
+            // Nodes do not resolve the names of the cloud.
             self.cluster
-                .edit(json!({"storage": {"s3": block, "managementState": null}}))
+                .edit(json!({"storage": {"s3": block, "managementState": null}, "disableRedirect": true}))
                 .await;
         })
         .await;

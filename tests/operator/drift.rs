@@ -68,7 +68,7 @@ async fn edits(cluster: &TestCluster) -> Vec<(ObjectRef, Value)> {
     edits
 }
 
-// lifecycle 66, 67, workload 2, 3, 5, 6, 8, 58, 60, 78
+// lifecycle 66, 67, workload 2, 3, 5, 6, 8, 58, 60, 78, deploy 39 (a mutated policy)
 #[tokio::test]
 async fn manual_edits_are_reverted_and_foreign_fields_stay() {
     let cluster = empty_cluster().await;
@@ -145,7 +145,7 @@ async fn manual_edits_are_reverted_and_foreign_fields_stay() {
     cluster.assert_idle(std::time::Duration::from_secs(2)).await;
 }
 
-// lifecycle 65, workload 4, 59
+// lifecycle 65, workload 4, 59, deploy 39 (a deleted policy)
 #[tokio::test]
 async fn manually_deleted_objects_are_created_again() {
     let (cluster, _operator) = registry(json!({"defaultRoute": true})).await;
@@ -153,9 +153,12 @@ async fn manually_deleted_objects_are_created_again() {
     for reference in all() {
         let old = cluster.get(&reference).await.unwrap();
         cluster.delete(&reference).await;
-        cluster
+        let new = cluster
             .until(&reference, "created again", |o| o.is_some_and(|o| uid(o) != uid(&old)))
             .await;
+        if reference == network_policy() {
+            assert_eq!(content(&new.unwrap()), content(&old));
+        }
     }
     // The roleRef of a binding cannot be changed, so the operator must create the binding again.
     cluster.delete_events().await;

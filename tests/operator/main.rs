@@ -26,11 +26,14 @@ mod volumes;
 use serde_json::Value;
 
 use support::operator::Operator;
-use support::{TestCluster, shared_cluster, simulated};
+use support::{Pool, TestCluster, simulated};
 
-/// The shared cluster, on platform `None`, without any object of the operator.
+/// Two clusters: most of the time of these tests is waiting.
+static CLUSTERS: Pool<2> = Pool::new();
+
+/// A shared cluster, on platform `None`, without any object of the operator.
 async fn empty_cluster() -> TestCluster {
-    let cluster = shared_cluster(simulated("operator")).await;
+    let cluster = CLUSTERS.cluster(simulated("operator")).await;
     cluster.delete_events().await;
     // What a failed test may have left behind.
     for path in [
@@ -43,6 +46,7 @@ async fn empty_cluster() -> TestCluster {
         let request = http::Request::delete(path).body(Vec::new()).unwrap();
         let _ = cluster.client.request::<Value>(request).await;
     }
+    let _ = refused::limit_http_secret(&cluster, false).await;
     cluster
 }
 

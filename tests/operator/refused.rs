@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use image_registry_operator::api::Kind;
 use image_registry_operator::names;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::registry;
 use crate::support::operator::Operator;
-use crate::support::{TestCluster, condition, deployment, is, is_up, observed, operand, pull_secret};
+use crate::support::{
+    TestCluster, condition, config_ref, deployment, eventually, is, is_up, observed, operand, pull_secret,
+};
+use crate::{empty_cluster, registry};
 
 /// Passes of the registry's controller, whatever their outcome.
 async fn passes(operator: &Operator) -> u64 {
@@ -152,6 +155,69 @@ async fn broken_pull_secret(cluster: &TestCluster) {
             is_up(c) && is(c, "Degraded", "False", "")
         })
         .await;
+}
+
+/// Limits `spec.httpSecret` in the CRD to fewer characters than the operator generates, or removes the limit.
+pub async fn limit_http_secret(cluster: &TestCluster, limited: bool) -> kube::Result<Value> {
+    let member = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/httpSecret/maxLength";
+    let change = if limited {
+        json!([{"op": "add", "path": member, "value": 10}])
+    } else {
+        json!([{"op": "remove", "path": member}])
+    };
+    let request = http::Request::patch(
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/configs.imageregistry.operator.openshift.io",
+    )
+    .header("content-type", "application/json-patch+json")
+    .body(serde_json::to_vec(&change).unwrap())
+    .unwrap();
+    cluster.client.request(request).await
+}
+
+/// Waits until the API server refuses a long `spec.httpSecret`, or accepts it.
+async fn until_http_secret_is(cluster: &TestCluster, refused: bool) {
+    let api = cluster.api(&config_ref());
+    let parameters = PatchParams {
+        dry_run: true,
+        ..PatchParams::default()
+    };
+    eventually("the CRD is in force", async || {
+        // A new text each time: an unchanged one is not validated again.
+        let patch = json!({"spec": {"httpSecret": "eleven chars"}});
+        let answer = api.patch(names::CLUSTER, &parameters, &Patch::Merge(patch)).await;
+        answer.is_err() == refused
+    })
+    .await;
+}
+
+// spec/README 11, 12: the Config itself is refused
+#[tokio::test]
+async fn a_config_that_the_api_server_does_not_store_is_invalid_at_once_and_nothing_uses_it() {
+    let cluster = empty_cluster().await;
+    let config = json!({"managementState": "Unmanaged", "httpSecret": "short"});
+    cluster.create_config(config).await;
+    limit_http_secret(&cluster, true).await.unwrap();
+    until_http_secret_is(&cluster, true).await;
+    cluster
+        .edit(json!({"managementState": "Managed", "httpSecret": null}))
+        .await;
+    let mark = cluster.mark();
+    let operator = cluster.operator().await;
+    let config = cluster.until_config("refused", reports).await;
+    let message = condition(&config, "Degraded").2;
+    assert!(
+        message.contains("spec.httpSecret") && message.contains("oc edit"),
+        "{message}"
+    );
+    let writes: Vec<_> = cluster.writes(mark);
+    assert!(!writes.iter().any(|write| write.contains("deployments")), "{writes:?}");
+    cluster.settle().await;
+    assert_no_retry(&operator, "only an edit helps").await;
+
+    limit_http_secret(&cluster, false).await.unwrap();
+    until_http_secret_is(&cluster, false).await;
+    cluster.trigger_reconcile("again").await;
+    cluster.until_config("up", |c| is_up(c) && observed(c)).await;
 }
 
 // issue 10, row 9; spec/README 13

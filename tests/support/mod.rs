@@ -19,13 +19,13 @@ pub mod lease;
 pub mod objects;
 pub mod observe;
 pub mod operator;
+pub mod pool;
 pub mod proxy;
 pub mod pruner;
 pub mod reset;
 pub mod rollout_recorder;
 pub mod volume;
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use devcluster::{Cluster, Options};
@@ -38,33 +38,26 @@ use serde_json::{Value, json};
 
 pub use fields::*;
 pub use objects::*;
+pub use pool::Pool;
+use pool::Turn;
 
 /// How long a test waits for an expected state. Long, because the machine may be busy.
 pub const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A cluster for one test. Tests of one program share it one after another; it is reset before each.
+/// A cluster for one test. Tests of one program share it, or a few of them, one after another; it is reset before each.
 pub struct TestCluster {
     pub client: Client,
     pub devcluster: &'static Cluster,
     /// How long this test waits: [`TIMEOUT`], or longer with real pods.
     pub timeout: Duration,
-    _turn: Option<MutexGuard<'static, ()>>,
+    _turn: Option<Turn>,
 }
-
-static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-static TURN: Mutex<()> = Mutex::new(());
 
 /// Waits for the cluster of this test program and resets it. The first caller starts the cluster; devcluster removes it
 /// when the process ends.
 pub async fn shared_cluster(options: Options) -> TestCluster {
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    if CLUSTER.get().is_none() {
-        let started = Cluster::up(options).await.expect("the cluster starts");
-        CLUSTER.set(started).expect("one test at a time");
-    }
-    let cluster = TestCluster::of(CLUSTER.get().unwrap(), Some(turn)).await;
-    cluster.reset().await;
-    cluster
+    static CLUSTER: Pool<1> = Pool::new();
+    CLUSTER.cluster(options).await
 }
 
 /// Every managementState, in an order in which a registry that is up keeps its Service while `Unmanaged`.
@@ -102,7 +95,7 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 }
 
 impl TestCluster {
-    async fn of(devcluster: &'static Cluster, turn: Option<MutexGuard<'static, ()>>) -> Self {
+    async fn of(devcluster: &'static Cluster, turn: Option<Turn>) -> Self {
         Self {
             client: devcluster.client().await.unwrap(),
             devcluster,

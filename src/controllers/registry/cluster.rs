@@ -33,6 +33,21 @@ impl<'a> ClusterAccess<'a> {
             state: Cell::new(State::Unread),
         }
     }
+
+    /// Access for a pass that may have read or written the Config already (`confirmed`). A pass reads the Config live at
+    /// most once.
+    pub(super) fn continued(writer: &'a Writer, config: &Config, confirmed: bool) -> Self {
+        let access = Self::new(writer, config);
+        if confirmed {
+            access.state.set(State::Newest);
+        }
+        access
+    }
+
+    /// Whether the Config is known to be the newest version.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.state.get() == State::Newest
+    }
 }
 
 fn transient(error: &WriteError) -> StorageError {

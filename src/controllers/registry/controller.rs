@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use crate::api::ObjectRef;
 use crate::apply::{Recorded, WriteError};
-use crate::config::told::Told;
+use crate::config::error_class::ErrorClass;
+use crate::config::last_logged::LastLogged;
 use crate::controllers::backoff::RESYNC;
 use crate::controllers::context::Context;
 use crate::controllers::status_debounce::StatusDebounce;
@@ -28,6 +29,17 @@ pub(super) struct Unstored {
     pub(super) error: WriteError,
     /// The write contained the cluster's TLS settings (`spec.observedConfig`).
     pub(super) observed: bool,
+}
+
+impl Unstored {
+    /// A field that the API server refuses waits for an edit of the Config. An admission policy or a webhook names no
+    /// field, and may accept the same Config later.
+    pub(super) fn class(&self) -> ErrorClass {
+        match &self.error {
+            WriteError::Refused(refusal) if refusal.fields.is_empty() => ErrorClass::ActionRequired,
+            error => error.class(),
+        }
+    }
 }
 
 impl From<WriteError> for Interrupted {
@@ -65,7 +77,7 @@ pub(super) struct Registry {
     /// `metadata.generation` of workloads after the operator's writes, until the status records them.
     pub(super) generations: HashMap<ObjectRef, i64>,
     /// The failure that no condition reports.
-    pub(super) told: Told,
+    pub(super) logged: LastLogged,
     /// First attempt to create the Config that does not exist.
     pub(super) bootstrap_since: Option<Timestamp>,
     /// Start of the current series of failed passes.

@@ -98,7 +98,7 @@ impl Registry {
             own: &self.generations,
             stored: &generations,
         };
-        if apply::would_write(plan, &context.snapshot, &recorded) && !context.confirmed {
+        if apply::would_write(plan, &context.snapshot, &recorded) && !context.confirmed.get() {
             self.confirm(&context.config).await?;
         }
         let mut report = apply::apply(plan, &context.snapshot, &recorded, &self.context.writer).await;

@@ -22,9 +22,9 @@ use super::bootstrap::{self, NotCreated};
 use super::status_debounce::StatusDebounce;
 use super::{Backoff, Context, RESYNC};
 use crate::api::{Config, Kind, ObjectRef};
+use crate::config::last_logged::LastLogged;
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
-use crate::config::told::Told;
 use crate::names;
 use crate::observe::Controller;
 use crate::status::cluster_operator::BootstrapDelay;
@@ -38,7 +38,7 @@ pub async fn run(context: Context) {
     let mut registry = Registry {
         context: context.clone(),
         generations: HashMap::new(),
-        told: Told::default(),
+        logged: LastLogged::default(),
         bootstrap_since: None,
         failing_since: None,
         unstored: None,
@@ -69,7 +69,7 @@ impl Registry {
         for _ in 0..RESTARTS {
             match Box::pin(self.attempt()).await {
                 Ok(ended) => {
-                    if self.told.ended() {
+                    if self.logged.ended() {
                         info!("registry: the failure has ended");
                     }
                     return ended;
@@ -96,7 +96,7 @@ impl Registry {
 
     /// Logs a failure that no condition reports, once.
     fn failed(&mut self, words: &str) -> Ended {
-        if self.told.is_new(words) {
+        if self.logged.is_new(words) {
             warn!("registry: {words}");
         }
         Ended::FAILED

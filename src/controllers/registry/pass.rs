@@ -1,5 +1,7 @@
 //! The context of one pass, and the storage steps of a pass.
 
+use std::cell::Cell;
+
 use serde_json::Value;
 
 use super::cluster::ClusterAccess;
@@ -21,8 +23,8 @@ pub(super) struct PassContext {
     pub(super) config: Box<Config>,
     /// All other objects, read once.
     pub(super) snapshot: Snapshot,
-    /// The pass wrote the Config, so `config` is the newest version.
-    pub(super) confirmed: bool,
+    /// `config` is the newest version: the pass read it live, or wrote it.
+    pub(super) confirmed: Cell<bool>,
 }
 
 impl PassContext {
@@ -30,7 +32,7 @@ impl PassContext {
         Self {
             config,
             snapshot,
-            confirmed: false,
+            confirmed: Cell::new(false),
         }
     }
 }
@@ -73,9 +75,13 @@ impl Registry {
             context,
         };
         let step = async |pass: &StoragePass<'_>| {
-            let PassContext { config, snapshot, .. } = &*pass.context;
+            let PassContext {
+                config,
+                snapshot,
+                confirmed,
+            } = &*pass.context;
             let controller = &pass.registry.context;
-            let cluster = ClusterAccess::new(&controller.writer, config);
+            let cluster = ClusterAccess::continued(&controller.writer, config, confirmed.get());
             let pods = RegistryPods {
                 program: &Platform,
                 differs: &|facts| plan::storage_differs(resolved, facts, snapshot),
@@ -88,6 +94,7 @@ impl Registry {
                 controller.publish_events(outcome.events);
                 return Err(Interrupted::Stale);
             }
+            confirmed.set(cluster.is_confirmed());
             Ok(outcome)
         };
         storage::reconcile(&mut pass, step).await

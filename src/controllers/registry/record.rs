@@ -71,7 +71,7 @@ impl Registry {
         let before = context.config.metadata.generation;
         self.context.storage.config_written(before, newest.metadata.generation);
         context.config = newest;
-        context.confirmed = true;
+        context.confirmed.set(true);
         Ok(())
     }
 

@@ -83,7 +83,7 @@ impl Registry {
         self.set_storage_ca_error(None);
         let stage = removal::removal(&context.snapshot, self.deployment_gone(&context.snapshot));
         if !stage.delete.is_empty() {
-            if !context.confirmed {
+            if !context.confirmed.get() {
                 self.confirm(&context.config).await?;
             }
             let mut report = apply::delete(&stage.delete, &self.context.writer).await;

@@ -10,6 +10,7 @@ use super::RESYNC;
 use super::controller::{Ended, Interrupted, Registry, Unstored};
 use crate::api::registry_config::Storage;
 use crate::api::{Kind, ObjectRef};
+use crate::config::error_class::ErrorClass;
 use crate::config::event_request::EventRequest;
 use crate::config::resolve::{ManagementState, Reason, Rejection};
 use crate::config::snapshot::{Snapshot, Undecodable};
@@ -172,9 +173,12 @@ impl Registry {
     /// Reports a refused write of the Config. The pass changes nothing else.
     pub(super) async fn report_unstored(&mut self, unstored: &Unstored) -> Result<Ended, Interrupted> {
         let Unstored { error, observed } = unstored;
+        let remedy = match unstored.class() {
+            ErrorClass::Invalid(_) => "Correct the field with `oc edit`",
+            _ => "Find the missing permission, admission policy or webhook that prevents the write",
+        };
         let message = format!(
-            "Config {} cannot be written, and the operator changes nothing else until it can: {error}. Find the missing \
-             permission, admission policy or webhook that prevents the write",
+            "Config {} cannot be written, and the operator changes nothing else until it can: {error}. {remedy}",
             names::CLUSTER
         );
         let snapshot = self.context.caches.snapshot();
@@ -196,7 +200,10 @@ impl Registry {
         if deleting {
             outcome.removal = Removal::Failed(message);
         } else {
-            outcome.failing = Some(Failing::transient(message));
+            outcome.failing = Some(Failing {
+                class: unstored.class(),
+                message,
+            });
         }
         self.report(&snapshot, outcome).await
     }

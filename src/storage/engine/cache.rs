@@ -163,7 +163,7 @@ impl CachedPreflight {
 
 /// Runtime credentials that a call provided for the registry, and until when they are valid.
 #[derive(Debug)]
-struct Lease {
+struct CachedAccess {
     fingerprint: Fingerprint,
     access: RegistryStorage,
     /// `None`: until the inputs change.
@@ -184,7 +184,7 @@ struct Memory {
     deleted: Option<(String, u64)>,
     /// Value that the platform requested when a setting was last applied, by condition type.
     followed: BTreeMap<&'static str, Fingerprint>,
-    lease: Option<Lease>,
+    access: Option<CachedAccess>,
 }
 
 /// The cache. The process that leads has one.
@@ -401,25 +401,25 @@ impl ObservationCache {
     }
 
     /// Cached runtime credentials of the registry for this configuration, if they are still valid.
-    pub fn lease(&self, fingerprint: &Fingerprint, now: Timestamp) -> Option<RegistryStorage> {
+    pub fn runtime_access(&self, fingerprint: &Fingerprint, now: Timestamp) -> Option<RegistryStorage> {
         let memory = self.memory();
-        let lease = memory
-            .lease
+        let cached = memory
+            .access
             .as_ref()
-            .filter(|lease| lease.fingerprint == *fingerprint)?;
-        let valid = lease.valid.is_none_or(|valid| valid.contains(now));
-        valid.then(|| lease.access.clone())
+            .filter(|cached| cached.fingerprint == *fingerprint)?;
+        let valid = cached.valid.is_none_or(|valid| valid.contains(now));
+        valid.then(|| cached.access.clone())
     }
 
     /// Caches runtime credentials of the registry; `lifetime` is `None` if they do not expire.
-    pub fn store_lease(
+    pub fn store_runtime_access(
         &self,
         fingerprint: Fingerprint,
         access: &RegistryStorage,
         now: Timestamp,
         lifetime: Option<Duration>,
     ) {
-        self.memory().lease = Some(Lease {
+        self.memory().access = Some(CachedAccess {
             fingerprint,
             access: access.clone(),
             valid: lifetime.map(|lifetime| Period::of(now, lifetime)),

@@ -95,14 +95,14 @@ impl<B: ObjectBackend, C: Cluster> Driver for ObjectStorage<'_, B, C> {
         let known = self.backend.access(request)?;
         let fingerprint = self.backend.fingerprint(request);
         let now = request.snapshot.now;
-        if let Some(access) = self.cache.lease(&fingerprint, now) {
+        if let Some(access) = self.cache.runtime_access(&fingerprint, now) {
             return Ok(access);
         }
         let work = self.open(request)?;
         let (access, lifetime) = Box::pin(work.store.runtime_access(known))
             .await
             .map_err(|error| work.failed(&error, ""))?;
-        self.cache.store_lease(fingerprint, &access, now, lifetime);
+        self.cache.store_runtime_access(fingerprint, &access, now, lifetime);
         Ok(access)
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::work::{Work, exists};
+use crate::config::elapsed;
 use crate::status::conditions::Status;
 use crate::status::judge::Deadline;
 use crate::storage::model::error::{StepError, StorageError};
@@ -121,8 +122,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         let record = records.iter().find(|record| record.stage == stage.name);
         let since = record.and_then(|record| record.since.parse::<Timestamp>().ok());
         let now = self.request.snapshot.now;
-        let overdue = since.and_then(|since| Duration::try_from(now.duration_since(since)).ok());
-        let overdue = overdue.is_some_and(|lasted| lasted > stage.deadline);
+        let overdue = since.is_some_and(|since| elapsed::elapsed(since, now, stage.deadline) > stage.deadline);
         let message = if overdue {
             format!(
                 "{} (it takes longer than {} minutes: see the service's activity log)",

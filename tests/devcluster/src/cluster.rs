@@ -8,7 +8,7 @@ use crate::{
     control_plane::{self, Ports, Start},
     files, hosts,
     layout::Layout,
-    network, node, pki, platform,
+    network, node, pki, platform, policies,
     process::{self, ProcessId, Processes},
     programs::{self, Programs},
     record::{self, Record},
@@ -72,11 +72,19 @@ impl Cluster {
         }
         let layout = Layout::named(&options.name);
         let real = options.real_nodes > 0;
+        if options.network_policies {
+            policies::check(options)?;
+        }
         if real {
             node::check(&layout)?;
         }
         let mut names = programs::SIMULATED.to_vec();
         names.extend(if real { programs::REAL } else { &[] });
+        names.extend(if options.network_policies {
+            programs::POLICIES
+        } else {
+            &[]
+        });
         let programs = programs::ensure(&names).await?;
         tokio::task::spawn_blocking(teardown::remove_leftovers).await??;
 
@@ -143,6 +151,9 @@ impl Cluster {
             simulated::start(&start)?;
         }
         node::start(&start)?;
+        if options.network_policies {
+            policies::start(&start, &pki)?;
+        }
         Ok(client)
     }
 

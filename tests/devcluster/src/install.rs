@@ -69,11 +69,21 @@ pub async fn deploy_operator(cluster: &Cluster) -> Result<()> {
 /// Waits until every real node has an authority for that registry (a host, with its port where it is not 443): the
 /// operator's node-ca brings the one of the registry's Service, the stand-ins those of routes.
 pub async fn nodes_trust(cluster: &Cluster, registry: &str) -> Result<()> {
+    until_trusted(cluster, registry, "").await
+}
+
+/// Waits until every real node trusts this authority (PEM) for a registry, possibly beside others.
+pub async fn nodes_trust_authority(cluster: &Cluster, registry: &str, authority: &str) -> Result<()> {
+    until_trusted(cluster, registry, authority.trim()).await
+}
+
+async fn until_trusted(cluster: &Cluster, registry: &str, authority: &str) -> Result<()> {
     let layout = cluster.record().layout();
-    let known = |node: &str| layout.certs(node).join(registry).join("ca.crt").is_file();
+    let file = |node: &str| layout.certs(node).join(registry).join("ca.crt");
+    let trusts = |node: &str| std::fs::read_to_string(file(node)).is_ok_and(|known| known.contains(authority));
     let what = format!("every node trusts {registry}");
     wait::until(&what, Duration::from_mins(2), || async {
-        Ok(cluster.real_nodes().iter().all(|node| known(&node.name)).then_some(()))
+        Ok(cluster.real_nodes().iter().all(|node| trusts(&node.name)).then_some(()))
     })
     .await
 }

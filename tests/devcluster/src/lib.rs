@@ -15,8 +15,9 @@
 //! ```
 //!
 //! Modules: `programs` finds or builds the binaries; `slot` hands out addresses and ports; `process` starts
-//! and stops; `control_plane`, `simulated`, `node` and `network` are the parts of a cluster; `platform` and `apply` fill
-//! it; `image` packs what runs on real nodes, `install` runs the operator there, `inside` runs commands on a node;
+//! and stops; `control_plane`, `simulated`, `node`, `network` and `policies` are the parts of a cluster; `platform` and
+//! `apply` fill it; `image` packs what runs on real nodes, `install` runs the operator there, `inside` runs commands on a
+//! node, `pod_network` connects and listens as a pod;
 //! `standin` replaces the platform's controllers, started by `companion`; `stores` are storage servers for tests, `operand`
 //! is the registry as a process; `bench` measures the operator; `teardown` removes a cluster, also a crashed one;
 //! `cluster` combines them.
@@ -30,6 +31,7 @@ pub mod image;
 pub mod inside;
 pub mod install;
 pub mod operand;
+pub mod pod_network;
 pub mod programs;
 pub mod standin;
 pub mod stores;
@@ -45,6 +47,7 @@ mod network;
 mod node;
 mod pki;
 mod platform;
+mod policies;
 mod process;
 mod record;
 mod simulated;
@@ -69,6 +72,8 @@ pub struct Options {
     pub simulated_nodes: usize,
     /// Number of real nodes, at most seven; needs root.
     pub real_nodes: usize,
+    /// Whether real nodes enforce NetworkPolicies. Without it they have no effect.
+    pub network_policies: bool,
     /// `status.platformStatus.type` of the Infrastructure object, such as `None`, `Libvirt`, `oVirt` or `OpenStack`.
     pub platform: String,
     /// Whether to install an empty CRD `securitycontextconstraints.security.openshift.io`, so that the API group is
@@ -88,6 +93,7 @@ impl Default for Options {
             name: "dev".into(),
             simulated_nodes: 1,
             real_nodes: 0,
+            network_policies: false,
             platform: "None".into(),
             security_api: false,
             imagestreams: false,

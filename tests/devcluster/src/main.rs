@@ -82,6 +82,9 @@ struct Up {
     /// Nodes with kubelet and containerd; need root.
     #[arg(long, default_value_t = 0)]
     real_nodes: usize,
+    /// Make real nodes enforce NetworkPolicies.
+    #[arg(long)]
+    network_policies: bool,
     /// Platform type of the Infrastructure object.
     #[arg(long, default_value = "None")]
     platform: String,
@@ -176,6 +179,7 @@ async fn up(arguments: Up) -> Result<()> {
             .simulated_nodes
             .unwrap_or(usize::from(arguments.real_nodes == 0)),
         real_nodes: arguments.real_nodes,
+        network_policies: arguments.network_policies,
         platform: arguments.platform,
         security_api: arguments.security_api,
         imagestreams: arguments.imagestreams,

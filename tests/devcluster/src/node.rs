@@ -149,7 +149,7 @@ fn hold(start: &Start<'_>, node: &NodeRecord) -> Result<()> {
 }
 
 /// Starts a program inside a node.
-fn spawn(start: &Start<'_>, node: &NodeRecord, name: &str, arguments: &[String]) -> Result<()> {
+pub(crate) fn spawn(start: &Start<'_>, node: &NodeRecord, name: &str, arguments: &[String]) -> Result<()> {
     let mut command = network::enter(start.layout, &node.name)?;
     command.arg(start.programs.path(name)?).args(arguments);
     let own = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect::<Vec<_>>();

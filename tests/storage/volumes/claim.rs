@@ -466,7 +466,8 @@ fn the_bootstrap_claim_names_its_class_or_leaves_it_to_the_default_or_waits_two_
         ("nothing after 119 s", "OpenStack", vec![], 119, None),
         ("nothing after 2 minutes", "OpenStack", vec![], 120, Some(stack)),
         ("nothing for an hour", "oVirt", vec![], 3600, Some(ovirt)),
-        ("a clock that was set back", "oVirt", vec![], -60, Some(ovirt)),
+        ("a clock that was set back a minute", "oVirt", vec![], -60, None),
+        ("a clock that was set back an hour", "oVirt", vec![], -3600, Some(ovirt)),
         ("a class that is no default", "oVirt", vec![plain("other")], 60, None),
         ("a default class", "oVirt", vec![default("mine")], 0, Some("")),
         ("a default class of old clusters", "OpenStack", vec![beta], 0, Some("")),
@@ -513,7 +514,7 @@ fn the_bootstrap_claim_names_its_class_or_leaves_it_to_the_default_or_waits_two_
                 assert_eq!(expected, None, "{what}");
                 let own = if platform == "oVirt" { ovirt } else { stack };
                 assert!(message.contains(&format!("{own} does not exist")), "{what}: {message}");
-                assert_eq!(i64::try_from(left.as_secs()).unwrap(), 120 - seconds, "{what}");
+                assert_eq!(i64::try_from(left.as_secs()).unwrap(), 120 - seconds.max(0), "{what}");
             }
         }
     }

@@ -112,7 +112,9 @@ fn storage_without_credentials_is_degraded_after_two_minutes_and_does_not_hold_u
         (120, degraded, None),
         (121, degraded, None),
         (3600, degraded, None),
-        (-60, fine, Some(120)), // a clock that was set back
+        // A clock that was set back.
+        (-60, fine, Some(120)),
+        (-3600, degraded, None),
     ] {
         let judged = judge(&left(seconds));
         assert_eq!(row(&left(seconds)), expected, "{seconds} s");

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Config, Kind};
 use crate::config::defaults;
+use crate::config::elapsed;
 use crate::config::snapshot::Snapshot;
 use crate::names;
 
@@ -188,9 +189,7 @@ pub fn bootstrap_claim(snapshot: &Snapshot, platform: Option<&str>, since: Times
     if default_class(snapshot).is_some() {
         return BootstrapClaim::Create(defaults::claim("ReadWriteOnce", None));
     }
-    // A clock that was set back must not prolong the wait.
-    let waited = Duration::try_from(snapshot.now.duration_since(since)).unwrap_or(CLASS_WITHIN);
-    match CLASS_WITHIN.checked_sub(waited).filter(|left| !left.is_zero()) {
+    match elapsed::left(since, snapshot.now, CLASS_WITHIN) {
         None => named(),
         Some(left) => BootstrapClaim::Wait {
             message: format!(

@@ -79,6 +79,11 @@ const GROUPS: &[Group] = &[
         tags: "",
     },
     Group {
+        name: "policies",
+        programs: &[("policies", ".")],
+        tags: "",
+    },
+    Group {
         name: "crane",
         programs: &[("crane", "github.com/google/go-containerregistry/cmd/crane")],
         tags: "",
@@ -121,6 +126,8 @@ pub const REAL: &[&str] = &[
     "portmap",
     "pause",
 ];
+/// What enforces NetworkPolicies on real nodes.
+pub const POLICIES: &[&str] = &["policies"];
 /// Storage servers, which only tests use.
 pub const STORES: &[&str] = &["moto_server", "weed", "fake-gcs-server"];
 

@@ -34,7 +34,7 @@ impl Cloud {
         if cluster.real_nodes().is_empty() {
             bail!("a cloud is for pods that run: the cluster has no real nodes");
         }
-        let address = cluster.record().slot.cloud();
+        let address = Self::address_in(cluster);
         let hosts: Vec<(String, Ipv4Addr)> = routes.iter().map(|(host, _)| (host.clone(), address)).collect();
         let gate = Gate::with(GateOptions {
             address: (address, HTTPS).into(),
@@ -44,6 +44,11 @@ impl Cloud {
         })?;
         let dns = Dns::start((address, DNS).into(), hosts)?;
         Ok(Self { gate, dns, address })
+    }
+
+    /// The address of a cloud on the cluster's network, also before the cloud is started.
+    pub fn address_in(cluster: &Cluster) -> Ipv4Addr {
+        cluster.record().slot.cloud()
     }
 
     /// Where faults are planned, and what was asked is seen.

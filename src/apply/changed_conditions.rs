@@ -21,7 +21,7 @@ pub(super) struct Line {
 /// left out: all of them appear with the first status.
 pub(super) fn lines(before: &Value, after: &Value) -> Vec<Line> {
     let stored = conditions(before);
-    let mut told: Vec<&str> = stored.iter().map(|c| text(c, "message")).collect();
+    let mut logged: Vec<&str> = stored.iter().map(|c| text(c, "message")).collect();
     let mut lines = Vec::new();
     for condition in conditions(after) {
         let known = stored.iter().find(|c| text(c, "type") == text(condition, "type"));
@@ -37,9 +37,9 @@ pub(super) fn lines(before: &Value, after: &Value) -> Vec<Line> {
         }
         lines.push(Line {
             bad,
-            text: format!("{}{}", head(condition), words(message, &told)),
+            text: format!("{}{}", head(condition), words(message, &logged)),
         });
-        told.push(message);
+        logged.push(message);
     }
     lines
 }
@@ -65,8 +65,8 @@ fn head(condition: &Value) -> String {
 }
 
 /// The message, or the part of it that the log does not have yet.
-fn words(message: &str, told: &[&str]) -> String {
-    let has = |part: &str| part.len() >= SHORT && told.iter().any(|told| told.contains(part));
+fn words(message: &str, logged: &[&str]) -> String {
+    let has = |part: &str| part.len() >= SHORT && logged.iter().any(|logged| logged.contains(part));
     if message.is_empty() {
         return String::new();
     }
@@ -183,7 +183,7 @@ mod tests {
 
     // lifecycle 128: "given a storage fault for 5 minutes, then the log has its words once"
     #[test]
-    fn the_words_of_a_cause_in_several_conditions_are_told_once() {
+    fn the_words_of_a_cause_in_several_conditions_are_logged_once() {
         let cause = "storage: s3:HeadBucket on blue: ServiceUnavailable: the store does not answer";
         let progressing = format!("Cannot apply the configuration, trying again: {cause}");
         let exists = "s3:HeadBucket on blue: ServiceUnavailable: the store does not answer";
