@@ -213,6 +213,7 @@ fn an_infrastructure_tells_what_the_backends_need() {
         "gcp": {
             "projectID": "p", "region": "r", "resourceLabels": [{ "key": "k", "value": "v" }],
             "resourceTags": [{ "parentID": "1", "key": "k", "value": "v" }],
+            "universeDomain": "u",
         },
         "ibmcloud": {
             "location": "l", "resourceGroupName": "g", "serviceEndpoints": [{ "name": "COS", "url": "https://cos" }],

@@ -3,6 +3,7 @@
 use devcluster::stores::{Fault, gcs_error};
 use http::Method;
 use image_registry_operator::api::{Kind, ObjectRef};
+use image_registry_operator::names;
 use image_registry_operator::storage::Freeze;
 use serde_json::{Value, json};
 
@@ -307,6 +308,91 @@ async fn a_bucket_of_somebody_else_is_neither_used_nor_created() {
     }
     assert_eq!(world.condition("StorageExists"), "Unknown/Unknown Error Occurred");
     assert_eq!(world.changed(), Vec::<String>::new());
+}
+
+// storage-gcs section 6.2, storage-decisions T6: nor is the generated name created where it belongs to somebody else
+#[tokio::test]
+async fn a_generated_name_that_may_not_be_seen_is_not_created() {
+    let mut world = cluster("blue-clos2", json!({"gcs": {}})).await;
+    let location = format!("googleapis.com/{}", world.generated());
+    world.annotate(names::STORAGE_INTENT_ANNOTATION, &location);
+    world.refuse("buckets.get", 403, "forbidden");
+    assert!(world.settle().await.error.is_some());
+    assert_eq!(world.condition("StorageExists"), "Unknown/Unknown Error Occurred");
+    assert_eq!(world.changed(), Vec::<String>::new());
+}
+
+// storage-decisions 20, storage-gcs 31: a cluster of the Go operator
+#[tokio::test]
+async fn a_bucket_of_the_go_operator_stays_owned_and_costs_one_request() {
+    let mut world = cluster("blue-over1", json!({"gcs": {}})).await;
+    world.converge().await;
+    let bucket = world.bucket().await;
+    // As the Go operator leaves bucket and Config: no record, no access settings, and its conditions.
+    let settings = json!({"iamConfiguration": {"publicAccessPrevention": "inherited"}});
+    store().await.change_bucket(&bucket, &settings).unwrap();
+    let before = resource(&bucket).await;
+    world.config["metadata"]["annotations"] = json!({});
+    let condition = |type_: &str, status: &str, reason: &str| {
+        let since = "2026-05-04T03:02:01Z";
+        json!({"type": type_, "status": status, "reason": reason, "message": "", "lastTransitionTime": since})
+    };
+    world.config["status"]["conditions"] = json!([
+        condition("StorageExists", "True", "GCS Bucket Exists"),
+        condition("StorageLabeled", "True", "Bucket Labeled Successfully"),
+        condition("StorageTagged", "False", "SuccessTaggingBucket"),
+    ]);
+    let (spec, status) = (world.storage_spec().clone(), world.status().clone());
+    world.restart();
+    world.gate.forget();
+    for _ in 0..4 {
+        assert!(world.pass().await.error.is_none());
+        world.later(RESYNC);
+    }
+    assert_eq!(world.calls(), ["buckets.get"], "and no preflight");
+    assert_eq!((world.storage_spec(), world.status()), (&spec, &status));
+    assert_eq!(resource(&bucket).await, before);
+    assert_eq!(world.condition("StorageLabeled"), "True/Bucket Labeled Successfully");
+    assert_eq!(world.condition("StorageTagged"), "False/SuccessTaggingBucket");
+    // The label alone proves the ownership.
+    store().await.put(&bucket, "image", b"layer").await.unwrap();
+    world.edit(json!({"managementState": "Removed"}));
+    assert!(world.settle().await.done);
+    assert_eq!(world.buckets().await, Vec::<String>::new());
+}
+
+// storage-decisions 2, T1
+#[tokio::test]
+async fn an_adoption_keeps_the_labels_of_others_and_is_repeated_if_the_bucket_changed_meanwhile() {
+    let (name, bucket) = ("blue-adop1", "blue-adop1-images");
+    made(name, bucket, json!({"labels": {"team": "x"}})).await;
+    let mut world = cluster(name, json!({"gcs": {"bucket": bucket}, "managementState": "Managed"})).await;
+    let mut more = permissions();
+    more.push("storage.buckets.update".to_owned());
+    allow(&project(name), &more).await;
+    world.annotate(names::ADOPT_STORAGE_ANNOTATION, &format!("googleapis.com/{bucket}"));
+    // Somebody changes the bucket between the read and the write.
+    let mut raced = false;
+    world.gate.rule(move |asked| {
+        let first = call(asked) == "buckets.patch" && !std::mem::replace(&mut raced, true);
+        if first {
+            error(412, "conditionNotMet")
+        } else {
+            Fault::Pass
+        }
+    });
+    world.converge().await;
+    let labels = json!({"team": "x", "kubernetes-io-cluster-blue-adop1": "owned"});
+    assert_eq!(resource(bucket).await["labels"], labels);
+    let asked = world.gate.asked();
+    let patches: Vec<_> = asked.iter().filter(|asked| call(asked) == "buckets.patch").collect();
+    assert_eq!(patches.len(), 2);
+    assert!(
+        patches
+            .iter()
+            .all(|asked| asked.parameter("ifMetagenerationMatch").is_some())
+    );
+    assert_eq!(world.count_events("StorageAdopted"), 1);
 }
 
 // storage-gcs 18

@@ -17,6 +17,7 @@ mod jwt;
 pub mod labels;
 mod registry;
 mod settings;
+mod step;
 mod store;
 pub mod tags;
 mod transport;
@@ -28,7 +29,7 @@ use connect::{Connection, connect};
 use credentials::Credentials;
 use effective::Effective;
 use identity::{OPERATOR_SCOPE, Subject};
-use store::Store;
+use step::Store;
 
 use crate::api::registry_storage::GcsStorage;
 use crate::api::{ObjectRef, Storage};

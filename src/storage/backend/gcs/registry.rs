@@ -13,7 +13,7 @@ use super::effective::PUBLIC_UNIVERSE;
 use super::endpoint::{encoded, form};
 use super::error::{About, garbled};
 use super::identity::{REGISTRY_SCOPE, Subject};
-use super::store::Store;
+use super::step::Store;
 use super::transport::Request;
 use crate::storage::model::call::{CallError, Called, Cause};
 use crate::storage::model::error::StorageError;

@@ -6,7 +6,7 @@
 use super::binding::Bindings;
 use super::bucket::Metadata;
 use super::labels;
-use super::store::Store;
+use super::step::Store;
 use super::tags;
 use crate::config::event_request::EventRequest;
 use crate::status::conditions::Status;

@@ -1,24 +1,18 @@
-//! The bucket of one request, and its operations for the engine.
-
-use std::sync::{Mutex, PoisonError};
+//! Operations of one bucket for the engine.
 
 use futures::StreamExt as _;
 
-use super::bucket::{
-    Bucket, CREATE, DELETE_OBJECT, Entry, GET, Metadata, NewBucket, UPDATE, has_changed, unless_missing,
-};
-use super::context::Gcs;
-use super::effective::{Effective, is_key};
+use super::bucket::{CREATE, DELETE_OBJECT, Entry, GET, UPDATE, has_changed, unless_missing};
 use super::error::{Failure, is_locked};
-use super::labels::{self, Labels};
+use super::labels;
 use super::registry::RegistryBucket;
+use super::step::Store;
 use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::model::container::{ContainerName, Contents, Owner, Page, PageDeletion, Refusal, RefusalCause};
 use crate::storage::model::error::StorageError;
 use crate::storage::model::preflight::{Probe, ProbeKeys};
 use crate::storage::model::proof::{CreationPermit, OwnershipProof};
 use crate::storage::model::setting::{Applied, Setting, SettingError, SettingScope};
-use crate::storage::model::target::Request;
 use crate::storage::traits::{Cluster, ObjectStore};
 
 /// Largest number of objects that one step deletes, with one call each.
@@ -29,83 +23,7 @@ const AT_ONCE: usize = 16;
 /// of the probe object.
 const A_FEW: u16 = 100;
 
-/// The bucket of a request.
-pub struct Store<'a, C> {
-    pub(super) backend: &'a Gcs<'a, C>,
-    pub(super) request: &'a Request<'a>,
-    pub(super) container: ContainerName,
-    /// The completed spec, with the bucket's name in it.
-    pub(super) effective: Effective,
-    /// Name of the cluster in the ownership mark.
-    pub(super) infrastructure: String,
-    pub(super) bucket: Bucket,
-    /// The bucket as described in this step.
-    pub(super) metadata: Mutex<Option<Metadata>>,
-}
-
 impl<C: Cluster> Store<'_, C> {
-    /// The bucket as described in this step, or now.
-    pub(super) async fn described(&self) -> Called<Metadata> {
-        let known = self.metadata.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match known {
-            Some(metadata) => Ok(metadata),
-            None => self.describe().await,
-        }
-    }
-
-    async fn describe(&self) -> Called<Metadata> {
-        self.forget();
-        let metadata = self.bucket.metadata().await?;
-        *self.metadata.lock().unwrap_or_else(PoisonError::into_inner) = Some(metadata.clone());
-        Ok(metadata)
-    }
-
-    fn forget(&self) {
-        *self.metadata.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    /// Labels of a bucket that the operator creates.
-    pub(super) fn wanted_labels(&self) -> Labels {
-        labels::wanted(&self.infrastructure, &labels::of_platform(self.request.snapshot))
-    }
-
-    /// What a new bucket is like; an error that names the missing or wrong field.
-    fn new_bucket<'l>(&'l self, labels: &'l Labels) -> Called<NewBucket<'l>> {
-        let unsendable = |field: &str, what: &str| CallError {
-            action: CREATE,
-            ..CallError::invalid(
-                &self.container.name,
-                &format!("nothing was sent: spec.storage.gcs.{field} {what}"),
-            )
-        };
-        let unknown = |field, what| {
-            unsendable(
-                field,
-                &format!("is empty, and neither the cluster nor the credentials name {what}: set it"),
-            )
-        };
-        let spec = &self.effective.spec;
-        let location = spec.region.as_deref().ok_or_else(|| unknown("region", "a region"))?;
-        let project = spec
-            .project_id
-            .as_deref()
-            .ok_or_else(|| unknown("projectID", "a project"))?;
-        let key = self.effective.key_id();
-        if let Some(key) = key.filter(|key| !is_key(key)) {
-            let what = format!(
-                "is {key:?}, which is not the name of a Cloud KMS key: use \
-                 projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY"
-            );
-            return Err(unsendable("keyID", &what));
-        }
-        Ok(NewBucket {
-            project,
-            location,
-            labels,
-            key,
-        })
-    }
-
     /// Result of the deletion of one object.
     async fn delete_one(&self, entry: &Entry) -> Result<(), Failure> {
         unless_missing(self.bucket.delete_object(&entry.name, Some(&entry.generation)).await)
