@@ -423,6 +423,21 @@ async fn a_refused_creation_is_told_by_its_status_and_tried_again_under_the_same
     assert_eq!(name, format!("googleapis.com/{}", world.bucket().await));
 }
 
+// storage-decisions T6: new rights become valid one by one
+#[tokio::test]
+async fn a_new_bucket_that_may_not_be_listed_yet_is_owned_later() {
+    let mut world = cluster("blue-late1", json!({"gcs": {}})).await;
+    world.refuse("objects.list", 403, "forbidden");
+    let error = world.settle().await.error.unwrap();
+    assert!(error.message.contains("storage.objects.list"), "{error}");
+    assert_eq!(world.state(), None, "it is not the user's");
+    world.gate.pass();
+    world.later(RESYNC);
+    world.converge().await;
+    assert_eq!(world.state(), Some("Managed"));
+    assert_eq!(world.condition("StorageLabeled"), "True/Bucket Labeled Successfully");
+}
+
 // storage-gcs 19
 #[tokio::test]
 async fn a_creation_without_an_answer_is_told_without_a_status() {

@@ -142,10 +142,11 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
         }
     }
 
-    async fn contents(&self, probe: &ProbeKeys, _plain: bool) -> Called<Contents> {
+    async fn contents(&self, probe: &ProbeKeys, plain: bool) -> Called<Contents> {
         let listing = match self.bucket.list("", A_FEW, true).await {
             Ok(listing) => listing,
-            Err(error) if error.is_forbidden() => return Ok(Contents::Hidden(error.to_string())),
+            // The right to list a new bucket may take minutes to become valid: a later step lists it.
+            Err(error) if error.is_forbidden() && !plain => return Ok(Contents::Hidden(error.to_string())),
             Err(error) => return Err(error),
         };
         let more = listing.next_page_token.is_some_and(|token| !token.is_empty());
