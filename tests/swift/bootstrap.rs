@@ -119,6 +119,10 @@ async fn a_keystone_or_a_swift_that_does_not_answer_is_an_error_in_bounded_time(
         site.disturb(move |asked| (asked.operation() == operation).then_some(Fault::Hang));
         let ended = tokio::time::timeout(Duration::from_secs(20), default_of(&site)).await;
         assert_eq!(ended.unwrap().unwrap_err().0, ErrorClass::Transient, "{operation}");
+        // The caller tries again, so that the cause is reported after one timeout.
+        let asked = site.gate.asked();
+        let silent = asked.iter().filter(|asked| asked.operation() == operation);
+        assert_eq!(silent.count(), 1, "{operation}");
     }
 }
 
@@ -141,7 +145,7 @@ async fn without_credentials_nothing_is_chosen() {
     assert_eq!(site.gate.asked().len(), 0);
 }
 
-// storage-swift 9, storage-core 1: the same question for a Config without a backend
+// storage-swift section 9, storage-core 1: the same question for a Config without a backend
 #[tokio::test]
 async fn a_config_without_a_backend_gets_swift_and_the_registry_comes_up() {
     let mut site = new("blank-b6").await;

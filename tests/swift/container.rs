@@ -222,7 +222,29 @@ async fn a_wrong_field_ends_the_step_before_any_request() {
     }
 }
 
-// storage-swift 10; issue 11: a user's Secret beside a URL with another port, and {pvc: …, swift: null}
+// storage-core 26, 33; issue 11: {pvc: {claim: ""}, swift: null} switches
+#[tokio::test]
+async fn one_edit_switches_to_a_claim_and_leaves_the_container() {
+    let (mut site, name) = owned::<SwiftCluster>("claim-a14").await;
+    site.put(&name, "image").await;
+    site.edit(json!({"storage": {"pvc": {"claim": ""}, "swift": null}}));
+    let outcome = site.converge().await;
+    assert!(outcome.facts.is_some());
+    let claim = json!({"claim": names::DEFAULT_CLAIM});
+    assert_eq!(site.status(), &json!({"pvc": claim, "managementState": "Managed"}));
+    assert_eq!(site.storage_spec()["pvc"], claim);
+    let running = site.running.clone().unwrap();
+    assert!(running.env.iter().all(|variable| !variable.name.contains("SWIFT")));
+    assert_eq!(site.count_events("StorageReconfigured"), 1);
+    assert!(site.changes().is_empty(), "{:?}", site.operations());
+    // A removal is about the claim alone.
+    site.edit(json!({"managementState": "Removed"}));
+    assert!(site.settle().await.done);
+    assert_eq!(cloud().await.objects(&name).await, ["image"]);
+    assert!(site.is_ours(&name).await);
+}
+
+// storage-swift 10; issue 11: a user's Secret beside a URL with another port, and the switch from a claim
 #[tokio::test]
 async fn with_the_users_secret_everything_else_comes_from_the_spec() {
     let cloud = cloud().await;

@@ -72,7 +72,7 @@ async fn an_application_credential_logs_in_without_a_scope() {
     assert_eq!(site.state(), Some("Managed"));
 }
 
-// storage-swift 2.3: forms that the registry does not know are completed
+// storage-swift section 2.3: forms that the registry does not know are completed
 #[tokio::test]
 async fn a_credential_by_name_and_a_user_by_id_reach_the_registry_in_a_form_that_it_knows() {
     let cloud = cloud().await;
@@ -197,7 +197,7 @@ async fn a_token_that_swift_refuses_costs_one_login_and_one_retry() {
     assert_eq!((site.count("HeadContainer"), site.logins().len()), (2, 1));
 }
 
-// storage-swift 31 of issue 11: Keystone 401, 403, 503, silence; the registry runs on
+// issue 11: Keystone 401, 403, 503, silence; the registry runs on
 #[tokio::test]
 async fn whatever_keystone_answers_the_running_registry_stays_and_the_cause_is_told() {
     let (mut site, name) = owned::<SwiftCluster>("keystone-l8").await;

@@ -59,7 +59,7 @@ async fn segments_that_show_up_late_are_waited_for() {
     assert_eq!(site.cloud.objects(&name).await.len(), 0);
 }
 
-// storage-swift 8: a key for the URLs of pulls is written into the container's metadata
+// storage-swift section 8: a key for the URLs of pulls is written into the container's metadata
 #[tokio::test]
 async fn a_user_who_may_not_change_metadata_is_told_before_pulls_fail() {
     let (mut site, name) = brought::<SwiftCluster>("metadata-p3", Value::Null, 0).await;

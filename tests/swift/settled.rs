@@ -41,7 +41,7 @@ async fn a_restart_costs_one_login_and_one_head() {
     assert!(site.changes().is_empty());
 }
 
-// storage-swift 3: a token is used until shortly before it expires
+// storage-swift section 3: a token is used until shortly before it expires
 #[tokio::test]
 async fn one_login_serves_many_steps() {
     let (mut site, name) = owned::<SwiftCluster>("shared-s3").await;

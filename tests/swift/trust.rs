@@ -84,7 +84,7 @@ async fn the_config_map_of_the_cloud_provider_counts_only_without_the_key_of_the
     assert!(site.condition("StorageExists").starts_with("True/"));
 }
 
-// storage-swift 2.3: verify: false is for the operator alone, and is told
+// storage-swift section 2.3: verify: false is for the operator alone, and is told
 #[tokio::test]
 async fn without_verification_the_operator_works_and_warns_and_the_registry_is_not_rendered() {
     let authority = Authority::new("cloud-t3").unwrap();

@@ -14,7 +14,7 @@ use crate::storage::model::error::StorageError;
 pub fn access(effective: &Effective, container: &str) -> Result<RegistryStorage, StorageError> {
     let credentials = effective.credentials.clone()?;
     // The registry takes the user's domain for the project, if it gets no other.
-    let project_domain = if effective.project.id.is_none() && effective.project_domain != effective.domain {
+    let project_domain = if effective.project.id.is_none() && !effective.project_domain.is_same(&effective.domain) {
         effective.project_domain.clone()
     } else {
         Named::default()

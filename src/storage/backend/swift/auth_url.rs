@@ -117,7 +117,7 @@ pub enum Api {
 pub fn named_api(normalised: &str) -> Option<Api> {
     match path_of(normalised).last() {
         Some(&"v3") => Some(Api::V3),
-        Some(&("v2.0" | "v2")) => Some(Api::V2),
+        Some(&"v2.0") => Some(Api::V2),
         _ => None,
     }
 }
@@ -227,6 +227,8 @@ mod tests {
             ("http://h:5000/v3", Some(Api::V3), "http://h:5000"),
             ("https://h/identity/v3", Some(Api::V3), "https://h/identity"),
             ("https://h/v2.0", Some(Api::V2), "https://h"),
+            // Keystone answers at /v2.0 alone, and its list of versions says so.
+            ("https://h/v2", None, "https://h"),
             ("https://h", None, "https://h"),
             ("https://h/identity", None, "https://h/identity"),
             ("https://h/v3/more", None, "https://h"),

@@ -175,7 +175,8 @@ impl Client {
         self.unsure.load(Ordering::Relaxed)
     }
 
-    /// Sends the request, with retries.
+    /// Sends the request, with retries. A Swift that does not answer in time is not asked again here: the caller tries
+    /// again, and each timeout takes a minute.
     pub async fn call(&self, call: &Call) -> Called<Answer> {
         let policy = Policy {
             first_wait: &error::first_wait,
@@ -194,7 +195,7 @@ impl Client {
                 .wire
                 .send(call.method.clone(), &url, headers, call.content.clone())
                 .await;
-            let (failed, asked) = match sent {
+            let (failed, asked, late) = match sent {
                 Ok(answer) if call.expected.contains(&answer.status) => return Ok(answer),
                 Ok(answer) => {
                     let of_swift = error::is_of_swift(&answer.headers);
@@ -204,18 +205,18 @@ impl Client {
                         renewed = true;
                         continue;
                     }
-                    (failed, error::asked_wait(&answer.headers))
+                    (failed, error::asked_wait(&answer.headers), false)
                 }
                 Err(unanswered) => {
                     let failed = error::unanswered(call.action, &call.resource, call.of, unanswered.message);
-                    (failed, None)
+                    (failed, None, unanswered.late)
                 }
             };
             let failed = Unredacted::new(failed);
             if call.changes() && error::is_lost(failed.error()) {
                 self.unsure.store(true, Ordering::Relaxed);
             }
-            if !retry(&policy, failed.error(), asked, retries).await {
+            if late || !retry(&policy, failed.error(), asked, retries).await {
                 return Err(failed.cleaned(&self.secrets().await));
             }
             retries += 1;

@@ -2,11 +2,11 @@
 //!
 //! Everything that the operator does not use is ignored, whatever its type.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// The cloud that is used if the cluster names none.
@@ -138,10 +138,40 @@ impl<'de> Deserialize<'de> for Entry {
     }
 }
 
-#[derive(Deserialize)]
-struct File {
-    #[serde(default)]
-    clouds: BTreeMap<String, Entry>,
+/// The value of one key of a map. The values of all other keys are ignored, whatever they are.
+struct At<'a, S> {
+    key: &'a str,
+    seed: S,
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for At<'_, S> {
+    type Value = Option<S::Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for At<'_, S> {
+    type Value = Option<S::Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut seed, mut found) = (Some(self.seed), None);
+        while let Some(key) = map.next_key::<String>()? {
+            if key != self.key {
+                map.next_value::<IgnoredAny>()?;
+            } else if let Some(seed) = seed.take() {
+                found = Some(map.next_value_seed(seed)?);
+            } else {
+                return Err(serde::de::Error::custom("a key stands there twice"));
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// Reads the cloud of this name.
@@ -150,17 +180,25 @@ struct File {
 /// What is wrong with the text, as the end of a sentence. It contains nothing of the text.
 pub fn read(text: &str, name: &str) -> Result<Cloud, String> {
     // The error of the parser may quote the text, and with it a password.
-    let file: File = serde_saphyr::from_str(text).map_err(|error| match error.location() {
-        Some(place) => format!("is not valid YAML of this format (line {})", place.line()),
-        None => "is not valid YAML of this format".to_owned(),
+    let file = At {
+        key: "clouds",
+        seed: At {
+            key: name,
+            seed: PhantomData::<Entry>,
+        },
+    };
+    let entry = serde_saphyr::with_deserializer_from_str(text, |yaml| file.deserialize(yaml)).map_err(|error| {
+        match error.location() {
+            Some(place) => format!("is not valid YAML of this format (line {})", place.line()),
+            None => "is not valid YAML of this format".to_owned(),
+        }
     })?;
-    let entry = file.clouds.into_iter().find(|(key, _)| key == name);
-    match entry {
+    match entry.flatten() {
         None => Err(format!(
             "has no cloud {name}: status.platformStatus.openstack.cloudName of infrastructures/cluster names it, or else \
              it is {DEFAULT_CLOUD}"
         )),
-        Some((_, Entry(Some(cloud)))) if cloud.auth.is_some() => Ok(cloud),
+        Some(Entry(Some(cloud))) if cloud.auth.is_some() => Ok(cloud),
         Some(_) => Err(format!("has a cloud {name} without a map auth")),
     }
 }
@@ -206,6 +244,32 @@ mod tests {
         assert!(!format!("{cloud:?}").contains("12345"));
         for name in ["other", "list", "none", "flag", "half", "word", "absent"] {
             assert!(read(file, name).unwrap_err().contains(name), "{name}");
+        }
+    }
+
+    // storage-swift section 2.3
+    #[test]
+    fn a_cloud_that_is_not_used_may_have_any_form() {
+        for other in [
+            "{auth: [x]}",
+            "{auth: x}",
+            "{auth: {password: [x]}}",
+            "{region_name: {a: b}, verify: [x]}",
+            "~",
+            "[{auth: {}}]",
+        ] {
+            for clouds in [
+                format!("clouds: {{other: {other}, east: {{auth: {{token: t}}}}}}"),
+                format!("clouds: {{east: {{auth: {{token: t}}}}, other: {other}}}"),
+            ] {
+                let cloud = read(&clouds, "east");
+                let token = cloud
+                    .as_ref()
+                    .ok()
+                    .and_then(|cloud| cloud.auth.as_ref())
+                    .map(|auth| &auth.token);
+                assert_eq!(token, Some(&text("t")), "{clouds}: {cloud:?}");
+            }
         }
     }
 

@@ -47,6 +47,14 @@ impl Named {
         self.name.is_none() && self.id.is_none()
     }
 
+    /// Whether both are the same domain or project: by ID if both have one, else by name.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (&self.id, &other.id) {
+            (Some(id), Some(other)) => id == other,
+            _ => self.name.is_some() && self.name == other.name,
+        }
+    }
+
     /// Name and ID of the first, where it has one, else of the second. Not of both: they may name different ones.
     fn or(self, other: Self) -> Self {
         if self.is_unknown() { other } else { self }

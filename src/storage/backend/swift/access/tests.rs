@@ -147,6 +147,21 @@ fn the_domain_of_the_project_is_rendered_only_if_it_is_another() {
         ..effective(password("p"))
     });
     assert_eq!(by_id.last().unwrap(), &("_SWIFT_TENANTDOMAINID", "q".to_owned()));
+    // The same domain in other words: a variable that the Go operator does not render would replace the pods.
+    for (domain, project_domain, expected) in [
+        (named("D", "d"), named("D", ""), None),
+        (named("D", "d"), named("", "d"), None),
+        (named("D", "d"), named("D", "e"), Some("D")),
+        (named("", "d"), named("D", ""), Some("D")),
+    ] {
+        let all = variables(&Effective {
+            domain: domain.clone(),
+            project_domain: project_domain.clone(),
+            ..effective(password("p"))
+        });
+        let found = value(&all, "_SWIFT_TENANTDOMAIN");
+        assert_eq!(found.as_deref(), expected, "{domain:?} {project_domain:?}");
+    }
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn one_set_of_the_users_keys_must_be_complete() {
     }
 }
 
-// storage-swift 2.3: the same rule for clouds.yaml
+// storage-swift section 2.3: the same rule for clouds.yaml
 #[test]
 fn one_set_of_the_clouds_keys_must_be_complete() {
     for (members, complete) in [
