@@ -115,7 +115,16 @@ async fn a_keystone_that_refuses_or_fails_is_an_error() {
 async fn a_keystone_or_a_swift_that_does_not_answer_is_an_error_in_bounded_time() {
     for operation in ["POST /v3/auth/tokens", "GetAccount"] {
         let mut site = new("silent-b4").await;
-        site.give_up_after(Duration::from_millis(300));
+        site.give_up_after(Duration::from_secs(2));
+        if operation == "GetAccount" {
+            // The login comes first, so that nothing else is late. A busy machine needs several attempts.
+            for _ in 0..20 {
+                if default_of(&site).await.is_ok() {
+                    break;
+                }
+            }
+            site.gate.forget();
+        }
         site.disturb(move |asked| (asked.operation() == operation).then_some(Fault::Hang));
         let ended = tokio::time::timeout(Duration::from_secs(20), default_of(&site)).await;
         assert_eq!(ended.unwrap().unwrap_err().0, ErrorClass::Transient, "{operation}");

@@ -1,6 +1,7 @@
 //! A container is created, used and lost.
 
 use devcluster::stores::{Fault, Reply};
+use image_registry_operator::api::Kind;
 use image_registry_operator::config::resolve::Reason;
 use image_registry_operator::names;
 use image_registry_operator::storage::model::error::ErrorClass;
@@ -239,6 +240,8 @@ async fn one_edit_switches_to_a_claim_and_leaves_the_container() {
     assert!(site.changes().is_empty(), "{:?}", site.operations());
     // A removal is about the claim alone.
     site.edit(json!({"managementState": "Removed"}));
+    site.pass().await;
+    site.remove_object(Kind::PersistentVolumeClaim, names::DEFAULT_CLAIM);
     assert!(site.settle().await.done);
     assert_eq!(cloud().await.objects(&name).await, ["image"]);
     assert!(site.is_ours(&name).await);
