@@ -420,3 +420,27 @@ async fn the_longest_names_of_objects_go() {
     removed(&mut site);
     assert!(site.settle().await.done && !site.exists(&name).await);
 }
+
+// storage-swift 51: what a bulk deletion says of an object is a text of the service, too
+#[tokio::test]
+async fn what_a_bulk_deletion_says_shows_no_secret_and_is_short() {
+    let (mut site, name) = owned::<SwiftCluster>("told-r20").await;
+    site.fill(&name, 1).await;
+    let status = format!("500 {}{}", site.cloud.project.password, " again".repeat(10_000));
+    let (status, object): (&'static str, _) = (status.leak(), format!("{name}/obj0"));
+    site.disturb(move |asked| {
+        let errors = json!([[object.as_str(), status]]);
+        (asked.operation() == "BulkDelete").then(|| bulk("400 Bad Request", errors))
+    });
+    removed(&mut site);
+    let message = site.pass().await.error.unwrap().message;
+    assert!(
+        message.contains("obj0: ") || message.contains("obj0 is one"),
+        "{message}"
+    );
+    assert!(
+        message.contains("<redacted> again") && message.len() < 2000,
+        "{}",
+        message.len()
+    );
+}

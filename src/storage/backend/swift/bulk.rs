@@ -107,7 +107,7 @@ impl Client {
             return Ok(Some(BulkDeletion {
                 // No service can make a removal count more than it asked for.
                 deleted: body.deleted.min(objects.len() as u64),
-                refused: body.errors.into_iter().map(refusal).collect(),
+                refused: self.shown(body.errors.into_iter().map(refusal).collect()).await,
             }));
         }
         Ok(None)
