@@ -327,3 +327,21 @@ async fn another_container_is_a_switch() {
     assert!(site.exists(&name).await && site.is_ours("switch-a13-next").await);
     assert!(site.gate.asked().iter().filter(|asked| is_of_keystone(asked)).count() <= 2);
 }
+
+// Something in between answers without a body: that is no empty container.
+#[tokio::test]
+async fn an_answer_without_a_listing_makes_no_container_empty() {
+    for status in [200, 204] {
+        let mut site = SwiftCluster::new(&format!("blank-a19-{status}"), json!({"swift": {}})).await;
+        let name = site.generated();
+        site.create(&name).await;
+        site.put(&name, "image").await;
+        site.disturb(move |asked| {
+            let contents = asked.operation() == "GetContainer" && !super::under_test::reads_mark(asked);
+            contents.then(|| Fault::Answer(Reply::new(status, "")))
+        });
+        let outcome = site.settle().await;
+        assert!(outcome.error.is_some(), "{status}");
+        assert_eq!((site.mark(&name).await, site.intent()), (None, None), "{status}");
+    }
+}

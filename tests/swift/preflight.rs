@@ -155,3 +155,35 @@ async fn a_catalogue_that_the_registry_cannot_use_is_noticed() {
         "{message}"
     );
 }
+
+// The registry's bulk deletion is `DELETE` of the account with a parameter: a service without it could take the request as it
+// stands.
+#[tokio::test]
+async fn the_account_is_not_asked_to_go_where_nobody_tells_of_bulk_deletion() {
+    for (n, status, body) in [
+        (1, 404, ""),
+        (2, 503, ""),
+        (3, 200, r#"{"swift": {}}"#),
+        (4, 200, "<html>"),
+    ] {
+        let site = SwiftCluster::new(&format!("account-p7-{n}"), json!({"swift": {}})).await;
+        let mut site = site;
+        let undisturbed = site.undisturbed();
+        site.gate.rule(move |asked| {
+            if asked.path == "/info" {
+                Fault::Answer(devcluster::stores::Reply::new(status, body))
+            } else {
+                undisturbed(asked)
+            }
+        });
+        site.converge().await;
+        assert!(site.running.is_some(), "{status}");
+        let asked = site.gate.asked();
+        let account = format!("/v1/AUTH_{}", site.cloud.project.id);
+        assert!(
+            !asked.iter().any(|a| a.method == "DELETE" && a.path == account),
+            "{status} {body}"
+        );
+        assert_eq!(site.cloud.objects(&site.generated()).await, Vec::<String>::new());
+    }
+}

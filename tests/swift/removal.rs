@@ -331,3 +331,116 @@ async fn without_credentials_the_cause_is_told_and_the_container_is_left() {
     assert!(site.message("StorageExists").contains("is left with its images"));
     assert!(site.exists(&name).await);
 }
+
+// A listing lags behind deletions: it shows objects that are gone. Deleting them again and again without a pause helps nobody.
+#[tokio::test]
+async fn objects_that_only_the_listing_shows_do_not_make_the_removal_run_in_circles() {
+    for bulk in [true, false] {
+        let (mut site, name) = owned::<SwiftCluster>(&format!("ghost-r15-{bulk}")).await;
+        site.disturb(move |asked| {
+            let page = asked.operation() == "GetContainer" && asked.parameter("limit").as_deref() != Some("1");
+            let none = asked.operation() == "BulkDelete" && !bulk;
+            let ghosts = json!([{"name": "files/ghost-1"}, {"name": "files/ghost-2"}]).to_string();
+            match (page, none) {
+                (true, _) => Some(Fault::Answer(Reply::new(200, &ghosts).header("x-trans-id", "tx1"))),
+                (_, true) => Some(Fault::Answer(Reply::new(501, "").header("x-trans-id", "tx1"))),
+                _ => None,
+            }
+        });
+        removed(&mut site);
+        let outcome = site.pass().await;
+        let error = outcome.error.expect("the next attempt is not at once");
+        assert!(error.message.contains("tried again"), "{bulk}: {error}");
+        assert_eq!(
+            error.class,
+            image_registry_operator::storage::model::error::ErrorClass::Transient
+        );
+        site.pass_all();
+        assert!(site.converge().await.done && !site.exists(&name).await, "{bulk}");
+    }
+}
+
+// storage-decisions T2: every service of OpenStack but Swift has this header alone
+#[tokio::test]
+async fn another_service_of_the_cloud_does_not_make_the_container_gone() {
+    let (mut site, name) = owned::<SwiftCluster>("other-service-r16").await;
+    site.disturb(|asked| {
+        let reply = Reply::new(404, "").header("x-openstack-request-id", "req-1");
+        (!super::cluster::is_of_keystone(asked)).then_some(Fault::Answer(reply))
+    });
+    removed(&mut site);
+    let outcome = site.pass().await;
+    assert!(!outcome.done && outcome.error.is_some());
+    assert_eq!(site.status()["swift"]["container"], json!(name));
+}
+
+// A container of the registry, which status.storage does not name, may be called like the segments of another one.
+#[tokio::test]
+async fn an_earlier_container_of_the_registry_is_no_container_of_segments() {
+    let (mut site, name) = owned::<SwiftCluster>("earlier-r17").await;
+    let earlier = format!("{name}_segments");
+    site.create(&earlier).await;
+    // As the operator marks the registry's containers.
+    let mark = [
+        ("openshiftclusterid", site.infrastructure()),
+        ("name", earlier.as_str()),
+    ];
+    site.cloud.account.set_metadata(&earlier, &mark).await.unwrap();
+    site.put(&earlier, "files/image").await;
+    site.fill(&name, 1).await;
+    removed(&mut site);
+    assert!(site.settle().await.done && !site.exists(&name).await);
+    assert_eq!(site.cloud.objects(&earlier).await, ["files/image"]);
+}
+
+// A service may refuse a name that is too long, and then no such container exists.
+#[tokio::test]
+async fn a_container_with_the_longest_name_goes() {
+    let name = format!("long-r18-{}", "x".repeat(256 - "long-r18-".len()));
+    let storage = json!({"swift": {"container": name}, "managementState": "Managed"});
+    let mut site = SwiftCluster::new("long-r18", storage).await;
+    site.converge().await;
+    assert!(site.exists(&name).await);
+    // As Ceph RGW does.
+    site.disturb(|asked| {
+        let second = asked.path.ends_with("_segments");
+        second.then(|| Fault::Answer(Reply::new(400, "InvalidBucketName").header("x-trans-id", "tx1")))
+    });
+    removed(&mut site);
+    assert!(site.settle().await.done && !site.exists(&name).await);
+}
+
+// One line of a bulk deletion has a longest length, below that of the longest name encoded.
+#[tokio::test]
+async fn the_longest_names_of_objects_go() {
+    let (mut site, name) = owned::<SwiftCluster>("lines-r19").await;
+    for object in ["ü".repeat(512), "x".repeat(1024), format!("short\n{}", "y".repeat(9))] {
+        cloud().await.account.put(&name, &object, b"x").await.unwrap();
+    }
+    removed(&mut site);
+    assert!(site.settle().await.done && !site.exists(&name).await);
+}
+
+// storage-swift 51: what a bulk deletion says of an object is a text of the service, too
+#[tokio::test]
+async fn what_a_bulk_deletion_says_shows_no_secret_and_is_short() {
+    let (mut site, name) = owned::<SwiftCluster>("told-r20").await;
+    site.fill(&name, 1).await;
+    let status = format!("500 {}{}", site.cloud.project.password, " again".repeat(10_000));
+    let (status, object): (&'static str, _) = (status.leak(), format!("{name}/obj0"));
+    site.disturb(move |asked| {
+        let errors = json!([[object.as_str(), status]]);
+        (asked.operation() == "BulkDelete").then(|| bulk("400 Bad Request", errors))
+    });
+    removed(&mut site);
+    let message = site.pass().await.error.unwrap().message;
+    assert!(
+        message.contains("obj0: ") || message.contains("obj0 is one"),
+        "{message}"
+    );
+    assert!(
+        message.contains("<redacted> again") && message.len() < 2000,
+        "{}",
+        message.len()
+    );
+}

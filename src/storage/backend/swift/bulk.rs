@@ -12,8 +12,8 @@ use crate::storage::model::container::{Refusal, RefusalCause};
 /// Result of a bulk deletion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BulkDeletion {
-    /// Number of objects that do not exist any more.
-    pub gone: u64,
+    /// Number of objects that this request deleted, without those that were gone before.
+    pub deleted: u64,
     /// Objects that were not deleted.
     pub refused: Vec<Refusal>,
 }
@@ -23,14 +23,26 @@ pub struct BulkDeletion {
 struct Body {
     #[serde(rename = "Number Deleted")]
     deleted: u64,
-    #[serde(rename = "Number Not Found", default)]
-    not_found: u64,
     #[serde(rename = "Response Status", default)]
     status: String,
     #[serde(rename = "Response Body", default)]
     message: String,
     #[serde(rename = "Errors", default)]
     errors: Vec<(String, String)>,
+}
+
+/// Longest line in bytes: Swift reads the body in pieces of its longest path, 256 + 1024 + 2 bytes, and may refuse the whole
+/// request for the sake of a longer line.
+const LONGEST_LINE: usize = 1282;
+
+/// The line that names an object: container and name as one segment each, so that the service reads the names as they are.
+fn line(container: &str, name: &str) -> String {
+    format!("{}/{}\n", encoded(container), encoded(name))
+}
+
+/// Whether a bulk deletion can name this object. Without a name the line would name the container.
+pub fn is_line(container: &str, name: &str) -> bool {
+    !name.is_empty() && line(container, name).len() <= LONGEST_LINE
 }
 
 /// The number at the beginning of `404 Not Found`.
@@ -60,11 +72,7 @@ impl Client {
     /// Deletes these objects, given as container and name. `None`: the service has no bulk deletion. `method`: the operator
     /// sends POST, the registry DELETE.
     pub async fn delete_together(&self, method: Method, objects: &[(&str, &str)]) -> Called<Option<BulkDeletion>> {
-        let lines = objects.iter().map(|(container, name)| {
-            // As one segment each, so that the service reads the names as they are.
-            format!("{}/{}\n", encoded(container), encoded(name))
-        });
-        let lines: String = lines.collect();
+        let lines: String = objects.iter().map(|(container, name)| line(container, name)).collect();
         let call = Call {
             resource: objects.first().map_or("", |(container, _)| container).to_owned(),
             ..Call::of_account("bulk delete", method)
@@ -97,8 +105,9 @@ impl Client {
                 return Err(self.cleaned(error).await);
             }
             return Ok(Some(BulkDeletion {
-                gone: body.deleted.saturating_add(body.not_found),
-                refused: body.errors.into_iter().map(refusal).collect(),
+                // No service can make a removal count more than it asked for.
+                deleted: body.deleted.min(objects.len() as u64),
+                refused: self.shown(body.errors.into_iter().map(refusal).collect()).await,
             }));
         }
         Ok(None)
@@ -115,6 +124,16 @@ fn is_missing_call(error: &crate::storage::model::call::CallError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_names_one_object_and_never_its_container() {
+        assert_eq!(line("a b", "c/d\ne"), "a%20b/c%2Fd%0Ae\n");
+        assert!(is_line("images", "x") && is_line("images", ".."));
+        assert!(!is_line("images", ""), "it would be the line of the container");
+        assert!(is_line("images", &"x".repeat(1024)));
+        assert!(!is_line("images", &"\u{fc}".repeat(512)));
+        assert!(!is_line(&"\u{fc}".repeat(128), &"x".repeat(1024)));
+    }
 
     // storage-swift 41
     #[test]

@@ -12,7 +12,8 @@ use super::keystone::{TOKEN_HEADER, header, retry};
 use super::session::{Info, Session};
 use super::wire::{Answer, Wire};
 use crate::storage::model::call::{CallError, Called};
-use crate::storage::net::error::Unredacted;
+use crate::storage::model::container::Refusal;
+use crate::storage::net::error::{Unredacted, shown};
 use crate::storage::net::retry::Policy;
 
 /// An account, with its connection.
@@ -233,6 +234,16 @@ impl Client {
     /// The error without secrets.
     pub async fn cleaned(&self, error: CallError) -> CallError {
         Unredacted::new(error).cleaned(&self.secrets().await)
+    }
+
+    /// The refusals with texts of the service that may be shown.
+    pub async fn shown(&self, refused: Vec<Refusal>) -> Vec<Refusal> {
+        let secrets = self.secrets().await;
+        let shown = |refusal: Refusal| Refusal {
+            message: shown(&refusal.message, &secrets),
+            ..refusal
+        };
+        refused.into_iter().map(shown).collect()
     }
 
     async fn secrets(&self) -> Vec<crate::api::Sensitive> {

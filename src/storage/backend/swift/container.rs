@@ -88,7 +88,9 @@ impl Client {
             .header("accept", "application/json")
             .code(reasons::UNKNOWN);
         let answer = self.call(&call).await?;
-        let objects = if answer.body.is_empty() {
+        // An empty body of anything else would make a full container look empty.
+        let nothing = answer.status == 204 && super::error::is_of_swift(&answer.headers);
+        let objects = if nothing {
             Vec::new()
         } else {
             serde_json::from_slice(&answer.body).map_err(|_| {

@@ -1,5 +1,9 @@
 //! PURE: credentials of OpenStack, from one of the two Secrets.
 
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
 use super::clouds::{self, Cloud, DEFAULT_CLOUD, Text};
 use crate::api::Sensitive;
 use crate::config::snapshot::Snapshot;
@@ -51,11 +55,13 @@ impl Credentials {
         .map(Sensitive::expose)
     }
 
-    /// The members that must not appear in messages.
+    /// The members that must not appear in messages, in each form in which a service may repeat them.
     pub fn secrets(&self) -> Vec<Sensitive> {
         [&self.password, &self.token, &self.application_secret]
-            .map(Clone::clone)
-            .to_vec()
+            .into_iter()
+            .flat_map(|secret| forms(secret.expose()))
+            .map(Sensitive::new)
+            .collect()
     }
 
     fn is_complete(&self) -> bool {
@@ -65,6 +71,34 @@ impl Credentials {
             || (application && !self.application_secret.is_empty())
             || !self.token.is_empty()
     }
+}
+
+/// The text as it is, in JSON with and without escapes beyond ASCII, as Python shows it, and in HTML.
+fn forms(text: &str) -> BTreeSet<String> {
+    let json = Value::from(text).to_string();
+    let json = json.get(1..json.len() - 1).unwrap_or(text);
+    let mut units = [0; 2];
+    let ascii = json.chars().fold(String::new(), |ascii, c| {
+        if c.is_ascii() {
+            return format!("{ascii}{c}");
+        }
+        let units = c.encode_utf16(&mut units).iter();
+        units.fold(ascii, |ascii, unit| format!("{ascii}\\u{unit:04x}"))
+    });
+    let python = text.replace('\\', "\\\\");
+    let html = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let quoted = |double, single| html.replace('"', double).replace('\'', single);
+    BTreeSet::from([
+        text.to_owned(),
+        json.to_owned(),
+        ascii,
+        python.replace('\'', "\\'"),
+        python,
+        quoted("&quot;", "&#x27;"),
+        quoted("&quot;", "&#39;"),
+        quoted("&#34;", "&#39;"),
+        html,
+    ])
 }
 
 /// What a Secret holds.

@@ -14,8 +14,9 @@ const FIRST_THROTTLED: Duration = Duration::from_secs(1);
 /// Longest wait that a service may ask for.
 const LONGEST_ASKED: Duration = Duration::from_secs(30);
 
-/// The proxy server of Swift, and Ceph RGW, add one of these to each response, and nothing in between does.
-const TRANSACTION_HEADERS: [&str; 2] = ["x-trans-id", "x-openstack-request-id"];
+/// The proxy server of Swift, and Ceph RGW, add it to each response, and nothing in between does. `X-Openstack-Request-Id`,
+/// which both add as well, proves nothing: all other services of OpenStack have it, too.
+const TRANSACTION_HEADER: &str = "x-trans-id";
 
 /// Object of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub enum Of {
 
 /// Whether Swift itself sent the response.
 pub fn is_of_swift(headers: &HeaderMap) -> bool {
-    TRANSACTION_HEADERS.iter().any(|name| headers.contains_key(*name))
+    headers.contains_key(TRANSACTION_HEADER)
 }
 
 /// What the status means. `of_swift`: Swift itself sent the response.
@@ -229,6 +230,8 @@ mod tests {
         assert!(!failed(Of::Object, 404, false).is_missing());
         let mut headers = HeaderMap::new();
         assert!(!is_of_swift(&headers));
+        headers.insert("X-Openstack-Request-Id", http::HeaderValue::from_static("req-1"));
+        assert!(!is_of_swift(&headers), "Keystone and all others have this one");
         headers.insert("X-Trans-Id", http::HeaderValue::from_static("tx1"));
         assert!(is_of_swift(&headers));
     }

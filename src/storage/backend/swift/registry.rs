@@ -248,7 +248,9 @@ impl DataPlane for RegistryContainer {
     async fn delete_together(&self, keys: &[&str]) -> Called<Vec<(String, String)>> {
         let mut objects: Vec<String> = keys.iter().map(|key| layout::file(key)).collect();
         objects.extend(keys.iter().skip(1).map(|key| layout::segment(key)));
-        if self.client.info().await?.bulk.is_some() {
+        // `DELETE` of the account: a service without bulk deletion may take the request as it stands.
+        let info = self.client.info().await?;
+        if info.told && info.bulk.is_some() {
             let together: Vec<_> = objects
                 .iter()
                 .map(|object| (self.name.as_str(), object.as_str()))

@@ -30,6 +30,8 @@ pub struct Info {
     pub bulk: Option<usize>,
     /// It signs URLs for pulls with a key of the container.
     pub signs_urls: bool,
+    /// Swift said so; `false`: it is assumed.
+    pub told: bool,
 }
 
 /// Largest number of objects of one bulk deletion that does not say its own.
@@ -47,7 +49,11 @@ impl Info {
         });
         let methods = body.get("tempurl").and_then(|tempurl| tempurl.get("methods"));
         let signs_urls = methods.and_then(Value::as_array).is_some_and(|m| !m.is_empty());
-        Some(Self { bulk, signs_urls })
+        Some(Self {
+            bulk,
+            signs_urls,
+            told: true,
+        })
     }
 
     /// What is assumed of a service that does not tell: a bulk deletion is tried.
@@ -55,6 +61,7 @@ impl Info {
         Self {
             bulk: Some(USUAL_BULK),
             signs_urls: false,
+            told: false,
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use futures::StreamExt as _;
-use http::Method;
+use http::{HeaderMap, Method};
 
 use super::access;
+use super::bulk;
 use super::catalog::Selection;
 use super::client::Client;
 use super::container::{CLUSTER_HEADER, Listed, NAME_HEADER, metadata};
@@ -19,7 +20,7 @@ use super::trust;
 use super::wire::Wire;
 use crate::program::RegistryStorage;
 use crate::storage::inputs::name;
-use crate::storage::model::call::{CallError, Called};
+use crate::storage::model::call::{CallError, Called, Cause};
 use crate::storage::model::container::{ContainerName, Contents, Owner, Page, PageDeletion, Refusal, RefusalCause};
 use crate::storage::model::error::StorageError;
 use crate::storage::model::preflight::{Probe, ProbeKeys};
@@ -89,26 +90,34 @@ impl<'a, C> Store<'a, C> {
         format!("{}_segments", self.name())
     }
 
-    /// The owner of a container, by a request whose response to a missing container is Swift's own.
-    async fn owner_of(&self, container: &str) -> Called<Owner> {
-        let listing = self.client.list(container, "", 1, false).await?;
-        Ok(match metadata(&listing.headers, CLUSTER_HEADER) {
+    /// Metadata of a container, by a request whose response to a missing container is Swift's own.
+    async fn marks_of(&self, container: &str) -> Called<HeaderMap> {
+        Ok(self.client.list(container, "", 1, false).await?.headers)
+    }
+
+    fn owner(&self, marks: &HeaderMap) -> Owner {
+        match metadata(marks, CLUSTER_HEADER) {
             Some(cluster) if cluster == self.infrastructure => Owner::Ours,
             Some(cluster) => Owner::Other(cluster),
             None => Owner::Nobody(format!(
                 "it carries no mark of ownership (metadata Openshiftclusterid={})",
                 self.infrastructure
             )),
-        })
+        }
     }
 
-    /// The second container with segments, if it exists and carries the mark of this cluster.
+    /// The second container with segments, if it exists and carries the mark of this cluster. A container that also carries
+    /// its own name is a container that the operator marked for the registry, such as one of an earlier spec: it stays.
     async fn owned_segments(&self) -> Called<Option<String>> {
         let segments = self.segments_name();
-        match self.owner_of(&segments).await {
-            Ok(Owner::Ours) => Ok(Some(segments)),
-            Ok(_) => Ok(None),
+        match self.marks_of(&segments).await {
+            Ok(marks) => {
+                let of_registry = metadata(&marks, NAME_HEADER).is_some_and(|name| name == segments);
+                Ok((self.owner(&marks) == Owner::Ours && !of_registry).then_some(segments))
+            }
             Err(error) if error.is_missing() || error.is_forbidden() => Ok(None),
+            // The service permits no such name, for example because it is too long.
+            Err(error) if matches!(error.cause, Cause::Answer(400 | 412)) && !error.of_identity => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -140,7 +149,8 @@ impl<'a, C> Store<'a, C> {
         let mut page = PageDeletion::default();
         while let Some((entry, deleted)) = ended.next().await {
             match deleted {
-                Ok(_) => page.deleted += 1,
+                // An object that was gone before does not count: listings lag behind, and a removal without progress pauses.
+                Ok(existed) => page.deleted += u64::from(existed),
                 Err(error) if error.of_identity || error.is_not_leading() => return Err(error),
                 Err(error) => page.refused.push(refusal(entry, &error)),
             }
@@ -159,7 +169,7 @@ impl<'a, C> Store<'a, C> {
             let Some(deleted) = self.client.delete_together(Method::POST, &objects).await? else {
                 return Ok(None);
             };
-            page.deleted += deleted.gone;
+            page.deleted += deleted.deleted;
             page.refused.extend(deleted.refused);
         }
         Ok(Some(page))
@@ -203,7 +213,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
     }
 
     async fn read_ownership(&self) -> Called<Owner> {
-        self.owner_of(self.name()).await
+        Ok(self.owner(&self.marks_of(self.name()).await?))
     }
 
     async fn write_ownership(&self, _permit: &CreationPermit) -> Called<bool> {
@@ -246,9 +256,11 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
     }
 
     async fn delete_page(&self, entries: Vec<Entry>) -> Called<PageDeletion> {
-        let bulk = self.client.info().await?.bulk;
-        let versions = entries.iter().any(|entry| entry.object.version_id.is_some());
-        if let Some(at_once) = bulk.filter(|_| !versions)
+        let most = self.client.info().await?.bulk;
+        let together = entries
+            .iter()
+            .all(|entry| entry.object.version_id.is_none() && bulk::is_line(&entry.container, &entry.object.name));
+        if let Some(at_once) = most.filter(|_| together)
             && let Some(page) = self.delete_together(&entries, at_once).await?
         {
             return Ok(page);

@@ -196,3 +196,25 @@ fn the_cloud_is_the_one_that_the_cluster_names() {
         assert!(error.message.contains(part), "{error}");
     }
 }
+
+// storage-swift 51: services repeat a request as JSON, as HTML, and as Python shows it
+#[test]
+fn a_secret_is_hidden_however_a_service_writes_it() {
+    for (password, repeated) in [
+        ("pa\"ss\\word", r#"{"password": "pa\"ss\\word"}"#),
+        ("pa'ss\\word", r"{'password': 'pa\'ss\\word'}"),
+        ("<hunter&2\">", "<p>&lt;hunter&amp;2&quot;&gt;</p>"),
+        ("hunter'2'3", "hunter&#x27;2&#x27;3 hunter&#39;2&#39;3"),
+        ("p\u{e4}sswort", r"p\u00e4sswort"),
+        ("hunter2", "hunter2"),
+    ] {
+        let credentials = Credentials {
+            password: Sensitive::new(password),
+            ..Credentials::default()
+        };
+        let shown = crate::storage::net::error::shown(repeated, &credentials.secrets());
+        for part in ["ss", "word", "hunter", "wort"] {
+            assert!(!shown.replace("password", "").contains(part), "{shown}");
+        }
+    }
+}
