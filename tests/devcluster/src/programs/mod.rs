@@ -94,6 +94,11 @@ const GROUPS: &[Group] = &[
         tags: "",
     },
     Group {
+        name: "registry-v2",
+        programs: &[("registry-v2", ".")],
+        tags: "",
+    },
+    Group {
         name: "pause",
         programs: &[("pause", ".")],
         tags: "",
@@ -126,6 +131,8 @@ pub const REAL: &[&str] = &[
     "portmap",
     "pause",
 ];
+/// What the registry's image holds: the first replaces itself by the second where the storage is Swift.
+pub const REGISTRY: &[&str] = &["registry", "registry-v2"];
 /// What enforces NetworkPolicies on real nodes.
 pub const POLICIES: &[&str] = &["policies"];
 /// Storage servers, which only tests use.
@@ -161,6 +168,11 @@ impl Programs {
             .get(name)
             .map(PathBuf::as_path)
             .with_context(|| format!("program {name} was not asked for"))
+    }
+
+    /// The paths of [`REGISTRY`].
+    pub fn registry(&self) -> Result<[&Path; 2]> {
+        Ok([self.path("registry")?, self.path("registry-v2")?])
     }
 
     /// The directory of a program.
