@@ -28,3 +28,4 @@ mod rendering;
 mod stores;
 mod tags;
 mod under_test;
+mod universe;
