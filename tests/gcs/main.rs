@@ -23,6 +23,7 @@ mod faults;
 mod harness;
 mod identity;
 mod preflight;
+mod proxies;
 mod removal;
 mod rendering;
 mod stores;
