@@ -22,6 +22,7 @@ mod faults;
 #[path = "../storage/harness.rs"]
 mod harness;
 mod identity;
+mod logs;
 mod preflight;
 mod proxies;
 mod removal;
