@@ -332,6 +332,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             events,
             probe_left: false,
             final_settings: None,
+            again: None,
         }))
     }
 
@@ -373,6 +374,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             events: Vec::new(),
             probe_left: false,
             final_settings: None,
+            again: None,
         }))
     }
 
@@ -515,6 +517,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             events,
             probe_left: self.store.probe_left(),
             final_settings: Some(applied.is_final),
+            again: applied.again,
         }))
     }
 
