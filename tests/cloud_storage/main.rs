@@ -15,6 +15,7 @@ mod support;
 mod bootstrap;
 mod cloud;
 mod credentials;
+mod gcs;
 mod many;
 mod options;
 mod outage;

@@ -25,7 +25,7 @@ const RELEASE: &str = "or set spec.storage.managementState to Unmanaged to keep 
 impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     /// Reads the ownership mark of the container.
     pub(super) async fn prove(&self) -> Result<Mark, StepError> {
-        match self.store.head().await {
+        match self.look().await {
             Ok(()) => {}
             Err(error) if error.is_missing() => return self.confirm_gone().await,
             Err(error) => {
@@ -37,7 +37,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             Ok(owner) => owner,
             Err(error) if error.is_container_gone() => {
                 // HEAD found the container just before. A second HEAD decides.
-                return match self.store.head().await {
+                return match self.look().await {
                     Err(error) if error.is_missing() => Ok(Mark::Gone),
                     _ => Err(self.contradicted()),
                 };
@@ -46,7 +46,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         };
         let claim = self.claim();
         Ok(match owner {
-            Owner::Ours => Mark::Ours(String::new()),
+            Owner::Ours => Mark::Ours(self.store.pin()),
             Owner::Other(cluster) => Mark::NotOurs(format!("it carries the mark of cluster {cluster}")),
             // An intent proves nothing: somebody else may have created the container. Neither does the record of a marked
             // container: its mark must be readable.
@@ -136,7 +136,6 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     /// Error for objects that were not deleted. The next attempt lists from the beginning.
     fn not_deleted(&self, refused: &[Refusal]) -> StepError {
         let named = self.named();
-        let locked = refused.iter().filter(|r| r.cause == RefusalCause::Locked).count();
         let forbidden: Vec<(&Refusal, &str)> = refused
             .iter()
             .filter_map(|r| match r.cause {
@@ -144,12 +143,15 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                 _ => None,
             })
             .collect();
-        let first = refused.first();
+        let locked = refused.iter().filter(|r| r.cause == RefusalCause::Locked);
+        let first = locked.clone().chain(refused).next();
+        let locked = locked.count();
         let code = first.map(|r| r.code.clone()).unwrap_or_default();
         let message = match (first, forbidden.first()) {
-            _ if locked > 0 => format!(
-                "{named} was not emptied: at least {locked} objects are under object lock: wait until their retention \
-                 ends or remove the legal hold, {RELEASE}"
+            (Some(first), _) if locked > 0 => format!(
+                "{named} was not emptied: at least {locked} objects are under object lock, a retention policy or a hold, {} is \
+                 one of them: {code}: {}: wait until their retention ends or remove the hold, {RELEASE}",
+                first.key, first.message
             ),
             (_, Some((refusal, right))) => format!(
                 "{named} was not emptied: {right} is denied on {} objects, {} is one of them: grant it, {RELEASE}",

@@ -61,6 +61,14 @@ impl<B: ObjectBackend, C: Cluster> Driver for ObjectStorage<'_, B, C> {
         B::locate(storage, snapshot)
     }
 
+    fn usual_location(stored: &Storage) -> Option<String> {
+        B::usual_location(stored)
+    }
+
+    fn is_located(snapshot: &Snapshot) -> bool {
+        B::is_located(snapshot)
+    }
+
     fn same(stored: &Storage, wanted: &Storage, snapshot: &Snapshot) -> bool {
         B::same(stored, wanted, snapshot)
     }
@@ -87,9 +95,11 @@ impl<B: ObjectBackend, C: Cluster> Driver for ObjectStorage<'_, B, C> {
     }
 
     async fn ensure(&self, request: &Request<'_>) -> Result<Progress<Ensured>, StepError> {
-        let mut ended = Box::pin(self.open(request)?.ensure()).await?;
+        let work = self.open(request)?;
+        let mut ended = Box::pin(work.ensure()).await?;
         if let Progress::Done(ensured) = &mut ended {
             ensured.events.extend(self.backend.notices(request));
+            ensured.events.extend(work.store.notices());
         }
         Ok(ended)
     }
