@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::backend::empty_dir::EmptyDir;
 use super::backend::gcs::endpoint::Endpoints;
 use super::backend::gcs::{Clients as GcsClients, Gcs};
+use super::backend::ibmcos::{IbmCos, Sessions as IbmSessions};
 use super::backend::pvc::Pvc;
 use super::backend::s3::S3;
 use super::backend::s3::identity::Identities;
@@ -38,6 +39,7 @@ pub struct StorageClients {
     s3: Identities,
     swift: Sessions,
     gcs: GcsClients,
+    ibmcos: IbmSessions,
 }
 
 impl StorageClients {
@@ -49,6 +51,7 @@ impl StorageClients {
             s3: Identities::default(),
             swift: Sessions::default(),
             gcs: GcsClients::default(),
+            ibmcos: IbmSessions::default(),
         }
     }
 
@@ -109,6 +112,14 @@ impl StorageClients {
         }
     }
 
+    fn ibmcos<'a, C: Cluster>(&'a self, cluster: &'a C) -> IbmCos<'a, C> {
+        IbmCos {
+            network: &self.network,
+            sessions: &self.ibmcos,
+            cluster,
+        }
+    }
+
     fn s3<'a, C: Cluster>(&'a self, cluster: &'a C) -> S3<'a, C> {
         S3 {
             network: &self.network,
@@ -148,6 +159,14 @@ macro_rules! with_object_storage {
                 };
                 Box::pin($body).await
             }
+            Backend::IbmCos => {
+                let $driver = &ObjectStorage {
+                    backend: &$clients.ibmcos($cluster),
+                    cluster: $cluster,
+                    cache: &$clients.cache,
+                };
+                Box::pin($body).await
+            }
             $name => $other,
         }
     };
@@ -170,7 +189,11 @@ macro_rules! with_object_backend {
                 type $B = Gcs<'static, NoCluster>;
                 $pure
             }
-            Backend::EmptyDir | Backend::Pvc | Backend::IbmCos | Backend::Azure => $other,
+            Backend::IbmCos => {
+                type $B = IbmCos<'static, NoCluster>;
+                $pure
+            }
+            Backend::EmptyDir | Backend::Pvc | Backend::Azure => $other,
         }
     };
 }

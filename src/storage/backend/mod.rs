@@ -2,6 +2,7 @@
 
 pub mod empty_dir;
 pub mod gcs;
+pub mod ibmcos;
 pub mod pvc;
 pub mod s3;
 pub mod swift;
