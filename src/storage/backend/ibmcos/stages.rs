@@ -135,13 +135,21 @@ impl<C: Cluster> Store<'_, C> {
         self.instance_is_active();
         // By its name if the operator gave it, because the CRN was not known when the stage was recorded.
         let is_own = instance.name.as_deref() == Some(&self.resource_name);
+        // The spec of Unmanaged storage stays as the user wrote it.
+        let filled_in = if self.request.effective_state() == Some(State::Unmanaged) {
+            spec
+        } else {
+            IbmCosStorage {
+                location: Some(self.effective.location.clone()),
+                resource_group_name: group,
+                ..spec
+            }
+        };
         StageState::Ready {
             storage: self.with(|own| {
                 *own = IbmCosStorage {
-                    location: Some(self.effective.location.clone()),
-                    resource_group_name: group,
                     service_instance_crn: Some(crn.to_owned()),
-                    ..spec
+                    ..filled_in
                 }
             }),
             id: if is_own {
