@@ -1,11 +1,14 @@
 //! The only module that knows every backend. It selects the backend for each step, removal, preflight and watch.
 
+use std::marker::PhantomData;
+
 use serde_json::Value;
 
 use super::backend::empty_dir::EmptyDir;
 use super::backend::gcs::endpoint::Endpoints;
 use super::backend::gcs::{Clients as GcsClients, Gcs};
 use super::backend::ibmcos::{IbmCos, Sessions as IbmSessions};
+use super::backend::oss::Oss;
 use super::backend::pvc::Pvc;
 use super::backend::s3::S3;
 use super::backend::s3::identity::Identities;
@@ -120,6 +123,13 @@ impl StorageClients {
         }
     }
 
+    fn oss<'a, C: Cluster>(&'a self, _cluster: &'a C) -> Oss<'a, C> {
+        Oss {
+            network: &self.network,
+            cluster: PhantomData,
+        }
+    }
+
     fn s3<'a, C: Cluster>(&'a self, cluster: &'a C) -> S3<'a, C> {
         S3 {
             network: &self.network,
@@ -167,6 +177,14 @@ macro_rules! with_object_storage {
                 };
                 Box::pin($body).await
             }
+            Backend::Oss => {
+                let $driver = &ObjectStorage {
+                    backend: &$clients.oss($cluster),
+                    cluster: $cluster,
+                    cache: &$clients.cache,
+                };
+                Box::pin($body).await
+            }
             $name => $other,
         }
     };
@@ -191,6 +209,10 @@ macro_rules! with_object_backend {
             }
             Backend::IbmCos => {
                 type $B = IbmCos<'static, NoCluster>;
+                $pure
+            }
+            Backend::Oss => {
+                type $B = Oss<'static, NoCluster>;
                 $pure
             }
             Backend::EmptyDir | Backend::Pvc | Backend::Azure => $other,
