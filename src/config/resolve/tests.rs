@@ -403,7 +403,7 @@ fn a_backend_is_selected_by_the_presence_of_its_field() {
     }
 }
 
-// issue 13: `oss` counts as every backend does, which replaces api 11 and storage-core 9
+// issue 13: `oss` counts as every backend does; the specification of the API still has it as unsupported
 #[test]
 fn oss_alone_is_selected_and_oss_beside_another_backend_is_a_conflict() {
     let alone = storage(json!({"oss": {"bucket": "b"}, "managementState": "Managed"}));
