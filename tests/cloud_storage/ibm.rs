@@ -30,7 +30,6 @@ struct World {
     gate: Gate,
     ibm: &'static Ibm,
     api_key: String,
-    infrastructure: &'static str,
 }
 
 impl World {
@@ -61,7 +60,6 @@ impl World {
             gate,
             ibm,
             api_key,
-            infrastructure,
         }
     }
 

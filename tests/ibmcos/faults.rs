@@ -45,6 +45,9 @@ async fn a_call_that_fails_on_the_network_or_is_answered_by_something_else_is_an
         let message = error.map(|error| error.message).unwrap_or_default();
         assert!(!message.is_empty(), "{operation} {name}");
         assert!(cluster.running.is_none(), "{operation} {name}");
+        if name != "reset" {
+            return; // One way of healing is enough.
+        }
         cluster.gate.pass();
         cluster.later(RESYNC);
         cluster.converge().await;

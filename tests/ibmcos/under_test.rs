@@ -3,6 +3,7 @@
 
 use devcluster::stores::{Asked, Fault, Moto};
 use http::Method;
+use image_registry_operator::names;
 use serde_json::Value;
 
 use super::cluster::{CheckedClients, IbmCluster, is_of_cos, is_read};
@@ -134,6 +135,14 @@ impl BackendUnderTest for IbmCluster {
 
     async fn exists(&self, container: &str) -> bool {
         self.ibm.bucket(container).is_some()
+    }
+
+    /// The record names the bucket, and nothing was created twice on the way.
+    async fn is_ours(&self, container: &str) -> bool {
+        let instances = self.ibm.instances(&self.resource_name());
+        assert_eq!(instances.len(), 1, "{instances:?}");
+        assert_eq!(self.ibm.keys(&self.instance()).len(), 1);
+        self.annotation(names::STORAGE_CREATED_UNMARKED_ANNOTATION) == Some(self.location(container).as_str())
     }
 
     async fn create(&self, container: &str) {
