@@ -143,8 +143,7 @@ fn of_service(resource: &str, message: &str) -> CallError {
 /// The first wait before a retry; `None` if a retry is useless.
 pub fn first_wait(error: &CallError) -> Option<Duration> {
     match error.cause {
-        Cause::NotLeading => None,
-        Cause::Answer(300..=399) => None,
+        Cause::NotLeading | Cause::Answer(300..=399) => None,
         Cause::Answer(429) => Some(FIRST_THROTTLED),
         _ if error.code == GARBLED => None,
         _ => error.is_undecided().then_some(FIRST),

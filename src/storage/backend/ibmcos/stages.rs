@@ -193,7 +193,7 @@ impl<C: Cluster> Store<'_, C> {
             let Some(key) = key else {
                 return Ok(missing(self.with(|spec| spec.resource_key_crn = None)));
             };
-            key.hmac(instance).map_err(|fault| refused(crn, fault))?;
+            key.hmac(instance).map_err(|fault| refused(crn, &fault))?;
             return Ok(StageState::Ready {
                 storage: self.request.storage.clone(),
                 id: crn.clone(),
@@ -233,6 +233,6 @@ fn provisioning(crn: &str) -> StageState {
 }
 
 /// Error of a resource key that the registry cannot use.
-pub(super) fn refused(key: &str, fault: Unusable) -> CallError {
+pub(super) fn refused(key: &str, fault: &Unusable) -> CallError {
     unusable("use of the resource key", key, fault.code, &fault.why)
 }

@@ -106,7 +106,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
             CallError::invalid(&self.container.name, why)
         })?;
         let key = self.api.key(crn).await?;
-        let keys = key.hmac(self.instance()?).map_err(|fault| refused(crn, fault))?;
+        let keys = key.hmac(self.instance()?).map_err(|fault| refused(crn, &fault))?;
         storage.credentials = keys.text();
         Ok((RegistryStorage::IbmCos(storage), None))
     }

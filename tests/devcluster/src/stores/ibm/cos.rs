@@ -174,11 +174,12 @@ impl Shared {
         let instance = asked.header(INSTANCE).unwrap_or_default();
         let state = lock(&self.state);
         let of_instance = state.buckets.iter().filter(|(_, bucket)| bucket.instance == instance);
-        let names: String = of_instance
+        let names: Vec<String> = of_instance
             .map(|(name, _)| {
                 format!("<Bucket><Name>{name}</Name><CreationDate>2026-01-01T00:00:00.000Z</CreationDate></Bucket>")
             })
             .collect();
+        let names = names.concat();
         let body = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><ListAllMyBucketsResult \
              xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Owner><ID>{instance}</ID></Owner><Buckets>{names}</Buckets>\

@@ -89,12 +89,13 @@ pub(super) struct Bucket {
 /// A text that is always the same for the same parts, in the form of a UUID.
 fn uuid(parts: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, parts.as_bytes());
-    let hex: String = digest
+    let hex: Vec<String> = digest
         .as_ref()
         .iter()
         .take(16)
         .map(|byte| format!("{byte:02x}"))
         .collect();
+    let hex = hex.concat();
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
