@@ -7,6 +7,9 @@ use serde_json::json;
 use super::cluster::IbmCluster;
 use super::conformance::RESYNC;
 
+/// Name of a fault, and the fault.
+type Way = (&'static str, fn() -> Fault);
+
 /// Every operation of a creation.
 const OPERATIONS: [&str; 8] = [
     "create_token",
@@ -22,7 +25,7 @@ const OPERATIONS: [&str; 8] = [
 // storage-ibmcos 17
 #[tokio::test]
 async fn a_call_that_fails_on_the_network_or_is_answered_by_something_else_is_an_error_and_heals() {
-    let ways: [(&str, fn() -> Fault); 4] = [
+    let ways: [Way; 4] = [
         ("reset", || Fault::Reset),
         ("html", || Fault::Answer(Reply::new(200, "<html>a proxy</html>"))),
         ("empty", || Fault::Answer(Reply::new(200, "{}"))),

@@ -93,8 +93,7 @@ impl BackendUnderTest for IbmCluster {
         };
         match failure {
             Failure::Outage => self.gate.rule(|_| Fault::slow_down()),
-            Failure::Access => refused(&["HeadBucket", "GetBucketLocation"]),
-            Failure::MarkReads => refused(&["HeadBucket", "GetBucketLocation"]),
+            Failure::Access | Failure::MarkReads => refused(&["HeadBucket", "GetBucketLocation"]),
             Failure::ObjectReads => refused(&["GetObject"]),
         }
     }

@@ -203,7 +203,7 @@ mod tests {
     const INSTANCE: &str = "crn:v1:bluemix:public:cloud-object-storage:global:a/acc1:inst1::";
     const KEY: &str = "crn:v1:bluemix:public:cloud-object-storage:global:a/acc1:inst1:resource-key:key1";
 
-    fn key(credentials: Value) -> ResourceKey {
+    fn key(credentials: &Value) -> ResourceKey {
         let key = json!({"crn": KEY, "source_crn": INSTANCE, "credentials": credentials, "more": 1});
         serde_json::from_value(key).unwrap()
     }
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn a_key_that_the_registry_cannot_use_is_refused_by_its_fault() {
         for role in ["Writer", "Manager"] {
-            let keys = key(credentials(role)).hmac(INSTANCE).unwrap();
+            let keys = key(&credentials(role)).hmac(INSTANCE).unwrap();
             assert_eq!((keys.id.as_str(), keys.secret.expose()), ("id", "secret"));
         }
         let mut half = credentials("Writer");
@@ -236,11 +236,11 @@ mod tests {
             (without_role, "RoleTooWeak"),
             (half, "IncompleteHmacKeys"),
         ] {
-            assert_eq!(key(credentials).hmac(INSTANCE).unwrap_err().code, code);
+            assert_eq!(key(&credentials).hmac(INSTANCE).unwrap_err().code, code);
         }
         let other = INSTANCE.replace("inst1", "inst2");
         assert_eq!(
-            key(credentials("Writer")).hmac(&other).unwrap_err().code,
+            key(&credentials("Writer")).hmac(&other).unwrap_err().code,
             "OtherInstance"
         );
         assert_eq!(ResourceKey::default().hmac(INSTANCE).unwrap_err().code, "OtherInstance");
