@@ -1,10 +1,14 @@
 //! The only module that knows every backend. It selects the backend for each step, removal, preflight and watch.
 
+use std::marker::PhantomData;
+
 use serde_json::Value;
 
 use super::backend::empty_dir::EmptyDir;
 use super::backend::gcs::endpoint::Endpoints;
 use super::backend::gcs::{Clients as GcsClients, Gcs};
+use super::backend::ibmcos::{IbmCos, Sessions as IbmSessions};
+use super::backend::oss::Oss;
 use super::backend::pvc::Pvc;
 use super::backend::s3::S3;
 use super::backend::s3::identity::Identities;
@@ -38,6 +42,7 @@ pub struct StorageClients {
     s3: Identities,
     swift: Sessions,
     gcs: GcsClients,
+    ibmcos: IbmSessions,
 }
 
 impl StorageClients {
@@ -49,6 +54,7 @@ impl StorageClients {
             s3: Identities::default(),
             swift: Sessions::default(),
             gcs: GcsClients::default(),
+            ibmcos: IbmSessions::default(),
         }
     }
 
@@ -109,6 +115,21 @@ impl StorageClients {
         }
     }
 
+    fn ibmcos<'a, C: Cluster>(&'a self, cluster: &'a C) -> IbmCos<'a, C> {
+        IbmCos {
+            network: &self.network,
+            sessions: &self.ibmcos,
+            cluster,
+        }
+    }
+
+    fn oss<'a, C: Cluster>(&'a self, _cluster: &'a C) -> Oss<'a, C> {
+        Oss {
+            network: &self.network,
+            cluster: PhantomData,
+        }
+    }
+
     fn s3<'a, C: Cluster>(&'a self, cluster: &'a C) -> S3<'a, C> {
         S3 {
             network: &self.network,
@@ -148,6 +169,22 @@ macro_rules! with_object_storage {
                 };
                 Box::pin($body).await
             }
+            Backend::IbmCos => {
+                let $driver = &ObjectStorage {
+                    backend: &$clients.ibmcos($cluster),
+                    cluster: $cluster,
+                    cache: &$clients.cache,
+                };
+                Box::pin($body).await
+            }
+            Backend::Oss => {
+                let $driver = &ObjectStorage {
+                    backend: &$clients.oss($cluster),
+                    cluster: $cluster,
+                    cache: &$clients.cache,
+                };
+                Box::pin($body).await
+            }
             $name => $other,
         }
     };
@@ -170,7 +207,15 @@ macro_rules! with_object_backend {
                 type $B = Gcs<'static, NoCluster>;
                 $pure
             }
-            Backend::EmptyDir | Backend::Pvc | Backend::IbmCos | Backend::Azure => $other,
+            Backend::IbmCos => {
+                type $B = IbmCos<'static, NoCluster>;
+                $pure
+            }
+            Backend::Oss => {
+                type $B = Oss<'static, NoCluster>;
+                $pure
+            }
+            Backend::EmptyDir | Backend::Pvc | Backend::Azure => $other,
         }
     };
 }

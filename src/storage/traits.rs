@@ -94,6 +94,10 @@ pub trait Driver {
     fn same(stored: &Storage, wanted: &Storage, _snapshot: &Snapshot) -> bool {
         spec::same_spec(stored, wanted, Self::BACKEND)
     }
+    /// Whether `status.storage` names storage that a removal can find. If not, the removal forgets it without a call. Pure.
+    fn is_found(stored: &Storage) -> bool {
+        spec::container_name(stored, Self::BACKEND).is_some()
+    }
     /// What the spec means, or why it is invalid. Pure.
     fn resolve(&self, config: &Config, storage: &Storage, snapshot: &Snapshot) -> Result<Target, Rejection>;
     /// CA bundle (PEM) of the storage's endpoint, from the objects that the spec names. An error (a missing object or
@@ -181,6 +185,10 @@ pub trait ObjectBackend {
     fn same(stored: &Storage, wanted: &Storage, _snapshot: &Snapshot) -> bool {
         spec::same_spec(stored, wanted, Self::BACKEND)
     }
+    /// See [`Driver::is_found`].
+    fn is_found(stored: &Storage) -> bool {
+        spec::container_name(stored, Self::BACKEND).is_some()
+    }
     /// See [`Driver::resolve`].
     fn resolve(&self, storage: &Storage, snapshot: &Snapshot) -> Result<Target, Rejection>;
     /// Secrets and ConfigMaps that storage of this backend reads, for the watches: those that the spec names, and those with
@@ -215,6 +223,11 @@ pub trait ObjectBackend {
     /// Objects that are created after the container, in order.
     fn finalizing(&self, _request: &Request<'_>) -> Vec<Stage> {
         Vec::new()
+    }
+    /// Whether the container is inside the object of this stage. If so, the container is lost with the object, and the storage
+    /// is Managed as soon as the operator created the object.
+    fn holds_container(_stage: &Stage) -> bool {
+        true
     }
     /// Opens the container of the request, without a call.
     fn open<'a>(&'a self, request: &'a Request<'a>) -> Result<Self::Store<'a>, StorageError>;
@@ -285,7 +298,8 @@ pub trait ObjectStore {
     async fn stage(&self, stage: &Stage) -> Called<StageState> {
         unknown_stage(stage)
     }
-    /// Starts the operation that creates the object of a stage.
+    /// Starts the operation that creates the object of a stage. [`StageState::Ready`], if the service knows the object's
+    /// identifiers at once.
     async fn advance(&self, stage: &Stage, _permit: &CreationPermit) -> Called<StageState> {
         unknown_stage(stage)
     }

@@ -2,6 +2,8 @@
 
 pub mod empty_dir;
 pub mod gcs;
+pub mod ibmcos;
+pub mod oss;
 pub mod pvc;
 pub mod s3;
 pub mod swift;

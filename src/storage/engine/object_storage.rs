@@ -69,6 +69,10 @@ impl<B: ObjectBackend, C: Cluster> Driver for ObjectStorage<'_, B, C> {
         B::is_located(snapshot)
     }
 
+    fn is_found(stored: &Storage) -> bool {
+        B::is_found(stored)
+    }
+
     fn same(stored: &Storage, wanted: &Storage, snapshot: &Snapshot) -> bool {
         B::same(stored, wanted, snapshot)
     }

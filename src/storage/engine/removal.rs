@@ -82,7 +82,7 @@ pub async fn remove<D: Removable>(
     deleting_config: bool,
 ) -> Outcome {
     let stored = stored_storage(config);
-    if spec::container_name(&stored, D::BACKEND).is_none() {
+    if !D::is_found(&stored) {
         return Outcome {
             own_conditions: D::CONDITIONS,
             ..forget(config)

@@ -231,6 +231,11 @@ pub async fn google_clients() -> Result<GoogleClients> {
     .await?
 }
 
+/// Installs IBM's own clients unless they are there; the Python that has `ibm_platform_services` and `ibm_boto3`.
+pub async fn ibm_clients() -> Result<PathBuf> {
+    tokio::task::spawn_blocking(|| Ok(environment::make("ibm")?.join("bin/python"))).await?
+}
+
 /// Makes all that storage servers consist of, beside the programs that [`ensure`] knows by name.
 pub async fn ensure_openstack() -> Result<()> {
     openstack().await.map(drop)

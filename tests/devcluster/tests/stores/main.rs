@@ -2,6 +2,7 @@
 
 mod gate;
 mod gcs;
+mod ibm;
 mod openstack;
 mod operand;
 mod proxy;
