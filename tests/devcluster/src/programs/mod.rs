@@ -225,16 +225,18 @@ pub async fn google_clients() -> Result<GoogleClients> {
 pub(crate) struct Azurite {
     /// The Node.js that runs it.
     pub node: PathBuf,
-    /// Its program for blobs.
+    /// The script that serves blobs.
     pub script: PathBuf,
+    /// The directory that holds its packages.
+    pub packages: PathBuf,
 }
 
 /// Installs Azurite unless it is there.
 pub(crate) async fn azurite() -> Result<Azurite> {
     tokio::task::spawn_blocking(|| {
-        let (node, directory) = node::make("azurite")?;
-        let script = directory.join("node_modules/azurite/dist/src/blob/main.js");
-        Ok(Azurite { node, script })
+        let (node, packages) = node::make("azurite")?;
+        let script = pins("azurite").join("serve.js");
+        Ok(Azurite { node, script, packages })
     })
     .await?
 }

@@ -53,9 +53,17 @@ pub(super) struct Federation {
 impl Registered {
     /// Whether a header of a JWT names this certificate, by one of its thumbprints.
     pub fn is_named(&self, header: &Value) -> bool {
+        // Some clients pad.
+        let named = |field: &str| {
+            header[field]
+                .as_str()
+                .unwrap_or_default()
+                .trim_end_matches('=')
+                .to_owned()
+        };
         let thumbprint = |algorithm| URL_SAFE_NO_PAD.encode(digest::digest(algorithm, &self.der));
-        header["x5t#S256"] == thumbprint(&digest::SHA256).as_str()
-            || header["x5t"] == thumbprint(&digest::SHA1_FOR_LEGACY_USE_ONLY).as_str()
+        named("x5t#S256") == thumbprint(&digest::SHA256)
+            || named("x5t") == thumbprint(&digest::SHA1_FOR_LEGACY_USE_ONLY)
     }
 
     /// Whether a header of a JWT begins its chain with this certificate.
