@@ -1,11 +1,12 @@
 //! The programs of a cluster and of storage servers: found by `KUBEBUILDER_ASSETS`, or made once from what is pinned in
-//! `tools/`: Go modules are built, Python packages installed (see `environment`).
+//! `tools/`: Go modules are built, packages of Python (see `environment`) and of Node.js (see `node`) installed.
 //!
 //! Each group is a Go module of its own, so that their versions do not bind each other. What is built is kept in
 //! `${XDG_CACHE_HOME:-~/.cache}/image-registry-operator/devcluster/GROUP-HASH`, where the hash covers the module's files
 //! and the build flags: a change of either builds anew, a second run builds nothing.
 
 mod environment;
+mod node;
 
 use crate::files;
 use anyhow::{Context as _, Result, bail};
@@ -234,6 +235,39 @@ pub async fn google_clients() -> Result<GoogleClients> {
 /// Installs IBM's own clients unless they are there; the Python that has `ibm_platform_services` and `ibm_boto3`.
 pub async fn ibm_clients() -> Result<PathBuf> {
     tokio::task::spawn_blocking(|| Ok(environment::make("ibm")?.join("bin/python"))).await?
+}
+
+/// Azurite, a package of Node.js.
+#[derive(Clone, Debug)]
+pub(crate) struct Azurite {
+    /// The Node.js that runs it.
+    pub node: PathBuf,
+    /// The script that serves blobs.
+    pub script: PathBuf,
+    /// The directory that holds its packages.
+    pub packages: PathBuf,
+}
+
+/// Installs Azurite unless it is there.
+pub(crate) async fn azurite() -> Result<Azurite> {
+    tokio::task::spawn_blocking(|| {
+        let (node, packages) = node::make("azurite")?;
+        let script = pins("azurite").join("serve.js");
+        Ok(Azurite { node, script, packages })
+    })
+    .await?
+}
+
+/// Installs Azurite and Microsoft's own clients unless they are there.
+pub async fn ensure_azure() -> Result<()> {
+    azurite().await?;
+    azure_clients().await.map(drop)
+}
+
+/// Installs Microsoft's own clients unless they are there; the Python that has `azure.identity`, `azure.storage.blob` and
+/// `azure.mgmt` of `storage`, `network` and `privatedns`.
+pub async fn azure_clients() -> Result<PathBuf> {
+    tokio::task::spawn_blocking(|| Ok(environment::make("azure")?.join("bin/python"))).await?
 }
 
 /// Makes all that storage servers consist of, beside the programs that [`ensure`] knows by name.

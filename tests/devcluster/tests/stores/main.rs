@@ -1,5 +1,6 @@
 //! The storage servers that tests use, and the fault-injecting gate and proxy in front of them.
 
+mod azure;
 mod gate;
 mod gcs;
 mod ibm;
