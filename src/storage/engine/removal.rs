@@ -284,7 +284,7 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
     fn record(&self) -> Option<Value> {
         let mut wanted = self.config.spec.storage.clone()?;
         if D::locate(&wanted, self.snapshot).as_deref() == Some(&self.location) {
-            D::clear_identifiers(&mut wanted);
+            self.driver.clear_identifiers(&mut wanted, &self.location);
         }
         wanted.management_state = None;
         let mut dropped = intent::without_records(self.config, Some(&self.location));
