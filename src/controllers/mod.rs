@@ -36,6 +36,7 @@ use crate::runtime::environment::ProxyVariables;
 use crate::runtime::metrics::{ImageStreamTags, Metrics};
 use crate::runtime::shutdown::Shutdown;
 use crate::storage::StorageClients;
+use crate::storage::backend::azure::environment::Environment as AzureEnvironment;
 use crate::storage::backend::gcs::endpoint::Endpoints;
 use crate::storage::net::network;
 
@@ -59,7 +60,11 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let claim = settings.claim.clone();
     let leading = Arc::new(move || claim.is_current());
     let emulator = Endpoints::of_emulator(std::env::var("STORAGE_EMULATOR_HOST").ok().as_deref());
-    let storage = StorageClients::new(cloud_settings(settings.version, leading.clone())).with_gcs_endpoints(emulator);
+    let metrics = settings.metrics.clone();
+    let storage = StorageClients::new(cloud_settings(settings.version, leading.clone()))
+        .with_gcs_endpoints(emulator)
+        .with_azure_environment(AzureEnvironment::of(|name| std::env::var(name).ok()))
+        .with_azure_key_counter(Arc::new(move |hit| metrics.azure_key_cache(hit)));
     let writer = Writer::new(settings.client.clone(), leading, Arc::new(caches.clone()));
     let context = Context::new(&settings, caches.clone(), writer, storage);
     tokio::select! {

@@ -1,7 +1,11 @@
 //! The only module that knows every backend. It selects the backend for each step, removal, preflight and watch.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
+use super::backend::azure::environment::Environment as AzureEnvironment;
+use super::backend::azure::{Azure, Clients as AzureClients};
 use super::backend::empty_dir::EmptyDir;
 use super::backend::gcs::endpoint::Endpoints;
 use super::backend::gcs::{Clients as GcsClients, Gcs};
@@ -38,6 +42,7 @@ pub struct StorageClients {
     s3: Identities,
     swift: Sessions,
     gcs: GcsClients,
+    azure: AzureClients,
 }
 
 impl StorageClients {
@@ -49,6 +54,7 @@ impl StorageClients {
             s3: Identities::default(),
             swift: Sessions::default(),
             gcs: GcsClients::default(),
+            azure: AzureClients::default(),
         }
     }
 
@@ -74,6 +80,20 @@ impl StorageClients {
     #[must_use]
     pub fn with_gcs_endpoints(mut self, endpoints: Endpoints) -> Self {
         self.gcs.endpoints = endpoints;
+        self
+    }
+
+    /// The same with what the environment of the process says about Azure.
+    #[must_use]
+    pub fn with_azure_environment(mut self, environment: AzureEnvironment) -> Self {
+        self.azure = self.azure.with_environment(environment);
+        self
+    }
+
+    /// The same with a counter of the lookups of Azure account keys: called with whether the cache had a fresh key.
+    #[must_use]
+    pub fn with_azure_key_counter(mut self, counter: Arc<dyn Fn(bool) + Send + Sync>) -> Self {
+        self.azure = self.azure.with_counter(counter);
         self
     }
 
@@ -105,6 +125,14 @@ impl StorageClients {
         Gcs {
             network: &self.network,
             clients: &self.gcs,
+            cluster,
+        }
+    }
+
+    fn azure<'a, C: Cluster>(&'a self, cluster: &'a C) -> Azure<'a, C> {
+        Azure {
+            network: &self.network,
+            clients: &self.azure,
             cluster,
         }
     }
@@ -148,6 +176,14 @@ macro_rules! with_object_storage {
                 };
                 Box::pin($body).await
             }
+            Backend::Azure => {
+                let $driver = &ObjectStorage {
+                    backend: &$clients.azure($cluster),
+                    cluster: $cluster,
+                    cache: &$clients.cache,
+                };
+                Box::pin($body).await
+            }
             $name => $other,
         }
     };
@@ -170,7 +206,11 @@ macro_rules! with_object_backend {
                 type $B = Gcs<'static, NoCluster>;
                 $pure
             }
-            Backend::EmptyDir | Backend::Pvc | Backend::IbmCos | Backend::Azure => $other,
+            Backend::Azure => {
+                type $B = Azure<'static, NoCluster>;
+                $pure
+            }
+            Backend::EmptyDir | Backend::Pvc | Backend::IbmCos => $other,
         }
     };
 }
