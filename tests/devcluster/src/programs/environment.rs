@@ -45,7 +45,7 @@ pub(super) fn fill(name: &str, script: &str, argument: &str) -> Result<PathBuf> 
 }
 
 /// Makes `NAME-HASH` in the cache unless it is complete; waits for another process that makes it.
-fn once(name: &str, hash: &str, what: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+pub(super) fn once(name: &str, hash: &str, what: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let directory = cache()?.join(format!("{name}-{hash}"));
     let mark = directory.join("complete");
     if mark.is_file() {

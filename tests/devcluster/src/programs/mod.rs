@@ -1,11 +1,12 @@
 //! The programs of a cluster and of storage servers: found by `KUBEBUILDER_ASSETS`, or made once from what is pinned in
-//! `tools/`: Go modules are built, Python packages installed (see `environment`).
+//! `tools/`: Go modules are built, packages of Python (see `environment`) and of Node.js (see `node`) installed.
 //!
 //! Each group is a Go module of its own, so that their versions do not bind each other. What is built is kept in
 //! `${XDG_CACHE_HOME:-~/.cache}/image-registry-operator/devcluster/GROUP-HASH`, where the hash covers the module's files
 //! and the build flags: a change of either builds anew, a second run builds nothing.
 
 mod environment;
+mod node;
 
 use crate::files;
 use anyhow::{Context as _, Result, bail};
@@ -217,6 +218,37 @@ pub async fn google_clients() -> Result<GoogleClients> {
         })
     })
     .await?
+}
+
+/// Azurite, a package of Node.js.
+#[derive(Clone, Debug)]
+pub(crate) struct Azurite {
+    /// The Node.js that runs it.
+    pub node: PathBuf,
+    /// Its program for blobs.
+    pub script: PathBuf,
+}
+
+/// Installs Azurite unless it is there.
+pub(crate) async fn azurite() -> Result<Azurite> {
+    tokio::task::spawn_blocking(|| {
+        let (node, directory) = node::make("azurite")?;
+        let script = directory.join("node_modules/azurite/dist/src/blob/main.js");
+        Ok(Azurite { node, script })
+    })
+    .await?
+}
+
+/// Installs Azurite and Microsoft's own clients unless they are there.
+pub async fn ensure_azure() -> Result<()> {
+    azurite().await?;
+    azure_clients().await.map(drop)
+}
+
+/// Installs Microsoft's own clients unless they are there; the Python that has `azure.identity`, `azure.storage.blob` and
+/// `azure.mgmt` of `storage`, `network` and `privatedns`.
+pub async fn azure_clients() -> Result<PathBuf> {
+    tokio::task::spawn_blocking(|| Ok(environment::make("azure")?.join("bin/python"))).await?
 }
 
 /// Makes all that storage servers consist of, beside the programs that [`ensure`] knows by name.

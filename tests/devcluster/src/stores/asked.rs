@@ -133,8 +133,12 @@ impl Asked {
 
     /// Name of the operation of S3 (`PutBucketTagging`, `HeadObject`), of Google Cloud (`storage.buckets.insert`), or `Action` of
     /// a form (`AssumeRole`). For Swift it is the method with what it is for (`PostContainer`, `GetAccount`, `PutObject`) or
-    /// `BulkDelete`; for Keystone the method with the path (`POST /v3/auth/tokens`).
+    /// `BulkDelete`; for Keystone the method with the path (`POST /v3/auth/tokens`). For Azure it is the operation's ID in
+    /// Microsoft's specifications (`StorageAccounts_Create`, `Container_GetProperties`), or `Entra_Token`.
     pub fn operation(&self) -> String {
+        if let Some(name) = super::azure::operation::name(self) {
+            return name;
+        }
         let google = super::gcs::operation::name(&self.method, &self.path, &self.query);
         if let Some(name) = google.or_else(|| self.openstack()) {
             return name;

@@ -17,6 +17,7 @@
 //! [`ForwardProxy`] that does.
 
 mod asked;
+mod azure;
 mod cloud;
 mod dns;
 mod fill;
@@ -36,6 +37,10 @@ mod token;
 mod wire;
 
 pub use asked::Asked;
+pub use azure::{
+    Azure, AzureCall, AzureCloud, AzureOptions, EntraApplication, EntraCertificate, LongRunning, Needed,
+    OperationHeaders, Role,
+};
 pub use cloud::Cloud;
 pub use dns::Dns;
 pub use gate::{Fault, Gate, GateOptions, Hook, Latch, Reply, When};
