@@ -8,6 +8,7 @@ mod certificates;
 mod cluster_operator;
 mod context;
 mod image_config;
+mod move_blobs;
 mod node_ca;
 mod pruner;
 mod registry;
@@ -26,6 +27,7 @@ use tracing::info;
 
 use self::backoff::{Backoff, RESYNC};
 use self::context::Context;
+pub use self::move_blobs::move_blobs;
 pub use self::settings::Settings;
 use crate::apply::Writer;
 use crate::config::environment::Environment;

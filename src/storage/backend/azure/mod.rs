@@ -26,6 +26,7 @@ mod pkcs12;
 mod private;
 mod reasons;
 mod registry;
+pub mod relocation;
 mod sas;
 mod shared_key;
 mod stages;

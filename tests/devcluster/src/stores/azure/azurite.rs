@@ -147,7 +147,12 @@ impl Azurite {
         body: &[u8],
     ) -> Result<Answer> {
         let (path, host) = (slot.path(path, query), slot.host());
-        let call = Call::new(method, &path).host(&host).headers(headers).body(body);
+        // Azurite wants the length of an append blob, which is empty.
+        let mut headers = headers.to_vec();
+        if body.is_empty() && method == Method::PUT && !headers.iter().any(|(name, _)| *name == "content-length") {
+            headers.push(("content-length", "0"));
+        }
+        let call = Call::new(method, &path).host(&host).headers(&headers).body(body);
         self.target.call(call).await
     }
 
