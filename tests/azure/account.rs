@@ -4,7 +4,7 @@ use devcluster::stores::{Fault, LongRunning, Reply};
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use super::cluster::{AzureCluster, arm_error, call, cluster, keyless_cluster};
+use super::cluster::{AzureCluster, alone, arm_error, call, cluster, keyless_cluster};
 use super::conformance::at_each_death;
 
 const CREATE: &str = "StorageAccounts_Create";
@@ -28,7 +28,7 @@ async fn an_account_that_takes_its_time_is_created_under_the_generated_or_the_gi
             None => json!({"azure": {}}),
         };
         for how in [LongRunning::polls(2), LongRunning::polls(2).hidden()] {
-            let mut world = cluster(name, storage.clone()).await;
+            let mut world = alone(name, storage.clone()).await;
             world.azure().long_running(CREATE, how);
             let outcome = world.pass().await;
             assert!(outcome.error.is_none() && outcome.wait.is_some());
@@ -39,10 +39,6 @@ async fn an_account_that_takes_its_time_is_created_under_the_generated_or_the_gi
             assert_eq!(world.state(), Some("Managed"));
             assert_eq!(world.count(CREATE), 1, "{:?}", world.calls());
             assert_eq!(world.condition("StorageExists"), "True/ContainerExists");
-            world.azure().delete_resource(&format!(
-                "{}/providers/Microsoft.Storage/storageAccounts/{expected}",
-                world.group
-            ));
         }
     }
 }
@@ -191,7 +187,6 @@ async fn a_check_of_the_name_that_fails_creates_nothing() {
 #[tokio::test]
 async fn a_creation_that_fails_or_never_ends_keeps_its_name() {
     let mut world = cluster("acct-fails", json!({"azure": {}})).await;
-    world.azure().long_running_by_default(LongRunning::default());
     world.answer(CREATE, arm_error(403, "AuthorizationFailed"));
     let error = world.settle().await.error.unwrap();
     assert!(
@@ -205,7 +200,7 @@ async fn a_creation_that_fails_or_never_ends_keeps_its_name() {
     world.converge().await;
     assert_eq!((world.accounts(), status(&world).0), (vec![name.clone()], name));
     // An operation without an end is overdue after ten minutes.
-    let mut world = cluster("acct-never", json!({"azure": {}})).await;
+    let mut world = alone("acct-never", json!({"azure": {}})).await;
     world.azure().long_running(CREATE, LongRunning::never());
     world.pass().await;
     world.azure().long_running(CREATE, LongRunning::default());
@@ -224,7 +219,7 @@ async fn a_creation_that_fails_or_never_ends_keeps_its_name() {
 // storage-azure 53: an operation that fails is told with the service's words, and begun again
 #[tokio::test]
 async fn a_creation_that_ends_in_failure_is_told_and_tried_again() {
-    let mut world = cluster("acct-opfails", json!({"azure": {}})).await;
+    let mut world = alone("acct-opfails", json!({"azure": {}})).await;
     world.azure().long_running(
         CREATE,
         LongRunning::polls(1)

@@ -26,7 +26,7 @@ use image_registry_operator::storage::{Outcome, StorageClients};
 use serde_json::{Map, Value, json};
 
 use super::harness::{StorageHarness, StorageUnderTest, TestCluster};
-use super::stores::{Cloud, REGION, cloud, role};
+use super::stores::{Cloud, REGION, cloud, own_cloud, role};
 
 /// Key of the user's Secret.
 pub const USER_KEY: &str = "REGISTRY_STORAGE_AZURE_ACCOUNTKEY";
@@ -176,6 +176,20 @@ impl DerefMut for AzureCluster {
 pub async fn cluster(infrastructure: &str, storage: Value) -> AzureCluster {
     let mut cluster = AzureCluster::bare(cloud().await, infrastructure, &format!("rg-{infrastructure}"), storage);
     cluster.with_secret();
+    cluster
+}
+
+/// The same in a cloud of its own, for tests that change how the cloud behaves.
+pub async fn alone(infrastructure: &str, storage: Value) -> AzureCluster {
+    let mut cluster = AzureCluster::bare(own_cloud().await, infrastructure, &format!("rg-{infrastructure}"), storage);
+    cluster.with_secret();
+    cluster
+}
+
+/// The same in a cloud of its own, with a workload identity.
+pub async fn keyless_alone(infrastructure: &str, storage: Value) -> AzureCluster {
+    let mut cluster = AzureCluster::bare(own_cloud().await, infrastructure, &format!("rg-{infrastructure}"), storage);
+    cluster.with_workload_identity();
     cluster
 }
 

@@ -5,7 +5,7 @@ use image_registry_operator::names;
 use image_registry_operator::storage::backend::azure::generated;
 use serde_json::{Value, json};
 
-use super::cluster::{AzureCluster, arm_error, call, cluster};
+use super::cluster::{AzureCluster, alone, arm_error, call, cluster};
 use super::conformance::{RESYNC, at_each_death};
 use super::stores::REGION;
 
@@ -42,7 +42,7 @@ pub fn owned_tag(world: &AzureCluster) -> Value {
 
 /// A cluster whose account shall be private.
 pub async fn private(name: &str, details: Value) -> AzureCluster {
-    let world = cluster(name, internal(details)).await;
+    let world = alone(name, internal(details)).await;
     let tags = owned_tag(&world);
     network(&world, &world.group.clone(), &tags);
     world
@@ -112,7 +112,6 @@ async fn a_public_account_needs_no_call_about_networks() {
 async fn networks_are_found_and_all_is_created_in_order() {
     let mut world = private("private-found", Value::Null).await;
     let vnet = format!("{}/providers/Microsoft.Network/virtualNetworks/blue-vnet", world.group);
-    world.azure().clients_are_in(None);
     world.converge().await;
     let account = world.account();
     assert!(is_private(&world, &account));
@@ -188,7 +187,7 @@ async fn networks_are_found_and_all_is_created_in_order() {
 // storage-azure 35
 #[tokio::test]
 async fn only_a_network_of_the_cluster_is_chosen() {
-    let mut world = cluster("private-shared", internal(Value::Null)).await;
+    let mut world = alone("private-shared", internal(Value::Null)).await;
     let other = world.azure().virtual_network(
         &world.group,
         "another",
@@ -204,7 +203,7 @@ async fn only_a_network_of_the_cluster_is_chosen() {
         json!("blue-vnet")
     );
     // Without one, the administrator must name it, and public access stays.
-    let mut world = cluster("private-lost", internal(Value::Null)).await;
+    let mut world = alone("private-lost", internal(Value::Null)).await;
     network(&world, &world.group.clone(), &json!({}));
     let error = world.settle().await.error.unwrap();
     for part in ["vnetName", "subnetName", "networkResourceGroupName"] {
@@ -224,7 +223,7 @@ async fn a_network_of_another_resource_group_is_used_from_there() {
         } else {
             internal(details)
         };
-        let mut world = cluster(name, storage).await;
+        let mut world = alone(name, storage).await;
         if of_cluster {
             world.edit_platform(|azure| azure["networkResourceGroupName"] = json!(format!("net-{name}")));
         }
@@ -421,7 +420,7 @@ async fn an_account_that_becomes_public_again_loses_what_was_around_it() {
 // storage-azure section 10.1: storage in use becomes private without a loss
 #[tokio::test]
 async fn storage_in_use_becomes_private() {
-    let mut world = cluster("private-later", json!({"azure": {}})).await;
+    let mut world = alone("private-later", json!({"azure": {}})).await;
     let tags = owned_tag(&world);
     network(&world, &world.group.clone(), &tags);
     world.converge().await;

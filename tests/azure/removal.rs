@@ -1,6 +1,6 @@
 //! Removal: the account goes if the operator made it and everything in it is the operator's.
 
-use devcluster::stores::{Fault, LongRunning};
+use devcluster::stores::Fault;
 use image_registry_operator::names;
 use serde_json::json;
 
@@ -269,9 +269,6 @@ async fn with_a_users_key_managed_storage_loses_its_container_alone() {
 async fn a_process_that_dies_at_any_request_of_a_removal_leaves_nothing() {
     let deaths = at_each_death(async |death, at| {
         let mut world = owned(&format!("dies-{at}-gone")).await;
-        world
-            .azure()
-            .long_running("StorageAccounts_Delete", LongRunning::polls(0));
         world
             .azure()
             .fill(&world.account(), &world.container(), "/docker/", 2)

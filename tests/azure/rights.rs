@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::cluster::{AzureCluster, cluster, keyless_cluster};
+use super::cluster::{AzureCluster, alone, keyless_alone};
 use super::private::{internal, network, owned_tag};
 use super::stores::role;
 
@@ -37,8 +37,8 @@ async fn life(mut world: AzureCluster) -> BTreeSet<(String, bool)> {
 // storage-azure section 14
 #[tokio::test]
 async fn the_rights_of_the_credentials_request_are_enough_and_not_too_many() {
-    let mut needed = life(cluster("rights-secret", internal(Value::Null)).await).await;
-    needed.extend(life(keyless_cluster("rights-keyless", internal(Value::Null)).await).await);
+    let mut needed = life(alone("rights-secret", internal(Value::Null)).await).await;
+    needed.extend(life(keyless_alone("rights-keyless", internal(Value::Null)).await).await);
     let role = role();
     let asked = role.actions.iter().map(|action| (action.to_lowercase(), false));
     let asked = asked.chain(role.data_actions.iter().map(|action| (action.to_lowercase(), true)));

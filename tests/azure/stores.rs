@@ -34,6 +34,11 @@ pub async fn cloud() -> &'static Cloud {
     CLOUD.get_or_init(start).await
 }
 
+/// A cloud of one test alone, which changes how it behaves.
+pub async fn own_cloud() -> &'static Cloud {
+    Box::leak(Box::new(Cloud::start(AzureOptions::new(Authority::new("azure").unwrap())).await))
+}
+
 /// The rights that the operator asks the platform for, from the manifest that is shipped.
 pub fn role() -> Role {
     let manifest = include_str!("../../deploy/01-registry-credentials-request-azure.yaml");
