@@ -33,6 +33,7 @@ pub fn network(world: &AzureCluster, group: &str, tags: &Value) -> String {
         "10.0.2.0/24",
         None,
     );
+    world.azure().clients_are_in(Some(&vnet));
     vnet
 }
 

@@ -14,6 +14,8 @@ conformance!(crate::cluster::AzureCluster);
 
 /// The account of all clusters of the suite, and its resource group.
 const ACCOUNT: &str = "conformance";
+/// One cluster at a time looks whether the account exists.
+static MAKING: std::sync::Mutex<()> = std::sync::Mutex::new(());
 /// Member of a container's metadata that names a cluster.
 const MARK: &str = "openshiftclusterid";
 
@@ -57,8 +59,10 @@ impl BackendUnderTest for AzureCluster {
     async fn start(name: &str, storage: Value) -> Self {
         let mut cluster = Self::bare(cloud().await, name, ACCOUNT, storage);
         cluster.with_secret();
-        // Already made by another cluster of the suite.
-        let _ = cluster.azure().make_account(&cluster.group, ACCOUNT, &Value::Null);
+        let _turn = MAKING.lock().unwrap();
+        if cluster.azure().account(ACCOUNT).is_none() {
+            cluster.users_account(ACCOUNT);
+        }
         cluster
     }
 

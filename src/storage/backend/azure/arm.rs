@@ -201,10 +201,15 @@ impl Arm {
         let response = match self.send(call, false, &Request::new(Method::GET, url)).await {
             Ok(response) => response,
             Err(failure) if failure.error.is_undecided() => return Err(failure.into()),
-            // Operations are forgotten after some time. The resource tells its state.
-            Err(_) => {
+            Err(failure) => {
                 self.operations.set(path, None);
-                return Ok(Operation::None);
+                // Operations are forgotten after some time, and the resource tells its state. Any other error is that of the
+                // operation.
+                return if failure.error.is_missing() {
+                    Ok(Operation::None)
+                } else {
+                    Err(failure.into())
+                };
             }
         };
         let document: Value = serde_json::from_slice(&response.body).unwrap_or_default();

@@ -212,7 +212,7 @@ fn of_blobs(status: u16, code: &str) -> CallClass {
         (404, "") | (409, "ContainerBeingDeleted" | "ContainerBeingCreated" | "AccountBeingCreated") => {
             CallClass::Undecided
         }
-        (404, _) => CallClass::NotFound,
+        (404, "BlobNotFound") => CallClass::NotFound,
         _ => CallClass::Rejected,
     }
 }

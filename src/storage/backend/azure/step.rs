@@ -148,7 +148,6 @@ impl<C: Cluster> Store<'_, C> {
         let unreachable = failure.error.cause == Cause::Unreachable && !failure.error.of_identity;
         if !(unreachable || failure.code == "AuthorizationFailure")
             || self.session.arm.is_none()
-            || self.session.cloud.stack
         {
             return Err(failure.into());
         }
