@@ -84,6 +84,12 @@ pub trait Driver {
     fn same(stored: &Storage, wanted: &Storage, _snapshot: &Snapshot) -> bool {
         spec::same_spec(stored, wanted, Self::BACKEND)
     }
+    /// Whether `status.storage` names storage that a removal can find. If not, the removal forgets it without a call. Pure.
+    fn is_found(stored: &Storage) -> bool {
+        spec::container_name(stored, Self::BACKEND).is_some()
+    }
+    /// Reason of `StorageExists=False` at the end of such a removal; `None`: the condition is not written.
+    const NOT_FOUND: Option<&'static str> = None;
     /// What the spec means, or why it is invalid. Pure.
     fn resolve(&self, config: &Config, storage: &Storage, snapshot: &Snapshot) -> Result<Target, Rejection>;
     /// CA bundle (PEM) of the storage's endpoint, from the objects that the spec names. An error (a missing object or
@@ -163,6 +169,12 @@ pub trait ObjectBackend {
     fn same(stored: &Storage, wanted: &Storage, _snapshot: &Snapshot) -> bool {
         spec::same_spec(stored, wanted, Self::BACKEND)
     }
+    /// See [`Driver::is_found`].
+    fn is_found(stored: &Storage) -> bool {
+        spec::container_name(stored, Self::BACKEND).is_some()
+    }
+    /// See [`Driver::NOT_FOUND`].
+    const NOT_FOUND: Option<&'static str> = None;
     /// See [`Driver::resolve`].
     fn resolve(&self, storage: &Storage, snapshot: &Snapshot) -> Result<Target, Rejection>;
     /// Secrets and ConfigMaps that storage of this backend reads, for the watches: those that the spec names, and those with

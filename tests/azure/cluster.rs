@@ -181,14 +181,24 @@ pub async fn cluster(infrastructure: &str, storage: Value) -> AzureCluster {
 
 /// The same in a cloud of its own, for tests that change how the cloud behaves.
 pub async fn alone(infrastructure: &str, storage: Value) -> AzureCluster {
-    let mut cluster = AzureCluster::bare(own_cloud().await, infrastructure, &format!("rg-{infrastructure}"), storage);
+    let mut cluster = AzureCluster::bare(
+        own_cloud().await,
+        infrastructure,
+        &format!("rg-{infrastructure}"),
+        storage,
+    );
     cluster.with_secret();
     cluster
 }
 
 /// The same in a cloud of its own, with a workload identity.
 pub async fn keyless_alone(infrastructure: &str, storage: Value) -> AzureCluster {
-    let mut cluster = AzureCluster::bare(own_cloud().await, infrastructure, &format!("rg-{infrastructure}"), storage);
+    let mut cluster = AzureCluster::bare(
+        own_cloud().await,
+        infrastructure,
+        &format!("rg-{infrastructure}"),
+        storage,
+    );
     cluster.with_workload_identity();
     cluster
 }

@@ -26,6 +26,7 @@ mod identity;
 mod keys;
 mod private;
 mod private_removal;
+mod relocation;
 mod removal;
 mod rendering;
 mod rights;

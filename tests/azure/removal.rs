@@ -63,6 +63,14 @@ async fn unmanaged_storage_and_storage_without_a_name_are_left_alone() {
     assert!(world.settle().await.done);
     assert_eq!(world.gate.asked().len(), 0);
     assert_eq!(world.azure().containers("goneusers").await.unwrap().len(), 1);
+    // As the Go operator leaves it when it ends after the deletion of the account.
+    let mut world = owned("gone-unnamed").await;
+    let azure = world.config["status"]["storage"]["azure"].as_object_mut().unwrap();
+    azure.remove("accountName");
+    world.request_removal();
+    assert!(world.settle().await.done);
+    assert_eq!(world.gate.asked().len(), 0);
+    assert_eq!(world.condition("StorageExists"), "False/StorageNotConfigured");
 }
 
 // storage-azure 44

@@ -36,7 +36,9 @@ pub async fn cloud() -> &'static Cloud {
 
 /// A cloud of one test alone, which changes how it behaves.
 pub async fn own_cloud() -> &'static Cloud {
-    Box::leak(Box::new(Cloud::start(AzureOptions::new(Authority::new("azure").unwrap())).await))
+    Box::leak(Box::new(
+        Cloud::start(AzureOptions::new(Authority::new("azure").unwrap())).await,
+    ))
 }
 
 /// The rights that the operator asks the platform for, from the manifest that is shipped.

@@ -61,6 +61,12 @@ impl<B: ObjectBackend, C: Cluster> Driver for ObjectStorage<'_, B, C> {
         B::locate(storage, snapshot)
     }
 
+    const NOT_FOUND: Option<&'static str> = B::NOT_FOUND;
+
+    fn is_found(stored: &Storage) -> bool {
+        B::is_found(stored)
+    }
+
     fn same(stored: &Storage, wanted: &Storage, snapshot: &Snapshot) -> bool {
         B::same(stored, wanted, snapshot)
     }

@@ -82,8 +82,11 @@ pub async fn remove<D: Removable>(
     deleting_config: bool,
 ) -> Outcome {
     let stored = stored_storage(config);
-    if spec::container_name(&stored, D::BACKEND).is_none() {
+    if !D::is_found(&stored) {
+        let message = "status.storage does not name the storage completely; nothing was deleted";
+        let condition = |reason| ConditionUpdate::new(STORAGE_EXISTS, Status::False, reason, message);
         return Outcome {
+            conditions: D::NOT_FOUND.map(condition).into_iter().collect(),
             own_conditions: D::CONDITIONS,
             ..forget(config)
         };

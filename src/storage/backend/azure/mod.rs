@@ -145,6 +145,12 @@ impl<C: Cluster> ObjectBackend for Azure<'_, C> {
         effective(storage, snapshot).ok()?.location()
     }
 
+    const NOT_FOUND: Option<&'static str> = Some(reasons::NOT_CONFIGURED);
+
+    fn is_found(stored: &Storage) -> bool {
+        is_named(stored)
+    }
+
     fn same(stored: &Storage, wanted: &Storage, snapshot: &Snapshot) -> bool {
         match (&stored.azure, &wanted.azure) {
             (Some(stored), Some(wanted)) => Effective::same(stored, wanted, snapshot),

@@ -49,8 +49,9 @@ pub const ACCESS: Stage = stage("private access");
 pub const ALL: [Stage; 6] = [ENDPOINT, ZONE, RECORD, GROUP, LINK, ACCESS];
 /// The stages whose objects a removal deletes, in this order.
 pub const REMOVED: [Stage; 5] = [RECORD, GROUP, LINK, ENDPOINT, ZONE];
-/// The same for an account that becomes public again.
-pub const RETIRED: [Stage; 6] = [ACCESS, RECORD, GROUP, LINK, ENDPOINT, ZONE];
+/// The same for an account that becomes public again, and that pods use meanwhile: a linked zone without the record would hide
+/// the account from them.
+pub const RETIRED: [Stage; 6] = [ACCESS, LINK, RECORD, GROUP, ENDPOINT, ZONE];
 
 /// The networks, and the names of the objects in them.
 struct Names<'a> {

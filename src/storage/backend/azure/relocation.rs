@@ -41,6 +41,8 @@ pub struct Relocation {
     container: String,
     cloud: String,
     endpoints: Option<String>,
+    /// CA certificates beside those of the system, PEM.
+    bundle: String,
     login: Login,
 }
 
@@ -134,6 +136,7 @@ impl Relocation {
             container: container.unwrap_or_default(),
             cloud: given("AZURE_ENVIRONMENT").unwrap_or_default(),
             endpoints,
+            bundle: String::new(),
             login: match key {
                 Some(key) => Login::Key(Sensitive::new(key)),
                 None => Login::Entra {
@@ -144,6 +147,15 @@ impl Relocation {
                 },
             },
         })
+    }
+
+    /// The same with these CA certificates beside those of the system; for tests.
+    #[must_use]
+    pub fn trusting(self, bundle: &str) -> Self {
+        Self {
+            bundle: bundle.to_owned(),
+            ..self
+        }
     }
 
     /// Moves all blobs.
@@ -185,7 +197,7 @@ impl Relocation {
     fn container(&self, network: &Network) -> Result<BlobContainer, String> {
         let cloud = cloud::find(&self.cloud, self.endpoints.as_deref())?;
         let trust = Trust {
-            bundle: String::new(),
+            bundle: self.bundle.clone(),
             system: true,
             unverified: false,
         };

@@ -17,6 +17,7 @@ use crate::config::snapshot::Snapshot;
 use crate::storage::engine::intent::StoredStages;
 use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::model::container::{ContainerName, Owner};
+use crate::storage::model::progress::StageRecord;
 use crate::storage::model::target::{CreationRecord, Request};
 use crate::storage::traits::Cluster;
 
@@ -146,25 +147,32 @@ impl<C: Cluster> Store<'_, C> {
     /// private endpoint do not concern Resource Manager. Whoever cannot reach an account that does not exist gets no answer.
     async fn second_opinion(&self, failure: Failure) -> Called<Metadata> {
         let unreachable = failure.error.cause == Cause::Unreachable && !failure.error.of_identity;
-        if !(unreachable || failure.code == "AuthorizationFailure")
-            || self.session.arm.is_none()
-        {
+        if !(unreachable || failure.code == "AuthorizationFailure") || self.session.arm.is_none() {
             return Err(failure.into());
         }
         let accounts = self.accounts()?;
         match accounts.find().await {
             Ok(None) => Err(account_gone(failure.into())),
-            Ok(Some(account)) if account.is_private() => match accounts.metadata(&self.container.name).await {
-                Ok(Some(metadata)) => Ok(metadata),
-                Ok(None) => Err(CallError {
-                    class: CallClass::ContainerGone,
-                    code: reasons::CONTAINER_NOT_FOUND.to_owned(),
-                    ..failure.into()
-                }),
-                Err(_) => Err(failure.into()),
-            },
+            Ok(Some(account)) if account.is_private() || self.may_be_hidden() => {
+                match accounts.metadata(&self.container.name).await {
+                    Ok(Some(metadata)) => Ok(metadata),
+                    Ok(None) => Err(CallError {
+                        class: CallClass::ContainerGone,
+                        code: reasons::CONTAINER_NOT_FOUND.to_owned(),
+                        ..failure.into()
+                    }),
+                    Err(_) => Err(failure.into()),
+                }
+            }
             _ => Err(failure.into()),
         }
+    }
+
+    /// Whether names of the account may resolve to an endpoint that is not complete, or not any more.
+    fn may_be_hidden(&self) -> bool {
+        let records = StoredStages::of(self.request.config, &self.container.name).unwrap_or_default();
+        let is_private = |record: &StageRecord| private::ALL.iter().any(|stage| stage.name == record.stage);
+        self.effective.is_internal() || records.iter().any(is_private)
     }
 
     /// Whether the account is private, so that the blob service may be out of reach.
