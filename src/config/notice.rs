@@ -26,9 +26,7 @@ fn unsupported(storage: &Storage) -> Option<EventRequest> {
     })
 }
 
-/// The registry redirects pulls to the store. The operator adds the store's CA to the entries of the registry's Service in the
-/// CA ConfigMaps of the nodes: container runtimes look up a CA by the registry's host, also after a redirect. Other hosts of
-/// the registry, and clients outside the cluster, do not get the CA.
+/// The notice of a store behind S3 with a private CA.
 fn untrusted_redirect(storage: &Storage) -> Option<EventRequest> {
     let s3 = storage.s3.as_ref()?;
     let name = s3
@@ -42,17 +40,27 @@ fn untrusted_redirect(storage: &Storage) -> Option<EventRequest> {
         return None;
     }
     let host = redirect_host(s3)?;
+    Some(redirect_needs_trust(
+        &host,
+        &format!("the CA of spec.storage.s3.trustedCA (ConfigMap {name})"),
+    ))
+}
+
+/// The registry redirects pulls to the storage at `host`, whose private CA is `ca`. The operator adds the CA to the entries of the
+/// registry's Service in the CA ConfigMaps of the nodes: container runtimes look up a CA by the registry's host, also after a
+/// redirect. Other hosts of the registry, and clients outside the cluster, do not get the CA.
+pub fn redirect_needs_trust(host: &str, ca: &str) -> EventRequest {
     let message = format!(
-        "clients of the registry follow its redirects to {host}, and must trust the CA of spec.storage.s3.trustedCA (ConfigMap \
-         {name}). Nodes trust this CA only through the image CA map, for pulls by the name of the registry's Service. For pulls \
-         through a route, add the CA to the ConfigMap that spec.additionalTrustedCA of image.config.openshift.io/cluster \
-         names, under the host of the route, and to clients outside the cluster; or set spec.disableRedirect to true"
+        "clients of the registry follow its redirects to {host}, and must trust {ca}. Nodes trust this CA only through the image \
+         CA map, for pulls by the name of the registry's Service. For pulls through a route, add the CA to the ConfigMap that \
+         spec.additionalTrustedCA of image.config.openshift.io/cluster names, under the host of the route, and to clients \
+         outside the cluster; or set spec.disableRedirect to true"
     );
-    Some(EventRequest {
+    EventRequest {
         warning: true,
         reason: "RedirectNeedsTrust",
         message,
-    })
+    }
 }
 
 /// Host, and port if it is not 443, to which pulls are redirected; `None` without TLS.

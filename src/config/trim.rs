@@ -95,7 +95,8 @@ fn node(object: &Value) -> Value {
     kept
 }
 
-/// Name, node, phase, and when the deletion began.
+/// Name, node, phase, when the deletion began, and why the pod does not run. A pod that runs has nothing of the last, so that its
+/// probes and restarts cause no pass.
 fn pod(object: &Value) -> Value {
     let metadata = [
         "name",
@@ -109,7 +110,20 @@ fn pod(object: &Value) -> Value {
         .map(|m| format!("/metadata/{m}"))
         .chain(["/spec/nodeName".to_owned(), "/status/phase".to_owned()])
         .collect();
-    pick(object, &pointers.iter().map(String::as_str).collect::<Vec<_>>())
+    let mut kept = pick(object, &pointers.iter().map(String::as_str).collect::<Vec<_>>());
+    if let Some(status) = kept.get_mut("status").and_then(Value::as_object_mut) {
+        let first = |list: &str, is_kept: &dyn Fn(&&Value) -> bool, pointers: &[&str]| {
+            let found = object.pointer(list)?.as_array()?.iter().find(is_kept)?;
+            Some(json!([pick(found, pointers)]))
+        };
+        let unscheduled = |c: &&Value| c["type"] == "PodScheduled" && c["status"] == "False";
+        let condition = first("/status/conditions", &unscheduled, &["/type", "/status", "/message"]);
+        let waiting = |c: &&Value| c.pointer("/state/waiting").is_some();
+        let container = first("/status/containerStatuses", &waiting, &["/name", "/state/waiting"]);
+        status.extend(condition.map(|c| ("conditions".to_owned(), c)));
+        status.extend(container.map(|c| ("containerStatuses".to_owned(), c)));
+    }
+    kept
 }
 
 /// The object with only these members, each given as `/top` or `/top/member`.

@@ -40,7 +40,7 @@ impl Removal {
 /// belong to the Deployment, so it is possible that no controller ever deletes it.
 pub fn removal(snapshot: &Snapshot, deployment_gone: Option<Timestamp>) -> Removal {
     let objects = &snapshot.objects;
-    let pods: Vec<_> = pods(objects).collect();
+    let pods: Vec<_> = registry_pods(objects).collect();
     let mut first_stage: Vec<ObjectRef> = route::owned(objects).cloned().collect();
     first_stage.extend([Kind::PodDisruptionBudget, Kind::Deployment].map(|kind| operand(kind, names::REGISTRY)));
     let second_stage = [
@@ -82,7 +82,7 @@ pub fn removal(snapshot: &Snapshot, deployment_gone: Option<Timestamp>) -> Remov
 }
 
 /// Pods of the registry that may still run.
-fn pods(objects: &Objects) -> impl Iterator<Item = (&ObjectRef, &Value)> {
+pub fn registry_pods(objects: &Objects) -> impl Iterator<Item = (&ObjectRef, &Value)> {
     objects.of(Kind::Pod).filter(|(reference, pod)| {
         let label = pod
             .pointer("/metadata/labels")

@@ -126,6 +126,8 @@ pub struct Findings<'a> {
     pub state: ManagementState,
     /// The registry's Deployment.
     pub deployment: Option<&'a Value>,
+    /// Why the Deployment's pods do not run, where they say so.
+    pub not_running: Option<String>,
     /// The wanted Routes that exist.
     pub routes: Vec<&'a Value>,
     /// The error that ended the pass early.
@@ -290,7 +292,10 @@ impl Case<'_> {
             return condition_update(Status::False, "DeploymentDeleted", message);
         }
         if deployment.available() == 0 {
-            let message = format!("{} has no available pod; its pods' events say why", name());
+            let message = match &self.findings.not_running {
+                Some(cause) => format!("{} has no available pod: {cause}", name()),
+                None => format!("{} has no available pod; its pods' events say why", name()),
+            };
             return condition_update(Status::False, "NoReplicasAvailable", message);
         }
         if deployment.available() != deployment.replicas() {

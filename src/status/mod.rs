@@ -12,4 +12,5 @@ pub mod deployment;
 pub mod image_config;
 pub mod judge;
 pub mod node_ca;
+pub mod pods;
 pub mod pruner;

@@ -178,7 +178,7 @@ async fn a_new_cluster_on_openstack_has_a_registry_on_swift_that_nobody_asked_fo
     world.judge(operator).await;
 }
 
-// lifecycle 28, storage-core 5, storage-volumes 25, storage-swift 28
+// lifecycle 28, storage-core 5, storage-volumes 25, storage-swift 28; issue 11: a claim of the fallback without a volume is told
 #[tokio::test]
 async fn a_new_cluster_on_openstack_without_swift_gets_a_claim() {
     let world = World::new("kw-sbare").await;
@@ -199,6 +199,18 @@ async fn a_new_cluster_on_openstack_without_swift_gets_a_claim() {
     assert_eq!(claim["spec"]["storageClassName"], "standard-csi");
     assert_eq!(claim["spec"]["accessModes"], json!(["ReadWriteOnce"]));
     assert_eq!(claim["metadata"]["annotations"]["imageregistry.openshift.io"], "true");
+    // Nothing provisions its volume.
+    let told = |c: &Value| {
+        let conditions = c["status"]["conditions"].as_array();
+        let available = conditions.and_then(|list| list.iter().find(|c| c["type"] == "Available"));
+        available.is_some_and(|c| {
+            let message = c["message"].as_str().unwrap_or_default();
+            c["reason"] == "NoReplicasAvailable"
+                && message.contains("has no node")
+                && message.contains("PersistentVolumeClaim")
+        })
+    };
+    world.cluster.until_config("why the pod waits", told).await;
     world.judge(operator).await;
 }
 

@@ -14,6 +14,8 @@ mod partner;
 mod policies;
 mod pulls;
 mod s3;
+mod swift;
+mod switch;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -120,6 +122,7 @@ impl Scenario {
         self.a_pod_runs(&first).await;
         self.operator_is_observable().await;
         self.on_s3(&first).await;
+        self.on_swift(&first).await;
         let (data, host, second) = self.move_to_a_claim_and_open_the_route().await;
         self.policies_guard_every_port_but_one().await;
         self.rollout_under_pulls(&host, &second).await;

@@ -4,11 +4,11 @@
 use devcluster::install;
 use devcluster::stores::{ACCOUNT, Asked, Authority, Call, Cloud, Keys, Moto, MotoOptions, Sts, StsOptions};
 use http::Method;
-use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use crate::support::{TestCluster, deployment, is_up, operand};
+use crate::support::TestCluster;
+use crate::switch::{map, set, user_secret};
 use crate::{REGISTRY, Sample, Scenario};
 
 const REGION: &str = "us-east-1";
@@ -90,24 +90,6 @@ impl S3 {
         let all = self.cloud.gate().operations();
         all.iter().filter(|asked| *asked == operation).count()
     }
-}
-
-async fn set(cluster: &TestCluster, reference: &ObjectRef, member: &str, data: Value) {
-    cluster.delete(reference).await;
-    let mut object = json!({
-        "apiVersion": "v1", "kind": reference.kind.kind(),
-        "metadata": {"name": reference.name, "namespace": reference.namespace},
-    });
-    object[member] = data;
-    cluster.create(object).await;
-}
-
-fn user_secret() -> ObjectRef {
-    operand(Kind::Secret, names::USER_SECRET)
-}
-
-fn map(namespace: &str, name: &str) -> ObjectRef {
-    ObjectRef::new(Kind::ConfigMap, namespace, name)
 }
 
 impl Scenario {
@@ -216,38 +198,5 @@ impl Scenario {
         self.push_and_pull(REGISTRY, &self.sample("token").await).await;
         self.say("pushed and pulled with the cluster's tokens");
         assert!(s3.asked("AssumeRoleWithWebIdentity") >= 2, "operator and registry");
-    }
-
-    /// Changes the storage, and waits until all pods use it and no node routes to the old ones.
-    async fn change(&self, change: impl AsyncFnOnce()) {
-        let deployment = deployment();
-        let generation = |d: &Value| d["metadata"]["generation"].as_i64().unwrap_or_default();
-        let before = generation(&self.cluster.get(&deployment).await.unwrap());
-        let old: Vec<String> = self
-            .registry_pods()
-            .await
-            .into_iter()
-            .filter_map(|pod| pod.status?.pod_ip)
-            .collect();
-        change().await;
-        let rolled_out = |d: &Value| {
-            let status = &d["status"];
-            let count = |key: &str| status[key].as_i64().unwrap_or_default();
-            let wanted = d["spec"]["replicas"].as_i64().unwrap_or_default();
-            generation(d) > before
-                && count("observedGeneration") == generation(d)
-                && [count("updatedReplicas"), count("availableReplicas"), count("replicas")] == [wanted; 3]
-        };
-        self.cluster
-            .until(&deployment, "rolled out", |d| d.is_some_and(rolled_out))
-            .await;
-        self.cluster
-            .until_config("up with the change", |c| {
-                is_up(c) && c["status"]["observedGeneration"] == c["metadata"]["generation"]
-            })
-            .await;
-        for address in &old {
-            self.until_nobody_reaches(address).await;
-        }
     }
 }

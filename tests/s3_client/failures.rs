@@ -585,7 +585,7 @@ async fn a_store_that_does_not_answer_is_given_up_after_a_minute() {
     tokio::time::pause();
     let begun = tokio::time::Instant::now();
     let error = bucket.objects("", 1).await.unwrap_err();
-    assert_eq!(error.message, "timeout: no answer within 60 s");
+    assert_eq!(error.message, "timeout: no answer in time");
     assert!(error.is_undecided());
     let took = begun.elapsed();
     assert!(

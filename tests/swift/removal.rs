@@ -190,6 +190,20 @@ async fn a_container_is_gone_only_when_swift_itself_says_so() {
     assert_eq!(site.status(), &json!({}));
 }
 
+// storage-swift 43
+#[tokio::test]
+async fn a_listing_that_says_404_does_not_keep_the_container() {
+    let (mut site, name) = owned::<SwiftCluster>("listless-r7").await;
+    site.forget();
+    site.disturb(|asked| {
+        let lists = asked.operation() == "GetContainer" && asked.parameter("limit").as_deref() != Some("1");
+        lists.then(|| Fault::Answer(Reply::new(404, "").header("x-trans-id", "tx1")))
+    });
+    removed(&mut site);
+    assert!(site.converge().await.done);
+    assert!(site.count("DeleteContainer") > 0 && !site.exists(&name).await);
+}
+
 // storage-swift 46, storage-core 41
 #[tokio::test]
 async fn an_unmanaged_container_stays_without_a_request() {

@@ -17,10 +17,12 @@ use crate::config::snapshot::{Snapshot, Undecodable};
 use crate::controllers::status_debounce::without_messages;
 use crate::names;
 use crate::observe::Controller;
+use crate::plan::removal::registry_pods;
 use crate::status::conditions::{ConditionUpdate, Status};
 use crate::status::config_status::{self, Next};
 use crate::status::deployment::Deployment;
 use crate::status::judge::{Deadline, Failing, Findings, Operation, Preflight, Removal, judge};
+use crate::status::pods::why_not_running;
 use crate::storage::STORAGE_CONDITIONS;
 
 /// How long the status waits until the Deployment controller has observed the operator's last write.
@@ -112,6 +114,7 @@ impl Registry {
         let judgement = judge(&Findings {
             state: outcome.state.unwrap_or(ManagementState::Managed),
             deployment: objects.operand(Kind::Deployment, names::REGISTRY),
+            not_running: why_not_running(registry_pods(&objects)),
             routes: routes
                 .iter()
                 .filter_map(|name| objects.operand(Kind::Route, name))

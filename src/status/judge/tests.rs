@@ -17,6 +17,7 @@ fn findings<'a>() -> Findings<'a> {
     Findings {
         state: ManagementState::Managed,
         deployment: None,
+        not_running: None,
         routes: Vec::new(),
         failing: None,
         problems: Vec::new(),

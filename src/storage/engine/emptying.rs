@@ -116,7 +116,9 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     pub(super) async fn empty(&self, proof: &OwnershipProof) -> Result<Deleted, StepError> {
         let page = match self.store.list_page(PAGE).await {
             Ok(page) => page,
-            Err(error) if error.is_container_gone() => return Ok(self.going()),
+            // HEAD found the container just before. The deletion decides: a container that holds anything refuses it, or is the
+            // operator's.
+            Err(error) if error.is_container_gone() => return self.delete_container(false, proof).await,
             Err(error) => return self.remove_with_stage(&error, "its content cannot be listed").await,
         };
         if page.entries.is_empty() {

@@ -13,9 +13,9 @@ pub fn cause(error: &reqwest::Error) -> String {
     }
     if error.is_timeout() {
         let what = if error.is_connect() {
-            "no connection within 30 s"
+            "no connection in time"
         } else {
-            "no answer within 60 s"
+            "no answer in time"
         };
         return format!("timeout: {what}");
     }

@@ -26,7 +26,7 @@ use crate::storage::model::error::StorageError;
 use crate::storage::model::fingerprint::Fingerprint;
 
 /// Timeout for name resolution, connection and TLS handshake together.
-const CONNECT: Duration = Duration::from_secs(30);
+const CONNECT: Duration = Duration::from_secs(10);
 /// Timeout of a request, from the first byte sent to the last byte read.
 const REQUEST: Duration = Duration::from_mins(1);
 /// Idle connections are closed after this time.

@@ -9,15 +9,25 @@ use tokio::sync::Mutex;
 use super::clock::Clock;
 use crate::storage::model::call::{CallError, Called};
 
-/// A token is renewed this long before it expires.
+/// A token is renewed this long before it expires, or when a fifth of its lifetime is left if that is later.
 const EARLY: Duration = Duration::from_mins(5);
 /// If the renewal fails, the old token is used until this long before it expires. The margin allows for clock skew.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// A token and its times.
+#[derive(Debug)]
+struct Cached<T> {
+    token: T,
+    /// When to renew it; `None`: never.
+    renewal: Option<SystemTime>,
+    /// When it expires; `None`: never.
+    expiry: Option<SystemTime>,
+}
+
 /// A cached token.
 #[derive(Debug)]
 pub struct TokenCache<T> {
-    token: Mutex<Option<(T, Option<SystemTime>)>>,
+    token: Mutex<Option<Cached<T>>>,
     dropped: AtomicU64,
 }
 
@@ -39,20 +49,24 @@ impl<T: Clone> TokenCache<T> {
     /// The error of `fetch`.
     pub async fn get(&self, clock: &Clock, fetch: impl AsyncFnOnce() -> Called<(T, Option<SystemTime>)>) -> Called<T> {
         let mut cached = self.token.lock().await;
-        let valid =
-            |expiry: &Option<SystemTime>, time: Duration| expiry.is_none_or(|expiry| (clock.now)() + time < expiry);
-        if let Some((token, _)) = cached.as_ref().filter(|(_, expiry)| valid(expiry, EARLY)) {
-            return Ok(token.clone());
+        let is_before = |time: Option<SystemTime>| time.is_none_or(|time| (clock.now)() < time);
+        if let Some(cached) = cached.as_ref().filter(|cached| is_before(cached.renewal)) {
+            return Ok(cached.token.clone());
         }
         match fetch().await {
             Ok((token, expiry)) => {
-                *cached = Some((token.clone(), expiry));
+                *cached = Some(Cached {
+                    token: token.clone(),
+                    renewal: expiry.map(|expiry| renewal((clock.now)(), expiry)),
+                    expiry,
+                });
                 Ok(token)
             }
             Err(error) => {
-                let old = cached.as_ref().filter(|(_, expiry)| valid(expiry, GRACE));
+                let last = |cached: &Cached<T>| cached.expiry.and_then(|expiry| expiry.checked_sub(GRACE));
+                let old = cached.as_ref().filter(|cached| is_before(last(cached)));
                 old.filter(|_| CallError::is_undecided(&error))
-                    .map(|(token, _)| token.clone())
+                    .map(|cached| cached.token.clone())
                     .ok_or(error)
             }
         }
@@ -60,7 +74,7 @@ impl<T: Clone> TokenCache<T> {
 
     /// The cached token, valid or not.
     pub async fn cached(&self) -> Option<T> {
-        self.token.lock().await.as_ref().map(|(token, _)| token.clone())
+        self.token.lock().await.as_ref().map(|cached| cached.token.clone())
     }
 
     /// Drops the token, because the service refuses it.
@@ -72,5 +86,26 @@ impl<T: Clone> TokenCache<T> {
     /// How often a token was dropped.
     pub fn invalidations(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// When to renew a token that was issued `now`. A token that lives for some minutes only must serve more than one request.
+fn renewal(now: SystemTime, expiry: SystemTime) -> SystemTime {
+    let lifetime = expiry.duration_since(now).unwrap_or_default();
+    expiry.checked_sub(EARLY.min(lifetime / 5)).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_renewed_ahead_and_a_short_one_serves_most_of_its_lifetime() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_hours(1);
+        for (lifetime, renewed) in [(3600, 3300), (600, 480), (300, 240), (60, 48), (0, 0)] {
+            let expiry = now + Duration::from_secs(lifetime);
+            assert_eq!(renewal(now, expiry), now + Duration::from_secs(renewed), "{lifetime}");
+        }
+        assert_eq!(renewal(now, SystemTime::UNIX_EPOCH), SystemTime::UNIX_EPOCH);
     }
 }

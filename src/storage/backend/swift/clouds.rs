@@ -273,6 +273,35 @@ mod tests {
         }
     }
 
+    // The Secret holds up to a MiB. A stack overflow would end the process, again and again.
+    #[test]
+    fn no_file_takes_the_process_down_or_long() {
+        let mut laughs = "clouds: {}\na0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for n in 1..30 {
+            let alias = format!("*a{}, ", n - 1).repeat(9);
+            laughs.push_str(&format!("a{n}: &a{n} [{alias}*a{}]\n", n - 1));
+        }
+        laughs.push_str("x: *a29\n");
+        let used = laughs.replace("clouds: {}\n", "") + "clouds: {east: *a29}\n";
+        let deep = |open: &str| format!("clouds: {{}}\nx: {}", open.repeat(1_000_000 / open.len()));
+        let block: String = (0..1_300).map(|n| format!("{}k:\n", " ".repeat(n))).collect();
+        let started = std::time::Instant::now();
+        let inside = format!("clouds: {{east: {{auth: {{auth_url: {}", "[".repeat(900_000));
+        for file in [
+            laughs,
+            used,
+            deep("["),
+            deep("{a: "),
+            deep("- "),
+            deep("!!a "),
+            block,
+            inside,
+        ] {
+            let _ = read(&file, "east");
+        }
+        assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    }
+
     // storage-swift 51
     #[test]
     fn no_error_repeats_a_part_of_the_file() {

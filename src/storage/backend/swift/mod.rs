@@ -34,6 +34,7 @@ use store::Store;
 use crate::api::registry_storage::SwiftStorage;
 use crate::api::{ObjectRef, Storage};
 use crate::config::event_request::EventRequest;
+use crate::config::notice::redirect_needs_trust;
 use crate::config::resolve::Rejection;
 use crate::config::snapshot::Snapshot;
 use crate::program::RegistryStorage;
@@ -187,12 +188,10 @@ impl<C: Cluster> ObjectBackend for Swift<'_, C> {
         });
         let redirects = !request.config.spec.disable_redirect.unwrap_or(false);
         let private = (redirects && request.target.ca_bundle.is_some()).then(|| {
-            let message = "the CA of the cloud (key cacert of its Secret, or ConfigMap cloud-provider-config) is for the \
-                           operator and the registry. Nodes and clients follow the registry's redirects to the public \
-                           endpoint of Swift and do not trust this CA: add it to the ConfigMap that \
-                           spec.additionalTrustedCA of image.config.openshift.io/cluster names, under the endpoint's host \
-                           as key (HOST..PORT), or set spec.disableRedirect to true";
-            warning("RedirectNeedsTrust", message.to_owned())
+            redirect_needs_trust(
+                "the public endpoint of Swift",
+                "the CA of the cloud (key cacert of its Secret, or ConfigMap cloud-provider-config)",
+            )
         });
         unverified.into_iter().chain(private).collect()
     }

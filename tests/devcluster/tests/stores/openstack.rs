@@ -67,7 +67,7 @@ async fn projects_do_not_see_each_other_and_lost_users_are_refused() -> Result<(
     );
     devcluster::wait::until(
         "the account lists the container",
-        std::time::Duration::from_secs(60),
+        std::time::Duration::from_mins(1),
         || async { Ok((seen.containers().await? == ["quarry"]).then_some(())) },
     )
     .await?;

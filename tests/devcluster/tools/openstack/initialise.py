@@ -28,7 +28,8 @@ key_repository = keys
 [fernet_receipts]
 key_repository = keys
 [cache]
-enabled = false
+enabled = true
+backend = dogpile.cache.memory
 """)
 
 # For this run alone; each start makes its own.

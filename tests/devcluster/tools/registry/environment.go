@@ -123,8 +123,6 @@ func (p *plan) storage(env map[string]string) error {
 				p.set[azureKind] = "shared_key"
 			}
 		}
-	case "swift":
-		return fmt.Errorf("REGISTRY_STORAGE=swift: distribution v3 has no such driver")
 	}
 	return nil
 }

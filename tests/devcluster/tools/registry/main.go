@@ -1,5 +1,5 @@
 // The registry program of the test cluster: distribution v3 as a library, behaving outwardly like the platform's
-// dockerregistry. It is configured by nothing but its environment (see environment.go), serves /healthz and
+// dockerregistry, with the Swift driver of v2.8 (see swift.go). It is configured by nothing but its environment (see environment.go), serves /healthz and
 // /extensions/v2/metrics beside the registry API, and drains on SIGTERM. It knows no users: authentication and
 // authorisation belong to the platform's registry, which cannot be had here.
 package main
