@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::cloud_settings;
+use super::cloud::cloud_settings;
 use crate::storage::backend::azure::relocation::Relocation;
 use crate::storage::net::network::Network;
 

@@ -26,6 +26,11 @@ pub const DELETE_BLOBS: &str = "Microsoft.Storage/storageAccounts/blobServices/c
 /// Prefix of the headers with metadata.
 const METADATA: &str = "x-ms-meta-";
 
+/// Name of the blob in which the registry keeps a key: its names begin with a slash.
+pub fn blob_name(key: &str) -> String {
+    format!("/{key}")
+}
+
 /// Metadata: names in lower case, and values.
 pub type Metadata = BTreeMap<String, String>;
 

@@ -24,6 +24,7 @@ mod keys;
 mod network;
 mod pkcs12;
 mod private;
+mod private_stages;
 mod reasons;
 mod registry;
 pub mod relocation;
@@ -265,7 +266,7 @@ impl<C: Cluster> ObjectBackend for Azure<'_, C> {
         }
         let keys = keyless.then_some(SHARED_KEYS);
         let private = if effective.is_internal() {
-            &private::ALL[..]
+            &private_stages::ALL[..]
         } else {
             &[]
         };
@@ -276,13 +277,13 @@ impl<C: Cluster> ObjectBackend for Azure<'_, C> {
         if modes(request.snapshot).0 {
             return Vec::new();
         }
-        private::REMOVED.to_vec()
+        private_stages::REMOVED.to_vec()
     }
 
     fn retired(&self, request: &Request<'_>) -> Vec<Stage> {
         let external = effective(request.storage, request.snapshot).is_ok_and(|effective| !effective.is_internal());
         if external && !modes(request.snapshot).0 {
-            private::RETIRED.to_vec()
+            private_stages::RETIRED.to_vec()
         } else {
             Vec::new()
         }

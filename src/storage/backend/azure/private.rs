@@ -1,4 +1,4 @@
-//! The stages of a private storage account: endpoint, DNS zone, record, zone group, link, and then no public access.
+//! How the objects of a private storage account are created, proven and deleted.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use super::effective::OWNED;
 use super::error::Failure;
 use super::generated;
 use super::network::{self, Networks, Resource, Subnet, is_tagged};
+use super::private_stages::{ACCESS, ENDPOINT, GROUP, LINK, RECORD, ZONE};
 use super::step::Store;
 use crate::api::Storage;
 use crate::api::registry_storage::{AzureInternal, AzureNetworkAccess};
@@ -18,40 +19,10 @@ use crate::storage::model::progress::{Mark, Wait};
 use crate::storage::model::stage::{Stage, StageObject, StageState};
 use crate::storage::traits::Cluster;
 
-/// Longest time of an operation.
-const DEADLINE: Duration = Duration::from_mins(10);
 /// Wait before the next look at a resource that is being created or deleted.
 const LOOK: Duration = Duration::from_secs(10);
 /// Member of a record's metadata that names the cluster.
 const RECORD_MARK: &str = "openshiftclusterid";
-
-const fn stage(name: &'static str) -> Stage {
-    Stage {
-        name,
-        deadline: DEADLINE,
-    }
-}
-
-/// The private endpoint.
-pub const ENDPOINT: Stage = stage("private endpoint");
-/// The private DNS zone.
-pub const ZONE: Stage = stage("private DNS zone");
-/// The DNS record of the account.
-pub const RECORD: Stage = stage("DNS record");
-/// The DNS zone group of the endpoint.
-pub const GROUP: Stage = stage("DNS zone group");
-/// The link of the virtual network to the zone.
-pub const LINK: Stage = stage("virtual network link");
-/// The account without public access.
-pub const ACCESS: Stage = stage("private access");
-
-/// All stages, in the order of creation.
-pub const ALL: [Stage; 6] = [ENDPOINT, ZONE, RECORD, GROUP, LINK, ACCESS];
-/// The stages whose objects a removal deletes, in this order.
-pub const REMOVED: [Stage; 5] = [RECORD, GROUP, LINK, ENDPOINT, ZONE];
-/// The same for an account that becomes public again, and that pods use meanwhile: a linked zone without the record would hide
-/// the account from them.
-pub const RETIRED: [Stage; 6] = [ACCESS, LINK, RECORD, GROUP, ENDPOINT, ZONE];
 
 /// The networks, and the names of the objects in them.
 struct Names<'a> {

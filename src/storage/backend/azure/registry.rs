@@ -7,12 +7,11 @@ use http::Method;
 
 use super::blobs::{Access, Call, KeySource};
 use super::connect::{self, Route};
-use super::container::{BlobContainer, DELETE_BLOBS, READ_BLOBS, WRITE_BLOBS, unless_missing};
+use super::container::{BlobContainer, DELETE_BLOBS, READ_BLOBS, WRITE_BLOBS, blob_name, unless_missing};
 use super::credentials;
 use super::error::{Failure, Service, rejected};
 use super::sas::{DelegationKey, Subject, key_info};
 use super::step::Store;
-use super::store::blob_name;
 use crate::program::{AzureLogin, RegistryStorage};
 use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::model::error::StorageError;

@@ -2,7 +2,6 @@
 //! begin with a slash. Run by hand; it can be repeated, and goes on where it stopped.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -90,20 +89,10 @@ impl Relocation {
             let value = take(name).map(|value| value.trim().to_owned());
             value.filter(|value| !value.is_empty())
         };
-        let endpoints = match (
+        let endpoints = endpoints(
             given("AZURE_ENVIRONMENT_FILEPATH"),
             given("AZURE_ENVIRONMENT_FILECONTENTS"),
-        ) {
-            (Some(path), Some(contents)) => {
-                let written = std::fs::write(PathBuf::from(&path), &contents);
-                written.map_err(|error| {
-                    format!("{path}, which AZURE_ENVIRONMENT_FILEPATH names, cannot be written: {error}")
-                })?;
-                Some(contents)
-            }
-            (Some(path), None) => std::fs::read_to_string(path).ok(),
-            (None, contents) => contents,
-        };
+        )?;
         let key = given("AZURE_ACCOUNTKEY");
         let (secret, file) = (given("AZURE_CLIENT_SECRET"), given("AZURE_FEDERATED_TOKEN_FILE"));
         let (client, tenant) = (given("AZURE_CLIENT_ID"), given("AZURE_TENANT_ID"));
@@ -244,6 +233,21 @@ impl Relocation {
                 unsure: AtomicBool::new(false),
             },
         })
+    }
+}
+
+/// The endpoints of a cloud that is not public. Contents that come with a path are written there.
+fn endpoints(path: Option<String>, contents: Option<String>) -> Result<Option<String>, String> {
+    match (path, contents) {
+        (Some(path), Some(contents)) => {
+            let written = std::fs::write(&path, &contents);
+            written.map_err(|error| {
+                format!("{path}, which AZURE_ENVIRONMENT_FILEPATH names, cannot be written: {error}")
+            })?;
+            Ok(Some(contents))
+        }
+        (Some(path), None) => Ok(std::fs::read_to_string(path).ok()),
+        (None, contents) => Ok(contents),
     }
 }
 

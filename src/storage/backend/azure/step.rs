@@ -11,7 +11,7 @@ use super::context::Azure;
 use super::effective::{self, Effective, MARK, OWNED};
 use super::error::{Failure, account_gone};
 use super::generated;
-use super::private;
+use super::private_stages;
 use super::reasons;
 use crate::config::snapshot::Snapshot;
 use crate::storage::engine::intent::StoredStages;
@@ -100,7 +100,7 @@ impl<C: Cluster> Store<'_, C> {
         let recorded = || {
             let record = records()
                 .into_iter()
-                .find(|record| record.stage == private::ENDPOINT.name);
+                .find(|record| record.stage == private_stages::ENDPOINT.name);
             record.map(|record| record.id)
         };
         stored.filter(|name| !name.is_empty()).or_else(recorded)
@@ -171,7 +171,7 @@ impl<C: Cluster> Store<'_, C> {
     /// Whether names of the account may resolve to an endpoint that is not complete, or not any more.
     fn may_be_hidden(&self) -> bool {
         let records = StoredStages::of(self.request.config, &self.container.name).unwrap_or_default();
-        let is_private = |record: &StageRecord| private::ALL.iter().any(|stage| stage.name == record.stage);
+        let is_private = |record: &StageRecord| private_stages::ALL.iter().any(|stage| stage.name == record.stage);
         self.effective.is_internal() || records.iter().any(is_private)
     }
 

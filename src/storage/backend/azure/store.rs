@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 
-use super::container::{DELETE, DELETE_BLOBS, WRITE, unless_missing};
+use super::container::{DELETE, DELETE_BLOBS, WRITE, blob_name, unless_missing};
 use super::credentials::Credentials;
 use super::error::{Failure, is_locked};
 use super::reasons;
@@ -27,11 +27,6 @@ const PAGE: u16 = 250;
 const AT_ONCE: usize = 16;
 /// Number of entries to list in order to decide whether a container is empty.
 const A_FEW: u16 = 10;
-
-/// Name of the blob in which the registry keeps a key: its names begin with a slash.
-pub(super) fn blob_name(key: &str) -> String {
-    format!("/{key}")
-}
 
 fn refusal(name: String, failure: Failure) -> Refusal {
     let Failure { error, code, .. } = failure;
