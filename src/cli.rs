@@ -52,6 +52,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const TRUSTED_CA_BUNDLE: &str = "/var/run/configmaps/trusted-ca/tls-ca-bundle.pem";
 /// Name of the subcommand that prints the CRDs.
 const CRDS: &str = "crds";
+/// Name of the subcommand that moves blobs of old releases on Azure.
+const MOVE_BLOBS: &str = "move-blobs";
 /// How long running passes may take to end during shutdown.
 const SAFE_POINT: Duration = Duration::from_millis(1500);
 /// Minimum time for releasing the Lease. The release also gets what is left of [`SAFE_POINT`]; together they stay below 2 s.
@@ -100,7 +102,11 @@ fn log_format(text: &str) -> Result<Format, String> {
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = Cli::command()
         .subcommand(node_ca::command())
-        .subcommand(clap::Command::new(CRDS).about("Print the CustomResourceDefinitions as YAML"));
+        .subcommand(clap::Command::new(CRDS).about("Print the CustomResourceDefinitions as YAML"))
+        .subcommand(clap::Command::new(MOVE_BLOBS).about(
+            "Move blobs of releases up to 4.13 on Azure to where later releases look for them; settings come from AZURE_* \
+             variables",
+        ));
     let matches = match command.try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => return usage(&error),
@@ -112,6 +118,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    if matches.subcommand_name() == Some(MOVE_BLOBS) {
+        return execute(cli.run.log_format, async |_| {
+            controllers::move_blobs(VERSION).await.map_err(Failure::start)
+        });
+    }
     match NodeCaArgs::of(&matches) {
         Some(Ok(arguments)) => execute(cli.run.log_format, async |_| arguments.run().await),
         Some(Err(error)) => usage(&error),

@@ -64,6 +64,8 @@ pub struct AwsPlatform {
 pub struct AzurePlatform {
     /// Resource group of the cluster.
     pub resource_group_name: Option<String>,
+    /// Resource group of the virtual network, if it is another one.
+    pub network_resource_group_name: Option<String>,
     /// `AzurePublicCloud`, `AzureUSGovernmentCloud`, `AzureStackCloud`...; empty is the public cloud.
     pub cloud_name: Option<String>,
     /// Tags of every created resource; fixed at installation.

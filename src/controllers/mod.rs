@@ -5,9 +5,11 @@ mod azure;
 mod backoff;
 mod bootstrap;
 mod certificates;
+mod cloud;
 mod cluster_operator;
 mod context;
 mod image_config;
+mod move_blobs;
 mod node_ca;
 mod pruner;
 mod registry;
@@ -25,19 +27,19 @@ use tokio::task::{JoinSet, LocalSet};
 use tracing::info;
 
 use self::backoff::{Backoff, RESYNC};
+use self::cloud::cloud_settings;
 use self::context::Context;
+pub use self::move_blobs::move_blobs;
 pub use self::settings::Settings;
 use crate::apply::Writer;
 use crate::config::environment::Environment;
 use crate::observe::Caches;
 use crate::observe::image_streams::{self, Tags};
-use crate::program::Proxies;
-use crate::runtime::environment::ProxyVariables;
 use crate::runtime::metrics::{ImageStreamTags, Metrics};
 use crate::runtime::shutdown::Shutdown;
 use crate::storage::StorageClients;
+use crate::storage::backend::azure::environment::Environment as AzureEnvironment;
 use crate::storage::backend::gcs::endpoint::Endpoints;
-use crate::storage::net::network;
 
 /// Shortest time between two updates of the image stream metrics.
 const STREAM_TAGS_INTERVAL: Duration = Duration::from_mins(1);
@@ -59,7 +61,11 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let claim = settings.claim.clone();
     let leading = Arc::new(move || claim.is_current());
     let emulator = Endpoints::of_emulator(std::env::var("STORAGE_EMULATOR_HOST").ok().as_deref());
-    let storage = StorageClients::new(cloud_settings(settings.version, leading.clone())).with_gcs_endpoints(emulator);
+    let metrics = settings.metrics.clone();
+    let storage = StorageClients::new(cloud_settings(settings.version, leading.clone()))
+        .with_gcs_endpoints(emulator)
+        .with_azure_environment(AzureEnvironment::of(|name| std::env::var(name).ok()))
+        .with_azure_key_counter(Arc::new(move |hit| metrics.azure_key_cache(hit)));
     let writer = Writer::new(settings.client.clone(), leading, Arc::new(caches.clone()));
     let context = Context::new(&settings, caches.clone(), writer, storage);
     tokio::select! {
@@ -86,20 +92,6 @@ async fn wait_synced(caches: &Caches) -> Result<(), String> {
             caches.pending().join(", ")
         )
     })
-}
-
-/// Settings for clients of cloud APIs. Each request reads the proxy variables of the process again.
-fn cloud_settings(version: &str, leading: Arc<dyn Fn() -> bool + Send + Sync>) -> network::Settings {
-    network::Settings {
-        version: version.to_owned(),
-        proxies: Arc::new(|| {
-            let ProxyVariables { http, https, no_proxy } = ProxyVariables::from_process();
-            Proxies { http, https, no_proxy }
-        }),
-        leading,
-        fips: std::env::var("AWS_USE_FIPS_ENDPOINT").is_ok_and(|set| set.eq_ignore_ascii_case("true")),
-        root: PathBuf::new(),
-    }
 }
 
 fn set_tag_metrics(metrics: &Metrics, tags: Tags) {

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    FilesystemVolume, GcsStorage, RegistryProgram, RegistryStorage, S3CloudFront, S3Storage, S3Wire, SwiftStorage,
+    AzureLogin, AzureStorage, FilesystemVolume, GcsStorage, RegistryProgram, RegistryStorage, S3CloudFront, S3Storage,
+    S3Wire, SwiftStorage,
 };
 use crate::api::Sensitive;
 use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
@@ -49,6 +50,7 @@ impl RegistryProgram for Platform {
             RegistryStorage::IbmCos(cos) => ibm_cos_storage(cos),
             RegistryStorage::Gcs(gcs) => gcs_storage(gcs),
             RegistryStorage::Swift(swift) => swift_storage(swift),
+            RegistryStorage::Azure(azure) => azure_storage(azure),
         })
     }
 
@@ -156,6 +158,48 @@ fn gcs_storage(gcs: &GcsStorage) -> StorageFacts {
         })],
         mounts: vec![json!({"name": GCS_VOLUME, "mountPath": GCS_MOUNT})],
         files: BTreeMap::from([(GCS_KEY_FILE.to_owned(), gcs.key_file.clone())]),
+        ..StorageFacts::default()
+    }
+}
+
+/// The registry's driver takes the key, or else finds the identity in the variables of Azure's own libraries, which do not read
+/// them as YAML. The token is mounted in every registry pod.
+fn azure_storage(azure: &AzureStorage) -> StorageFacts {
+    let raw = |name, value: &str| EnvVar {
+        name,
+        value: EnvValue::Raw(value.to_owned()),
+    };
+    let mut env = match &azure.login {
+        AzureLogin::Key(key) => vec![EnvVar {
+            name: "REGISTRY_STORAGE_AZURE_ACCOUNTKEY",
+            value: EnvValue::Secret(key.clone()),
+        }],
+        AzureLogin::WorkloadIdentity {
+            client,
+            tenant,
+            token_file,
+            authority,
+        } => vec![
+            raw("AZURE_CLIENT_ID", client),
+            raw("AZURE_TENANT_ID", tenant),
+            raw("AZURE_FEDERATED_TOKEN_FILE", token_file),
+            raw("AZURE_AUTHORITY_HOST", authority),
+        ],
+    };
+    env.extend([
+        text("REGISTRY_STORAGE", "azure"),
+        text("REGISTRY_STORAGE_AZURE_CONTAINER", &azure.container),
+        text("REGISTRY_STORAGE_AZURE_ACCOUNTNAME", &azure.account),
+    ]);
+    env.extend(
+        azure
+            .realm
+            .as_ref()
+            .map(|realm| text("REGISTRY_STORAGE_AZURE_REALM", realm)),
+    );
+    StorageFacts {
+        backend: "Azure",
+        env,
         ..StorageFacts::default()
     }
 }

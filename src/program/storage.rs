@@ -15,6 +15,8 @@ pub enum RegistryStorage {
     Swift(Box<SwiftStorage>),
     /// A bucket of Google Cloud Storage.
     Gcs(GcsStorage),
+    /// A container of Azure Blob Storage.
+    Azure(Box<AzureStorage>),
 }
 
 impl RegistryStorage {
@@ -29,6 +31,14 @@ impl RegistryStorage {
                 [format!("{swift:?}")].into_iter().chain(secrets).collect()
             }
             Self::Gcs(gcs) => vec![gcs.bucket.clone(), gcs.key_file.expose().to_owned()],
+            // Debug output leaves the key out.
+            Self::Azure(azure) => {
+                let key = match &azure.login {
+                    AzureLogin::Key(key) => key.expose().to_owned(),
+                    AzureLogin::WorkloadIdentity { .. } => String::new(),
+                };
+                vec![format!("{azure:?}"), key]
+            }
         }
     }
 }
@@ -74,6 +84,37 @@ pub struct GcsStorage {
     pub bucket: String,
     /// JSON text of a service-account key or of a workload identity federation.
     pub key_file: Sensitive,
+}
+
+/// A container of Azure Blob Storage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AzureStorage {
+    /// Storage account.
+    pub account: String,
+    /// Container.
+    pub container: String,
+    /// Suffix of the storage endpoints; `None`: that of the public cloud.
+    pub realm: Option<String>,
+    /// How the registry authenticates.
+    pub login: AzureLogin,
+}
+
+/// How a registry authenticates at Azure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AzureLogin {
+    /// With a key of the storage account, base64.
+    Key(Sensitive),
+    /// With the token of its ServiceAccount.
+    WorkloadIdentity {
+        /// ID of the client.
+        client: String,
+        /// ID of the tenant.
+        tenant: String,
+        /// Path of the token.
+        token_file: String,
+        /// Authority host of Entra ID, with a trailing slash.
+        authority: String,
+    },
 }
 
 /// Signed URLs of CloudFront.

@@ -14,19 +14,6 @@ use prometheus_client::{
 /// Content type of [`Metrics::text`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Result of a cache lookup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(
-    dead_code,
-    reason = "the Azure backend, which is not implemented yet, counts its lookups"
-)]
-pub(crate) enum CacheResult {
-    /// The cache had a fresh key.
-    Hit,
-    /// The key had to be fetched.
-    Miss,
-}
-
 /// Numbers of image stream tags by source and location.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ImageStreamTags {
@@ -224,16 +211,9 @@ impl Metrics {
         self.pruner_install_status.set(status);
     }
 
-    /// Counts a lookup of an Azure account key.
-    #[allow(
-        dead_code,
-        reason = "the Azure backend, which is not implemented yet, counts its lookups"
-    )]
-    pub(crate) fn azure_key_cache(&self, result: CacheResult) {
-        let result = match result {
-            CacheResult::Hit => "hit",
-            CacheResult::Miss => "miss",
-        };
+    /// Counts a lookup of an Azure account key. `hit`: the cache had a fresh key.
+    pub(crate) fn azure_key_cache(&self, hit: bool) {
+        let result = if hit { "hit" } else { "miss" };
         self.azure_key_cache.get_or_create(&ResultLabel { result }).inc();
     }
 
@@ -307,7 +287,7 @@ mod tests {
         metrics.storage_type(Some("PVC"));
         metrics.storage_reconfigured();
         metrics.pruner_install_status(2);
-        metrics.azure_key_cache(CacheResult::Hit);
+        metrics.azure_key_cache(true);
         metrics.image_stream_tags(ImageStreamTags {
             imported_openshift: 3,
             pushed_other: 4,

@@ -1,9 +1,12 @@
 //! The only module that knows every backend. It selects the backend for each step, removal, preflight and watch.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::backend::azure::environment::Environment as AzureEnvironment;
+use super::backend::azure::{Azure, Clients as AzureClients};
 use super::backend::empty_dir::EmptyDir;
 use super::backend::gcs::endpoint::Endpoints;
 use super::backend::gcs::{Clients as GcsClients, Gcs};
@@ -43,6 +46,7 @@ pub struct StorageClients {
     swift: Sessions,
     gcs: GcsClients,
     ibmcos: IbmSessions,
+    azure: AzureClients,
 }
 
 impl StorageClients {
@@ -55,6 +59,7 @@ impl StorageClients {
             swift: Sessions::default(),
             gcs: GcsClients::default(),
             ibmcos: IbmSessions::default(),
+            azure: AzureClients::default(),
         }
     }
 
@@ -80,6 +85,20 @@ impl StorageClients {
     #[must_use]
     pub fn with_gcs_endpoints(mut self, endpoints: Endpoints) -> Self {
         self.gcs.endpoints = endpoints;
+        self
+    }
+
+    /// The same with what the environment of the process says about Azure.
+    #[must_use]
+    pub fn with_azure_environment(mut self, environment: AzureEnvironment) -> Self {
+        self.azure = self.azure.with_environment(environment);
+        self
+    }
+
+    /// The same with a counter of the lookups of Azure account keys: called with whether the cache had a fresh key.
+    #[must_use]
+    pub fn with_azure_key_counter(mut self, counter: Arc<dyn Fn(bool) + Send + Sync>) -> Self {
+        self.azure = self.azure.with_counter(counter);
         self
     }
 
@@ -119,6 +138,14 @@ impl StorageClients {
         IbmCos {
             network: &self.network,
             sessions: &self.ibmcos,
+            cluster,
+        }
+    }
+
+    fn azure<'a, C: Cluster>(&'a self, cluster: &'a C) -> Azure<'a, C> {
+        Azure {
+            network: &self.network,
+            clients: &self.azure,
             cluster,
         }
     }
@@ -185,6 +212,14 @@ macro_rules! with_object_storage {
                 };
                 Box::pin($body).await
             }
+            Backend::Azure => {
+                let $driver = &ObjectStorage {
+                    backend: &$clients.azure($cluster),
+                    cluster: $cluster,
+                    cache: &$clients.cache,
+                };
+                Box::pin($body).await
+            }
             $name => $other,
         }
     };
@@ -215,7 +250,11 @@ macro_rules! with_object_backend {
                 type $B = Oss<'static, NoCluster>;
                 $pure
             }
-            Backend::EmptyDir | Backend::Pvc | Backend::Azure => $other,
+            Backend::Azure => {
+                type $B = Azure<'static, NoCluster>;
+                $pure
+            }
+            Backend::EmptyDir | Backend::Pvc => $other,
         }
     };
 }

@@ -98,6 +98,8 @@ pub trait Driver {
     fn is_found(stored: &Storage) -> bool {
         spec::container_name(stored, Self::BACKEND).is_some()
     }
+    /// Reason of `StorageExists=False` at the end of such a removal; `None`: the condition is not written.
+    const NOT_FOUND: Option<&'static str> = None;
     /// What the spec means, or why it is invalid. Pure.
     fn resolve(&self, config: &Config, storage: &Storage, snapshot: &Snapshot) -> Result<Target, Rejection>;
     /// CA bundle (PEM) of the storage's endpoint, from the objects that the spec names. An error (a missing object or
@@ -148,8 +150,8 @@ pub trait Removable: Driver {
     /// Conditions after the end of a removal that finds no storage. `deleted`: this process deleted the storage. Otherwise it
     /// may have been deleted before, or be invisible with these credentials.
     fn removed(&self, location: &str, deleted: bool) -> Vec<ConditionUpdate>;
-    /// Clears the identifiers of deleted storage in a spec, and keeps all other members.
-    fn clear_identifiers(storage: &mut Storage);
+    /// Clears the identifiers of the deleted storage at this location in a spec, and keeps all other members.
+    fn clear_identifiers(&self, storage: &mut Storage, location: &str);
 }
 
 /// A cloud with object storage: what the engine must know without a call, and how to open one container.
@@ -189,6 +191,8 @@ pub trait ObjectBackend {
     fn is_found(stored: &Storage) -> bool {
         spec::container_name(stored, Self::BACKEND).is_some()
     }
+    /// See [`Driver::NOT_FOUND`].
+    const NOT_FOUND: Option<&'static str> = None;
     /// See [`Driver::resolve`].
     fn resolve(&self, storage: &Storage, snapshot: &Snapshot) -> Result<Target, Rejection>;
     /// Secrets and ConfigMaps that storage of this backend reads, for the watches: those that the spec names, and those with
@@ -229,6 +233,25 @@ pub trait ObjectBackend {
     fn holds_container(_stage: &Stage) -> bool {
         true
     }
+    /// The objects after the container in the order in which a removal deletes them.
+    fn teardown(&self, request: &Request<'_>) -> Vec<Stage> {
+        let mut stages = self.finalizing(request);
+        stages.reverse();
+        stages
+    }
+    /// Objects after the container that the spec does not want any more, in the order in which they are deleted. Only those
+    /// that the operator created are.
+    fn retired(&self, _request: &Request<'_>) -> Vec<Stage> {
+        Vec::new()
+    }
+    /// Reason of `StorageExists=False` at the end of the removal of this location. `deleted`: this process deleted the container.
+    fn deleted_reason(&self, _location: &str, _deleted: bool) -> &'static str {
+        Self::TERMS.deleted
+    }
+    /// See [`Removable::clear_identifiers`]. A backend with stages also clears the names of what was deleted with the container.
+    fn clear_identifiers(&self, storage: &mut Storage, _location: &str) {
+        Self::set_container(storage, None);
+    }
     /// Opens the container of the request, without a call.
     fn open<'a>(&'a self, request: &'a Request<'a>) -> Result<Self::Store<'a>, StorageError>;
 }
@@ -246,6 +269,10 @@ pub trait ObjectStore {
     /// Name of the object in which the registry keeps this key, for messages.
     fn object_name(&self, key: &str) -> String {
         key.to_owned()
+    }
+    /// Reason of `StorageExists=True` for a container that a user brought, if it is not that of [`Terms::brought`].
+    fn reason_of_brought(&self) -> Option<&'static str> {
+        None
     }
     /// Text of an error; may add where the service says that the container is.
     fn explain(&self, error: &CallError) -> String {
@@ -306,6 +333,11 @@ pub trait ObjectStore {
     /// Reads identity and ownership mark of a stage's object; `None` if the object does not exist.
     async fn prove_stage(&self, _stage: &Stage) -> Called<Option<StageObject>> {
         Ok(None)
+    }
+    /// Whether a removal may leave out the container after this error, because the container is deleted together with the
+    /// object of a stage before it, if that object is the operator's.
+    fn goes_with_stage(&self, _error: &CallError) -> bool {
+        false
     }
     /// Deletes a stage's object.
     async fn remove_stage(&self, _stage: &Stage, _proof: &OwnershipProof) -> Called<Wait> {

@@ -28,7 +28,7 @@ async fn endpoints(cluster: &TestCluster, endpoints: Value) {
     }
 }
 
-// lifecycle 93, deploy 32
+// lifecycle 93, deploy 32, storage-azure 50, 51
 #[tokio::test]
 async fn the_endpoints_file_follows_the_config_map_and_a_failed_write_degrades_only_azure() {
     let cluster = empty_cluster().await;
@@ -116,7 +116,10 @@ async fn leftovers(cluster: &TestCluster, cloud: &str) {
     let conditions = LEGACY.map(|type_| {
         json!({"type": type_, "status": "False", "reason": "AsExpected", "message": "", "lastTransitionTime": "2025-01-01T00:00:00Z"})
     });
-    let storage = json!({"azure": {"accountName": "account", "container": "container", "cloudName": cloud}});
+    let storage = match cloud {
+        "" => json!({}),
+        cloud => json!({"azure": {"accountName": "account", "container": "container", "cloudName": cloud}}),
+    };
     cluster
         .patch_status(
             &config_ref(),
@@ -132,7 +135,7 @@ async fn leftovers(cluster: &TestCluster, cloud: &str) {
         .await;
 }
 
-// lifecycle 94, workload 103
+// lifecycle 94, workload 103, storage-azure 54
 #[tokio::test]
 async fn leftovers_of_old_releases_are_deleted_on_azure_and_nowhere_else() {
     let job = operand(Kind::Job, names::AZURE_PATH_FIX_JOB);
@@ -140,6 +143,8 @@ async fn leftovers_of_old_releases_are_deleted_on_azure_and_nowhere_else() {
         ("AWS", "AzurePublicCloud", false),
         ("Azure", "AzureStackCloud", false),
         ("Azure", "AzurePublicCloud", true),
+        // Whatever the status says about the storage.
+        ("Azure", "", true),
     ] {
         let cluster = empty_cluster().await;
         cluster.platform(platform).await;

@@ -460,14 +460,17 @@ impl<S: StorageUnderTest> StorageHarness<S> {
 
     /// Passes, with pauses of a resync, until one ends without an error and with nothing left to do.
     pub async fn converge(&mut self) -> Outcome {
+        let mut last = Outcome::default();
         for _ in 0..40 {
             let outcome = self.settle().await;
             if outcome.error.is_none() && outcome.preflight.is_none() {
                 return outcome;
             }
             self.later(Duration::from_mins(11));
+            last = outcome;
         }
-        panic!("does not converge: {:#}", self.config);
+        let (error, preflight) = (last.error, last.preflight);
+        panic!("does not converge: {error:?} {preflight:?}: {:#}", self.config);
     }
 
     /// Time goes by.

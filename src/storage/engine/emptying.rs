@@ -11,7 +11,7 @@ use crate::storage::model::call::{CallClass, CallError, Called};
 use crate::storage::model::container::{Owner, Refusal, RefusalCause};
 use crate::storage::model::error::{ErrorClass, StepError, StorageError};
 use crate::storage::model::progress::{Deleted, Mark, Wait};
-use crate::storage::model::proof::OwnershipProof;
+use crate::storage::model::proof::{Level, OwnershipProof};
 use crate::storage::model::target::CreationRecord;
 use crate::storage::traits::{Cluster, ObjectBackend, ObjectStore};
 
@@ -23,14 +23,15 @@ const GOING: Duration = Duration::from_secs(1);
 const RELEASE: &str = "or set spec.storage.managementState to Unmanaged to keep the data and finish the removal";
 
 impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
-    /// Reads the ownership mark of the container.
-    pub(super) async fn prove(&self) -> Result<Mark, StepError> {
+    /// Reads the ownership mark of the container; if the container is out of reach and goes with the object of a stage, that
+    /// of the object.
+    pub(super) async fn prove(&self) -> Result<(Level, Mark), StepError> {
         match self.look().await {
             Ok(()) => {}
-            Err(error) if error.is_missing() => return self.confirm_gone().await,
+            Err(error) if error.is_missing() => return Ok((Level::Container, self.confirm_gone().await?)),
             Err(error) => {
                 let what = format!("the {} cannot be observed", B::TERMS.container);
-                return Err(self.kept(&error, &what));
+                return self.with_stage(&error, &what).await;
             }
         }
         let owner = match self.store.read_ownership().await {
@@ -38,14 +39,39 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             Err(error) if error.is_container_gone() => {
                 // HEAD found the container just before. A second HEAD decides.
                 return match self.look().await {
-                    Err(error) if error.is_missing() => Ok(Mark::Gone),
+                    Err(error) if error.is_missing() => Ok((Level::Container, Mark::Gone)),
                     _ => Err(self.contradicted()),
                 };
             }
-            Err(error) => return Err(self.kept(&error, "its mark of ownership cannot be read")),
+            Err(error) => return self.with_stage(&error, "its mark of ownership cannot be read").await,
         };
+        Ok((Level::Container, self.mark_of(owner)))
+    }
+
+    /// Proof of the object with which the container is deleted; otherwise the error of the container.
+    async fn with_stage(&self, error: &CallError, why: &str) -> Result<(Level, Mark), StepError> {
+        if self.store.goes_with_stage(error)
+            && let (level @ Level::Stage(_), mark) = self.prove_stages().await?
+        {
+            return Ok((level, mark));
+        }
+        Err(self.kept(error, why))
+    }
+
+    /// Goes on with the object with which the container is deleted; otherwise the error of the container.
+    async fn remove_with_stage(&self, error: &CallError, why: &str) -> Result<Deleted, StepError> {
+        match self.with_stage(error, why).await? {
+            (Level::Stage(stage), Mark::Ours(pin)) => {
+                let proof = OwnershipProof::read(Level::Stage(stage), pin);
+                self.remove_stage(stage, &proof).await
+            }
+            _ => Err(self.kept(error, why)),
+        }
+    }
+
+    fn mark_of(&self, owner: Owner) -> Mark {
         let claim = self.claim();
-        Ok(match owner {
+        match owner {
             Owner::Ours => Mark::Ours(self.store.pin()),
             Owner::Other(cluster) => Mark::NotOurs(format!("it carries the mark of cluster {cluster}")),
             // An intent proves nothing: somebody else may have created the container. Neither does the record of a marked
@@ -63,7 +89,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                 "its service does not support an ownership mark, and the operator did not create it under its own name for it"
                     .to_owned(),
             ),
-        })
+        }
     }
 
     /// Confirms a HEAD response 404, which has no body and may come from a proxy. The removal forgets a missing
@@ -90,9 +116,10 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     pub(super) async fn empty(&self, proof: &OwnershipProof) -> Result<Deleted, StepError> {
         let page = match self.store.list_page(PAGE).await {
             Ok(page) => page,
-            // HEAD found the container just before. The deletion decides: a container that holds anything refuses it.
+            // HEAD found the container just before. The deletion decides: a container that holds anything refuses it, or is the
+            // operator's.
             Err(error) if error.is_container_gone() => return self.delete_container(false, proof).await,
-            Err(error) => return Err(self.kept(&error, "its content cannot be listed")),
+            Err(error) => return self.remove_with_stage(&error, "its content cannot be listed").await,
         };
         if page.entries.is_empty() {
             return self.delete_container(page.versions_hidden, proof).await;
@@ -101,7 +128,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         let deletion = match self.store.delete_page(page.entries).await {
             Ok(deletion) => deletion,
             Err(error) if error.is_container_gone() => return Ok(self.going()),
-            Err(error) => return Err(self.kept(&error, "its content cannot be deleted")),
+            Err(error) => return self.remove_with_stage(&error, "its content cannot be deleted").await,
         };
         if deletion.deleted == 0 && deletion.refused.is_empty() {
             // Without this check the removal would list and delete the same page without a pause.
@@ -189,6 +216,9 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         match self.store.delete_container(proof).await {
             Ok(()) => Ok(self.going()),
             Err(error) if error.is_container_gone() => Ok(self.going()),
+            Err(error) if self.store.goes_with_stage(&error) => {
+                self.remove_with_stage(&error, "it cannot be deleted").await
+            }
             Err(error) => {
                 let mut failed = self.not_emptied(&error, versions_hidden);
                 if B::EXISTS_IF_NOT_DELETED && !error.is_undecided() && !error.of_identity {

@@ -8,7 +8,7 @@ pub mod cache;
 pub mod context;
 mod emptying;
 mod existence;
-mod intent;
+pub(in crate::storage) mod intent;
 pub(in crate::storage) mod location;
 pub mod object_storage;
 pub mod ownership;

@@ -61,6 +61,8 @@ impl<B: ObjectBackend, C: Cluster> Driver for ObjectStorage<'_, B, C> {
         B::locate(storage, snapshot)
     }
 
+    const NOT_FOUND: Option<&'static str> = B::NOT_FOUND;
+
     fn usual_location(stored: &Storage) -> Option<String> {
         B::usual_location(stored)
     }
@@ -154,8 +156,8 @@ impl<B: ObjectBackend, C: Cluster> Removable for ObjectStorage<'_, B, C> {
     async fn prove(&self, request: &Request<'_>) -> Result<(Level, Mark), StepError> {
         let work = self.open(request)?;
         match Box::pin(work.prove()).await? {
-            Mark::Gone => Box::pin(work.prove_stages()).await,
-            mark => Ok((Level::Container, mark)),
+            (Level::Container, Mark::Gone) => Box::pin(work.prove_stages()).await,
+            proved => Ok(proved),
         }
     }
 
@@ -181,10 +183,14 @@ impl<B: ObjectBackend, C: Cluster> Removable for ObjectStorage<'_, B, C> {
         } else {
             format!("{noun} {name} does not exist, as far as the operator's credentials show.")
         };
-        vec![exists(Status::False, B::TERMS.deleted, message)]
+        vec![exists(
+            Status::False,
+            self.backend.deleted_reason(location, deleted),
+            message,
+        )]
     }
 
-    fn clear_identifiers(storage: &mut Storage) {
-        B::set_container(storage, None);
+    fn clear_identifiers(&self, storage: &mut Storage, location: &str) {
+        self.backend.clear_identifiers(storage, location);
     }
 }

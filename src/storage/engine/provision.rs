@@ -108,7 +108,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     }
 
     /// `StorageExists=True`.
-    fn existing_condition(&self) -> ConditionUpdate {
+    pub(super) fn existing_condition(&self) -> ConditionUpdate {
         let message = self.sentence(" exists and is reachable.");
         exists(Status::True, B::TERMS.exists, message)
     }
@@ -134,7 +134,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
 
     /// One step towards a container that exists and is as the Config says.
     pub(super) async fn ensure(&self) -> Result<Progress<Ensured>, StepError> {
-        if let Some(progress) = self.run_stages(&self.backend.prerequisites(self.request)).await? {
+        if let Some(progress) = self.run_stages(&self.backend.prerequisites(self.request), true).await? {
             return Ok(progress);
         }
         match self.head().await? {
@@ -306,7 +306,8 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     /// owner, if the user might expect that.
     fn use_as_is(&self, why: Option<String>) -> Result<Progress<Ensured>, StepError> {
         let mut condition = self.existing_condition();
-        B::TERMS.brought.clone_into(&mut condition.reason);
+        let reason = self.store.reason_of_brought().unwrap_or(B::TERMS.brought);
+        reason.clone_into(&mut condition.reason);
         let mut events = Vec::new();
         if let Some(why) = why {
             let message = format!(
@@ -481,7 +482,10 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         marked_now: bool,
         mut events: Vec<EventRequest>,
     ) -> Result<Progress<Ensured>, StepError> {
-        if ours && let Some(progress) = self.run_stages(&self.backend.finalizing(self.request)).await? {
+        if ours && let Some(progress) = self.run_stages(&self.backend.finalizing(self.request), false).await? {
+            return Ok(progress);
+        }
+        if ours && let Some(progress) = self.retire_stages().await? {
             return Ok(progress);
         }
         let due = self.due_settings(marked_now);

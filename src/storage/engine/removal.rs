@@ -83,7 +83,10 @@ pub async fn remove<D: Removable>(
 ) -> Outcome {
     let stored = stored_storage(config);
     if !D::is_found(&stored) {
+        let message = "status.storage does not name the storage completely; nothing was deleted";
+        let condition = |reason| ConditionUpdate::new(STORAGE_EXISTS, Status::False, reason, message);
         return Outcome {
+            conditions: D::NOT_FOUND.map(condition).into_iter().collect(),
             own_conditions: D::CONDITIONS,
             ..forget(config)
         };
@@ -302,7 +305,7 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
     fn record(&self) -> Option<Value> {
         let mut wanted = self.config.spec.storage.clone()?;
         if D::locate(&wanted, self.snapshot).as_deref() == Some(&self.location) {
-            D::clear_identifiers(&mut wanted);
+            self.driver.clear_identifiers(&mut wanted, &self.location);
         }
         wanted.management_state = None;
         let mut dropped = intent::without_records(self.config, Some(&self.location));

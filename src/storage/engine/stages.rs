@@ -27,15 +27,19 @@ fn is_recorded(records: &[StageRecord], stage: &Stage, id: &str) -> bool {
 }
 
 impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
-    /// Runs the stages in order; `None` if all are ready.
-    pub(super) async fn run_stages(&self, stages: &[Stage]) -> Result<Option<Progress<Ensured>>, StepError> {
+    /// Runs the stages in order; `None` if all are ready. `before`: the container cannot exist without their objects.
+    pub(super) async fn run_stages(
+        &self,
+        stages: &[Stage],
+        before: bool,
+    ) -> Result<Option<Progress<Ensured>>, StepError> {
         for stage in stages {
             let state = self.store.stage(stage).await;
             let state = state.map_err(|error| self.failed(&error, ""))?;
             let progress = match state {
                 StageState::Ready { storage, id } => self.ready(stage, storage, &id)?,
-                StageState::Pending(wait) => Some(Progress::Wait(self.pending(stage, wait)?)),
-                StageState::Missing { storage, id } => Some(self.begin(stage, storage, id).await?),
+                StageState::Pending(wait) => Some(Progress::Wait(self.pending(stage, wait, before)?)),
+                StageState::Missing { storage, id } => Some(self.begin(stage, storage, id, before).await?),
             };
             if progress.is_some() {
                 return Ok(progress);
@@ -70,9 +74,12 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         stage: &Stage,
         storage: crate::api::Storage,
         id: String,
+        before: bool,
     ) -> Result<Progress<Ensured>, StepError> {
         let message = format!("{} {id} does not exist", stage.name);
-        let condition = if B::holds_container(stage) {
+        let condition = if !before {
+            self.existing_condition()
+        } else if B::holds_container(stage) {
             let reason = B::TERMS.gone.first().copied().unwrap_or_default();
             exists(Status::False, reason, message.clone())
         } else {
@@ -88,7 +95,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                 conditions: vec![condition],
             });
         }
-        let lost = B::holds_container(stage) && self.request.in_use;
+        let lost = before && B::holds_container(stage) && self.request.in_use;
         if lost && !self.is_said_to_be_gone() {
             // Report the loss in the status before the object is created again.
             return Ok(Progress::Wait(Wait::new(Duration::ZERO, message).with(vec![condition])));
@@ -115,7 +122,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         let begun = begun.map_err(|error| self.failed(&error, ""))?;
         let being_created = || Wait::new(Duration::from_secs(1), format!("{} {id} is being created", stage.name));
         Ok(match begun {
-            StageState::Pending(wait) => Progress::Wait(self.pending(stage, wait)?),
+            StageState::Pending(wait) => Progress::Wait(self.pending(stage, wait, before)?),
             StageState::Ready { storage, id } => {
                 let recorded = self.ready(stage, storage, &id)?;
                 recorded.unwrap_or_else(|| Progress::Wait(being_created()))
@@ -125,7 +132,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     }
 
     /// The wait for the operation of a stage. The deadline counts from the record of the stage.
-    fn pending(&self, stage: &Stage, wait: Wait) -> Result<Wait, StepError> {
+    fn pending(&self, stage: &Stage, wait: Wait, before: bool) -> Result<Wait, StepError> {
         let records = self.stage_records()?;
         let record = records.iter().find(|record| record.stage == stage.name);
         let since = record.and_then(|record| record.since.parse::<Timestamp>().ok());
@@ -141,7 +148,9 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             wait.message.clone()
         };
         let mut conditions = wait.conditions;
-        if conditions.is_empty() {
+        if conditions.is_empty() && !before {
+            conditions.push(self.existing_condition());
+        } else if conditions.is_empty() {
             // Keep a reported loss in the status until the storage is complete, so that all settings are applied again.
             let exists_still = self.request.in_use && !self.is_said_to_be_gone();
             let status = if exists_still { Status::Unknown } else { Status::False };
@@ -155,9 +164,33 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         })
     }
 
-    /// First part of a removal: deletes the objects that were created after the container, in reverse order.
+    /// Deletes the objects that the spec does not want any more; `None` if there are none. Only objects that the operator
+    /// created, and that carry its mark, are deleted.
+    pub(super) async fn retire_stages(&self) -> Result<Option<Progress<Ensured>>, StepError> {
+        let records = self.stage_records()?;
+        let stages = self.backend.retired(self.request);
+        let is_retired = |record: &StageRecord| stages.iter().any(|stage| stage.name == record.stage);
+        if !records.iter().any(is_retired) {
+            return Ok(None);
+        }
+        if let Some((stage, pin)) = self.next_of(&stages).await? {
+            self.confirm().await?;
+            let proof = OwnershipProof::read(Level::Stage(stage.name), pin);
+            let removed = self.store.remove_stage(&stage, &proof).await;
+            let wait = removed.map_err(|error| self.failed(&error, ""))?;
+            return Ok(Some(Progress::Wait(wait.with(vec![self.existing_condition()]))));
+        }
+        let kept = records.into_iter().filter(|record| !is_retired(record)).collect();
+        Ok(Some(Progress::Persist(Box::new(Persist {
+            stages: Some((self.store.container().name.clone(), kept)),
+            message: format!("what {} does not need any more is deleted", self.named()),
+            ..Persist::default()
+        }))))
+    }
+
+    /// First part of a removal: deletes the objects that were created after the container.
     pub(super) async fn tear_down(&self) -> Result<Option<Deleted>, StepError> {
-        let stages = self.backend.finalizing(self.request);
+        let stages = self.backend.teardown(self.request);
         match self.next_of(&stages).await? {
             Some((stage, pin)) => {
                 let proof = OwnershipProof::read(Level::Stage(stage.name), pin);
@@ -169,18 +202,19 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
 
     /// Last part of a removal: the next object that was created before the container, in reverse order.
     pub(super) async fn prove_stages(&self) -> Result<(Level, Mark), StepError> {
-        let stages = self.backend.prerequisites(self.request);
+        let mut stages = self.backend.prerequisites(self.request);
+        stages.reverse();
         Ok(match self.next_of(&stages).await? {
             Some((stage, pin)) => (Level::Stage(stage.name), Mark::Ours(pin)),
             None => (Level::Container, Mark::Gone),
         })
     }
 
-    /// The last of these stages whose object the operator created and which carries the ownership mark. Other objects
+    /// The first of these stages whose object the operator created and which carries the ownership mark. Other objects
     /// are kept.
     async fn next_of(&self, stages: &[Stage]) -> Result<Option<(Stage, String)>, StepError> {
         let records = self.stage_records()?;
-        for stage in stages.iter().rev() {
+        for stage in stages {
             if !records.iter().any(|record| record.stage == stage.name) {
                 continue;
             }
@@ -201,7 +235,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     /// Deletes the object of a stage.
     pub(super) async fn remove_stage(&self, name: &str, proof: &OwnershipProof) -> Result<Deleted, StepError> {
         let stages = self.backend.prerequisites(self.request);
-        let all = stages.into_iter().chain(self.backend.finalizing(self.request));
+        let all = stages.into_iter().chain(self.backend.teardown(self.request));
         let Some(stage) = all.into_iter().find(|stage| stage.name == name) else {
             return Ok(StorageError::action_required(format!("{name} is not known any more")).into());
         };

@@ -367,7 +367,7 @@ impl<C: Cluster> Removable for Pvc<'_, C> {
         )]
     }
 
-    fn clear_identifiers(storage: &mut Storage) {
+    fn clear_identifiers(&self, storage: &mut Storage, _location: &str) {
         if let Some(pvc) = &mut storage.pvc {
             pvc.claim = None;
         }

@@ -231,7 +231,7 @@ fn prepare<'a>(
 ) -> Result<Call<'a>, Reply> {
     let mut verb = String::new();
     if asked.method == hyper::Method::POST && !address.is_single() {
-        verb = address.name().to_owned();
+        address.name().clone_into(&mut verb);
         address.parts.pop();
     }
     let name = if address.namespace.is_empty() {

@@ -284,6 +284,13 @@ impl State {
     /// What a client in a virtual network finds under the host of an account: an address of a private endpoint, nothing
     /// (`None` inside), or the public address (`None`).
     pub fn resolve(&self, network: &str, account: &str) -> Option<Option<String>> {
+        let suffix = format!("/storageaccounts/{}", account.to_lowercase());
+        let service = "/properties/privateLinkServiceConnections/0/properties/privateLinkServiceId";
+        let has_endpoint = |one: &Resource| one.kind == ENDPOINT && one.text(service).to_lowercase().ends_with(&suffix);
+        if !self.resources.values().any(has_endpoint) {
+            // Public DNS leads to the private zone only when there is an endpoint.
+            return None;
+        }
         let zone = self.cloud.private_zone();
         let link = self.resources.values().find(|one| {
             one.kind == LINK

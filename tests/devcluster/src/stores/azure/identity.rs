@@ -206,7 +206,7 @@ impl Azure {
     pub fn expire_secrets(&self, application: &EntraApplication) -> Result<()> {
         let ended = now() - 1;
         self.change(application, |known| {
-            known.secrets.iter_mut().for_each(|(_, ends)| *ends = ended)
+            known.secrets.iter_mut().for_each(|(_, ends)| *ends = ended);
         })
     }
 
@@ -222,7 +222,7 @@ impl Azure {
     /// Takes a certificate away.
     pub fn remove_certificate(&self, application: &EntraApplication, certificate: &EntraCertificate) -> Result<()> {
         self.change(application, |known| {
-            known.certificates.retain(|one| one.der != certificate.der)
+            known.certificates.retain(|one| one.der != certificate.der);
         })
     }
 

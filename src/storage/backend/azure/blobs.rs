@@ -1,0 +1,191 @@
+//! Authorized requests to the blob service of an account, with retries. Source: Blob Storage REST API.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use http::Method;
+use jiff::Timestamp;
+
+use super::arm::Arm;
+use super::attempts::Attempts;
+use super::credentials;
+use super::error::{self, Failure, Service};
+use super::identity::Identity;
+use super::keys::KeyCache;
+use super::shared_key;
+use super::transport::{Request, Response, Transport};
+use crate::api::Sensitive;
+use crate::storage::model::call::{CallClass, CallError, Called, Cause};
+use crate::storage::net::clock::Clock;
+use crate::storage::net::error::Unredacted;
+
+/// How requests are authorized.
+#[derive(Clone)]
+pub enum Access {
+    /// With a token of this identity.
+    Token(Arc<Identity>),
+    /// With a key of the account.
+    Key(KeySource),
+}
+
+/// Where the key of the account comes from.
+#[derive(Clone)]
+pub enum KeySource {
+    /// The administrator gave it, or another call read it.
+    Given(Sensitive),
+    /// It is read from Resource Manager, and cached.
+    Listed {
+        /// The cache.
+        cache: Arc<KeyCache>,
+        /// Resource Manager.
+        arm: Arc<Arm>,
+    },
+}
+
+/// A call, for its errors.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// Permission that the call needs.
+    pub action: &'static str,
+    /// Container, or container and name of the blob.
+    pub resource: &'a str,
+    /// Whether the call changes something.
+    pub changes: bool,
+}
+
+/// The blob service of an account.
+pub struct BlobService {
+    /// Connection.
+    pub transport: Transport,
+    /// Authorization.
+    pub access: Access,
+    /// Name of the account.
+    pub account: String,
+    /// Address, without a trailing slash.
+    pub origin: String,
+    /// Azure Stack Hub, with an older version of the API.
+    pub stack: bool,
+    /// Whose errors are told: those of the operator's calls, or of the registry's.
+    pub service: Service,
+    /// Time and sleep.
+    pub clock: Clock,
+    /// Whether this process still leads.
+    pub leading: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Whether a request that changes something may have succeeded without a response.
+    pub unsure: AtomicBool,
+}
+
+/// The time as HTTP headers have it.
+pub fn http_date(time: SystemTime) -> String {
+    let time = Timestamp::try_from(time).unwrap_or_default();
+    time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+impl BlobService {
+    /// Version of the API.
+    pub fn version(&self) -> &'static str {
+        if self.stack { "2018-11-09" } else { "2024-05-04" }
+    }
+
+    /// A request for a path with its query.
+    pub fn request(&self, method: Method, path: &str) -> Request {
+        Request::new(method, format!("{}/{path}", self.origin)).header("x-ms-version", self.version())
+    }
+
+    /// The key of the account.
+    ///
+    /// # Errors
+    /// The key cannot be read.
+    pub async fn key(&self, source: &KeySource) -> Called<Sensitive> {
+        match source {
+            KeySource::Given(key) => Ok(key.clone()),
+            KeySource::Listed { cache, arm } => Ok(cache.get(arm, &self.account, &self.clock).await?.0),
+        }
+    }
+
+    async fn authorized(&self, request: &Request, call: Call<'_>) -> Called<(Request, Option<Sensitive>)> {
+        let request = request.clone().header("x-ms-date", http_date((self.clock.now)()));
+        match &self.access {
+            Access::Token(identity) => {
+                let token = identity.token().await?;
+                Ok((
+                    request.header("authorization", format!("Bearer {}", token.expose())),
+                    None,
+                ))
+            }
+            Access::Key(source) => {
+                let key = self.key(source).await?;
+                let bytes = credentials::decoded(&key).map_err(|why| CallError {
+                    cause: Cause::Unsendable,
+                    class: CallClass::Denied,
+                    ..error::rejected(
+                        call.action,
+                        call.resource,
+                        format!("the key of the storage account {why}"),
+                    )
+                })?;
+                Ok((shared_key::authorized(request, &self.account, &bytes), Some(key)))
+            }
+        }
+    }
+
+    /// Sends the request, with retries, each with a valid authorization.
+    pub async fn send(&self, call: Call<'_>, request: &Request) -> Result<Response, Failure> {
+        let mut attempts = Attempts::new(&self.clock, call.changes.then_some(&*self.leading));
+        let mut renewed = false;
+        loop {
+            attempts.begin(call.action, call.resource)?;
+            let (authorized, key) = self.authorized(request, call).await?;
+            let failure = match self.transport.exchange(&authorized).await {
+                Ok(response) if response.status / 100 == 2 => return Ok(response),
+                Ok(response) => error::of_response(self.service, call.action, call.resource, &response),
+                Err(none) => error::of_nothing(self.service, call.action, call.resource, none).into(),
+            };
+            if call.changes && error::is_lost(&failure.error) {
+                self.unsure.store(true, Ordering::Relaxed);
+            }
+            if !renewed && self.renew(&failure, key.as_ref()).await {
+                renewed = true;
+                continue;
+            }
+            if !attempts.wait(&failure).await {
+                return Err(self.cleaned(failure, key));
+            }
+        }
+    }
+
+    /// Drops a token or key that the service refused. Returns whether another attempt may succeed.
+    async fn renew(&self, failure: &Failure, key: Option<&Sensitive>) -> bool {
+        match (&self.access, key) {
+            (Access::Token(identity), _) if failure.error.cause == Cause::Answer(401) => {
+                identity.renew().await;
+                true
+            }
+            (Access::Key(KeySource::Listed { cache, .. }), Some(key)) if failure.code == "AuthenticationFailed" => {
+                cache.drop_key(key).await;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn cleaned(&self, failure: Failure, key: Option<Sensitive>) -> Failure {
+        let mut secrets = match &self.access {
+            Access::Token(identity) => identity.secrets(),
+            Access::Key(_) => self.transport.secrets(),
+        };
+        secrets.extend(key);
+        let mut error = *failure.error;
+        if failure.code == "KeyBasedAuthenticationNotPermitted" {
+            error.message.push_str(
+                "; the account does not accept keys: allow them, or give the operator a workload identity \
+                 (azure_federated_token_file)",
+            );
+        }
+        Failure {
+            error: Box::new(Unredacted::new(error).cleaned(&secrets)),
+            ..failure
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Azure Blob Storage.
+//!
+//! There are two levels of ownership: the account carries a tag ([`effective::mark`]), the container metadata. What surrounds a
+//! private account are stages of their own.
+
+mod account;
+mod arm;
+mod attempts;
+mod blobs;
+mod certificate;
+mod clients;
+pub mod cloud;
+mod connect;
+mod container;
+mod context;
+pub mod credentials;
+pub mod effective;
+mod encode;
+pub mod environment;
+mod error;
+pub mod generated;
+mod identity;
+mod keys;
+mod network;
+mod pkcs12;
+mod private;
+mod private_stages;
+mod reasons;
+mod registry;
+pub mod relocation;
+mod sas;
+mod shared_key;
+mod stages;
+mod step;
+mod store;
+mod transport;
+mod xml;
+
+pub use clients::Clients;
+pub use context::Azure;
+
+use connect::{Route, connect};
+use credentials::Credentials;
+use effective::Effective;
+use error::Service;
+use stages::{ACCOUNT, NAMES, SHARED_KEYS};
+use step::Store;
+
+use crate::api::registry_storage::AzureStorage;
+use crate::api::{Kind, ObjectRef, Sensitive, Storage};
+use crate::config::content;
+use crate::config::event_request::EventRequest;
+use crate::config::resolve::Rejection;
+use crate::config::snapshot::Snapshot;
+use crate::names;
+use crate::program::{self, AzureLogin, RegistryStorage};
+use crate::storage::inputs::name;
+use crate::storage::inputs::trust::{cloud_bundle, cloud_map, proxy_bundle, proxy_map};
+use crate::storage::model::backend::Backend;
+use crate::storage::model::container::{ContainerName, Terms};
+use crate::storage::model::error::StorageError;
+use crate::storage::model::fingerprint::Fingerprint;
+use crate::storage::model::outcome::STORAGE_EXISTS;
+use crate::storage::model::stage::Stage;
+use crate::storage::model::target::{Request, Target};
+use crate::storage::traits::{Cluster, ObjectBackend};
+
+/// The effective configuration with all names, even those that the operator chooses.
+fn effective(storage: &Storage, snapshot: &Snapshot) -> Result<Effective, Rejection> {
+    let spec = storage.azure.clone().unwrap_or_default();
+    Ok(Effective::of(&spec, snapshot)?.named(snapshot))
+}
+
+fn is_named(storage: &Storage) -> bool {
+    let given = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
+    storage
+        .azure
+        .as_ref()
+        .is_some_and(|spec| given(&spec.account_name) && given(&spec.container))
+}
+
+/// Whether the administrator gave an account key, and whether the registry needs none. Both are `false` without credentials.
+fn modes(snapshot: &Snapshot) -> (bool, bool) {
+    match Credentials::of(snapshot) {
+        Ok(credentials) => (matches!(credentials, Credentials::UserKey(_)), credentials.is_keyless()),
+        Err(_) => (false, false),
+    }
+}
+
+impl<C: Cluster> Azure<'_, C> {
+    fn access_of(&self, effective: &Effective, snapshot: &Snapshot) -> Result<RegistryStorage, StorageError> {
+        let cloud = effective.cloud(snapshot, &self.clients.environment)?;
+        let login = match Credentials::of(snapshot)? {
+            Credentials::UserKey(key) => AzureLogin::Key(key),
+            Credentials::Platform(platform) if platform.token_file.is_empty() || cloud.stack => {
+                // The key is read when the account exists.
+                AzureLogin::Key(Sensitive::default())
+            }
+            Credentials::Platform(platform) => AzureLogin::WorkloadIdentity {
+                client: platform.client,
+                tenant: platform.tenant,
+                token_file: platform.token_file,
+                authority: cloud.authority.clone(),
+            },
+        };
+        Ok(RegistryStorage::Azure(Box::new(program::AzureStorage {
+            account: effective.account().to_owned(),
+            container: effective.container().to_owned(),
+            realm: effective.realm(&cloud),
+            login,
+        })))
+    }
+}
+
+impl<C: Cluster> ObjectBackend for Azure<'_, C> {
+    const BACKEND: Backend = Backend::Azure;
+    const CONDITIONS: &'static [&'static str] = &[STORAGE_EXISTS];
+    const TERMS: Terms = Terms {
+        container: "container",
+        exists: reasons::EXISTS,
+        brought: reasons::EXISTS,
+        created: reasons::EXISTS,
+        gone: &[reasons::CONTAINER_NOT_FOUND, reasons::ACCOUNT_NOT_FOUND],
+        not_visible: reasons::CONTAINER_NOT_FOUND,
+        name_taken: reasons::AZURE_ERROR,
+        not_created: Some(reasons::AZURE_ERROR),
+        deleted: reasons::CONTAINER_DELETED,
+        no_login: reasons::CONFIG_ERROR,
+        unknown: reasons::AZURE_ERROR,
+        name_field: "spec.storage.azure.container",
+        rights_to_observe: container::READ,
+        rights_on_versions: container::READ_BLOBS,
+        marked: None,
+    };
+    // Network rules refuse access whether or not the container exists.
+    const DENIED_MEANS_EXISTS: bool = true;
+    type Store<'s>
+        = Store<'s, C>
+    where
+        Self: 's;
+
+    fn locate(storage: &Storage, snapshot: &Snapshot) -> Option<String> {
+        if !is_named(storage) {
+            return None;
+        }
+        effective(storage, snapshot).ok()?.location()
+    }
+
+    const NOT_FOUND: Option<&'static str> = Some(reasons::NOT_CONFIGURED);
+
+    fn is_found(stored: &Storage) -> bool {
+        is_named(stored)
+    }
+
+    fn same(stored: &Storage, wanted: &Storage, snapshot: &Snapshot) -> bool {
+        match (&stored.azure, &wanted.azure) {
+            (Some(stored), Some(wanted)) => Effective::same(stored, wanted, snapshot),
+            _ => false,
+        }
+    }
+
+    fn resolve(&self, storage: &Storage, snapshot: &Snapshot) -> Result<Target, Rejection> {
+        let effective = effective(storage, snapshot)?;
+        Ok(Target {
+            location: effective.location(),
+            named: is_named(storage),
+            access: self.access_of(&effective, snapshot).ok(),
+            ca_bundle: None,
+            unfit: None,
+            not_usable: None,
+        })
+    }
+
+    fn inputs(_storage: &Storage, snapshot: &Snapshot) -> Vec<ObjectRef> {
+        let endpoints = ObjectRef::new(Kind::ConfigMap, names::CONFIG_NAMESPACE, names::CLOUD_PROVIDER_CONFIG);
+        [endpoints, cloud_map()]
+            .into_iter()
+            .chain(proxy_map(snapshot))
+            .collect()
+    }
+
+    fn fingerprint(&self, request: &Request<'_>) -> Fingerprint {
+        let snapshot = request.snapshot;
+        let proxies = (self.network.settings.proxies)();
+        let (proxy_ca, cloud_ca) = (proxy_bundle(snapshot), cloud_bundle(snapshot).ok().flatten());
+        let map = snapshot
+            .objects
+            .get(Kind::ConfigMap, names::CONFIG_NAMESPACE, names::CLOUD_PROVIDER_CONFIG);
+        let endpoints = map.and_then(|map| content::map_text(map, "endpoints"));
+        let credentials = Credentials::of(snapshot).ok();
+        let own: Vec<&str> = match &credentials {
+            Some(Credentials::Platform(platform)) => platform.texts().to_vec(),
+            Some(Credentials::UserKey(key)) => vec![key.expose()],
+            None => Vec::new(),
+        };
+        let texts = proxies
+            .texts()
+            .into_iter()
+            .chain(proxy_ca.as_deref())
+            .chain(cloud_ca.as_deref());
+        let fingerprint = Fingerprint::of_target(request.target).and(texts.chain(endpoints.as_deref()).chain(own));
+        // The identity of a managed control plane is not rendered. Its certificate changes often, and changes no answer.
+        match self.clients.certificates.client() {
+            Some(client) => fingerprint.and([client.as_str()]),
+            None => fingerprint,
+        }
+    }
+
+    fn access(&self, request: &Request<'_>) -> Result<RegistryStorage, StorageError> {
+        self.access_of(&effective(request.storage, request.snapshot)?, request.snapshot)
+    }
+
+    fn set_container(storage: &mut Storage, name: Option<&str>) {
+        match (&mut storage.azure, name) {
+            (Some(spec), name) => spec.container = name.map(str::to_owned),
+            (None, Some(name)) => {
+                storage.azure = Some(AzureStorage {
+                    container: Some(name.to_owned()),
+                    ..AzureStorage::default()
+                });
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn completed(&self, request: &Request<'_>) -> Result<Storage, StorageError> {
+        let effective = effective(request.storage, request.snapshot)?;
+        Ok(Storage {
+            azure: Some(effective.spec),
+            ..request.storage.clone()
+        })
+    }
+
+    fn notices(&self, request: &Request<'_>) -> Vec<EventRequest> {
+        match Credentials::of(request.snapshot) {
+            Ok(Credentials::Platform(platform)) if !platform.secret.is_empty() && !platform.token_file.is_empty() => {
+                vec![EventRequest {
+                    warning: false,
+                    reason: "AzureCredentials",
+                    message: format!(
+                        "{} has a client secret and a federated token file: the operator uses the secret, the registry the \
+                         token, and the storage account accepts no keys",
+                        platform.source
+                    ),
+                }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn prerequisites(&self, request: &Request<'_>) -> Vec<Stage> {
+        match modes(request.snapshot) {
+            (true, _) if is_named(request.storage) => Vec::new(),
+            (true, _) => vec![NAMES],
+            (false, _) => vec![ACCOUNT],
+        }
+    }
+
+    fn finalizing(&self, request: &Request<'_>) -> Vec<Stage> {
+        let (user_key, keyless) = modes(request.snapshot);
+        let Ok(effective) = effective(request.storage, request.snapshot) else {
+            return Vec::new();
+        };
+        if user_key || cloud::is_stack(effective.cloud_name()) {
+            return Vec::new();
+        }
+        let keys = keyless.then_some(SHARED_KEYS);
+        let private = if effective.is_internal() {
+            &private_stages::ALL[..]
+        } else {
+            &[]
+        };
+        keys.into_iter().chain(private.iter().copied()).collect()
+    }
+
+    fn teardown(&self, request: &Request<'_>) -> Vec<Stage> {
+        if modes(request.snapshot).0 {
+            return Vec::new();
+        }
+        private_stages::REMOVED.to_vec()
+    }
+
+    fn retired(&self, request: &Request<'_>) -> Vec<Stage> {
+        let external = effective(request.storage, request.snapshot).is_ok_and(|effective| !effective.is_internal());
+        if external && !modes(request.snapshot).0 {
+            private_stages::RETIRED.to_vec()
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn deleted_reason(&self, location: &str, deleted: bool) -> &'static str {
+        let otherwise = if deleted {
+            reasons::CONTAINER_DELETED
+        } else {
+            reasons::CONTAINER_NOT_FOUND
+        };
+        self.clients.ended(location).unwrap_or(otherwise)
+    }
+
+    fn clear_identifiers(&self, storage: &mut Storage, location: &str) {
+        Self::set_container(storage, None);
+        let ended = self.clients.ended(location);
+        if matches!(ended, Some(reasons::ACCOUNT_DELETED | reasons::ACCOUNT_NOT_FOUND))
+            && let Some(spec) = &mut storage.azure
+        {
+            spec.account_name = None;
+        }
+    }
+
+    fn open<'s>(&'s self, request: &'s Request<'s>) -> Result<Store<'s, C>, StorageError> {
+        let snapshot = request.snapshot;
+        let effective = effective(request.storage, snapshot)?;
+        let session = connect(self.network, self.clients, &effective, snapshot)?;
+        let route = Route::of_operator(snapshot);
+        let access = session.access.clone();
+        let blobs = connect::container(self.network, &session, &effective, &route, access, Service::Blobs)?;
+        let name = effective.container().to_owned();
+        let container = ContainerName {
+            location: effective.location().unwrap_or_default(),
+            deterministic: name == generated::container(snapshot)?,
+            place: String::new(),
+            name,
+        };
+        Ok(Store {
+            backend: self,
+            request,
+            container,
+            effective,
+            infrastructure: name::infrastructure_name(snapshot)?,
+            mark: effective::mark(snapshot)?,
+            session,
+            blobs,
+            account: std::sync::Mutex::default(),
+            metadata: std::sync::Mutex::default(),
+        })
+    }
+}

@@ -1,0 +1,222 @@
+//! The container of one request, and what its operations share.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use super::account::{Account, Accounts};
+use super::arm::Arm;
+use super::connect::Session;
+use super::container::{BlobContainer, Metadata};
+use super::context::Azure;
+use super::effective::{self, Effective, MARK, OWNED};
+use super::error::{Failure, account_gone};
+use super::generated;
+use super::private_stages;
+use super::reasons;
+use crate::config::snapshot::Snapshot;
+use crate::storage::engine::intent::StoredStages;
+use crate::storage::model::call::{CallClass, CallError, Called, Cause};
+use crate::storage::model::container::{ContainerName, Owner};
+use crate::storage::model::progress::StageRecord;
+use crate::storage::model::target::{CreationRecord, Request};
+use crate::storage::traits::Cluster;
+
+/// Member of a container's metadata that names the cluster: its ownership mark.
+pub const CONTAINER_MARK: &str = "openshiftclusterid";
+
+/// The container of a request.
+pub struct Store<'a, C> {
+    pub(super) backend: &'a Azure<'a, C>,
+    pub(super) request: &'a Request<'a>,
+    pub(super) container: ContainerName,
+    /// The completed spec, with account and container in it.
+    pub(super) effective: Effective,
+    /// Name of the cluster in ownership marks.
+    pub(super) infrastructure: String,
+    /// Key of the tag that is the ownership mark.
+    pub(super) mark: String,
+    pub(super) session: Session,
+    pub(super) blobs: BlobContainer,
+    /// The account as described in this step.
+    pub(super) account: Mutex<Option<Option<Account>>>,
+    /// Metadata of the container as described in this step.
+    pub(super) metadata: Mutex<Option<Metadata>>,
+}
+
+impl<C: Cluster> Store<'_, C> {
+    /// Resource Manager.
+    ///
+    /// # Errors
+    /// The administrator gave an account key, and nothing else.
+    pub(super) fn arm(&self) -> Called<&Arm> {
+        self.session.arm.as_deref().ok_or_else(|| {
+            CallError::invalid(
+                &self.container.name,
+                "an account key gives no access to Resource Manager",
+            )
+        })
+    }
+
+    /// The account.
+    pub(super) fn accounts(&self) -> Called<Accounts<'_>> {
+        Ok(Accounts {
+            arm: self.arm()?,
+            name: self.effective.account(),
+        })
+    }
+
+    /// The account as described in this step, or now; `None` if it does not exist.
+    pub(super) async fn described_account(&self) -> Called<Option<Account>> {
+        let known = self.account.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let found = self.accounts()?.find().await?;
+        *self.account.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
+        Ok(found)
+    }
+
+    /// Forgets the description of the account, because it is about to change.
+    pub(super) fn forget_account(&self) {
+        *self.account.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether the account carries the ownership mark of this cluster.
+    pub(super) fn is_ours(&self, account: &Account) -> bool {
+        account.is_tagged(&self.mark, OWNED)
+    }
+
+    /// Tags of what the operator creates.
+    pub(super) fn tags(&self) -> Called<BTreeMap<String, String>> {
+        effective::tags(self.request.snapshot).map_err(|error| CallError::invalid(&self.container.name, &error.message))
+    }
+
+    /// Name of the private endpoint that an earlier spec had: from the status, or from the record of its creation.
+    pub(super) fn recorded_endpoint(&self) -> Option<String> {
+        let status = self.request.config.status.as_ref();
+        let access = status.and_then(|status| status.storage.azure.as_ref()?.network_access.as_ref());
+        let stored = access.and_then(|access| access.internal.as_ref()?.private_endpoint_name.clone());
+        let records = || StoredStages::of(self.request.config, &self.container.name).unwrap_or_default();
+        let recorded = || {
+            let record = records()
+                .into_iter()
+                .find(|record| record.stage == private_stages::ENDPOINT.name);
+            record.map(|record| record.id)
+        };
+        stored.filter(|name| !name.is_empty()).or_else(recorded)
+    }
+
+    /// Metadata of the container as described now.
+    pub(super) async fn describe(&self) -> Called<Metadata> {
+        self.forget();
+        let found = match self.blobs.metadata().await {
+            Ok(metadata) => Ok(metadata),
+            Err(failure) => self.second_opinion(failure).await,
+        };
+        if let Err(error) = &found
+            && error.is_container_gone()
+        {
+            let reason = if error.code == reasons::ACCOUNT_NOT_FOUND {
+                reasons::ACCOUNT_NOT_FOUND
+            } else {
+                reasons::CONTAINER_NOT_FOUND
+            };
+            self.backend.clients.end(&self.container.location, reason);
+        }
+        let metadata = found?;
+        self.backend.clients.begin(&self.container.location);
+        *self.metadata.lock().unwrap_or_else(PoisonError::into_inner) = Some(metadata.clone());
+        Ok(metadata)
+    }
+
+    /// Metadata of the container as described in this step, or now.
+    pub(super) async fn described(&self) -> Called<Metadata> {
+        let known = self.metadata.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match known {
+            Some(metadata) => Ok(metadata),
+            None => self.describe().await,
+        }
+    }
+
+    /// Forgets the description of the container, because it is about to change.
+    pub(super) fn forget(&self) {
+        *self.metadata.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// What Resource Manager says about a container whose blob service cannot be reached: network rules and the DNS of a
+    /// private endpoint do not concern Resource Manager. Whoever cannot reach an account that does not exist gets no answer.
+    async fn second_opinion(&self, failure: Failure) -> Called<Metadata> {
+        let unreachable = failure.error.cause == Cause::Unreachable && !failure.error.of_identity;
+        if !(unreachable || failure.code == "AuthorizationFailure") || self.session.arm.is_none() {
+            return Err(failure.into());
+        }
+        let accounts = self.accounts()?;
+        match accounts.find().await {
+            Ok(None) => Err(account_gone(failure.into())),
+            Ok(Some(account)) if account.is_private() || self.may_be_hidden() => {
+                match accounts.metadata(&self.container.name).await {
+                    Ok(Some(metadata)) => Ok(metadata),
+                    Ok(None) => Err(CallError {
+                        class: CallClass::ContainerGone,
+                        code: reasons::CONTAINER_NOT_FOUND.to_owned(),
+                        ..failure.into()
+                    }),
+                    Err(_) => Err(failure.into()),
+                }
+            }
+            _ => Err(failure.into()),
+        }
+    }
+
+    /// Whether names of the account may resolve to an endpoint that is not complete, or not any more.
+    fn may_be_hidden(&self) -> bool {
+        let records = StoredStages::of(self.request.config, &self.container.name).unwrap_or_default();
+        let is_private = |record: &StageRecord| private_stages::ALL.iter().any(|stage| stage.name == record.stage);
+        self.effective.is_internal() || records.iter().any(is_private)
+    }
+
+    /// Whether the account is private, so that the blob service may be out of reach.
+    pub(super) async fn is_private(&self) -> bool {
+        let account = self.described_account().await;
+        matches!(account, Ok(Some(account)) if account.is_private())
+    }
+
+    /// The owner of a container with this metadata.
+    pub(super) async fn owner(&self, metadata: &Metadata) -> Called<Owner> {
+        match metadata.get(CONTAINER_MARK).map(String::as_str) {
+            Some(cluster) if cluster == self.infrastructure => return Ok(Owner::Ours),
+            Some(cluster) if !cluster.is_empty() => return Ok(Owner::Other(cluster.to_owned())),
+            _ => {}
+        }
+        let missing = Owner::Nobody(format!(
+            "the container has no metadata {CONTAINER_MARK}={}",
+            self.infrastructure
+        ));
+        // The operator marks what it creates. Only containers of the Go operator have no mark of their own.
+        if self.request.record != CreationRecord::None || self.session.arm.is_none() {
+            return Ok(missing);
+        }
+        let account = match self.described_account().await {
+            Ok(account) => account.unwrap_or_default(),
+            Err(error) if error.is_forbidden() => return Ok(missing),
+            Err(error) => return Err(error),
+        };
+        Ok(self.owner_of_account(&account).unwrap_or(missing))
+    }
+
+    /// The owner that the tags of the account tell. The installer marks its account in the same way, under another name.
+    fn owner_of_account(&self, account: &Account) -> Option<Owner> {
+        if self.is_ours(account) {
+            return is_generated(self.effective.account(), self.request.snapshot).then_some(Owner::Ours);
+        }
+        let tags = account.tags.iter().flatten();
+        let mut owned = tags
+            .filter(|(_, value)| *value == OWNED)
+            .filter_map(|(key, _)| key.strip_prefix(MARK));
+        owned.next().map(|cluster| Owner::Other(cluster.to_owned()))
+    }
+}
+
+fn is_generated(account: &str, snapshot: &Snapshot) -> bool {
+    generated::is_generated(account, snapshot)
+}

@@ -1,0 +1,123 @@
+//! PURE: the few elements of the blob service's XML that matter here.
+
+/// The texts of all elements of this name, in order, with entities decoded.
+pub fn texts(document: &str, element: &str) -> Vec<String> {
+    let (open, close) = (format!("<{element}"), format!("</{element}>"));
+    let mut found = Vec::new();
+    let mut rest = document;
+    while let Some((_, after)) = rest.split_once(&open) {
+        // `<Name>` or `<Name Encoded="true">`, not `<NameOfSomethingElse>`.
+        let begins = after.starts_with(['>', ' ', '/']);
+        let Some((attributes, content)) = after.split_once('>').filter(|_| begins) else {
+            rest = after;
+            continue;
+        };
+        if attributes.ends_with('/') {
+            found.push(String::new());
+            rest = content;
+            continue;
+        }
+        let Some((text, after)) = content.split_once(&close) else {
+            break;
+        };
+        let text = unescaped(text);
+        found.push(if attributes.contains("Encoded=\"true\"") {
+            percent_decoded(&text)
+        } else {
+            text
+        });
+        rest = after;
+    }
+    found
+}
+
+/// The text of the first element of this name; `None` without one.
+pub fn text(document: &str, element: &str) -> Option<String> {
+    texts(document, element).into_iter().next()
+}
+
+/// The contents of all elements of this name, without decoding.
+pub fn parts<'a>(document: &'a str, element: &str) -> Vec<&'a str> {
+    let (open, close) = (format!("<{element}>"), format!("</{element}>"));
+    let pieces = document.split(open.as_str()).skip(1);
+    pieces
+        .filter_map(|piece| Some(piece.split_once(close.as_str())?.0))
+        .collect()
+}
+
+fn unescaped(text: &str) -> String {
+    let mut decoded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('&') {
+        decoded.push_str(before);
+        let Some((entity, after)) = after.split_once(';') else {
+            decoded.push('&');
+            rest = after;
+            continue;
+        };
+        match character(entity) {
+            Some(c) => decoded.push(c),
+            None => {
+                decoded.push('&');
+                decoded.push_str(entity);
+                decoded.push(';');
+            }
+        }
+        rest = after;
+    }
+    decoded.push_str(rest);
+    decoded
+}
+
+fn character(entity: &str) -> Option<char> {
+    match entity {
+        "amp" => Some('&'),
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        _ => {
+            let number = entity.strip_prefix('#')?;
+            let code = match number.strip_prefix(['x', 'X']) {
+                Some(hexadecimal) => u32::from_str_radix(hexadecimal, 16).ok()?,
+                None => number.parse().ok()?,
+            };
+            char::from_u32(code)
+        }
+    }
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits
+            .filter(|_| *first == b'%')
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_decoded() {
+        let document = "<?xml version=\"1.0\"?><EnumerationResults ContainerName=\"c\"><Blobs><Blob><Name>/docker/a&amp;b&#x20;&lt;</Name>\
+                        <NameLength>9</NameLength></Blob><Blob><Name Encoded=\"true\">a%EF%BF%BEb</Name></Blob></Blobs>\
+                        <NextMarker /></EnumerationResults>";
+        assert_eq!(texts(document, "Name"), ["/docker/a&b <", "a\u{fffe}b"]);
+        assert_eq!(text(document, "NextMarker").as_deref(), Some(""));
+        assert_eq!(text(document, "Marker"), None);
+        assert_eq!(parts(document, "Blob").len(), 2);
+        assert_eq!(texts("<Name>cut", "Name"), Vec::<String>::new());
+        assert_eq!(
+            text("<M>a & b &unknown; c</M>", "M").as_deref(),
+            Some("a & b &unknown; c")
+        );
+    }
+}

@@ -1,0 +1,349 @@
+//! Removal: the account goes if the operator made it and everything in it is the operator's.
+
+use devcluster::stores::Fault;
+use image_registry_operator::names;
+use serde_json::json;
+
+use super::cluster::{AzureCluster, arm_error, blob_error, call, cluster, is_read, keyless_cluster};
+use super::conformance::at_each_death;
+
+async fn owned(name: &str) -> AzureCluster {
+    let mut world = cluster(name, json!({"azure": {}})).await;
+    world.converge().await;
+    assert_eq!(world.state(), Some("Managed"));
+    world
+}
+
+/// Nothing is left in the Config, or in the cloud.
+fn assert_gone(world: &AzureCluster, reason: &str) {
+    assert_eq!(world.condition("StorageExists"), format!("False/{reason}"));
+    assert_eq!(world.status(), &json!({}));
+    let spec = &world.storage_spec()["azure"];
+    assert!(
+        spec.get("accountName").is_none() && spec.get("container").is_none(),
+        "{spec}"
+    );
+    for annotation in [names::STORAGE_STAGES_ANNOTATION, names::STORAGE_CREATED_ANNOTATION] {
+        assert_eq!(world.annotation(annotation), None);
+    }
+    assert_eq!(world.accounts(), Vec::<String>::new());
+}
+
+// storage-azure section 10.2
+#[tokio::test]
+async fn a_removal_deletes_blobs_container_and_account() {
+    let mut world = owned("gone-all").await;
+    let (account, container) = (world.account(), world.container());
+    world.azure().fill(&account, &container, "/docker/", 3).await.unwrap();
+    world.request_removal();
+    assert!(world.settle().await.done);
+    let expected = [
+        "Blob_Delete",
+        "Blob_Delete",
+        "Blob_Delete",
+        "Container_Delete",
+        "StorageAccounts_Delete",
+    ];
+    assert_eq!(world.changed(), expected);
+    assert_gone(&world, "AccountDeleted");
+}
+
+// storage-azure 42
+#[tokio::test]
+async fn unmanaged_storage_and_storage_without_a_name_are_left_alone() {
+    let mut world = cluster(
+        "gone-users",
+        json!({"azure": {"accountName": "goneusers", "container": "images"}}),
+    )
+    .await;
+    world.users_account("goneusers");
+    world.azure().make_container("goneusers", "images", &[]).await.unwrap();
+    world.converge().await;
+    world.request_removal();
+    assert!(world.settle().await.done);
+    assert_eq!(world.gate.asked().len(), 0);
+    assert_eq!(world.azure().containers("goneusers").await.unwrap().len(), 1);
+    // As the Go operator leaves it when it ends after the deletion of the account.
+    let mut world = owned("gone-unnamed").await;
+    let azure = world.config["status"]["storage"]["azure"].as_object_mut().unwrap();
+    azure.remove("accountName");
+    world.request_removal();
+    assert!(world.settle().await.done);
+    assert_eq!(world.gate.asked().len(), 0);
+    assert_eq!(world.condition("StorageExists"), "False/StorageNotConfigured");
+}
+
+// storage-azure 44
+#[tokio::test]
+async fn a_container_that_may_not_be_deleted_goes_with_the_account() {
+    for (name, call, code) in [
+        ("gone-auth-1", "Container_Delete", "AuthorizationFailure"),
+        ("gone-auth-2", "Container_Delete", "AuthorizationPermissionMismatch"),
+        ("gone-auth-3", "Container_ListBlobFlatSegment", "AuthorizationFailure"),
+        ("gone-auth-4", "Container_GetProperties", "AuthorizationFailure"),
+        ("gone-auth-5", "Blob_Delete", "AuthorizationPermissionMismatch"),
+    ] {
+        let mut world = owned(name).await;
+        world
+            .azure()
+            .fill(&world.account(), &world.container(), "/docker/", 2)
+            .await
+            .unwrap();
+        world.answer(call, blob_error(403, code));
+        world.request_removal();
+        assert!(world.settle().await.done, "{name}: {}", world.message("StorageExists"));
+        assert_gone(&world, "AccountDeleted");
+    }
+}
+
+// storage-azure 44: in an account of a user there is nothing to go with
+#[tokio::test]
+async fn in_a_users_account_a_refused_deletion_names_the_missing_right() {
+    let mut world = cluster("kept-auth", json!({"azure": {"accountName": "keptauth"}})).await;
+    world.users_account("keptauth");
+    world.converge().await;
+    world
+        .azure()
+        .fill("keptauth", &world.container(), "/docker/", 2)
+        .await
+        .unwrap();
+    world.answer("Blob_Delete", blob_error(403, "AuthorizationPermissionMismatch"));
+    world.request_removal();
+    let error = world.settle().await.error.unwrap();
+    assert!(error.message.contains("containers/blobs/delete"), "{error}");
+    world.gate.pass();
+    world.answer("Container_Delete", blob_error(403, "AuthorizationPermissionMismatch"));
+    world.later(super::conformance::RESYNC);
+    let error = world.settle().await.error.unwrap();
+    assert!(error.message.contains("blobServices/containers/delete"), "{error}");
+    world.gate.pass();
+    world.later(super::conformance::RESYNC);
+    assert!(world.settle().await.done);
+    assert_eq!(world.condition("StorageExists"), "False/ContainerDeleted");
+    assert_eq!(world.storage_spec()["azure"], json!({"accountName": "keptauth"}));
+    assert!(world.azure().account("keptauth").is_some());
+}
+
+// storage-azure 45, 46
+#[tokio::test]
+async fn an_account_that_is_gone_already_is_a_success() {
+    for (name, answer) in [("gone-before-1", None), ("gone-before-2", Some("AccountNotFound"))] {
+        for keyless in [false, true] {
+            let infrastructure = format!("{name}-{keyless}");
+            let mut world = if keyless {
+                keyless_cluster(&infrastructure, json!({"azure": {}})).await
+            } else {
+                cluster(&infrastructure, json!({"azure": {}})).await
+            };
+            world.converge().await;
+            let id = format!(
+                "{}/providers/Microsoft.Storage/storageAccounts/{}",
+                world.group,
+                world.account()
+            );
+            world.azure().delete_resource(&id);
+            world.restart();
+            if let Some(code) = answer {
+                // Whichever call is asked first.
+                world.gate.rule(move |asked| {
+                    if call(asked).starts_with("Container") {
+                        Fault::Answer(blob_error(404, code))
+                    } else {
+                        Fault::Pass
+                    }
+                });
+            }
+            world.request_removal();
+            assert!(
+                world.settle().await.done,
+                "{infrastructure}: {}",
+                world.message("StorageExists")
+            );
+            assert_gone(&world, "AccountNotFound");
+            assert_eq!(world.changed(), Vec::<String>::new());
+        }
+    }
+}
+
+// storage-azure 46
+#[tokio::test]
+async fn a_container_that_is_gone_already_does_not_stop_the_removal_of_the_account() {
+    let mut world = owned("gone-cont").await;
+    world
+        .azure()
+        .delete_container(&world.account(), &world.container())
+        .await
+        .unwrap();
+    world.request_removal();
+    assert!(world.settle().await.done);
+    assert_eq!(world.changed(), ["StorageAccounts_Delete"]);
+    assert_gone(&world, "AccountDeleted");
+    // Other codes are errors.
+    let mut world = owned("gone-code").await;
+    world.answer("Container_Delete", blob_error(412, "LeaseIdMissing"));
+    world.request_removal();
+    let error = world.settle().await.error.unwrap();
+    assert!(error.message.contains("LeaseIdMissing"), "{error}");
+    assert_eq!(world.accounts(), [world.account()]);
+}
+
+// storage-azure 47, storage-decisions T2
+#[tokio::test]
+async fn an_account_that_is_not_all_the_operators_is_kept() {
+    for name in ["kept-untagged", "kept-others", "kept-unrecorded"] {
+        let mut world = owned(name).await;
+        let (account, container) = (world.account(), world.container());
+        let id = format!("{}/providers/Microsoft.Storage/storageAccounts/{account}", world.group);
+        match name {
+            "kept-untagged" => world.azure().set_tags(&id, &json!({"team": "blue"})).unwrap(),
+            "kept-others" => world.azure().make_container(&account, "of-a-user", &[]).await.unwrap(),
+            _ => {
+                let annotations = world.config["metadata"]["annotations"].as_object_mut().unwrap();
+                annotations.remove(names::STORAGE_STAGES_ANNOTATION);
+            }
+        }
+        world.request_removal();
+        assert!(world.settle().await.done, "{name}: {}", world.message("StorageExists"));
+        assert_eq!(world.accounts(), [account.clone()], "{name}");
+        let left = world.azure().containers(&account).await.unwrap();
+        assert!(left.iter().all(|(left, _)| *left != container), "{name}");
+        assert_eq!(world.condition("StorageExists"), "False/ContainerDeleted");
+        assert_eq!(world.storage_spec()["azure"]["accountName"], json!(account), "{name}");
+    }
+}
+
+// storage-decisions T2: nor may it go with a container that another cluster owns
+#[tokio::test]
+async fn an_account_with_another_clusters_container_is_kept() {
+    let world = owned("kept-foreign").await;
+    let (account, container) = (world.account(), world.container());
+    let foreign = [("openshiftclusterid", "green-9")];
+    world
+        .azure()
+        .set_container_metadata(&account, &container, &foreign)
+        .await
+        .unwrap();
+    // Not even if the container itself cannot be read.
+    for refused in [false, true] {
+        if refused {
+            world.answer("Container_GetProperties", blob_error(403, "AuthorizationFailure"));
+        }
+        let mut copy = cluster("kept-foreign", json!({"azure": {}})).await;
+        copy.config = world.config.clone();
+        copy.operator = world.operator.clone();
+        if refused {
+            copy.answer("Container_GetProperties", blob_error(403, "AuthorizationFailure"));
+        }
+        copy.request_removal();
+        copy.settle().await;
+        assert_eq!(copy.changed(), Vec::<String>::new());
+        assert_eq!(world.azure().containers(&account).await.unwrap().len(), 1);
+    }
+}
+
+// storage-azure 48
+#[tokio::test]
+async fn a_removal_goes_by_the_status_if_the_spec_names_nothing_any_more() {
+    let mut world = owned("gone-spec").await;
+    world.edit(json!({"storage": {"azure": null}}));
+    world.request_removal();
+    assert!(world.settle().await.done);
+    assert_eq!(world.accounts(), Vec::<String>::new());
+    assert_eq!(world.condition("StorageExists"), "False/AccountDeleted");
+}
+
+// storage-azure section 10.2: with a key alone only the container can go
+#[tokio::test]
+async fn with_a_users_key_managed_storage_loses_its_container_alone() {
+    let mut world = cluster(
+        "gone-key",
+        json!({"azure": {"accountName": "gonekey", "container": "images"}, "managementState": "Managed"}),
+    )
+    .await;
+    world.users_account("gonekey");
+    let [key, _] = world.azure().account_keys("gonekey").unwrap();
+    world.set_user_key(&key);
+    world.converge().await;
+    assert_eq!(world.state(), Some("Managed"));
+    world.request_removal();
+    assert!(world.settle().await.done);
+    assert_eq!(world.changed(), ["Container_Delete"]);
+    assert_eq!(world.condition("StorageExists"), "False/ContainerDeleted");
+    assert!(world.azure().account("gonekey").is_some());
+}
+
+// storage-azure section 10.3, storage-decisions T8
+#[tokio::test]
+async fn a_process_that_dies_at_any_request_of_a_removal_leaves_nothing() {
+    let deaths = at_each_death(async |death, at| {
+        let mut world = owned(&format!("dies-{at}-gone")).await;
+        world
+            .azure()
+            .fill(&world.account(), &world.container(), "/docker/", 2)
+            .await
+            .unwrap();
+        world.request_removal();
+        let died = super::conformance::dies(&mut world, death).await;
+        assert!(world.converge().await.done, "{at}");
+        assert_eq!(world.accounts(), Vec::<String>::new(), "{at}");
+        assert_eq!(world.status(), &json!({}), "{at}");
+        died
+    });
+    assert!(deaths.await >= 6);
+}
+
+// storage-azure section 10.2
+#[tokio::test]
+async fn an_account_that_cannot_be_deleted_is_told_with_the_right() {
+    let mut world = owned("gone-right").await;
+    world.answer("StorageAccounts_Delete", arm_error(403, "AuthorizationFailed"));
+    world.request_removal();
+    let error = world.settle().await.error.unwrap();
+    assert!(
+        error.message.contains("Microsoft.Storage/storageAccounts/delete"),
+        "{error}"
+    );
+    assert!(!is_read(
+        &world
+            .gate
+            .asked()
+            .into_iter()
+            .rev()
+            .find(|a| call(a) == "StorageAccounts_Delete")
+            .unwrap()
+    ));
+    world.gate.pass();
+    world.later(super::conformance::RESYNC);
+    assert!(world.settle().await.done);
+    assert_gone(&world, "AccountDeleted");
+}
+
+// storage-decisions T8: bounded steps
+#[tokio::test]
+async fn twenty_thousand_blobs_go_in_bounded_steps() {
+    let mut world = owned("gone-many").await;
+    world
+        .azure()
+        .fill(
+            &world.account(),
+            &world.container(),
+            "/docker/registry/v2/blobs/",
+            20_000,
+        )
+        .await
+        .unwrap();
+    world.request_removal();
+    let mut most = 0;
+    let mut before = 0;
+    let done = loop {
+        let outcome = world.pass().await;
+        let deleted = world.count("Blob_Delete");
+        most = most.max(deleted - before);
+        before = deleted;
+        if outcome.done || outcome.error.is_some() {
+            break outcome.done;
+        }
+    };
+    assert!(done, "{}", world.message("StorageExists"));
+    assert_eq!((before, most), (20_000, 250));
+}
