@@ -48,7 +48,7 @@ async fn an_account_that_takes_its_time_is_created_under_the_generated_or_the_gi
 async fn a_new_account_is_private_modern_and_tagged() {
     let mut world = cluster("acct-body", json!({"azure": {}})).await;
     world.edit_platform(|azure| {
-        azure["resourceTags"] = json!([{"key": "tag1", "value": "v1"}, {"key": "tag2", "value": "v2"}])
+        azure["resourceTags"] = json!([{"key": "tag1", "value": "v1"}, {"key": "tag2", "value": "v2"}]);
     });
     world.converge().await;
     let [body] = world.bodies(CREATE).try_into().unwrap();
@@ -249,7 +249,7 @@ async fn a_process_that_dies_at_any_request_of_a_creation_leaves_one_account_and
         let died = super::conformance::dies(&mut world, death).await;
         world.converge().await;
         let account = world.account();
-        assert_eq!(world.accounts(), [account.clone()], "{at}");
+        assert_eq!(world.accounts(), std::slice::from_ref(&account), "{at}");
         let containers = world.azure().containers(&account).await.unwrap();
         assert_eq!(containers.len(), 1, "{at}");
         assert_eq!((world.state(), status(&world).0), (Some("Managed"), account), "{at}");

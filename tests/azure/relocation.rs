@@ -68,7 +68,7 @@ impl Site {
             sleep: Arc::new(|time| Box::pin(tokio::time::sleep(time / 200))),
             ..Clock::default()
         });
-        relocation?.trusting(&bundle).run(&network).await
+        relocation?.trusting(bundle).run(&network).await
     }
 
     async fn names(&self) -> Vec<String> {
@@ -121,7 +121,7 @@ async fn a_copy_that_fails_keeps_its_source() {
         let site = Site::new(account, &["docker/x", "docker/y"]).await;
         let status = |status: &'static str| {
             Fault::change(move |asked, answer| {
-                if !asked.path.contains("x") {
+                if !asked.path.contains('x') {
                     return;
                 }
                 let headers = answer.headers_mut();

@@ -144,7 +144,7 @@ impl Arm {
                 .filter(|link| !link.is_empty())
             {
                 // The token must not go to another host.
-                Some(link) if self.is_own(link) => url = link.to_owned(),
+                Some(link) if self.is_own(link) => url = String::from(link),
                 Some(_) => return Err(call.garbled("the next page is at another host")),
                 None => return Ok(all),
             }

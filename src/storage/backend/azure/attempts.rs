@@ -68,12 +68,11 @@ fn delay(made: u32, asked: Option<Duration>, jitter: f64) -> Option<Duration> {
     if made >= ATTEMPTS {
         return None;
     }
-    match asked {
-        Some(asked) => (asked <= LONGEST).then_some(asked),
-        None => {
-            let units = 2_u32.pow(made) - 1;
-            Some((UNIT * units).mul_f64(0.8 + 0.5 * jitter.clamp(0.0, 1.0)).min(LONGEST))
-        }
+    if let Some(asked) = asked {
+        (asked <= LONGEST).then_some(asked)
+    } else {
+        let units = 2_u32.pow(made) - 1;
+        Some((UNIT * units).mul_f64(0.8 + 0.5 * jitter.clamp(0.0, 1.0)).min(LONGEST))
     }
 }
 

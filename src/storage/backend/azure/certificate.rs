@@ -203,7 +203,6 @@ impl Certificates {
         let found = look(path, &seen);
         seen.looked = Some(now);
         match (found, seen.current.clone()) {
-            (Ok(None), Some(current)) => Ok(current),
             (Ok(Some((resolved, modified, certificate))), current) => {
                 (seen.resolved, seen.modified) = (resolved, modified);
                 let newer = current
@@ -214,8 +213,8 @@ impl Certificates {
                 }
                 seen.current.clone().ok_or_else(|| unusable(path, "cannot be read"))
             }
-            // A file that is being replaced. The current certificate is still valid.
-            (Err(_), Some(current)) => Ok(current),
+            // Nothing new, or a file that is being replaced. The current certificate is still valid.
+            (Ok(None) | Err(_), Some(current)) => Ok(current),
             (Err(error), None) => Err(error),
             (Ok(None), None) => Err(unusable(path, "cannot be read")),
         }

@@ -105,11 +105,14 @@ impl IdentityKey {
     }
 }
 
+/// Fingerprints of the credentials, and of the network by which the login goes.
+type Fingerprints = (Fingerprint, Fingerprint);
+
 /// Cached identities, so that not every request needs a token first.
 #[derive(Default)]
 pub struct Identities {
     /// The last used identity comes first.
-    cached: Mutex<Vec<((Fingerprint, Fingerprint), Arc<Identity>)>>,
+    cached: Mutex<Vec<(Fingerprints, Arc<Identity>)>>,
 }
 
 impl Identities {

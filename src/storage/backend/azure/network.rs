@@ -156,7 +156,7 @@ pub struct Subnet {
 }
 
 impl<'a> Networks<'a> {
-    fn resource(&self, kind: Kind, name: &str, path: String) -> Resource<'a> {
+    fn resource(self, kind: Kind, name: &str, path: String) -> Resource<'a> {
         Resource {
             arm: self.arm,
             kind,
@@ -165,38 +165,38 @@ impl<'a> Networks<'a> {
         }
     }
 
-    fn provider(&self, group: Option<&str>) -> String {
+    fn provider(self, group: Option<&str>) -> String {
         format!("{}/providers/Microsoft.Network", self.arm.group_path(group))
     }
 
     /// A private endpoint of the cluster's resource group.
-    pub fn endpoint(&self, name: &str) -> Resource<'a> {
+    pub fn endpoint(self, name: &str) -> Resource<'a> {
         let path = format!("{}/privateEndpoints/{}", self.provider(None), encoded(name));
         self.resource(ENDPOINT, name, path)
     }
 
     /// The DNS zone group of a private endpoint.
-    pub fn group(&self, endpoint: &str, zone: &str) -> Resource<'a> {
+    pub fn group(self, endpoint: &str, zone: &str) -> Resource<'a> {
         let parent = self.endpoint(endpoint).path;
         let path = format!("{parent}/privateDnsZoneGroups/{}", encoded(&dashed(zone)));
         self.resource(GROUP, endpoint, path)
     }
 
     /// A private DNS zone.
-    pub fn zone(&self, group: Option<&str>, zone: &str) -> Resource<'a> {
+    pub fn zone(self, group: Option<&str>, zone: &str) -> Resource<'a> {
         let path = format!("{}/privateDnsZones/{}", self.provider(group), encoded(zone));
         self.resource(ZONE, zone, path)
     }
 
     /// The record of an account.
-    pub fn record(&self, group: Option<&str>, zone: &str, account: &str) -> Resource<'a> {
+    pub fn record(self, group: Option<&str>, zone: &str, account: &str) -> Resource<'a> {
         let parent = self.zone(group, zone).path;
         let name = format!("{account}.{zone}");
         self.resource(RECORD, &name, format!("{parent}/A/{}", encoded(account)))
     }
 
     /// The link of an account's virtual network.
-    pub fn link(&self, zone: &str, account: &str) -> Resource<'a> {
+    pub fn link(self, zone: &str, account: &str) -> Resource<'a> {
         let parent = self.zone(None, zone).path;
         self.resource(
             LINK,
@@ -206,13 +206,13 @@ impl<'a> Networks<'a> {
     }
 
     /// A virtual network.
-    pub fn vnet(&self, group: Option<&str>, name: &str) -> Resource<'a> {
+    pub fn vnet(self, group: Option<&str>, name: &str) -> Resource<'a> {
         let path = format!("{}/virtualNetworks/{}", self.provider(group), encoded(name));
         self.resource(VNET, name, path)
     }
 
     /// ID of a subnet.
-    pub fn subnet_path(&self, group: Option<&str>, subnet: &Subnet) -> String {
+    pub fn subnet_path(self, group: Option<&str>, subnet: &Subnet) -> String {
         format!(
             "{}/subnets/{}",
             self.vnet(group, &subnet.vnet).path,
@@ -221,7 +221,7 @@ impl<'a> Networks<'a> {
     }
 
     /// The virtual network of the cluster, by its tags: those of the installer or of Cluster API.
-    pub async fn find_vnet(&self, group: Option<&str>, infrastructure: &str) -> Called<String> {
+    pub async fn find_vnet(self, group: Option<&str>, infrastructure: &str) -> Called<String> {
         let path = format!("{}/virtualNetworks", self.provider(group));
         let place = group.unwrap_or(&self.arm.group);
         let all = self.resource(VNET, &format!("of resource group {place}"), path);
@@ -250,7 +250,7 @@ impl<'a> Networks<'a> {
     }
 
     /// The subnet for the private endpoint: that of the workers, or else the first one that is not delegated to a service.
-    pub async fn find_subnet(&self, group: Option<&str>, vnet: &str, infrastructure: &str) -> Called<String> {
+    pub async fn find_subnet(self, group: Option<&str>, vnet: &str, infrastructure: &str) -> Called<String> {
         let path = format!("{}/subnets", self.vnet(group, vnet).path);
         let all = self.resource(SUBNET, vnet, path);
         let found = all.list().await?;
@@ -271,7 +271,7 @@ impl<'a> Networks<'a> {
     }
 
     /// Address of a private endpoint, from its network interface.
-    pub async fn address(&self, endpoint: &Resource<'_>, found: &Value) -> Called<String> {
+    pub async fn address(self, endpoint: &Resource<'_>, found: &Value) -> Called<String> {
         let id = found
             .pointer("/properties/networkInterfaces/0/id")
             .and_then(Value::as_str);
@@ -293,7 +293,7 @@ impl<'a> Networks<'a> {
     }
 
     /// Resource group of the zone of this name to which a virtual network is linked, other than the cluster's.
-    pub async fn linked_elsewhere(&self, zone: &str, vnet: &str) -> Called<Option<String>> {
+    pub async fn linked_elsewhere(self, zone: &str, vnet: &str) -> Called<Option<String>> {
         let path = format!(
             "{}/providers/Microsoft.Network/privateDnsZones",
             self.arm.subscription_path()
@@ -329,7 +329,7 @@ impl<'a> Networks<'a> {
     }
 
     /// Whether a zone of the cluster's resource group has neither links nor records, except for its SOA record.
-    pub async fn is_empty(&self, zone: &str) -> Called<bool> {
+    pub async fn is_empty(self, zone: &str) -> Called<bool> {
         let path = self.zone(None, zone).path;
         let links = self.resource(LINK, &format!("to zone {zone}"), format!("{path}/virtualNetworkLinks"));
         if !links.list().await?.is_empty() {

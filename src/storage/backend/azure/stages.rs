@@ -76,7 +76,7 @@ impl<C: Cluster> Store<'_, C> {
         }
         let mut storage = self.request.storage.clone();
         let spec = storage.azure.get_or_insert_default();
-        let generated = spec.account_name.as_ref().is_none_or(|name| name.is_empty());
+        let generated = spec.account_name.as_ref().is_none_or(std::string::String::is_empty);
         spec.account_name = Some(name.clone());
         let id = name.clone();
         match self.described_account().await? {

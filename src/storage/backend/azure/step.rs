@@ -24,6 +24,10 @@ use crate::storage::traits::Cluster;
 /// Member of a container's metadata that names the cluster: its ownership mark.
 pub const CONTAINER_MARK: &str = "openshiftclusterid";
 
+/// What Resource Manager says of the account; `None`: it does not exist.
+#[derive(Clone)]
+pub(super) struct Described(Option<Account>);
+
 /// The container of a request.
 pub struct Store<'a, C> {
     pub(super) backend: &'a Azure<'a, C>,
@@ -38,7 +42,7 @@ pub struct Store<'a, C> {
     pub(super) session: Session,
     pub(super) blobs: BlobContainer,
     /// The account as described in this step.
-    pub(super) account: Mutex<Option<Option<Account>>>,
+    pub(super) account: Mutex<Option<Described>>,
     /// Metadata of the container as described in this step.
     pub(super) metadata: Mutex<Option<Metadata>>,
 }
@@ -68,11 +72,11 @@ impl<C: Cluster> Store<'_, C> {
     /// The account as described in this step, or now; `None` if it does not exist.
     pub(super) async fn described_account(&self) -> Called<Option<Account>> {
         let known = self.account.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(known) = known {
+        if let Some(Described(known)) = known {
             return Ok(known);
         }
         let found = self.accounts()?.find().await?;
-        *self.account.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
+        *self.account.lock().unwrap_or_else(PoisonError::into_inner) = Some(Described(found.clone()));
         Ok(found)
     }
 

@@ -55,13 +55,12 @@ fn unescaped(text: &str) -> String {
             rest = after;
             continue;
         };
-        match character(entity) {
-            Some(c) => decoded.push(c),
-            None => {
-                decoded.push('&');
-                decoded.push_str(entity);
-                decoded.push(';');
-            }
+        if let Some(c) = character(entity) {
+            decoded.push(c);
+        } else {
+            decoded.push('&');
+            decoded.push_str(entity);
+            decoded.push(';');
         }
         rest = after;
     }

@@ -549,7 +549,7 @@ async fn a_gate_before_it_injects_faults_and_many_blobs_are_written() -> Result<
     let found: Value = serde_json::from_slice(&gate.target().call(keys()).await?.good()?.body)?;
     ensure!(found["keys"][0]["value"] == azure.account_keys("demoaccount")?[0].as_str());
 
-    azure.container_deletion(Duration::from_secs(3600));
+    azure.container_deletion(Duration::from_hours(1));
     let token = site.bearer(STORAGE).await?;
     let bearer = format!("Bearer {token}");
     let headers = [("authorization", bearer.as_str()), ("x-ms-version", "2024-05-04")];

@@ -127,7 +127,7 @@ fn archives_without_a_password_are_read() {
     for options in [&[][..], &["-keypbe", "NONE", "-certpbe", "NONE", "-nomac"]] {
         let bytes = archive(&pem, options);
         let KeyAndChain { chain, .. } = parsed(&bytes).unwrap_or_else(|why| panic!("{options:?}: {why}"));
-        assert_eq!(chain, [der.clone()]);
+        assert_eq!(chain, std::slice::from_ref(&der));
     }
     for bytes in [&b"garbage"[..], &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff], &[]] {
         assert!(parsed(bytes).is_err());

@@ -393,7 +393,7 @@ fn dispatch(state: &mut State, call: &Call<'_>) -> Result<Decision, Reply> {
         })),
         ("GET", GROUP) if call.address.group.is_some() => groups::get(state, call),
         ("PUT", GROUP) => groups::put(state, call),
-        ("GET", accounts::SERVICE) if call.address.is_single() => accounts::service(state, call),
+        ("GET", accounts::SERVICE) if call.address.is_single() => Ok(accounts::service(state, call)),
         ("GET", _) if call.address.is_single() => get(state, call),
         ("GET", _) => Ok(list(state, call)),
         ("PUT", accounts::ACCOUNT) => accounts::create(state, call),

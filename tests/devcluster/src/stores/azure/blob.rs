@@ -5,6 +5,7 @@
 
 use super::access::Invalid;
 use super::azurite::Slot;
+use super::dns::Resolved;
 use super::entra::STORAGE;
 use super::environment::AzureCloud;
 use super::signature::{Delegation, Sas, is_shared_key, string_to_sign};
@@ -80,8 +81,9 @@ fn needs(operation: &str) -> Option<(String, bool, &'static str)> {
         | "BlockBlob_StageBlock"
         | "BlockBlob_CommitBlockList"
         | "AppendBlob_Create"
-        | "PageBlob_Create" => ("blobs/write", "cw"),
-        "Blob_StartCopyFromURL" | "Blob_CopyFromURL" => ("blobs/write", "cw"),
+        | "PageBlob_Create"
+        | "Blob_StartCopyFromURL"
+        | "Blob_CopyFromURL" => ("blobs/write", "cw"),
         "Blob_SetMetadata"
         | "Blob_SetHTTPHeaders"
         | "Blob_Lease"
@@ -164,16 +166,16 @@ fn reachable(state: &State, account: &str, resource: &super::state::Resource) ->
     let seen = state
         .client_network
         .as_ref()
-        .and_then(|network| state.resolve(network, account));
+        .map_or(Resolved::Public, |network| state.resolve(network, account));
     match seen {
         // The public address.
-        None if open => Ok(()),
-        None => {
+        Resolved::Public if open => Ok(()),
+        Resolved::Public => {
             let message = "This request is not authorized to perform this operation.";
             Err(Reply::blob_error(403, "AuthorizationFailure", message).into())
         }
-        Some(Some(address)) if state.leads_to(&address, &resource.id) => Ok(()),
-        Some(_) => Err(Refused::Closed),
+        Resolved::Private(address) if state.leads_to(&address, &resource.id) => Ok(()),
+        Resolved::Private(_) | Resolved::Nothing => Err(Refused::Closed),
     }
 }
 

@@ -280,16 +280,25 @@ pub(super) fn erasing(state: &mut State, id: &str) {
     }
 }
 
+/// An answer of DNS.
+pub enum Resolved {
+    /// The public address.
+    Public,
+    /// No address.
+    Nothing,
+    /// The address of a private endpoint.
+    Private(String),
+}
+
 impl State {
-    /// What a client in a virtual network finds under the host of an account: an address of a private endpoint, nothing
-    /// (`None` inside), or the public address (`None`).
-    pub fn resolve(&self, network: &str, account: &str) -> Option<Option<String>> {
+    /// What a client in a virtual network finds under the host of an account.
+    pub fn resolve(&self, network: &str, account: &str) -> Resolved {
         let suffix = format!("/storageaccounts/{}", account.to_lowercase());
         let service = "/properties/privateLinkServiceConnections/0/properties/privateLinkServiceId";
         let has_endpoint = |one: &Resource| one.kind == ENDPOINT && one.text(service).to_lowercase().ends_with(&suffix);
         if !self.resources.values().any(has_endpoint) {
             // Public DNS leads to the private zone only when there is an endpoint.
-            return None;
+            return Resolved::Public;
         }
         let zone = self.cloud.private_zone();
         let link = self.resources.values().find(|one| {
@@ -297,10 +306,15 @@ impl State {
                 && zone_of(&one.id).eq_ignore_ascii_case(&zone)
                 && one.text("/properties/virtualNetwork/id").eq_ignore_ascii_case(network)
                 && one.text("/properties/provisioningState") == "Succeeded"
-        })?;
+        });
+        let Some(link) = link else {
+            return Resolved::Public;
+        };
         let zone = link.id.split("/virtualNetworkLinks/").next().unwrap_or_default();
         let record = self.resource(&format!("{zone}/A/{account}"));
-        Some(record.map(|record| record.text("/properties/aRecords/0/ipv4Address").to_owned()))
+        record.map_or(Resolved::Nothing, |record| {
+            Resolved::Private(record.text("/properties/aRecords/0/ipv4Address").to_owned())
+        })
     }
 
     /// Whether an address is that of a private endpoint for an account (its resource's ID).

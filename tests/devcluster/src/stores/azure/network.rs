@@ -36,7 +36,7 @@ pub(super) fn shown(state: &State, resource: &Resource) -> Value {
 pub(super) fn change(state: &mut State, call: &Call<'_>) -> Result<Reply, Reply> {
     match (call.asked.method.as_str(), call.kind) {
         ("PUT", NETWORK) => put_network(state, call),
-        ("PUT", SUBNET) => put_subnet(state, call),
+        ("PUT", SUBNET) => Ok(put_subnet(state, call)),
         ("PUT", ENDPOINT) => put_endpoint(state, call),
         ("DELETE", _) => delete(state, call),
         _ => Err(not_played(call)),
@@ -99,10 +99,10 @@ fn put_network(state: &mut State, call: &Call<'_>) -> Result<Reply, Reply> {
     Ok(begin(state, call, Effect::Create, existed, ASYNC))
 }
 
-fn put_subnet(state: &mut State, call: &Call<'_>) -> Result<Reply, Reply> {
+fn put_subnet(state: &mut State, call: &Call<'_>) -> Reply {
     let existed = state.resource(&call.id()).is_some();
     state.subnet(&call.id(), &call.body["properties"]);
-    Ok(begin(state, call, Effect::Create, existed, ASYNC))
+    begin(state, call, Effect::Create, existed, ASYNC)
 }
 
 impl State {

@@ -10,6 +10,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 /// Headers whose values are signed, each on a line; the length and the date are special.
 const HEADERS: [&str; 11] = [
@@ -72,16 +73,16 @@ pub(super) fn string_to_sign(asked: &Asked, account: &str, by_language: bool) ->
     };
     headers.sort_by_key(|(name, _)| (key(name), name.clone()));
     for (name, value) in headers {
-        text.push_str(&format!("{name}:{value}\n"));
+        let _ = writeln!(text, "{name}:{value}");
     }
-    text.push_str(&format!("/{account}{}", asked.path));
+    let _ = write!(text, "/{account}{}", asked.path);
     let mut query: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in decode(&asked.query) {
         query.entry(name.to_lowercase()).or_default().push(value);
     }
     for (name, mut values) in query {
         values.sort();
-        text.push_str(&format!("\n{name}:{}", values.join(",")));
+        let _ = write!(text, "\n{name}:{}", values.join(","));
     }
     text
 }
