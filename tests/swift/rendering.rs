@@ -59,7 +59,7 @@ async fn push_and_pull(site: &SwiftCluster) {
     let host = |name: &str| (name.to_owned(), IpAddr::from(Ipv4Addr::LOCALHOST));
     let registry = Operand::start(OperandOptions {
         pod: pod(site),
-        secrets: Default::default(),
+        secrets: std::collections::BTreeMap::new(),
         config_maps: [(names::CERTIFICATES_MAP.to_owned(), maps)].into(),
         token: String::new(),
         hosts: vec![host("keystone.test.example"), host("swift.test.example")],
