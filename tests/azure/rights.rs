@@ -27,7 +27,8 @@ async fn life(mut world: AzureCluster) -> BTreeSet<(String, bool)> {
     let needed = world.azure().needed(&world.operator.client_id);
     for right in &needed {
         // Zones of other resource groups are looked for where the role covers them.
-        let is_optional = right.action == "Microsoft.Network/privateDnsZones/read" && !right.scope.contains("resourceGroups");
+        let is_optional =
+            right.action == "Microsoft.Network/privateDnsZones/read" && !right.scope.contains("resourceGroups");
         assert!(right.granted || is_optional, "{right:?}");
     }
     needed
