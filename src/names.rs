@@ -113,6 +113,9 @@ pub const STORAGE_CREATED_ANNOTATION: &str = "imageregistry.operator.openshift.i
 /// [`STORAGE_CREATED_ANNOTATION`] where the service could not store an ownership mark: only this record proves the ownership.
 pub const STORAGE_CREATED_UNMARKED_ANNOTATION: &str =
     "imageregistry.operator.openshift.io/storage-created-without-mark";
+/// Annotation on the Config: location of the storage in `status.storage`, if the status does not tell it alone (Google Cloud
+/// Storage in another universe than the public one).
+pub const STORAGE_LOCATION_ANNOTATION: &str = "imageregistry.operator.openshift.io/storage-location";
 /// Annotation on the Config: location of an object that a storage preflight check may have left behind, and the data needed
 /// to find it again (JSON).
 pub const STORAGE_PROBE_ANNOTATION: &str = "imageregistry.operator.openshift.io/storage-probe";

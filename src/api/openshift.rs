@@ -42,6 +42,8 @@ pub struct PlatformStatus {
     pub powervs: Option<PowerVsPlatform>,
     /// OpenStack.
     pub openstack: Option<OpenStackPlatform>,
+    /// Alibaba Cloud.
+    pub alibaba_cloud: Option<AlibabaCloudPlatform>,
 }
 
 /// Platform settings of Amazon Web Services.
@@ -117,6 +119,14 @@ pub struct PowerVsPlatform {
 pub struct OpenStackPlatform {
     /// Name of the cloud in `clouds.yaml` of the credentials.
     pub cloud_name: Option<String>,
+}
+
+/// Platform settings of Alibaba Cloud.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AlibabaCloudPlatform {
+    /// Region of the cluster.
+    pub region: Option<String>,
 }
 
 /// Custom endpoint of a cloud service.

@@ -36,7 +36,7 @@ pub struct Storage {
     /// IBM Cloud Object Storage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ibmcos: Option<IbmCosStorage>,
-    /// Alibaba Cloud OSS: part of the API, supported by no release of today.
+    /// Alibaba Cloud OSS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oss: Option<OssStorage>,
 }
@@ -301,8 +301,7 @@ pub struct OssKms {
 }
 
 impl Storage {
-    /// Names of the backends that are set, in the order of the API's documentation. `oss` is not supported and does not
-    /// count.
+    /// Names of the backends that are set, in the order of the API's documentation.
     pub fn backends(&self) -> Vec<&'static str> {
         [
             (self.empty_dir.is_some(), "EmptyDir"),
@@ -312,6 +311,7 @@ impl Storage {
             (self.ibmcos.is_some(), "IBMCOS"),
             (self.pvc.is_some(), "PVC"),
             (self.azure.is_some(), "Azure"),
+            (self.oss.is_some(), "OSS"),
         ]
         .into_iter()
         .filter_map(|(set, name)| set.then_some(name))

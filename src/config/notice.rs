@@ -10,20 +10,11 @@ pub fn notices(spec: &ConfigSpec) -> Vec<EventRequest> {
         return Vec::new();
     };
     let redirects = !spec.disable_redirect.unwrap_or(false);
-    unsupported(storage)
+    redirects
+        .then(|| untrusted_redirect(storage))
+        .flatten()
         .into_iter()
-        .chain(redirects.then(|| untrusted_redirect(storage)).flatten())
         .collect()
-}
-
-/// `oss` has no driver.
-fn unsupported(storage: &Storage) -> Option<EventRequest> {
-    let ignored = storage.oss.is_some() && !storage.backends().is_empty();
-    ignored.then(|| EventRequest {
-        warning: true,
-        reason: "UnsupportedStorage",
-        message: "spec.storage.oss is not supported and is ignored: set spec.storage.oss to null".to_owned(),
-    })
 }
 
 /// The notice of a store behind S3 with a private CA.
@@ -190,14 +181,5 @@ mod tests {
         }
         let aws = messages(json!({"storage": {"s3": {"trustedCA": trusted}}}));
         assert!(aws[0].contains("redirects to the endpoint of S3"), "{aws:?}");
-    }
-
-    // api 11: the warning
-    #[test]
-    fn oss_beside_another_backend_is_noticed() {
-        let both = json!({"storage": {"oss": {}, "pvc": {}}});
-        assert!(messages(both)[0].contains("spec.storage.oss"));
-        assert!(messages(json!({"storage": {"oss": {}}})).is_empty());
-        assert!(messages(json!({"storage": {"pvc": {}}})).is_empty());
     }
 }

@@ -184,15 +184,10 @@ pub fn resolve(config: &Config, snapshot: &Snapshot) -> Result<Resolved, Rejecti
 }
 
 /// Name of the storage backend that `storage` sets, such as `S3`; `None` if it sets none, which selects the platform's
-/// default. Rejects several backends, and `oss` alone: the platform's default must not replace a requested backend.
+/// default. Rejects several backends.
 pub fn select(storage: &Storage) -> Result<Option<&'static str>, Rejection> {
     let backends = storage.backends();
     match backends.as_slice() {
-        [] if storage.oss.is_some() => {
-            let message =
-                "spec.storage sets only oss, which is not supported: set another backend, and set oss to null";
-            Err(Rejection::new(Reason::StorageNotConfigured, message))
-        }
         [] => Ok(None),
         [backend] => Ok(Some(backend)),
         several => {

@@ -47,6 +47,7 @@ impl RegistryProgram for Platform {
         Ok(match storage {
             RegistryStorage::Filesystem(volume) => filesystem(volume),
             RegistryStorage::S3(s3) => s3_storage(s3),
+            RegistryStorage::IbmCos(cos) => ibm_cos_storage(cos),
             RegistryStorage::Gcs(gcs) => gcs_storage(gcs),
             RegistryStorage::Swift(swift) => swift_storage(swift),
             RegistryStorage::Azure(azure) => azure_storage(azure),
@@ -111,6 +112,30 @@ fn s3_storage(s3: &S3Storage) -> StorageFacts {
         mounts,
         files: BTreeMap::from([(CREDENTIALS_FILE.to_owned(), Sensitive::new(s3.credentials.expose()))]),
         ..StorageFacts::default()
+    }
+}
+
+/// As for S3, with the order and the members of the Go operator for this backend.
+fn ibm_cos_storage(cos: &S3Storage) -> StorageFacts {
+    let credentials = format!("{CREDENTIALS_MOUNT}/{CREDENTIALS_FILE}");
+    let flag = |name, set| EnvVar {
+        name,
+        value: EnvValue::Flag(set),
+    };
+    let env = vec![
+        text("REGISTRY_STORAGE", "s3"),
+        text(S3_BUCKET, &cos.bucket),
+        text("REGISTRY_STORAGE_S3_REGION", &cos.region),
+        text(S3_ENDPOINT, cos.endpoint.as_deref().unwrap_or_default()),
+        flag("REGISTRY_STORAGE_S3_ENCRYPT", cos.encrypt),
+        flag("REGISTRY_STORAGE_S3_FORCEPATHSTYLE", cos.path_style),
+        flag("REGISTRY_STORAGE_S3_USEDUALSTACK", cos.dual_stack == Some(true)),
+        text("REGISTRY_STORAGE_S3_CREDENTIALSCONFIGPATH", &credentials),
+    ];
+    StorageFacts {
+        backend: "IBMCOS",
+        env,
+        ..s3_storage(cos)
     }
 }
 

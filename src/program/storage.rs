@@ -9,6 +9,8 @@ pub enum RegistryStorage {
     Filesystem(FilesystemVolume),
     /// A bucket that speaks the S3 protocol.
     S3(Box<S3Storage>),
+    /// A bucket of IBM Cloud Object Storage, which speaks the S3 protocol.
+    IbmCos(Box<S3Storage>),
     /// A container of OpenStack Swift.
     Swift(Box<SwiftStorage>),
     /// A bucket of Google Cloud Storage.
@@ -23,7 +25,7 @@ impl RegistryStorage {
         match self {
             Self::Filesystem(volume) => vec![format!("{volume:?}")],
             // Debug output leaves the credentials out.
-            Self::S3(s3) => vec![format!("{s3:?}"), s3.credentials.expose().to_owned()],
+            Self::S3(s3) | Self::IbmCos(s3) => vec![format!("{s3:?}"), s3.credentials.expose().to_owned()],
             Self::Swift(swift) => {
                 let secrets = swift.secrets().map(|secret| secret.expose().to_owned());
                 [format!("{swift:?}")].into_iter().chain(secrets).collect()

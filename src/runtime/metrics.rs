@@ -187,7 +187,8 @@ impl Metrics {
         registry.register("image_registry_operator_build_info", "1 for the running version", build);
     }
 
-    /// Sets the storage type of `Config.status`: `EmptyDir`, `S3`, `Swift`, `GCS`, `IBMCOS`, `PVC` or `Azure`. Afterwards
+    /// Sets the storage type of `Config.status`: `EmptyDir`, `S3`, `Swift`, `GCS`, `IBMCOS`, `PVC`, `Azure` or
+    /// `OSS`. Afterwards
     /// exactly one series exists; none for `None`.
     pub(crate) fn storage_type(&self, storage: Option<&str>) {
         self.storage_type.clear();

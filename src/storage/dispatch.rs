@@ -1,5 +1,6 @@
 //! The only module that knows every backend. It selects the backend for each step, removal, preflight and watch.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -9,6 +10,8 @@ use super::backend::azure::{Azure, Clients as AzureClients};
 use super::backend::empty_dir::EmptyDir;
 use super::backend::gcs::endpoint::Endpoints;
 use super::backend::gcs::{Clients as GcsClients, Gcs};
+use super::backend::ibmcos::{IbmCos, Sessions as IbmSessions};
+use super::backend::oss::Oss;
 use super::backend::pvc::Pvc;
 use super::backend::s3::S3;
 use super::backend::s3::identity::Identities;
@@ -42,6 +45,7 @@ pub struct StorageClients {
     s3: Identities,
     swift: Sessions,
     gcs: GcsClients,
+    ibmcos: IbmSessions,
     azure: AzureClients,
 }
 
@@ -54,6 +58,7 @@ impl StorageClients {
             s3: Identities::default(),
             swift: Sessions::default(),
             gcs: GcsClients::default(),
+            ibmcos: IbmSessions::default(),
             azure: AzureClients::default(),
         }
     }
@@ -129,11 +134,26 @@ impl StorageClients {
         }
     }
 
+    fn ibmcos<'a, C: Cluster>(&'a self, cluster: &'a C) -> IbmCos<'a, C> {
+        IbmCos {
+            network: &self.network,
+            sessions: &self.ibmcos,
+            cluster,
+        }
+    }
+
     fn azure<'a, C: Cluster>(&'a self, cluster: &'a C) -> Azure<'a, C> {
         Azure {
             network: &self.network,
             clients: &self.azure,
             cluster,
+        }
+    }
+
+    fn oss<'a, C: Cluster>(&'a self, _cluster: &'a C) -> Oss<'a, C> {
+        Oss {
+            network: &self.network,
+            cluster: PhantomData,
         }
     }
 
@@ -176,6 +196,22 @@ macro_rules! with_object_storage {
                 };
                 Box::pin($body).await
             }
+            Backend::IbmCos => {
+                let $driver = &ObjectStorage {
+                    backend: &$clients.ibmcos($cluster),
+                    cluster: $cluster,
+                    cache: &$clients.cache,
+                };
+                Box::pin($body).await
+            }
+            Backend::Oss => {
+                let $driver = &ObjectStorage {
+                    backend: &$clients.oss($cluster),
+                    cluster: $cluster,
+                    cache: &$clients.cache,
+                };
+                Box::pin($body).await
+            }
             Backend::Azure => {
                 let $driver = &ObjectStorage {
                     backend: &$clients.azure($cluster),
@@ -206,11 +242,19 @@ macro_rules! with_object_backend {
                 type $B = Gcs<'static, NoCluster>;
                 $pure
             }
+            Backend::IbmCos => {
+                type $B = IbmCos<'static, NoCluster>;
+                $pure
+            }
+            Backend::Oss => {
+                type $B = Oss<'static, NoCluster>;
+                $pure
+            }
             Backend::Azure => {
                 type $B = Azure<'static, NoCluster>;
                 $pure
             }
-            Backend::EmptyDir | Backend::Pvc | Backend::IbmCos => $other,
+            Backend::EmptyDir | Backend::Pvc => $other,
         }
     };
 }

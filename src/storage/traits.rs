@@ -79,6 +79,16 @@ pub trait Driver {
     /// Location ID of a spec that names its storage; `None` if the spec leaves the name to the operator (in contrast to
     /// [`Target::location`]). For a container it ends with `/` and the container's name. May read the snapshot. Pure.
     fn locate(storage: &Storage, snapshot: &Snapshot) -> Option<String>;
+    /// Location ID of storage that the status names, without a record of its location (annotation `storage-location`).
+    /// `None`: the location never needs a record, because [`Self::locate`] finds it. Pure.
+    fn usual_location(_stored: &Storage) -> Option<String> {
+        None
+    }
+    /// Whether the inputs are present on which the location depends beside the spec. Without them, storage in use is where it
+    /// was. Pure.
+    fn is_located(_snapshot: &Snapshot) -> bool {
+        true
+    }
     /// Whether the spec and `status.storage` mean the same storage with the same settings. Members that the cluster
     /// fills in count as present in both. Pure.
     fn same(stored: &Storage, wanted: &Storage, _snapshot: &Snapshot) -> bool {
@@ -165,6 +175,14 @@ pub trait ObjectBackend {
 
     /// See [`Driver::locate`].
     fn locate(storage: &Storage, snapshot: &Snapshot) -> Option<String>;
+    /// See [`Driver::usual_location`].
+    fn usual_location(_stored: &Storage) -> Option<String> {
+        None
+    }
+    /// See [`Driver::is_located`].
+    fn is_located(_snapshot: &Snapshot) -> bool {
+        true
+    }
     /// See [`Driver::same`].
     fn same(stored: &Storage, wanted: &Storage, _snapshot: &Snapshot) -> bool {
         spec::same_spec(stored, wanted, Self::BACKEND)
@@ -209,6 +227,11 @@ pub trait ObjectBackend {
     /// Objects that are created after the container, in order.
     fn finalizing(&self, _request: &Request<'_>) -> Vec<Stage> {
         Vec::new()
+    }
+    /// Whether the container is inside the object of this stage. If so, the container is lost with the object, and the storage
+    /// is Managed as soon as the operator created the object.
+    fn holds_container(_stage: &Stage) -> bool {
+        true
     }
     /// The objects after the container in the order in which a removal deletes them.
     fn teardown(&self, request: &Request<'_>) -> Vec<Stage> {
@@ -256,6 +279,21 @@ pub trait ObjectStore {
         error.to_string()
     }
 
+    /// Region of the container, for messages: as the service said in this step, otherwise as the spec means it.
+    fn place(&self) -> String {
+        self.container().place.clone()
+    }
+    /// What the administrator should know about the container, according to the responses of this step; see
+    /// [`ObjectBackend::notices`].
+    fn notices(&self) -> Vec<EventRequest> {
+        Vec::new()
+    }
+    /// Version of the container with which its ownership mark was read in this step, for
+    /// [`Self::delete_container`]; may be empty.
+    fn pin(&self) -> String {
+        String::new()
+    }
+
     /// Whether the container exists; an error with [`CallError::is_missing`] where it does not.
     async fn head(&self) -> Called<()>;
     /// Creates the container. A container that the account already has is a success; one of another account is
@@ -287,7 +325,8 @@ pub trait ObjectStore {
     async fn stage(&self, stage: &Stage) -> Called<StageState> {
         unknown_stage(stage)
     }
-    /// Starts the operation that creates the object of a stage.
+    /// Starts the operation that creates the object of a stage. [`StageState::Ready`], if the service knows the object's
+    /// identifiers at once.
     async fn advance(&self, stage: &Stage, _permit: &CreationPermit) -> Called<StageState> {
         unknown_stage(stage)
     }
@@ -307,8 +346,9 @@ pub trait ObjectStore {
 
     /// The first entries of the container, at most `at_most`, without the mark. Empty: the container is deleted next.
     async fn list_page(&self, at_most: u16) -> Called<Page<Self::Entry>>;
-    /// Deletes these entries. An entry that does not exist any more counts as deleted, one that stays is a refusal. An error
-    /// means that nothing is known of the page.
+    /// Deletes these entries. One that stays is a refusal. An entry that does not exist any more is no refusal, and need not
+    /// count as deleted. After a refusal that decides nothing, the rest of the page may be left to the next step. An error means
+    /// that nothing is known of the page.
     async fn delete_page(&self, entries: Vec<Self::Entry>) -> Called<PageDeletion>;
     /// Aborts unfinished uploads, as far as the service permits. Returns whether more remain.
     async fn abort_uploads(&self) -> bool {

@@ -6,11 +6,13 @@
 use std::ops::DerefMut;
 use std::time::Duration;
 
+use image_registry_operator::names;
 use serde_json::{Value, json};
 
 use crate::harness::{Killed, StorageHarness, StorageUnderTest};
 
 pub mod creation;
+pub mod marks;
 pub mod ownership;
 pub mod preflight;
 pub mod removal;
@@ -82,6 +84,9 @@ pub trait BackendUnderTest: DerefMut<Target = StorageHarness<Self::Storage>> + S
     const ROOT: &'static str = "";
     /// The right to read the mark, as errors name it.
     const MARK_RIGHT: &'static str;
+    /// Whether containers carry a mark. Without one the record of the Config and the name that the operator gives prove the
+    /// ownership, so that a removal keeps a container with another name.
+    const MARKS: bool = true;
     /// Status of `StorageExists` if access is refused.
     const REFUSED: &'static str = "False/";
 
@@ -151,6 +156,10 @@ pub trait BackendUnderTest: DerefMut<Target = StorageHarness<Self::Storage>> + S
     }
 
     async fn is_ours(&self, container: &str) -> bool {
+        if !Self::MARKS {
+            let location = self.location(container);
+            return self.annotation(names::STORAGE_CREATED_UNMARKED_ANNOTATION) == Some(location.as_str());
+        }
         self.mark(container).await.as_deref() == Some(self.infrastructure())
     }
 
@@ -242,9 +251,19 @@ pub async fn assert_one_owned<S: BackendUnderTest>(site: &S, at: &str) {
     assert_eq!(site.count(&name).await, 0, "{at}: no probe is left");
 }
 
-/// Runs the suite against a site.
+/// Runs the suite against a site: all of it, or `unmarked` what holds for containers without a mark.
 macro_rules! conformance {
     ($site:ty) => {
+        $crate::conformance::conformance! { unmarked $site }
+        $crate::conformance::conformance! { $site:
+            marks {
+                another_clusters_container_is_refused_and_never_changed
+                another_clusters_empty_container_is_not_adopted_under_an_intent
+                a_mark_that_is_unreadable_or_missing_keeps_everything_until_the_user_lets_go
+            }
+        }
+    };
+    (unmarked $site:ty) => {
         $crate::conformance::conformance! { $site:
             creation {
                 a_process_that_dies_at_any_request_leaves_one_owned_container
@@ -260,8 +279,6 @@ macro_rules! conformance {
             ownership {
                 a_users_container_is_never_marked_and_never_deleted
                 consent_by_location_marks_a_users_container_and_removal_deletes_it
-                another_clusters_container_is_refused_and_never_changed
-                another_clusters_empty_container_is_not_adopted_under_an_intent
                 an_empty_container_of_the_generated_name_is_adopted_after_the_intent_is_stored
                 a_container_that_holds_a_foreign_object_is_not_adopted
                 an_empty_container_is_not_adopted_without_an_intent_for_its_location
@@ -272,7 +289,6 @@ macro_rules! conformance {
                 a_removal_stops_at_once_when_it_is_taken_back_or_the_mark_changes
                 a_removal_goes_by_the_status_whatever_the_spec_has_become
                 a_container_that_is_gone_already_is_a_success
-                a_mark_that_is_unreadable_or_missing_keeps_everything_until_the_user_lets_go
                 managed_asked_for_together_with_removed_deletes_nothing
                 nothing_is_changed_for_a_config_that_is_not_the_newest
                 after_a_removal_nothing_is_inherited

@@ -220,6 +220,7 @@ fn an_infrastructure_tells_what_the_backends_need() {
         },
         "powervs": { "region": "r", "resourceGroup": "g", "serviceEndpoints": [{ "name": "IAM", "url": "https://iam" }] },
         "openstack": { "cloudName": "c" },
+        "alibabaCloud": { "region": "r" },
     } });
     let mut expected = status.clone();
     let aws = expected["platformStatus"]["aws"].as_object_mut().unwrap();

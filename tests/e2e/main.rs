@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clouds;
 mod partner;
 mod policies;
 mod pulls;
@@ -123,6 +124,7 @@ impl Scenario {
         self.operator_is_observable().await;
         self.on_s3(&first).await;
         self.on_swift(&first).await;
+        self.on_ibm_cloud_and_oss(&first).await;
         let (data, host, second) = self.move_to_a_claim_and_open_the_route().await;
         self.policies_guard_every_port_but_one().await;
         self.rollout_under_pulls(&host, &second).await;

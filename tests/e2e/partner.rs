@@ -21,7 +21,7 @@ const PORT: u16 = 5443;
 const HOST: &str = "node1:5443";
 /// The same as the key of a ConfigMap, which cannot contain a colon.
 const KEY: &str = "node1..5443";
-const MAP: &str = "partner-trust";
+pub const MAP: &str = "partner-trust";
 
 /// The running registry, with an image in it, and a pod that needs the image.
 pub struct Partner {

@@ -5,7 +5,7 @@ use devcluster::install;
 use devcluster::stores::{ACCOUNT, Asked, Authority, Call, Cloud, Keys, Moto, MotoOptions, Sts, StsOptions};
 use http::Method;
 use image_registry_operator::names;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::TestCluster;
 use crate::switch::{map, set, user_secret};

@@ -6,7 +6,7 @@ use devcluster::stores::{
 };
 use http::Method;
 use image_registry_operator::names;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::TestCluster;
 use crate::switch::{map, set, user_secret};

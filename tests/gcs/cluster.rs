@@ -3,8 +3,8 @@
 
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,6 +24,7 @@ use image_registry_operator::storage::{Outcome, StorageClients};
 use serde_json::{Value, json};
 
 use super::harness::{Killed, StorageHarness, StorageUnderTest, TestCluster};
+use super::logs;
 use super::stores::{self, REGION, allow, permissions};
 
 /// Universes whose hosts are the gate.
@@ -48,6 +49,7 @@ impl CheckedClients {
         for token in ["ya29.", "eyJhbGci", "PRIVATE KEY"] {
             assert!(!shown.contains(token), "{token} in {shown}");
         }
+        logs::check();
     }
 
     fn checked(&self, config: &Config, outcome: Outcome) -> Outcome {
@@ -98,6 +100,10 @@ struct Process {
     proxy: Option<String>,
     /// Address of an emulator.
     emulator: Option<String>,
+    /// The clock goes as fast as pauses are shortened.
+    fast_clock: bool,
+    /// Pauses that were asked for.
+    pauses: Arc<Mutex<Vec<Duration>>>,
 }
 
 impl Process {
@@ -128,10 +134,20 @@ impl Process {
             }
         };
         let endpoints = Endpoints::of_emulator(self.emulator.as_deref());
-        clients.with_gcs_endpoints(endpoints).with_http(http).with_clock(Clock {
-            sleep: Arc::new(move |time| Box::pin(tokio::time::sleep(time / haste))),
+        let pauses = self.pauses.clone();
+        let clock = Clock {
+            sleep: Arc::new(move |time| {
+                pauses.lock().unwrap().push(time);
+                Box::pin(tokio::time::sleep(time / haste))
+            }),
             ..Clock::default()
-        })
+        };
+        let began = SystemTime::now();
+        let fast: Arc<dyn Fn() -> SystemTime + Send + Sync> =
+            Arc::new(move || began + began.elapsed().unwrap_or_default() * haste);
+        let now = if self.fast_clock { fast } else { clock.now.clone() };
+        let clients = clients.with_gcs_endpoints(endpoints).with_http(http);
+        clients.with_clock(Clock { now, ..clock })
     }
 }
 
@@ -173,6 +189,7 @@ pub async fn cluster(infrastructure: &str, storage: Value) -> GcsCluster {
 impl GcsCluster {
     /// A cluster without credentials.
     pub async fn bare(infrastructure: &str, storage: Value) -> Self {
+        logs::collect();
         let gcs = stores::store().await;
         let names: Vec<_> = UNIVERSES.iter().map(|universe| format!("*.{universe}")).collect();
         let gate = Gate::start(gcs.target(), Some(gcs.authority()), &names).unwrap();
@@ -183,6 +200,8 @@ impl GcsCluster {
             haste: 200,
             proxy: None,
             emulator: None,
+            fast_clock: false,
+            pauses: Arc::default(),
         };
         let clients = CheckedClients {
             clients: process.start(),
@@ -236,6 +255,7 @@ impl GcsCluster {
         // A line of the key: the PEM text is escaped in JSON.
         let secret = key.lines().nth(1).unwrap_or_default().to_owned();
         if !secret.is_empty() {
+            logs::never_show(&secret);
             self.storage.secrets.push(secret);
         }
     }
@@ -257,6 +277,7 @@ impl GcsCluster {
     /// The operator finds token files below this directory; the registry's ServiceAccount gets this token.
     pub fn set_tokens(&mut self, root: &Path, of_registry: &str) {
         root.clone_into(&mut self.process.root);
+        logs::never_show(of_registry);
         self.storage.secrets.push(of_registry.to_owned());
         of_registry.clone_into(&mut self.cluster.token.borrow_mut());
         self.restart();
@@ -285,6 +306,18 @@ impl GcsCluster {
     pub fn give_up_after(&mut self, timeout: Duration) {
         self.process.timeout = Some(timeout);
         self.restart();
+    }
+
+    /// Another process, whose clock goes as fast as its pauses are shortened: an answer for which it waits 400 ms takes 80
+    /// seconds.
+    pub fn hurry(&mut self) {
+        self.process.fast_clock = true;
+        self.restart();
+    }
+
+    /// Pauses that were asked for since the last call.
+    pub fn pauses(&self) -> Vec<Duration> {
+        std::mem::take(&mut *self.process.pauses.lock().unwrap())
     }
 
     /// Another process, whose pauses are as long as asked for.
@@ -406,6 +439,7 @@ pub fn call(asked: &Asked) -> String {
         ("POST", ["v3", "tagBindings"]) => "tagBindings.create",
         ("GET", ["v3", "operations", ..]) => "operations.get",
         ("POST", ["storage", "v1", "b"]) => "buckets.insert",
+        ("GET", ["storage", "v1", "b"]) => "buckets.list",
         ("GET", ["storage", "v1", "b", _]) => "buckets.get",
         ("PATCH", ["storage", "v1", "b", _]) => "buckets.patch",
         ("DELETE", ["storage", "v1", "b", _]) => "buckets.delete",

@@ -97,7 +97,7 @@ async fn a_settled_cluster_asks_nothing_and_an_unrelated_edit_costs_one_request(
     let mut world = cluster("blue-calm1", json!({"gcs": {}})).await;
     world.converge().await;
     assert_eq!(world.condition("StorageTagged"), "False/SuccessTaggingBucket");
-    assert!(world.message("StorageTagged").contains("user defined no tags"));
+    assert_eq!(world.message("StorageTagged"), "user defined no tags");
     world.gate.forget();
     for _ in 0..3 {
         world.later(RESYNC);
@@ -185,12 +185,171 @@ async fn a_users_bucket_under_managed_keeps_its_encryption_and_the_difference_is
         assert_eq!(world.condition("StorageEncrypted"), format!("False/{reason}"));
         assert_eq!(world.changed(), Vec::<String>::new());
         assert_eq!(resource(&bucket).await, before);
-        // Nothing of that is tried again.
+        // What its user may correct is looked at again, and only looked at.
         world.gate.forget();
         world.later(RESYNC);
         world.pass().await;
-        assert_eq!(world.calls(), Vec::<String>::new());
+        let looks = usize::from(!has_key);
+        assert_eq!(world.calls(), vec!["buckets.get"; looks]);
     }
+}
+
+// storage-gcs section 6.4: a user who corrects the bucket need not edit the Config as well
+#[tokio::test]
+async fn settings_that_the_user_corrects_are_reported_as_correct() {
+    let name = "blue-corr1";
+    let mut world = cluster(name, json!({"gcs": {}})).await;
+    world.converge().await;
+    let bucket = world.bucket().await;
+    // As if somebody had changed the bucket before the operator first compared it.
+    world.edit_platform(|gcp| gcp["resourceLabels"] = json!([{"key": "k1", "value": "v1"}]));
+    let open = json!({"iamConfiguration": {"publicAccessPrevention": "inherited"}});
+    store().await.change_bucket(&bucket, &open).unwrap();
+    world.config["status"]["conditions"] = json!([]);
+    let key = key(name);
+    store().await.kms_key(&key, true);
+    world.edit(json!({"storage": {"gcs": {"keyID": key}}}));
+    world.restart();
+    world.converge().await;
+    let told = |world: &GcsCluster| {
+        ["StorageLabeled", "StoragePublicAccessBlocked", "StorageEncrypted"].map(|type_| world.condition(type_))
+    };
+    let expected = ["False/LabelsDiffer", "False/NotEnforced", "False/KMSKeyMismatch"];
+    assert_eq!(told(&world), expected);
+    assert!(!world.message("StorageEncrypted").contains("not tried again"));
+    let corrected = json!({
+        "labels": {"k1": "v1"}, "iamConfiguration": {"publicAccessPrevention": "enforced"},
+        "encryption": {"defaultKmsKeyName": key},
+    });
+    store().await.change_bucket(&bucket, &corrected).unwrap();
+    world.later(RESYNC);
+    world.pass().await;
+    let expected = [
+        "True/Bucket Labeled Successfully",
+        "True/Public Access Block Successful",
+        "True/Encryption Successful",
+    ];
+    assert_eq!(told(&world), expected);
+}
+
+// storage-gcs section 6.4
+#[tokio::test]
+async fn a_region_that_is_not_the_buckets_is_told_and_not_shown_as_its_place() {
+    let bucket = "blue-plac1-images";
+    made("blue-plac1", bucket, json!({})).await;
+    let mut world = cluster("blue-plac1", json!({"gcs": {"bucket": bucket, "region": REGION}})).await;
+    world.converge().await;
+    let place = format!("in {REGION}");
+    assert!(
+        world.message("StorageExists").contains(&place),
+        "{}",
+        world.message("StorageExists")
+    );
+    assert_eq!(world.count_events("LocationDiffers"), 0);
+    world.edit(json!({"storage": {"gcs": {"region": "us-east1"}}}));
+    world.converge().await;
+    for _ in 0..3 {
+        world.later(RESYNC);
+        world.pass().await;
+    }
+    let message = world.message("StorageExists");
+    assert!(
+        message.contains("in EUROPE-WEST3") && !message.contains("us-east1"),
+        "{message}"
+    );
+    let told = world.told();
+    let differs: Vec<_> = told
+        .iter()
+        .filter(|event| event.starts_with("LocationDiffers"))
+        .collect();
+    assert_eq!(differs.len(), 1, "{told:?}");
+    for part in ["EUROPE-WEST3", "us-east1", bucket, "spec.storage.gcs.region"] {
+        assert!(differs[0].contains(part), "{part}: {differs:?}");
+    }
+}
+
+// storage-decisions T6: anybody may create a bucket with the name that the operator would choose
+#[tokio::test]
+async fn a_bucket_of_another_project_under_the_generated_name_is_not_used() {
+    let name = "blue-squa1";
+    allow("p-of-squatter", &permissions()).await;
+    let mut world = cluster(name, json!({"gcs": {}})).await;
+    let bucket = world.generated();
+    // It lets everybody in, and looks like the operator's.
+    let settings = json!({"location": REGION, "labels": {format!("kubernetes-io-cluster-{name}"): "owned"}});
+    store()
+        .await
+        .make_bucket("p-of-squatter", &bucket, &settings)
+        .await
+        .unwrap();
+    for intended in [false, true] {
+        if intended {
+            world.annotate(names::STORAGE_INTENT_ANNOTATION, &format!("googleapis.com/{bucket}"));
+        }
+        let error = world.settle().await.error.unwrap();
+        for part in [
+            "belongs to somebody else",
+            "p-blue-squa1",
+            bucket.as_str(),
+            "spec.storage.gcs.bucket",
+        ] {
+            assert!(error.message.contains(part), "{part}: {error}");
+        }
+        world.later(RESYNC);
+    }
+    // Nor if it appears just before the creation.
+    let mut hidden = false;
+    world.gate.rule(move |asked| {
+        if call(asked) == "buckets.get" && !std::mem::replace(&mut hidden, true) {
+            Fault::Answer(gcs_error(404, "notFound", "The specified bucket does not exist."))
+        } else {
+            Fault::Pass
+        }
+    });
+    world.gate.forget();
+    let error = world.settle().await.error.unwrap();
+    assert!(error.message.contains("belongs to somebody else"), "{error}");
+    assert_eq!(world.bodies("buckets.insert").len(), 1);
+    assert!(world.running.is_none() && world.state().is_none());
+    let written = world.calls().iter().filter(|call| call.starts_with("objects.")).count();
+    assert_eq!(written, 0, "no image and no probe gets there");
+    // A user may name it.
+    world.gate.pass();
+    world.edit(json!({"storage": {"gcs": {"bucket": bucket}}}));
+    world.later(RESYNC);
+    world.converge().await;
+    assert!(world.running.is_some());
+}
+
+// storage-decisions T6: who is asked for the right that this takes
+#[tokio::test]
+async fn a_bucket_under_the_generated_name_needs_the_right_to_list_buckets() {
+    let name = "blue-squa2";
+    let mut world = cluster(name, json!({"gcs": {}})).await;
+    made(
+        name,
+        &world.generated(),
+        json!({"labels": {format!("kubernetes-io-cluster-{name}"): "owned"}}),
+    )
+    .await;
+    world.refuse("buckets.list", 403, "forbidden");
+    let error = world.settle().await.error.unwrap();
+    assert!(error.message.contains("storage.buckets.list"), "{error}");
+    assert!(error.message.contains("grant it in the project"), "{error}");
+    world.gate.pass();
+    world.later(RESYNC);
+    world.converge().await;
+    assert_eq!(world.state(), Some("Managed"));
+}
+
+// storage-gcs section 6.2: credentials that are not accepted say nothing about the bucket
+#[tokio::test]
+async fn a_refused_login_is_not_taken_for_a_bucket_of_somebody_else() {
+    let mut world = cluster("blue-anon1", json!({"gcs": {}})).await;
+    world.refuse("buckets.get", 401, "authError");
+    let error = world.settle().await.error.unwrap();
+    assert!(error.message.contains("401"), "{error}");
+    assert!(!error.message.contains("belongs to another project"), "{error}");
 }
 
 // storage-gcs 16
@@ -441,17 +600,38 @@ async fn a_new_bucket_that_may_not_be_listed_yet_is_owned_later() {
 // storage-gcs 19
 #[tokio::test]
 async fn a_creation_without_an_answer_is_told_without_a_status() {
-    let mut world = cluster("blue-rest1", json!({"gcs": {}})).await;
-    world.gate.rule(|asked| {
-        if call(asked) == "buckets.insert" {
-            Fault::Reset
-        } else {
-            Fault::Pass
-        }
-    });
-    let outcome = world.pass().await;
-    assert!(outcome.error.is_some());
-    assert_eq!(world.condition("StorageExists"), "Unknown/Unknown Error Occurred");
+    for (name, fault) in [
+        ("blue-rest1", Fault::Reset),
+        ("blue-rest2", error(503, "backendError")),
+        ("blue-rest3", error(429, "rateLimitExceeded")),
+    ] {
+        let mut world = cluster(name, json!({"gcs": {}})).await;
+        world.gate.rule(move |asked| {
+            if call(asked) == "buckets.insert" {
+                fault.clone()
+            } else {
+                Fault::Pass
+            }
+        });
+        let outcome = world.pass().await;
+        // The bucket was looked for, and did not exist: the reason is that of the creation.
+        let statuses: Vec<(String, u16)> = world
+            .gate
+            .asked()
+            .iter()
+            .map(|asked| (call(asked), asked.status))
+            .collect();
+        assert!(statuses.contains(&("buckets.get".to_owned(), 404)), "{statuses:?}");
+        assert_eq!(world.bodies("buckets.insert").len(), 4, "with the client's retries");
+        let error = outcome.error.unwrap();
+        assert!(error.message.contains("storage.buckets.create"), "{error}");
+        assert_eq!(world.condition("StorageExists"), "Unknown/Unknown Error Occurred");
+        assert_eq!(world.message("StorageExists"), error.message);
+        world.gate.pass();
+        world.later(RESYNC);
+        world.converge().await;
+        assert_eq!(world.bucket().await, world.generated());
+    }
 }
 
 // storage-gcs 20, storage-decisions 9
@@ -461,6 +641,13 @@ async fn a_creation_whose_answer_is_lost_counts_as_created() {
     world.set_tags(&["9001/team/blue", "9001/env/prod"]).await;
     let first = at(Method::POST, "/storage/v1/b").nth(1);
     world.gate.plan(first, Fault::LoseAnswer);
+    // In the same pass, without an error: the 409 and the GET after it are enough.
+    let outcome = world.pass().await;
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    assert_eq!(world.condition("StorageExists"), "True/Creation Successful");
+    let calls = world.calls();
+    let place = calls.iter().rposition(|call| call == "buckets.insert").unwrap();
+    assert_eq!(calls[place + 1..][..2], ["buckets.get", "buckets.list"], "{calls:?}");
     world.converge().await;
     assert_one_owned(&world, "lost answer").await;
     let asked = world.gate.asked();
@@ -470,6 +657,32 @@ async fn a_creation_whose_answer_is_lost_counts_as_created() {
         .map(|a| a.status)
         .collect();
     assert_eq!(inserts.last(), Some(&409), "{inserts:?}");
+}
+
+// storage-gcs 20: a 409 without our label is no creation
+#[tokio::test]
+async fn a_bucket_without_the_label_is_not_what_the_operator_created() {
+    for (name, labels) in [
+        ("blue-take2", json!({})),
+        ("blue-take3", json!({"kubernetes-io-cluster-green-9": "owned"})),
+    ] {
+        let bucket = format!("{name}-images");
+        made(name, &bucket, json!({"labels": labels})).await;
+        let mut world = cluster(name, json!({"gcs": {"bucket": bucket}})).await;
+        let mut tried = false;
+        world.gate.rule(move |asked| {
+            tried |= call(asked) == "buckets.insert";
+            if call(asked) == "buckets.get" && !tried {
+                Fault::Answer(gcs_error(404, "notFound", "The specified bucket does not exist."))
+            } else {
+                Fault::Pass
+            }
+        });
+        let error = world.pass().await.error.unwrap();
+        assert!(error.message.contains("taken by another"), "{error}");
+        assert_eq!(world.condition("StorageExists"), "False/409");
+        assert_eq!(world.state(), None);
+    }
 }
 
 // storage-gcs 20

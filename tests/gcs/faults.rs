@@ -21,6 +21,7 @@ fn faults() -> Vec<(&'static str, Fault)> {
         ("timeout", Fault::Hang),
         ("401", error(401, "authError")),
         ("403", error(403, "forbidden")),
+        ("409", error(409, "conflict")),
         ("412", error(412, "conditionNotMet")),
         ("twice", Fault::Twice),
     ]

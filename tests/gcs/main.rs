@@ -22,9 +22,12 @@ mod faults;
 #[path = "../storage/harness.rs"]
 mod harness;
 mod identity;
+mod logs;
 mod preflight;
+mod proxies;
 mod removal;
 mod rendering;
 mod stores;
 mod tags;
 mod under_test;
+mod universe;

@@ -123,7 +123,12 @@ async fn each_right_that_is_missing_is_named_with_what_it_is_missing_on() {
 async fn a_service_that_answers_without_an_effect_is_refused() {
     for (n, name, fault, part) in [
         (1, "download", Reply::new(200, "other"), "storage.objects.get"),
-        (2, "objects.list", Reply::new(200, "{}"), "storage.objects.list"),
+        (
+            2,
+            "objects.list",
+            Reply::new(200, "{\"kind\": \"storage#objects\"}"),
+            "storage.objects.list",
+        ),
     ] {
         let mut world = before(&format!("blue-effe{n}"), json!({})).await;
         let fault = Fault::Answer(fault);

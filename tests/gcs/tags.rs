@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::cluster::{GcsCluster, call, cluster, project};
 use super::conformance::{BackendUnderTest as _, RESYNC};
+use super::logs;
 use super::stores::{REGION, store};
 
 const TAGS: [&str; 2] = ["9001/team/blue", "9001/env/prod"];
@@ -99,9 +100,11 @@ async fn tags_that_cannot_be_listed_are_all_bound_and_bound_ones_are_a_success()
     world.converge().await;
     assert_eq!(asked_for(&world), TAGS);
     assert_eq!(world.condition("StorageTagged"), "True/SuccessTaggingBucket");
+    // That is logged, and what is logged is searched for secrets.
+    assert!(logs::searched() > 0);
 }
 
-// storage-gcs 29, 32
+// storage-gcs 29 (in place of the error the registry runs, and the condition tells: decision 0018), 32
 #[tokio::test]
 async fn a_tag_that_is_refused_keeps_nothing_else_back_and_is_tried_again() {
     let mut world = cluster("blue-tag4", json!({"gcs": {}})).await;
@@ -141,7 +144,7 @@ async fn a_tag_that_is_refused_keeps_nothing_else_back_and_is_tried_again() {
 
 // storage-gcs 30, 34: no pass waits for an operation
 #[tokio::test]
-async fn an_operation_that_goes_on_or_is_forgotten_counts_as_failed_and_is_looked_at_later() {
+async fn an_operation_that_goes_on_for_a_minute_or_is_forgotten_counts_as_failed() {
     // The stand-in has one way of carrying out operations for all tests.
     for (name, forgotten) in [("blue-tag5", false), ("blue-tag6", true)] {
         let mut world = cluster(name, json!({"gcs": {}})).await;
@@ -156,6 +159,21 @@ async fn an_operation_that_goes_on_or_is_forgotten_counts_as_failed_and_is_looke
             _ => Fault::Pass,
         });
         let outcome = world.settle().await;
+        let polls = world.calls().iter().filter(|call| *call == "operations.get").count();
+        assert_eq!(polls, 1, "one look, and no waiting");
+        if !forgotten {
+            assert_eq!(world.condition("StorageTagged"), "Unknown/TaggingBucket");
+            assert!(world.message("StorageTagged").contains(TAGS[0]));
+            // The next look is not ten minutes away.
+            let again = outcome.again.unwrap();
+            assert!(again <= Duration::from_mins(1) && !again.is_zero(), "{again:?}");
+            world.gate.forget();
+            world.later(Duration::from_secs(20));
+            world.pass().await;
+            assert_eq!(world.calls(), Vec::<String>::new(), "not before its time");
+            world.later(Duration::from_mins(1));
+            world.settle().await;
+        }
         assert_eq!(world.condition("StorageTagged"), "False/ErrorTaggingBucket");
         let why = if forgotten { "404" } else { "still in progress" };
         assert!(
@@ -164,8 +182,6 @@ async fn an_operation_that_goes_on_or_is_forgotten_counts_as_failed_and_is_looke
             world.message("StorageTagged")
         );
         assert!(outcome.facts.is_some());
-        let polls = world.calls().iter().filter(|call| *call == "operations.get").count();
-        assert_eq!(polls, 1, "one look, and no waiting");
         // It came to its end meanwhile.
         store().await.bind_tag(&world.bucket().await, TAGS[0]);
         world.gate.pass();
@@ -215,6 +231,99 @@ async fn no_more_than_eight_tags_are_bound_in_a_second() {
     }
 }
 
+// storage-gcs 30
+#[tokio::test]
+async fn a_tag_that_is_bound_within_a_minute_never_failed() {
+    let mut world = cluster("blue-tagc", json!({"gcs": {}})).await;
+    world.set_tags(&TAGS[..1]).await;
+    let pending = "{\"name\": \"operations/rctb.1\", \"done\": false}";
+    world.gate.rule(move |asked| match call(asked).as_str() {
+        "tagBindings.create" | "operations.get" => Fault::Answer(Reply::new(200, pending)),
+        _ => Fault::Pass,
+    });
+    world.settle().await;
+    assert_eq!(world.condition("StorageTagged"), "Unknown/TaggingBucket");
+    store().await.bind_tag(&world.bucket().await, TAGS[0]);
+    world.gate.forget();
+    world.later(Duration::from_mins(1));
+    world.settle().await;
+    assert_eq!(asked_for(&world), [""; 0]);
+    assert_eq!(world.condition("StorageTagged"), "True/SuccessTaggingBucket");
+}
+
+// storage-gcs 29: only throttling keeps the others back
+#[tokio::test]
+async fn a_fault_at_one_tag_does_not_keep_the_others_back() {
+    let mut world = cluster("blue-tagd", json!({"gcs": {}})).await;
+    let names = ["9001/a/1", "9001/b/1", "9001/c/1", "9001/d/1"];
+    world.set_tags(&names).await;
+    world.gate.rule(move |asked| {
+        let text = asked.text();
+        match call(asked).as_str() {
+            "tagBindings.create" if text.contains("9001/a/1") => refusal(503, "UNAVAILABLE"),
+            "tagBindings.create" if text.contains("9001/c/1") => Fault::Reset,
+            _ => Fault::Pass,
+        }
+    });
+    world.settle().await;
+    assert_eq!(world.condition("StorageTagged"), "False/ErrorTaggingBucket");
+    assert_eq!(store().await.tags(&world.bucket().await), ["9001/b/1", "9001/d/1"]);
+    assert!(world.message("StorageTagged").contains("failed to add 2 of 4 tag(s)"));
+}
+
+// storage-gcs section 4: Resource Manager of the public cloud is never asked about a bucket of an emulator
+#[tokio::test]
+async fn a_bucket_of_an_emulator_has_no_tags() {
+    let mut world = cluster("blue-tage", json!({"gcs": {}})).await;
+    world.converge().await;
+    world.set_tags(&TAGS).await;
+    let emulator = world.gate.url();
+    world.emulate(&emulator);
+    let bucket = store().await.bucket(&world.bucket().await).unwrap().to_string();
+    world.gate.rule(move |asked| {
+        if call(asked) == "buckets.get" {
+            Fault::Answer(Reply::new(200, &bucket).header("content-type", "application/json"))
+        } else {
+            Fault::Pass
+        }
+    });
+    world.gate.forget();
+    world.config["status"]["conditions"] = json!([]);
+    let annotations = world.config["metadata"]["annotations"].as_object_mut().unwrap();
+    annotations.remove("imageregistry.operator.openshift.io/storage-settings");
+    world.later(RESYNC);
+    world.pass().await;
+    assert_eq!(world.condition("StorageTagged"), "False/ErrorTaggingBucket");
+    assert!(
+        world.message("StorageTagged").contains("STORAGE_EMULATOR_HOST"),
+        "{}",
+        world.message("StorageTagged")
+    );
+    let asked = world.gate.asked();
+    assert!(
+        !asked.is_empty() && asked.iter().all(|asked| asked.path.starts_with("/storage/")),
+        "{asked:?}"
+    );
+}
+
+// storage-core 48: also in the result of an operation, which comes with status 200
+#[tokio::test]
+async fn a_failed_operation_that_repeats_the_token_is_told_without_it() {
+    let mut world = cluster("blue-tagf", json!({"gcs": {}})).await;
+    world.set_tags(&TAGS[..1]).await;
+    world.gate.rule(move |asked| {
+        if call(asked) != "tagBindings.create" {
+            return Fault::Pass;
+        }
+        let message = format!("denied for {}", asked.header("authorization").unwrap());
+        let body = json!({"name": "operations/x", "done": true, "error": {"code": 7, "message": message}});
+        Fault::Answer(Reply::new(200, &body.to_string()))
+    });
+    world.settle().await;
+    let message = world.message("StorageTagged");
+    assert!(message.contains("denied for Bearer <redacted>"), "{message}");
+}
+
 // storage-gcs 34
 #[tokio::test]
 async fn a_service_that_is_too_busy_for_tags_does_not_block_the_operator() {
@@ -227,8 +336,15 @@ async fn a_service_that_is_too_busy_for_tags_does_not_block_the_operator() {
             Fault::Pass
         }
     });
+    world.pauses();
     let outcome = world.settle().await;
     assert!(outcome.facts.is_some());
+    // The bound: one retry within two seconds, and an eighth of a second before each of two attempts.
+    let waited: Duration = world.pauses().iter().sum();
+    assert!(
+        waited >= Duration::from_secs(1) && waited <= Duration::from_millis(2_500),
+        "{waited:?}"
+    );
     // Twice for the first, and the second is not tried.
     assert_eq!(asked_for(&world), [TAGS[0], TAGS[0]]);
     assert!(

@@ -83,8 +83,8 @@ fn cases() -> Vec<(Value, &'static str, &'static str, Value)> {
         ),
         (
             json!({"storage": {"emptyDir": null, "oss": {"bucket": "images"}}}),
-            "StorageNotConfigured",
-            "oss",
+            "InvalidConfig",
+            "spec.storage.oss.region",
             json!({"storage": {"emptyDir": {}, "oss": null}}),
         ),
         (

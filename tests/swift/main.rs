@@ -26,6 +26,7 @@ mod logins;
 mod many;
 mod preflight;
 mod removal;
+mod rendering;
 mod settled;
 mod trust;
 mod under_test;

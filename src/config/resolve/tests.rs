@@ -373,10 +373,12 @@ fn several_backends_are_rejected_and_the_message_names_them() {
         "{}",
         rejection.message
     );
-    let all = json!({"azure": {}, "pvc": {}, "ibmcos": {}, "gcs": {}, "swift": {}, "s3": {}, "emptyDir": {}});
+    let all = json!({
+        "azure": {}, "oss": {}, "pvc": {}, "ibmcos": {}, "gcs": {}, "swift": {}, "s3": {}, "emptyDir": {},
+    });
     let message = select(&storage(all)).unwrap_err().message;
     assert!(
-        message.contains("7 backends (EmptyDir, S3, Swift, GCS, IBMCOS, PVC, Azure)"),
+        message.contains("8 backends (EmptyDir, S3, Swift, GCS, IBMCOS, PVC, Azure, OSS)"),
         "{message}"
     );
 }
@@ -391,6 +393,7 @@ fn a_backend_is_selected_by_the_presence_of_its_field() {
         ("ibmcos", "IBMCOS"),
         ("pvc", "PVC"),
         ("azure", "Azure"),
+        ("oss", "OSS"),
     ] {
         assert_eq!(select(&storage(json!({member: {}}))), Ok(Some(name)));
         assert_eq!(
@@ -400,16 +403,14 @@ fn a_backend_is_selected_by_the_presence_of_its_field() {
     }
 }
 
-// api 11: the rejection
-// storage-core 9: the class of the error
+// issue 13: `oss` counts as every backend does; the specification of the API still has it as unsupported
 #[test]
-fn oss_alone_is_rejected_and_oss_beside_another_backend_is_ignored() {
+fn oss_alone_is_selected_and_oss_beside_another_backend_is_a_conflict() {
     let alone = storage(json!({"oss": {"bucket": "b"}, "managementState": "Managed"}));
-    let rejection = select(&alone).unwrap_err();
-    assert_eq!(rejection.reason.text(), "StorageNotConfigured");
-    assert!(rejection.message.contains("oss"), "{}", rejection.message);
-    let beside = storage(json!({"oss": {}, "s3": {}}));
-    assert_eq!(select(&beside), Ok(Some("S3")));
+    assert_eq!(select(&alone), Ok(Some("OSS")));
+    let rejection = select(&storage(json!({"oss": {}, "s3": {}}))).unwrap_err();
+    assert_eq!(rejection.reason.text(), "StorageConflict");
+    assert!(rejection.message.contains("S3, OSS"), "{}", rejection.message);
 }
 
 // api 14: what is read

@@ -91,6 +91,7 @@ impl Driver for EmptyDir {
             events: events(request.config),
             probe_left: false,
             final_settings: None,
+            again: None,
         }))
     }
 }

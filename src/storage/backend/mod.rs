@@ -3,6 +3,8 @@
 pub mod azure;
 pub mod empty_dir;
 pub mod gcs;
+pub mod ibmcos;
+pub mod oss;
 pub mod pvc;
 pub mod s3;
 pub mod swift;

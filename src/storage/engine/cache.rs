@@ -116,6 +116,22 @@ struct Cached {
 }
 
 impl Cached {
+    /// From the observation until `ensure` applies settings again that are not applied.
+    fn unfinished(&self, ensured: &Ensured) -> Period {
+        Period::of(self.valid.from, ensured.again.unwrap_or(UNFINISHED))
+    }
+
+    /// Time until a setting is due that the service was still applying; `None`: there is none, or it is overdue.
+    fn pending(&self, now: Timestamp) -> Option<Duration> {
+        match &self.observation {
+            Observation::Done(ensured) if ensured.again.is_some() => {
+                let due = self.unfinished(ensured);
+                due.contains(now).then(|| until(due.until, now))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the observation is still valid. An observation with which the registry was available stays valid while
     /// the registry is available.
     fn is_valid(&mut self, circumstances: Circumstances) -> bool {
@@ -127,7 +143,7 @@ impl Cached {
         match self.observation {
             _ if self.inherited => now == self.valid.from,
             Observation::Wait(_) | Observation::Failed(_) => self.valid.contains(now),
-            Observation::Done(_) if unfinished && !Period::of(self.valid.from, UNFINISHED).contains(now) => false,
+            Observation::Done(ref ensured) if unfinished && !self.unfinished(ensured).contains(now) => false,
             Observation::Done(_) if available => {
                 self.available = true;
                 true
@@ -203,7 +219,8 @@ impl ObservationCache {
         let again = if cached.inherited {
             Some(Duration::ZERO)
         } else {
-            waits.then(|| until(cached.valid.until, circumstances.now))
+            let next = waits.then(|| until(cached.valid.until, circumstances.now));
+            next.into_iter().chain(cached.pending(circumstances.now)).min()
         };
         valid.then(|| (cached.observation.clone(), again))
     }
@@ -251,14 +268,16 @@ impl ObservationCache {
             }
         };
         let again = (!matches!(observation, Observation::Done(_)) || !available).then_some(wait);
-        memory.step = Some(Cached {
+        let cached = Cached {
             subject,
             observation,
             valid: Period::of(now, wait),
             wait,
             available,
             inherited: false,
-        });
+        };
+        let again = again.into_iter().chain(cached.pending(now)).min();
+        memory.step = Some(cached);
         again
     }
 

@@ -26,7 +26,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     /// Reads the ownership mark of the container; if the container is out of reach and goes with the object of a stage, that
     /// of the object.
     pub(super) async fn prove(&self) -> Result<(Level, Mark), StepError> {
-        match self.store.head().await {
+        match self.look().await {
             Ok(()) => {}
             Err(error) if error.is_missing() => return Ok((Level::Container, self.confirm_gone().await?)),
             Err(error) => {
@@ -38,7 +38,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             Ok(owner) => owner,
             Err(error) if error.is_container_gone() => {
                 // HEAD found the container just before. A second HEAD decides.
-                return match self.store.head().await {
+                return match self.look().await {
                     Err(error) if error.is_missing() => Ok((Level::Container, Mark::Gone)),
                     _ => Err(self.contradicted()),
                 };
@@ -72,7 +72,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     fn mark_of(&self, owner: Owner) -> Mark {
         let claim = self.claim();
         match owner {
-            Owner::Ours => Mark::Ours(String::new()),
+            Owner::Ours => Mark::Ours(self.store.pin()),
             Owner::Other(cluster) => Mark::NotOurs(format!("it carries the mark of cluster {cluster}")),
             // An intent proves nothing: somebody else may have created the container. Neither does the record of a marked
             // container: its mark must be readable.
@@ -163,7 +163,6 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     /// Error for objects that were not deleted. The next attempt lists from the beginning.
     fn not_deleted(&self, refused: &[Refusal]) -> StepError {
         let named = self.named();
-        let locked = refused.iter().filter(|r| r.cause == RefusalCause::Locked).count();
         let forbidden: Vec<(&Refusal, &str)> = refused
             .iter()
             .filter_map(|r| match r.cause {
@@ -171,12 +170,15 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                 _ => None,
             })
             .collect();
-        let first = refused.first();
+        let locked = refused.iter().filter(|r| r.cause == RefusalCause::Locked);
+        let first = locked.clone().chain(refused).next();
+        let locked = locked.count();
         let code = first.map(|r| r.code.clone()).unwrap_or_default();
         let message = match (first, forbidden.first()) {
-            _ if locked > 0 => format!(
-                "{named} was not emptied: at least {locked} objects are under object lock: wait until their retention \
-                 ends or remove the legal hold, {RELEASE}"
+            (Some(first), _) if locked > 0 => format!(
+                "{named} was not emptied: at least {locked} objects are under object lock, a retention policy or a hold, {} is \
+                 one of them: {code}: {}: wait until their retention ends or remove the hold, {RELEASE}",
+                first.key, first.message
             ),
             (_, Some((refusal, right))) => format!(
                 "{named} was not emptied: {right} is denied on {} objects, {} is one of them: grant it, {RELEASE}",

@@ -158,6 +158,7 @@ fn unchanged(request: &Request<'_>, conditions: Vec<ConditionUpdate>, events: Ve
         events,
         probe_left: false,
         final_settings: None,
+        again: None,
     }
 }
 

@@ -21,6 +21,11 @@ fn names_location(config: &Config, key: &str, location: Option<&str>) -> bool {
     recorded.is_some() && recorded == location
 }
 
+/// Recorded location of the storage that the status names; `None`: the status tells it alone.
+pub fn location(config: &Config) -> Option<&str> {
+    annotation(config, names::STORAGE_LOCATION_ANNOTATION)
+}
+
 /// Intent or creation record of the storage at this location.
 pub fn creation(config: &Config, location: Option<&str>) -> CreationRecord {
     if names_location(config, names::STORAGE_CREATED_ANNOTATION, location) {
@@ -99,8 +104,11 @@ pub fn without_settings(config: &Config, location: Option<&str>) -> Option<(&'st
 pub fn without_records(config: &Config, location: Option<&str>) -> Vec<(&'static str, Value)> {
     let stages = annotation(config, names::STORAGE_STAGES_ANNOTATION);
     let stages = stages.map(|_| (names::STORAGE_STAGES_ANNOTATION, Value::Null));
+    let place = names_location(config, names::STORAGE_LOCATION_ANNOTATION, location);
+    let place = place.then_some((names::STORAGE_LOCATION_ANNOTATION, Value::Null));
     without_creation(config, location)
         .into_iter()
+        .chain(place)
         .chain(without_settings(config, location))
         .chain(stages)
         .collect()

@@ -9,6 +9,7 @@ pub mod context;
 mod emptying;
 mod existence;
 pub(in crate::storage) mod intent;
+pub(in crate::storage) mod location;
 pub mod object_storage;
 pub mod ownership;
 mod provision;

@@ -63,6 +63,14 @@ impl<B: ObjectBackend, C: Cluster> Driver for ObjectStorage<'_, B, C> {
 
     const NOT_FOUND: Option<&'static str> = B::NOT_FOUND;
 
+    fn usual_location(stored: &Storage) -> Option<String> {
+        B::usual_location(stored)
+    }
+
+    fn is_located(snapshot: &Snapshot) -> bool {
+        B::is_located(snapshot)
+    }
+
     fn is_found(stored: &Storage) -> bool {
         B::is_found(stored)
     }
@@ -93,9 +101,11 @@ impl<B: ObjectBackend, C: Cluster> Driver for ObjectStorage<'_, B, C> {
     }
 
     async fn ensure(&self, request: &Request<'_>) -> Result<Progress<Ensured>, StepError> {
-        let mut ended = Box::pin(self.open(request)?.ensure()).await?;
+        let work = self.open(request)?;
+        let mut ended = Box::pin(work.ensure()).await?;
         if let Progress::Done(ensured) = &mut ended {
             ensured.events.extend(self.backend.notices(request));
+            ensured.events.extend(work.store.notices());
         }
         Ok(ended)
     }

@@ -11,7 +11,7 @@ use super::work::{Work, capitalised, exists};
 use crate::config::event_request::EventRequest;
 use crate::names;
 use crate::status::conditions::{ConditionUpdate, Status};
-use crate::storage::model::call::{CallClass, CallError, Cause};
+use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::model::container::{Contents, Owner};
 use crate::storage::model::error::{StepError, StorageError};
 use crate::storage::model::preflight::ProbeKeys;
@@ -49,16 +49,17 @@ enum Head {
 }
 
 impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
+    /// HEAD with a time limit.
+    pub(super) async fn look(&self) -> Called<()> {
+        let name = &self.store.container().name;
+        let silent = |_| Err(CallError::no_answer(B::TERMS.rights_to_observe, name, ANSWER));
+        tokio::time::timeout(ANSWER, self.store.head())
+            .await
+            .unwrap_or_else(silent)
+    }
+
     async fn head(&self) -> Result<Head, StepError> {
-        let head = match tokio::time::timeout(ANSWER, self.store.head()).await {
-            Ok(head) => head,
-            Err(_) => Err(CallError::no_answer(
-                B::TERMS.rights_to_observe,
-                &self.store.container().name,
-                ANSWER,
-            )),
-        };
-        match head {
+        match self.look().await {
             Ok(()) => Ok(Head::Exists),
             Err(error) if error.is_undecided() || error.of_identity => Err(self.failed(&error, "")),
             Err(error) if error.is_missing() => {
@@ -96,7 +97,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
 
     /// ` in REGION`, if the cloud has regions.
     fn in_region(&self) -> String {
-        match self.store.container().place.as_str() {
+        match self.store.place().as_str() {
             "" => String::new(),
             place => format!(" in {place}"),
         }
@@ -332,6 +333,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             events,
             probe_left: false,
             final_settings: None,
+            again: None,
         }))
     }
 
@@ -373,6 +375,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             events: Vec::new(),
             probe_left: false,
             final_settings: None,
+            again: None,
         }))
     }
 
@@ -518,6 +521,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             events,
             probe_left: self.store.probe_left(),
             final_settings: Some(applied.is_final),
+            again: applied.again,
         }))
     }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::context::Engine;
 use super::existence::{cache_completed, check_cached, completed_target, is_said_to_be_gone};
 use super::intent::{self, StoredSettings, StoredStages};
+use super::location::{self, Left};
 use super::select::Selected;
 use super::stopped;
 use crate::api::{Config, Storage};
@@ -18,7 +19,7 @@ use crate::program::RegistryStorage;
 use crate::status::conditions::{ConditionUpdate, Status};
 use crate::status::judge::Deadline;
 use crate::storage::model::error::{ErrorClass, StepError, StorageError};
-use crate::storage::model::outcome::{Freeze, Outcome, RECONFIGURED, STORAGE_EXISTS, UNKNOWN_ERROR, Waiting};
+use crate::storage::model::outcome::{Freeze, Outcome, STORAGE_EXISTS, UNKNOWN_ERROR, Waiting};
 use crate::storage::model::progress::{Ensured, Persist, Progress, Wait};
 use crate::storage::model::spec;
 use crate::storage::model::state::{self, State};
@@ -39,8 +40,8 @@ pub fn record_default(config: &Config, selected: &Selected) -> Option<Value> {
 struct Known {
     /// `status.storage`.
     stored: Storage,
-    /// Description of storage that the status names and the spec does not name any more.
-    left: Option<String>,
+    /// Storage that the status names and the spec does not name any more.
+    left: Option<Left>,
     /// Effective managementState.
     state: Option<State>,
     /// The status names this storage.
@@ -50,15 +51,15 @@ struct Known {
 }
 
 impl Known {
-    fn of<D: Driver>(config: &Config, snapshot: &Snapshot, selected: &Selected, target: &Target) -> Self {
-        let stored = config.status.as_ref().map(|s| s.storage.clone()).unwrap_or_default();
-        let backends = stored.backends();
-        let left = match backends.as_slice() {
-            [one] if *one == D::BACKEND.name() && D::locate(&stored, snapshot) == target.location => None,
-            [one] => Some(spec::describe_named(&stored, one)),
-            _ => None,
-        };
-        let moved = left.is_some() || backends.len() != 1;
+    fn of<D: Driver>(
+        config: &Config,
+        snapshot: &Snapshot,
+        selected: &Selected,
+        target: &Target,
+        stored: Storage,
+    ) -> Self {
+        let left = Left::of::<D>(config, &stored, snapshot, target);
+        let moved = left.is_some() || stored.backends().len() != 1;
         let applied = !moved && D::same(&stored, &selected.storage, snapshot);
         Self {
             left,
@@ -95,13 +96,15 @@ pub async fn ensure<D: Driver>(
             return rejected(rejection, unnamed.then(|| record_default(config, selected)).flatten());
         }
     };
+    let stored = config.status.as_ref().map(|s| s.storage.clone()).unwrap_or_default();
+    location::keep_unless_located::<D>(config, &stored, snapshot, &mut target);
     // Do not create storage that the registry cannot use.
     if let Some(Err(rejection)) = target.access.as_ref().map(|access| engine.pods.program.render(access)) {
         return rejected(rejection, None);
     }
     let stopped = engine.cache.take_deleted_elsewhere(target.location.as_deref());
     let stopped = stopped.map(|(location, objects)| stopped::event(&location, objects));
-    let known = Known::of::<D>(config, snapshot, selected, &target);
+    let known = Known::of::<D>(config, snapshot, selected, &target, stored);
     let default = if target.named {
         None
     } else {
@@ -474,11 +477,15 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
             }
         }
         outcome.facts = Some(facts);
+        let location = self.request.target.location.as_deref();
         if let Some(left) = &self.known.left {
-            let event = moved(left, &spec::describe(wanted, D::BACKEND), state);
+            let event = left.moved(&spec::describe(wanted, D::BACKEND), location, state);
             outcome.events.push(event);
             outcome.reconfigured = true;
         }
+        // The controller stores the record before the status.
+        let located = location::record::<D>(self.request.config, &applied, location);
+        outcome.record = spec::both(outcome.record, located);
         outcome.storage_managed = state == State::Managed;
         outcome.status_storage = (!spec::same(&self.known.stored, &applied)).then_some(applied);
         outcome
@@ -514,17 +521,6 @@ fn freeze<D: Driver>(applied: bool) -> Freeze {
         (false, _) => Freeze::All,
         (true, true) => Freeze::Storage,
         (true, false) => Freeze::Deployment,
-    }
-}
-
-fn moved(from: &str, to: &str, state: State) -> EventRequest {
-    EventRequest {
-        warning: false,
-        reason: RECONFIGURED,
-        message: format!(
-            "storage changed from {from} to {to}, which is {}; {from} is kept as it is, with its content",
-            state.text()
-        ),
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::cache::ObservationCache;
 use super::context::Engine;
-use super::{intent, stopped};
+use super::{intent, location, stopped};
 use crate::api::{Config, Storage};
 use crate::config::event_request::EventRequest;
 use crate::config::resolve::ManagementState;
@@ -96,7 +96,7 @@ pub async fn remove<D: Removable>(
         engine,
         config,
         snapshot,
-        location: D::locate(&stored, snapshot).unwrap_or_default(),
+        location: location::of_applied::<D>(config, &stored, snapshot).unwrap_or_default(),
         stored: &stored,
         deleting_config,
     };
@@ -122,6 +122,9 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
             Ok(target) => target,
             Err(error) => return own(self.failed(error.into())),
         };
+        if let Err(error) = self.check_location(&target) {
+            return own(self.failed(error.into()));
+        }
         let record = intent::creation(self.config, Some(&self.location));
         let request = self.request(&target, record);
         let proved = self.driver.prove(&request).await;
@@ -217,7 +220,8 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
         let recorded = state::requested(config).is_none() && named.as_deref() != Some(&self.location);
         let begun =
             state::stored(config) == Some(State::Managed) && ManagementState::of(config) != ManagementState::Unmanaged;
-        let Some(target) = (recorded && begun).then(|| self.target().ok()).flatten() else {
+        let target = (recorded && begun).then(|| self.target().ok()).flatten();
+        let Some(target) = target.filter(|target| self.check_location(target).is_ok()) else {
             return Vec::new();
         };
         let request = self.request(&target, CreationRecord::None);
@@ -254,6 +258,20 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
         let mut target = self.driver.resolve(self.config, self.stored, self.snapshot)?;
         target.ca_bundle = D::ca_bundle(self.stored, self.snapshot)?;
         Ok(target)
+    }
+
+    /// Whether the current credentials still mean this storage.
+    fn check_location(&self, target: &Target) -> Result<(), StorageError> {
+        let checked = location::check::<D>(self.stored, &self.location, target.location.as_deref(), self.snapshot);
+        checked.map_err(|error| StorageError {
+            message: format!(
+                "{} was not deleted: {}, or set spec.storage.managementState to Unmanaged to keep the data and finish the \
+                 removal",
+                self.described(),
+                error.message
+            ),
+            ..error
+        })
     }
 
     /// Error for storage whose location cannot be derived any more.

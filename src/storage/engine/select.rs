@@ -106,7 +106,7 @@ pub fn not_in_this_build(backend: Backend) -> StorageError {
     let backend = backend.name();
     not_configured(format!(
         "storage backend {backend} is not implemented by this build of the operator; nothing was changed, and a \
-         running registry keeps its storage: use s3, swift, pvc or emptyDir in spec.storage, or run an operator that \
+         running registry keeps its storage: use another backend in spec.storage, or run an operator that \
          implements {backend}"
     ))
 }

@@ -33,6 +33,8 @@ pub(super) struct AppliedSettings {
     pub completes: Vec<fn(&mut Storage)>,
     /// Settings that the operator does not apply again until `spec.storage` changes.
     pub is_final: Vec<&'static str>,
+    /// When a setting that the service is still applying must be applied again.
+    pub again: Option<Duration>,
 }
 
 fn stored<'a>(config: &'a Config, type_: &str) -> Option<&'a Condition> {
@@ -101,21 +103,25 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         false
     }
 
+    /// Settings that stay final, because they are not due.
+    fn kept_finals(&self, due: &[Setting]) -> Vec<&'static str> {
+        if !self.is_settled() {
+            return Vec::new();
+        }
+        let finals = finals(self.request);
+        let all = self.backend.settings(self.request).into_iter();
+        let is_due = |condition: &str| due.iter().any(|setting| setting.condition == condition);
+        all.map(|setting| setting.condition)
+            .filter(|condition| finals.is_final(condition) && !is_due(condition))
+            .collect()
+    }
+
     /// Applies the due settings.
     pub(super) async fn apply_settings(&self, due: &[Setting], ours: bool) -> Result<AppliedSettings, StepError> {
-        let mut result = AppliedSettings::default();
-        if self.is_settled() {
-            let finals = finals(self.request);
-            let not_due = self
-                .backend
-                .settings(self.request)
-                .into_iter()
-                .map(|setting| setting.condition);
-            let kept = not_due.filter(|condition| {
-                finals.is_final(condition) && !due.iter().any(|setting| setting.condition == *condition)
-            });
-            result.is_final.extend(kept);
-        }
+        let mut result = AppliedSettings {
+            is_final: self.kept_finals(due),
+            ..AppliedSettings::default()
+        };
         let scope = SettingScope {
             ours,
             recorded: self.request.record.exists(),
@@ -145,6 +151,14 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                 Err(SettingError::Call(error)) => {
                     let reason = error.reason(B::TERMS.unknown);
                     self.not_applied(setting, reason, &error.to_string(), error.is_unsupported(), &mut result)
+                }
+                Err(SettingError::NotNeeded { reason, message }) => {
+                    result.is_final.push(setting.condition);
+                    ConditionUpdate::new(setting.condition, Status::False, reason, message)
+                }
+                Err(SettingError::Pending { reason, message, after }) => {
+                    result.again = Some(result.again.map_or(after, |again| again.min(after)));
+                    ConditionUpdate::new(setting.condition, Status::Unknown, reason, message)
                 }
                 Err(SettingError::Declined {
                     reason,
@@ -192,7 +206,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     /// requested.
     fn publish(&self, setting: &Setting, ended: &Result<Applied, SettingError>, events: &mut Vec<EventRequest>) {
         let handled = match ended {
-            Ok(_) | Err(SettingError::Declined { is_final: true, .. }) => true,
+            Ok(_) | Err(SettingError::Declined { is_final: true, .. } | SettingError::NotNeeded { .. }) => true,
             Err(SettingError::Call(error)) => error.is_unsupported(),
             Err(_) => false,
         };

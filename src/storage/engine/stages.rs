@@ -56,7 +56,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         mut storage: crate::api::Storage,
         id: &str,
     ) -> Result<Option<Progress<Ensured>>, StepError> {
-        let created = is_recorded(&self.stage_records()?, stage, id);
+        let created = B::holds_container(stage) && is_recorded(&self.stage_records()?, stage, id);
         if created && self.request.effective_state().is_none() {
             storage.management_state = Some(State::Managed.text().to_owned());
         }
@@ -77,11 +77,13 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         before: bool,
     ) -> Result<Progress<Ensured>, StepError> {
         let message = format!("{} {id} does not exist", stage.name);
-        let reason = B::TERMS.gone.first().copied().unwrap_or_default();
-        let condition = if before {
+        let condition = if !before {
+            self.condition_after(&message)
+        } else if B::holds_container(stage) {
+            let reason = B::TERMS.gone.first().copied().unwrap_or_default();
             exists(Status::False, reason, message.clone())
         } else {
-            self.condition_after(&message)
+            exists(Status::Unknown, B::TERMS.unknown, message.clone())
         };
         if self.request.effective_state() == Some(State::Unmanaged) {
             let message = format!(
@@ -93,7 +95,8 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                 conditions: vec![condition],
             });
         }
-        if before && self.request.in_use && !self.is_said_to_be_gone() {
+        let lost = before && B::holds_container(stage) && self.request.in_use;
+        if lost && !self.is_said_to_be_gone() {
             // Report the loss in the status before the object is created again.
             return Ok(Progress::Wait(Wait::new(Duration::ZERO, message).with(vec![condition])));
         }
@@ -116,13 +119,16 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         }
         self.confirm().await?;
         let begun = self.store.advance(stage, &CreationPermit::granted()).await;
-        let wait = match begun.map_err(|error| self.failed(&error, ""))? {
-            StageState::Pending(wait) => self.pending(stage, wait, before)?,
-            StageState::Ready { .. } | StageState::Missing { .. } => {
-                Wait::new(Duration::from_secs(1), format!("{} {id} is being created", stage.name))
+        let begun = begun.map_err(|error| self.failed(&error, ""))?;
+        let being_created = || Wait::new(Duration::from_secs(1), format!("{} {id} is being created", stage.name));
+        Ok(match begun {
+            StageState::Pending(wait) => Progress::Wait(self.pending(stage, wait, before)?),
+            StageState::Ready { storage, id } => {
+                let recorded = self.ready(stage, storage, &id)?;
+                recorded.unwrap_or_else(|| Progress::Wait(being_created()))
             }
-        };
-        Ok(Progress::Wait(wait))
+            StageState::Missing { .. } => Progress::Wait(being_created()),
+        })
     }
 
     /// `StorageExists` while a stage after the container is not ready. A reported loss stays in the status until the storage is

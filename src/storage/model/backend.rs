@@ -17,11 +17,13 @@ pub enum Backend {
     Pvc,
     /// `spec.storage.azure`.
     Azure,
+    /// `spec.storage.oss`.
+    Oss,
 }
 
 impl Backend {
     /// Every backend, in the order of the API's documentation.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::EmptyDir,
         Self::S3,
         Self::Swift,
@@ -29,6 +31,7 @@ impl Backend {
         Self::IbmCos,
         Self::Pvc,
         Self::Azure,
+        Self::Oss,
     ];
 
     /// Name as in the API's documentation, in messages and as metric label: `S3`.
@@ -41,6 +44,7 @@ impl Backend {
             Self::IbmCos => "IBMCOS",
             Self::Pvc => "PVC",
             Self::Azure => "Azure",
+            Self::Oss => "OSS",
         }
     }
 
@@ -54,6 +58,7 @@ impl Backend {
             Self::IbmCos => "ibmcos",
             Self::Pvc => "pvc",
             Self::Azure => "azure",
+            Self::Oss => "oss",
         }
     }
 

@@ -113,6 +113,8 @@ pub struct Ensured {
     /// Settings (condition types) that the operator does not apply again until `spec.storage` changes; `None` leaves
     /// the record.
     pub final_settings: Option<Vec<&'static str>>,
+    /// When a setting that the service is still applying must be applied again; `None`: at the next resync.
+    pub again: Option<Duration>,
 }
 
 impl Ensured {

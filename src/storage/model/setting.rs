@@ -1,5 +1,7 @@
 //! Settings of Managed containers.
 
+use std::time::Duration;
+
 use super::call::CallError;
 use super::error::{StepError, StorageError};
 use super::fingerprint::Fingerprint;
@@ -83,6 +85,22 @@ pub enum SettingError {
         message: String,
         /// The operator does not apply the setting again until `spec.storage` changes.
         is_final: bool,
+    },
+    /// There is nothing to apply: the condition is False with this reason and message, and the setting is final.
+    NotNeeded {
+        /// Reason of the condition.
+        reason: String,
+        /// Message of the condition.
+        message: String,
+    },
+    /// The service is still applying the setting: the condition is Unknown.
+    Pending {
+        /// Reason of the condition.
+        reason: &'static str,
+        /// Message of the condition.
+        message: String,
+        /// When to apply the setting again.
+        after: Duration,
     },
     /// The whole step fails.
     Step(StepError),

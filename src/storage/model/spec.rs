@@ -70,6 +70,7 @@ pub fn only(storage: &Storage, backend: Backend, state: &str) -> Storage {
         Backend::IbmCos => only.ibmcos.clone_from(&storage.ibmcos),
         Backend::Pvc => only.pvc.clone_from(&storage.pvc),
         Backend::Azure => only.azure.clone_from(&storage.azure),
+        Backend::Oss => only.oss.clone_from(&storage.oss),
     }
     only
 }

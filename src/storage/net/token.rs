@@ -77,6 +77,15 @@ impl<T: Clone> TokenCache<T> {
         self.token.lock().await.as_ref().map(|cached| cached.token.clone())
     }
 
+    /// Drops the token if it is the one that the service refuses: another caller may have replaced it meanwhile.
+    pub async fn invalidate_if(&self, is_refused: impl FnOnce(&T) -> bool) {
+        let mut cached = self.token.lock().await;
+        if cached.as_ref().is_some_and(|cached| is_refused(&cached.token)) {
+            *cached = None;
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Drops the token, because the service refuses it.
     pub async fn invalidate(&self) {
         *self.token.lock().await = None;
@@ -107,5 +116,18 @@ mod tests {
             assert_eq!(renewal(now, expiry), now + Duration::from_secs(renewed), "{lifetime}");
         }
         assert_eq!(renewal(now, SystemTime::UNIX_EPOCH), SystemTime::UNIX_EPOCH);
+    }
+
+    #[tokio::test]
+    async fn a_refused_token_is_dropped_and_the_one_that_replaced_it_is_not() {
+        let cache = TokenCache::default();
+        let clock = Clock::default();
+        let get = async |token: &'static str| cache.get(&clock, async || Ok((token, None))).await.unwrap();
+        assert_eq!(get("first").await, "first");
+        cache.invalidate_if(|token| *token == "first").await;
+        assert_eq!(get("second").await, "second");
+        // Another call was refused with the first token, too, and learns that later.
+        cache.invalidate_if(|token| *token == "first").await;
+        assert_eq!((get("third").await, cache.invalidations()), ("second", 1));
     }
 }

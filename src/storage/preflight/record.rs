@@ -11,6 +11,7 @@ use crate::config::event_request::EventRequest;
 use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::storage::engine::cache::ObservationCache;
+use crate::storage::engine::location;
 use crate::storage::model::backend::Backend;
 use crate::storage::model::error::{ErrorClass, StorageError};
 use crate::storage::model::spec;
@@ -195,6 +196,7 @@ pub async fn clear_one<D: Driver>(
     let mut target = driver
         .resolve(config, &left.storage, snapshot)
         .map_err(|rejection| later(rejection.into()))?;
+    location::check::<D>(&left.storage, &left.location, target.location.as_deref(), snapshot).map_err(later)?;
     target.ca_bundle = D::ca_bundle(&left.storage, snapshot).map_err(later)?;
     cluster.confirm().await?;
     let request = Request {

@@ -33,10 +33,14 @@ use crate::storage::net::http::{Egress, Trust};
 use crate::storage::net::network::Network;
 use crate::storage::net::retry::Policy;
 
-/// The identity that signs requests.
+/// The identity that authorizes requests: by a signature, or by a token in a header.
 pub trait Identity: Send + Sync {
-    /// Credentials for the SDK.
-    fn provider(self: Arc<Self>) -> SharedCredentialsProvider;
+    /// Credentials for signatures; `None`: requests are not signed, and carry [`Self::headers`] instead.
+    fn provider(self: Arc<Self>) -> Option<SharedCredentialsProvider>;
+    /// Headers of each request, such as a token. An error means that there are no credentials.
+    fn headers(&self) -> BoxFuture<'_, Called<Vec<(&'static str, Sensitive)>>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
     /// Account of the credentials, cached; `None` if it cannot be determined. An error means that there are no
     /// credentials.
     fn account(&self) -> BoxFuture<'_, Called<Option<String>>>;
@@ -50,7 +54,7 @@ pub trait Identity: Send + Sync {
 
 /// Parameters of a connection to a bucket.
 pub struct Connection {
-    /// Region for the LocationConstraint of a new bucket.
+    /// Region for the LocationConstraint of a new bucket; empty: the endpoint decides.
     pub region: String,
     /// Region of signatures.
     pub signing_region: String,
@@ -58,7 +62,7 @@ pub struct Connection {
     pub url: String,
     /// Path-style requests. Without it, the bucket is in the host name if the name permits that.
     pub path_style: bool,
-    /// Identity that signs requests.
+    /// Identity that authorizes requests.
     pub identity: Arc<dyn Identity>,
     /// CA certificates.
     pub trust: Trust,
@@ -205,7 +209,13 @@ impl Bucket {
                 "{error}: use path-style requests, or an endpoint with a host name"
             ))
         })?;
-        let s3 = aws_sdk_s3::Config::builder()
+        let s3 = aws_sdk_s3::Config::builder();
+        // Without a provider of credentials no other scheme applies.
+        let s3 = match connection.identity.clone().provider() {
+            Some(provider) => s3.credentials_provider(provider),
+            None => s3.allow_no_auth(),
+        };
+        let s3 = s3
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(connection.signing_region))
             .endpoint_resolver(Address::new(address))
@@ -214,7 +224,6 @@ impl Bucket {
                 connection.trust,
                 connection.egress,
             ))
-            .credentials_provider(connection.identity.clone().provider())
             // Identity caches the credentials, and Bucket::call does the retries.
             .identity_cache(IdentityCache::no_cache())
             .retry_config(retry::once())
@@ -344,6 +353,11 @@ impl Bucket {
             .map_err(|error| self.cleaned(Unredacted::new(error)))
     }
 
+    async fn headers(&self) -> Called<Vec<(&'static str, Sensitive)>> {
+        let headers = self.identity.headers().await;
+        headers.map_err(|error| self.cleaned(Unredacted::new(error)))
+    }
+
     /// Whether a request that changes something may have succeeded without a response. A retry may have sent it again.
     pub fn is_unsure(&self) -> bool {
         self.unsure.load(Ordering::Relaxed)
@@ -361,6 +375,7 @@ impl Bucket {
             root: call.root,
             unknown: call.unknown.clone(),
             owner: self.owner(call).await?,
+            headers: Vec::new(),
         };
         let resource = self.resource(call);
         let policy = Policy {
@@ -371,7 +386,11 @@ impl Bucket {
         let (mut retries, mut renewed) = (0, false);
         loop {
             policy.check_leading(call.action, &resource)?;
-            let failed = match boxed(&send, overrides.clone()).await {
+            let overrides = RequestOverrides {
+                headers: self.headers().await?,
+                ..overrides.clone()
+            };
+            let failed = match boxed(&send, overrides).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error::of(call.action, &resource, &error),
             };

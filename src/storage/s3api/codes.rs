@@ -220,8 +220,8 @@ pub fn explanation(code: &str) -> Option<&'static str> {
         Account => {
             "the service has disabled the account or user of the credentials, or it lacks a subscription: enable it there"
         }
-        Key => "the KMS key cannot be used: check spec.storage.s3.keyID, and that the key is enabled",
-        Region => "the service expects another region: check spec.storage.s3.region",
+        Key => "the KMS key cannot be used: check the key's ID in spec.storage, and that the key is enabled",
+        Region => "the service expects another region: check the region in spec.storage",
         _ => return None,
     })
 }

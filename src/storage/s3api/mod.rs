@@ -3,8 +3,11 @@
 pub mod address;
 pub mod client;
 pub mod codes;
+mod contents;
 pub mod error;
 mod objects;
+pub mod plane;
 pub mod retry;
 mod settings;
+pub mod static_keys;
 pub mod transport;

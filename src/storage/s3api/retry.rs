@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_s3::config::retry::{ReconnectMode, RetryConfig};
 
 use super::codes;
-use crate::storage::model::call::CallError;
+use crate::storage::model::call::{CallError, Cause};
 
 /// Retry configuration of the SDK: one attempt, because `Bucket::call` retries. The SDK must not close connections:
 /// they belong to the operator's HTTP client, and each attempt to close one would be logged.
@@ -20,13 +20,13 @@ pub fn first_wait(error: &CallError) -> Option<Duration> {
 
 /// Whether new credentials of the same identity may be accepted.
 pub fn stale(error: &CallError) -> bool {
-    codes::is_stale(&error.code)
+    // 401 is how a service of another cloud refuses a token.
+    codes::is_stale(&error.code) || error.cause == Cause::Answer(401)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::model::call::Cause;
     use crate::storage::net::retry::delay;
 
     fn failed(cause: Cause, code: &str) -> CallError {

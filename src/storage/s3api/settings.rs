@@ -106,7 +106,7 @@ impl Bucket {
         .map(drop)
     }
 
-    /// CreateBucket, with a LocationConstraint unless the region is `us-east-1`.
+    /// CreateBucket, with a LocationConstraint unless the region is `us-east-1` or empty.
     pub async fn create(&self) -> Called<()> {
         let call = Call::change("s3:CreateBucket");
         match self.create_as(&call).await {
@@ -117,7 +117,7 @@ impl Bucket {
     }
 
     async fn create_as(&self, call: &Call) -> Called<()> {
-        let place = (self.region != WITHOUT_CONSTRAINT).then(|| {
+        let place = (!self.region.is_empty() && self.region != WITHOUT_CONSTRAINT).then(|| {
             CreateBucketConfiguration::builder()
                 .location_constraint(BucketLocationConstraint::from(self.region.as_str()))
                 .build()

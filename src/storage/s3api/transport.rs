@@ -171,6 +171,8 @@ pub struct RequestOverrides {
     pub root: Option<&'static str>,
     /// Collects names of elements in the response that the types of the SDK do not contain, and drop.
     pub unknown: Option<Unknown>,
+    /// Further headers, such as a token.
+    pub headers: Vec<(&'static str, Sensitive)>,
 }
 
 /// Collector of names of unknown elements.
@@ -228,6 +230,9 @@ impl Intercept for RequestOverrides {
             request
                 .headers_mut()
                 .try_insert("x-amz-expected-bucket-owner", owner.clone())?;
+        }
+        for (name, value) in &self.headers {
+            request.headers_mut().try_insert(*name, value.expose().to_owned())?;
         }
         Ok(())
     }

@@ -37,10 +37,10 @@ pub async fn load_images(cluster: &Cluster, operator: &Path) -> Result<()> {
             operator.display()
         );
     }
-    let programs = programs::ensure(&["registry"]).await?;
+    let programs = programs::ensure(programs::REGISTRY).await?;
     let images = [
         image::operator_image(OPERATOR_IMAGE, operator),
-        image::registry_image(REGISTRY_IMAGE, programs.path("registry")?, Path::new(BUSYBOX)),
+        image::registry_image(REGISTRY_IMAGE, programs.registry()?, Path::new(BUSYBOX)),
     ];
     for (name, image) in ["operator", "registry"].iter().zip(images) {
         let tar = cluster.directory().join(format!("{name}.tar"));

@@ -160,10 +160,7 @@ fn resolve_never_panics_and_accepts_only_values_in_range() {
         let empty = snapshot([]);
         let storage = config.spec.storage.clone().unwrap_or_default();
         let backend = select(&storage);
-        assert_eq!(
-            backend == Ok(None),
-            storage.backends().is_empty() && storage.oss.is_none()
-        );
+        assert_eq!(backend == Ok(None), storage.backends().is_empty());
         match resolve(&config, &empty) {
             Err(rejection) => {
                 assert!(!rejection.message.is_empty());

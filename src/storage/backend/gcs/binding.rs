@@ -17,6 +17,9 @@ use crate::storage::model::call::{CallError, Called, Cause};
 /// Pause before each binding: the service permits 600 in a minute, for all clients of a project.
 const PAUSE: Duration = Duration::from_millis(125);
 
+/// Retries of a binding: the next attempt of the setting tries it again anyway.
+const RETRIES: u32 = 1;
+
 const CREATE: &str = "resourcemanager.tagValueBindings.create";
 
 /// Tags of a bucket at its location.
@@ -48,6 +51,22 @@ struct Operation {
     error: Option<Value>,
 }
 
+/// Tags that are not bound.
+#[derive(Default)]
+pub struct Unbound {
+    /// Those that failed, each with the cause.
+    pub failed: Vec<(String, String)>,
+    /// Those on which the service still works.
+    pub pending: Vec<String>,
+}
+
+impl Unbound {
+    /// Whether all tags are bound.
+    pub fn is_empty(&self) -> bool {
+        self.failed.is_empty() && self.pending.is_empty()
+    }
+}
+
 /// State of a binding that was requested.
 enum Bound {
     /// The bucket has the tag.
@@ -61,7 +80,7 @@ impl Bindings<'_> {
     pub async fn existing(&self) -> Vec<String> {
         let parent = tags::parent(&self.bucket.name);
         let call = Call {
-            retries: 1,
+            retries: RETRIES,
             ..Call::read("storage.buckets.listEffectiveTags", &self.bucket.name, About::Other)
         };
         let mut names: Vec<String> = Vec::new();
@@ -89,40 +108,41 @@ impl Bindings<'_> {
         }
     }
 
-    /// Binds these tags, one after another. Returns those that are not bound, each with the cause. An operation that the
-    /// service carries out later is not waited for.
+    /// Binds these tags, one after another. Returns those that are not bound. An operation that the service carries out later
+    /// is not waited for.
     ///
     /// # Errors
     /// This process does not lead any more.
-    pub async fn bind(&self, names: &[String]) -> Called<Vec<(String, String)>> {
-        let mut failed: Vec<(String, String)> = Vec::new();
-        let mut busy = false;
+    pub async fn bind(&self, names: &[String]) -> Called<Unbound> {
+        let mut unbound = Unbound::default();
+        let (mut throttled, mut retries) = (false, RETRIES);
         for name in names {
-            if busy {
-                failed.push((name.clone(), "not tried, because the service is busy".to_owned()));
+            if throttled {
+                let cause = "not tried, because the service is busy".to_owned();
+                unbound.failed.push((name.clone(), cause));
                 continue;
             }
             (self.bucket.client.clock().sleep)(PAUSE).await;
-            match self.bind_one(name).await {
+            match self.bind_one(name, retries).await {
                 Ok(Bound::Done) => {}
-                Ok(Bound::Pending) => {
-                    let cause = "the operation is still in progress, its result is read later";
-                    failed.push((name.clone(), cause.to_owned()));
-                }
+                Ok(Bound::Pending) => unbound.pending.push(name.clone()),
                 Err(error) if error.is_not_leading() => return Err(error),
                 Err(error) => {
-                    busy = error.is_undecided();
-                    failed.push((name.clone(), format!("{}: {}", error.code, error.message)));
+                    throttled = error.cause == Cause::Answer(429);
+                    // The next tag is tried, but without a wait.
+                    retries = if error.is_undecided() { 0 } else { retries };
+                    let cause = format!("{}: {}", error.code, error.message);
+                    unbound.failed.push((name.clone(), cause));
                 }
             }
         }
-        Ok(failed)
+        Ok(unbound)
     }
 
-    async fn bind_one(&self, name: &str) -> Called<Bound> {
+    async fn bind_one(&self, name: &str, retries: u32) -> Called<Bound> {
         let resource = format!("{} and tag {name}", self.bucket.name);
         let call = Call {
-            retries: 1,
+            retries,
             ..Call::change(CREATE, &resource, About::Other)
         };
         let body = json!({"parent": tags::parent(&self.bucket.name), "tagValueNamespacedName": name});
@@ -140,7 +160,7 @@ impl Bindings<'_> {
             self.look(call, &operation).await?
         };
         match operation.error {
-            Some(error) => rejected(call, &error),
+            Some(error) => rejected(call, &error).map_err(|error| self.bucket.client.without_secrets(error)),
             None if operation.done => Ok(Bound::Done),
             None => Ok(Bound::Pending),
         }

@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
 use super::error::{self, About, Failure};
-use super::identity::Identity;
+use super::identity::{Identity, LAST_ATTEMPT};
 use super::transport::{Request, Response, Transport};
 use crate::api::Sensitive;
 use crate::storage::model::call::{CallError, Called};
 use crate::storage::net::clock::Clock;
 use crate::storage::net::error::{Unredacted, shown};
 use crate::storage::net::retry::{Policy, RETRIES};
-
-/// No attempt begins later than this after the first. With the timeout of a request, a call ends within two minutes.
-const LAST_ATTEMPT: Duration = Duration::from_mins(1);
 
 /// Properties of a call.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +104,8 @@ impl Client {
         let (mut retries, mut renewed) = (0, false);
         loop {
             policy.check_leading(call.action, call.resource)?;
-            let authorized = self.authorized(request).await?;
+            let token = self.token().await?;
+            let authorized = self.authorized(request, token.as_ref());
             let failure = match self.attempt(call, &authorized).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
@@ -118,15 +115,15 @@ impl Client {
             }
             if failure.error.code == "401"
                 && !renewed
-                && let Some(identity) = &self.identity
+                && let (Some(identity), Some(token)) = (&self.identity, &token)
             {
                 renewed = true;
-                identity.renew().await;
+                identity.renew(token).await;
                 continue;
             }
             let ended = retries >= call.retries || (self.clock.now)() > last;
             if ended || !policy.wait(&failure.error, retries).await {
-                return Err(self.cleaned(failure));
+                return Err(self.cleaned(failure, token));
             }
             retries += 1;
         }
@@ -152,16 +149,22 @@ impl Client {
         }
     }
 
-    async fn authorized(&self, request: &Request) -> Called<Request> {
+    async fn token(&self) -> Called<Option<Sensitive>> {
+        match &self.identity {
+            Some(identity) => identity.token().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn authorized(&self, request: &Request, token: Option<&Sensitive>) -> Request {
         let mut request = request.clone();
-        if let Some(identity) = &self.identity {
-            let token = identity.token().await?;
+        if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {}", token.expose()));
         }
         if let Some(project) = &self.quota_project {
             request = request.header("x-goog-user-project", project.as_str());
         }
-        Ok(request)
+        request
     }
 
     fn secrets(&self) -> Vec<Sensitive> {
@@ -169,12 +172,18 @@ impl Client {
         identity.unwrap_or_else(|| self.transport.secrets())
     }
 
-    fn cleaned(&self, Failure { error, reason }: Failure) -> Failure {
-        let secrets = self.secrets();
+    /// The failure of a request with this token, without secrets.
+    fn cleaned(&self, Failure { error, reason }: Failure, token: Option<Sensitive>) -> Failure {
+        let secrets: Vec<_> = self.secrets().into_iter().chain(token).collect();
         Failure {
             error: Box::new(Unredacted::new(*error).cleaned(&secrets)),
             reason: shown(&reason, &secrets),
         }
+    }
+
+    /// An error with a text of the service that came with a success, without secrets.
+    pub fn without_secrets(&self, error: CallError) -> CallError {
+        Unredacted::new(error).cleaned(&self.secrets())
     }
 }
 

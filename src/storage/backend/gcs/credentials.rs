@@ -3,6 +3,7 @@
 //! Sources: Google Cloud, "Service account credentials" (key files), and AIP-4117 "External Account Credentials".
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::api::Sensitive;
 use crate::config::snapshot::Snapshot;
@@ -101,6 +102,9 @@ struct Document {
 struct Source {
     file: String,
     format: Format,
+    executable: Option<IgnoredAny>,
+    url: Option<IgnoredAny>,
+    environment_id: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize, Default)]
@@ -204,11 +208,19 @@ fn service_account(document: &Document) -> ServiceAccount {
 /// A federation with a file. Other sources would make the operator run a program or call any URL for whoever writes the
 /// Secret.
 fn external(document: &Document) -> Result<External, String> {
-    let Source { file, format } = &document.credential_source;
-    if file.is_empty() {
+    let Source {
+        file,
+        format,
+        executable,
+        url,
+        environment_id,
+    } = &document.credential_source;
+    let others = [executable, url, environment_id];
+    if file.is_empty() || others.iter().any(|other| other.is_some()) {
         return Err(
-            "has no credential_source.file, which is the only source of tokens that is supported: name the file \
-             /var/run/secrets/openshift/serviceaccount/token, which is mounted into the pods of operator and registry"
+            "has another source of tokens than credential_source.file, which is the only one that is supported: name the file \
+             /var/run/secrets/openshift/serviceaccount/token, which is mounted into the pods of operator and registry, and \
+             leave out executable, url and environment_id"
                 .to_owned(),
         );
     }

@@ -3,6 +3,7 @@
 use aws_lc_rs::digest;
 
 use super::credentials::Credentials;
+use super::labels;
 use crate::api::registry_storage::GcsStorage;
 use crate::config::host;
 use crate::config::resolve::{Reason, Rejection};
@@ -37,9 +38,7 @@ impl Effective {
     /// # Errors
     /// A value would change the host or path of a request. The message names field, value and remedy.
     pub fn of(spec: &GcsStorage, snapshot: &Snapshot) -> Result<Self, Rejection> {
-        let platform = snapshot.infrastructure().unwrap_or_default().platform_status;
-        let platform = platform.filter(|platform| platform.type_.as_deref() == Some("GCP"));
-        let cluster = platform.and_then(|platform| platform.gcp).unwrap_or_default();
+        let cluster = labels::platform(snapshot);
         let credentials = Credentials::of(snapshot).ok();
         let region = given(spec.region.as_ref()).or_else(|| given(cluster.region.as_ref()));
         let of_credentials = credentials.as_ref().and_then(|credentials| credentials.project.clone());
@@ -100,20 +99,36 @@ impl Effective {
         self.spec.key_id.as_deref().filter(|key| !key.is_empty())
     }
 
-    /// Whether two specs mean the same in this cluster. Members that the cluster fills in count as present in both.
+    /// Whether two specs mean the same in this cluster. Members that the cluster fills in count as present in both. A project
+    /// that neither spec nor cluster names is the one of the credentials, of which a bucket that exists does not depend.
     pub fn same(stored: &GcsStorage, wanted: &GcsStorage, snapshot: &Snapshot) -> bool {
-        let full = |spec: &GcsStorage| {
-            let effective = Self::of(spec, snapshot).ok()?;
-            Some(crate::api::Storage {
+        let cluster = labels::platform(snapshot);
+        let full = |spec: &GcsStorage, other: &GcsStorage| {
+            let region = given(spec.region.as_ref()).or_else(|| given(cluster.region.as_ref()));
+            let project = given(spec.project_id.as_ref()).or_else(|| given(cluster.project_id.as_ref()));
+            let effective = Self {
+                spec: GcsStorage {
+                    bucket: given(spec.bucket.as_ref()),
+                    region,
+                    project_id: project.or_else(|| given(other.project_id.as_ref())),
+                    key_id: spec.key_id.clone(),
+                },
+                universe: String::new(),
+                other_universe: None,
+            };
+            crate::api::Storage {
                 gcs: Some(effective.named(snapshot).spec),
                 ..crate::api::Storage::default()
-            })
+            }
         };
-        match (full(stored), full(wanted)) {
-            (Some(stored), Some(wanted)) => spec::same(&stored, &wanted),
-            _ => stored == wanted,
-        }
+        spec::same(&full(stored, wanted), &full(wanted, stored))
     }
+}
+
+/// Whether the universe follows from what is there: without credentials it is not known.
+pub fn is_universe_known(snapshot: &Snapshot) -> bool {
+    let credentials = Credentials::of(snapshot);
+    credentials.is_ok_and(|credentials| credentials.universe.is_some() || snapshot.infrastructure().is_some())
 }
 
 /// Lower-case letters that follow from these texts.
@@ -124,12 +139,14 @@ fn letters(infrastructure: &str, region: &str) -> impl FnMut() -> char {
     move || char::from(b'a' + bytes.next().unwrap_or_default() % 26)
 }
 
-/// The name of the cluster without what Google reserves: bucket names may not contain `google` nor begin with `goog`.
+/// The name of the cluster without what Google reserves: bucket names may not contain `google` nor begin with `goog`. The
+/// name begins with its first letter or digit.
 fn allowed(infrastructure: &str) -> String {
     let name = infrastructure.to_ascii_lowercase().replace("google", "gcp");
-    match name.trim_start_matches('-').strip_prefix("goog") {
+    let name = name.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    match name.strip_prefix("goog") {
         Some(rest) => format!("gcp{rest}"),
-        None => name,
+        None => name.to_owned(),
     }
 }
 

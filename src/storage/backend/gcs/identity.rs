@@ -31,10 +31,14 @@ pub const OPERATOR_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform
 /// Scope of the registry.
 pub const REGISTRY_SCOPE: &str = "https://www.googleapis.com/auth/devstorage.full_control";
 
+/// No attempt begins later than this after the first of a call, or of the requests for one token. With the timeout of a request,
+/// a call ends within two minutes.
+pub const LAST_ATTEMPT: Duration = Duration::from_mins(1);
 /// Largest number of cached identities: of operator and registry, before and after a change, and a reserve.
 const CACHED: usize = 8;
-/// Number of tokens to redact: those in use, and those before.
-const SECRETS: usize = 6;
+/// Number of secrets to redact: those of the requests for several tokens, three at most for each. A request hides the token that
+/// it carried in any case.
+const SECRETS: usize = 24;
 /// Media type of forms.
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -132,9 +136,10 @@ impl Identity {
     /// The last request for a token failed. The error contains no secret.
     pub async fn token(&self) -> Called<Sensitive> {
         let fetch = async || {
+            let last = (self.clock.now)() + LAST_ATTEMPT;
             let issued = match &self.grant {
-                Grant::ServiceAccount(account) => self.of_account(account).await,
-                Grant::External(external) => self.of_federation(external).await,
+                Grant::ServiceAccount(account) => self.of_account(account, last).await,
+                Grant::External(external) => self.of_federation(external, last).await,
             };
             let (token, expiry) = issued.map_err(|error| Unredacted::new(error).cleaned(&self.secrets()))?;
             self.remember(&token);
@@ -143,9 +148,9 @@ impl Identity {
         self.token.get(&self.clock, fetch).await
     }
 
-    /// Drops the token, because a service refused it.
-    pub async fn renew(&self) {
-        self.token.invalidate().await;
+    /// Drops this token, because a service refused it. A newer one, which another call got meanwhile, stays.
+    pub async fn renew(&self, refused: &Sensitive) {
+        self.token.invalidate_if(|token| token == refused).await;
     }
 
     /// Secrets that must not appear in messages: keys, tokens, assertions, passwords of proxies.
@@ -163,6 +168,7 @@ impl Identity {
 
     fn remember(&self, secret: &Sensitive) {
         let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
+        issued.retain(|known| known != secret);
         issued.insert(0, secret.clone());
         issued.truncate(SECRETS);
     }
@@ -176,7 +182,7 @@ impl Identity {
 
     /// The token of a service account. Outside the public universe no token service knows keys, and the APIs accept what
     /// the key signs.
-    async fn of_account(&self, account: &ServiceAccount) -> Called<Issued> {
+    async fn of_account(&self, account: &ServiceAccount, last: SystemTime) -> Called<Issued> {
         let email = &account.email;
         let now = self.seconds();
         let unusable = |why: String| unreadable(ASSERTION, email, &format!("{} cannot be used: {why}", self.source));
@@ -192,12 +198,12 @@ impl Identity {
             ("assertion", &assertion),
         ]);
         let request = Request::new(Method::POST, account.token_uri.clone()).content(FORM, body);
-        let response = self.ask(ASSERTION, email, &request).await?;
+        let response = self.ask(ASSERTION, email, &request, last).await?;
         self.issued(ASSERTION, email, &response)
     }
 
     /// The token of a workload identity federation: an exchange, and impersonation if the credentials name an account.
-    async fn of_federation(&self, external: &External) -> Called<Issued> {
+    async fn of_federation(&self, external: &External, last: SystemTime) -> Called<Issued> {
         let subject = self.subject_token(external).await?;
         self.remember(&Sensitive::new(subject.as_str()));
         let audience = &external.audience;
@@ -217,7 +223,7 @@ impl Identity {
         ]);
         let url = external.token_url.clone().unwrap_or_else(own_url);
         let request = Request::new(Method::POST, url).content(FORM, body);
-        let response = self.ask(EXCHANGE, audience, &request).await?;
+        let response = self.ask(EXCHANGE, audience, &request, last).await?;
         let (token, expiry) = self.issued(EXCHANGE, audience, &response)?;
         let Some((url, lifetime)) = &external.impersonation else {
             return Ok((token, expiry));
@@ -229,7 +235,7 @@ impl Identity {
             .content("application/json", body.to_string());
         let account = url.rsplit('/').next().unwrap_or(url);
         let account = account.strip_suffix(":generateAccessToken").unwrap_or(account);
-        let response = self.ask(IMPERSONATION, account, &request).await?;
+        let response = self.ask(IMPERSONATION, account, &request, last).await?;
         impersonated(account, &response)
     }
 
@@ -270,8 +276,15 @@ impl Identity {
         Ok(token)
     }
 
-    /// Sends a request for a token, with retries.
-    async fn ask(&self, action: &'static str, resource: &str, request: &Request) -> Called<Response> {
+    /// Sends a request for a token, with retries that begin before `last`.
+    async fn ask(&self, action: &'static str, resource: &str, request: &Request, last: SystemTime) -> Called<Response> {
+        if !request.url.to_ascii_lowercase().starts_with("https://") {
+            let why = format!(
+                "{} names a token service without https, to which no secret is sent: correct the URL",
+                self.source
+            );
+            return Err(unreadable(action, resource, &why));
+        }
         let policy = Policy {
             first_wait: &error::first_wait,
             leading: None,
@@ -284,7 +297,7 @@ impl Identity {
                 Ok(response) => error::of_response(action, resource, About::Identity, &response).into(),
                 Err(none) => error::of_nothing(action, resource, About::Identity, none),
             };
-            if !policy.wait(&error, retries).await {
+            if (self.clock.now)() > last || !policy.wait(&error, retries).await {
                 return Err(error);
             }
             retries += 1;

@@ -27,12 +27,13 @@ pub use context::Gcs;
 
 use connect::{Connection, connect};
 use credentials::Credentials;
-use effective::Effective;
+use effective::{Effective, PUBLIC_UNIVERSE};
 use identity::{OPERATOR_SCOPE, Subject};
 use step::Store;
 
 use crate::api::registry_storage::GcsStorage;
 use crate::api::{ObjectRef, Storage};
+use crate::config::event_request::EventRequest;
 use crate::config::resolve::Rejection;
 use crate::config::snapshot::Snapshot;
 use crate::program::{self, RegistryStorage};
@@ -56,6 +57,19 @@ fn effective(storage: &Storage, snapshot: &Snapshot) -> Result<Effective, Reject
 
 fn bucket_name(spec: &GcsStorage) -> Option<&str> {
     spec.bucket.as_deref().filter(|name| !name.is_empty())
+}
+
+/// Warning if the credentials and the cluster name different universes.
+fn universes_differ(effective: Effective) -> Option<EventRequest> {
+    let other = effective.other_universe?;
+    Some(EventRequest {
+        warning: true,
+        reason: "UniverseDomainDiffers",
+        message: format!(
+            "the credentials of the storage name universe domain {}, which is used, and infrastructures/cluster names {other}",
+            effective.universe
+        ),
+    })
 }
 
 fn access(effective: &Effective, snapshot: &Snapshot) -> Result<RegistryStorage, StorageError> {
@@ -114,6 +128,16 @@ impl<C: Cluster> ObjectBackend for Gcs<'_, C> {
     fn locate(storage: &Storage, snapshot: &Snapshot) -> Option<String> {
         bucket_name(storage.gcs.as_ref()?)?;
         effective(storage, snapshot).ok()?.location()
+    }
+
+    /// In the public universe, which is the only one that the Go operator knows.
+    fn usual_location(stored: &Storage) -> Option<String> {
+        let bucket = bucket_name(stored.gcs.as_ref()?)?;
+        Some(format!("{PUBLIC_UNIVERSE}/{bucket}"))
+    }
+
+    fn is_located(snapshot: &Snapshot) -> bool {
+        effective::is_universe_known(snapshot)
     }
 
     fn same(stored: &Storage, wanted: &Storage, snapshot: &Snapshot) -> bool {
@@ -179,6 +203,12 @@ impl<C: Cluster> ObjectBackend for Gcs<'_, C> {
             gcs: Some(spec),
             ..request.storage.clone()
         })
+    }
+
+    fn notices(&self, request: &Request<'_>) -> Vec<EventRequest> {
+        let effective = effective(request.storage, request.snapshot).ok();
+        let differ = effective.filter(|_| !request.applied).and_then(universes_differ);
+        differ.into_iter().collect()
     }
 
     fn settings(&self, request: &Request<'_>) -> Vec<Setting> {

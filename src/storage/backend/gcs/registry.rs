@@ -2,10 +2,11 @@
 //! starts resumable uploads itself at a fixed host, and moves objects by a rewrite and a deletion.
 
 use http::Method;
+use reqwest::Url;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::bucket::{Bucket, DELETE_OBJECT, LIST_OBJECTS, unless_missing};
+use super::bucket::{Bucket, DELETE_OBJECT, LIST_OBJECTS};
 use super::client::Call;
 use super::connect::{Connection, connect};
 use super::credentials::{Credentials, Grant};
@@ -94,6 +95,20 @@ impl RegistryBucket {
         Ok(object.generation)
     }
 
+    /// Whether this URL leads to the service: to an address to which requests go anyway, or by HTTPS to a host of the universe.
+    fn is_of_google(&self, url: &str) -> bool {
+        let Ok(url) = Url::parse(url) else {
+            return false;
+        };
+        let is_same = |known: &str| Url::parse(known).is_ok_and(|known| known.origin() == url.origin());
+        let host = url.host_str().unwrap_or_default();
+        let is_below = |domain: &str| host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+        let of_universe = is_below(PUBLIC_UNIVERSE) || is_below(&self.universe);
+        is_same(&self.uploads)
+            || is_same(&self.bucket.storage)
+            || (url.scheme() == "https" && url.port().is_none() && of_universe)
+    }
+
     fn media_url(&self, query: &[(&str, &str)]) -> String {
         let name = encoded(&self.bucket.name);
         format!("{}/upload/storage/v1/b/{name}/o?{}", self.bucket.storage, form(query))
@@ -150,14 +165,13 @@ impl DataPlane for RegistryBucket {
         let request = Request::new(Method::POST, url).header("x-upload-content-type", BYTES);
         let call = Call::change(CREATE_OBJECT, &resource, About::Other);
         let response = self.bucket.client.send(call, &request).await?;
-        let session = response.header("location").filter(|location| location.contains("://"));
+        // The token goes there, too.
+        let session = response
+            .header("location")
+            .filter(|location| self.is_of_google(location));
         let session = session.ok_or_else(|| {
-            garbled(
-                CREATE_OBJECT,
-                &resource,
-                About::Other,
-                "an upload without a header Location",
-            )
+            let why = "an upload without a header Location that names a host of the service";
+            garbled(CREATE_OBJECT, &resource, About::Other, why)
         })?;
         Ok(RegistryUpload {
             object: key.to_owned(),
@@ -221,13 +235,14 @@ impl DataPlane for RegistryBucket {
 
     async fn delete_together(&self, keys: &[&str]) -> Called<Vec<(String, String)>> {
         for key in keys {
-            unless_missing(self.bucket.delete_object(key, None).await)?;
+            self.bucket.delete_object(key, None).await?;
         }
         Ok(Vec::new())
     }
 
     async fn delete(&self, key: &str, version: Option<&str>) -> Called<()> {
-        Ok(self.bucket.delete_object(key, version).await?)
+        self.bucket.delete_object(key, version).await?;
+        Ok(())
     }
 
     fn permission(&self, check: Check) -> &'static str {

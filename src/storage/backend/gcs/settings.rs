@@ -3,12 +3,13 @@
 //! The operator gives a bucket its labels, key and access settings when it creates it, and does not change them later: the
 //! platform's credentials have no right to update buckets. Tags are bound after the creation.
 
-use super::binding::Bindings;
+use std::time::Duration;
+
+use super::binding::{Bindings, Unbound};
 use super::bucket::Metadata;
 use super::labels;
 use super::step::Store;
 use super::tags;
-use crate::config::event_request::EventRequest;
 use crate::status::conditions::Status;
 use crate::storage::model::error::StorageError;
 use crate::storage::model::fingerprint::Fingerprint;
@@ -25,6 +26,10 @@ pub(super) const TAGGED: &str = "StorageTagged";
 const TAGS_DONE: &str = "SuccessTaggingBucket";
 /// Reason of `StorageTagged` if a tag could not be bound.
 const TAGS_FAILED: &str = "ErrorTaggingBucket";
+/// Reason of `StorageTagged` while Resource Manager works on a binding.
+const TAGS_PENDING: &str = "TaggingBucket";
+/// How long Resource Manager has for a binding before the operator looks again.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// Reason for settings of a bucket that somebody else created.
 const NOT_CREATED: &str = "BucketNotCreatedByOperator";
 
@@ -81,11 +86,12 @@ fn is_said_to_be_encrypted(request: &Request<'_>) -> bool {
     encrypted.any(|condition| condition.status == Status::True.text())
 }
 
-fn declined(reason: &str, message: String) -> SettingError {
+/// `is_final`: nothing but an edit of the spec can change the result.
+fn declined(reason: &str, message: String, is_final: bool) -> SettingError {
     SettingError::Declined {
         reason: reason.to_owned(),
         message,
-        is_final: true,
+        is_final,
     }
 }
 
@@ -98,21 +104,15 @@ fn applied(message: String) -> Applied {
 
 impl<C: Cluster> Store<'_, C> {
     pub(super) async fn apply_setting(&self, setting: &Setting, scope: SettingScope) -> Result<Applied, SettingError> {
-        let mut ended = match setting.condition {
-            TAGGED => self.tag().await,
-            other => {
-                let metadata = self.described().await?;
-                match other {
-                    LABELED => self.labeled(&metadata, scope.ours),
-                    PRIVATE => self.private(&metadata),
-                    _ => self.encrypted(&metadata, scope.ours),
-                }
-            }
-        };
-        if let (Ok(applied), LABELED) = (&mut ended, setting.condition) {
-            applied.events.extend(self.universes_differ());
+        if setting.condition == TAGGED {
+            return self.tag().await;
         }
-        ended
+        let metadata = self.described().await?;
+        match setting.condition {
+            LABELED => self.labeled(&metadata, scope.ours),
+            PRIVATE => self.private(&metadata),
+            _ => self.encrypted(&metadata, scope.ours),
+        }
     }
 
     fn labeled(&self, metadata: &Metadata, ours: bool) -> Result<Applied, SettingError> {
@@ -129,7 +129,7 @@ impl<C: Cluster> Store<'_, C> {
             "labels are set when a bucket is created and not changed later: add {} yourself",
             missing.join(", ")
         );
-        Err(declined("LabelsDiffer", message))
+        Err(declined("LabelsDiffer", message, false))
     }
 
     fn private(&self, metadata: &Metadata) -> Result<Applied, SettingError> {
@@ -141,7 +141,7 @@ impl<C: Cluster> Store<'_, C> {
             "it is set when a bucket is created and not changed later: enforce it yourself with gcloud storage buckets update \
              gs://{name} --public-access-prevention"
         );
-        Err(declined("NotEnforced", message))
+        Err(declined("NotEnforced", message, false))
     }
 
     /// Compares the key of the bucket with the one of the spec.
@@ -156,7 +156,7 @@ impl<C: Cluster> Store<'_, C> {
                     "the bucket has {has}, and the spec names {key}: a key is set when a bucket is created, and not changed \
                      later. Set it yourself with gcloud storage buckets update gs://{name} --default-encryption-key"
                 );
-                Err(declined("KMSKeyMismatch", message))
+                Err(declined("KMSKeyMismatch", message, false))
             }
             Some(_) if !ours => Err(self.not_created("encryption")),
             Some(key) => Ok(applied(with(key))),
@@ -164,6 +164,7 @@ impl<C: Cluster> Store<'_, C> {
             None => Err(declined(
                 "NoKey",
                 "spec.storage.gcs.keyID names no key, and Google's keys encrypt the objects".to_owned(),
+                true,
             )),
         }
     }
@@ -173,24 +174,28 @@ impl<C: Cluster> Store<'_, C> {
             "the operator did not create bucket {} and leaves its {what} as they are",
             self.container.name
         );
-        declined(NOT_CREATED, message)
+        declined(NOT_CREATED, message, true)
     }
 
     /// Binds the tags of the platform that the bucket lacks.
     async fn tag(&self) -> Result<Applied, SettingError> {
         let wanted = tags::of_platform(self.request.snapshot);
+        let endpoints = &self.backend.clients.endpoints;
         if wanted.is_empty() {
-            return Err(declined(TAGS_DONE, "user defined no tags".to_owned()));
+            return Err(SettingError::NotNeeded {
+                reason: TAGS_DONE.to_owned(),
+                message: "user defined no tags".to_owned(),
+            });
+        }
+        if endpoints.emulator && endpoints.resource_manager.is_none() {
+            let message = "the storage is an emulator (STORAGE_EMULATOR_HOST), and its buckets have no tags".to_owned();
+            return Err(declined(TAGS_FAILED, message, true));
         }
         let metadata = self.described().await?;
         if metadata.location.is_empty() {
-            return Err(SettingError::Declined {
-                reason: TAGS_FAILED.to_owned(),
-                message: "the location of the bucket is not known, and tags are bound at it".to_owned(),
-                is_final: false,
-            });
+            let message = "the location of the bucket is not known, and tags are bound at it".to_owned();
+            return Err(declined(TAGS_FAILED, message, false));
         }
-        let endpoints = &self.backend.clients.endpoints;
         let bindings = Bindings {
             bucket: &self.bucket,
             url: endpoints.resource_manager(&metadata.location, &self.effective.universe),
@@ -199,42 +204,56 @@ impl<C: Cluster> Store<'_, C> {
         if !missing.is_empty() {
             self.confirm().await?;
         }
-        let failed = bindings.bind(&missing).await?;
-        if failed.is_empty() {
-            return Ok(Applied {
-                changed: !missing.is_empty(),
-                ..applied(format!("Bucket {} has the tags of the cluster", self.container.name))
-            });
+        let unbound = bindings.bind(&missing).await?;
+        if !unbound.is_empty() {
+            return Err(self.not_bound(unbound, wanted.len()));
         }
-        let causes: Vec<_> = failed.iter().map(|(name, cause)| format!("{name} ({cause})")).collect();
-        Err(SettingError::Declined {
-            reason: TAGS_FAILED.to_owned(),
-            message: format!(
-                "failed to add {} of {} tag(s) to {}: {}",
-                failed.len(),
-                wanted.len(),
-                tags::parent(&self.container.name),
-                causes.join(", ")
-            ),
-            is_final: false,
+        Ok(Applied {
+            changed: !missing.is_empty(),
+            ..applied(format!("Bucket {} has the tags of the cluster", self.container.name))
         })
+    }
+
+    /// Result for tags that are not bound, of so many.
+    fn not_bound(&self, Unbound { mut failed, pending }: Unbound, wanted: usize) -> SettingError {
+        if failed.is_empty() && !self.was_pending() {
+            return SettingError::Pending {
+                reason: TAGS_PENDING,
+                message: format!(
+                    "Resource Manager is still binding {} to bucket {}; the operator looks again in a minute",
+                    pending.join(", "),
+                    self.container.name
+                ),
+                after: LOOK_AGAIN,
+            };
+        }
+        let cause = |name| {
+            (
+                name,
+                "the operation is still in progress, its result is read later".to_owned(),
+            )
+        };
+        failed.extend(pending.into_iter().map(cause));
+        let causes: Vec<_> = failed.iter().map(|(name, cause)| format!("{name} ({cause})")).collect();
+        let message = format!(
+            "failed to add {} of {wanted} tag(s) to {}: {}",
+            failed.len(),
+            tags::parent(&self.container.name),
+            causes.join(", ")
+        );
+        declined(TAGS_FAILED, message, false)
+    }
+
+    /// Whether the stored condition says that tags are being bound: an operation that goes on longer counts as failed.
+    fn was_pending(&self) -> bool {
+        let status = self.request.config.status.as_ref();
+        let conditions = status.and_then(|status| status.conditions.as_deref());
+        let mut tagged = conditions.unwrap_or_default().iter().filter(|c| c.type_ == TAGGED);
+        tagged.any(|condition| matches!(condition.reason.as_deref(), Some(TAGS_PENDING | TAGS_FAILED)))
     }
 
     /// Checks leadership and the version of the Config before a change.
     async fn confirm(&self) -> Result<(), StorageError> {
         self.backend.cluster.confirm().await
-    }
-
-    fn universes_differ(&self) -> Option<EventRequest> {
-        let other = self.effective.other_universe.as_ref()?;
-        Some(EventRequest {
-            warning: true,
-            reason: "UniverseDomainDiffers",
-            message: format!(
-                "the credentials of the storage name universe domain {}, which is used, and infrastructures/cluster names \
-                 {other}",
-                self.effective.universe
-            ),
-        })
     }
 }

@@ -2,11 +2,12 @@
 
 use futures::StreamExt as _;
 
-use super::bucket::{CREATE, DELETE_OBJECT, Entry, GET, UPDATE, has_changed, unless_missing};
+use super::bucket::{CREATE, DELETE_OBJECT, Entry, GET, LIST, UPDATE, has_changed};
 use super::error::{Failure, is_locked};
 use super::labels;
 use super::registry::RegistryBucket;
 use super::step::Store;
+use crate::config::event_request::EventRequest;
 use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::model::container::{ContainerName, Contents, Owner, Page, PageDeletion, Refusal, RefusalCause};
 use crate::storage::model::error::StorageError;
@@ -25,8 +26,31 @@ const A_FEW: u16 = 100;
 
 impl<C: Cluster> Store<'_, C> {
     /// Result of the deletion of one object.
-    async fn delete_one(&self, entry: &Entry) -> Result<(), Failure> {
-        unless_missing(self.bucket.delete_object(&entry.name, Some(&entry.generation)).await)
+    async fn delete_one(&self, entry: &Entry) -> Result<bool, Failure> {
+        self.bucket.delete_object(&entry.name, Some(&entry.generation)).await
+    }
+
+    /// Checks that a bucket which was found under a name that the operator chose is one of its project. Anybody may create a
+    /// bucket with that name in another project, and let this cluster write to it.
+    async fn check_project(&self) -> Called<()> {
+        let project = self.effective.spec.project_id.as_deref();
+        let project = project.ok_or_else(|| self.unknown("projectID", "a project"))?;
+        if self.bucket.is_in(project).await? {
+            return Ok(());
+        }
+        Err(CallError {
+            action: LIST,
+            class: CallClass::NameTaken,
+            cause: Cause::Answer(409),
+            code: "409".to_owned(),
+            ..CallError::invalid(
+                &self.container.name,
+                &format!(
+                    "project {project} has no such bucket, it belongs to somebody else: to use it nevertheless, name it in \
+                     spec.storage.gcs.bucket"
+                ),
+            )
+        })
     }
 
     /// What the user can do about an error, in addition to its text.
@@ -35,8 +59,13 @@ impl<C: Cluster> Store<'_, C> {
             return None;
         };
         match (error.action, status) {
-            (GET, 401 | 403) => Some(
+            (GET, 403) => Some(
                 "; the bucket exists and these credentials may not see it, or the name belongs to another project".to_owned(),
+            ),
+            (LIST, 403) => Some(
+                "; it tells whether the bucket of this name is one of the operator's project: grant it in the project, or name \
+                 the bucket in spec.storage.gcs.bucket"
+                    .to_owned(),
             ),
             (CREATE, 400 | 403 | 404) => self.effective.key_id().map(|key| {
                 format!(
@@ -55,6 +84,18 @@ impl<C: Cluster> Store<'_, C> {
             )),
             _ => None,
         }
+    }
+}
+
+/// Somebody changed the bucket since it was described: the next attempt reads it again.
+fn read_again(error: CallError) -> CallError {
+    if has_changed(&error) {
+        CallError {
+            class: CallClass::Undecided,
+            ..error
+        }
+    } else {
+        error
     }
 }
 
@@ -92,8 +133,32 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
         format!("{error}{hint}{}", universe.unwrap_or_default())
     }
 
+    fn place(&self) -> String {
+        let region = self.container.place.as_str();
+        match self.known() {
+            Some(metadata) if !metadata.location.eq_ignore_ascii_case(region) && !metadata.location.is_empty() => {
+                metadata.location
+            }
+            _ => region.to_owned(),
+        }
+    }
+
+    fn notices(&self) -> Vec<EventRequest> {
+        // Once after an edit, and not whenever a setting is tried again.
+        let differs = (!self.request.applied).then(|| self.location_differs());
+        differs.flatten().into_iter().collect()
+    }
+
+    fn pin(&self) -> String {
+        self.known().map(|metadata| metadata.metageneration).unwrap_or_default()
+    }
+
     async fn head(&self) -> Called<()> {
-        self.describe().await.map(drop)
+        self.describe().await?;
+        if self.request.target.named || self.request.in_use {
+            return Ok(());
+        }
+        self.check_project().await
     }
 
     async fn create(&self, _permit: &CreationPermit) -> Called<()> {
@@ -106,10 +171,11 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
         };
         // The response of an earlier attempt may have got lost.
         match self.bucket.metadata().await {
-            Ok(metadata) if labels::owner(&metadata.labels, &self.infrastructure) == Owner::Ours => Ok(()),
-            Err(error) if error.is_undecided() => Err(error),
-            _ => Err(taken),
+            Ok(metadata) if labels::owner(&metadata.labels, &self.infrastructure) == Owner::Ours => {}
+            Err(error) if error.is_undecided() => return Err(error),
+            _ => return Err(taken),
         }
+        self.check_project().await
     }
 
     async fn read_ownership(&self) -> Called<Owner> {
@@ -133,12 +199,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
         }
         match self.bucket.add_labels(&missing, &described).await {
             Ok(()) => Ok(true),
-            // Somebody changed the bucket meanwhile. The next attempt reads it again.
-            Err(error) if has_changed(&error) => Err(CallError {
-                class: CallClass::Undecided,
-                ..error
-            }),
-            Err(error) => Err(error),
+            Err(error) => Err(read_again(error)),
         }
     }
 
@@ -180,18 +241,25 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
         let mut page = PageDeletion::default();
         while let Some((entry, ended)) = deletions.next().await {
             match ended {
-                Ok(()) => page.deleted += 1,
+                Ok(deleted) => page.deleted += u64::from(deleted),
                 Err(failure) if failure.error.is_not_leading() || failure.error.of_identity => {
                     return Err(failure.into());
                 }
-                Err(failure) => page.refused.push(refusal(entry, failure)),
+                Err(failure) => {
+                    let undecided = failure.error.is_undecided();
+                    page.refused.push(refusal(entry, failure));
+                    if undecided {
+                        // Each of the others might take as long.
+                        break;
+                    }
+                }
             }
         }
         Ok(page)
     }
 
-    async fn delete_container(&self, _proof: &OwnershipProof) -> Called<()> {
-        self.bucket.delete().await
+    async fn delete_container(&self, proof: &OwnershipProof) -> Called<()> {
+        self.bucket.delete(proof.pin()).await.map_err(read_again)
     }
 
     async fn data_plane(&self, probe: &Probe<'_>) -> Result<RegistryBucket, StorageError> {

@@ -125,6 +125,7 @@ impl Use<'_> {
             events: Vec::new(),
             probe_left: false,
             final_settings: None,
+            again: None,
         })
     }
 

@@ -8,16 +8,9 @@ use super::effective::Effective;
 use super::tags;
 use crate::storage::model::call::Called;
 use crate::storage::model::container::ContainerName;
-use crate::storage::model::preflight::ProbeKeys;
 use crate::storage::model::target::Request;
 use crate::storage::s3api::client::{Bucket, ObjectEncryption, Tag};
 use crate::storage::traits::Cluster;
-
-/// Number of entries to list in order to decide whether a bucket is empty. An empty bucket may hold several versions of
-/// the probe object.
-pub(super) const A_FEW: u16 = 100;
-/// Version ID of an object that was written without versioning.
-pub(super) const NULL: &str = "null";
 
 /// The bucket of a request.
 pub struct Store<'a, C> {
@@ -73,45 +66,5 @@ impl<C: Cluster> Store<'_, C> {
             Some(key) => ObjectEncryption::Kms(key),
             None => ObjectEncryption::Aes256,
         }
-    }
-
-    /// Deletes every version of the probe objects, and their unfinished uploads.
-    pub(super) async fn clear_all(&self, probe: &ProbeKeys) -> Called<()> {
-        let prefix = &probe.object;
-        let listed = match self.bucket.versions_under(prefix, A_FEW).await {
-            Ok(listed) => listed,
-            Err(error) if error.is_unsupported() || error.is_forbidden() => self.bucket.objects(prefix, A_FEW).await?,
-            Err(error) => return Err(error),
-        };
-        let entries = listed.entries.iter().filter(|entry| probe.contains(&entry.key));
-        let (markers, versions): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.marker);
-        let mut kept = false;
-        for entry in versions {
-            let version = entry.version.as_deref().filter(|version| *version != NULL);
-            match self.bucket.delete_object(&entry.key, version).await {
-                Err(error) if error.is_forbidden() && version.is_some() => {
-                    kept = true;
-                    if entry.latest {
-                        self.bucket.delete_object(&entry.key, None).await?; // A delete marker hides the version.
-                    }
-                }
-                Err(error) if error.is_missing() => {}
-                ended => ended?,
-            }
-        }
-        // A delete marker stays as long as it hides a version.
-        for entry in markers.into_iter().filter(|_| !kept) {
-            match self.bucket.delete_object(&entry.key, entry.version.as_deref()).await {
-                Err(error) if error.is_forbidden() || error.is_missing() => {}
-                ended => ended?,
-            }
-        }
-        let Ok((uploads, _)) = self.bucket.uploads(prefix).await else {
-            return Ok(()); // The lifecycle rule of the bucket aborts the uploads.
-        };
-        for upload in uploads.iter().filter(|upload| probe.contains(&upload.key)) {
-            self.bucket.abort(upload).await?;
-        }
-        Ok(())
     }
 }

@@ -166,7 +166,7 @@ impl<C: Cluster> Store<'_, C> {
     async fn delete_probe(&self, version: Option<&str>) -> bool {
         let key = &self.probe_key;
         let deleted = self.bucket.delete_object(key, version).await.is_ok();
-        if version.is_none() || deleted && self.clear_all(&ProbeKeys::of(key)).await.is_ok() {
+        if version.is_none() || deleted && self.bucket.clear_probe(&ProbeKeys::of(key)).await.is_ok() {
             return deleted;
         }
         // Without a version, a delete marker hides the object.

@@ -185,8 +185,8 @@ impl Identity {
 }
 
 impl client::Identity for Identity {
-    fn provider(self: Arc<Self>) -> SharedCredentialsProvider {
-        SharedCredentialsProvider::new(Provider(self))
+    fn provider(self: Arc<Self>) -> Option<SharedCredentialsProvider> {
+        Some(SharedCredentialsProvider::new(Provider(self)))
     }
 
     fn account(&self) -> BoxFuture<'_, Called<Option<String>>> {

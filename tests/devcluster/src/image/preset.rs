@@ -43,9 +43,13 @@ pub fn operator_image(reference: &str, binary: &Path) -> Image {
 }
 
 /// The registry: `dockerregistry` with the shell and the tools that the operator's rendered command asks for.
-pub fn registry_image(reference: &str, registry_program: &Path, busybox: &Path) -> Image {
+///
+/// `registry_programs`: see [`crate::programs::Programs::registry`].
+pub fn registry_image(reference: &str, registry_programs: [&Path; 2], busybox: &Path) -> Image {
+    let [program, program_v2] = registry_programs;
     with_tools(Image::new(reference), busybox)
-        .file("/usr/bin/dockerregistry", registry_program, 0o755)
+        .file("/usr/bin/dockerregistry", program, 0o755)
+        .file("/usr/bin/dockerregistry-v2", program_v2, 0o755)
         .file("/usr/bin/update-ca-trust", UPDATE_CA_TRUST, 0o755)
         .directory("/etc/pki/ca-trust/extracted", 0o755)
         .directory("/etc/pki/ca-trust/source/anchors", 0o755)

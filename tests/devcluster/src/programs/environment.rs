@@ -13,6 +13,8 @@ use std::process::Command;
 use std::time::Instant;
 
 const REQUIREMENTS: &str = "requirements.txt";
+/// Packages that are published as source only. They are built with the setuptools of the requirements.
+const SOURCES: &str = "sources.txt";
 /// What to do where an environment cannot be made.
 const REMEDY: &str = "install Python 3.10 or newer with venv (`tests/devcluster/install-prerequisites` as root does it \
                       on Debian), or name a directory that holds the programs in KUBEBUILDER_ASSETS";
@@ -20,9 +22,20 @@ const REMEDY: &str = "install Python 3.10 or newer with venv (`tests/devcluster/
 /// Makes the environment that `tools/NAME/requirements.txt` pins, unless it is there; its directory.
 pub(super) fn make(name: &str) -> Result<PathBuf> {
     let requirements = pins(name).join(REQUIREMENTS);
-    let hash = hash(&[&requirements], "")?;
+    let sources = Some(pins(name).join(SOURCES)).filter(|sources| sources.is_file());
+    let all: Vec<&Path> = [Some(&requirements), sources.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(PathBuf::as_path)
+        .collect();
+    let hash = hash(&all, "")?;
     let what = format!("installing {name} from Python packages");
-    once(name, &hash, &what, |directory| install(&requirements, directory))
+    once(name, &hash, &what, |directory| {
+        install(&requirements, directory)?;
+        sources.as_ref().map_or(Ok(()), |sources| {
+            pip(directory, &["--no-build-isolation", "--no-binary=:all:"], sources)
+        })
+    })
 }
 
 /// Runs a script of `tools/NAME` once, in that group's environment: `SCRIPT DIRECTORY ARGUMENT` fills the directory, which
@@ -86,6 +99,11 @@ pub(super) fn packages(directory: &Path) -> Result<PathBuf> {
 fn install(requirements: &Path, directory: &Path) -> Result<()> {
     // The caller's environment stays: the package index, the proxies and the authorities are how a machine reaches it.
     run(Command::new("python3").args(["-m", "venv"]).arg(directory))?;
+    // Nothing that would have to be compiled.
+    pip(directory, &["--only-binary=:all:"], requirements)
+}
+
+fn pip(directory: &Path, options: &[&str], requirements: &Path) -> Result<()> {
     let mut pip = Command::new(directory.join("bin/python"));
     pip.args([
         "-m",
@@ -95,9 +113,9 @@ fn install(requirements: &Path, directory: &Path) -> Result<()> {
         "--no-input",
         "--disable-pip-version-check",
     ]);
-    // Nothing that is not in the list, nothing that would have to be compiled.
-    pip.args(["--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement"]);
-    run(pip.arg(requirements))
+    // Nothing that is not in the list.
+    pip.args(["--no-deps", "--require-hashes"]).args(options);
+    run(pip.arg("--requirement").arg(requirements))
 }
 
 /// What an environment is made from: files such as its pins, an argument, and the Python that it is bound to.

@@ -95,6 +95,11 @@ const GROUPS: &[Group] = &[
         tags: "",
     },
     Group {
+        name: "registry-v2",
+        programs: &[("registry-v2", ".")],
+        tags: "",
+    },
+    Group {
         name: "pause",
         programs: &[("pause", ".")],
         tags: "",
@@ -127,6 +132,8 @@ pub const REAL: &[&str] = &[
     "portmap",
     "pause",
 ];
+/// What the registry's image holds: the first replaces itself by the second where the storage is Swift.
+pub const REGISTRY: &[&str] = &["registry", "registry-v2"];
 /// What enforces NetworkPolicies on real nodes.
 pub const POLICIES: &[&str] = &["policies"];
 /// Storage servers, which only tests use.
@@ -162,6 +169,11 @@ impl Programs {
             .get(name)
             .map(PathBuf::as_path)
             .with_context(|| format!("program {name} was not asked for"))
+    }
+
+    /// The paths of [`REGISTRY`].
+    pub fn registry(&self) -> Result<[&Path; 2]> {
+        Ok([self.path("registry")?, self.path("registry-v2")?])
     }
 
     /// The directory of a program.
@@ -220,21 +232,28 @@ pub async fn google_clients() -> Result<GoogleClients> {
     .await?
 }
 
+/// Installs IBM's own clients unless they are there; the Python that has `ibm_platform_services` and `ibm_boto3`.
+pub async fn ibm_clients() -> Result<PathBuf> {
+    tokio::task::spawn_blocking(|| Ok(environment::make("ibm")?.join("bin/python"))).await?
+}
+
 /// Azurite, a package of Node.js.
 #[derive(Clone, Debug)]
 pub(crate) struct Azurite {
     /// The Node.js that runs it.
     pub node: PathBuf,
-    /// Its program for blobs.
+    /// The script that serves blobs.
     pub script: PathBuf,
+    /// The directory that holds its packages.
+    pub packages: PathBuf,
 }
 
 /// Installs Azurite unless it is there.
 pub(crate) async fn azurite() -> Result<Azurite> {
     tokio::task::spawn_blocking(|| {
-        let (node, directory) = node::make("azurite")?;
-        let script = directory.join("node_modules/azurite/dist/src/blob/main.js");
-        Ok(Azurite { node, script })
+        let (node, packages) = node::make("azurite")?;
+        let script = pins("azurite").join("serve.js");
+        Ok(Azurite { node, script, packages })
     })
     .await?
 }

@@ -132,15 +132,17 @@ impl Asked {
     }
 
     /// Name of the operation of S3 (`PutBucketTagging`, `HeadObject`), of Google Cloud (`storage.buckets.insert`), or `Action` of
-    /// a form (`AssumeRole`). For Swift it is the method with what it is for (`PostContainer`, `GetAccount`, `PutObject`) or
-    /// `BulkDelete`; for Keystone the method with the path (`POST /v3/auth/tokens`). For Azure it is the operation's ID in
-    /// Microsoft's specifications (`StorageAccounts_Create`, `Container_GetProperties`), or `Entra_Token`.
+    /// a form (`AssumeRole`). For IBM Cloud it is that of its SDKs (`create_resource_key`). For Swift it is the method with what it
+    /// is for (`PostContainer`, `GetAccount`, `PutObject`) or `BulkDelete`; for Keystone the method with the path
+    /// (`POST /v3/auth/tokens`). For Azure it is the operation's ID in Microsoft's specifications (`StorageAccounts_Create`,
+    /// `Container_GetProperties`), or `Entra_Token`.
     pub fn operation(&self) -> String {
         if let Some(name) = super::azure::operation::name(self) {
             return name;
         }
         let google = super::gcs::operation::name(&self.method, &self.path, &self.query);
-        if let Some(name) = google.or_else(|| self.openstack()) {
+        let ibm = || super::ibm::operation::name(&self.method, &self.path);
+        if let Some(name) = google.or_else(|| self.openstack()).or_else(ibm) {
             return name;
         }
         if let Some(action) = self.action() {
@@ -333,6 +335,29 @@ mod tests {
             ("POST", "/v1/token", "sts.token"),
             ("POST", "/token", "oauth2.token"),
             ("GET", "/bucket/object", "GetObject"),
+        ] {
+            assert_eq!(
+                asked(method, "127.0.0.1:5000", path).operation(),
+                expected,
+                "{method} {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn operations_of_ibm_cloud_have_the_names_of_its_sdks() {
+        for (method, path, expected) in [
+            ("POST", "/identity/token", "create_token"),
+            ("GET", "/v2/resource_groups?name=a", "list_resource_groups"),
+            ("POST", "/v2/resource_instances", "create_resource_instance"),
+            ("GET", "/v2/resource_instances/crn%3Aa%2Fb", "get_resource_instance"),
+            (
+                "GET",
+                "/v2/resource_instances/a/resource_keys",
+                "list_resource_keys_for_instance",
+            ),
+            ("POST", "/v2/resource_keys", "create_resource_key"),
+            ("GET", "/identity/token", "GetObject"),
         ] {
             assert_eq!(
                 asked(method, "127.0.0.1:5000", path).operation(),

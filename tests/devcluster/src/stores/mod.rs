@@ -25,6 +25,7 @@ mod form;
 mod gate;
 mod gcs;
 pub(crate) mod home;
+mod ibm;
 mod moto;
 mod openstack;
 mod port;
@@ -45,6 +46,7 @@ pub use cloud::Cloud;
 pub use dns::Dns;
 pub use gate::{Fault, Gate, GateOptions, Hook, Latch, Reply, When};
 pub use gcs::{Accepted, Discovery, Federation, Gcs, GcsOptions, Operation, ServiceAccountKey, gcs_error};
+pub use ibm::{Ibm, IbmOptions};
 pub use moto::{ACCOUNT, Moto, MotoOptions, OTHER_ACCOUNT};
 pub use openstack::{
     Account, ApplicationCredential, Keystone, KeystoneOptions, OpenStack, OpenStackOptions, Project, REGION, Swift,

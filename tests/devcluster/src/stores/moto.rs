@@ -36,6 +36,7 @@ const PATH_HOSTS: &[&str] = &[
     "s3.dualstack.us-east-2.amazonaws.com",
     "s3.dualstack.us-west-2.amazonaws.com",
     "s3.dualstack.eu-west-1.amazonaws.com",
+    "s3.us-east.cloud-object-storage.appdomain.cloud",
 ];
 
 /// How to start moto.

@@ -18,7 +18,7 @@ use std::process::Command;
 const ADMIN: (&str, &str) = ("AKIADEVCLUSTERWEEDAD", "devcluster-weed-admin-secret");
 const PROCESS: &str = "weed";
 /// Domains below which a first label is the bucket.
-const DOMAINS: &str = "s3.localhost,s3.test.example";
+const DOMAINS: &str = "s3.localhost,s3.test.example,s3.oss-us-east-1-internal.aliyuncs.com";
 
 /// How to start SeaweedFS.
 #[derive(Clone, Debug, Default)]

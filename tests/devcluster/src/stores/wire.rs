@@ -8,7 +8,7 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4;
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::client::conn::http1::SendRequest;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response};
@@ -94,7 +94,12 @@ impl Target {
     }
 
     /// Sends a request, and gives the answer as it comes; the connection ends with it.
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>> {
+    pub(crate) async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>> {
+        // hyper sends no length with an empty body; Swift and Azurite refuse a PUT without one.
+        if matches!(*request.method(), Method::PUT | Method::POST) && request.body().size_hint().exact() == Some(0) {
+            let length = request.headers_mut().entry(header::CONTENT_LENGTH);
+            length.or_insert(HeaderValue::from_static("0"));
+        }
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
         let host = host.map_or_else(|| self.address.ip().to_string(), |host| host_name(host).to_owned());
         let mut sender = self.connect(&host).await?;

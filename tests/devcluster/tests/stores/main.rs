@@ -1,7 +1,9 @@
 //! The storage servers that tests use, and the fault-injecting gate and proxy in front of them.
 
+mod azure;
 mod gate;
 mod gcs;
+mod ibm;
 mod openstack;
 mod operand;
 mod proxy;

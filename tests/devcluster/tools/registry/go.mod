@@ -5,9 +5,7 @@ go 1.26.0
 
 require (
 	github.com/distribution/distribution/v3 v3.1.2
-	github.com/docker/distribution v2.8.3+incompatible
 	github.com/docker/go-metrics v0.1.0
-	github.com/ncw/swift v1.0.53
 	github.com/sirupsen/logrus v1.10.2
 )
 

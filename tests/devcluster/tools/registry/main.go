@@ -1,5 +1,5 @@
 // The registry program of the test cluster: distribution v3 as a library, behaving outwardly like the platform's
-// dockerregistry, with the Swift driver of v2.8 (see swift.go). It is configured by nothing but its environment (see environment.go), serves /healthz and
+// dockerregistry. It is configured by nothing but its environment (see environment.go), serves /healthz and
 // /extensions/v2/metrics beside the registry API, and drains on SIGTERM. It knows no users: authentication and
 // authorisation belong to the platform's registry, which cannot be had here.
 package main
@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
@@ -30,6 +31,8 @@ const (
 	metricsPath = "/extensions/v2/metrics"
 	// The pod has 55 s to end, of which preStop sleeps 25: what is left, less a margin, is for requests under way.
 	drain = 25 * time.Second
+	// The program for Swift, which this distribution has no driver for; see ../registry-v2.
+	swiftProgram = "/usr/bin/dockerregistry-v2"
 	// Everything else comes from the environment, laid over this by distribution's own rules.
 	baseConfiguration = "version: 0.1\nlog: {accesslog: {disabled: false}}\n"
 )
@@ -44,6 +47,9 @@ func run() error {
 	config, err := configure()
 	if err != nil {
 		return err
+	}
+	if config.Storage.Type() == "swift" {
+		return syscall.Exec(swiftProgram, []string{swiftProgram}, os.Environ())
 	}
 	registry.RegisterHandler(func(_ *configuration.Configuration, next http.Handler) http.Handler {
 		return withExtensions(next, metrics.Handler())

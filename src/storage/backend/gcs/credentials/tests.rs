@@ -119,6 +119,19 @@ fn a_text_without_a_supported_type_or_source_is_refused() {
             "credential_source.file",
         ),
         (source(json!({"environment_id": "aws1"})), "credential_source.file"),
+        // Nor beside the file: Google's library in the registry prefers some of them.
+        (
+            source(json!({"file": "/run/token", "executable": {"command": "/bin/sh"}})),
+            "executable",
+        ),
+        (
+            source(json!({"file": "/run/token", "url": "http://169.254.169.254/"})),
+            "url",
+        ),
+        (
+            source(json!({"file": "/run/token", "environment_id": ""})),
+            "environment_id",
+        ),
         (file(json!({"type": "json"})), "format"),
         (file(json!({"type": "xml"})), "format"),
         (json!({"type": "service_account", "private_key": 5}), "another type"),

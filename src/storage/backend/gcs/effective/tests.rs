@@ -89,6 +89,8 @@ fn a_generated_name_has_62_characters_and_is_always_the_same() {
         "my-google-cluster",
         "goog-1",
         "-googol",
+        "_goog-1",
+        ".-goog-1",
     ] {
         let snapshot = cluster_named(infrastructure, &gcp(), &account());
         let name = of(json!({}), &snapshot).generated(&snapshot).unwrap();
@@ -159,6 +161,34 @@ fn what_the_cluster_fills_in_is_no_difference() {
             "{one}"
         );
     }
+}
+
+// storage-core 11, T18: rotated credentials do not change what the storage is
+#[test]
+fn the_project_of_the_credentials_is_no_difference() {
+    let stored = spec(json!({"bucket": "b", "region": "EU", "projectID": "of-old-key"}));
+    let wanted = spec(json!({"bucket": "b", "region": "EU"}));
+    let nowhere = json!({"type": "None"});
+    for key in [
+        account(),
+        json!({"type": "service_account"}),
+        json!({"type": "service_account", "universe_domain": "no domain"}),
+        json!({"type": "unknown"}),
+    ] {
+        assert!(Effective::same(&stored, &wanted, &cluster(&nowhere, &key)), "{key}");
+    }
+    // What the user or the cluster names counts.
+    assert!(!Effective::same(&stored, &wanted, &cluster(&gcp(), &account())));
+    let other = spec(json!({"bucket": "b", "region": "EU", "projectID": "mine"}));
+    assert!(!Effective::same(&stored, &other, &cluster(&nowhere, &account())));
+}
+
+// storage-decisions T4
+#[test]
+fn the_universe_is_unknown_without_credentials() {
+    assert!(is_universe_known(&cluster(&gcp(), &account())));
+    assert!(!is_universe_known(&cluster(&gcp(), &json!({"type": "unknown"}))));
+    assert!(!is_universe_known(&Snapshot::empty()));
 }
 
 #[test]

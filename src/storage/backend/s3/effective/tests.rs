@@ -487,3 +487,18 @@ fn sts_is_the_region_s_or_the_cluster_s_own() {
     let without_fips = of(json!({"region": "eu-west-1"}), &Snapshot::empty());
     endpoint::s3_url(&without_fips.region, true).unwrap_err();
 }
+
+// issue 13: a private endpoint of IBM Cloud Object Storage, used as any other S3 store
+#[test]
+fn a_private_endpoint_of_ibm_cloud_object_storage_is_a_store_with_a_region_of_its_own() {
+    let endpoint = "https://s3.private.jp-tok.cloud-object-storage.appdomain.cloud";
+    let effective = of(
+        json!({"bucket": "b1", "region": "jp-tok", "regionEndpoint": endpoint, "virtualHostedStyle": false}),
+        &other_platform(),
+    );
+    assert_eq!(effective.region, "jp-tok");
+    assert_eq!(effective.endpoint.as_deref(), Some(endpoint));
+    assert_eq!(effective.rendered_endpoint.as_deref(), Some(endpoint));
+    assert!(!effective.virtual_hosted);
+    assert_eq!(effective.location().as_deref(), Some(format!("{endpoint}/b1").as_str()));
+}

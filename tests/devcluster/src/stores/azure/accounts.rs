@@ -115,17 +115,9 @@ pub(super) fn create(state: &mut State, call: &Call<'_>) -> Result<Reply, Reply>
     let manner = Manner {
         headers: OperationHeaders::Location,
         accepted: 202,
+        made: 200,
     };
-    let answer = begin(state, call, Effect::Create, false, manner);
-    // The service says 200 where the account is there at once.
-    Ok(Reply {
-        status: if answer.status == 201 && answer.headers.iter().all(|(name, _)| name != "location") {
-            200
-        } else {
-            answer.status
-        },
-        ..answer
-    })
+    Ok(begin(state, call, Effect::Create, false, manner))
 }
 
 fn not_busy(state: &mut State, call: &Call<'_>) -> Result<(), Reply> {

@@ -47,7 +47,7 @@ impl Address {
 
     /// Whether it is a single resource.
     pub fn is_single(&self) -> bool {
-        !self.parts.is_empty() && self.parts.len() % 2 == 0
+        !self.parts.is_empty() && self.parts.len().is_multiple_of(2)
     }
 
     /// The same without its last part.

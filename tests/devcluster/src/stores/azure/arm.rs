@@ -3,10 +3,10 @@
 //! Source: https://learn.microsoft.com/rest/api/resources/
 
 use super::access::Invalid;
-use super::address::{Address, group_id};
+use super::address::Address;
 use super::environment::AzureCloud;
 use super::state::State;
-use super::{accounts, containers, dns, long_running, network, reply};
+use super::{accounts, containers, dns, groups, long_running, network, reply};
 use crate::stores::Reply;
 use crate::stores::asked::Asked;
 use serde_json::{Value, json};
@@ -231,7 +231,7 @@ fn prepare<'a>(
 ) -> Result<Call<'a>, Reply> {
     let mut verb = String::new();
     if asked.method == hyper::Method::POST && !address.is_single() {
-        verb = address.name().to_owned();
+        address.name().clone_into(&mut verb);
         address.parts.pop();
     }
     let name = if address.namespace.is_empty() {
@@ -391,8 +391,8 @@ fn dispatch(state: &mut State, call: &Call<'_>) -> Result<Decision, Reply> {
         } else {
             404
         })),
-        ("GET", GROUP) if call.address.group.is_some() => get_group(state, call),
-        ("PUT", GROUP) => put_group(state, call),
+        ("GET", GROUP) if call.address.group.is_some() => groups::get(state, call),
+        ("PUT", GROUP) => groups::put(state, call),
         ("GET", accounts::SERVICE) if call.address.is_single() => accounts::service(state, call),
         ("GET", _) if call.address.is_single() => get(state, call),
         ("GET", _) => Ok(list(state, call)),
@@ -411,67 +411,6 @@ fn dispatch(state: &mut State, call: &Call<'_>) -> Result<Decision, Reply> {
 pub(super) fn not_played(call: &Call<'_>) -> Reply {
     let message = format!("the stand-in does not play {} of {}", call.asked.method, call.kind);
     reply::arm(501, "NotImplemented", &message)
-}
-
-fn get_group(state: &State, call: &Call<'_>) -> Result<Reply, Reply> {
-    let group = state.resource(&call.id()).ok_or_else(|| {
-        let name = call.address.group.as_deref().unwrap_or_default();
-        reply::arm(
-            404,
-            "ResourceGroupNotFound",
-            &format!("Resource group '{name}' could not be found."),
-        )
-    })?;
-    Ok(reply::json(200, &group.value()))
-}
-
-fn put_group(state: &mut State, call: &Call<'_>) -> Result<Reply, Reply> {
-    let name = call.address.group.as_deref().unwrap_or_default();
-    let existed = state.resource(&call.id()).is_some();
-    let location = call.body["location"].as_str().unwrap_or_default();
-    if location.is_empty() {
-        return Err(reply::arm(
-            400,
-            "LocationRequired",
-            "The location property is required for this definition.",
-        ));
-    }
-    state.group(&call.address.subscription, name, location, &call.body["tags"]);
-    let group = state
-        .resource(&call.id())
-        .map(super::state::Resource::value)
-        .unwrap_or_default();
-    Ok(reply::json(if existed { 200 } else { 201 }, &group))
-}
-
-impl State {
-    /// Makes a resource group.
-    pub fn group(&mut self, subscription: &str, name: &str, location: &str, tags: &Value) -> String {
-        let id = group_id(subscription, name);
-        let body = json!({
-            "name": name, "type": "Microsoft.Resources/resourceGroups", "location": location,
-            "tags": if tags.is_null() { json!({}) } else { tags.clone() },
-            "properties": { "provisioningState": "Succeeded" },
-        });
-        self.store(&id, GROUP, body);
-        id
-    }
-
-    /// Stores a resource under its ID.
-    pub fn store(&mut self, id: &str, kind: &'static str, body: Value) {
-        let mut body = match body {
-            Value::Object(body) => body,
-            _ => serde_json::Map::new(),
-        };
-        body.insert("id".into(), id.into());
-        let resource = super::state::Resource {
-            id: id.to_owned(),
-            kind,
-            body,
-            hidden: false,
-        };
-        self.resources.insert(id.to_lowercase(), resource);
-    }
 }
 
 /// A resource, as GET finds it.

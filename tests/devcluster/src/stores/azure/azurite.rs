@@ -3,7 +3,7 @@
 //! Azurite is told its accounts when it starts. Each account that Resource Manager creates gets one of them, which nobody
 //! had before; the name that clients know is the stand-in's matter, and so is who may do what.
 
-use crate::stores::form::{decode, encode};
+use crate::stores::form::{decode, encode, escape};
 use crate::stores::home::Home;
 use crate::stores::wire::{Answer, Call, Target};
 use crate::{process, programs};
@@ -11,9 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http_body_util::BodyExt as _;
 use hyper::Method;
-use hyper::client::conn::http1::SendRequest;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,8 +24,6 @@ const SLOTS: usize = 1500;
 const KEY: [u8; 24] = *b"devcluster-azurite-key-1";
 /// What hosts of its accounts end in.
 const SUFFIX: &str = "blob.azurite.test";
-/// Connections at the same time where many blobs are written.
-const CONNECTIONS: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Azurite {
@@ -97,7 +93,7 @@ impl Azurite {
         let port = home.ports().first().copied().context("a port")?;
         let address: SocketAddr = (Ipv4Addr::LOCALHOST, port).into();
         let mut command = process::command(&program.node);
-        command.arg(&program.script);
+        command.arg(&program.script).arg(&program.packages);
         command.args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string()]);
         command.args([
             "--loose",
@@ -147,9 +143,9 @@ impl Azurite {
         body: &[u8],
     ) -> Result<Answer> {
         let (path, host) = (slot.path(path, query), slot.host());
-        // Azurite wants the length of an append blob, which is empty.
         let mut headers = headers.to_vec();
-        if body.is_empty() && method == Method::PUT && !headers.iter().any(|(name, _)| *name == "content-length") {
+        // Azurite wants it also where there is nothing to come.
+        if body.is_empty() && (method == Method::PUT || method == Method::POST) {
             headers.push(("content-length", "0"));
         }
         let call = Call::new(method, &path).host(&host).headers(&headers).body(body);
@@ -184,34 +180,16 @@ impl Azurite {
         }
     }
 
-    /// Writes blobs of one byte under these names.
-    pub async fn fill(&self, slot: &Slot, container: &str, names: &[String]) -> Result<()> {
-        let parts = (0..CONNECTIONS)
-            .map(|first| self.fill_part(slot, container, names.iter().skip(first).step_by(CONNECTIONS)));
-        futures::future::try_join_all(parts).await.map(drop)
-    }
-
-    async fn fill_part(&self, slot: &Slot, container: &str, names: impl Iterator<Item = &String>) -> Result<()> {
-        let headers = [("x-ms-blob-type", "BlockBlob")];
-        let mut sender: Option<SendRequest<_>> = None;
-        let host = slot.host();
-        for name in names {
-            let path = slot.path(&format!("/{container}/{}", crate::stores::form::escape(name)), "");
-            let call = Call::new(Method::PUT, &path).host(&host).headers(&headers).body(b"x");
-            let request = self.target.request(&call)?;
-            let ready = match sender.as_mut() {
-                Some(sender) => sender.ready().await.is_ok(),
-                None => false,
-            };
-            if !ready {
-                sender = Some(self.target.connect("127.0.0.1").await?);
-            }
-            let answer = sender.as_mut().context("a connection")?.send_request(request).await?;
-            let status = answer.status();
-            answer.into_body().collect().await?;
-            ensure!(status.is_success(), "{name}: {status}");
-        }
-        Ok(())
+    /// Writes that many blobs of one byte: `PREFIX000000` and on. Azurite makes them of the first, see `tools/azurite/serve.js`.
+    pub async fn fill(&self, slot: &Slot, container: &str, prefix: &str, count: usize) -> Result<()> {
+        let path = format!("/{container}/{}", escape(&format!("{prefix}000000")));
+        let count = count.to_string();
+        let headers = [
+            ("x-ms-blob-type", "BlockBlob"),
+            ("x-ms-meta-devcluster_fill", count.as_str()),
+        ];
+        let made = self.call(slot, Method::PUT, (&path, ""), &headers, b"x").await?;
+        made.good().map(drop)
     }
 }
 

@@ -21,6 +21,7 @@ pub(super) const GROUP: &str = "Microsoft.Network/privateEndpoints/privateDnsZon
 const ACCEPTED: Manner = Manner {
     headers: OperationHeaders::Both,
     accepted: 202,
+    made: 201,
 };
 
 /// PUT, PATCH and DELETE.
@@ -183,6 +184,7 @@ fn put_group(state: &mut State, call: &Call<'_>) -> Result<Reply, Reply> {
     let manner = Manner {
         headers: OperationHeaders::AsyncOperation,
         accepted: 201,
+        made: 201,
     };
     Ok(begin(state, call, Effect::Create, existed, manner))
 }

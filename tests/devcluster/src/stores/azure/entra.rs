@@ -24,8 +24,8 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 pub(super) const STORAGE: &str = "https://storage.azure.com";
 /// The tenant of AD FS, which Stack Hub can have in the place of Entra ID.
 const ADFS: &str = "adfs";
-/// The longest life of an assertion.
-const LONGEST: i64 = 24 * 3600;
+/// The longest life of an assertion, in seconds.
+const LONGEST: f64 = 24.0 * 3600.0;
 
 /// A request to a host of Entra ID.
 pub(super) fn answer(state: &mut State, asked: &Asked) -> Reply {
@@ -206,10 +206,17 @@ fn assertion(application: &Application, client_id: &str, text: &str, asked: &Ask
     let key = UnparsedPublicKey::new(algorithm, &certificate.public);
     key.verify(signed.as_bytes(), &signature)
         .map_err(|_| refuse(700_027, "Client assertion contains an invalid signature."))?;
-    let seconds = |claim: &str| claims[claim].as_i64();
+    claimed(&claims, client_id, asked, tenant)
+}
+
+/// The claims of an assertion that an application has signed itself.
+fn claimed(claims: &Value, client_id: &str, asked: &Asked, tenant: &str) -> Result<(), Reply> {
+    // Numeric dates may have fractions.
+    let seconds = |claim: &str| claims[claim].as_f64();
+    let now = f64::from(u32::try_from(now()).unwrap_or(u32::MAX));
     let (begins, ends) = (seconds("nbf").or_else(|| seconds("iat")), seconds("exp"));
     let lives = matches!((begins, ends), (Some(begins), Some(ends))
-        if begins <= now() + 300 && ends > now() && ends - begins <= LONGEST);
+        if begins <= now + 300.0 && ends > now && ends - begins <= LONGEST);
     if !lives {
         return Err(refuse(700_024, "Client assertion is not within its valid time range."));
     }

@@ -53,9 +53,17 @@ pub(super) struct Federation {
 impl Registered {
     /// Whether a header of a JWT names this certificate, by one of its thumbprints.
     pub fn is_named(&self, header: &Value) -> bool {
+        // Some clients pad.
+        let named = |field: &str| {
+            header[field]
+                .as_str()
+                .unwrap_or_default()
+                .trim_end_matches('=')
+                .to_owned()
+        };
         let thumbprint = |algorithm| URL_SAFE_NO_PAD.encode(digest::digest(algorithm, &self.der));
-        header["x5t#S256"] == thumbprint(&digest::SHA256).as_str()
-            || header["x5t"] == thumbprint(&digest::SHA1_FOR_LEGACY_USE_ONLY).as_str()
+        named("x5t#S256") == thumbprint(&digest::SHA256)
+            || named("x5t") == thumbprint(&digest::SHA1_FOR_LEGACY_USE_ONLY)
     }
 
     /// Whether a header of a JWT begins its chain with this certificate.
@@ -198,7 +206,7 @@ impl Azure {
     pub fn expire_secrets(&self, application: &EntraApplication) -> Result<()> {
         let ended = now() - 1;
         self.change(application, |known| {
-            known.secrets.iter_mut().for_each(|(_, ends)| *ends = ended)
+            known.secrets.iter_mut().for_each(|(_, ends)| *ends = ended);
         })
     }
 
@@ -214,7 +222,7 @@ impl Azure {
     /// Takes a certificate away.
     pub fn remove_certificate(&self, application: &EntraApplication, certificate: &EntraCertificate) -> Result<()> {
         self.change(application, |known| {
-            known.certificates.retain(|one| one.der != certificate.der)
+            known.certificates.retain(|one| one.der != certificate.der);
         })
     }
 

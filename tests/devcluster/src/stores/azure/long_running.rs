@@ -204,11 +204,12 @@ impl State {
     }
 }
 
-/// Headers of a service, and the status of an answer that accepts.
+/// Headers of a service, the status of an answer that accepts, and of one for a resource that is made at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner {
     pub headers: OperationHeaders,
     pub accepted: u16,
+    pub made: u16,
 }
 
 /// Begins an operation on a resource that is stored, and answers as its service does. `existed` before.
@@ -229,7 +230,7 @@ pub(super) fn begin(state: &mut State, call: &Call<'_>, effect: Effect, existed:
     if settings.is_instant() {
         state.find(&id_of_operation);
         return match (effect, state.resource(&id)) {
-            (Effect::Create, Some(resource)) => reply::json(if existed { 200 } else { 201 }, &resource.value()),
+            (Effect::Create, Some(resource)) => reply::json(if existed { 200 } else { manner.made }, &resource.value()),
             _ => reply::empty(if existed { 200 } else { 204 }),
         };
     }
@@ -252,18 +253,19 @@ pub(super) fn begin(state: &mut State, call: &Call<'_>, effect: Effect, existed:
         (Effect::Create, _) if manner.accepted == 201 && existed => 200,
         _ => manner.accepted,
     };
-    let body = state
-        .resource(&id)
-        .map(super::state::Resource::value)
-        .unwrap_or_default();
-    let mut answer = if status == 202 {
-        reply::empty(202)
-    } else {
-        reply::json(status, &body)
+    let body = state.resource(&id).map(super::state::Resource::value);
+    let answer = match body.filter(|_| status != 202) {
+        Some(body) => reply::json(status, &body),
+        None => reply::empty(status),
     };
+    located(answer, call, headers, &id_of_operation, settings.retry_after)
+}
+
+/// An answer with the headers that say where an operation is to be seen.
+fn located(mut answer: Reply, call: &Call<'_>, headers: OperationHeaders, id: &str, retry_after: Option<u32>) -> Reply {
     let place = |what: &str| {
         format!(
-            "https://{}/subscriptions/{}/providers/{}/locations/westeurope/{what}/{id_of_operation}?api-version={}",
+            "https://{}/subscriptions/{}/providers/{}/locations/westeurope/{what}/{id}?api-version={}",
             call.asked.host, call.address.subscription, call.address.namespace, call.version
         )
     };
@@ -273,7 +275,7 @@ pub(super) fn begin(state: &mut State, call: &Call<'_>, effect: Effect, existed:
     if matches!(headers, OperationHeaders::Both | OperationHeaders::Location) {
         answer = answer.header("location", &place("operationResults"));
     }
-    match settings.retry_after {
+    match retry_after {
         Some(seconds) if headers != OperationHeaders::None => answer.header("retry-after", &seconds.to_string()),
         _ => answer,
     }

@@ -19,7 +19,7 @@ pub(super) fn answer(state: &mut State, asked: &Asked) -> Reply {
         return refuse(400, "invalid_request", "Required metadata header not specified");
     }
     let given = |name: &str| asked.parameter(name).unwrap_or_default();
-    if given("api-version") < "2018-02-01".to_owned() {
+    if given("api-version").as_str() < "2018-02-01" {
         return refuse(
             400,
             "invalid_request",

@@ -24,7 +24,7 @@
 //!
 //! Where it differs from Azure: what is granted or changed counts at once; `checkNameAvailability` needs no action, and neither does
 //! a look at a long operation; soft delete, versions, snapshots of blobs and batches are not played; a container is gone at once,
-//! unless a test says how long that takes.
+//! unless a test says how long that takes; names of metadata are in lower case.
 
 mod access;
 mod accounts;
@@ -36,6 +36,7 @@ mod containers;
 mod dns;
 mod entra;
 mod environment;
+mod groups;
 mod hooks;
 mod identity;
 mod long_running;

@@ -46,6 +46,7 @@ pub(super) fn change(state: &mut State, call: &Call<'_>) -> Result<Reply, Reply>
 const ASYNC: Manner = Manner {
     headers: OperationHeaders::AsyncOperation,
     accepted: 201,
+    made: 201,
 };
 
 /// 409 while something else is done with the resource.
@@ -68,6 +69,7 @@ pub(super) fn delete(state: &mut State, call: &Call<'_>) -> Result<Reply, Reply>
     let manner = Manner {
         headers: OperationHeaders::Both,
         accepted: 202,
+        made: 201,
     };
     Ok(begin(state, call, Effect::Delete, true, manner))
 }
@@ -131,32 +133,55 @@ impl State {
 
     /// Makes a private endpoint for the blobs of an account, with its network interface.
     pub fn endpoint(&mut self, id: &str, location: &str, given: &Value) {
-        let name = last(id).to_owned();
-        let group = id.split("/providers/").next().unwrap_or_default().to_owned();
         let properties = &given["properties"];
-        let subnet = properties["subnet"]["id"].as_str().unwrap_or_default().to_owned();
-        let connection = &properties["privateLinkServiceConnections"][0];
+        let mut connection = properties["privateLinkServiceConnections"][0].clone();
         let account = connection["properties"]["privateLinkServiceId"]
             .as_str()
             .unwrap_or_default()
             .to_owned();
-        let custom = properties["customNetworkInterfaceName"]
-            .as_str()
-            .filter(|name| !name.is_empty());
-        let known = self
-            .resource(id)
-            .map(|one| one.text("/properties/networkInterfaces/0/id").to_owned());
-        let interface = known.filter(|one| !one.is_empty()).unwrap_or_else(|| {
-            let interface = custom.map_or_else(|| format!("{name}.nic.{}", uuid()), ToOwned::to_owned);
-            format!("{group}/providers/{INTERFACE}/{interface}")
+        let host = self.cloud.blob_host(last(&account));
+        let custom = properties["customNetworkInterfaceName"].as_str().unwrap_or_default();
+        let subnet = properties["subnet"]["id"].as_str().unwrap_or_default();
+        let (interface, address) = self.interface(id, location, custom, subnet, &host);
+        connection["properties"]["privateLinkServiceConnectionState"] = approved();
+        connection["properties"]["provisioningState"] = json!("Succeeded");
+        let body = json!({
+            "name": last(id), "type": ENDPOINT, "etag": etag(), "location": location,
+            "tags": given["tags"].as_object().cloned().unwrap_or_default(),
+            "properties": { "provisioningState": "Succeeded", "resourceGuid": uuid(), "subnet": { "id": subnet },
+                "privateLinkServiceConnections": [connection], "manualPrivateLinkServiceConnections": [],
+                "customNetworkInterfaceName": custom, "networkInterfaces": [{ "id": interface }],
+                "customDnsConfigs": [{ "fqdn": host, "ipAddresses": [address] }] },
         });
-        let address = match self.resource(&interface) {
+        self.store(id, ENDPOINT, body);
+        self.disconnect(id);
+        self.connect(id, &account);
+    }
+
+    /// Makes the network interface of a private endpoint, or makes it anew; its ID and its address.
+    fn interface(
+        &mut self,
+        endpoint: &str,
+        location: &str,
+        custom: &str,
+        subnet: &str,
+        host: &str,
+    ) -> (String, String) {
+        let group = endpoint.split("/providers/").next().unwrap_or_default();
+        let known = self
+            .resource(endpoint)
+            .map(|one| one.text("/properties/networkInterfaces/0/id").to_owned());
+        let id = known.filter(|one| !one.is_empty()).unwrap_or_else(|| {
+            let generated = format!("{}.nic.{}", last(endpoint), uuid());
+            let name = if custom.is_empty() { &generated } else { custom };
+            format!("{group}/providers/{INTERFACE}/{name}")
+        });
+        let address = match self.resource(&id) {
             Some(there) => there
                 .text("/properties/ipConfigurations/0/properties/privateIPAddress")
                 .to_owned(),
-            None => self.free_address(&subnet),
+            None => self.free_address(subnet),
         };
-        let host = self.cloud.blob_host(last(&account));
         let link = json!({ "groupId": "blob", "requiredMemberName": "blob", "fqdns": [host] });
         let configuration = json!({
             "name": format!("privateEndpointIpConfig.{}", uuid()),
@@ -164,40 +189,32 @@ impl State {
                 "subnet": { "id": subnet }, "privateLinkConnectionProperties": link, "provisioningState": "Succeeded" },
         });
         let body = json!({
-            "name": last(&interface), "type": INTERFACE, "location": location, "tags": {},
+            "name": last(&id), "type": INTERFACE, "location": location, "tags": {},
             "properties": { "provisioningState": "Succeeded", "ipConfigurations": [configuration],
-                "privateEndpoint": { "id": id } },
+                "privateEndpoint": { "id": endpoint } },
         });
-        self.store(&interface, INTERFACE, body);
-        let approved = json!({ "status": "Approved", "description": "Auto-Approved", "actionsRequired": "None" });
-        let mut connection = connection.clone();
-        connection["properties"]["privateLinkServiceConnectionState"] = approved.clone();
-        connection["properties"]["provisioningState"] = json!("Succeeded");
-        let body = json!({
-            "name": name, "type": ENDPOINT, "etag": etag(), "location": location,
-            "tags": given["tags"].as_object().cloned().unwrap_or_default(),
-            "properties": { "provisioningState": "Succeeded", "resourceGuid": uuid(), "subnet": { "id": subnet },
-                "privateLinkServiceConnections": [connection], "manualPrivateLinkServiceConnections": [],
-                "customNetworkInterfaceName": custom.unwrap_or_default(), "networkInterfaces": [{ "id": interface }],
-                "customDnsConfigs": [{ "fqdn": host, "ipAddresses": [address] }] },
+        self.store(&id, INTERFACE, body);
+        (id, address)
+    }
+
+    /// An account is connected to a private endpoint.
+    fn connect(&mut self, endpoint: &str, account: &str) {
+        let Some(account) = self.resource_mut(account) else {
+            return;
+        };
+        let mut connections = account
+            .at("/properties/privateEndpointConnections")
+            .cloned()
+            .unwrap_or_default();
+        let entry = json!({
+            "id": format!("{}/privateEndpointConnections/{}.{}", account.id, last(endpoint), uuid()),
+            "properties": { "privateEndpoint": { "id": endpoint }, "privateLinkServiceConnectionState": approved(),
+                "provisioningState": "Succeeded" },
         });
-        self.store(id, ENDPOINT, body);
-        self.disconnect(id);
-        if let Some(account) = self.resource_mut(&account) {
-            let mut connections = account
-                .at("/properties/privateEndpointConnections")
-                .cloned()
-                .unwrap_or_default();
-            let entry = json!({
-                "id": format!("{}/privateEndpointConnections/{name}.{}", account.id, uuid()),
-                "properties": { "privateEndpoint": { "id": id }, "privateLinkServiceConnectionState": approved,
-                    "provisioningState": "Succeeded" },
-            });
-            if let Some(list) = connections.as_array_mut() {
-                list.push(entry);
-            }
-            account.set("privateEndpointConnections", connections);
+        if let Some(list) = connections.as_array_mut() {
+            list.push(entry);
         }
+        account.set("privateEndpointConnections", connections);
     }
 
     /// No account is connected to a private endpoint any more.
@@ -241,6 +258,11 @@ impl State {
             .find(|one| !used.contains(&one.as_str()))
             .unwrap_or_else(|| base.to_string())
     }
+}
+
+/// The state of a connection that its account has approved.
+fn approved() -> Value {
+    json!({ "status": "Approved", "description": "Auto-Approved", "actionsRequired": "None" })
 }
 
 /// The last part of an ID.

@@ -258,15 +258,18 @@ impl Objects<'_> {
             .upstream
             .send(Method::DELETE, &path, &[], Vec::new().into())
             .await?;
-        if answer.status == 404 {
-            return Ok(Err(reply::no_object(bucket, name)));
-        }
         if let Some(bucket) = self.state().buckets.get_mut(bucket) {
             // Another may have written it meanwhile.
             if bucket.live.get(name).map(generation) == Some(generation(&object)) {
                 bucket.live.remove(name);
             }
-            retire(bucket, name, object, archive);
+            if answer.status != 404 {
+                retire(bucket, name, object, archive);
+            }
+        }
+        // A client that died while this was carried out left the record of an object that is gone.
+        if answer.status == 404 {
+            return Ok(Err(reply::no_object(bucket, name)));
         }
         Ok(Ok(Forwarded::ours(&reply::nothing())))
     }

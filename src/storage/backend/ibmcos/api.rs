@@ -1,0 +1,226 @@
+//! Calls of Resource Controller and Resource Manager.
+
+use std::sync::Arc;
+
+use http::Method;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::endpoint::{Endpoints, encoded};
+use super::error::{self, Call};
+use super::identity::Iam;
+use super::resource::{Group, Instance, Page, ResourceKey};
+use super::transport::{Request, Response, Transport};
+use crate::api::Sensitive;
+use crate::storage::model::call::{CallError, Called, Cause};
+use crate::storage::net::clock::Clock;
+use crate::storage::net::error::Unredacted;
+use crate::storage::net::retry::Policy;
+
+/// Plan Standard of Cloud Object Storage.
+const PLAN: &str = "744bfc56-d12c-4866-88d5-dac9139e0e5d";
+/// Where instances of Cloud Object Storage are.
+const TARGET: &str = "bluemix-global";
+/// Role of the resource key.
+const WRITER: &str = "crn:v1:bluemix:public:iam::::serviceRole:Writer";
+/// Largest number of pages of a list.
+const PAGES: usize = 50;
+
+const VIEW_GROUPS: &str = "role Viewer on the resource group (GET /v2/resource_groups)";
+const VIEW_INSTANCES: &str = "role Viewer on service cloud-object-storage (GET /v2/resource_instances)";
+const CREATE_INSTANCE: &str = "role Editor on service cloud-object-storage (POST /v2/resource_instances)";
+const VIEW_KEYS: &str = "role Viewer on service cloud-object-storage (GET /v2/resource_keys)";
+const CREATE_KEY: &str = "role Editor on service cloud-object-storage (POST /v2/resource_keys)";
+
+/// Resource Controller and Resource Manager, with one API key.
+pub struct Api {
+    /// Tokens.
+    pub iam: Arc<Iam>,
+    /// Connections.
+    pub transport: Transport,
+    /// Addresses.
+    pub endpoints: Endpoints,
+    /// Time and sleep.
+    pub clock: Clock,
+    /// Whether this process still leads.
+    pub leading: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Api {
+    /// Resource groups of this name.
+    pub async fn groups(&self, name: &str) -> Called<Vec<Group>> {
+        let account = self.iam.account().await?;
+        let path = format!(
+            "{}/v2/resource_groups?account_id={}&name={}",
+            self.endpoints.manager,
+            encoded(&account),
+            encoded(name)
+        );
+        let page: Page<Group> = self.read(VIEW_GROUPS, name, path).await?;
+        Ok(page.resources)
+    }
+
+    /// A resource group.
+    pub async fn group(&self, id: &str) -> Called<Group> {
+        let url = format!("{}/v2/resource_groups/{}", self.endpoints.manager, encoded(id));
+        self.read(VIEW_GROUPS, id, url).await
+    }
+
+    /// A service instance.
+    pub async fn instance(&self, crn: &str) -> Called<Instance> {
+        let url = format!("{}/v2/resource_instances/{}", self.endpoints.controller, encoded(crn));
+        self.read(VIEW_INSTANCES, crn, url).await
+    }
+
+    /// Instances of Cloud Object Storage of this name in a resource group.
+    pub async fn instances(&self, name: &str, group: &str) -> Called<Vec<Instance>> {
+        let path = format!(
+            "/v2/resource_instances?name={}&resource_group_id={}&resource_plan_id={PLAN}",
+            encoded(name),
+            encoded(group)
+        );
+        self.list(VIEW_INSTANCES, name, path).await
+    }
+
+    /// Creates an instance of Cloud Object Storage in a resource group.
+    pub async fn create_instance(&self, name: &str, group: &str, infrastructure: &str) -> Called<Instance> {
+        let body = json!({
+            "name": name,
+            "target": TARGET,
+            "resource_group": group,
+            "resource_plan_id": PLAN,
+            // By which the platform's installer finds the instance when it destroys the cluster.
+            "tags": [format!("kubernetes.io_cluster_{infrastructure}:owned")],
+        });
+        self.create(CREATE_INSTANCE, name, "resource_instances", &body).await
+    }
+
+    /// A resource key.
+    pub async fn key(&self, crn: &str) -> Called<ResourceKey> {
+        let url = format!("{}/v2/resource_keys/{}", self.endpoints.controller, encoded(crn));
+        self.read(VIEW_KEYS, crn, url).await
+    }
+
+    /// Resource keys of a service instance.
+    pub async fn keys(&self, instance: &str) -> Called<Vec<ResourceKey>> {
+        let path = format!("/v2/resource_instances/{}/resource_keys?limit=100", encoded(instance));
+        self.list(VIEW_KEYS, instance, path).await
+    }
+
+    /// Creates a resource key with HMAC keys.
+    pub async fn create_key(&self, name: &str, instance: &str) -> Called<ResourceKey> {
+        let body = json!({
+            "name": name,
+            "source": instance,
+            "role": WRITER,
+            "parameters": {"HMAC": true},
+        });
+        self.create(CREATE_KEY, name, "resource_keys", &body).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, action: &'static str, resource: &str, url: String) -> Called<T> {
+        let call = Call {
+            action,
+            resource,
+            of_token: false,
+        };
+        let request = Request {
+            method: Method::GET,
+            url,
+            token: None,
+            body: None,
+        };
+        self.decoded(call, &self.send(call, request).await?)
+    }
+
+    /// All pages of a list of Resource Controller.
+    async fn list<T: DeserializeOwned>(&self, action: &'static str, resource: &str, path: String) -> Called<Vec<T>> {
+        let mut all = Vec::new();
+        let mut next = Some(path);
+        for _ in 0..PAGES {
+            let Some(path) = next.take() else {
+                break;
+            };
+            let page: Page<T> = self
+                .read(action, resource, format!("{}{path}", self.endpoints.controller))
+                .await?;
+            all.extend(page.resources);
+            // Another host would get the token.
+            next = page.next_url.filter(|path| path.starts_with("/v2/"));
+        }
+        Ok(all)
+    }
+
+    async fn create<T: DeserializeOwned>(
+        &self,
+        action: &'static str,
+        resource: &str,
+        kind: &str,
+        body: &Value,
+    ) -> Called<T> {
+        let call = Call {
+            action,
+            resource,
+            of_token: false,
+        };
+        let request = Request {
+            method: Method::POST,
+            url: format!("{}/v2/{kind}", self.endpoints.controller),
+            token: None,
+            body: Some(("application/json", Sensitive::new(body.to_string()))),
+        };
+        self.decoded(call, &self.send(call, request).await?)
+    }
+
+    /// Sends the request, with retries, each with a valid token. A request that changes something is repeated only where the
+    /// service did not begin: names of instances and keys are not unique, so that a repetition could create a second one.
+    async fn send(&self, call: Call<'_>, request: Request) -> Called<Response> {
+        let changes = request.method != Method::GET;
+        let policy = Policy {
+            first_wait: if changes {
+                &error::first_wait_once
+            } else {
+                &error::first_wait
+            },
+            leading: changes.then_some(&*self.leading),
+            clock: &self.clock,
+        };
+        let (mut retries, mut renewed) = (0, false);
+        loop {
+            policy.check_leading(call.action, call.resource)?;
+            let token = self.iam.token().await?;
+            let request = Request {
+                token: Some(token),
+                ..request.clone()
+            };
+            let error = match self.transport.exchange(&request).await {
+                Ok(response) if response.status / 100 == 2 => return Ok(response),
+                Ok(response) => error::of_response(call, &response),
+                Err(none) => error::of_nothing(call, none),
+            };
+            if error.cause == Cause::Answer(401) && !renewed {
+                renewed = true;
+                self.iam.renew().await;
+                continue;
+            }
+            if !policy.wait(&error, retries).await {
+                return Err(self.cleaned(error));
+            }
+            retries += 1;
+        }
+    }
+
+    fn decoded<T: DeserializeOwned>(&self, call: Call<'_>, response: &Response) -> Called<T> {
+        serde_json::from_slice(&response.body).map_err(|_| {
+            let why = format!(
+                "the response (status {}) is not the expected JSON: is the address that of the service?",
+                response.status
+            );
+            self.cleaned(error::garbled(call, &why))
+        })
+    }
+
+    fn cleaned(&self, error: CallError) -> CallError {
+        Unredacted::new(error).cleaned(&self.iam.secrets())
+    }
+}

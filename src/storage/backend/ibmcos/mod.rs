@@ -1,0 +1,194 @@
+//! IBM Cloud Object Storage, on the platforms `IBMCloud` and `PowerVS`.
+//!
+//! The operator creates a service instance and a resource key with HMAC keys, and works with a token of IAM. The registry
+//! works with the HMAC keys. A bucket carries no ownership mark: the Config's creation record and the deterministic name
+//! prove the ownership. Service instance and resource key are never deleted: the platform's installer deletes them with the
+//! cluster.
+
+mod api;
+mod bucket;
+mod connect;
+mod context;
+pub mod credentials;
+pub mod effective;
+pub mod endpoint;
+mod error;
+mod identity;
+mod platform;
+pub mod reasons;
+pub mod resource;
+mod stages;
+mod store;
+mod transport;
+
+pub use context::IbmCos;
+pub use identity::Sessions;
+
+use bucket::Store;
+use credentials::ApiKey;
+use effective::{Effective, given, location_id, spec_of};
+
+use crate::api::registry_storage::IbmCosStorage;
+use crate::api::{ObjectRef, Sensitive, Storage};
+use crate::config::resolve::Rejection;
+use crate::config::snapshot::Snapshot;
+use crate::program::{RegistryStorage, S3Storage};
+use crate::storage::inputs::trust::{proxy_bundle, proxy_map};
+use crate::storage::model::backend::Backend;
+use crate::storage::model::container::Terms;
+use crate::storage::model::error::StorageError;
+use crate::storage::model::fingerprint::Fingerprint;
+use crate::storage::model::outcome::{STORAGE_EXISTS, UNKNOWN_ERROR};
+use crate::storage::model::stage::Stage;
+use crate::storage::model::target::{Request, Target};
+use crate::storage::traits::{Cluster, ObjectBackend};
+
+fn effective(storage: &Storage, snapshot: &Snapshot) -> Result<Effective, Rejection> {
+    Effective::of(&spec_of(storage), snapshot)
+}
+
+/// What the registry needs, without the HMAC keys, which only a call can provide.
+fn access(effective: &Effective, snapshot: &Snapshot) -> Result<RegistryStorage, StorageError> {
+    if effective.key.is_none() {
+        return Err(StorageError::action_required(
+            "the resource key of the registry is not set (spec.storage.ibmcos.resourceKeyCRN): the operator creates it \
+             together with the bucket",
+        ));
+    }
+    Ok(RegistryStorage::IbmCos(Box::new(S3Storage {
+        bucket: effective.bucket_name(snapshot)?,
+        region: effective.location.clone(),
+        endpoint: Some(effective.endpoints.of_registry(&effective.location)),
+        path_style: true,
+        dual_stack: Some(false),
+        encrypt: false,
+        key_id: None,
+        chunk_size: None,
+        credentials: Sensitive::new(""),
+        cloud_front: None,
+    })))
+}
+
+impl<C: Cluster> ObjectBackend for IbmCos<'_, C> {
+    const BACKEND: Backend = Backend::IbmCos;
+    const CONDITIONS: &'static [&'static str] = &[STORAGE_EXISTS];
+    const TERMS: Terms = Terms {
+        container: "bucket",
+        exists: reasons::EXISTS,
+        brought: reasons::EXISTS,
+        created: reasons::CREATED,
+        gone: &["NotFound", "NoSuchBucket", reasons::INSTANCE_GONE, "ResourceNotReady"],
+        not_visible: "ResourceNotReady",
+        name_taken: "BucketAlreadyExists",
+        not_created: None,
+        deleted: reasons::DELETED,
+        no_login: UNKNOWN_ERROR,
+        unknown: UNKNOWN_ERROR,
+        name_field: "spec.storage.ibmcos.bucket",
+        rights_to_observe: "the service roles Reader and Writer on the service instance",
+        rights_on_versions: "the service role Writer on the service instance",
+        marked: None,
+    };
+    type Store<'s>
+        = Store<'s, C>
+    where
+        Self: 's;
+
+    fn locate(storage: &Storage, _snapshot: &Snapshot) -> Option<String> {
+        let spec = storage.ibmcos.as_ref()?;
+        let instance = given(spec.service_instance_crn.as_ref())?;
+        Some(location_id(instance, given(spec.bucket.as_ref())?))
+    }
+
+    /// A bucket is reached by its service instance.
+    fn is_found(stored: &Storage) -> bool {
+        let spec = spec_of(stored);
+        given(spec.bucket.as_ref()).is_some() && given(spec.service_instance_crn.as_ref()).is_some()
+    }
+
+    fn same(stored: &Storage, wanted: &Storage, snapshot: &Snapshot) -> bool {
+        match (&stored.ibmcos, &wanted.ibmcos) {
+            (Some(stored), Some(wanted)) => Effective::same(stored, wanted, snapshot),
+            _ => false,
+        }
+    }
+
+    fn resolve(&self, storage: &Storage, snapshot: &Snapshot) -> Result<Target, Rejection> {
+        let effective = effective(storage, snapshot)?;
+        let bucket = effective.bucket_name(snapshot).ok();
+        Ok(Target {
+            location: bucket.and_then(|bucket| effective.locate(&bucket)),
+            named: effective.bucket.is_some(),
+            access: access(&effective, snapshot).ok(),
+            ca_bundle: None,
+            unfit: None,
+            not_usable: None,
+        })
+    }
+
+    fn inputs(_storage: &Storage, snapshot: &Snapshot) -> Vec<ObjectRef> {
+        proxy_map(snapshot).into_iter().collect()
+    }
+
+    fn fingerprint(&self, request: &Request<'_>) -> Fingerprint {
+        let proxies = (self.network.settings.proxies)();
+        let proxy_ca = proxy_bundle(request.snapshot);
+        let effective = effective(request.storage, request.snapshot).ok();
+        let effective = effective.as_ref();
+        let key = ApiKey::of(request.snapshot);
+        let key = key
+            .as_ref()
+            .map_or_else(|error| error.message.as_str(), |key| key.key.expose());
+        let endpoints = effective.map(|effective| effective.endpoints.texts());
+        let crn = |member: fn(&Effective) -> &Option<String>| {
+            let crn = effective.and_then(|effective| member(effective).as_deref());
+            crn.unwrap_or_default()
+        };
+        let texts = proxies
+            .texts()
+            .into_iter()
+            .chain(proxy_ca.as_deref())
+            .chain([key, crn(|e| &e.instance), crn(|e| &e.key)])
+            .chain(endpoints.into_iter().flatten());
+        Fingerprint::of_target(request.target).and(texts)
+    }
+
+    fn access(&self, request: &Request<'_>) -> Result<RegistryStorage, StorageError> {
+        access(&effective(request.storage, request.snapshot)?, request.snapshot)
+    }
+
+    fn set_container(storage: &mut Storage, name: Option<&str>) {
+        match (&mut storage.ibmcos, name) {
+            (Some(spec), name) => spec.bucket = name.map(str::to_owned),
+            (None, Some(name)) => {
+                storage.ibmcos = Some(IbmCosStorage {
+                    bucket: Some(name.to_owned()),
+                    ..IbmCosStorage::default()
+                });
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn completed(&self, request: &Request<'_>) -> Result<Storage, StorageError> {
+        let effective = effective(request.storage, request.snapshot)?;
+        let bucket = effective.bucket_name(request.snapshot)?;
+        Ok(Storage {
+            ibmcos: Some(effective.completed(&bucket)),
+            ..request.storage.clone()
+        })
+    }
+
+    fn prerequisites(&self, _request: &Request<'_>) -> Vec<Stage> {
+        vec![stages::INSTANCE, stages::KEY]
+    }
+
+    /// Without the resource key the bucket and its images stay.
+    fn holds_container(stage: &Stage) -> bool {
+        stage.name == stages::INSTANCE.name
+    }
+
+    fn open<'s>(&'s self, request: &'s Request<'s>) -> Result<Store<'s, C>, StorageError> {
+        Store::open(self, request)
+    }
+}

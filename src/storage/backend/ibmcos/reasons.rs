@@ -1,0 +1,12 @@
+//! PURE: reasons of `StorageExists`, as the Go operator has them.
+
+/// True: the bucket exists.
+pub const EXISTS: &str = "IBM COS Bucket Exists";
+/// True: the operator created the bucket.
+pub const CREATED: &str = "Creation Successful";
+/// False: the bucket does not exist, and the service instance does not exist either.
+pub const INSTANCE_GONE: &str = "IBM COS Instance Gone";
+/// False: the service instance is being created.
+pub const PROVISIONING: &str = "IBM COS Instance Provisioning";
+/// False: a removal deleted the bucket.
+pub const DELETED: &str = "IBM COS Bucket Deleted";

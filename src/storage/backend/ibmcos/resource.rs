@@ -1,0 +1,276 @@
+//! PURE: resources of IBM Cloud, as the APIs describe them, and what the operator requires of a resource key. Every member is
+//! optional: the operator names what is missing.
+//!
+//! Source: IBM Cloud, API references "Resource Controller" and "Resource Manager".
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::api::Sensitive;
+use crate::storage::s3api::static_keys::StaticKeys;
+
+/// Prefix of the roles of a service.
+const ROLE: &str = "crn:v1:bluemix:public:iam::::serviceRole:";
+/// Roles that suffice for the registry.
+const SUFFICIENT: [&str; 2] = ["Writer", "Manager"];
+/// Texts in place of credentials that the caller may not see.
+const REDACTED: [&str; 2] = ["REDACTED", "REDACTED_EXPLICIT"];
+
+/// A service instance.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Instance {
+    /// CRN.
+    pub crn: Option<String>,
+    /// Name.
+    pub name: Option<String>,
+    /// `active`, `provisioning`, `removed`...
+    pub state: Option<String>,
+    /// ID of the resource group.
+    pub resource_group_id: Option<String>,
+}
+
+/// What the state of a service instance means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstanceState {
+    /// It can be used.
+    Active,
+    /// It is being created.
+    Provisioning,
+    /// It does not exist any more.
+    Gone,
+}
+
+impl Instance {
+    /// What its state means. An unknown state means that the instance cannot be used any more.
+    pub fn state(&self) -> InstanceState {
+        match self.state.as_deref() {
+            Some("active") => InstanceState::Active,
+            Some("provisioning" | "pre_provisioning") => InstanceState::Provisioning,
+            _ => InstanceState::Gone,
+        }
+    }
+}
+
+/// A resource group.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Group {
+    /// ID.
+    pub id: Option<String>,
+    /// Name.
+    pub name: Option<String>,
+}
+
+/// A resource key: credentials of a service instance. It holds secrets, so that it has no Debug output.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ResourceKey {
+    /// CRN.
+    pub crn: Option<String>,
+    /// Name.
+    pub name: Option<String>,
+    /// `active`, `removed`...
+    pub state: Option<String>,
+    /// CRN of the service instance.
+    pub source_crn: Option<String>,
+    /// The credentials.
+    credentials: Option<Value>,
+}
+
+/// Why a resource key cannot be used: a code, and the cause with the remedy, as the end of a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// Code.
+    pub code: &'static str,
+    /// Cause and remedy.
+    pub why: String,
+}
+
+fn unusable(code: &'static str, why: impl Into<String>) -> Unusable {
+    Unusable { code, why: why.into() }
+}
+
+/// A page of a list.
+#[derive(Deserialize)]
+pub struct Page<T> {
+    /// The resources.
+    #[serde(default = "Vec::new")]
+    pub resources: Vec<T>,
+    /// Path and query of the next page.
+    #[serde(default)]
+    pub next_url: Option<String>,
+}
+
+impl ResourceKey {
+    /// Whether the key was deleted.
+    pub fn is_gone(&self) -> bool {
+        self.state.as_deref().is_some_and(|state| state == "removed")
+    }
+
+    /// The HMAC keys with which the registry reaches the buckets of this instance.
+    ///
+    /// # Errors
+    /// The key belongs to another instance, has no HMAC keys, or a role that may not write.
+    pub fn hmac(&self, instance: &str) -> Result<StaticKeys, Unusable> {
+        match self.source_crn.as_deref() {
+            Some(source) if source == instance => {}
+            source => {
+                return Err(unusable(
+                    "OtherInstance",
+                    format!(
+                        "it belongs to another service instance ({}): set spec.storage.ibmcos.resourceKeyCRN to a key of \
+                         serviceInstanceCRN, or remove it",
+                        source.unwrap_or("it names none")
+                    ),
+                ));
+            }
+        }
+        let credentials = match &self.credentials {
+            None | Some(Value::Null) => {
+                return Err(unusable(
+                    "NoCredentials",
+                    "it has no credentials: create a key with HMAC, or remove spec.storage.ibmcos.resourceKeyCRN",
+                ));
+            }
+            Some(credentials) if is_redacted(credentials) => {
+                return Err(unusable(
+                    "CredentialsRedacted",
+                    "the API key may not read its credentials: grant the API key the role Administrator or Manager on the \
+                     service instance",
+                ));
+            }
+            Some(credentials) => credentials,
+        };
+        let Some(keys) = credentials.get("cos_hmac_keys").filter(|keys| !keys.is_null()) else {
+            return Err(unusable(
+                "NoHmacKeys",
+                "it has no HMAC keys (cos_hmac_keys), which the registry needs: create a key with HMAC, or remove \
+                 spec.storage.ibmcos.resourceKeyCRN",
+            ));
+        };
+        check_role(credentials.get("iam_role_crn").and_then(Value::as_str))?;
+        let half = |name: &str| keys.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        match (half("access_key_id"), half("secret_access_key")) {
+            (Some(id), Some(secret)) => Ok(StaticKeys {
+                id: id.to_owned(),
+                secret: Sensitive::new(secret),
+            }),
+            _ => Err(unusable(
+                "IncompleteHmacKeys",
+                "its HMAC keys lack access_key_id or secret_access_key: create another key with HMAC",
+            )),
+        }
+    }
+}
+
+fn check_role(role: Option<&str>) -> Result<(), Unusable> {
+    let name = role.and_then(|role| role.strip_prefix(ROLE));
+    if name.is_some_and(|name| SUFFICIENT.contains(&name)) {
+        return Ok(());
+    }
+    Err(unusable(
+        "RoleTooWeak",
+        format!(
+            "its role is {}, and the registry needs Writer or Manager: create a key with such a role, or remove \
+             spec.storage.ibmcos.resourceKeyCRN",
+            role.unwrap_or("not known")
+        ),
+    ))
+}
+
+/// Whether the caller may not see the credentials.
+fn is_redacted(credentials: &Value) -> bool {
+    let is_text = |text: &str| REDACTED.contains(&text);
+    credentials.as_str().is_some_and(is_text)
+        || credentials.get("REDACTED").is_some()
+        || credentials.get("redacted").is_some()
+}
+
+/// Whether a resource key belongs to a service instance, by their CRNs.
+pub fn is_of_instance(key: &str, instance: &str) -> bool {
+    let prefix = instance.strip_suffix("::").unwrap_or(instance);
+    key.strip_prefix(prefix)
+        .is_some_and(|rest| rest.starts_with(":resource-key:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const INSTANCE: &str = "crn:v1:bluemix:public:cloud-object-storage:global:a/acc1:inst1::";
+    const KEY: &str = "crn:v1:bluemix:public:cloud-object-storage:global:a/acc1:inst1:resource-key:key1";
+
+    fn key(credentials: &Value) -> ResourceKey {
+        let key = json!({"crn": KEY, "source_crn": INSTANCE, "credentials": credentials, "more": 1});
+        serde_json::from_value(key).unwrap()
+    }
+
+    fn credentials(role: &str) -> Value {
+        let keys = json!({"access_key_id": "id", "secret_access_key": "secret"});
+        json!({"cos_hmac_keys": keys, "iam_role_crn": format!("{ROLE}{role}")})
+    }
+
+    // storage-ibmcos 19, 20
+    // In part: what is required.
+    #[test]
+    fn a_key_that_the_registry_cannot_use_is_refused_by_its_fault() {
+        for role in ["Writer", "Manager"] {
+            let keys = key(&credentials(role)).hmac(INSTANCE).unwrap();
+            assert_eq!((keys.id.as_str(), keys.secret.expose()), ("id", "secret"));
+        }
+        let mut half = credentials("Writer");
+        half["cos_hmac_keys"]["secret_access_key"] = json!("");
+        let mut without_role = credentials("Writer");
+        without_role["iam_role_crn"] = Value::Null;
+        for (credentials, code) in [
+            (Value::Null, "NoCredentials"),
+            (json!({"apikey": "x"}), "NoHmacKeys"),
+            (json!({"cos_hmac_keys": null}), "NoHmacKeys"),
+            (json!("REDACTED"), "CredentialsRedacted"),
+            (json!("REDACTED_EXPLICIT"), "CredentialsRedacted"),
+            (json!({"REDACTED": "REDACTED"}), "CredentialsRedacted"),
+            (credentials("Reader"), "RoleTooWeak"),
+            (without_role, "RoleTooWeak"),
+            (half, "IncompleteHmacKeys"),
+        ] {
+            assert_eq!(key(&credentials).hmac(INSTANCE).unwrap_err().code, code);
+        }
+        let other = INSTANCE.replace("inst1", "inst2");
+        assert_eq!(
+            key(&credentials("Writer")).hmac(&other).unwrap_err().code,
+            "OtherInstance"
+        );
+        assert_eq!(ResourceKey::default().hmac(INSTANCE).unwrap_err().code, "OtherInstance");
+    }
+
+    #[test]
+    fn states_of_instances_that_nobody_knows_count_as_gone() {
+        for (state, expected) in [
+            (Some("active"), InstanceState::Active),
+            (Some("provisioning"), InstanceState::Provisioning),
+            (Some("pre_provisioning"), InstanceState::Provisioning),
+            (Some("failed"), InstanceState::Gone),
+            (Some("inactive"), InstanceState::Gone),
+            (Some("pending_reclamation"), InstanceState::Gone),
+            (Some("pending_removal"), InstanceState::Gone),
+            (Some("removed"), InstanceState::Gone),
+            (None, InstanceState::Gone),
+        ] {
+            let instance = Instance {
+                state: state.map(str::to_owned),
+                ..Instance::default()
+            };
+            assert_eq!(instance.state(), expected, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_belongs_to_the_instance_that_its_crn_contains() {
+        assert!(is_of_instance(KEY, INSTANCE));
+        assert!(!is_of_instance(KEY, &INSTANCE.replace("inst1", "inst")));
+        assert!(!is_of_instance("", INSTANCE));
+    }
+}

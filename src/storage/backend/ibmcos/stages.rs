@@ -1,0 +1,238 @@
+//! The stages: service instance and resource key. Their names are not unique in IBM Cloud, so that each is looked for by its
+//! name before it is created.
+
+use std::time::Duration;
+
+use super::bucket::Store;
+use super::error::unusable;
+use super::reasons;
+use super::resource::{Instance, InstanceState, ResourceKey, Unusable, is_of_instance};
+use crate::api::Storage;
+use crate::api::registry_storage::IbmCosStorage;
+use crate::status::conditions::{ConditionUpdate, Status};
+use crate::storage::model::call::{CallClass, CallError, Called};
+use crate::storage::model::outcome::STORAGE_EXISTS;
+use crate::storage::model::progress::Wait;
+use crate::storage::model::stage::{Stage, StageState};
+use crate::storage::model::state::State;
+use crate::storage::traits::Cluster;
+
+/// The instance of Cloud Object Storage.
+pub const INSTANCE: Stage = Stage {
+    name: "service instance",
+    deadline: Duration::from_mins(15),
+};
+/// The resource key with the registry's HMAC keys.
+pub const KEY: Stage = Stage {
+    name: "resource key",
+    deadline: Duration::from_mins(5),
+};
+/// Wait before a new instance is asked for again.
+const CHECK: Duration = Duration::from_secs(10);
+
+fn none(what: &str, action: &'static str, resource: &str) -> CallError {
+    unusable(
+        action,
+        resource,
+        "InvalidResponse",
+        &format!("the response names no {what}"),
+    )
+}
+
+impl<C: Cluster> Store<'_, C> {
+    /// The storage of the request with these changes of its spec.
+    fn with(&self, change: impl FnOnce(&mut IbmCosStorage)) -> Storage {
+        let mut spec = self.spec.clone();
+        change(&mut spec);
+        Storage {
+            ibmcos: Some(spec),
+            ..self.request.storage.clone()
+        }
+    }
+
+    /// State of the service instance.
+    pub(super) async fn instance_stage(&self) -> Called<StageState> {
+        let Some(crn) = &self.effective.instance else {
+            return self.named_instance(self.spec.clone()).await;
+        };
+        let instance = match self.api.instance(crn).await {
+            Ok(instance) => instance,
+            Err(error) if error.class == CallClass::NotFound => Instance::default(),
+            Err(error) => return Err(error),
+        };
+        match instance.state() {
+            InstanceState::Active => self.active(crn, &instance).await,
+            InstanceState::Provisioning => Ok(provisioning(crn)),
+            InstanceState::Gone if self.request.effective_state() == Some(State::Unmanaged) => {
+                Ok(StageState::Missing {
+                    storage: self.request.storage.clone(),
+                    id: crn.clone(),
+                })
+            }
+            InstanceState::Gone => {
+                // What belonged to the instance went with it.
+                let mut spec = self.spec.clone();
+                spec.service_instance_crn = None;
+                let key = spec.resource_key_crn.take();
+                spec.resource_key_crn = key.filter(|key| !is_of_instance(key, crn));
+                self.named_instance(spec).await
+            }
+        }
+    }
+
+    /// The instance with the name that the operator gives, in the resource group; without one it is to be created.
+    async fn named_instance(&self, spec: IbmCosStorage) -> Called<StageState> {
+        let group = self.group().await?;
+        let found = self.api.instances(&self.resource_name, &group).await?;
+        let usable = |wanted| found.iter().find(move |instance| instance.state() == wanted);
+        if let Some(instance) = usable(InstanceState::Active) {
+            let action = "GET /v2/resource_instances";
+            let crn = instance.crn.as_deref();
+            let crn = crn.ok_or_else(|| none("crn", action, &self.resource_name))?;
+            return Ok(self.ready(crn, instance, self.effective.resource_group.clone(), spec));
+        }
+        if let Some(instance) = usable(InstanceState::Provisioning) {
+            return Ok(provisioning(instance.crn.as_deref().unwrap_or(&self.resource_name)));
+        }
+        Ok(StageState::Missing {
+            storage: self.with(|own| *own = spec),
+            id: self.resource_name.clone(),
+        })
+    }
+
+    /// ID of the resource group for a new instance.
+    async fn group(&self) -> Called<String> {
+        let action = "role Viewer on the resource group";
+        let name = self.effective.resource_group.as_deref().ok_or_else(|| {
+            let why = "the resource group is not known: set spec.storage.ibmcos.resourceGroupName";
+            unusable(action, &self.resource_name, "NoResourceGroup", why)
+        })?;
+        let groups = self.api.groups(name).await?;
+        let first = groups.into_iter().next().ok_or_else(|| {
+            let why = format!(
+                "the account of the API key has no resource group {name}, or the API key may not see it: correct \
+                 spec.storage.ibmcos.resourceGroupName, or grant role Viewer on the group"
+            );
+            unusable(action, name, "NoResourceGroup", &why)
+        })?;
+        first.id.ok_or_else(|| none("id", action, name))
+    }
+
+    async fn active(&self, crn: &str, instance: &Instance) -> Called<StageState> {
+        let mut name = self.effective.resource_group.clone();
+        if let Some(id) = instance.resource_group_id.as_deref().filter(|id| !id.is_empty()) {
+            match self.api.group(id).await {
+                Ok(group) => name = group.name.or(name),
+                Err(error) if error.is_undecided() => return Err(error),
+                // The name is for the administrator; the instance is known without it.
+                Err(error) => tracing::debug!(%error, "the name of the resource group is not known"),
+            }
+        }
+        Ok(self.ready(crn, instance, name, self.spec.clone()))
+    }
+
+    fn ready(&self, crn: &str, instance: &Instance, group: Option<String>, spec: IbmCosStorage) -> StageState {
+        self.instance_is_active();
+        // By its name if the operator gave it, because the CRN was not known when the stage was recorded.
+        let is_own = instance.name.as_deref() == Some(&self.resource_name);
+        // The spec of Unmanaged storage stays as the user wrote it.
+        let filled_in = if self.request.effective_state() == Some(State::Unmanaged) {
+            spec
+        } else {
+            IbmCosStorage {
+                location: Some(self.effective.location.clone()),
+                resource_group_name: group,
+                ..spec
+            }
+        };
+        StageState::Ready {
+            storage: self.with(|own| {
+                *own = IbmCosStorage {
+                    service_instance_crn: Some(crn.to_owned()),
+                    ..filled_in
+                }
+            }),
+            id: if is_own {
+                self.resource_name.clone()
+            } else {
+                crn.to_owned()
+            },
+        }
+    }
+
+    /// Creates the service instance.
+    pub(super) async fn create_instance(&self) -> Called<StageState> {
+        let group = self.group().await?;
+        let name = &self.resource_name;
+        let created = self.api.create_instance(name, &group, &self.infrastructure).await?;
+        let crn = created.crn.as_deref();
+        let crn = crn
+            .ok_or_else(|| none("crn", "POST /v2/resource_instances", name))?
+            .to_owned();
+        // The next step looks at its state.
+        let created = Instance {
+            name: Some(name.clone()),
+            ..created
+        };
+        Ok(self.ready(&crn, &created, self.effective.resource_group.clone(), self.spec.clone()))
+    }
+
+    /// State of the resource key.
+    pub(super) async fn key_stage(&self) -> Called<StageState> {
+        let instance = self.instance()?;
+        let missing = |storage| StageState::Missing {
+            storage,
+            id: self.resource_name.clone(),
+        };
+        if let Some(crn) = &self.effective.key {
+            let key = match self.api.key(crn).await {
+                Ok(key) => Some(key).filter(|key| !key.is_gone()),
+                Err(error) if error.class == CallClass::NotFound => None,
+                Err(error) => return Err(error),
+            };
+            let Some(key) = key else {
+                return Ok(missing(self.with(|spec| spec.resource_key_crn = None)));
+            };
+            key.hmac(instance).map_err(|fault| refused(crn, &fault))?;
+            return Ok(StageState::Ready {
+                storage: self.request.storage.clone(),
+                id: crn.clone(),
+            });
+        }
+        let found = self.api.keys(instance).await?;
+        let is_own = |key: &&ResourceKey| {
+            let named = key.name.as_deref() == Some(&self.resource_name);
+            named && !key.is_gone() && key.hmac(instance).is_ok()
+        };
+        Ok(match found.iter().find(is_own).and_then(|key| key.crn.clone()) {
+            Some(crn) => self.key_ready(crn),
+            None => missing(self.request.storage.clone()),
+        })
+    }
+
+    fn key_ready(&self, crn: String) -> StageState {
+        StageState::Ready {
+            storage: self.with(|spec| spec.resource_key_crn = Some(crn)),
+            id: self.resource_name.clone(),
+        }
+    }
+
+    /// Creates the resource key.
+    pub(super) async fn create_key(&self) -> Called<StageState> {
+        let name = &self.resource_name;
+        let created = self.api.create_key(name, self.instance()?).await?;
+        let crn = created.crn.ok_or_else(|| none("crn", "POST /v2/resource_keys", name))?;
+        Ok(self.key_ready(crn))
+    }
+}
+
+fn provisioning(crn: &str) -> StageState {
+    let message = format!("service instance {crn} is being created");
+    let exists = ConditionUpdate::new(STORAGE_EXISTS, Status::False, reasons::PROVISIONING, message.clone());
+    StageState::Pending(Wait::new(CHECK, message).with(vec![exists]))
+}
+
+/// Error of a resource key that the registry cannot use.
+pub(super) fn refused(key: &str, fault: &Unusable) -> CallError {
+    unusable("use of the resource key", key, fault.code, &fault.why)
+}

@@ -1,0 +1,169 @@
+//! The bucket of one request, and its operations for the engine.
+
+use std::sync::Arc;
+
+use super::effective::Effective;
+use crate::program::RegistryStorage;
+use crate::storage::model::call::Called;
+use crate::storage::model::container::{ContainerName, Contents, Owner, Page, PageDeletion};
+use crate::storage::model::error::StorageError;
+use crate::storage::model::preflight::{Probe, ProbeKeys};
+use crate::storage::model::proof::{CreationPermit, OwnershipProof};
+use crate::storage::net::http::{Egress, Trust};
+use crate::storage::net::network::Network;
+use crate::storage::preflight::exercise;
+use crate::storage::s3api::client::{Bucket, Connection, Entry, ObjectEncryption};
+use crate::storage::s3api::plane::RegistryBucket;
+use crate::storage::s3api::static_keys::StaticKeys;
+use crate::storage::traits::ObjectStore;
+
+/// The bucket of a request.
+pub struct Store<'a> {
+    network: &'a Network,
+    container: ContainerName,
+    effective: Effective,
+    keys: StaticKeys,
+    managed: bool,
+    bucket: Bucket,
+}
+
+impl<'a> Store<'a> {
+    /// Opens the bucket, without a call. `trust`: CA certificates of the operator's connections.
+    ///
+    /// # Errors
+    /// The CA bundle or the proxy is invalid.
+    pub fn open(
+        network: &'a Network,
+        effective: Effective,
+        container: ContainerName,
+        keys: StaticKeys,
+        trust: Trust,
+        managed: bool,
+    ) -> Result<Self, StorageError> {
+        let bucket = connect(
+            network,
+            &effective,
+            keys.clone(),
+            trust,
+            Egress::Process,
+            &container.name,
+        )?;
+        Ok(Self {
+            network,
+            container,
+            effective,
+            keys,
+            managed,
+            bucket,
+        })
+    }
+}
+
+/// A bucket at its endpoint, in virtual-hosted style.
+fn connect(
+    network: &Network,
+    effective: &Effective,
+    keys: StaticKeys,
+    trust: Trust,
+    egress: Egress,
+    name: &str,
+) -> Result<Bucket, StorageError> {
+    let connection = Connection {
+        // The endpoint decides where a new bucket is.
+        region: String::new(),
+        signing_region: effective.region.clone(),
+        url: effective.endpoint(),
+        path_style: false,
+        identity: Arc::new(keys),
+        trust,
+        egress,
+        pin_owner: false,
+    };
+    Bucket::connect(network, connection, name)
+}
+
+impl ObjectStore for Store<'_> {
+    type Entry = Entry;
+    type Plane = RegistryBucket;
+
+    fn container(&self) -> &ContainerName {
+        &self.container
+    }
+
+    async fn head(&self) -> Called<()> {
+        self.bucket.head().await
+    }
+
+    async fn create(&self, _permit: &CreationPermit) -> Called<()> {
+        match self.bucket.create().await {
+            Err(error) if error.code == "BucketAlreadyOwnedByYou" => Ok(()),
+            ended => ended,
+        }
+    }
+
+    /// The S3 API of OSS has no tags of buckets: the Config's creation record and the name prove the ownership.
+    async fn read_ownership(&self) -> Called<Owner> {
+        Ok(Owner::Unmarkable)
+    }
+
+    async fn write_ownership(&self, _permit: &CreationPermit) -> Called<bool> {
+        Ok(false)
+    }
+
+    async fn contents(&self, probe: &ProbeKeys, plain: bool) -> Called<Contents> {
+        self.bucket.contents(probe, plain).await
+    }
+
+    /// Objects first: the S3 API of OSS documents no listing of versions, and a service may answer one without any.
+    async fn list_page(&self, at_most: u16) -> Called<Page<Entry>> {
+        let objects = self.bucket.objects("", at_most).await?;
+        if objects.entries.is_empty() {
+            return self.bucket.list_page(at_most).await;
+        }
+        Ok(Page {
+            entries: objects.entries,
+            versions_hidden: false,
+        })
+    }
+
+    async fn delete_page(&self, entries: Vec<Entry>) -> Called<PageDeletion> {
+        self.bucket.delete_page(entries).await
+    }
+
+    async fn abort_uploads(&self) -> bool {
+        self.bucket.abort_uploads().await
+    }
+
+    async fn delete_container(&self, _proof: &OwnershipProof) -> Called<()> {
+        self.bucket.delete_bucket().await
+    }
+
+    async fn data_plane(&self, probe: &Probe<'_>) -> Result<RegistryBucket, StorageError> {
+        let keys = match probe.access {
+            RegistryStorage::S3(storage) => StaticKeys::of_text(&storage.credentials),
+            _ => None,
+        };
+        let trust = Trust {
+            bundle: probe.roots.to_owned(),
+            system: true,
+            unverified: false,
+        };
+        let egress = Egress::Fixed(probe.proxies.clone());
+        let keys = keys.unwrap_or_else(|| self.keys.clone());
+        Ok(RegistryBucket {
+            bucket: connect(self.network, &self.effective, keys, trust, egress, &self.container.name)?,
+            encryption: if self.effective.encrypt {
+                ObjectEncryption::Aes256
+            } else {
+                ObjectEncryption::Default
+            },
+            managed: self.managed,
+            copied: exercise::UPLOADED.len(),
+            remedy: Box::new(|_| String::new()),
+        })
+    }
+
+    async fn clear_probe(&self, probe: &ProbeKeys) -> Called<()> {
+        self.bucket.clear_probe(probe).await
+    }
+}
