@@ -42,6 +42,18 @@ async fn life(mut world: AzureCluster) -> BTreeSet<(String, bool)> {
 async fn the_rights_of_the_credentials_request_are_enough_and_not_too_many() {
     let mut needed = life(alone("rights-secret", internal(Value::Null)).await).await;
     needed.extend(life(keyless_alone("rights-keyless", internal(Value::Null)).await).await);
+    // The container of a private account goes with the account. That of a public one is deleted first.
+    let mut public = keyless_alone("rights-public", json!({"azure": {}})).await;
+    public.converge().await;
+    public.request_removal();
+    assert!(public.settle().await.done);
+    let of_public = public.azure().needed(&public.operator.client_id);
+    assert!(of_public.iter().all(|right| right.granted));
+    needed.extend(
+        of_public
+            .into_iter()
+            .map(|right| (right.action.to_lowercase(), right.data)),
+    );
     let role = role();
     let asked = role.actions.iter().map(|action| (action.to_lowercase(), false));
     let asked = asked.chain(role.data_actions.iter().map(|action| (action.to_lowercase(), true)));

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::work::{Work, exists};
 use crate::config::elapsed;
-use crate::status::conditions::Status;
+use crate::status::conditions::{ConditionUpdate, Status};
 use crate::status::judge::Deadline;
 use crate::storage::model::error::{StepError, StorageError};
 use crate::storage::model::progress::{Deleted, Ensured, Mark, Persist, Progress, StageRecord, Wait};
@@ -78,7 +78,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     ) -> Result<Progress<Ensured>, StepError> {
         let message = format!("{} {id} does not exist", stage.name);
         let condition = if !before {
-            self.existing_condition()
+            self.condition_after(&message)
         } else if B::holds_container(stage) {
             let reason = B::TERMS.gone.first().copied().unwrap_or_default();
             exists(Status::False, reason, message.clone())
@@ -131,6 +131,15 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         })
     }
 
+    /// `StorageExists` while a stage after the container is not ready. A reported loss stays in the status until the storage is
+    /// complete, so that all settings are applied again.
+    fn condition_after(&self, message: &str) -> ConditionUpdate {
+        if self.request.in_use && self.is_said_to_be_gone() {
+            return exists(Status::False, B::TERMS.not_visible, message);
+        }
+        self.existing_condition()
+    }
+
     /// The wait for the operation of a stage. The deadline counts from the record of the stage.
     fn pending(&self, stage: &Stage, wait: Wait, before: bool) -> Result<Wait, StepError> {
         let records = self.stage_records()?;
@@ -149,7 +158,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         };
         let mut conditions = wait.conditions;
         if conditions.is_empty() && !before {
-            conditions.push(self.existing_condition());
+            conditions.push(self.condition_after(&message));
         } else if conditions.is_empty() {
             // Keep a reported loss in the status until the storage is complete, so that all settings are applied again.
             let exists_still = self.request.in_use && !self.is_said_to_be_gone();
@@ -178,7 +187,8 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             let proof = OwnershipProof::read(Level::Stage(stage.name), pin);
             let removed = self.store.remove_stage(&stage, &proof).await;
             let wait = removed.map_err(|error| self.failed(&error, ""))?;
-            return Ok(Some(Progress::Wait(wait.with(vec![self.existing_condition()]))));
+            let condition = self.condition_after(&wait.message);
+            return Ok(Some(Progress::Wait(wait.with(vec![condition]))));
         }
         let kept = records.into_iter().filter(|record| !is_retired(record)).collect();
         Ok(Some(Progress::Persist(Box::new(Persist {
