@@ -156,8 +156,8 @@ fn of_blob(answer: &Answer) -> (u16, String) {
     (answer.status, code.unwrap_or_default().to_owned())
 }
 
-fn is(found: (u16, String), status: u16, code: &str) -> Result<()> {
-    ensure!(found == (status, code.to_owned()), "{found:?} is not {status} {code}");
+fn is((found, told): (u16, String), status: u16, code: &str) -> Result<()> {
+    ensure!(found == status && told == code, "{found} {told} is not {status} {code}");
     Ok(())
 }
 
