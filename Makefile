@@ -41,7 +41,7 @@ demo: prerequisites ## A whole cluster on this machine: a registry starts, an im
 # Number of test programs that run in parallel; with more than two on two cores, tests that measure time fail.
 LANES ?= 2
 .PHONY: test
-test: prerequisites ## Every test, on real clusters where necessary (end to end needs root); LANES=1: one after another
+test: prerequisites ## Every test, on real clusters where necessary (end to end needs root); LANES=1: one lane
 	tests/side-by-side $(LANES)
 
 .PHONY: test-fast
