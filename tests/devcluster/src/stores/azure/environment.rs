@@ -130,16 +130,13 @@ pub(in super::super) fn service(asked: &Asked) -> Option<(Service, Option<AzureC
         }
     }
     let unnamed = host.parse::<IpAddr>().is_ok() || host == "localhost";
-    let path = asked.path.as_str();
-    let lower = path.to_ascii_lowercase();
-    let service = if path.starts_with("/metadata/") {
-        Service::Metadata
-    } else if lower == "/subscriptions" || lower.starts_with("/subscriptions/") {
-        Service::ResourceManager
-    } else if lower.contains("/oauth2/") || lower.ends_with("/discovery/instance") || lower.contains("/.well-known/") {
-        Service::Entra
-    } else {
-        return None;
+    let path = asked.path.trim_matches('/').to_ascii_lowercase();
+    let parts: Vec<&str> = path.split('/').collect();
+    let service = match parts.as_slice() {
+        ["metadata", "identity", ..] => Service::Metadata,
+        ["subscriptions", ..] => Service::ResourceManager,
+        [_, "oauth2", .., "token"] | [_, "discovery", "instance"] | [_, "v2.0", ".well-known", _] => Service::Entra,
+        _ => return None,
     };
     unnamed.then_some((service, None))
 }

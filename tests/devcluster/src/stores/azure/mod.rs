@@ -179,6 +179,11 @@ impl Azure {
             .fold(Hosts::new(), |hosts, name| hosts.with(name, address))
     }
 
+    /// Hosts of all clouds and what is behind them, for [`super::Cloud::start`] with [`Azure::names`].
+    pub fn routes(target: &Target) -> Vec<(String, Target)> {
+        names().into_iter().map(|name| (name, target.clone())).collect()
+    }
+
     /// A gate before it, for the same hosts.
     pub fn gate(&self) -> Result<Gate> {
         Gate::with(GateOptions {

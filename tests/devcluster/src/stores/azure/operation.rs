@@ -153,3 +153,78 @@ fn blob(asked: &Asked) -> &'static str {
         _ => "BlockBlob_Upload",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::Request;
+    use hyper::body::Bytes;
+
+    fn named(method: &str, host: &str, path: &str) -> Option<String> {
+        let request = Request::builder().method(method).uri(path).header("host", host);
+        name(&Asked::new(&request.body(()).unwrap(), "https", Bytes::new()))
+    }
+
+    #[test]
+    fn operations_are_told_by_host_and_path() {
+        let below = |rest: &str| format!("/subscriptions/s/resourceGroups/g/providers/{rest}?api-version=1");
+        let accounts = |rest: &str| below(&format!("Microsoft.Storage/storageAccounts{rest}"));
+        let network = |rest: &str| below(&format!("Microsoft.Network/{rest}"));
+        for (method, path, expected) in [
+            ("PUT", accounts("/a"), "StorageAccounts_Create"),
+            ("GET", accounts("/a"), "StorageAccounts_GetProperties"),
+            ("GET", accounts(""), "StorageAccounts_ListByResourceGroup"),
+            ("POST", accounts("/a/listKeys"), "StorageAccounts_ListKeys"),
+            (
+                "GET",
+                accounts("/a/blobServices/default/containers"),
+                "BlobContainers_List",
+            ),
+            ("GET", network("virtualNetworks/v/subnets"), "Subnets_List"),
+            ("PUT", network("privateEndpoints/p"), "PrivateEndpoints_CreateOrUpdate"),
+            (
+                "DELETE",
+                network("privateDnsZones/z/virtualNetworkLinks/l"),
+                "VirtualNetworkLinks_Delete",
+            ),
+            ("PUT", network("privateDnsZones/z/A/a"), "RecordSets_CreateOrUpdate"),
+            (
+                "GET",
+                "/subscriptions/s/resourcegroups/g".to_owned(),
+                "ResourceGroups_Get",
+            ),
+        ] {
+            assert_eq!(
+                named(method, "management.azure.com", &path).as_deref(),
+                Some(expected),
+                "{path}"
+            );
+            assert_eq!(
+                named(method, "127.0.0.1:5000", &path).as_deref(),
+                Some(expected),
+                "{path}"
+            );
+        }
+        for (method, path, expected) in [
+            ("PUT", "/c?restype=container", "Container_Create"),
+            ("HEAD", "/c?restype=container", "Container_GetProperties"),
+            ("GET", "/c?restype=container&comp=list", "Container_ListBlobFlatSegment"),
+            ("PUT", "/c/a/b", "BlockBlob_Upload"),
+            ("PUT", "/c/a/b?comp=block&blockid=AA", "BlockBlob_StageBlock"),
+            ("DELETE", "/c/a", "Blob_Delete"),
+            (
+                "POST",
+                "/?restype=service&comp=userdelegationkey",
+                "Service_GetUserDelegationKey",
+            ),
+        ] {
+            let host = "account.blob.core.chinacloudapi.cn";
+            assert_eq!(named(method, host, path).as_deref(), Some(expected), "{path}");
+        }
+        let token = named("POST", "login.microsoftonline.us", "/t/oauth2/v2.0/token");
+        assert_eq!(token.as_deref(), Some("Entra_Token"));
+        for path in ["/bucket/oauth2/key", "/metadata/key", "/v3/auth/tokens"] {
+            assert_eq!(named("GET", "127.0.0.1:5000", path), None, "{path}");
+        }
+    }
+}
