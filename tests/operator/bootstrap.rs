@@ -73,10 +73,11 @@ async fn every_platform_has_its_own_default_config() {
             "{what}"
         );
         assert_eq!(config["metadata"]["finalizers"], json!([names::FINALIZER]));
-        // Here S3 has no region, and the other clouds have no credentials.
+        // Here S3 has no region, IBM Cloud no location, and the other clouds have no credentials.
         let missing = match backend {
             "" | "emptyDir" => continue,
             "s3" => "spec.storage.s3.region",
+            "ibmcos" => "spec.storage.ibmcos.location",
             _ => "installer-cloud-credentials",
         };
         let reports = |c: &Value| condition(c, "Progressing").2.contains(missing);

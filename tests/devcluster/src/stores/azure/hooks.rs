@@ -332,6 +332,9 @@ impl Azure {
 
     /// Makes that many blobs of one byte, fast: `PREFIX000000`, `PREFIX000001`, and so on.
     pub async fn fill(&self, account: &str, container: &str, prefix: &str, count: usize) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
         self.shared
             .azurite
             .fill(&self.slot(account)?, container, prefix, count)
