@@ -209,7 +209,7 @@ fn an_infrastructure_tells_what_the_backends_need() {
             "region": "r", "cloudLoadBalancerConfig": null, "ipFamily": "IPv4",
             "serviceEndpoints": [{ "name": "s3", "url": "https://s3" }], "resourceTags": [{ "key": "k", "value": "v" }],
         },
-        "azure": { "resourceGroupName": "g", "cloudName": "", "resourceTags": [{ "key": "k", "value": "v" }] },
+        "azure": { "resourceGroupName": "g", "networkResourceGroupName": "n", "cloudName": "", "resourceTags": [{ "key": "k", "value": "v" }] },
         "gcp": {
             "projectID": "p", "region": "r", "resourceLabels": [{ "key": "k", "value": "v" }],
             "resourceTags": [{ "parentID": "1", "key": "k", "value": "v" }],
