@@ -11,85 +11,26 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use devcluster::stores::{Asked, Azure, EntraApplication, Fault, Gate, Reply};
 use http::Method;
-use image_registry_operator::api::{Config, Kind};
+use image_registry_operator::api::Kind;
 use image_registry_operator::config::facts::EnvValue;
-use image_registry_operator::config::snapshot::Snapshot;
 use image_registry_operator::names;
 use image_registry_operator::program::Proxies;
+use image_registry_operator::storage::StorageClients;
 use image_registry_operator::storage::backend::azure::environment::Environment;
 use image_registry_operator::storage::backend::azure::generated;
 use image_registry_operator::storage::net::clock::Clock;
 use image_registry_operator::storage::net::network::Settings;
-use image_registry_operator::storage::preflight::RegistryPods;
-use image_registry_operator::storage::preflight::record::Clearing;
-use image_registry_operator::storage::{Outcome, StorageClients};
 use serde_json::{Map, Value, json};
 
-use super::harness::{StorageHarness, StorageUnderTest, TestCluster};
+use super::harness::{CheckedClients, StorageHarness};
 use super::stores::{Cloud, REGION, cloud, own_cloud, role};
 
+/// What tokens and assertions contain.
+const TOKENS: [&str; 3] = ["eyJ", "PRIVATE KEY", "SharedKey "];
 /// Key of the user's Secret.
 pub const USER_KEY: &str = "REGISTRY_STORAGE_AZURE_ACCOUNTKEY";
 /// Where the pods find their token.
 pub const TOKEN_FILE: &str = "/var/run/secrets/openshift/serviceaccount/token";
-
-/// Clients of one process of the operator. No step shows a secret, in whatever people may see.
-pub struct CheckedClients {
-    clients: StorageClients,
-    cloud: &'static Cloud,
-    secrets: Vec<String>,
-}
-
-impl CheckedClients {
-    fn assert_no_secret(&self, shown: &str) {
-        let azure = &self.cloud.azure;
-        let keys = azure
-            .accounts()
-            .into_iter()
-            .filter_map(|name| azure.account_keys(&name).ok());
-        for secret in self.secrets.iter().cloned().chain(keys.flatten()) {
-            assert!(!shown.contains(&secret), "a secret in {shown}");
-        }
-        // Tokens and assertions.
-        for token in ["eyJ", "PRIVATE KEY", "SharedKey "] {
-            assert!(!shown.contains(token), "{token} in {shown}");
-        }
-    }
-
-    fn checked(&self, config: &Config, outcome: Outcome) -> Outcome {
-        let config = serde_json::to_string(config).unwrap();
-        self.assert_no_secret(&format!("{outcome:?} {config}"));
-        outcome
-    }
-}
-
-impl StorageUnderTest for CheckedClients {
-    async fn ensure(
-        &self,
-        config: &Config,
-        snapshot: &Snapshot,
-        cluster: &TestCluster,
-        pods: &RegistryPods<'_>,
-    ) -> Outcome {
-        let outcome = StorageUnderTest::ensure(&self.clients, config, snapshot, cluster, pods).await;
-        self.checked(config, outcome)
-    }
-
-    async fn remove(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster, deleting: bool) -> Outcome {
-        let outcome = StorageUnderTest::remove(&self.clients, config, snapshot, cluster, deleting).await;
-        self.checked(config, outcome)
-    }
-
-    async fn clear_probes(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster) -> Clearing {
-        let clearing = StorageUnderTest::clear_probes(&self.clients, config, snapshot, cluster).await;
-        self.assert_no_secret(&format!("{clearing:?}"));
-        clearing
-    }
-
-    fn config_written(&self, before: Option<i64>, after: Option<i64>) {
-        self.clients.config_written(before, after);
-    }
-}
 
 /// How a process of the operator is started.
 #[derive(Clone)]
@@ -227,11 +168,16 @@ impl AzureCluster {
             lookups: [Arc::default(), Arc::default()],
             slept: Arc::default(),
         };
-        let clients = CheckedClients {
-            clients: process.start(),
-            cloud,
-            secrets: Vec::new(),
-        };
+        let clients = CheckedClients::new(process.start(), Vec::new(), &TOKENS).and(|shown| {
+            let azure = &cloud.azure;
+            let keys = azure
+                .accounts()
+                .into_iter()
+                .filter_map(|name| azure.account_keys(&name).ok());
+            for key in keys.flatten() {
+                assert!(!shown.contains(&key), "a secret in {shown}");
+            }
+        });
         let platform = json!({"type": "Azure", "azure": {"resourceGroupName": group}});
         let mut cluster = Self {
             harness: StorageHarness::new(clients, &platform, &json!({"replicas": 2, "storage": storage})),

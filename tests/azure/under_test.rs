@@ -5,9 +5,9 @@ use devcluster::stores::{Asked, Fault};
 use image_registry_operator::storage::backend::azure::generated;
 use serde_json::{Value, json};
 
-use super::cluster::{AzureCluster, CheckedClients, blob_error, call, is_of_probe, is_read, is_token};
+use super::cluster::{AzureCluster, blob_error, call, is_of_probe, is_read, is_token};
 use super::conformance::{BLOBS, BackendUnderTest, Death, Failure, Sent, conformance};
-use super::harness::Killed;
+use super::harness::{CheckedClients, Killed};
 use super::stores::cloud;
 
 conformance!(crate::cluster::AzureCluster);

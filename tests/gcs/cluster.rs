@@ -10,82 +10,28 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use devcluster::stores::{Asked, Fault, Gate, Reply, When, gcs_error};
 use http::Method;
-use image_registry_operator::api::{Config, Kind, Sensitive};
-use image_registry_operator::config::snapshot::Snapshot;
+use image_registry_operator::api::{Kind, Sensitive};
 use image_registry_operator::names;
 use image_registry_operator::program::Proxies;
+use image_registry_operator::storage::StorageClients;
 use image_registry_operator::storage::backend::gcs::endpoint::Endpoints;
 use image_registry_operator::storage::net::clock::Clock;
 use image_registry_operator::storage::net::http::Http;
 use image_registry_operator::storage::net::network::Settings;
-use image_registry_operator::storage::preflight::RegistryPods;
-use image_registry_operator::storage::preflight::record::Clearing;
-use image_registry_operator::storage::{Outcome, StorageClients};
 use serde_json::{Value, json};
 
-use super::harness::{Killed, StorageHarness, StorageUnderTest, TestCluster};
+use super::harness::{CheckedClients, Killed, StorageHarness};
 use super::logs;
 use super::stores::{self, REGION, allow, permissions};
 
 /// Universes whose hosts are the gate.
 const UNIVERSES: [&str; 2] = ["googleapis.com", "example-universe.goog"];
+/// What tokens and assertions contain.
+const TOKENS: [&str; 3] = ["ya29.", "eyJhbGci", "PRIVATE KEY"];
 /// Key of the user's Secret.
 pub const USER_KEY: &str = "REGISTRY_STORAGE_GCS_KEYFILE";
 /// Key of the minted Secret.
 pub const MINTED_KEY: &str = "service_account.json";
-
-/// Clients of one process of the operator. No step shows a secret, in whatever people or logs may see.
-pub struct CheckedClients {
-    clients: StorageClients,
-    secrets: Vec<String>,
-}
-
-impl CheckedClients {
-    fn assert_no_secret(&self, shown: &str) {
-        for secret in &self.secrets {
-            assert!(!shown.contains(secret), "a secret in {shown}");
-        }
-        // Tokens and assertions.
-        for token in ["ya29.", "eyJhbGci", "PRIVATE KEY"] {
-            assert!(!shown.contains(token), "{token} in {shown}");
-        }
-        logs::check();
-    }
-
-    fn checked(&self, config: &Config, outcome: Outcome) -> Outcome {
-        let config = serde_json::to_string(config).unwrap();
-        self.assert_no_secret(&format!("{outcome:?} {config}"));
-        outcome
-    }
-}
-
-impl StorageUnderTest for CheckedClients {
-    async fn ensure(
-        &self,
-        config: &Config,
-        snapshot: &Snapshot,
-        cluster: &TestCluster,
-        pods: &RegistryPods<'_>,
-    ) -> Outcome {
-        let outcome = StorageUnderTest::ensure(&self.clients, config, snapshot, cluster, pods).await;
-        self.checked(config, outcome)
-    }
-
-    async fn remove(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster, deleting: bool) -> Outcome {
-        let outcome = StorageUnderTest::remove(&self.clients, config, snapshot, cluster, deleting).await;
-        self.checked(config, outcome)
-    }
-
-    async fn clear_probes(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster) -> Clearing {
-        let clearing = StorageUnderTest::clear_probes(&self.clients, config, snapshot, cluster).await;
-        self.assert_no_secret(&format!("{clearing:?}"));
-        clearing
-    }
-
-    fn config_written(&self, before: Option<i64>, after: Option<i64>) {
-        self.clients.config_written(before, after);
-    }
-}
 
 /// How a process of the operator is started.
 #[derive(Clone)]
@@ -203,10 +149,7 @@ impl GcsCluster {
             fast_clock: false,
             pauses: Arc::default(),
         };
-        let clients = CheckedClients {
-            clients: process.start(),
-            secrets: Vec::new(),
-        };
+        let clients = CheckedClients::new(process.start(), Vec::new(), &TOKENS).and(|_| logs::check());
         let platform = json!({"type": "GCP", "gcp": {"region": REGION, "projectID": project(infrastructure)}});
         let mut cluster = Self {
             harness: StorageHarness::new(clients, &platform, &json!({"replicas": 2, "storage": storage})),

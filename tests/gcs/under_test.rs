@@ -5,9 +5,9 @@ use devcluster::stores::{Asked, Fault};
 use image_registry_operator::storage::backend::gcs::effective::Effective;
 use serde_json::{Value, json};
 
-use super::cluster::{CheckedClients, GcsCluster, call, cluster, error, is_of_probe, is_token, project};
+use super::cluster::{GcsCluster, call, cluster, error, is_of_probe, is_token, project};
 use super::conformance::{BLOBS, BackendUnderTest, Death, Failure, Sent, conformance};
-use super::harness::Killed;
+use super::harness::{CheckedClients, Killed};
 use super::stores::{REGION, allow, permissions, store};
 
 conformance!(crate::cluster::GcsCluster);

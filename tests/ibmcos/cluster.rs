@@ -8,20 +8,17 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use devcluster::stores::{Asked, Authority, Gate, Ibm, IbmOptions, Moto};
-use image_registry_operator::api::{Config, Kind};
-use image_registry_operator::config::snapshot::Snapshot;
+use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use image_registry_operator::program::Proxies;
+use image_registry_operator::storage::StorageClients;
 use image_registry_operator::storage::net::clock::Clock;
 use image_registry_operator::storage::net::http::Http;
 use image_registry_operator::storage::net::network::Settings;
-use image_registry_operator::storage::preflight::RegistryPods;
-use image_registry_operator::storage::preflight::record::Clearing;
-use image_registry_operator::storage::{Outcome, StorageClients};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use super::harness::{StorageHarness, StorageUnderTest, TestCluster};
+use super::harness::{CheckedClients, StorageHarness};
 
 pub const ACCOUNT: &str = "account-of-blue";
 pub const GROUP: &str = "blue-group";
@@ -38,56 +35,6 @@ pub async fn ibm() -> &'static Ibm {
         ibm
     };
     IBM.get_or_init(start).await
-}
-
-/// The clients of one process of the operator. No step shows a secret, in whatever people or logs may see.
-pub struct CheckedClients {
-    clients: StorageClients,
-    secrets: Vec<String>,
-}
-
-impl CheckedClients {
-    fn assert_no_secret(&self, shown: &str) {
-        for secret in &self.secrets {
-            assert!(!shown.contains(secret), "a secret in {shown}");
-        }
-        assert!(!shown.contains("Bearer "), "a token in {shown}");
-    }
-
-    fn checked(&self, config: &Config, outcome: Outcome) -> Outcome {
-        let config = serde_json::to_string(config).unwrap();
-        self.assert_no_secret(&format!("{outcome:?} {config}"));
-        outcome
-    }
-}
-
-// storage-ibmcos 39, storage-core 48
-impl StorageUnderTest for CheckedClients {
-    async fn ensure(
-        &self,
-        config: &Config,
-        snapshot: &Snapshot,
-        cluster: &TestCluster,
-        pods: &RegistryPods<'_>,
-    ) -> Outcome {
-        let outcome = StorageUnderTest::ensure(&self.clients, config, snapshot, cluster, pods).await;
-        self.checked(config, outcome)
-    }
-
-    async fn remove(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster, deleting: bool) -> Outcome {
-        let outcome = StorageUnderTest::remove(&self.clients, config, snapshot, cluster, deleting).await;
-        self.checked(config, outcome)
-    }
-
-    async fn clear_probes(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster) -> Clearing {
-        let clearing = StorageUnderTest::clear_probes(&self.clients, config, snapshot, cluster).await;
-        self.assert_no_secret(&format!("{clearing:?}"));
-        clearing
-    }
-
-    fn config_written(&self, before: Option<i64>, after: Option<i64>) {
-        self.clients.config_written(before, after);
-    }
 }
 
 /// A process of the operator: nothing is remembered from the one before.
@@ -203,10 +150,8 @@ impl IbmCluster {
 
     fn behind(gate: Gate, ibm: &'static Ibm, infrastructure: &str, storage: Value) -> Self {
         let api_key = ibm.api_key(ACCOUNT);
-        let clients = CheckedClients {
-            clients: process(None, None),
-            secrets: vec![api_key.clone()],
-        };
+        // storage-ibmcos 39, storage-core 48
+        let clients = CheckedClients::new(process(None, None), vec![api_key.clone()], &["Bearer "]);
         let cloud = json!({"location": LOCATION, "resourceGroupName": GROUP});
         let platform = json!({"type": "IBMCloud", "ibmcloud": cloud});
         let mut cluster = Self {

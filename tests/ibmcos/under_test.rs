@@ -6,9 +6,9 @@ use http::Method;
 use image_registry_operator::names;
 use serde_json::Value;
 
-use super::cluster::{CheckedClients, IbmCluster, is_of_cos, is_read};
+use super::cluster::{IbmCluster, is_of_cos, is_read};
 use super::conformance::{BLOBS, BackendUnderTest, Death, Failure, Sent, conformance};
-use super::harness::Killed;
+use super::harness::{CheckedClients, Killed};
 
 conformance!(unmarked crate::cluster::IbmCluster);
 

@@ -8,73 +8,21 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use devcluster::stores::{Asked, Authority, Call, Fault, Gate, Keys, Moto, Target};
 use http::Method;
-use image_registry_operator::api::{Config, Kind};
-use image_registry_operator::config::snapshot::Snapshot;
+use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use image_registry_operator::program::Proxies;
+use image_registry_operator::storage::StorageClients;
 use image_registry_operator::storage::net::clock::Clock;
 use image_registry_operator::storage::net::http::Http;
 use image_registry_operator::storage::net::network::Settings;
-use image_registry_operator::storage::preflight::RegistryPods;
-use image_registry_operator::storage::preflight::record::Clearing;
-use image_registry_operator::storage::{Outcome, StorageClients};
 use serde_json::{Map, Value, json};
 
-use super::harness::{StorageHarness, StorageUnderTest, TestCluster};
+use super::harness::{CheckedClients, StorageHarness};
 
 /// Region of the cluster. With this one, AWS asks for no LocationConstraint either.
 pub const REGION: &str = "us-east-1";
 /// Host of the internal endpoint.
 pub const HOST: &str = "s3.oss-us-east-1-internal.aliyuncs.com";
-
-/// The clients of one process of the operator. No step shows a secret, in whatever people or logs may see.
-pub struct CheckedClients {
-    clients: StorageClients,
-    secrets: Vec<String>,
-}
-
-impl CheckedClients {
-    fn assert_no_secret(&self, shown: &str) {
-        for secret in &self.secrets {
-            assert!(!shown.contains(secret), "a secret in {shown}");
-        }
-    }
-
-    fn checked(&self, config: &Config, outcome: Outcome) -> Outcome {
-        let config = serde_json::to_string(config).unwrap();
-        self.assert_no_secret(&format!("{outcome:?} {config}"));
-        outcome
-    }
-}
-
-// storage-core 48
-impl StorageUnderTest for CheckedClients {
-    async fn ensure(
-        &self,
-        config: &Config,
-        snapshot: &Snapshot,
-        cluster: &TestCluster,
-        pods: &RegistryPods<'_>,
-    ) -> Outcome {
-        let outcome = StorageUnderTest::ensure(&self.clients, config, snapshot, cluster, pods).await;
-        self.checked(config, outcome)
-    }
-
-    async fn remove(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster, deleting: bool) -> Outcome {
-        let outcome = StorageUnderTest::remove(&self.clients, config, snapshot, cluster, deleting).await;
-        self.checked(config, outcome)
-    }
-
-    async fn clear_probes(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster) -> Clearing {
-        let clearing = StorageUnderTest::clear_probes(&self.clients, config, snapshot, cluster).await;
-        self.assert_no_secret(&format!("{clearing:?}"));
-        clearing
-    }
-
-    fn config_written(&self, before: Option<i64>, after: Option<i64>) {
-        self.clients.config_written(before, after);
-    }
-}
 
 /// A process of the operator: nothing is remembered from the one before.
 fn process(oss: SocketAddr) -> StorageClients {
@@ -167,10 +115,8 @@ impl OssCluster {
             format!("*.s3.oss-{REGION}.aliyuncs.com"),
         ];
         let gate = Gate::start(store, Some(&authority), &hosts).unwrap();
-        let clients = CheckedClients {
-            clients: process(gate.target().address),
-            secrets: vec![keys.secret.clone()],
-        };
+        // storage-core 48
+        let clients = CheckedClients::new(process(gate.target().address), vec![keys.secret.clone()], &[]);
         let platform = json!({"type": "AlibabaCloud", "alibabaCloud": {"region": REGION}});
         let mut cluster = Self {
             harness: StorageHarness::new(clients, &platform, &json!({"replicas": 2, "storage": storage})),

@@ -4,9 +4,9 @@ use devcluster::stores::{Asked, Fault, Moto};
 use http::Method;
 use serde_json::Value;
 
-use super::cluster::{CheckedClients, OssCluster, call};
+use super::cluster::{OssCluster, call};
 use super::conformance::{BLOBS, BackendUnderTest, Death, Failure, Sent, conformance};
-use super::harness::Killed;
+use super::harness::{CheckedClients, Killed};
 
 conformance!(unmarked crate::cluster::OssCluster);
 

@@ -10,73 +10,22 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use devcluster::stores::{Authority, Call, Fault as Gated, Gate, Keys, Target, When};
 use http::Method;
-use image_registry_operator::api::{Config, Kind};
+use image_registry_operator::api::Kind;
 use image_registry_operator::config::event_request::EventRequest;
-use image_registry_operator::config::snapshot::Snapshot;
 use image_registry_operator::names;
 use image_registry_operator::program::Proxies;
 use image_registry_operator::storage::net::clock::Clock;
 use image_registry_operator::storage::net::http::Http;
 use image_registry_operator::storage::net::network::Settings;
-use image_registry_operator::storage::preflight::RegistryPods;
-use image_registry_operator::storage::preflight::record::Clearing;
 use image_registry_operator::storage::{Outcome, StorageClients};
 use serde_json::{Value, json};
 
-use super::harness::{Killed, StorageHarness, StorageUnderTest, TestCluster};
+use super::harness::{CheckedClients, Killed, StorageHarness};
 
 pub const REGION: &str = "eu-west-3";
 
 /// Shorter ones are no secrets of a store, and are found in other words.
 const SHORTEST_SECRET: usize = 8;
-
-/// The clients of one process of the operator. No step shows a secret, in whatever people or logs may see.
-pub struct CheckedClients {
-    clients: StorageClients,
-    secrets: Vec<String>,
-}
-
-impl CheckedClients {
-    fn assert_no_secret(&self, shown: &str) {
-        for secret in &self.secrets {
-            assert!(!shown.contains(secret), "a secret in {shown}");
-        }
-    }
-
-    fn checked(&self, config: &Config, outcome: Outcome) -> Outcome {
-        let config = serde_json::to_string(config).unwrap();
-        self.assert_no_secret(&format!("{outcome:?} {config}"));
-        outcome
-    }
-}
-
-impl StorageUnderTest for CheckedClients {
-    async fn ensure(
-        &self,
-        config: &Config,
-        snapshot: &Snapshot,
-        cluster: &TestCluster,
-        pods: &RegistryPods<'_>,
-    ) -> Outcome {
-        let outcome = StorageUnderTest::ensure(&self.clients, config, snapshot, cluster, pods).await;
-        self.checked(config, outcome)
-    }
-
-    async fn remove(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster, deleting: bool) -> Outcome {
-        let outcome = StorageUnderTest::remove(&self.clients, config, snapshot, cluster, deleting).await;
-        self.checked(config, outcome)
-    }
-
-    async fn clear_probes(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster) -> Clearing {
-        let clearing = StorageUnderTest::clear_probes(&self.clients, config, snapshot, cluster).await;
-        self.assert_no_secret(&format!("{clearing:?}"));
-        clearing
-    }
-
-    fn config_written(&self, before: Option<i64>, after: Option<i64>) {
-        self.clients.config_written(before, after);
-    }
-}
 
 /// A process of the operator: nothing is remembered from the one before.
 fn process(root: &Path, timeout: Option<Duration>, aws: Option<SocketAddr>) -> StorageClients {
@@ -144,10 +93,7 @@ impl S3Cluster {
         if let Some(block) = storage.get_mut("s3") {
             block["regionEndpoint"] = block.get("regionEndpoint").cloned().unwrap_or(json!(gate.url()));
         }
-        let clients = CheckedClients {
-            clients: process(Path::new(""), None, None),
-            secrets: Vec::new(),
-        };
+        let clients = CheckedClients::new(process(Path::new(""), None, None), Vec::new(), &[]);
         let platform = json!({"type": "AWS", "aws": {"region": REGION}});
         let mut cluster = Self {
             harness: StorageHarness::new(clients, &platform, &json!({"replicas": 2, "storage": storage})),

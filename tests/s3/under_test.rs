@@ -3,9 +3,9 @@
 use devcluster::stores::{Asked, Fault, When};
 use serde_json::Value;
 
-use super::cluster::{CheckedClients, S3Cluster, is_read};
+use super::cluster::{S3Cluster, is_read};
 use super::conformance::{BLOBS, BackendUnderTest, Death, Failure, Sent, conformance};
-use super::harness::Killed;
+use super::harness::{CheckedClients, Killed};
 use super::stores::{self, store};
 
 conformance!(crate::cluster::S3Cluster);

@@ -60,6 +60,77 @@ impl StorageUnderTest for StorageClients {
     }
 }
 
+/// The clients of one process of the operator. No step shows a secret, in whatever people or logs may see.
+pub struct CheckedClients {
+    pub clients: StorageClients,
+    pub secrets: Vec<String>,
+    /// Texts that only secrets contain, such as the beginning of each token.
+    marks: &'static [&'static str],
+    /// What else must hold of a text that is shown.
+    more: Box<dyn Fn(&str)>,
+}
+
+impl CheckedClients {
+    pub fn new(clients: StorageClients, secrets: Vec<String>, marks: &'static [&'static str]) -> Self {
+        Self {
+            clients,
+            secrets,
+            marks,
+            more: Box::new(|_| {}),
+        }
+    }
+
+    /// Another check of each text that is shown.
+    pub fn and(mut self, more: impl Fn(&str) + 'static) -> Self {
+        self.more = Box::new(more);
+        self
+    }
+
+    pub fn assert_no_secret(&self, shown: &str) {
+        for secret in &self.secrets {
+            assert!(!shown.contains(secret), "a secret in {shown}");
+        }
+        for mark in self.marks {
+            assert!(!shown.contains(mark), "{mark} in {shown}");
+        }
+        (self.more)(shown);
+    }
+
+    fn checked(&self, config: &Config, outcome: Outcome) -> Outcome {
+        let config = serde_json::to_string(config).unwrap();
+        self.assert_no_secret(&format!("{outcome:?} {config}"));
+        outcome
+    }
+}
+
+impl StorageUnderTest for CheckedClients {
+    async fn ensure(
+        &self,
+        config: &Config,
+        snapshot: &Snapshot,
+        cluster: &TestCluster,
+        pods: &RegistryPods<'_>,
+    ) -> Outcome {
+        let outcome = StorageUnderTest::ensure(&self.clients, config, snapshot, cluster, pods).await;
+        self.checked(config, outcome)
+    }
+
+    async fn remove(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster, deleting: bool) -> Outcome {
+        let outcome = StorageUnderTest::remove(&self.clients, config, snapshot, cluster, deleting).await;
+        self.checked(config, outcome)
+    }
+
+    async fn clear_probes(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster) -> Clearing {
+        let clearing = StorageUnderTest::clear_probes(&self.clients, config, snapshot, cluster).await;
+        self.assert_no_secret(&format!("{clearing:?}"));
+        clearing
+    }
+
+    fn config_written(&self, before: Option<i64>, after: Option<i64>) {
+        self.clients.config_written(before, after);
+    }
+}
+
 /// How the API server answers a create.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum ApiServer {

@@ -8,77 +8,23 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use devcluster::stores::{Asked, Authority, Fault, Gate, GateOptions, REGION, Reply};
-use image_registry_operator::api::{Config, Kind};
-use image_registry_operator::config::snapshot::Snapshot;
+use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use image_registry_operator::program::Proxies;
+use image_registry_operator::storage::StorageClients;
 use image_registry_operator::storage::net::clock::Clock;
 use image_registry_operator::storage::net::http::Http;
 use image_registry_operator::storage::net::network::Settings;
-use image_registry_operator::storage::preflight::RegistryPods;
-use image_registry_operator::storage::preflight::record::Clearing;
-use image_registry_operator::storage::{Outcome, StorageClients};
 use serde_json::{Value, json};
 
 use super::cloud::{Cloud, cloud};
-use super::harness::{StorageHarness, StorageUnderTest, TestCluster};
+use super::harness::{CheckedClients, StorageHarness};
 
 /// Objects that one request may delete, as the gate lets Swift tell.
 pub const PAGE: usize = 5;
 /// Hosts of the gate.
 const KEYSTONE: &str = "keystone.test.example";
 const SWIFT: &str = "swift.test.example";
-
-/// The clients of one process of the operator. No step shows a secret, in whatever people or logs may see.
-pub struct CheckedClients {
-    pub clients: StorageClients,
-    secrets: Vec<String>,
-}
-
-impl CheckedClients {
-    pub fn assert_no_secret(&self, shown: &str) {
-        for secret in &self.secrets {
-            assert!(!shown.contains(secret), "a secret in {shown}");
-        }
-        // Tokens of Keystone begin so.
-        assert!(!shown.contains("gAAAA"), "a token in {shown}");
-    }
-
-    fn checked(&self, config: &Config, outcome: Outcome) -> Outcome {
-        let config = serde_json::to_string(config).unwrap();
-        self.assert_no_secret(&format!("{outcome:?} {config}"));
-        outcome
-    }
-}
-
-// storage-swift 51, storage-core 48
-impl StorageUnderTest for CheckedClients {
-    async fn ensure(
-        &self,
-        config: &Config,
-        snapshot: &Snapshot,
-        cluster: &TestCluster,
-        pods: &RegistryPods<'_>,
-    ) -> Outcome {
-        let outcome = StorageUnderTest::ensure(&self.clients, config, snapshot, cluster, pods).await;
-        self.checked(config, outcome)
-    }
-
-    async fn remove(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster, deleting: bool) -> Outcome {
-        let outcome = StorageUnderTest::remove(&self.clients, config, snapshot, cluster, deleting).await;
-        self.checked(config, outcome)
-    }
-
-    async fn clear_probes(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster) -> Clearing {
-        let clearing = StorageUnderTest::clear_probes(&self.clients, config, snapshot, cluster).await;
-        self.assert_no_secret(&format!("{clearing:?}"));
-        clearing
-    }
-
-    fn config_written(&self, before: Option<i64>, after: Option<i64>) {
-        self.clients.config_written(before, after);
-    }
-}
 
 /// A process of the operator: nothing is remembered from the one before.
 fn process(timeout: Option<Duration>) -> StorageClients {
@@ -161,10 +107,8 @@ impl SwiftCluster {
             names: vec![KEYSTONE.to_owned(), SWIFT.to_owned()],
         })
         .unwrap();
-        let clients = CheckedClients {
-            clients: process(None),
-            secrets: vec![cloud.project.password.clone()],
-        };
+        // storage-swift 51, storage-core 48: tokens of Keystone begin so
+        let clients = CheckedClients::new(process(None), vec![cloud.project.password.clone()], &["gAAAA"]);
         let spec = json!({"replicas": 2, "storage": storage});
         let mut cluster = Self {
             harness: StorageHarness::new(clients, &json!({"type": "OpenStack"}), &spec),

@@ -3,9 +3,9 @@
 use devcluster::stores::{Asked, Fault, Reply};
 use serde_json::Value;
 
-use super::cluster::{self, CheckedClients, SwiftCluster, is_of_keystone, is_read};
+use super::cluster::{self, SwiftCluster, is_of_keystone, is_read};
 use super::conformance::{BLOBS, BackendUnderTest, Death, Failure, Sent, conformance};
-use super::harness::Killed;
+use super::harness::{CheckedClients, Killed};
 
 conformance!(crate::cluster::SwiftCluster);
 

@@ -29,6 +29,17 @@ impl<'a> CredentialsSecret<'a> {
     }
 }
 
+/// Error where neither Secret exists. `with`: what the administrator's Secret of this cloud must have.
+pub fn no_credentials(cloud: &str, with: &str) -> StorageError {
+    StorageError::no_access(format!(
+        "no credentials for {cloud}: Secret {0}/{1} does not exist, and neither does {0}/{2}: create {2} with {with}, or let the \
+         platform's credential operator create {1}",
+        names::NAMESPACE,
+        names::MINTED_SECRET,
+        names::USER_SECRET,
+    ))
+}
+
 /// A Secret.
 pub struct Secret<'a> {
     name: &'static str,

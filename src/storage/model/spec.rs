@@ -85,6 +85,19 @@ pub fn container_name(storage: &Storage, backend: Backend) -> Option<String> {
     name.map(str::to_owned)
 }
 
+/// Sets or clears the name of the container in the spec of a backend. A name makes a spec where there is none.
+pub fn set_name<T: Default>(
+    spec: &mut Option<T>,
+    name: Option<&str>,
+    member: impl FnOnce(&mut T) -> &mut Option<String>,
+) {
+    if let Some(name) = name {
+        *member(spec.get_or_insert_default()) = Some(name.to_owned());
+    } else if let Some(spec) = spec {
+        *member(spec) = None;
+    }
+}
+
 /// Backend and name of the storage, for messages: `PVC image-registry-storage`.
 pub fn describe(storage: &Storage, backend: Backend) -> String {
     let name = container_name(storage, backend);

@@ -19,6 +19,7 @@ use rustls_pki_types::pem::PemObject as _;
 
 use super::cause::cause;
 use super::no_proxy::NoProxy;
+use super::percent;
 use super::verifier::{Unverified, Verifier};
 use crate::api::Sensitive;
 use crate::program::Proxies;
@@ -59,6 +60,15 @@ pub struct Trust {
 }
 
 impl Trust {
+    /// The certificates of this bundle (PEM; may be empty) and the system's.
+    pub fn with_system(bundle: impl Into<String>) -> Self {
+        Self {
+            bundle: bundle.into(),
+            system: true,
+            unverified: false,
+        }
+    }
+
     /// The fields as texts, for fingerprints.
     fn texts(&self) -> [&str; 3] {
         let text = |set, text| if set { text } else { "" };
@@ -217,24 +227,10 @@ fn forms_of_password(url: &str) -> Option<[Sensitive; 3]> {
     let (user, _) = url.rsplit_once('@')?;
     let user = user.rsplit_once("//").map_or(user, |(_, user)| user);
     let (name, password) = user.split_once(':')?;
-    let [name, decoded] = [name, password].map(percent_decoded);
+    let [name, decoded] = [name, password].map(percent::decoded);
     let header = [&name[..], &b":"[..], &decoded[..]].concat();
     let decoded = String::from_utf8_lossy(&decoded).into_owned();
     Some([password.to_owned(), decoded, STANDARD.encode(header)].map(Sensitive::new))
-}
-
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut decoded = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = digits
-            .filter(|_| *first == b'%')
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        decoded.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    decoded
 }
 
 /// The proxies, for the HTTP library; `None` without any.

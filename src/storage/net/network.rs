@@ -21,6 +21,13 @@ pub struct Settings {
     pub root: PathBuf,
 }
 
+impl Settings {
+    /// User agent of the operator.
+    pub fn user_agent(&self) -> String {
+        format!("openshift.io cluster-image-registry-operator/{}", self.version)
+    }
+}
+
 /// Connections to clouds.
 pub struct Network {
     /// Settings of the process.

@@ -5,8 +5,8 @@
 //! knows. Where the rules differ, the operator would look at another bucket than the registry.
 
 use std::fmt;
-use std::fmt::Write as _;
 
+use crate::storage::net::percent::encoded;
 use aws_sdk_s3::config::endpoint::{Endpoint, EndpointFuture, Params, ResolveEndpoint};
 use reqwest::Url;
 
@@ -25,7 +25,7 @@ pub struct NotAHost(pub String);
 pub fn bucket_url(endpoint: &str, path_style: bool, bucket: &str) -> Result<String, NotAHost> {
     let (scheme, rest) = endpoint.split_once("://").unwrap_or(("https", endpoint));
     if path_style || !goes_into_host(scheme, bucket) {
-        return Ok(format!("{endpoint}/{}", escaped(bucket)));
+        return Ok(format!("{endpoint}/{}", encoded(bucket)));
     }
     let url = format!("{scheme}://{bucket}.{rest}");
     match Url::parse(&url) {
@@ -53,20 +53,6 @@ fn goes_into_host(scheme: &str, bucket: &str) -> bool {
 fn is_address_like(bucket: &str) -> bool {
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     bucket.split('.').count() == 4 && bucket.split('.').all(is_number)
-}
-
-/// A name as one segment of a path.
-fn escaped(name: &str) -> String {
-    let mut text = String::new();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
 }
 
 /// The address of all requests of one bucket, in place of the SDK's endpoint rules.

@@ -232,7 +232,7 @@ impl Bucket {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .disable_s3_express_session_auth(true)
-            .interceptor(UserAgent::new(&network.settings.version))
+            .interceptor(UserAgent::new(&network.settings))
             .build();
         Ok(Self {
             name: name.to_owned(),

@@ -24,6 +24,7 @@ use super::error::Unanswered;
 use crate::api::Sensitive;
 use crate::storage::net::cause::cause;
 use crate::storage::net::http::{Egress, Http, Trust};
+use crate::storage::net::network::Settings;
 
 /// Largest response body. The largest expected one, a page of a listing, has a thousand keys of at most 1 KiB.
 const LARGEST_ANSWER: usize = 16 << 20;
@@ -123,9 +124,9 @@ fn unanswered(error: &reqwest::Error) -> ConnectorError {
 pub struct UserAgent(Arc<str>);
 
 impl UserAgent {
-    /// User agent of this version of the operator.
-    pub fn new(version: &str) -> Self {
-        Self(format!("openshift.io cluster-image-registry-operator/{version}").into())
+    /// User agent of the operator.
+    pub fn new(settings: &Settings) -> Self {
+        Self(settings.user_agent().into())
     }
 }
 

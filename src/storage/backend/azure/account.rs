@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::arm::{Arm, Call, Operation};
-use super::encode::encoded;
 use super::error::account_gone;
 use crate::api::Sensitive;
 use crate::storage::model::call::{CallClass, CallError, Called};
+use crate::storage::net::percent::encoded;
 
 /// Permission to read an account.
 pub const READ: &str = "Microsoft.Storage/storageAccounts/read";

@@ -8,13 +8,13 @@ use http::Method;
 use serde_json::Value;
 
 use super::attempts::Attempts;
-use super::encode::encoded;
 use super::error::{self, Failure, Service};
 use super::identity::Identity;
-use super::transport::{Request, Response, Transport};
 use crate::storage::model::call::{CallError, Called};
 use crate::storage::net::clock::Clock;
 use crate::storage::net::error::Unredacted;
+use crate::storage::net::percent::encoded;
+use crate::storage::net::transport::{Request, Response, Transport};
 
 /// Wait between two looks at an operation, if the service names none.
 const POLL: Duration = Duration::from_secs(30);

@@ -14,11 +14,11 @@ use super::error::{self, Failure, Service};
 use super::identity::Identity;
 use super::keys::KeyCache;
 use super::shared_key;
-use super::transport::{Request, Response, Transport};
 use crate::api::Sensitive;
 use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::net::clock::Clock;
 use crate::storage::net::error::Unredacted;
+use crate::storage::net::transport::{Request, Response, Transport};
 
 /// How requests are authorized.
 #[derive(Clone)]

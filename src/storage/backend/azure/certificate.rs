@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::RsaKeyPair;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jiff::Timestamp;
@@ -17,9 +16,11 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::cloud;
 use super::pkcs12;
 use crate::api::Sensitive;
 use crate::storage::model::error::StorageError;
+use crate::storage::net::jwt;
 
 /// The variable that names the file.
 const VARIABLE: &str = "MANAGED_AZURE_HCP_CREDENTIALS_FILE_PATH";
@@ -78,13 +79,8 @@ impl Certificate {
             ("client_secret", &document.client_secret),
             ("authentication_endpoint", &document.authentication_endpoint),
         ];
-        let missing: Vec<&str> = members
-            .iter()
-            .filter(|(_, value)| value.trim().is_empty())
-            .map(|(member, _)| *member)
-            .collect();
-        if !missing.is_empty() {
-            return Err(unusable(&format!("lacks {}", missing.join(", "))));
+        if let Some(missing) = cloud::missing(&members) {
+            return Err(unusable(&format!("lacks {missing}")));
         }
         let authority = document.authentication_endpoint.trim_end_matches('/');
         Ok(Self {
@@ -118,17 +114,7 @@ impl Certificate {
             "iss": self.client, "sub": self.client, "aud": url, "jti": identifier(),
             "nbf": now, "iat": now, "exp": now + LIFETIME,
         });
-        let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!("{}.{}", part(&header), part(&claims));
-        let mut signature = vec![0; key.public_modulus_len()];
-        key.sign(
-            &RSA_PKCS1_SHA256,
-            &SystemRandom::new(),
-            message.as_bytes(),
-            &mut signature,
-        )
-        .map_err(|_| "the key in client_secret cannot sign".to_owned())?;
-        Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
+        jwt::signed(&header, &claims, &key).ok_or_else(|| "the key in client_secret cannot sign".to_owned())
     }
 }
 

@@ -139,6 +139,16 @@ pub fn find(name: &str, endpoints: Option<&str>) -> Result<Cloud, String> {
     of_endpoints(name, text)
 }
 
+/// Names of the members of a document without a value; `None`: each has one.
+pub fn missing(members: &[(&str, &String)]) -> Option<String> {
+    let missing: Vec<&str> = members
+        .iter()
+        .filter(|(_, value)| value.trim().is_empty())
+        .map(|(member, _)| *member)
+        .collect();
+    (!missing.is_empty()).then(|| missing.join(", "))
+}
+
 fn of_endpoints(name: &str, text: &str) -> Result<Cloud, String> {
     let source = "key endpoints of ConfigMap openshift-config/cloud-provider-config";
     let endpoints: Endpoints = serde_json::from_str(text).map_err(|error| {
@@ -154,13 +164,8 @@ fn of_endpoints(name: &str, text: &str) -> Result<Cloud, String> {
         ("tokenAudience", &endpoints.token_audience),
         ("storageEndpointSuffix", &endpoints.storage_endpoint_suffix),
     ];
-    let missing: Vec<&str> = members
-        .iter()
-        .filter(|(_, value)| value.trim().is_empty())
-        .map(|(member, _)| *member)
-        .collect();
-    if !missing.is_empty() {
-        return Err(format!("{source} has no {}: add it", missing.join(", ")));
+    if let Some(missing) = missing(&members) {
+        return Err(format!("{source} has no {missing}: add it"));
     }
     let address = |member: &str, value: &str| url::endpoint(value).map_err(|why| format!("{member} of {source} {why}"));
     let suffix = endpoints.storage_endpoint_suffix.trim().trim_matches('.');

@@ -12,12 +12,16 @@ use super::credentials::{Credentials, Login, Platform};
 use super::effective::Effective;
 use super::error::Service;
 use super::identity::{Audience, BLOB_SCOPE, Identity, IdentityKey, Proof};
-use super::transport::Transport;
 use crate::config::snapshot::Snapshot;
+use crate::names;
 use crate::storage::inputs::trust::{cloud_bundle, join, proxy_bundle};
 use crate::storage::model::error::StorageError;
 use crate::storage::net::http::{Egress, Http, Trust};
 use crate::storage::net::network::Network;
+use crate::storage::net::transport::Transport;
+
+/// Longest application ID that Azure accepts.
+const AGENT_LENGTH: usize = 24;
 
 /// Connections of one step.
 pub struct Session {
@@ -58,11 +62,7 @@ impl Route {
         // Azure Stack Hub may have a CA of its own, which the platform publishes. An unusable bundle is the platform's to mend.
         let cloud = cloud_bundle(snapshot).ok().flatten();
         Self {
-            trust: Trust {
-                bundle: join(proxy.as_deref(), cloud.as_deref()),
-                system: true,
-                unverified: false,
-            },
+            trust: Trust::with_system(join(proxy.as_deref(), cloud.as_deref())),
             egress: Egress::Process,
         }
     }
@@ -79,9 +79,17 @@ impl Route {
             network.http.clone(),
             trust,
             egress,
-            &network.settings.version,
+            agent(&network.settings.version),
         ))
     }
+}
+
+/// User agent: an application ID in the form that Azure accepts. `version`: that of the operator.
+pub fn agent(version: &str) -> String {
+    let mut agent = format!("{}/{version}", names::USER_AGENT);
+    agent.retain(|c| c.is_ascii_graphic());
+    agent.truncate(AGENT_LENGTH);
+    agent
 }
 
 /// Prepares the connections of a step, without a call to a service.

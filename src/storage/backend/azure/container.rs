@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use http::Method;
 
 use super::blobs::{BlobService, Call};
-use super::encode::encoded;
 use super::error::{Failure, garbled};
-use super::transport::Response;
 use super::xml;
 use crate::storage::model::call::{CallError, Called};
+use crate::storage::net::percent::encoded;
+use crate::storage::net::transport::Response;
 
 /// Permission to read a container.
 pub const READ: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/read";
@@ -90,7 +90,7 @@ impl BlobContainer {
             .service
             .request(Method::PUT, &format!("{}?restype=container", self.path()));
         for (name, value) in metadata {
-            request = request.header(&format!("{METADATA}{name}"), value.as_str());
+            request = request.header(format!("{METADATA}{name}"), value.as_str());
         }
         self.service.send(self.call(WRITE, true), &request).await?;
         Ok(())
@@ -101,7 +101,7 @@ impl BlobContainer {
         let path = format!("{}?restype=container&comp=metadata", self.path());
         let mut request = self.service.request(Method::PUT, &path);
         for (name, value) in metadata {
-            request = request.header(&format!("{METADATA}{name}"), value.as_str());
+            request = request.header(format!("{METADATA}{name}"), value.as_str());
         }
         self.service.send(self.call(WRITE, true), &request).await?;
         Ok(())

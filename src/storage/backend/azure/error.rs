@@ -9,9 +9,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::reasons;
-use super::transport::{NoResponse, Response};
 use super::xml;
 use crate::storage::model::call::{CallClass, CallError, Cause};
+use crate::storage::net::transport::{NoResponse, Response};
 
 /// Longest text of a response that is not an error of Azure.
 const LONGEST: usize = 200;

@@ -4,7 +4,7 @@
 //! FS (version 1 of the token endpoint).
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Method;
@@ -12,15 +12,17 @@ use serde_json::Value;
 
 use super::attempts::Attempts;
 use super::certificate::Certificate;
-use super::encode::form;
 use super::error::{self, Failure, Service};
-use super::transport::{Request, Response, Transport};
 use crate::api::Sensitive;
 use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::net::clock::Clock;
 use crate::storage::net::error::Unredacted;
+use crate::storage::net::issued::IssuedSecrets;
+use crate::storage::net::percent::form;
+use crate::storage::net::recent::Recent;
 use crate::storage::net::token::TokenCache;
+use crate::storage::net::transport::{Request, Response, Transport};
 
 /// Scope of tokens for blobs, in every cloud.
 pub const BLOB_SCOPE: &str = "https://storage.azure.com/.default";
@@ -111,28 +113,19 @@ type Fingerprints = (Fingerprint, Fingerprint);
 /// Cached identities, so that not every request needs a token first.
 #[derive(Default)]
 pub struct Identities {
-    /// The last used identity comes first.
-    cached: Mutex<Vec<(Fingerprints, Arc<Identity>)>>,
+    cached: Recent<Fingerprints, Identity, CACHED>,
 }
 
 impl Identities {
     /// The cached identity, or a new one. Makes no call.
     pub fn of(&self, key: IdentityKey, clock: &Clock) -> Arc<Identity> {
         let digest = (key.digest(), key.path.clone());
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = cached.iter().position(|(other, _)| *other == digest) {
-            cached[..=place].rotate_right(1);
-        } else {
-            let identity = Identity {
-                key,
-                clock: clock.clone(),
-                token: TokenCache::default(),
-                issued: Mutex::default(),
-            };
-            cached.insert(0, (digest, Arc::new(identity)));
-            cached.truncate(CACHED);
-        }
-        cached[0].1.clone()
+        self.cached.of(digest, || Identity {
+            key,
+            clock: clock.clone(),
+            token: TokenCache::default(),
+            issued: IssuedSecrets::default(),
+        })
     }
 }
 
@@ -142,7 +135,7 @@ pub struct Identity {
     clock: Clock,
     token: TokenCache<Sensitive>,
     /// Secrets of the last requests for tokens, to redact in messages.
-    issued: Mutex<Vec<Sensitive>>,
+    issued: IssuedSecrets<SECRETS>,
 }
 
 type Issued = (Sensitive, Option<SystemTime>);
@@ -156,7 +149,7 @@ impl Identity {
         let fetch = async || {
             let issued = self.ask().await;
             let (token, expiry) = issued.map_err(|error| Unredacted::new(error).cleaned(&self.secrets()))?;
-            self.remember(&token);
+            self.issued.remember(&token);
             Ok((token, expiry))
         };
         self.token.get(&self.clock, fetch).await
@@ -175,14 +168,8 @@ impl Identity {
             Proof::Certificate(certificate) => secrets.push(certificate.secret.clone()),
             Proof::File { .. } => {}
         }
-        secrets.extend_from_slice(&self.issued.lock().unwrap_or_else(PoisonError::into_inner));
+        secrets.extend(self.issued.all());
         secrets
-    }
-
-    fn remember(&self, secret: &Sensitive) {
-        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
-        issued.insert(0, secret.clone());
-        issued.truncate(SECRETS);
     }
 
     fn resource(&self) -> String {
@@ -208,7 +195,7 @@ impl Identity {
             Proof::Secret(secret) => fields.push(("client_secret", secret.expose().to_owned())),
             proof => {
                 let assertion = self.assertion(proof, &url).await?;
-                self.remember(&Sensitive::new(assertion.as_str()));
+                self.issued.remember(&Sensitive::new(assertion.as_str()));
                 fields.push(("client_assertion_type", ASSERTION_TYPE.to_owned()));
                 fields.push(("client_assertion", assertion));
             }

@@ -15,7 +15,6 @@ mod container;
 mod context;
 pub mod credentials;
 pub mod effective;
-mod encode;
 pub mod environment;
 mod error;
 pub mod generated;
@@ -33,7 +32,6 @@ mod shared_key;
 mod stages;
 mod step;
 mod store;
-mod transport;
 mod xml;
 
 pub use clients::Clients;
@@ -46,7 +44,6 @@ use error::Service;
 use stages::{ACCOUNT, NAMES, SHARED_KEYS};
 use step::Store;
 
-use crate::api::registry_storage::AzureStorage;
 use crate::api::{Kind, ObjectRef, Sensitive, Storage};
 use crate::config::content;
 use crate::config::event_request::EventRequest;
@@ -61,6 +58,7 @@ use crate::storage::model::container::{ContainerName, Terms};
 use crate::storage::model::error::StorageError;
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::model::outcome::STORAGE_EXISTS;
+use crate::storage::model::spec;
 use crate::storage::model::stage::Stage;
 use crate::storage::model::target::{Request, Target};
 use crate::storage::traits::{Cluster, ObjectBackend};
@@ -211,16 +209,7 @@ impl<C: Cluster> ObjectBackend for Azure<'_, C> {
     }
 
     fn set_container(storage: &mut Storage, name: Option<&str>) {
-        match (&mut storage.azure, name) {
-            (Some(spec), name) => spec.container = name.map(str::to_owned),
-            (None, Some(name)) => {
-                storage.azure = Some(AzureStorage {
-                    container: Some(name.to_owned()),
-                    ..AzureStorage::default()
-                });
-            }
-            (None, None) => {}
-        }
+        spec::set_name(&mut storage.azure, name, |spec| &mut spec.container);
     }
 
     fn completed(&self, request: &Request<'_>) -> Result<Storage, StorageError> {

@@ -7,9 +7,9 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::arm::{Arm, Call, Operation};
-use super::encode::encoded;
 use super::error::Failure;
 use crate::storage::model::call::Called;
+use crate::storage::net::percent::encoded;
 
 const NETWORK: &str = "2022-01-01";
 const DNS: &str = "2020-06-01";

@@ -37,11 +37,7 @@ impl<C: Cluster> Store<'_, C> {
     /// The container with the registry's identity, proxy and CA.
     pub(super) async fn as_registry(&self, probe: &Probe<'_>) -> Result<RegistryContainer, StorageError> {
         let route = Route {
-            trust: Trust {
-                bundle: probe.roots.to_owned(),
-                system: true,
-                unverified: false,
-            },
+            trust: Trust::with_system(probe.roots),
             egress: Egress::Fixed(probe.proxies.clone()),
         };
         let (network, clients) = (self.backend.network, self.backend.clients);

@@ -11,14 +11,15 @@ use http::Method;
 
 use super::blobs::{Access, BlobService, Call, KeySource};
 use super::cloud;
+use super::connect::agent;
 use super::container::{BlobContainer, READ_BLOBS, WRITE_BLOBS, unless_missing};
 use super::error::{Service, rejected};
 use super::identity::{Audience, BLOB_SCOPE, Identities, IdentityKey, Proof};
-use super::transport::Transport;
 use crate::api::Sensitive;
 use crate::storage::model::call::Called;
 use crate::storage::net::http::{Egress, Http, Trust};
 use crate::storage::net::network::Network;
+use crate::storage::net::transport::Transport;
 
 /// Beginning of the names of the blobs that are moved.
 const PREFIX: &str = "docker/";
@@ -185,13 +186,14 @@ impl Relocation {
 
     fn container(&self, network: &Network) -> Result<BlobContainer, String> {
         let cloud = cloud::find(&self.cloud, self.endpoints.as_deref())?;
-        let trust = Trust {
-            bundle: self.bundle.clone(),
-            system: true,
-            unverified: false,
-        };
+        let trust = Trust::with_system(self.bundle.clone());
         let path = Http::path(&trust, &Egress::Process);
-        let transport = Transport::new(network.http.clone(), trust, Egress::Process, &network.settings.version);
+        let transport = Transport::new(
+            network.http.clone(),
+            trust,
+            Egress::Process,
+            agent(&network.settings.version),
+        );
         let access = match &self.login {
             Login::Key(key) => Access::Key(KeySource::Given(key.clone())),
             Login::Entra {

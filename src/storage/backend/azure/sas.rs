@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
-use super::encode::form;
 use super::shared_key::signature;
 use super::xml;
+use crate::storage::net::percent::form;
 
 /// Lifetime of a signature, as in the registry's driver.
 const LIFETIME: Duration = Duration::from_mins(20);

@@ -5,8 +5,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::transport::Request;
-use crate::api::Sensitive;
+use crate::storage::net::transport::Request;
 
 /// Headers of the string to sign, in this order; `content-length` and `date` are special.
 const STANDARD_HEADERS: [&str; 11] = [
@@ -40,7 +39,7 @@ pub fn authorized(request: Request, account: &str, key: &[u8]) -> Request {
 fn string_to_sign(request: &Request, account: &str) -> String {
     let value = |name: &str| {
         let found = request.headers.iter().find(|(header, _)| header == name);
-        found.map_or("", |(_, value): &(String, Sensitive)| value.expose())
+        found.map_or("", |(_, value)| value.expose())
     };
     let length = request.body.len().to_string();
     let mut lines = vec![request.method.as_str().to_owned()];

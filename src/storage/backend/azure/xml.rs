@@ -1,5 +1,7 @@
 //! PURE: the few elements of the blob service's XML that matter here.
 
+use crate::storage::net::percent::decoded_text;
+
 /// The texts of all elements of this name, in order, with entities decoded.
 pub fn texts(document: &str, element: &str) -> Vec<String> {
     let (open, close) = (format!("<{element}"), format!("</{element}>"));
@@ -22,7 +24,7 @@ pub fn texts(document: &str, element: &str) -> Vec<String> {
         };
         let text = unescaped(text);
         found.push(if attributes.contains("Encoded=\"true\"") {
-            percent_decoded(&text)
+            decoded_text(&text)
         } else {
             text
         });
@@ -84,20 +86,6 @@ fn character(entity: &str) -> Option<char> {
             char::from_u32(code)
         }
     }
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = digits
-            .filter(|_| *first == b'%')
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

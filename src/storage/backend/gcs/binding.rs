@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use super::bucket::Bucket;
 use super::client::{Call, decoded};
-use super::endpoint::form;
 use super::error::About;
 use super::tags;
-use super::transport::Request;
 use crate::storage::model::call::{CallError, Called, Cause};
+use crate::storage::net::percent::form;
+use crate::storage::net::transport::Request;
 
 /// Pause before each binding: the service permits 600 in a minute, for all clients of a project.
 const PAUSE: Duration = Duration::from_millis(125);

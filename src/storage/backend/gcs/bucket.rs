@@ -7,11 +7,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::{Call, Client, decoded};
-use super::endpoint::{encoded, form};
 use super::error::{About, Failure, garbled};
 use super::labels::Labels;
-use super::transport::{Request, Response};
 use crate::storage::model::call::{CallError, Called, Cause};
+use crate::storage::net::percent::{encoded, form};
+use crate::storage::net::transport::{Request, Response};
 
 /// Permission to read a bucket.
 pub const GET: &str = "storage.buckets.get";

@@ -7,12 +7,12 @@ use serde::de::DeserializeOwned;
 
 use super::error::{self, About, Failure};
 use super::identity::{Identity, LAST_ATTEMPT};
-use super::transport::{Request, Response, Transport};
 use crate::api::Sensitive;
 use crate::storage::model::call::{CallError, Called};
 use crate::storage::net::clock::Clock;
 use crate::storage::net::error::{Unredacted, shown};
 use crate::storage::net::retry::{Policy, RETRIES};
+use crate::storage::net::transport::{Request, Response, Transport};
 
 /// Properties of a call.
 #[derive(Clone, Copy, Debug)]

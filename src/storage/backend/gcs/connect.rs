@@ -5,10 +5,10 @@ use super::client::Client;
 use super::clients::Clients;
 use super::credentials::Credentials;
 use super::identity::{IdentityKey, Subject};
-use super::transport::Transport;
 use crate::storage::model::error::StorageError;
 use crate::storage::net::http::{Egress, Http, Trust};
 use crate::storage::net::network::Network;
+use crate::storage::net::transport::Transport;
 
 /// Parameters of a connection.
 pub struct Connection<'a> {
@@ -43,7 +43,7 @@ pub fn connect(
         network.http.clone(),
         connection.trust,
         connection.egress,
-        &network.settings.version,
+        network.settings.user_agent(),
     );
     let key = IdentityKey {
         credentials: connection.credentials,

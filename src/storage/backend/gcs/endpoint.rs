@@ -1,7 +1,5 @@
 //! PURE: addresses of the APIs, and the encoding of names in them.
 
-use std::fmt::Write as _;
-
 use super::effective::PUBLIC_UNIVERSE;
 
 /// Other addresses than those of Google Cloud, as absolute URLs without a trailing slash.
@@ -55,46 +53,9 @@ impl Endpoints {
     }
 }
 
-/// The text with every character encoded that is not unreserved (RFC 3986, section 2.3).
-pub fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a String does not fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
-/// These pairs as a query, or as the body of a form.
-pub fn form(pairs: &[(&str, &str)]) -> String {
-    let pairs: Vec<_> = pairs
-        .iter()
-        .map(|(key, value)| format!("{key}={}", encoded(value)))
-        .collect();
-    pairs.join("&")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    // storage-gcs 44
-    #[test]
-    fn names_of_objects_are_one_segment_of_the_path() {
-        for (name, expected) in [
-            ("docker/registry/v2", "docker%2Fregistry%2Fv2"),
-            ("a b#c?d&e", "a%20b%23c%3Fd%26e"),
-            ("_~.-A9", "_~.-A9"),
-            ("ü%", "%C3%BC%25"),
-        ] {
-            assert_eq!(encoded(name), expected);
-        }
-        assert_eq!(form(&[("a", "1 2"), ("b", "//x")]), "a=1%202&b=%2F%2Fx");
-    }
 
     // storage-gcs 25, 48
     #[test]

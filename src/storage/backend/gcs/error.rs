@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::transport::{NoResponse, Response};
 use crate::storage::model::call::{CallClass, CallError, Cause};
+use crate::storage::net::transport::{NoResponse, Response};
 
 /// First wait before a retry, as in Google's own libraries.
 const FIRST: Duration = Duration::from_secs(1);

@@ -4,7 +4,7 @@
 //! Federation" and the IAM Service Account Credentials API.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Method;
@@ -14,17 +14,19 @@ use serde_json::{Value, json};
 
 use super::credentials::{Credentials, External, Grant, ServiceAccount};
 use super::effective::PUBLIC_UNIVERSE;
-use super::endpoint::form;
 use super::error::{self, About};
 use super::jwt;
-use super::transport::{Request, Response, Transport};
 use crate::api::Sensitive;
 use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::net::clock::Clock;
 use crate::storage::net::error::Unredacted;
+use crate::storage::net::issued::IssuedSecrets;
+use crate::storage::net::percent::form;
+use crate::storage::net::recent::Recent;
 use crate::storage::net::retry::Policy;
 use crate::storage::net::token::TokenCache;
+use crate::storage::net::transport::{Request, Response, Transport};
 
 /// Scope of the operator: it covers storage and tags.
 pub const OPERATOR_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
@@ -78,8 +80,7 @@ type Key = (Fingerprint, Fingerprint);
 /// Cached identities, so that not every request needs a token first.
 #[derive(Default)]
 pub struct Identities {
-    /// The last used identity comes first.
-    cached: Mutex<Vec<(Key, Arc<Identity>)>>,
+    cached: Recent<Key, Identity, CACHED>,
 }
 
 impl Identities {
@@ -91,25 +92,17 @@ impl Identities {
         };
         let texts = [key.credentials.text.expose(), key.universe, key.scope, &subject];
         let digest = (Fingerprint::of(texts), key.path);
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = cached.iter().position(|(other, _)| *other == digest) {
-            cached[..=place].rotate_right(1);
-        } else {
-            let identity = Identity {
-                grant: key.credentials.grant.clone(),
-                source: key.credentials.source.clone(),
-                universe: key.universe.to_owned(),
-                scope: key.scope,
-                subject: key.subject,
-                transport: key.transport,
-                clock: clock.clone(),
-                token: TokenCache::default(),
-                issued: Mutex::default(),
-            };
-            cached.insert(0, (digest, Arc::new(identity)));
-            cached.truncate(CACHED);
-        }
-        cached[0].1.clone()
+        self.cached.of(digest, || Identity {
+            grant: key.credentials.grant.clone(),
+            source: key.credentials.source.clone(),
+            universe: key.universe.to_owned(),
+            scope: key.scope,
+            subject: key.subject,
+            transport: key.transport,
+            clock: clock.clone(),
+            token: TokenCache::default(),
+            issued: IssuedSecrets::default(),
+        })
     }
 }
 
@@ -124,7 +117,7 @@ pub struct Identity {
     clock: Clock,
     token: TokenCache<Sensitive>,
     /// Secrets of the last requests for tokens, to redact in messages.
-    issued: Mutex<Vec<Sensitive>>,
+    issued: IssuedSecrets<SECRETS>,
 }
 
 type Issued = (Sensitive, Option<SystemTime>);
@@ -142,7 +135,7 @@ impl Identity {
                 Grant::External(external) => self.of_federation(external, last).await,
             };
             let (token, expiry) = issued.map_err(|error| Unredacted::new(error).cleaned(&self.secrets()))?;
-            self.remember(&token);
+            self.issued.remember(&token);
             Ok((token, expiry))
         };
         self.token.get(&self.clock, fetch).await
@@ -162,15 +155,8 @@ impl Identity {
         if let Subject::Given(token) = &self.subject {
             secrets.push(token.clone());
         }
-        secrets.extend_from_slice(&self.issued.lock().unwrap_or_else(PoisonError::into_inner));
+        secrets.extend(self.issued.all());
         secrets
-    }
-
-    fn remember(&self, secret: &Sensitive) {
-        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
-        issued.retain(|known| known != secret);
-        issued.insert(0, secret.clone());
-        issued.truncate(SECRETS);
     }
 
     fn seconds(&self) -> u64 {
@@ -192,7 +178,7 @@ impl Identity {
             return Ok((Sensitive::new(token), Some(expiry)));
         }
         let assertion = jwt::assertion(account, self.scope, now).map_err(unusable)?;
-        self.remember(&Sensitive::new(assertion.as_str()));
+        self.issued.remember(&Sensitive::new(assertion.as_str()));
         let body = form(&[
             ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
             ("assertion", &assertion),
@@ -205,7 +191,7 @@ impl Identity {
     /// The token of a workload identity federation: an exchange, and impersonation if the credentials name an account.
     async fn of_federation(&self, external: &External, last: SystemTime) -> Called<Issued> {
         let subject = self.subject_token(external).await?;
-        self.remember(&Sensitive::new(subject.as_str()));
+        self.issued.remember(&Sensitive::new(subject.as_str()));
         let audience = &external.audience;
         let own_url = || format!("https://sts.{}/v1/token", self.universe);
         let scope = if external.impersonation.is_some() {
@@ -228,7 +214,7 @@ impl Identity {
         let Some((url, lifetime)) = &external.impersonation else {
             return Ok((token, expiry));
         };
-        self.remember(&token);
+        self.issued.remember(&token);
         let body = json!({"scope": [self.scope], "lifetime": format!("{lifetime}s")});
         let request = Request::new(Method::POST, url.clone())
             .header("authorization", format!("Bearer {}", token.expose()))

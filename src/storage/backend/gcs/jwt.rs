@@ -1,14 +1,12 @@
 //! PURE: signed JSON web tokens (RFC 7519, RFC 7515) with RSASSA-PKCS1-v1_5 and SHA-256.
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use aws_lc_rs::signature::RsaKeyPair;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use super::credentials::ServiceAccount;
+use crate::storage::net::jwt;
 
 /// Lifetime of a token, in seconds.
 pub const LIFETIME: u64 = 3600;
@@ -40,18 +38,8 @@ fn sign(account: &ServiceAccount, claims: &Value) -> Result<String, String> {
     if !account.key_id.is_empty() {
         header["kid"] = json!(account.key_id);
     }
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let message = format!("{}.{}", part(&header), part(claims));
     let key = key(account.key.expose())?;
-    let mut signature = vec![0; key.public_modulus_len()];
-    key.sign(
-        &RSA_PKCS1_SHA256,
-        &SystemRandom::new(),
-        message.as_bytes(),
-        &mut signature,
-    )
-    .map_err(|_| "the private_key cannot sign".to_owned())?;
-    Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    jwt::signed(&header, claims, &key).ok_or_else(|| "the private_key cannot sign".to_owned())
 }
 
 /// The RSA key in this PEM text, in PKCS#8 or PKCS#1.

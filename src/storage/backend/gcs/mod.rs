@@ -20,7 +20,6 @@ mod settings;
 mod step;
 mod store;
 pub mod tags;
-mod transport;
 
 pub use clients::Clients;
 pub use context::Gcs;
@@ -45,6 +44,7 @@ use crate::storage::model::error::StorageError;
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::model::outcome::{STORAGE_EXISTS, UNKNOWN_ERROR};
 use crate::storage::model::setting::Setting;
+use crate::storage::model::spec;
 use crate::storage::model::target::{Request, Target};
 use crate::storage::net::http::{Egress, Trust};
 use crate::storage::traits::{Cluster, ObjectBackend};
@@ -180,16 +180,7 @@ impl<C: Cluster> ObjectBackend for Gcs<'_, C> {
     }
 
     fn set_container(storage: &mut Storage, name: Option<&str>) {
-        match (&mut storage.gcs, name) {
-            (Some(spec), name) => spec.bucket = name.map(str::to_owned),
-            (None, Some(name)) => {
-                storage.gcs = Some(GcsStorage {
-                    bucket: Some(name.to_owned()),
-                    ..GcsStorage::default()
-                });
-            }
-            (None, None) => {}
-        }
+        spec::set_name(&mut storage.gcs, name, |spec| &mut spec.bucket);
     }
 
     fn completed(&self, request: &Request<'_>) -> Result<Storage, StorageError> {
@@ -224,11 +215,7 @@ impl<C: Cluster> ObjectBackend for Gcs<'_, C> {
             universe: &effective.universe,
             scope: OPERATOR_SCOPE,
             subject: Subject::File(self.network.settings.root.clone()),
-            trust: Trust {
-                bundle: proxy_bundle(request.snapshot).unwrap_or_default().into_owned(),
-                system: true,
-                unverified: false,
-            },
+            trust: Trust::with_system(proxy_bundle(request.snapshot).unwrap_or_default()),
             egress: Egress::Process,
         };
         let bucket = connect(self.network, self.clients, connection, &container.name)?;

@@ -11,15 +11,15 @@ use super::client::Call;
 use super::connect::{Connection, connect};
 use super::credentials::{Credentials, Grant};
 use super::effective::PUBLIC_UNIVERSE;
-use super::endpoint::{encoded, form};
 use super::error::{About, garbled};
 use super::identity::{REGISTRY_SCOPE, Subject};
 use super::step::Store;
-use super::transport::Request;
 use crate::storage::model::call::{CallError, Called, Cause};
 use crate::storage::model::error::StorageError;
 use crate::storage::model::preflight::Probe;
 use crate::storage::net::http::{Egress, Trust};
+use crate::storage::net::percent::{encoded, form};
+use crate::storage::net::transport::Request;
 use crate::storage::preflight;
 use crate::storage::traits::{Check, Cluster, DataPlane};
 
@@ -55,11 +55,7 @@ impl<C: Cluster> Store<'_, C> {
             universe,
             scope: REGISTRY_SCOPE,
             subject,
-            trust: Trust {
-                bundle: probe.roots.to_owned(),
-                system: true,
-                unverified: false,
-            },
+            trust: Trust::with_system(probe.roots),
             egress: Egress::Fixed(probe.proxies.clone()),
         };
         let clients = self.backend.clients;

@@ -6,16 +6,16 @@ use http::Method;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::endpoint::{Endpoints, encoded};
+use super::endpoint::Endpoints;
 use super::error::{self, Call};
 use super::identity::Iam;
 use super::resource::{Group, Instance, Page, ResourceKey};
-use super::transport::{Request, Response, Transport};
-use crate::api::Sensitive;
 use crate::storage::model::call::{CallError, Called, Cause};
 use crate::storage::net::clock::Clock;
 use crate::storage::net::error::Unredacted;
+use crate::storage::net::percent::encoded;
 use crate::storage::net::retry::Policy;
+use crate::storage::net::transport::{Request, Response, Transport};
 
 /// Plan Standard of Cloud Object Storage.
 const PLAN: &str = "744bfc56-d12c-4866-88d5-dac9139e0e5d";
@@ -124,12 +124,7 @@ impl Api {
             resource,
             of_token: false,
         };
-        let request = Request {
-            method: Method::GET,
-            url,
-            token: None,
-            body: None,
-        };
+        let request = Request::new(Method::GET, url);
         self.decoded(call, &self.send(call, request).await?)
     }
 
@@ -163,12 +158,8 @@ impl Api {
             resource,
             of_token: false,
         };
-        let request = Request {
-            method: Method::POST,
-            url: format!("{}/v2/{kind}", self.endpoints.controller),
-            token: None,
-            body: Some(("application/json", Sensitive::new(body.to_string()))),
-        };
+        let url = format!("{}/v2/{kind}", self.endpoints.controller);
+        let request = Request::new(Method::POST, url).content("application/json", body.to_string());
         self.decoded(call, &self.send(call, request).await?)
     }
 
@@ -189,10 +180,10 @@ impl Api {
         loop {
             policy.check_leading(call.action, call.resource)?;
             let token = self.iam.token().await?;
-            let request = Request {
-                token: Some(token),
-                ..request.clone()
-            };
+            let request = request
+                .clone()
+                .header("accept", "application/json")
+                .header("authorization", format!("Bearer {}", token.expose()));
             let error = match self.transport.exchange(&request).await {
                 Ok(response) if response.status / 100 == 2 => return Ok(response),
                 Ok(response) => error::of_response(call, &response),

@@ -6,21 +6,20 @@ use super::api::Api;
 use super::credentials::ApiKey;
 use super::effective::Effective;
 use super::identity::{Bearer, Sessions};
-use super::transport::Transport;
 use crate::config::snapshot::Snapshot;
 use crate::storage::inputs::trust::proxy_bundle;
 use crate::storage::model::error::StorageError;
 use crate::storage::net::http::{Egress, Http, Trust};
 use crate::storage::net::network::Network;
+use crate::storage::net::transport::Transport;
 use crate::storage::s3api::client::{self, Bucket, Identity};
+
+/// Largest response body. The largest expected one is a page of a hundred resources.
+const LARGEST_ANSWER: usize = 8 << 20;
 
 /// CA certificates of the operator's connections: the system's, and those of the cluster's proxy.
 fn trust(snapshot: &Snapshot) -> Trust {
-    Trust {
-        bundle: proxy_bundle(snapshot).unwrap_or_default().into_owned(),
-        system: true,
-        unverified: false,
-    }
+    Trust::with_system(proxy_bundle(snapshot).unwrap_or_default())
 }
 
 /// Resource Controller and Resource Manager, as the operator reaches them. Makes no call.
@@ -37,7 +36,13 @@ pub fn api(
     let trust = trust(snapshot);
     network.http.client(&trust, &Egress::Process)?;
     let path = Http::path(&trust, &Egress::Process);
-    let transport = Transport::new(network.http.clone(), trust, Egress::Process, &network.settings.version);
+    let transport = Transport::new(
+        network.http.clone(),
+        trust,
+        Egress::Process,
+        network.settings.user_agent(),
+    )
+    .at_most(LARGEST_ANSWER);
     let url = &effective.endpoints.iam;
     Ok(Api {
         iam: sessions.of(&key.key, url, transport.clone(), &path, &network.clock),

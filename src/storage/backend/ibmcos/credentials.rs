@@ -2,8 +2,7 @@
 
 use crate::api::Sensitive;
 use crate::config::snapshot::Snapshot;
-use crate::names;
-use crate::storage::inputs::secret::{CredentialsSecret, Secret};
+use crate::storage::inputs::secret::{CredentialsSecret, Secret, no_credentials};
 use crate::storage::model::error::StorageError;
 
 /// Key of the administrator's Secret.
@@ -29,13 +28,7 @@ impl ApiKey {
         match CredentialsSecret::find(snapshot) {
             Some(CredentialsSecret::User(secret)) => Self::read(&secret, USER_KEY),
             Some(CredentialsSecret::Minted(secret)) => Self::read(&secret, MINTED_KEY),
-            None => Err(StorageError::no_access(format!(
-                "no credentials for IBM Cloud: Secret {0}/{1} does not exist, and neither does {0}/{2}: create {2} with \
-                 key {USER_KEY}, or let the platform's credential operator create {1}",
-                names::NAMESPACE,
-                names::MINTED_SECRET,
-                names::USER_SECRET,
-            ))),
+            None => Err(no_credentials("IBM Cloud", &format!("key {USER_KEY}"))),
         }
     }
 
@@ -70,6 +63,7 @@ mod tests {
 
     use super::*;
     use crate::config::snapshot::Objects;
+    use crate::names;
 
     fn cluster(secrets: &[(&str, &str, &str)]) -> Snapshot {
         let secrets = secrets.iter().map(|(name, key, value)| {

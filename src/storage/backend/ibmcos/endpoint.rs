@@ -3,8 +3,6 @@
 //! Sources: IBM Cloud, "Cloud Object Storage: Endpoints and storage locations"; API references of IAM Identity Services,
 //! Resource Controller and Resource Manager.
 
-use std::fmt::Write as _;
-
 use crate::api::openshift::ServiceEndpoint;
 use crate::config::resolve::{Reason, Rejection};
 use crate::storage::inputs::url;
@@ -125,20 +123,6 @@ fn without_version(url: &str) -> String {
     before.strip_suffix("/api").unwrap_or(before).to_owned()
 }
 
-/// The text as one segment of a path, or as a value of a query.
-pub fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a String does not fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,6 +220,9 @@ mod tests {
 
     #[test]
     fn a_crn_is_one_segment_of_a_path() {
-        assert_eq!(encoded("crn:v1:a/b::x y"), "crn%3Av1%3Aa%2Fb%3A%3Ax%20y");
+        assert_eq!(
+            crate::storage::net::percent::encoded("crn:v1:a/b::x y"),
+            "crn%3Av1%3Aa%2Fb%3A%3Ax%20y"
+        );
     }
 }

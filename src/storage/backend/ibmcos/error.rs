@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::transport::{NoResponse, Response};
 use crate::storage::model::call::{CallClass, CallError, Cause};
+use crate::storage::net::transport::{NoResponse, Response};
 
 /// First wait before a retry.
 const FIRST: Duration = Duration::from_millis(200);
@@ -166,7 +166,14 @@ mod tests {
             of_token,
         };
         let body = body.as_bytes().to_vec();
-        of_response(call, &Response { status, body })
+        of_response(
+            call,
+            &Response {
+                status,
+                headers: http::HeaderMap::new(),
+                body,
+            },
+        )
     }
 
     #[test]

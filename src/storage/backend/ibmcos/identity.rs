@@ -3,7 +3,7 @@
 //! Source: IBM Cloud, API reference "IAM Identity Services", "Create an IAM access token for a user or service ID using an
 //! IBM Cloud API key".
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -13,16 +13,18 @@ use futures::future::BoxFuture;
 use http::Method;
 use serde::Deserialize;
 
-use super::endpoint::encoded;
 use super::error::{self, Call};
-use super::transport::{Request, Transport};
 use crate::api::Sensitive;
 use crate::storage::model::call::{CallError, Called};
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::net::clock::Clock;
 use crate::storage::net::error::Unredacted;
+use crate::storage::net::issued::IssuedSecrets;
+use crate::storage::net::percent::encoded;
+use crate::storage::net::recent::Recent;
 use crate::storage::net::retry::Policy;
 use crate::storage::net::token::TokenCache;
+use crate::storage::net::transport::{Request, Transport};
 use crate::storage::s3api::client;
 
 /// Largest number of cached tokens: before and after a change, and a reserve.
@@ -39,8 +41,8 @@ const INSTANCE: &str = "ibm-service-instance-id";
 /// Cached tokens, so that not every request needs a token first.
 #[derive(Default)]
 pub struct Sessions {
-    /// The last used one comes first. The key is a digest of API key, address, CA certificates and proxies.
-    cached: Mutex<Vec<(Fingerprint, Arc<Iam>)>>,
+    /// The key is a digest of API key, address, CA certificates and proxies.
+    cached: Recent<Fingerprint, Iam, CACHED>,
 }
 
 impl Sessions {
@@ -48,22 +50,14 @@ impl Sessions {
     /// proxies, so that a cached token does not hide an unusable connection.
     pub fn of(&self, key: &Sensitive, url: &str, transport: Transport, path: &Fingerprint, clock: &Clock) -> Arc<Iam> {
         let digest = path.and([key.expose(), url]);
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = cached.iter().position(|(other, _)| *other == digest) {
-            cached[..=place].rotate_right(1);
-        } else {
-            let iam = Iam {
-                key: key.clone(),
-                url: url.to_owned(),
-                transport,
-                clock: clock.clone(),
-                token: TokenCache::default(),
-                issued: Mutex::default(),
-            };
-            cached.insert(0, (digest, Arc::new(iam)));
-            cached.truncate(CACHED);
-        }
-        cached[0].1.clone()
+        self.cached.of(digest, || Iam {
+            key: key.clone(),
+            url: url.to_owned(),
+            transport,
+            clock: clock.clone(),
+            token: TokenCache::default(),
+            issued: IssuedSecrets::default(),
+        })
     }
 }
 
@@ -76,7 +70,7 @@ pub struct Iam {
     clock: Clock,
     token: TokenCache<Sensitive>,
     /// The last tokens, to redact in messages.
-    issued: Mutex<Vec<Sensitive>>,
+    issued: IssuedSecrets<SECRETS>,
 }
 
 #[derive(Deserialize)]
@@ -95,7 +89,7 @@ impl Iam {
         let fetch = async || {
             let answer = self.request().await;
             let (token, expiry) = answer.map_err(|error| Unredacted::new(error).cleaned(&self.secrets()))?;
-            self.remember(&token);
+            self.issued.remember(&token);
             Ok((token, expiry))
         };
         self.token.get(&self.clock, fetch).await
@@ -121,14 +115,8 @@ impl Iam {
         let mut secrets = self.transport.secrets();
         secrets.push(self.key.clone());
         secrets.push(Sensitive::new(encoded(self.key.expose())));
-        secrets.extend_from_slice(&self.issued.lock().unwrap_or_else(PoisonError::into_inner));
+        secrets.extend(self.issued.all());
         secrets
-    }
-
-    fn remember(&self, token: &Sensitive) {
-        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
-        issued.insert(0, token.clone());
-        issued.truncate(SECRETS);
     }
 
     fn call(&self) -> Call<'_> {
@@ -145,12 +133,9 @@ impl Iam {
             encoded(GRANT),
             encoded(self.key.expose())
         );
-        let request = Request {
-            method: Method::POST,
-            url: format!("{}/identity/token", self.url),
-            token: None,
-            body: Some(("application/x-www-form-urlencoded", Sensitive::new(body))),
-        };
+        let request = Request::new(Method::POST, format!("{}/identity/token", self.url))
+            .header("accept", "application/json")
+            .content("application/x-www-form-urlencoded", body);
         let policy = Policy {
             first_wait: &error::first_wait,
             leading: None,

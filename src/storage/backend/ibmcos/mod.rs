@@ -19,7 +19,6 @@ pub mod reasons;
 pub mod resource;
 mod stages;
 mod store;
-mod transport;
 
 pub use context::IbmCos;
 pub use identity::Sessions;
@@ -28,7 +27,6 @@ use bucket::Store;
 use credentials::ApiKey;
 use effective::{Effective, given, location_id, spec_of};
 
-use crate::api::registry_storage::IbmCosStorage;
 use crate::api::{ObjectRef, Sensitive, Storage};
 use crate::config::resolve::Rejection;
 use crate::config::snapshot::Snapshot;
@@ -39,6 +37,7 @@ use crate::storage::model::container::Terms;
 use crate::storage::model::error::StorageError;
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::model::outcome::{STORAGE_EXISTS, UNKNOWN_ERROR};
+use crate::storage::model::spec;
 use crate::storage::model::stage::Stage;
 use crate::storage::model::target::{Request, Target};
 use crate::storage::traits::{Cluster, ObjectBackend};
@@ -158,16 +157,7 @@ impl<C: Cluster> ObjectBackend for IbmCos<'_, C> {
     }
 
     fn set_container(storage: &mut Storage, name: Option<&str>) {
-        match (&mut storage.ibmcos, name) {
-            (Some(spec), name) => spec.bucket = name.map(str::to_owned),
-            (None, Some(name)) => {
-                storage.ibmcos = Some(IbmCosStorage {
-                    bucket: Some(name.to_owned()),
-                    ..IbmCosStorage::default()
-                });
-            }
-            (None, None) => {}
-        }
+        spec::set_name(&mut storage.ibmcos, name, |spec| &mut spec.bucket);
     }
 
     fn completed(&self, request: &Request<'_>) -> Result<Storage, StorageError> {

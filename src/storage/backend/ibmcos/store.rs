@@ -117,11 +117,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
             _ => None,
         };
         let keys = keys.ok_or_else(|| StorageError::transient("the registry's HMAC keys are not known yet"))?;
-        let trust = Trust {
-            bundle: probe.roots.to_owned(),
-            system: true,
-            unverified: false,
-        };
+        let trust = Trust::with_system(probe.roots);
         let egress = Egress::Fixed(probe.proxies.clone());
         let name = &self.container.name;
         Ok(RegistryBucket {

@@ -13,7 +13,6 @@ pub use context::Oss;
 use effective::{Effective, location_id, named, spec_of};
 use store::Store;
 
-use crate::api::registry_storage::OssStorage;
 use crate::api::{ObjectRef, Storage};
 use crate::config::resolve::Rejection;
 use crate::config::snapshot::Snapshot;
@@ -24,6 +23,7 @@ use crate::storage::model::container::Terms;
 use crate::storage::model::error::StorageError;
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::model::outcome::{STORAGE_EXISTS, UNKNOWN_ERROR};
+use crate::storage::model::spec;
 use crate::storage::model::state::State;
 use crate::storage::model::target::{Request, Target};
 use crate::storage::net::http::Trust;
@@ -113,16 +113,7 @@ impl<C: Cluster> ObjectBackend for Oss<'_, C> {
     }
 
     fn set_container(storage: &mut Storage, name: Option<&str>) {
-        match (&mut storage.oss, name) {
-            (Some(spec), name) => spec.bucket = name.map(str::to_owned),
-            (None, Some(name)) => {
-                storage.oss = Some(OssStorage {
-                    bucket: Some(name.to_owned()),
-                    ..OssStorage::default()
-                });
-            }
-            (None, None) => {}
-        }
+        spec::set_name(&mut storage.oss, name, |spec| &mut spec.bucket);
     }
 
     fn completed(&self, request: &Request<'_>) -> Result<Storage, StorageError> {
@@ -139,11 +130,7 @@ impl<C: Cluster> ObjectBackend for Oss<'_, C> {
     fn open<'s>(&'s self, request: &'s Request<'s>) -> Result<Store<'s>, StorageError> {
         let effective = effective(request.storage, request.snapshot)?;
         let container = effective.container(request.snapshot)?;
-        let trust = Trust {
-            bundle: proxy_bundle(request.snapshot).unwrap_or_default().into_owned(),
-            system: true,
-            unverified: false,
-        };
+        let trust = Trust::with_system(proxy_bundle(request.snapshot).unwrap_or_default());
         let managed = request.effective_state() == Some(State::Managed);
         Store::open(
             self.network,

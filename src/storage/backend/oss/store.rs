@@ -143,11 +143,7 @@ impl ObjectStore for Store<'_> {
             RegistryStorage::S3(storage) => StaticKeys::of_text(&storage.credentials),
             _ => None,
         };
-        let trust = Trust {
-            bundle: probe.roots.to_owned(),
-            system: true,
-            unverified: false,
-        };
+        let trust = Trust::with_system(probe.roots);
         let egress = Egress::Fixed(probe.proxies.clone());
         let keys = keys.unwrap_or_else(|| self.keys.clone());
         Ok(RegistryBucket {

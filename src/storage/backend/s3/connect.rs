@@ -106,7 +106,7 @@ fn identity(
         region: endpoint::signing_region(&effective.region).to_owned(),
         transport,
         path: Http::path(&connection.sts_trust, &connection.egress),
-        product: UserAgent::new(&network.settings.version),
+        product: UserAgent::new(&network.settings),
         root: network.settings.root.clone(),
     };
     let key = IdentityKey {

@@ -2,7 +2,7 @@
 //! variables, profile files or instance metadata.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -18,6 +18,8 @@ use crate::api::Sensitive;
 use crate::storage::model::call::Called;
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::net::clock::Clock;
+use crate::storage::net::issued::IssuedSecrets;
+use crate::storage::net::recent::Recent;
 use crate::storage::net::token::TokenCache;
 use crate::storage::s3api::client;
 
@@ -47,8 +49,7 @@ type Key = (Fingerprint, Fingerprint);
 /// Cached identities, so that not every request calls STS.
 #[derive(Default)]
 pub struct Identities {
-    /// The last used identity comes first.
-    cached: Mutex<Vec<(Key, Arc<Identity>)>>,
+    cached: Recent<Key, Identity, CACHED>,
 }
 
 impl Identities {
@@ -60,23 +61,15 @@ impl Identities {
         };
         let texts = [key.text.expose(), &token, &key.sts.endpoint, &key.sts.region];
         let digest = (Fingerprint::of(texts), key.sts.path.clone());
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = cached.iter().position(|(other, _)| *other == digest) {
-            cached[..=place].rotate_right(1);
-        } else {
-            let identity = Identity {
-                profile: key.profile.clone(),
-                token: key.token.clone(),
-                sts: key.sts,
-                clock: clock.clone(),
-                session: TokenCache::default(),
-                issued: Mutex::default(),
-                account: AsyncMutex::default(),
-            };
-            cached.insert(0, (digest, Arc::new(identity)));
-            cached.truncate(CACHED);
-        }
-        cached[0].1.clone()
+        self.cached.of(digest, || Identity {
+            profile: key.profile.clone(),
+            token: key.token.clone(),
+            sts: key.sts,
+            clock: clock.clone(),
+            session: TokenCache::default(),
+            issued: IssuedSecrets::default(),
+            account: AsyncMutex::default(),
+        })
     }
 }
 
@@ -88,7 +81,7 @@ pub struct Identity {
     clock: Clock,
     session: TokenCache<Session>,
     /// Secrets of the last sessions, to redact in messages.
-    issued: Mutex<Vec<Sensitive>>,
+    issued: IssuedSecrets<SECRETS>,
     account: AsyncMutex<Account>,
 }
 
@@ -123,9 +116,9 @@ impl Identity {
 
     fn remember(&self, credentials: &Credentials) {
         let secrets = [Some(credentials.secret_access_key()), credentials.session_token()];
-        let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
-        issued.splice(0..0, secrets.into_iter().flatten().map(Sensitive::new));
-        issued.truncate(SECRETS);
+        for secret in secrets.into_iter().flatten() {
+            self.issued.remember(&Sensitive::new(secret));
+        }
     }
 
     /// Account of the credentials; `None` if STS does not report it.
@@ -179,7 +172,7 @@ impl Identity {
         if let Token::Given(token) = &self.token {
             secrets.push(token.clone());
         }
-        secrets.extend_from_slice(&self.issued.lock().unwrap_or_else(PoisonError::into_inner));
+        secrets.extend(self.issued.all());
         secrets
     }
 }

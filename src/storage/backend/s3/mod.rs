@@ -45,6 +45,7 @@ use crate::storage::model::error::StorageError;
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::model::outcome::{STORAGE_EXISTS, UNKNOWN_ERROR};
 use crate::storage::model::setting::Setting;
+use crate::storage::model::spec;
 use crate::storage::model::state::State;
 use crate::storage::model::target::{Request, Target};
 use crate::storage::net::http::Egress;
@@ -158,16 +159,7 @@ impl<C: Cluster> ObjectBackend for S3<'_, C> {
     }
 
     fn set_container(storage: &mut Storage, name: Option<&str>) {
-        match (&mut storage.s3, name) {
-            (Some(spec), name) => spec.bucket = name.map(str::to_owned),
-            (None, Some(name)) => {
-                storage.s3 = Some(S3Storage {
-                    bucket: Some(name.to_owned()),
-                    ..S3Storage::default()
-                });
-            }
-            (None, None) => {}
-        }
+        spec::set_name(&mut storage.s3, name, |spec| &mut spec.bucket);
     }
 
     fn completed(&self, request: &Request<'_>) -> Result<Storage, StorageError> {

@@ -40,11 +40,7 @@ impl<C: Cluster> Store<'_, C> {
     pub(super) async fn as_registry(&self, probe: &Probe<'_>) -> Result<RegistryBucket, StorageError> {
         let credentials = Credentials::of(self.request.snapshot)?;
         let (effective, sts) = as_program(self.effective.clone(), probe.s3);
-        let trust = Trust {
-            bundle: probe.roots.to_owned(),
-            system: true,
-            unverified: false,
-        };
+        let trust = Trust::with_system(probe.roots);
         let token = if Token::is_needed(&credentials.profile) {
             Token::Given(self.backend.cluster.registry_token(preflight::AUDIENCE).await?)
         } else {

@@ -38,11 +38,7 @@ pub fn trust(spec: &S3Storage, snapshot: &Snapshot) -> Result<S3Trust, StorageEr
             system: named.is_none(),
             unverified: false,
         },
-        sts: Trust {
-            bundle,
-            system: true,
-            unverified: false,
-        },
+        sts: Trust::with_system(bundle),
         publish,
     })
 }

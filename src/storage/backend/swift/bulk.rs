@@ -3,11 +3,12 @@
 use http::Method;
 use serde::Deserialize;
 
-use super::client::{Call, Client, decoded, encoded};
+use super::client::{Call, Client};
 use super::error;
 use super::reasons;
 use crate::storage::model::call::{CallClass, Called};
 use crate::storage::model::container::{Refusal, RefusalCause};
+use crate::storage::net::percent::{decoded_text, encoded};
 
 /// Result of a bulk deletion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,7 +53,7 @@ fn number(status: &str) -> Option<u16> {
 
 /// Why an object was not deleted.
 fn refusal((name, status): (String, String)) -> Refusal {
-    let name = decoded(&name);
+    let name = decoded_text(&name);
     let path = name.trim_start_matches('/');
     let key = path.split_once('/').map_or(path, |(_, key)| key);
     let cause = match number(&status) {

@@ -1,6 +1,5 @@
 //! Calls to one Swift account: the token, the endpoint, retries, one new login after 401.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,6 +13,7 @@ use super::wire::{Answer, Wire};
 use crate::storage::model::call::{CallError, Called};
 use crate::storage::model::container::Refusal;
 use crate::storage::net::error::{Unredacted, shown};
+use crate::storage::net::percent::encoded;
 use crate::storage::net::retry::Policy;
 
 /// An account, with its connection.
@@ -323,38 +323,10 @@ pub fn segment(name: &str) -> Called<String> {
     Ok(encoded(name))
 }
 
-/// A text for a path or a query, with every byte encoded that is not unreserved (RFC 3986).
-pub fn encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
-}
-
-/// The text of an encoded one. What is not encoded correctly stays as it is.
-pub fn decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = digits
-            .filter(|_| *first == b'%')
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::net::percent::decoded_text;
 
     #[test]
     fn names_are_one_segment_each() {
@@ -372,9 +344,9 @@ mod tests {
             assert_eq!(segment(name).ok().as_deref(), expected, "{name:?}");
         }
         for name in ["a b/ü%", "plain", "%zz"] {
-            assert_eq!(decoded(&encoded(name)), name);
+            assert_eq!(decoded_text(&encoded(name)), name);
         }
-        assert_eq!(decoded("100%"), "100%");
+        assert_eq!(decoded_text("100%"), "100%");
     }
 
     // A relative path in a name must not change what a request is about.

@@ -3,9 +3,10 @@
 use http::{HeaderMap, Method};
 use serde::Deserialize;
 
-use super::client::{Call, Client, encoded};
+use super::client::{Call, Client};
 use super::reasons;
 use crate::storage::model::call::Called;
+use crate::storage::net::percent::encoded;
 
 /// Header with the ownership mark: the name of the cluster. The platform's installer finds the containers of a cluster by it.
 pub const CLUSTER_HEADER: &str = "x-container-meta-openshiftclusterid";

@@ -7,8 +7,7 @@ use serde_json::Value;
 use super::clouds::{self, Cloud, DEFAULT_CLOUD, Text};
 use crate::api::Sensitive;
 use crate::config::snapshot::Snapshot;
-use crate::names;
-use crate::storage::inputs::secret::{CredentialsSecret, Secret};
+use crate::storage::inputs::secret::{CredentialsSecret, Secret, no_credentials};
 use crate::storage::model::error::StorageError;
 
 /// Key of the platform's Secret.
@@ -123,13 +122,7 @@ impl Given {
         match CredentialsSecret::find(snapshot) {
             Some(CredentialsSecret::User(secret)) => of_user(&secret),
             Some(CredentialsSecret::Minted(secret)) => of_platform(&secret, &cloud_name(snapshot)),
-            None => Err(StorageError::no_access(format!(
-                "no credentials for Swift: Secret {0}/{1} does not exist, and neither does {0}/{2}: create {2} with \
-                 {USER_GROUPS}, or let the platform's credential operator create {1}",
-                names::NAMESPACE,
-                names::MINTED_SECRET,
-                names::USER_SECRET,
-            ))),
+            None => Err(no_credentials("Swift", USER_GROUPS)),
         }
     }
 }

@@ -44,6 +44,7 @@ use crate::storage::model::container::Terms;
 use crate::storage::model::error::StorageError;
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::model::outcome::STORAGE_EXISTS;
+use crate::storage::model::spec;
 use crate::storage::model::target::{Request, Target};
 use crate::storage::traits::{Cluster, ObjectBackend};
 
@@ -150,16 +151,7 @@ impl<C: Cluster> ObjectBackend for Swift<'_, C> {
     }
 
     fn set_container(storage: &mut Storage, name: Option<&str>) {
-        match (&mut storage.swift, name) {
-            (Some(spec), name) => spec.container = name.map(str::to_owned),
-            (None, Some(name)) => {
-                storage.swift = Some(SwiftStorage {
-                    container: Some(name.to_owned()),
-                    ..SwiftStorage::default()
-                });
-            }
-            (None, None) => {}
-        }
+        spec::set_name(&mut storage.swift, name, |spec| &mut spec.container);
     }
 
     /// What the cluster fills in is not written, so that a later change of `clouds.yaml` is followed.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 
 use super::catalog::Selection;
-use super::client::{Call, Client, encoded, segment};
+use super::client::{Call, Client, segment};
 use super::container::metadata;
 use super::context::Swift;
 use super::credentials::Credentials;
@@ -19,6 +19,7 @@ use crate::storage::model::call::{CallError, Called};
 use crate::storage::model::error::StorageError;
 use crate::storage::model::preflight::Probe;
 use crate::storage::net::http::{Egress, Trust};
+use crate::storage::net::percent::encoded;
 use crate::storage::traits::{Check, DataPlane};
 
 /// Type of everything that the registry writes.
@@ -47,11 +48,7 @@ pub struct RegistryUpload {
 impl RegistryContainer {
     /// Opens the container, without a call.
     pub(super) fn open<C>(backend: &Swift<'_, C>, name: &str, probe: &Probe<'_>) -> Result<Self, StorageError> {
-        let trust = Trust {
-            bundle: probe.roots.to_owned(),
-            system: true,
-            unverified: false,
-        };
+        let trust = Trust::with_system(probe.roots);
         let wire = Wire::new(backend.network, trust, Egress::Fixed(probe.proxies.clone()))?;
         let RegistryStorage::Swift(swift) = probe.access else {
             return Err(StorageError::transient("the registry is rendered for other storage"));

@@ -11,6 +11,7 @@ use super::wire::Wire;
 use crate::api::Sensitive;
 use crate::storage::model::call::Called;
 use crate::storage::model::fingerprint::Fingerprint;
+use crate::storage::net::recent::Recent;
 use crate::storage::net::token::TokenCache;
 
 /// Largest number of cached logins: as operator and as registry, before and after a change.
@@ -19,8 +20,8 @@ const SESSIONS: usize = 8;
 /// The logins of this process.
 #[derive(Default)]
 pub struct Sessions {
-    /// The last used one first. The key is a digest, so that it holds no password.
-    cached: Mutex<Vec<(Fingerprint, Arc<Session>)>>,
+    /// The key is a digest, so that it holds no password.
+    cached: Recent<Fingerprint, Session, SESSIONS>,
 }
 
 /// What Swift says about itself at `/info`.
@@ -78,19 +79,11 @@ impl Sessions {
     /// The session of a login over this connection, new or cached.
     pub fn of(&self, login: Login, wire: &Wire) -> Arc<Session> {
         let key = wire.path().and(login.texts());
-        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = cached.iter().position(|(other, _)| *other == key) {
-            cached[..=place].rotate_right(1);
-        } else {
-            let session = Session {
-                login,
-                token: TokenCache::default(),
-                info: Mutex::default(),
-            };
-            cached.insert(0, (key, Arc::new(session)));
-            cached.truncate(SESSIONS);
-        }
-        cached[0].1.clone()
+        self.cached.of(key, || Session {
+            login,
+            token: TokenCache::default(),
+            info: Mutex::default(),
+        })
     }
 }
 
@@ -102,14 +95,7 @@ impl Session {
 
     /// Drops the token if it is still this one: Swift refuses it.
     pub async fn drop_token(&self, refused: &Arc<Token>) {
-        if self
-            .token
-            .cached()
-            .await
-            .is_some_and(|cached| Arc::ptr_eq(&cached, refused))
-        {
-            self.token.invalidate().await;
-        }
+        self.token.invalidate_if(|token| Arc::ptr_eq(token, refused)).await;
     }
 
     /// Base URL of Swift.

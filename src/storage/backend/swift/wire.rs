@@ -52,10 +52,7 @@ impl Wire {
     /// The CA bundle or the proxy is invalid.
     pub fn new(network: &Network, trust: Trust, egress: Egress) -> Result<Self, StorageError> {
         network.http.client(&trust, &egress)?;
-        let agent = format!(
-            "openshift.io cluster-image-registry-operator/{}",
-            network.settings.version
-        );
+        let agent = network.settings.user_agent();
         Ok(Self {
             http: network.http.clone(),
             trust,

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::snapshot::Objects;
+use crate::names;
 use crate::storage::model::error::ErrorClass;
 
 fn secret(name: &str, data: &[(&str, &str)]) -> Value {

@@ -1,26 +1,27 @@
-//! Sends one request with the operator's HTTP clients, and reads the complete response.
+//! Sends one request with the operator's HTTP clients, and reads the complete response. For clouds whose API no library speaks here.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
+use super::cause::cause;
+use super::http::{Egress, Http, Trust};
 use crate::api::Sensitive;
-use crate::names;
-use crate::storage::net::cause::cause;
-use crate::storage::net::http::{Egress, Http, Trust};
 
 /// Largest response body. The largest expected one, a page of a listing, has a thousand names of at most 1 KiB.
 const LARGEST_ANSWER: usize = 16 << 20;
-/// Longest application ID that Azure accepts.
-const AGENT_LENGTH: usize = 24;
+const MIB: usize = 1 << 20;
 
-/// Where requests go.
+/// Where requests go, and as whom.
 #[derive(Clone)]
 pub struct Transport {
     http: Arc<Http>,
     trust: Trust,
     egress: Egress,
     agent: Arc<str>,
+    /// Largest response body, in bytes.
+    largest: usize,
 }
 
 /// A request.
@@ -31,7 +32,7 @@ pub struct Request {
     /// Absolute URL.
     pub url: String,
     /// Headers, with names in lower case.
-    pub headers: Vec<(String, Sensitive)>,
+    pub headers: Vec<(Cow<'static, str>, Sensitive)>,
     /// Body; empty: none.
     pub body: Vec<u8>,
 }
@@ -49,14 +50,14 @@ impl Request {
 
     /// The same with this header; its name in lower case.
     #[must_use]
-    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.headers.push((name.to_owned(), Sensitive::new(value)));
+    pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), Sensitive::new(value)));
         self
     }
 
     /// The same with this body.
     #[must_use]
-    pub fn content(self, media_type: &str, body: impl Into<Vec<u8>>) -> Self {
+    pub fn content(self, media_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
         let mut request = self.header("content-type", media_type);
         request.body = body.into();
         request
@@ -90,17 +91,22 @@ pub enum NoResponse {
 }
 
 impl Transport {
-    /// Uses the clients of `http` with these CA certificates and proxies. `version`: that of the operator.
-    pub fn new(http: Arc<Http>, trust: Trust, egress: Egress, version: &str) -> Self {
-        let mut agent = format!("{}/{version}", names::USER_AGENT);
-        agent.retain(|c| c.is_ascii_graphic());
-        agent.truncate(AGENT_LENGTH);
+    /// Uses the clients of `http` with these CA certificates and proxies, as this user agent. A response may have 16 MiB.
+    pub fn new(http: Arc<Http>, trust: Trust, egress: Egress, agent: String) -> Self {
         Self {
             http,
             trust,
             egress,
             agent: agent.into(),
+            largest: LARGEST_ANSWER,
         }
+    }
+
+    /// The same for responses of at most so many bytes.
+    #[must_use]
+    pub fn at_most(mut self, largest: usize) -> Self {
+        self.largest = largest;
+        self
     }
 
     /// Passwords of the proxies, for their redaction in messages.
@@ -122,22 +128,23 @@ impl Transport {
             let mut value = http::HeaderValue::from_str(value.expose())
                 .map_err(|_| unsendable(format!("the header {name} has characters that no header may have")))?;
             value.set_sensitive(true);
-            builder = builder.header(name, value);
-        }
-        if request.body.is_empty() && request.method != Method::GET && request.method != Method::HEAD {
-            builder = builder.header("content-length", "0");
+            builder = builder.header(&**name, value);
         }
         if !request.body.is_empty() {
             builder = builder.body(request.body.clone());
+        } else if !matches!(request.method, Method::GET | Method::HEAD | Method::DELETE) {
+            builder = builder.header("content-length", "0");
         }
         let request = builder.build().map_err(|error| unsendable(cause(&error)))?;
         let unreachable = |error: reqwest::Error| NoResponse::Unreachable(cause(&error));
         let mut answer = client.execute(request).await.map_err(unreachable)?;
         let mut body = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
-            if body.len() + chunk.len() > LARGEST_ANSWER {
-                let text = "the response is larger than 16 MiB: is a proxy in between another service?";
-                return Err(NoResponse::Unreachable(text.to_owned()));
+            if body.len() + chunk.len() > self.largest {
+                return Err(NoResponse::Unreachable(format!(
+                    "the response is larger than {} MiB: is a proxy in between another service?",
+                    self.largest / MIB
+                )));
             }
             body.extend_from_slice(&chunk);
         }
