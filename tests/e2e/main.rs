@@ -464,33 +464,33 @@ impl Scenario {
         assert!(log.denied().is_empty(), "{}", log.denied());
     }
 
-    /// Prints pods and Config after a failure.
+    /// Prints the Config and of each pod its state and last lines: little, because CI keeps little of a long output.
     async fn show_what_is_there(&self) {
+        const LINES: usize = 15;
+        const LENGTH: usize = 250;
+        let short = |text: &str| text.chars().take(LENGTH).collect::<String>();
         self.say("failed; the current state:");
+        if let Some(config) = self.cluster.get(&config_ref()).await {
+            for condition in config["status"]["conditions"].as_array().into_iter().flatten() {
+                eprintln!("Config: {}", short(&condition.to_string()));
+            }
+        }
         let api: Api<Pod> = Api::namespaced(self.cluster.client.clone(), NAMESPACE);
         let Ok(pods) = api.list(&ListParams::default()).await else {
             return;
         };
         for pod in pods {
             let name = pod.metadata.name.clone().unwrap_or_default();
-            eprintln!(
-                "--- pod {name}: {}",
-                serde_json::to_string(&pod.status).unwrap_or_default()
-            );
-            let tail = LogParams {
-                tail_lines: Some(30),
+            for status in pod.status.iter().flat_map(|s| s.container_statuses.iter().flatten()) {
+                let state = serde_json::to_string(&status.state).unwrap_or_default();
+                eprintln!("--- pod {name}: {} restarts, {}", status.restart_count, short(&state));
+            }
+            let last = LogParams {
+                tail_lines: i64::try_from(LINES).ok(),
                 ..LogParams::default()
             };
-            eprintln!(
-                "{}",
-                api.logs(&name, &tail).await.unwrap_or_else(|error| error.to_string())
-            );
-        }
-        if let Some(config) = self.cluster.get(&config_ref()).await {
-            eprintln!(
-                "--- Config\n{}",
-                serde_json::to_string_pretty(&support::without_managed_fields(&config)).unwrap_or_default()
-            );
+            let log = api.logs(&name, &last).await.unwrap_or_else(|error| error.to_string());
+            log.lines().for_each(|line| eprintln!("{}", short(line)));
         }
     }
 }

@@ -152,9 +152,20 @@ impl Cluster {
         }
         node::start(&start)?;
         if options.network_policies {
+            // The program restores the whole filter table when it starts. A chain that kube-proxy has just created would be lost,
+            // kube-proxy's first synchronization would fail, and kube-proxy does not try again for minutes.
+            self.services_translated().await?;
             policies::start(&start, &pki)?;
         }
         Ok(client)
+    }
+
+    async fn services_translated(&self) -> Result<()> {
+        wait::until("pods reach the Service kubernetes from every node", LIMIT, || async {
+            self.processes.check()?;
+            Ok(node::translate_services(&self.record, &self.layout)?.then_some(()))
+        })
+        .await
     }
 
     async fn api_ready(&self, client: &Client) -> Result<()> {
@@ -206,6 +217,7 @@ impl Cluster {
             Ok((ready == names.len()).then_some(()))
         })
         .await?;
+        self.services_translated().await?;
         for node in &self.record.nodes {
             node::label(client, &node.name).await?;
         }

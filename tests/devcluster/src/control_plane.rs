@@ -12,6 +12,9 @@ use crate::{
 use anyhow::{Result, bail};
 use std::process::Command;
 
+/// Growth of the heap, in percent, until the next garbage collection.
+const GOGC: &str = "400";
+
 /// Ports of the control plane on this machine.
 #[derive(Debug, Default)]
 pub(crate) struct Ports {
@@ -57,6 +60,8 @@ impl Start<'_> {
     pub fn spawn(&self, name: &str, arguments: impl IntoIterator<Item = String>) -> Result<()> {
         let mut command: Command = process::command(self.programs.path(name)?);
         command.args(arguments).current_dir(self.layout.root());
+        // Garbage collection is a third of the CPU time of an API server that has just started. Memory is cheaper here.
+        command.env("GOGC", GOGC);
         self.processes.spawn(name, command)?;
         Ok(())
     }

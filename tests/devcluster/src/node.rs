@@ -243,6 +243,21 @@ pub(crate) fn start(start: &Start<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Whether the kube-proxy of every node translates the address of the Service `kubernetes`. Until then pods do not reach the API
+/// server.
+pub(crate) fn translate_services(record: &Record, layout: &Layout) -> Result<bool> {
+    let service = format!(" -d {}/32 ", record.slot.api_service());
+    let program =
+        find("iptables-save").context("there is no iptables-save: run tests/devcluster/install-prerequisites")?;
+    for node in &record.nodes {
+        let mut save = network::enter(layout, &node.name)?;
+        if !process::run(save.arg(&program).args(["-t", "nat"]))?.contains(&service) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn start_kubelet(start: &Start<'_>, node: &NodeRecord) -> Result<()> {
     let layout = start.layout;
     let directory = layout.node(&node.name);
