@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admission;
 mod bad_input;
 mod bootstrap;
 mod certificates;

@@ -41,6 +41,21 @@ fn storage(storage: Value) -> Storage {
     serde_json::from_value(storage).unwrap()
 }
 
+// deploy 56: what the admission policy warns of and what the operator rejects come from one table. Claims: backend/pvc.
+#[test]
+fn the_operator_rejects_what_the_admission_policy_warns_of() {
+    let cases: Vec<Value> = serde_saphyr::from_str(include_str!("../../../tests/data/admission.yaml")).unwrap();
+    assert!(cases.len() > 15);
+    for case in cases {
+        let spec = &case["spec"];
+        let selected = select(&storage(spec.get("storage").cloned().unwrap_or(json!({}))));
+        let rejection = selected.err().or(resolve(&config(spec), &snapshot([])).err());
+        let reason = rejection.map(|rejection| rejection.reason.text());
+        let expected = case["reason"].as_str().filter(|reason| *reason != "PVCIncompatible");
+        assert_eq!(reason, expected, "{}", case["case"]);
+    }
+}
+
 // lifecycle 40: the class of the error
 // api 19
 #[test]

@@ -222,3 +222,42 @@ fn has_volume(snapshot: &Snapshot, class: &str) -> bool {
     let mut volumes = snapshot.objects.of(Kind::PersistentVolume);
     volumes.any(|(_, volume)| text(volume, "/spec/storageClassName") == Some(class))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    // deploy 56: the claims of the table that drives the admission policy
+    #[test]
+    fn claims_of_one_node_fit_what_the_admission_policy_does_not_warn_of() {
+        let cases: Vec<Value> = serde_saphyr::from_str(include_str!("../../../../tests/data/admission.yaml")).unwrap();
+        let mut misfits = 0;
+        for case in cases {
+            let Some(name) = case.pointer("/spec/storage/pvc/claim").and_then(Value::as_str) else {
+                continue;
+            };
+            let mode = if name == "single" {
+                "ReadWriteOnce"
+            } else {
+                "ReadWriteMany"
+            };
+            let mut config = json!({"apiVersion": "imageregistry.operator.openshift.io/v1", "kind": "Config",
+                "metadata": {"name": "cluster"}, "spec": {"replicas": 1}});
+            for (field, value) in case["spec"].as_object().unwrap() {
+                config["spec"][field] = value.clone();
+            }
+            let config: Config = serde_json::from_value(config).unwrap();
+            let found = misfit(&config, name, &json!({"spec": {"accessModes": [mode]}}));
+            assert_eq!(
+                found.is_some(),
+                case["reason"] == "PVCIncompatible",
+                "{}: {found:?}",
+                case["case"]
+            );
+            misfits += usize::from(found.is_some());
+        }
+        assert_eq!(misfits, 3);
+    }
+}
