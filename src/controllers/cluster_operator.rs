@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::secondary::{self, DegradedCondition, Failure};
 use super::status_debounce::StatusDebounce;
 use super::{Context, RESYNC};
 use crate::api::{Kind, ObjectRef};
+use crate::config::certificate::Certificate;
+use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::observe::Controller;
+use crate::runtime::metrics::{ConditionLabels, Metrics};
 use crate::status::cluster_operator::{self, AWAITED, Sources};
 
 /// Runs passes until the process stops leading.
@@ -25,8 +30,47 @@ pub(super) async fn run(context: Context) {
     .await;
 }
 
+/// Sets the metrics that alerts read: conditions, and the end of the validity of serving certificates.
+fn set_health_metrics(metrics: &Metrics, snapshot: &Snapshot) {
+    let objects = [("Config", Kind::Config), ("ImagePruner", Kind::ImagePruner)];
+    let stored = objects.into_iter().filter_map(|(object, kind)| {
+        let conditions = snapshot
+            .objects
+            .cluster(kind, names::CLUSTER)?
+            .pointer("/status/conditions")?;
+        Some((object, conditions.as_array()?))
+    });
+    metrics.conditions(stored.flat_map(|(object, conditions)| {
+        conditions.iter().map(move |condition| {
+            let text = |member: &str| {
+                condition
+                    .get(member)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            ConditionLabels {
+                object,
+                r#type: text("type"),
+                status: text("status"),
+                reason: text("reason"),
+            }
+        })
+    }));
+    let secret = snapshot.objects.operand(Kind::Secret, names::SERVING_CERT_SECRET);
+    let certificate = secret
+        .and_then(|secret| secret.pointer("/data/tls.crt")?.as_str())
+        .and_then(|encoded| STANDARD.decode(encoded).ok())
+        .and_then(|pem| Certificate::of_pem(&pem));
+    metrics.certificate_expiry(
+        names::SERVING_CERT_SECRET,
+        certificate.map(|certificate| certificate.not_after),
+    );
+}
+
 async fn pass(context: &Context, debounce: &mut StatusDebounce) -> Result<Duration, Failure> {
     let snapshot = context.caches.snapshot();
+    set_health_metrics(&context.metrics, &snapshot);
     if !snapshot.objects.served(Kind::ClusterOperator) {
         return Ok(RESYNC);
     }

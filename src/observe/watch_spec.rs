@@ -162,7 +162,12 @@ fn secrets() -> Vec<WatchSpec> {
             names::PULL_SECRET,
             &[Registry],
         ),
-        one(Kind::Secret, own, names::SERVING_CERT_SECRET, &[Registry]),
+        one(
+            Kind::Secret,
+            own,
+            names::SERVING_CERT_SECRET,
+            &[Registry, ClusterOperator],
+        ),
         one(Kind::Secret, own, names::PULL_SECRET_COPY, &[Registry]),
         one(Kind::Secret, own, names::PRIVATE_SECRET, &[Registry]),
         one(Kind::Secret, own, names::USER_SECRET, &[Registry]),

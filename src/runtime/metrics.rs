@@ -65,6 +65,24 @@ struct VersionLabel {
     version: String,
 }
 
+/// A condition of an object, without its message.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ConditionLabels {
+    /// Kind of the object: `Config` or `ImagePruner`.
+    pub(crate) object: &'static str,
+    /// `type` of the condition.
+    pub(crate) r#type: String,
+    /// `True`, `False` or `Unknown`.
+    pub(crate) status: String,
+    /// `reason` of the condition; may be empty.
+    pub(crate) reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SecretLabel {
+    secret: &'static str,
+}
+
 /// How a pass of a controller ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -97,6 +115,8 @@ pub struct Metrics {
     api_requests: Family<RequestLabels, Counter>,
     events_failed: Counter,
     leader: Gauge,
+    conditions: Family<ConditionLabels, Gauge>,
+    certificate_expiry: Family<SecretLabel, Gauge>,
 }
 
 impl fmt::Debug for Metrics {
@@ -120,19 +140,16 @@ impl Metrics {
             api_requests: Family::default(),
             events_failed: Counter::default(),
             leader: Gauge::default(),
+            conditions: Family::default(),
+            certificate_expiry: Family::default(),
         };
-        metrics.register(version);
+        metrics.register();
+        metrics.register_own(version);
         metrics
     }
 
     /// The encoder appends `_total` to the names of counters.
-    fn register(&mut self, version: &str) {
-        let build: Family<VersionLabel, Gauge> = Family::default();
-        build
-            .get_or_create(&VersionLabel {
-                version: version.to_owned(),
-            })
-            .set(1);
+    fn register(&mut self) {
         let registry = &mut self.registry;
         registry.register(
             "image_registry_operator_storage_reconfigured",
@@ -159,6 +176,17 @@ impl Metrics {
             "1 for the storage in use",
             self.storage_type.clone(),
         );
+    }
+
+    /// What this operator adds to the metrics of the platform.
+    fn register_own(&mut self, version: &str) {
+        let build: Family<VersionLabel, Gauge> = Family::default();
+        build
+            .get_or_create(&VersionLabel {
+                version: version.to_owned(),
+            })
+            .set(1);
+        let registry = &mut self.registry;
         registry.register(
             "image_registry_operator_reconciles",
             "Passes of each controller by outcome",
@@ -183,6 +211,16 @@ impl Metrics {
             "image_registry_operator_leader",
             "1 while this process leads",
             self.leader.clone(),
+        );
+        registry.register(
+            "image_registry_operator_condition",
+            "1 for the status and reason of each condition of the Config and the ImagePruner",
+            self.conditions.clone(),
+        );
+        registry.register(
+            "image_registry_operator_certificate_expiry_timestamp_seconds",
+            "End of the validity of a serving certificate, in seconds since 1970",
+            self.certificate_expiry.clone(),
         );
         registry.register("image_registry_operator_build_info", "1 for the running version", build);
     }
@@ -259,6 +297,23 @@ impl Metrics {
         self.leader.set(i64::from(leads));
     }
 
+    /// Sets the conditions of all objects. Conditions that are not among them have no series any more.
+    pub(crate) fn conditions(&self, conditions: impl IntoIterator<Item = ConditionLabels>) {
+        self.conditions.clear();
+        for labels in conditions {
+            self.conditions.get_or_create(&labels).set(1);
+        }
+    }
+
+    /// Sets when the serving certificate in a Secret expires, in seconds since 1970; `None`: no certificate.
+    pub(crate) fn certificate_expiry(&self, secret: &'static str, at: Option<i64>) {
+        let label = SecretLabel { secret };
+        match at {
+            Some(at) => drop(self.certificate_expiry.get_or_create(&label).set(at)),
+            None => drop(self.certificate_expiry.remove(&label)),
+        }
+    }
+
     /// All metrics as text of type [`CONTENT_TYPE`].
     pub(crate) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::with_capacity(4096);
@@ -321,6 +376,42 @@ mod tests {
         );
         metrics.storage_type(None);
         assert!(series(&metrics, "image_registry_storage_type{").is_empty());
+    }
+
+    #[test]
+    fn conditions_have_one_series_each_which_goes_when_the_condition_changes() {
+        let metrics = Metrics::new("1");
+        let degraded = |object, status: &str, reason: &str| ConditionLabels {
+            object,
+            r#type: "Degraded".to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+        };
+        metrics.conditions([degraded("Config", "False", "AsExpected")]);
+        metrics.conditions([
+            degraded("Config", "True", "Error"),
+            degraded("ImagePruner", "False", ""),
+        ]);
+        let prefix = "image_registry_operator_condition{object=";
+        let mut all = series(&metrics, prefix);
+        all.sort();
+        assert_eq!(
+            all,
+            [
+                format!("{prefix}\"Config\",type=\"Degraded\",status=\"True\",reason=\"Error\"}} 1"),
+                format!("{prefix}\"ImagePruner\",type=\"Degraded\",status=\"False\",reason=\"\"}} 1"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_expiry_of_a_certificate_goes_with_the_certificate() {
+        let metrics = Metrics::new("1");
+        metrics.certificate_expiry("s", Some(2_000_000_000));
+        let prefix = "image_registry_operator_certificate_expiry_timestamp_seconds{";
+        assert_eq!(series(&metrics, prefix), [format!("{prefix}secret=\"s\"}} 2000000000")]);
+        metrics.certificate_expiry("s", None);
+        assert!(series(&metrics, prefix).is_empty());
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod clouds;
 mod partner;
 mod policies;
 mod pulls;
+mod runbooks;
 mod s3;
 mod swift;
 mod switch;
@@ -128,6 +129,7 @@ impl Scenario {
         let (data, host, second) = self.move_to_a_claim_and_open_the_route().await;
         self.policies_guard_every_port_but_one().await;
         self.rollout_under_pulls(&host, &second).await;
+        self.runbooks_can_be_followed().await;
         partner::is_trusted(&self.cluster, partner).await;
         self.say("a pod runs from the registry of somebody else");
         assert!(has_blob(&data, &second.digest), "the image is in the volume");
@@ -153,7 +155,10 @@ impl Scenario {
     /// Installs the shipped Deployment. On platform None the operator starts without a registry.
     async fn operator_comes_up_and_removes(&self) {
         let binary = Path::new(env!("CARGO_BIN_EXE_cluster-image-registry-operator"));
-        install::load_images(self.cluster.devcluster, binary).await.unwrap();
+        let registry = [programs::REGISTRY, programs::REGISTRY_ON_SWIFT].concat();
+        install::load_images(self.cluster.devcluster, binary, &registry)
+            .await
+            .unwrap();
         self.say("images are loaded");
         install::deploy_operator(self.cluster.devcluster).await.unwrap();
         let deployment = operand(Kind::Deployment, OPERATOR);

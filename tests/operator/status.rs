@@ -8,7 +8,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
 use crate::support::{
-    TestCluster, cluster_operator, condition, config_ref, deployment, is, is_up, observed, service, uid,
+    TestCluster, cluster_operator, condition, config_ref, deployment, eventually, is, is_up, observed, service, uid,
 };
 use crate::{empty_cluster, registry};
 
@@ -230,4 +230,33 @@ async fn the_log_has_the_words_of_a_failure_once_however_often_it_is_retried() {
         end.is_some_and(|line| line.contains("INFO") && line.contains("Progressing is False (Ready)")),
         "{end:?}"
     );
+}
+
+// What the optional alerts read.
+#[tokio::test]
+async fn metrics_tell_the_conditions_and_the_end_of_the_serving_certificate() {
+    let (cluster, operator) = registry(json!({})).await;
+    let available = "image_registry_operator_condition{object=\"Config\",type=\"Available\"";
+    let series = async |prefix: &str| -> Vec<String> {
+        let metrics = operator.metrics().await;
+        let lines = metrics.lines().filter(|line| line.starts_with(prefix));
+        lines.map(str::to_owned).collect()
+    };
+    eventually("the Config is available", async || {
+        series(available).await == [format!("{available},status=\"True\",reason=\"Ready\"}} 1")]
+    })
+    .await;
+    let pruner = "image_registry_operator_condition{object=\"ImagePruner\",type=\"Failed\",status=\"False\"";
+    assert_eq!(series(pruner).await.len(), 1);
+    let expiry = series("image_registry_operator_certificate_expiry_timestamp_seconds{").await;
+    let [line] = &expiry[..] else { panic!("{expiry:?}") };
+    let (labels, seconds) = line.rsplit_once(' ').unwrap();
+    assert!(labels.ends_with("{secret=\"image-registry-tls\"}"), "{line}");
+    let left = seconds.parse::<i64>().unwrap() - Timestamp::now().as_second();
+    assert!(left > 3600, "{line}");
+    cluster.edit(json!({"managementState": "Removed"})).await;
+    eventually("the Config is removed", async || {
+        series(available).await == [format!("{available},status=\"True\",reason=\"Removed\"}} 1")]
+    })
+    .await;
 }

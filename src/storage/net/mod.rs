@@ -1,7 +1,6 @@
 //! HTTP to clouds: clients by CA certificates and proxy, retries, errors without secrets, cached tokens, the clock.
 
 pub mod cause;
-mod certificate;
 pub mod clock;
 pub mod error;
 pub mod http;

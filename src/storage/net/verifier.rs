@@ -11,7 +11,7 @@ use rustls::server::{ParsedCertificate, VerifierBuilderError};
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::certificate::Certificate;
+use crate::config::certificate::Certificate;
 
 /// The server's certificate has the CA flag, and is not itself in the CA bundle.
 #[derive(Debug, thiserror::Error)]

@@ -78,7 +78,12 @@ impl Cluster {
         if real {
             node::check(&layout)?;
         }
-        let mut names = programs::SIMULATED.to_vec();
+        let mut names = programs::CONTROL_PLANE.to_vec();
+        names.extend(if options.simulated_nodes > 0 {
+            programs::SIMULATED
+        } else {
+            &[]
+        });
         names.extend(if real { programs::REAL } else { &[] });
         names.extend(if options.network_policies {
             programs::POLICIES

@@ -26,8 +26,8 @@ const REPLACED: [(&str, &str); 3] = [
 /// The shell and tools of the registry's image; static, for the image has no libraries.
 const BUSYBOX: &str = "/bin/busybox";
 
-/// Packs the operator's program and the registry, and loads both images into every real node.
-pub async fn load_images(cluster: &Cluster, operator: &Path) -> Result<()> {
+/// Packs the operator's program and the registry with these programs, and loads both images into every real node.
+pub async fn load_images(cluster: &Cluster, operator: &Path, registry: &[&str]) -> Result<()> {
     if !Path::new(BUSYBOX).is_file() {
         bail!("there is no {BUSYBOX} for the registry's image: run tests/devcluster/install-prerequisites");
     }
@@ -37,10 +37,10 @@ pub async fn load_images(cluster: &Cluster, operator: &Path) -> Result<()> {
             operator.display()
         );
     }
-    let programs = programs::ensure(programs::REGISTRY).await?;
+    let programs = programs::ensure(registry).await?;
     let images = [
         image::operator_image(OPERATOR_IMAGE, operator),
-        image::registry_image(REGISTRY_IMAGE, programs.registry()?, Path::new(BUSYBOX)),
+        image::registry_image(REGISTRY_IMAGE, &programs.registry()?, Path::new(BUSYBOX)),
     ];
     for (name, image) in ["operator", "registry"].iter().zip(images) {
         let tar = cluster.directory().join(format!("{name}.tar"));

@@ -164,6 +164,7 @@ async fn act(action: Action) -> Result<()> {
             let found = programs::ensure(&names).await?;
             programs::ensure_openstack().await?;
             programs::google_clients().await?;
+            programs::ibm_clients().await?;
             programs::ensure_azure().await?;
             names
                 .iter()

@@ -54,7 +54,7 @@ pub struct Operand {
 impl Operand {
     /// Starts it; `/healthz` answers 200 when this returns.
     pub async fn start(mut options: OperandOptions) -> Result<Self> {
-        let programs = programs::ensure(programs::REGISTRY).await?;
+        let programs = programs::ensure(&[programs::REGISTRY, programs::REGISTRY_ON_SWIFT].concat()).await?;
         let mut home = Home::create("registry", 1)?;
         let port = home.ports().first().copied().context("a port")?;
         let address: SocketAddr = (Ipv4Addr::LOCALHOST, port).into();
@@ -65,7 +65,7 @@ impl Operand {
             options.secrets.insert(SERVING.to_owned(), pair.into());
         }
         let root = home.directory().join("root");
-        let image = image::registry_image("localhost/registry:process", programs.registry()?, Path::new(BUSYBOX));
+        let image = image::registry_image("localhost/registry:process", &programs.registry()?, Path::new(BUSYBOX));
         image.unpack(&root)?;
         let mut names = String::from("127.0.0.1 localhost\n");
         for (name, address) in &options.hosts {

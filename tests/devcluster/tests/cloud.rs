@@ -150,7 +150,7 @@ async fn a_pod_becomes_its_role_and_keeps_images_at_the_public_endpoint() -> Res
 
     let programs = programs::ensure(&[programs::REGISTRY, &["pause"]].concat()).await?;
     let tar = cluster.directory().join("registry.tar");
-    image::registry_image(IMAGE, programs.registry()?, Path::new("/bin/busybox")).write(&tar)?;
+    image::registry_image(IMAGE, &programs.registry()?, Path::new("/bin/busybox")).write(&tar)?;
     cluster.load_image(&tar).await?;
     let objects = OBJECTS
         .replace("$ROLE", &role)

@@ -83,7 +83,8 @@ impl Story {
         self.tell(
             "Programs: etcd, Kubernetes, containerd, a registry, ... (built from source the first time, then kept)",
         )?;
-        programs::ensure(&programs::of_clusters()).await?;
+        let needed = [programs::CONTROL_PLANE, programs::REAL, programs::REGISTRY, &["crane"]];
+        programs::ensure(&needed.concat()).await?;
         self.tell("A cluster with three nodes, each with kubelet, containerd and kube-proxy")?;
         let options = Options {
             name: name.into(),
@@ -104,7 +105,7 @@ impl Story {
 
     async fn play_on(&self, cluster: &Cluster, operator: &Path) -> Result<Conditions> {
         self.tell("Images of operator and registry, packed and loaded into the nodes")?;
-        install::load_images(cluster, operator).await?;
+        install::load_images(cluster, operator, programs::REGISTRY).await?;
         self.tell(
             "The operator, as deploy/ has it but for the names of the images; its conditions follow as they change",
         )?;

@@ -8,8 +8,8 @@ use super::Image;
 pub const OPERATOR_PROGRAM: &str = "/usr/bin/cluster-image-registry-operator";
 
 /// The tools that the rendered command of a registry pod, its preStop hook and a curious person ask for.
-const TOOLS: [&str; 14] = [
-    "cat", "cp", "date", "echo", "env", "grep", "id", "ls", "mkdir", "mv", "rm", "sh", "sleep", "wget",
+const TOOLS: [&str; 15] = [
+    "cat", "cp", "date", "df", "echo", "env", "grep", "id", "ls", "mkdir", "mv", "rm", "sh", "sleep", "wget",
 ];
 
 /// Does what the platform's tool of that name does, as far as the registry needs it: one PEM bundle of all anchors.
@@ -42,14 +42,20 @@ pub fn operator_image(reference: &str, binary: &Path) -> Image {
         .user("1001:0")
 }
 
+/// Where the registry's image has its programs: that of `programs::REGISTRY` and of `programs::REGISTRY_ON_SWIFT`.
+const REGISTRY_PROGRAMS: [&str; 2] = ["/usr/bin/dockerregistry", "/usr/bin/dockerregistry-v2"];
+
 /// The registry: `dockerregistry` with the shell and the tools that the operator's rendered command asks for.
 ///
 /// `registry_programs`: see [`crate::programs::Programs::registry`].
-pub fn registry_image(reference: &str, registry_programs: [&Path; 2], busybox: &Path) -> Image {
-    let [program, program_v2] = registry_programs;
-    with_tools(Image::new(reference), busybox)
-        .file("/usr/bin/dockerregistry", program, 0o755)
-        .file("/usr/bin/dockerregistry-v2", program_v2, 0o755)
+pub fn registry_image(reference: &str, registry_programs: &[&Path], busybox: &Path) -> Image {
+    let image = REGISTRY_PROGRAMS
+        .iter()
+        .zip(registry_programs)
+        .fold(with_tools(Image::new(reference), busybox), |image, (path, program)| {
+            image.file(path, *program, 0o755)
+        });
+    image
         .file("/usr/bin/update-ca-trust", UPDATE_CA_TRUST, 0o755)
         .directory("/etc/pki/ca-trust/extracted", 0o755)
         .directory("/etc/pki/ca-trust/source/anchors", 0o755)

@@ -24,6 +24,8 @@ const KUBERNETES_VERSION: &str = "v1.35.4";
 #[derive(Debug)]
 struct Group {
     name: &'static str,
+    /// About how long the build of all programs takes on two cores, with an empty cache.
+    seconds: u64,
     /// Program and Go package.
     programs: &'static [(&'static str, &'static str)],
     tags: &'static str,
@@ -32,6 +34,7 @@ struct Group {
 const GROUPS: &[Group] = &[
     Group {
         name: "kubernetes",
+        seconds: 430,
         programs: &[
             ("etcd", "go.etcd.io/etcd/server/v3"),
             ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
@@ -42,16 +45,19 @@ const GROUPS: &[Group] = &[
             ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
             ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
             ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+            ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
         ],
         tags: "",
     },
     Group {
         name: "kwok",
+        seconds: 115,
         programs: &[("kwok", "sigs.k8s.io/kwok/cmd/kwok")],
         tags: "",
     },
     Group {
         name: "containerd",
+        seconds: 75,
         programs: &[
             ("containerd", "github.com/containerd/containerd/v2/cmd/containerd"),
             (
@@ -65,6 +71,7 @@ const GROUPS: &[Group] = &[
     },
     Group {
         name: "cni",
+        seconds: 15,
         programs: &[
             ("ptp", "github.com/containernetworking/plugins/plugins/main/ptp"),
             (
@@ -81,44 +88,53 @@ const GROUPS: &[Group] = &[
     },
     Group {
         name: "policies",
+        seconds: 40,
         programs: &[("policies", ".")],
         tags: "",
     },
     Group {
         name: "crane",
+        seconds: 15,
         programs: &[("crane", "github.com/google/go-containerregistry/cmd/crane")],
         tags: "",
     },
     Group {
         name: "registry",
+        seconds: 75,
         programs: &[("registry", ".")],
         tags: "",
     },
     Group {
         name: "registry-v2",
+        seconds: 30,
         programs: &[("registry-v2", ".")],
         tags: "",
     },
     Group {
+        name: "promtool",
+        seconds: 200,
+        programs: &[("promtool", "github.com/prometheus/prometheus/cmd/promtool")],
+        // Service discovery of clouds, which rules do not need.
+        tags: "remove_all_sd",
+    },
+    Group {
         name: "pause",
+        seconds: 3,
         programs: &[("pause", ".")],
         tags: "",
     },
     Group {
         name: "fake-gcs-server",
+        seconds: 60,
         programs: &[("fake-gcs-server", "github.com/fsouza/fake-gcs-server")],
         tags: "",
     },
 ];
 
-/// What a control plane and simulated nodes consist of.
-pub const SIMULATED: &[&str] = &[
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kube-scheduler",
-    "kwok",
-];
+/// What a control plane consists of.
+pub const CONTROL_PLANE: &[&str] = &["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"];
+/// What simulated nodes need on top.
+pub const SIMULATED: &[&str] = &["kwok"];
 /// What real nodes need on top.
 pub const REAL: &[&str] = &[
     "kubelet",
@@ -132,26 +148,23 @@ pub const REAL: &[&str] = &[
     "portmap",
     "pause",
 ];
-/// What the registry's image holds: the first replaces itself by the second where the storage is Swift.
-pub const REGISTRY: &[&str] = &["registry", "registry-v2"];
+/// What the registry's image holds.
+pub const REGISTRY: &[&str] = &["registry"];
+/// What the registry's image holds on top for Swift: the program that [`REGISTRY`] replaces itself by.
+pub const REGISTRY_ON_SWIFT: &[&str] = &["registry-v2"];
 /// What enforces NetworkPolicies on real nodes.
 pub const POLICIES: &[&str] = &["policies"];
+/// The client of administrators.
+pub const CLIENT: &[&str] = &["kubectl"];
+/// What checks and tests rules for Prometheus.
+pub const MONITORING: &[&str] = &["promtool"];
 /// Storage servers, which only tests use.
 pub const STORES: &[&str] = &["moto_server", "weed", "fake-gcs-server"];
 
-/// Every program that clusters consist of.
-pub fn of_clusters() -> Vec<&'static str> {
-    GROUPS
-        .iter()
-        .flat_map(|group| group.programs)
-        .map(|(name, _)| *name)
-        .filter(|name| !STORES.contains(name))
-        .collect()
-}
-
-/// Every program there is, for `devcluster programs`.
+/// Every program that [`ensure`] knows by name.
 pub fn all() -> Vec<&'static str> {
-    let mut names = of_clusters();
+    let built = GROUPS.iter().flat_map(|group| group.programs).map(|(name, _)| *name);
+    let mut names: Vec<&str> = built.filter(|name| !STORES.contains(name)).collect();
     names.extend(STORES);
     names
 }
@@ -171,9 +184,11 @@ impl Programs {
             .with_context(|| format!("program {name} was not asked for"))
     }
 
-    /// The paths of [`REGISTRY`].
-    pub fn registry(&self) -> Result<[&Path; 2]> {
-        Ok([self.path("registry")?, self.path("registry-v2")?])
+    /// The programs of the registry's image: that of [`REGISTRY`], and that of [`REGISTRY_ON_SWIFT`] if it was asked for.
+    pub fn registry(&self) -> Result<Vec<&Path>> {
+        let names = [REGISTRY, REGISTRY_ON_SWIFT].concat();
+        let asked = names.into_iter().filter(|name| self.paths.contains_key(*name));
+        asked.map(|name| self.path(name)).collect()
     }
 
     /// The directory of a program.
@@ -309,10 +324,15 @@ fn ensure_blocking(names: &[String]) -> Result<Programs> {
             .or_default()
             .push(name);
     }
+    let mut directories = BTreeMap::new();
+    for index in wanted.keys() {
+        let group = &GROUPS[*index];
+        directories.insert(*index, cache()?.join(format!("{}-{}", group.name, hash(group)?)));
+    }
+    announce(&wanted, &directories);
     for (index, names) in wanted {
-        let group = &GROUPS[index];
-        let directory = cache()?.join(format!("{}-{}", group.name, hash(group)?));
-        build(group, &names, &directory)?;
+        let directory = &directories[&index];
+        build(&GROUPS[index], &names, directory)?;
         for name in names {
             programs.paths.insert(name.to_owned(), directory.join(name));
         }
@@ -324,6 +344,24 @@ fn ensure_blocking(names: &[String]) -> Result<Programs> {
         }
     }
     Ok(programs)
+}
+
+/// Says what will be built and about how long that takes, if there is more than one group to build.
+fn announce(wanted: &BTreeMap<usize, Vec<&str>>, directories: &BTreeMap<usize, PathBuf>) {
+    let incomplete = wanted.iter().filter(|(index, names)| {
+        let directory = directories.get(index);
+        directory.is_some_and(|directory| names.iter().any(|name| !directory.join(name).is_file()))
+    });
+    let missing: Vec<&Group> = incomplete.map(|(index, _)| &GROUPS[*index]).collect();
+    if missing.len() > 1 {
+        let names: Vec<&str> = missing.iter().map(|group| group.name).collect();
+        let seconds: u64 = missing.iter().map(|group| group.seconds).sum();
+        progress(&format!(
+            "to be built once: {}; about {} minutes on two cores",
+            names.join(", "),
+            seconds.div_ceil(60)
+        ));
+    }
 }
 
 /// Where a group's pins are.
@@ -425,21 +463,35 @@ fn build(group: &Group, names: &[&str], directory: &Path) -> Result<()> {
         directory.display()
     ));
     let start = Instant::now();
-    // One by one: what they share is in Go's own cache after the first, and a killed build keeps what it has finished.
+    // All at once: linking takes one core, so that the compiler has the others. What a killed build has compiled is in Go's own
+    // cache.
     let unfinished = directory.join("unfinished");
+    files::create_dir(&unfinished)?;
+    let packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
+    go_build(group, &packages, &unfinished)?;
     for (name, package) in &missing {
-        files::create_dir(&unfinished)?;
-        let output = unfinished.join(name);
-        go_build(group, package, &output)?;
+        let output = unfinished.join(go_name(package, group));
         std::fs::rename(&output, directory.join(name)).with_context(|| format!("cannot store {name}"))?;
-        progress(&format!("  {name} after {} s", start.elapsed().as_secs()));
     }
+    progress(&format!("  {} after {} s", group.name, start.elapsed().as_secs()));
     // Ignored: an empty directory in a cache.
     let _ = std::fs::remove_dir(&unfinished);
     Ok(())
 }
 
-fn go_build(group: &Group, package: &str, output: &Path) -> Result<()> {
+/// The name that `go build` gives to the program of a package: the last element of its path that is not a major version. The
+/// module of a group of ours ends in the name of the group.
+fn go_name<'a>(package: &'a str, group: &'a Group) -> &'a str {
+    let is_version = |element: &str| {
+        let digits = element.strip_prefix('v').unwrap_or_default();
+        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let element = package.rsplit('/').find(|element| !is_version(element));
+    element.filter(|element| *element != ".").unwrap_or(group.name)
+}
+
+/// Builds packages of a group into a directory.
+fn go_build(group: &Group, packages: &[&str], directory: &Path) -> Result<()> {
     let mut command = Command::new("go");
     // The caller's environment stays: GOPROXY, GOFLAGS and the proxies are how a machine reaches its modules.
     command
@@ -455,19 +507,20 @@ fn go_build(group: &Group, package: &str, output: &Path) -> Result<()> {
         group.tags,
         "-o",
     ]);
-    command.arg(output).arg(package);
+    command.arg(format!("{}/", directory.display())).args(packages);
     let result = match command.output() {
         Ok(result) => result,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
             "{} must be built, and there is no `go` in PATH: install Go 1.26 or newer (https://go.dev/dl), or name a directory that \
              holds the program in KUBEBUILDER_ASSETS",
-            output.file_name().unwrap_or_default().display()
+            group.name
         ),
         Err(error) => return Err(error).context("cannot run go"),
     };
     if !result.status.success() {
         bail!(
-            "building {package} failed:\n{}",
+            "building {} failed:\n{}",
+            group.name,
             String::from_utf8_lossy(&result.stderr)
         );
     }

@@ -1,9 +1,11 @@
-//! PURE: reads what the check of a trusted server certificate needs from its DER encoding. Source: RFC 5280, section 4.1.
+//! Reads validity and use of an X.509 certificate from its DER encoding. Source: RFC 5280, section 4.1.
 //!
 //! The TLS library checks a certificate only together with the one that signed it.
 
 use jiff::civil;
 use jiff::tz::TimeZone;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 
 const SEQUENCE: u8 = 0x30;
 const BOOLEAN: u8 = 0x01;
@@ -27,20 +29,26 @@ const SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
 
 /// Fields of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Certificate {
+pub struct Certificate {
     /// Start of the validity, in seconds since 1970.
-    pub(super) not_before: i64,
+    pub not_before: i64,
     /// End of the validity, included, in seconds since 1970.
-    pub(super) not_after: i64,
+    pub not_after: i64,
     /// Whether the extended key usage permits TLS servers. Without that extension every use is permitted.
-    pub(super) serves: bool,
+    pub serves: bool,
     /// Whether the certificate has the CA flag.
-    pub(super) is_ca: bool,
+    pub is_ca: bool,
 }
 
 impl Certificate {
+    /// Reads the first certificate of PEM text; `None` if there is none or it is malformed.
+    pub fn of_pem(pem: &[u8]) -> Option<Self> {
+        let der = CertificateDer::pem_slice_iter(pem).next()?.ok()?;
+        Self::read(&der)
+    }
+
     /// Reads a certificate; `None` if it is malformed.
-    pub(super) fn read(der: &[u8]) -> Option<Self> {
+    pub fn read(der: &[u8]) -> Option<Self> {
         let mut certificate = Reader(Reader(der).expect(SEQUENCE)?);
         let mut fields = Reader(certificate.expect(SEQUENCE)?);
         let (mut tag, _) = fields.next()?;
