@@ -93,6 +93,7 @@ pub fn connect(
         trust,
         egress,
         pin_owner: false,
+        lists_versions: true,
     };
     Bucket::connect(network, connection, name)
 }
