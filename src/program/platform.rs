@@ -26,7 +26,7 @@ const DIRECTORY: &str = "/registry";
 /// Mount path of the Secret with the credentials.
 const CREDENTIALS_MOUNT: &str = "/var/run/secrets/cloud";
 /// Name of the credentials file in that Secret.
-const CREDENTIALS_FILE: &str = "credentials";
+pub const CREDENTIALS_FILE: &str = "credentials";
 /// Mount path of CloudFront's signing key.
 const CLOUD_FRONT_MOUNT: &str = "/etc/docker/cloudfront";
 const CLOUD_FRONT_VOLUME: &str = "registry-cloudfront";

@@ -207,6 +207,11 @@ pub trait ObjectBackend {
     fn fingerprint(&self, request: &Request<'_>) -> Fingerprint;
     /// What the registry needs to reach the storage, as far as known without a call. An error names the missing input.
     fn access(&self, request: &Request<'_>) -> Result<RegistryStorage, StorageError>;
+    /// `known` with the credentials with which the registry runs, if they are those of this storage. The engine uses them while
+    /// [`ObjectStore::runtime_access`] fails. `None`: they cannot be told from others. Pure.
+    fn kept_access(_request: &Request<'_>, _known: &RegistryStorage) -> Option<RegistryStorage> {
+        None
+    }
     /// Sets the container's name in the spec, or removes it. `None` does not create the member of `spec.storage`.
     fn set_container(storage: &mut Storage, name: Option<&str>);
     /// The storage with every default filled in, for `status.storage`.
@@ -321,6 +326,10 @@ pub trait ObjectStore {
         false
     }
 
+    /// Reason of `StorageExists=False` while a later stage of new storage fails: what exists so far, according to this step.
+    fn reached(&self) -> Option<&'static str> {
+        None
+    }
     /// State of a stage.
     async fn stage(&self, stage: &Stage) -> Called<StageState> {
         unknown_stage(stage)
@@ -359,7 +368,8 @@ pub trait ObjectStore {
     async fn delete_container(&self, proof: &OwnershipProof) -> Called<()>;
 
     /// `known`, completed with values that only a call can provide, and how long they are valid; `None`: until the
-    /// inputs change.
+    /// inputs change. [`CallClass::NotFound`](super::model::call::CallClass::NotFound): what provides them does not exist any
+    /// more, so that `ensure` must run.
     async fn runtime_access(&self, known: RegistryStorage) -> Called<(RegistryStorage, Option<Duration>)> {
         Ok((known, None))
     }

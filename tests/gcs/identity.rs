@@ -638,3 +638,31 @@ async fn an_emulator_gets_no_token() {
     let asked = world.gate.asked();
     assert!(!asked.is_empty() && asked.iter().all(|asked| asked.header("authorization").is_none()));
 }
+
+// A response is not trusted to be sane.
+#[tokio::test]
+async fn a_lifetime_of_any_size_is_understood() {
+    for (n, lifetime) in [json!(u64::MAX), json!(i64::MAX), json!("3600")]
+        .into_iter()
+        .enumerate()
+    {
+        let mut world = cluster(&format!("blue-life{n}"), json!({"gcs": {}})).await;
+        let change = Fault::change(move |_, response| {
+            let mut body: Value = serde_json::from_slice(response.body()).unwrap();
+            body["expires_in"] = lifetime.clone();
+            let text = body.to_string();
+            response.headers_mut().remove("content-length");
+            *response.body_mut() = text.into();
+        });
+        world.gate.rule(move |asked| {
+            if call(asked) == "token" {
+                change.clone()
+            } else {
+                Fault::Pass
+            }
+        });
+        let outcome = world.settle().await;
+        assert!(outcome.error.is_none(), "{:?}", outcome.error);
+        assert_eq!(tokens(&world).len(), 1);
+    }
+}

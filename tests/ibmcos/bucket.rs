@@ -1,9 +1,10 @@
 //! The bucket: found, created, observed; whose it is; how it is asked for.
 
-use devcluster::stores::{Fault, Reply, When};
+use devcluster::stores::{Fault, Gate, Reply, When};
 use serde_json::{Value, json};
 
 use super::cluster::{IbmCluster, LOCATION, is_of_cos};
+use super::conformance::{BackendUnderTest as _, RESYNC};
 
 // storage-ibmcos 22, 23, 24, section 6 (table)
 #[tokio::test]
@@ -162,4 +163,132 @@ async fn a_bucket_of_ours_that_is_said_to_be_taken_is_adopted() {
     cluster.gate.plan(When::operation("CreateBucket"), taken);
     cluster.converge().await;
     assert_eq!(cluster.state(), Some("Managed"));
+}
+
+/// No bucket there, as an endpoint of another location says.
+fn nowhere(gate: &Gate) {
+    gate.rule(|asked| match asked.operation().as_str() {
+        "HeadBucket" => Fault::Answer(Reply::new(404, "")),
+        "GetBucketLocation" | "ListObjectVersions" | "ListObjectsV2" => Fault::error(404, "NoSuchBucket"),
+        _ => Fault::Pass,
+    });
+}
+
+// T6: a recorded creation is never dropped. An edited place shows nothing of the bucket in use.
+#[tokio::test]
+async fn a_bucket_that_another_place_does_not_show_is_not_lost() {
+    for what in ["location", "endpoint"] {
+        let mut cluster = IbmCluster::new(&format!("place-{what}"), json!({"ibmcos": {}})).await;
+        cluster.converge().await;
+        let (bucket, record) = (cluster.generated(), cluster.created_record());
+        cluster.fill(&bucket, 2).await;
+        let url = cluster.gate.url();
+        cluster.deploy(&[
+            ("REGISTRY_STORAGE_S3_BUCKET", &bucket),
+            ("REGISTRY_STORAGE_S3_REGIONENDPOINT", &url),
+        ]);
+        let elsewhere = Gate::start(cluster.ibm.target(), None, &[]).unwrap();
+        nowhere(&elsewhere);
+        let told = if what == "location" {
+            nowhere(&cluster.gate);
+            cluster.edit(json!({"storage": {"ibmcos": {"location": "eu-gb"}}}));
+            "restore spec.storage.ibmcos.location to us-east"
+        } else {
+            cluster.set_cos_endpoint(&elsewhere.url());
+            cluster.edit(json!({"replicas": 3}));
+            "restore the serviceEndpoint COS"
+        };
+        for _ in 0..4 {
+            let message = cluster.pass().await.error.unwrap().message;
+            assert!(message.contains(told), "{what}: {message}");
+            assert!(cluster.condition("StorageExists").starts_with("Unknown/"), "{what}");
+            cluster.later(RESYNC);
+        }
+        assert_eq!(cluster.count_events("StorageLost"), 0, "{what}");
+        assert_eq!(
+            (cluster.created_record(), cluster.created().len()),
+            (record, 3),
+            "{what}"
+        );
+        if what == "location" {
+            cluster.gate.pass();
+            cluster.edit(json!({"storage": {"ibmcos": {"location": LOCATION}}}));
+        } else {
+            cluster.set_cos_endpoint(&url);
+        }
+        cluster.later(RESYNC);
+        cluster.converge().await;
+        cluster.edit(json!({"managementState": "Removed"}));
+        assert!(cluster.settle().await.done, "{what}");
+        assert_eq!(cluster.ibm.bucket(&bucket), None, "{what}");
+    }
+}
+
+// In the same place a bucket that is gone is a loss, also while the platform's endpoint is another's.
+#[tokio::test]
+async fn a_bucket_that_its_own_place_does_not_show_is_lost() {
+    let mut cluster = IbmCluster::new("place-own", json!({"ibmcos": {}})).await;
+    cluster.converge().await;
+    let (bucket, url) = (cluster.generated(), cluster.gate.url());
+    cluster.deploy(&[
+        ("REGISTRY_STORAGE_S3_BUCKET", &bucket),
+        ("REGISTRY_STORAGE_S3_REGIONENDPOINT", &url),
+    ]);
+    cluster.delete(&bucket).await;
+    cluster.edit(json!({"replicas": 3}));
+    cluster.converge().await;
+    assert_eq!(cluster.count_events("StorageLost"), 1);
+    assert!(cluster.ibm.bucket(&bucket).is_some());
+}
+
+// storage-ibmcos section 6, A to C: how far a creation is, if a later step fails
+#[tokio::test]
+async fn the_condition_tells_how_far_a_creation_is() {
+    let mut cluster = IbmCluster::new("how-far", json!({"ibmcos": {}})).await;
+    cluster.single_steps = true;
+    let mut seen = Vec::new();
+    for _ in 0..20 {
+        cluster.pass().await;
+        seen.push(cluster.condition("StorageExists"));
+    }
+    seen.dedup();
+    let expected = [
+        "False/IBM COS Instance Creation Successful",
+        "False/IBM COS Resource Key Creation Successful",
+        "True/IBM COS Bucket Exists",
+    ];
+    let told: Vec<_> = seen
+        .iter()
+        .filter(|reason| expected.contains(&reason.as_str()))
+        .collect();
+    assert_eq!(told, expected, "{seen:?}");
+    // The key cannot be created: in the pass of the instance, and in a later one.
+    let mut cluster = IbmCluster::new("how-far-key", json!({"ibmcos": {}})).await;
+    cluster
+        .gate
+        .plan(When::operation("create_resource_key"), Fault::error(403, "no"));
+    for expected in [
+        "False/IBM COS Instance Creation Successful",
+        "False/IBM COS Instance Active",
+    ] {
+        let error = cluster.pass().await.error.unwrap().message;
+        assert!(error.contains("role Editor"), "{error}");
+        assert_eq!(cluster.condition("StorageExists"), expected);
+        assert!(cluster.message("StorageExists").contains("role Editor"));
+        cluster.later(RESYNC);
+    }
+    // A user's instance whose key is of no use.
+    let mut cluster = IbmCluster::with_instance("how-far-users", json!({"ibmcos": {}})).await;
+    let key = cluster.field("resourceKeyCRN").unwrap().to_owned();
+    cluster.ibm.set_credentials(&key, Value::Null);
+    assert!(cluster.pass().await.error.is_some());
+    assert_eq!(cluster.condition("StorageExists"), "False/IBM COS Instance Active");
+    // Storage in use is not said to be missing.
+    let mut cluster = IbmCluster::new("how-far-used", json!({"ibmcos": {}})).await;
+    cluster.converge().await;
+    let key = cluster.field("resourceKeyCRN").unwrap().to_owned();
+    cluster.ibm.set_credentials(&key, Value::Null);
+    cluster.edit(json!({"storage": {"ibmcos": {"location": "eu-gb"}}}));
+    assert!(cluster.pass().await.error.is_some());
+    assert_eq!(cluster.condition("StorageExists"), "Unknown/Unknown Error Occurred");
 }

@@ -203,6 +203,17 @@ impl IbmCluster {
         });
     }
 
+    /// Another address of Cloud Object Storage.
+    pub fn set_cos_endpoint(&mut self, url: &str) {
+        let own = self.gate.url();
+        self.set_endpoints(&[
+            ("COS", url),
+            ("IAM", &own),
+            ("ResourceController", &own),
+            ("ResourceManager", &own),
+        ]);
+    }
+
     pub fn set_secret(&mut self, name: &str, key: &str, value: &str) {
         self.add(json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": names::NAMESPACE},
@@ -234,6 +245,32 @@ impl IbmCluster {
     /// The name that the operator gives.
     pub fn generated(&self) -> String {
         format!("{}-image-registry-{LOCATION}", self.infrastructure())
+    }
+
+    /// The creation record.
+    pub fn created_record(&self) -> Option<String> {
+        self.annotation(names::STORAGE_CREATED_UNMARKED_ANNOTATION)
+            .map(str::to_owned)
+    }
+
+    /// The Secret of the registry's pods holds the file that they run with, as the controller writes it.
+    pub fn publish_file(&mut self) {
+        let file = self.file();
+        self.set_secret(names::PRIVATE_SECRET, "credentials", &file);
+    }
+
+    /// The registry's Deployment has these values of variables.
+    pub fn deploy(&mut self, variables: &[(&str, &str)]) {
+        let env: Vec<_> = variables
+            .iter()
+            .map(|(name, value)| json!({"name": name, "value": value}))
+            .collect();
+        self.add(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": names::REGISTRY, "namespace": names::NAMESPACE},
+            "spec": {"template": {"spec": {"containers": [{"name": "registry", "env": env}]}}},
+            "status": {"availableReplicas": 1},
+        }));
     }
 
     /// The operator's process ends, and another begins.

@@ -6,8 +6,8 @@ use devcluster::stores::{Fault, Reply, When};
 use image_registry_operator::names;
 use serde_json::json;
 
-use super::cluster::{ACCOUNT, IbmCluster};
-use super::conformance::RESYNC;
+use super::cluster::{ACCOUNT, GROUP, IbmCluster, LOCATION};
+use super::conformance::{BackendUnderTest as _, RESYNC};
 
 // storage-ibmcos 38
 #[tokio::test]
@@ -20,11 +20,112 @@ async fn ten_passes_ask_for_one_token() {
     }
     assert_eq!(cluster.count_of("create_token"), 1);
     assert!(cluster.count_of("HeadBucket") >= 10, "each edit is one look");
-    // A token that the services refuse is replaced.
-    cluster.ibm.end_tokens();
-    cluster.edit(json!({"storage": {"ibmcos": {"resourceGroupName": "blue-group"}}, "replicas": 2}));
-    cluster.restart();
+}
+
+// Cloud Object Storage refuses an expired token as it refuses a missing right: 403 AccessDenied
+#[tokio::test]
+async fn a_token_that_cloud_object_storage_refuses_is_replaced_within_the_call() {
+    let mut cluster = IbmCluster::new("token-refused", json!({"ibmcos": {}})).await;
     cluster.converge().await;
+    cluster.gate.forget();
+    cluster.ibm.end_tokens(&cluster.api_key);
+    cluster.edit(json!({"replicas": 3}));
+    let outcome = cluster.pass().await;
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    assert_eq!(cluster.condition("StorageExists"), "True/IBM COS Bucket Exists");
+    assert_eq!(cluster.count_of("create_token"), 1);
+}
+
+// storage-ibmcos 38
+#[tokio::test]
+async fn a_right_that_is_missing_costs_one_token() {
+    let mut cluster = IbmCluster::new("token-in-vain", json!({"ibmcos": {}})).await;
+    cluster.converge().await;
+    cluster.gate.forget();
+    for operation in ["HeadBucket", "GetBucketLocation"] {
+        let refused = Fault::error(403, "AccessDenied");
+        cluster.gate.plan(When::operation(operation), refused);
+    }
+    for number in 0..8 {
+        cluster.edit(json!({"replicas": number + 3}));
+        assert!(cluster.pass().await.error.is_some());
+    }
+    assert!(cluster.count_of("HeadBucket") >= 8);
+    assert_eq!(cluster.count_of("create_token"), 1);
+}
+
+// A response is not trusted to be sane.
+#[tokio::test]
+async fn a_lifetime_of_any_size_and_form_is_understood() {
+    for (name, lifetime, usable) in [
+        ("huge", "18446744073709551615", true),
+        ("text", "\"3600\"", true),
+        ("float", "3600.5", true),
+        ("exponent", "1e300", true),
+        ("zero", "0", false),
+        ("negative", "-1", false),
+        ("words", "\"an hour\"", false),
+    ] {
+        let mut cluster = IbmCluster::new(&format!("lifetime-{name}"), json!({"ibmcos": {}})).await;
+        let change = Fault::change(move |_, answer| {
+            let text = String::from_utf8_lossy(answer.body()).into_owned();
+            assert!(text.contains("\"expires_in\":3600"), "{text}");
+            let text = text.replace("\"expires_in\":3600", &format!("\"expires_in\":{lifetime}"));
+            *answer.body_mut() = text.into();
+        });
+        cluster.gate.plan(When::operation("create_token"), change);
+        let outcome = cluster.settle().await;
+        let message = outcome.error.map(|error| error.message).unwrap_or_default();
+        assert_eq!(message.contains("expires_in"), !usable, "{name}: {message}");
+        assert!(!usable || cluster.count_of("create_token") == 1, "{name}");
+    }
+}
+
+// An API key of another account sees nothing of this one: that is no loss.
+#[tokio::test]
+async fn an_api_key_of_another_account_proves_no_loss_and_ends_no_removal() {
+    let mut cluster = IbmCluster::new("other-account", json!({"ibmcos": {}})).await;
+    cluster.converge().await;
+    let (bucket, before) = (cluster.generated(), cluster.config.clone());
+    cluster.fill(&bucket, 2).await;
+    let other = cluster.ibm.api_key("another-account");
+    cluster.ibm.group("another-account", GROUP);
+    cluster.never_show(&other);
+    cluster.set_secret(names::MINTED_SECRET, "ibmcloud_api_key", &other);
+    cluster.gate.forget();
+    for edit in [
+        json!({"replicas": 3}),
+        json!({"storage": {"ibmcos": {"location": "eu-gb"}}}),
+        json!({"storage": {"ibmcos": {"location": LOCATION}}}),
+        json!({"managementState": "Removed"}),
+    ] {
+        cluster.edit(edit.clone());
+        for _ in 0..3 {
+            let outcome = cluster.pass().await;
+            let message = outcome.error.unwrap().message;
+            assert!(!outcome.done, "{edit}");
+            assert!(
+                message.contains(ACCOUNT) && message.contains("another-account"),
+                "{edit}: {message}"
+            );
+            assert!(cluster.condition("StorageExists").starts_with("Unknown/"), "{edit}");
+            cluster.later(RESYNC);
+        }
+        assert_eq!(cluster.status(), &before["status"]["storage"], "{edit}");
+        assert_eq!(
+            cluster.config["metadata"]["annotations"],
+            before["metadata"]["annotations"]
+        );
+    }
+    assert_eq!(cluster.created(), [] as [&str; 0]);
+    assert_eq!(cluster.count_events("StorageLost"), 0);
+    assert_eq!(cluster.count(&bucket).await, 2);
+    // With a key of the account the removal goes on.
+    let own = cluster.api_key.clone();
+    cluster.set_secret(names::MINTED_SECRET, "ibmcloud_api_key", &own);
+    cluster.later(RESYNC);
+    assert!(cluster.settle().await.done);
+    assert_eq!(cluster.ibm.bucket(&bucket), None);
 }
 
 #[tokio::test]

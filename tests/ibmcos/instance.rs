@@ -1,5 +1,7 @@
 //! The service instance: found, created, waited for, replaced.
 
+use std::time::Duration;
+
 use devcluster::stores::{Fault, Reply, When};
 use futures::future::join_all;
 use image_registry_operator::names;
@@ -86,6 +88,60 @@ async fn an_instance_of_the_operators_name_is_used() {
     cluster.ibm.set_instance(&gone, "failed");
     cluster.converge().await;
     assert_ne!(cluster.field("serviceInstanceCRN"), Some(gone.as_str()));
+}
+
+#[tokio::test]
+async fn a_list_that_does_not_fit_the_question_decides_nothing() {
+    let crn = format!("crn:v1:bluemix:public:cloud-object-storage:global:a/{ACCOUNT}:of-somebody::");
+    let other = json!({"resources": [{"crn": crn, "name": "of-somebody", "state": "active"}]});
+    // Another name than the one that was asked for.
+    let mut cluster = IbmCluster::new("list-other", blank()).await;
+    let answer = Fault::Answer(Reply::new(200, &other.to_string()));
+    cluster.gate.plan(When::operation("list_resource_instances"), answer);
+    cluster.converge().await;
+    assert_eq!(cluster.field("serviceInstanceCRN"), Some(cluster.instance().as_str()));
+    // No state, pages elsewhere, and pages without an end.
+    let name = "list-stateless-image-registry";
+    for (cluster, list, told) in [
+        (
+            "list-stateless",
+            json!({"resources": [{"crn": crn, "name": name}]}),
+            "state",
+        ),
+        (
+            "list-elsewhere",
+            json!({"resources": [], "next_url": "https://evil.example/v2/resource_instances?start=1"}),
+            "next_url",
+        ),
+        (
+            "list-endless",
+            json!({"resources": [], "next_url": "/v2/resource_instances?start=1"}),
+            "pages",
+        ),
+        ("list-null", json!({"resources": null}), "resources"),
+    ] {
+        let mut cluster = IbmCluster::new(cluster, blank()).await;
+        let answer = Fault::Answer(Reply::new(200, &list.to_string()));
+        cluster.gate.plan(When::operation("list_resource_instances"), answer);
+        let error = cluster.settle().await.error.map(|error| error.message);
+        assert!(error.as_ref().is_some_and(|text| text.contains(told)), "{error:?}");
+        assert_eq!(cluster.created(), [] as [&str; 0]);
+    }
+    // The address of the service itself.
+    let mut cluster = IbmCluster::new("list-absolute", blank()).await;
+    let crn = cluster.make_instance();
+    let next = format!(
+        "{}/v2/resource_instances?name={}",
+        cluster.gate.url(),
+        cluster.resource_name()
+    );
+    let first = json!({"resources": [], "next_url": next});
+    let answer = Fault::Answer(Reply::new(200, &first.to_string()));
+    cluster
+        .gate
+        .plan(When::operation("list_resource_instances").times(1), answer);
+    cluster.converge().await;
+    assert_eq!(cluster.field("serviceInstanceCRN"), Some(crn.as_str()));
 }
 
 // storage-ibmcos 12
@@ -199,6 +255,42 @@ async fn a_resource_group_that_is_not_found_is_named() {
     cluster.later(super::conformance::RESYNC);
     cluster.converge().await;
     assert_eq!(cluster.field("resourceGroupName"), Some("nowhere-group"));
+}
+
+// T18: an error is not remembered once what it is about changed
+#[tokio::test]
+async fn a_corrected_infrastructure_is_tried_at_once() {
+    let storage = json!({"ibmcos": {"bucket": "corrected-users"}, "managementState": "Unmanaged"});
+    for (name, storage, member) in [
+        ("corrected-group", blank(), "resourceGroupName"),
+        ("corrected-location", storage, "location"),
+    ] {
+        let unmanaged = member == "location";
+        let mut cluster = if unmanaged {
+            IbmCluster::with_instance(name, storage).await
+        } else {
+            IbmCluster::new(name, storage).await
+        };
+        if unmanaged {
+            cluster.edit(json!({"storage": {"ibmcos": {"location": null}}}));
+            let instance = cluster.instance();
+            cluster.ibm.make_bucket(&instance, "corrected-users").await.unwrap();
+            cluster
+                .gate
+                .plan(When::operation("HeadBucket"), Fault::error(403, "AccessDenied"));
+        }
+        cluster.edit_infrastructure(|status| status["platformStatus"]["ibmcloud"][member] = json!("nowhere"));
+        for _ in 0..6 {
+            assert!(cluster.pass().await.error.is_some(), "{name}");
+            cluster.later(Duration::from_secs(30));
+        }
+        cluster.gate.pass();
+        cluster.tick = Duration::ZERO;
+        let right = if unmanaged { LOCATION } else { GROUP };
+        cluster.edit_infrastructure(|status| status["platformStatus"]["ibmcloud"][member] = json!(right));
+        let outcome = cluster.pass().await;
+        assert!(outcome.error.is_none(), "{name}: {:?}", outcome.error);
+    }
 }
 
 #[tokio::test]

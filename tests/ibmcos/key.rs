@@ -1,11 +1,12 @@
 //! The resource key: found, created, checked, rotated.
 
+use std::time::Duration;
+
 use devcluster::stores::{Fault, Reply, When};
-use image_registry_operator::names;
 use serde_json::{Value, json};
 
 use super::cluster::IbmCluster;
-use super::conformance::RESYNC;
+use super::conformance::{BackendUnderTest as _, RESYNC};
 
 const ROLE: &str = "crn:v1:bluemix:public:iam::::serviceRole:";
 
@@ -152,35 +153,118 @@ async fn the_registry_keeps_its_keys_while_resource_controller_is_out_of_order()
     assert_eq!(cluster.count_of("get_resource_key"), 0);
 }
 
-// A key that was deleted is replaced; the bucket and its record stay.
+// A key that was deleted is replaced; the bucket and its record stay. Nobody edits anything.
 #[tokio::test]
-async fn a_key_that_is_gone_is_replaced_without_a_loss() {
-    let mut cluster = IbmCluster::new("key-gone", json!({"ibmcos": {}})).await;
+async fn a_key_that_is_gone_is_noticed_and_replaced_without_a_loss() {
+    for how in ["edited", "removed", "404", "unavailable"] {
+        let mut cluster = IbmCluster::new(&format!("key-gone-{how}"), json!({"ibmcos": {}})).await;
+        cluster.converge().await;
+        let (old, file) = (cluster.field("resourceKeyCRN").unwrap().to_owned(), cluster.file());
+        let record = cluster.created_record();
+        cluster.ibm.remove_key(&old);
+        // The live Secret is no reason to go on with it.
+        cluster.publish_file();
+        match how {
+            "edited" => cluster.edit(json!({"storage": {"ibmcos": {"resourceKeyCRN": null}}})),
+            "removed" => cluster.restart(),
+            "404" => {
+                let path = old.replace(':', "%3A").replace('/', "%2F");
+                let answer = Fault::Answer(Reply::new(404, "{}"));
+                cluster
+                    .gate
+                    .plan(When::operation("get_resource_key").path(&path), answer);
+                cluster.restart();
+            }
+            _ => {
+                cluster.pass().await;
+                cluster.serve(0);
+                cluster.later(Duration::from_mins(3));
+            }
+        }
+        cluster.converge().await;
+        let new = cluster.field("resourceKeyCRN").unwrap();
+        assert_ne!((new, cluster.file()), (old.as_str(), file), "{how}");
+        assert_eq!(cluster.count_events("StorageLost"), 0, "{how}");
+        assert_eq!(cluster.created_record(), record, "{how}");
+        assert_eq!(cluster.state(), Some("Managed"), "{how}");
+        assert_eq!(cluster.ibm.keys(&cluster.instance()), [new], "{how}");
+        // Settled again: no request.
+        cluster.gate.forget();
+        cluster.pass().await;
+        assert_eq!(cluster.operations(), [] as [&str; 0], "{how}");
+    }
+}
+
+// D1: a credential that is gone under an explicit Unmanaged
+#[tokio::test]
+async fn a_key_that_is_gone_is_told_and_not_replaced_under_unmanaged() {
+    let storage = json!({"ibmcos": {"bucket": "key-gone-users"}, "managementState": "Unmanaged"});
+    let mut cluster = IbmCluster::with_instance("key-gone-unmanaged", storage).await;
+    cluster
+        .ibm
+        .make_bucket(&cluster.instance(), "key-gone-users")
+        .await
+        .unwrap();
     cluster.converge().await;
-    let (old, file) = (cluster.field("resourceKeyCRN").unwrap().to_owned(), cluster.file());
-    let record = cluster
-        .annotation(names::STORAGE_CREATED_UNMARKED_ANNOTATION)
-        .map(str::to_owned);
-    cluster.ibm.remove_key(&old);
-    cluster.edit(json!({"storage": {"ibmcos": {"resourceKeyCRN": null}}}));
+    let key = cluster.field("resourceKeyCRN").unwrap().to_owned();
+    cluster.ibm.remove_key(&key);
+    cluster.restart();
+    for _ in 0..3 {
+        cluster.pass().await;
+    }
+    let error = cluster.settle().await.error.unwrap().message;
+    assert!(error.contains("resource key") && error.contains("Unmanaged"), "{error}");
+    assert_eq!(cluster.created(), [] as [&str; 0]);
+    assert_eq!(cluster.field("resourceKeyCRN"), Some(key.as_str()));
+}
+
+// storage-ibmcos section 8 [B], T18, 20: the pair of the live Secret counts while nobody can be asked
+#[tokio::test]
+async fn a_restarted_operator_goes_on_with_the_live_keys_while_nobody_answers() {
+    let busy = Fault::Answer(Reply::new(503, ""));
+    for (name, operation, fault) in [
+        ("live-keys-token", "create_token", Fault::Hang),
+        ("live-keys", "get_resource_key", busy),
+    ] {
+        let mut cluster = IbmCluster::new(name, json!({"ibmcos": {}})).await;
+        cluster.converge().await;
+        cluster.publish_file();
+        let running = cluster.running.clone();
+        if operation == "create_token" {
+            cluster.give_up_after(Duration::from_millis(100));
+        } else {
+            cluster.restart();
+        }
+        cluster.gate.plan(When::operation(operation), fault);
+        let outcome = cluster.pass().await;
+        assert!(outcome.error.is_none(), "{name}: {:?}", outcome.error);
+        assert_eq!((outcome.facts, &cluster.running), (running.clone(), &running), "{name}");
+        cluster.pass().await;
+        let told = cluster.condition("StorageExists");
+        assert_eq!(
+            told.starts_with("Unknown/"),
+            operation == "create_token",
+            "{name}: {told}"
+        );
+        assert_eq!(cluster.running, running, "{name}");
+    }
+    // The Secret of another key proves nothing.
+    let mut cluster = IbmCluster::new("live-keys-of-another", json!({"ibmcos": {}})).await;
     cluster.converge().await;
-    let new = cluster.field("resourceKeyCRN").unwrap();
-    assert_ne!((new, cluster.file()), (old.as_str(), file));
-    assert_eq!(
-        cluster
-            .events
-            .iter()
-            .filter(|event| event.reason == "StorageLost")
-            .count(),
-        0
-    );
-    assert_eq!(
-        cluster
-            .annotation(names::STORAGE_CREATED_UNMARKED_ANNOTATION)
-            .map(str::to_owned),
-        record
-    );
-    assert_eq!(cluster.state(), Some("Managed"));
+    cluster.publish_file();
+    let next = cluster
+        .ibm
+        .make_key(&cluster.instance(), "another", "Writer")
+        .await
+        .unwrap();
+    let failing = Fault::Answer(Reply::new(503, ""));
+    let path = next.replace(':', "%3A").replace('/', "%2F");
+    cluster
+        .gate
+        .plan(When::operation("get_resource_key").path(&path), failing);
+    cluster.edit(json!({"storage": {"ibmcos": {"resourceKeyCRN": next}}}));
+    let outcome = cluster.pass().await;
+    assert!(outcome.facts.is_none() && outcome.error.is_some());
 }
 
 // D1: under an explicit Unmanaged nothing is created, a credential neither.

@@ -1,6 +1,6 @@
 //! What a removal deletes, and what it keeps.
 
-use devcluster::stores::{Fault, When};
+use devcluster::stores::{Fault, Reply, When};
 use serde_json::{Value, json};
 
 use super::cluster::IbmCluster;
@@ -99,6 +99,27 @@ async fn a_bucket_that_is_gone_alone_or_with_its_instance_ends_the_removal() {
         assert_eq!(cluster.status(), &json!({}));
         assert_eq!(cluster.changes(), [], "{how}");
     }
+}
+
+// Only a state of the instance, or 404, says that the bucket went with it.
+#[tokio::test]
+async fn an_answer_without_a_state_ends_no_removal() {
+    let mut cluster = IbmCluster::new("stateless", json!({"ibmcos": {}})).await;
+    cluster.converge().await;
+    let bucket = cluster.generated();
+    cluster.edit(json!({"managementState": "Removed"}));
+    cluster
+        .gate
+        .plan(When::operation("HeadBucket"), Fault::error(403, "AccessDenied"));
+    let empty = Fault::Answer(Reply::new(200, "{}"));
+    cluster.gate.plan(When::operation("get_resource_instance"), empty);
+    for _ in 0..3 {
+        let outcome = cluster.pass().await;
+        assert!(!outcome.done && outcome.error.is_some());
+        cluster.later(RESYNC);
+    }
+    assert!(cluster.ibm.bucket(&bucket).is_some());
+    assert_eq!(cluster.status()["ibmcos"]["bucket"], bucket.as_str());
 }
 
 // T2: what cannot be observed is kept

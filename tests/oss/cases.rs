@@ -1,6 +1,6 @@
 //! What is special about OSS.
 
-use devcluster::stores::{Asked, Fault, Seaweed, SeaweedOptions};
+use devcluster::stores::{Asked, Fault, Reply, Seaweed, SeaweedOptions};
 use http::Method;
 use image_registry_operator::config::facts::EnvValue;
 use image_registry_operator::config::resolve::Reason;
@@ -175,8 +175,7 @@ async fn a_removal_leaves_no_object_though_no_versions_are_listed() {
     cluster.fill(&bucket, 3).await;
     cluster.disturb(|asked| {
         let body = "<?xml version=\"1.0\"?><ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>";
-        let none =
-            || Fault::Answer(devcluster::stores::Reply::new(200, body).header("content-type", "application/xml"));
+        let none = || Fault::Answer(Reply::new(200, body).header("content-type", "application/xml"));
         (asked.operation() == "ListObjectVersions").then(none)
     });
     cluster.edit(json!({"managementState": "Removed"}));
@@ -209,4 +208,65 @@ async fn a_bucket_is_created_used_and_removed_on_seaweedfs() {
     cluster.edit(json!({"managementState": "Removed"}));
     assert!(cluster.settle().await.done);
     assert_eq!(cluster.condition("StorageExists"), "False/OSS Bucket Deleted");
+}
+
+// The list of the S3 API of OSS has no listing of versions: whatever OSS answers to one, it is no reason to stop.
+#[tokio::test]
+async fn a_refused_listing_of_versions_stops_neither_a_creation_nor_a_removal() {
+    let objects = "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+                   <IsTruncated>false</IsTruncated></ListBucketResult>";
+    for (name, answer) in [
+        ("invalid", Reply::error(400, "InvalidArgument", "no such subresource")),
+        (
+            "objects",
+            Reply::new(200, objects).header("content-type", "application/xml"),
+        ),
+    ] {
+        let mut cluster = OssCluster::new(&format!("oss-versions-{name}"), json!({"oss": {}})).await;
+        cluster.disturb(move |asked| {
+            let versions = asked.operation() == "ListObjectVersions";
+            versions.then(|| Fault::Answer(answer.clone()))
+        });
+        cluster.converge().await;
+        assert_eq!(cluster.state(), Some("Managed"), "{name}");
+        let bucket = cluster.generated();
+        cluster.fill(&bucket, 3).await;
+        // A probe object that an earlier process left.
+        let key = "docker/registry/v2/_preflight/0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
+        cluster.put(&bucket, key).await;
+        let left = json!([{
+            "location": format!("aliyuncs.com/{bucket}"), "storage": {"oss": cluster.storage_spec()["oss"]},
+            "key": key, "at": cluster.snapshot.now.to_string(),
+        }]);
+        cluster.annotate(names::STORAGE_PROBE_ANNOTATION, &left.to_string());
+        cluster.clear_probes().await;
+        assert_eq!(cluster.annotation(names::STORAGE_PROBE_ANNOTATION), None, "{name}");
+        assert_eq!(cluster.count(&bucket).await, 3, "{name}");
+        cluster.edit(json!({"managementState": "Removed"}));
+        assert!(cluster.settle().await.done, "{name}");
+        assert!(!cluster.exists(&bucket).await, "{name}");
+    }
+}
+
+// What has objects needs no listing of versions to be known as not empty.
+#[tokio::test]
+async fn a_bucket_with_objects_is_not_asked_for_versions() {
+    let mut cluster = OssCluster::new("oss-full", json!({"oss": {}})).await;
+    let bucket = cluster.generated();
+    cluster.create(&bucket).await;
+    cluster.put(&bucket, "image").await;
+    cluster.converge().await;
+    assert_eq!(cluster.state(), Some("Unmanaged"));
+    assert!(!cluster.gate.operations().contains(&"ListObjectVersions".to_owned()));
+}
+
+// A refused right may hide versions: it proves nothing.
+#[tokio::test]
+async fn versions_that_may_not_be_listed_may_exist() {
+    let mut cluster = OssCluster::new("oss-hidden", json!({"oss": {}})).await;
+    let bucket = cluster.generated();
+    cluster.create(&bucket).await;
+    cluster.disturb(|asked| (asked.operation() == "ListObjectVersions").then(|| Fault::error(403, "AccessDenied")));
+    cluster.converge().await;
+    assert_eq!(cluster.state(), Some("Unmanaged"));
 }

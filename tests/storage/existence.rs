@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::conformance::Sent;
 use super::fake::CHOSEN;
 use super::harness::warnings;
 use super::site::Site;
@@ -259,4 +260,99 @@ async fn storage_that_is_seen_to_again_and_found_as_it_was_leaves_the_status_as_
     assert_eq!(told.map(|v| v.status), Some(Status::True), "told anew");
     assert_eq!(outcome.status_storage, None);
     assert_eq!(site.config["status"], before);
+}
+
+// storage-decisions T18, 20: the registry's keys need a call, and it gets no answer after a restart
+#[tokio::test(start_paused = true)]
+async fn a_first_pass_waits_for_the_keys_of_the_registry_for_a_limited_time() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    let running = site.running.clone();
+    site.cloud().keys_hang.set(true);
+    site.restart();
+    site.cloud().key_reads.take();
+    site.tick = Duration::ZERO;
+    let began = tokio::time::Instant::now();
+    let outcome = site.pass().await;
+    assert_eq!(began.elapsed(), Duration::from_secs(20));
+    assert!(Site::is_held(&outcome) && outcome.error.is_some());
+    assert!(site.exists().starts_with("Unknown/") && site.message().contains("no response"));
+    // A second pass looks at the storage, and does not ask for the keys once more.
+    assert!(site.pass().await.error.is_some());
+    assert!(began.elapsed() < Duration::from_mins(1));
+    let asked = began.elapsed();
+    site.pass().await;
+    assert_eq!(began.elapsed(), asked, "remembered");
+    assert_eq!((site.cloud().key_reads.take(), &site.running), (1, &running));
+    site.cloud().keys_hang.set(false);
+    site.tick = Duration::from_mins(6);
+    site.settle().await;
+    assert_eq!(site.exists(), "True/Bucket Exists");
+}
+
+// storage-decisions T18: keys that cannot be read are asked for with backoff
+#[tokio::test]
+async fn keys_of_the_registry_that_cannot_be_read_are_not_asked_for_by_each_event() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.restart();
+    site.cloud().keys_down.set(true);
+    site.cloud().key_reads.take();
+    site.tick = Duration::from_secs(1);
+    let mut asked = Vec::new();
+    for second in 0..100 {
+        let outcome = site.pass().await;
+        assert!(Site::is_held(&outcome) && outcome.error.is_some());
+        if site.cloud().key_reads.take() > 0 {
+            asked.push(second);
+        }
+    }
+    assert_eq!(asked, [0, 1, 3, 7, 15, 31, 63]);
+}
+
+// storage-decisions T18: a Deployment that turns unavailable may have lost its keys
+#[tokio::test]
+async fn keys_of_the_registry_are_read_again_when_the_deployment_turns_unavailable() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.tick = Duration::from_secs(10);
+    site.pass().await;
+    site.cloud().key_reads.take();
+    let mut asked = Vec::new();
+    for second in (10..800).step_by(10) {
+        let tick = site.tick;
+        site.later(tick);
+        site.serve(0);
+        let outcome = site.step().await;
+        assert!(outcome.facts.is_some(), "{second}");
+        if site.cloud().key_reads.take() > 0 {
+            asked.push(second);
+        }
+    }
+    assert_eq!(asked, [10, 130, 370, 670], "with each look");
+    // Keys that were valid stay in use while nobody answers.
+    site.cloud().keys_down.set(true);
+    site.later(Duration::from_mins(6));
+    let outcome = site.step().await;
+    assert!(outcome.facts.is_some() && outcome.error.is_none());
+    assert_eq!(site.cloud().key_reads.take(), 1);
+}
+
+// What gives the registry its keys is gone: the storage is seen to again, and nothing is lost.
+#[tokio::test]
+async fn keys_that_are_gone_make_the_operator_see_to_the_storage_at_once() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.cloud().keys_gone.set(true);
+    site.restart();
+    site.cloud().sent.take();
+    site.tick = Duration::ZERO;
+    let outcome = site.pass().await;
+    assert!(Site::is_held(&outcome) && outcome.error.is_some());
+    assert!(!site.cloud().sent.take().contains(&Sent::ReadMark), "a look alone");
+    site.pass().await;
+    assert!(site.cloud().sent.take().contains(&Sent::ReadMark), "all of it");
+    site.pass().await;
+    assert!(!site.cloud().sent.take().contains(&Sent::ReadMark), "once");
+    site.cloud().keys_gone.set(false);
+    site.tick = Duration::from_mins(6);
+    site.settle().await;
+    assert_eq!((site.exists(), site.calls()), ("True/Bucket Exists".to_owned(), vec![]));
+    assert!(!site.events.iter().any(|event| event.reason == "StorageLost"));
 }

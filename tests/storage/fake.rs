@@ -151,6 +151,10 @@ pub struct FakeCloud {
     pub ignores_deletions: Cell<bool>,
     /// The registry's keys cannot be read.
     pub keys_down: Cell<bool>,
+    /// The call for the registry's keys gets no response.
+    pub keys_hang: Cell<bool>,
+    /// The registry's keys do not exist any more.
+    pub keys_gone: Cell<bool>,
     /// Settings cannot be changed now.
     pub settings_down: Cell<bool>,
     /// The service does not implement the setting.
@@ -656,6 +660,15 @@ impl<'a> ObjectStore for FakeStore<'a> {
 
     async fn runtime_access(&self, known: RegistryStorage) -> Called<(RegistryStorage, Option<Duration>)> {
         self.cloud.key_reads.set(self.cloud.key_reads.get() + 1);
+        if self.cloud.keys_hang.get() {
+            std::future::pending::<()>().await;
+        }
+        if self.cloud.keys_gone.get() {
+            return Err(CallError {
+                of_identity: true,
+                ..error(CallClass::NotFound, "404")
+            });
+        }
         if self.cloud.keys_down.get() {
             return Err(error(CallClass::Undecided, "no key for the registry"));
         }

@@ -177,13 +177,26 @@ impl CachedPreflight {
     }
 }
 
-/// Runtime credentials that a call provided for the registry, and until when they are valid.
+/// Runtime credentials of the registry, which a call provides.
 #[derive(Debug)]
 struct CachedAccess {
     fingerprint: Fingerprint,
-    access: RegistryStorage,
-    /// `None`: until the inputs change.
+    /// Those of the last successful call.
+    access: Option<RegistryStorage>,
+    /// When they are valid; `None`: until the inputs change.
     valid: Option<Period>,
+    /// Another call is due, although they may be valid.
+    recheck: bool,
+    /// The last call failed: error, last wait, and until when no other call is due.
+    failed: Option<(StepError, Duration, Period)>,
+}
+
+impl CachedAccess {
+    /// Runtime credentials that are still valid.
+    fn access(&self, now: Timestamp) -> Option<&RegistryStorage> {
+        let valid = self.valid.is_none_or(|valid| valid.contains(now));
+        self.access.as_ref().filter(|_| valid)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -201,6 +214,8 @@ struct Memory {
     /// Value that the platform requested when a setting was last applied, by condition type.
     followed: BTreeMap<&'static str, Fingerprint>,
     access: Option<CachedAccess>,
+    /// What provides the runtime credentials does not exist any more.
+    access_gone: bool,
 }
 
 /// The cache. The process that leads has one.
@@ -419,15 +434,22 @@ impl ObservationCache {
         self.memory().followed.remove(condition);
     }
 
-    /// Cached runtime credentials of the registry for this configuration, if they are still valid.
-    pub fn runtime_access(&self, fingerprint: &Fingerprint, now: Timestamp) -> Option<RegistryStorage> {
+    /// Cached runtime credentials of the registry for this configuration, or why the last call failed; `None` if a call is due.
+    pub fn runtime_access(
+        &self,
+        fingerprint: &Fingerprint,
+        now: Timestamp,
+    ) -> Option<Result<RegistryStorage, StepError>> {
         let memory = self.memory();
-        let cached = memory
-            .access
-            .as_ref()
-            .filter(|cached| cached.fingerprint == *fingerprint)?;
-        let valid = cached.valid.is_none_or(|valid| valid.contains(now));
-        valid.then(|| cached.access.clone())
+        let cached = memory.access.as_ref()?;
+        if cached.fingerprint != *fingerprint {
+            return None;
+        }
+        let access = cached.access(now).cloned();
+        match &cached.failed {
+            Some((error, _, period)) if period.contains(now) => Some(access.ok_or_else(|| error.clone())),
+            _ => access.filter(|_| !cached.recheck && cached.failed.is_none()).map(Ok),
+        }
     }
 
     /// Caches runtime credentials of the registry; `lifetime` is `None` if they do not expire.
@@ -438,11 +460,70 @@ impl ObservationCache {
         now: Timestamp,
         lifetime: Option<Duration>,
     ) {
-        self.memory().access = Some(CachedAccess {
+        let mut memory = self.memory();
+        memory.access_gone = false;
+        memory.access = Some(CachedAccess {
+            fingerprint,
+            access: Some(access.clone()),
+            valid: lifetime.map(|lifetime| Period::of(now, lifetime)),
+            recheck: false,
+            failed: None,
+        });
+    }
+
+    /// Caches that the call for runtime credentials failed, until the next call is due. Meanwhile, credentials of an earlier
+    /// call that are still valid are used, otherwise `kept`, which the registry runs with; without them the error stands.
+    pub fn store_failed_access(
+        &self,
+        fingerprint: Fingerprint,
+        error: StepError,
+        kept: Option<RegistryStorage>,
+        now: Timestamp,
+    ) -> Result<RegistryStorage, StepError> {
+        let mut memory = self.memory();
+        let before = memory.access.take().filter(|cached| cached.fingerprint == fingerprint);
+        let last = before.as_ref().and_then(|cached| cached.failed.as_ref());
+        let wait = next_retry(&error, last.map(|(_, last, _)| *last));
+        let valid = before.as_ref().and_then(|cached| cached.valid);
+        let known = before.as_ref().and_then(|cached| cached.access(now)).cloned();
+        let (access, valid) = match known {
+            Some(known) => (Some(known), valid),
+            None => (kept, None),
+        };
+        memory.access = Some(CachedAccess {
             fingerprint,
             access: access.clone(),
-            valid: lifetime.map(|lifetime| Period::of(now, lifetime)),
+            valid,
+            recheck: false,
+            failed: Some((error.clone(), wait, Period::of(now, wait))),
         });
+        access.ok_or(error)
+    }
+
+    /// Requests another call for runtime credentials, because what provides them may not exist any more.
+    pub fn recheck_access(&self) {
+        if let Some(cached) = &mut self.memory().access {
+            cached.recheck = true;
+        }
+    }
+
+    /// Records that what provides the runtime credentials does not exist any more: `ensure` must run, and nothing of them is used.
+    pub fn lose_access(&self, fingerprint: Fingerprint, error: StepError, now: Timestamp) {
+        {
+            let mut memory = self.memory();
+            memory.access_gone = true;
+            memory.step = None;
+            if let Some(cached) = &mut memory.access {
+                cached.access = None;
+            }
+        }
+        // Without `kept` the result is the error.
+        drop(self.store_failed_access(fingerprint, error, None, now));
+    }
+
+    /// Whether what provides the runtime credentials does not exist any more.
+    pub fn is_access_gone(&self) -> bool {
+        self.memory().access_gone
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

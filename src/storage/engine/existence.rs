@@ -42,6 +42,10 @@ pub(super) async fn check_cached<D: Driver>(
         let again = engine.cache.inherit(subject, ensured.clone(), circumstances);
         return (Ok(Progress::Done(ensured)), Some(again));
     }
+    if !circumstances.available {
+        // The pods may have lost their keys.
+        engine.cache.recheck_access();
+    }
     let mut step = check(driver, request, incomplete).await;
     if let Ok(Progress::Done(ensured)) = &mut step {
         report_stopped_removal(engine, location, ensured);

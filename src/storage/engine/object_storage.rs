@@ -1,5 +1,7 @@
 //! The driver of every object storage: implemented once, over an [`ObjectBackend`].
 
+use std::time::Duration;
+
 use super::cache::ObservationCache;
 use super::settings;
 use super::work::{Work, capitalised, exists};
@@ -9,7 +11,8 @@ use crate::config::snapshot::Snapshot;
 use crate::program::RegistryStorage;
 use crate::status::conditions::{ConditionUpdate, Status};
 use crate::storage::model::backend::Backend;
-use crate::storage::model::error::{StepError, StorageError};
+use crate::storage::model::call::{CallClass, CallError};
+use crate::storage::model::error::{ErrorClass, StepError, StorageError};
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::model::outcome::STORAGE_EXISTS;
 use crate::storage::model::preflight::{Preflighted, Probe, Probed};
@@ -19,6 +22,9 @@ use crate::storage::model::state::State;
 use crate::storage::model::target::{Request, Target};
 use crate::storage::preflight::exercise;
 use crate::storage::traits::{Cluster, Driver, ObjectBackend, ObjectStore, Removable};
+
+/// Longest time for the call that provides the registry's credentials, with its retries. The pass goes on without them.
+const ANSWER: Duration = Duration::from_secs(20);
 
 /// The [`Driver`] of every object store.
 pub struct ObjectStorage<'a, B, C> {
@@ -92,8 +98,9 @@ impl<B: ObjectBackend, C: Cluster> Driver for ObjectStorage<'_, B, C> {
     }
 
     fn unfinished(&self, request: &Request<'_>) -> bool {
-        request.effective_state() == Some(State::Managed)
-            && settings::are_unfinished(&self.backend.settings(request), request, self.cache)
+        self.cache.is_access_gone()
+            || (request.effective_state() == Some(State::Managed)
+                && settings::are_unfinished(&self.backend.settings(request), request, self.cache))
     }
 
     async fn exists(&self, request: &Request<'_>) -> Result<Existence, StepError> {
@@ -115,15 +122,29 @@ impl<B: ObjectBackend, C: Cluster> Driver for ObjectStorage<'_, B, C> {
         let known = self.backend.access(request)?;
         let fingerprint = self.backend.fingerprint(request);
         let now = request.snapshot.now;
-        if let Some(access) = self.cache.runtime_access(&fingerprint, now) {
-            return Ok(access);
+        if let Some(cached) = self.cache.runtime_access(&fingerprint, now) {
+            return cached;
         }
         let work = self.open(request)?;
-        let (access, lifetime) = Box::pin(work.store.runtime_access(known))
-            .await
-            .map_err(|error| work.failed(&error, ""))?;
-        self.cache.store_runtime_access(fingerprint, &access, now, lifetime);
-        Ok(access)
+        let name = &work.store.container().name;
+        let silent = |_| Err(CallError::no_answer(B::TERMS.rights_to_observe, name, ANSWER));
+        let called = Box::pin(work.store.runtime_access(known.clone()));
+        let error = match tokio::time::timeout(ANSWER, called).await.unwrap_or_else(silent) {
+            Ok((access, lifetime)) => {
+                self.cache.store_runtime_access(fingerprint, &access, now, lifetime);
+                return Ok(access);
+            }
+            Err(error) => error,
+        };
+        let mut failed = work.failed(&error, "");
+        if error.class == CallClass::NotFound {
+            // `ensure` creates it again or says why not.
+            failed.error.class = ErrorClass::Transient;
+            self.cache.lose_access(fingerprint, failed.clone(), now);
+            return Err(failed);
+        }
+        let kept = B::kept_access(request, &known);
+        self.cache.store_failed_access(fingerprint, failed, kept, now)
     }
 
     async fn preflight(&self, request: &Request<'_>, probe: &Probe<'_>) -> Probed {

@@ -35,7 +35,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     ) -> Result<Option<Progress<Ensured>>, StepError> {
         for stage in stages {
             let state = self.store.stage(stage).await;
-            let state = state.map_err(|error| self.failed(&error, ""))?;
+            let state = state.map_err(|error| self.stage_failed(&error))?;
             let progress = match state {
                 StageState::Ready { storage, id } => self.ready(stage, storage, &id)?,
                 StageState::Pending(wait) => Some(Progress::Wait(self.pending(stage, wait, before)?)),
@@ -61,9 +61,11 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             storage.management_state = Some(State::Managed.text().to_owned());
         }
         Ok((storage != *self.request.storage).then(|| {
+            let message = format!("{} is ready and recorded in the spec", stage.name);
             Progress::Persist(Box::new(Persist {
                 storage: Some(storage),
-                message: format!("{} is ready and recorded in the spec", stage.name),
+                conditions: self.reached_condition(&message),
+                message,
                 ..Persist::default()
             }))
         }))
@@ -119,7 +121,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         }
         self.confirm().await?;
         let begun = self.store.advance(stage, &CreationPermit::granted()).await;
-        let begun = begun.map_err(|error| self.failed(&error, ""))?;
+        let begun = begun.map_err(|error| self.stage_failed(&error))?;
         let being_created = || Wait::new(Duration::from_secs(1), format!("{} {id} is being created", stage.name));
         Ok(match begun {
             StageState::Pending(wait) => Progress::Wait(self.pending(stage, wait, before)?),

@@ -102,6 +102,25 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         }
     }
 
+    /// The error of a failed stage. While storage is being created, `StorageExists` says how far the creation is.
+    pub(super) fn stage_failed(&self, error: &CallError) -> StepError {
+        let failed = self.failed(error, "");
+        match self.store.reached().filter(|_| !self.request.in_use) {
+            Some(reason) => StepError {
+                conditions: vec![exists(Status::False, reason, failed.error.message.clone())],
+                ..failed
+            },
+            None => failed,
+        }
+    }
+
+    /// `StorageExists` while a stage of new storage is recorded; see [`Self::stage_failed`].
+    pub(super) fn reached_condition(&self, message: &str) -> Vec<ConditionUpdate> {
+        let reached = self.store.reached().filter(|_| !self.request.in_use);
+        let condition = reached.map(|reason| exists(Status::False, reason, message));
+        condition.into_iter().collect()
+    }
+
     /// The error of a failed call with `StorageExists`: `False` with the service's code if the response decides the
     /// existence ([`ObjectBackend::DENIED_MEANS_EXISTS`]), otherwise, and for errors of a token service, `Unknown`.
     pub(super) fn failed(&self, error: &CallError, remedy: &str) -> StepError {

@@ -1,5 +1,6 @@
-//! PURE: inputs of backends from the cluster: Secrets with credentials, CA bundles, names, URLs.
+//! PURE: inputs of backends from the cluster: Secrets with credentials, CA bundles, names, URLs, the running registry.
 
+pub mod live;
 pub mod name;
 pub mod secret;
 pub mod trust;

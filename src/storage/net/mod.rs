@@ -6,6 +6,7 @@ pub mod error;
 pub mod http;
 pub mod issued;
 pub mod jwt;
+pub mod lifetime;
 pub mod network;
 pub mod no_proxy;
 pub mod percent;

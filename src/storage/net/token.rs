@@ -9,7 +9,8 @@ use tokio::sync::Mutex;
 use super::clock::Clock;
 use crate::storage::model::call::{CallError, Called};
 
-/// A token is renewed this long before it expires, or when a fifth of its lifetime is left if that is later.
+/// A token is renewed this long before it expires, or when a fifth of its lifetime is left if that is later. See
+/// [`TokenCache::at_four_fifths`] for an earlier renewal.
 const EARLY: Duration = Duration::from_mins(5);
 /// If the renewal fails, the old token is used until this long before it expires. The margin allows for clock skew.
 const GRACE: Duration = Duration::from_secs(30);
@@ -28,6 +29,8 @@ struct Cached<T> {
 #[derive(Debug)]
 pub struct TokenCache<T> {
     token: Mutex<Option<Cached<T>>>,
+    /// Largest time between renewal and expiry.
+    early: Duration,
     dropped: AtomicU64,
 }
 
@@ -35,7 +38,18 @@ impl<T> Default for TokenCache<T> {
     fn default() -> Self {
         Self {
             token: Mutex::default(),
+            early: EARLY,
             dropped: AtomicU64::default(),
+        }
+    }
+}
+
+impl<T> TokenCache<T> {
+    /// An empty cache whose tokens are renewed after four fifths of their lifetime, however long they live.
+    pub fn at_four_fifths() -> Self {
+        Self {
+            early: Duration::MAX,
+            ..Self::default()
         }
     }
 }
@@ -57,7 +71,7 @@ impl<T: Clone> TokenCache<T> {
             Ok((token, expiry)) => {
                 *cached = Some(Cached {
                     token: token.clone(),
-                    renewal: expiry.map(|expiry| renewal((clock.now)(), expiry)),
+                    renewal: expiry.map(|expiry| renewal((clock.now)(), expiry, self.early)),
                     expiry,
                 });
                 Ok(token)
@@ -99,9 +113,9 @@ impl<T: Clone> TokenCache<T> {
 }
 
 /// When to renew a token that was issued `now`. A token that lives for some minutes only must serve more than one request.
-fn renewal(now: SystemTime, expiry: SystemTime) -> SystemTime {
+fn renewal(now: SystemTime, expiry: SystemTime, early: Duration) -> SystemTime {
     let lifetime = expiry.duration_since(now).unwrap_or_default();
-    expiry.checked_sub(EARLY.min(lifetime / 5)).unwrap_or(now)
+    expiry.checked_sub(early.min(lifetime / 5)).unwrap_or(now)
 }
 
 #[cfg(test)]
@@ -113,9 +127,14 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(1);
         for (lifetime, renewed) in [(3600, 3300), (600, 480), (300, 240), (60, 48), (0, 0)] {
             let expiry = now + Duration::from_secs(lifetime);
-            assert_eq!(renewal(now, expiry), now + Duration::from_secs(renewed), "{lifetime}");
+            let renewal = renewal(now, expiry, EARLY);
+            assert_eq!(renewal, now + Duration::from_secs(renewed), "{lifetime}");
         }
-        assert_eq!(renewal(now, SystemTime::UNIX_EPOCH), SystemTime::UNIX_EPOCH);
+        assert_eq!(renewal(now, SystemTime::UNIX_EPOCH, EARLY), SystemTime::UNIX_EPOCH);
+        // storage-ibmcos section 3
+        let early = TokenCache::<()>::at_four_fifths().early;
+        let expiry = now + Duration::from_hours(1);
+        assert_eq!(renewal(now, expiry, early), now + Duration::from_mins(48));
     }
 
     #[tokio::test]

@@ -44,6 +44,10 @@ pub trait Identity: Send + Sync {
     /// Account of the credentials, cached; `None` if it cannot be determined. An error means that there are no
     /// credentials.
     fn account(&self) -> BoxFuture<'_, Called<Option<String>>>;
+    /// Whether other credentials of the same identity may be accepted after this error.
+    fn is_stale(&self, error: &CallError) -> bool {
+        retry::stale(error)
+    }
     /// Drops credentials that the service refused. `false` for static keys, which cannot be renewed.
     fn renew(&self) -> BoxFuture<'_, bool>;
     /// How often credentials were dropped.
@@ -70,6 +74,9 @@ pub struct Connection {
     pub egress: Egress,
     /// Calls that change something carry the account of the credentials in `x-amz-expected-bucket-owner`.
     pub pin_owner: bool,
+    /// The service has ListObjectVersions. Otherwise each decided refusal of that call means that the service does not implement
+    /// it, except for a missing right.
+    pub lists_versions: bool,
 }
 
 /// A bucket, with its connection.
@@ -81,6 +88,7 @@ pub struct Bucket {
     clock: Clock,
     leading: Arc<dyn Fn() -> bool + Send + Sync>,
     pub(super) pin_owner: bool,
+    pub(super) lists_versions: bool,
     /// Passwords of proxies.
     secrets: Vec<Sensitive>,
     /// Elements of the lifecycle configuration that the SDK does not know. A write would drop them.
@@ -242,6 +250,7 @@ impl Bucket {
             clock: network.clock.clone(),
             leading: network.settings.leading.clone(),
             pin_owner: connection.pin_owner,
+            lists_versions: connection.lists_versions,
             secrets,
             unknown_lifecycle: Arc::default(),
             transition_size: Mutex::default(),
@@ -401,7 +410,7 @@ impl Bucket {
             if call.changes && error::is_lost(error) {
                 self.unsure.store(true, Ordering::Relaxed);
             }
-            if retry::stale(error) && !renewed && self.identity.renew().await {
+            if !renewed && self.identity.is_stale(error) && self.identity.renew().await {
                 renewed = true;
                 continue;
             }

@@ -8,8 +8,9 @@ use aws_sdk_s3::types::{
 };
 
 use super::client::{Bucket, Call, Deletion, Entry, KeyError, Listing, ObjectEncryption, Upload, send};
+use super::codes::GARBLED;
 use super::error::{failed, garbled};
-use crate::storage::model::call::{CallError, Called, Cause};
+use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::net::error::shown;
 
 /// Error code of an object whose deletion got no response.
@@ -45,7 +46,8 @@ impl Bucket {
                 .bucket(&self.name)
                 .set_prefix((!prefix.is_empty()).then(|| prefix.to_owned()))
                 .max_keys(at_most.into())
-        )?;
+        );
+        let answer = answer.map_err(|error| self.of_versions(error))?;
         let versions = answer.versions.unwrap_or_default().into_iter().filter_map(|version| {
             Some(Entry {
                 key: version.key?,
@@ -70,6 +72,18 @@ impl Bucket {
             entries: versions.chain(markers).collect(),
             more: answer.is_truncated.unwrap_or_default(),
         })
+    }
+
+    /// The error of a listing of versions. A service without that call may refuse the parameter of the query, or list objects.
+    fn of_versions(&self, error: CallError) -> CallError {
+        let refused = matches!(error.class, CallClass::Rejected | CallClass::NotFound) || error.code == GARBLED;
+        if self.lists_versions || !refused {
+            return error;
+        }
+        CallError {
+            class: CallClass::Unsupported,
+            ..error
+        }
     }
 
     /// ListObjectsV2, or V1 if the service does not implement V2; the first page.

@@ -22,6 +22,7 @@ use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::net::clock::Clock;
 use crate::storage::net::error::Unredacted;
 use crate::storage::net::issued::IssuedSecrets;
+use crate::storage::net::lifetime::ExpiresIn;
 use crate::storage::net::percent::form;
 use crate::storage::net::recent::Recent;
 use crate::storage::net::retry::Policy;
@@ -295,17 +296,17 @@ impl Identity {
         #[derive(Deserialize)]
         struct Token {
             access_token: String,
-            expires_in: i64,
+            expires_in: ExpiresIn,
         }
         let garbled = |why: &str| error::garbled(action, resource, About::Identity, why);
         let token: Token =
             serde_json::from_slice(&response.body).map_err(|_| garbled("no access_token and expires_in"))?;
-        let lifetime = u64::try_from(token.expires_in).ok().filter(|seconds| *seconds > 0);
-        let lifetime = lifetime.ok_or_else(|| garbled("the token has expired already"))?;
+        let lifetime = token.expires_in.lifetime();
+        let lifetime = lifetime.ok_or_else(|| garbled("the token has expired already (expires_in)"))?;
         if token.access_token.is_empty() {
             return Err(garbled("the access_token is empty"));
         }
-        let expiry = (self.clock.now)() + Duration::from_secs(lifetime);
+        let expiry = (self.clock.now)() + lifetime;
         Ok((Sensitive::new(token.access_token), Some(expiry)))
     }
 }

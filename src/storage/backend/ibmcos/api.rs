@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::endpoint::Endpoints;
 use super::error::{self, Call};
 use super::identity::Iam;
-use super::resource::{Group, Instance, Page, ResourceKey};
-use crate::storage::model::call::{CallError, Called, Cause};
+use super::resource::{Group, Instance, Page, ResourceKey, account_of_crn};
+use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::net::clock::Clock;
 use crate::storage::net::error::Unredacted;
 use crate::storage::net::percent::encoded;
@@ -51,13 +51,11 @@ impl Api {
     pub async fn groups(&self, name: &str) -> Called<Vec<Group>> {
         let account = self.iam.account().await?;
         let path = format!(
-            "{}/v2/resource_groups?account_id={}&name={}",
-            self.endpoints.manager,
+            "/v2/resource_groups?account_id={}&name={}",
             encoded(&account),
             encoded(name)
         );
-        let page: Page<Group> = self.read(VIEW_GROUPS, name, path).await?;
-        Ok(page.resources)
+        self.list(VIEW_GROUPS, name, &self.endpoints.manager, path).await
     }
 
     /// A resource group.
@@ -66,10 +64,24 @@ impl Api {
         self.read(VIEW_GROUPS, id, url).await
     }
 
-    /// A service instance.
-    pub async fn instance(&self, crn: &str) -> Called<Instance> {
+    /// A service instance; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// The call failed; or the service does not show the instance and the API key is of another account, so that this proves
+    /// nothing.
+    pub async fn instance(&self, crn: &str) -> Called<Option<Instance>> {
         let url = format!("{}/v2/resource_instances/{}", self.endpoints.controller, encoded(crn));
-        self.read(VIEW_INSTANCES, crn, url).await
+        match self.read(VIEW_INSTANCES, crn, url).await {
+            Ok(instance) => Ok(Some(instance)),
+            Err(error) if error.class == CallClass::NotFound => {
+                let account = self.iam.account().await?;
+                match account_of_crn(crn) {
+                    Some(owner) if owner == account => Ok(None),
+                    owner => Err(error::other_account(crn, owner, &account)),
+                }
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Instances of Cloud Object Storage of this name in a resource group.
@@ -79,7 +91,11 @@ impl Api {
             encoded(name),
             encoded(group)
         );
-        self.list(VIEW_INSTANCES, name, path).await
+        let found = self
+            .list(VIEW_INSTANCES, name, &self.endpoints.controller, path)
+            .await?;
+        let is_named = |instance: &Instance| instance.name.as_deref() == Some(name);
+        Ok(found.into_iter().filter(is_named).collect())
     }
 
     /// Creates an instance of Cloud Object Storage in a resource group.
@@ -104,7 +120,7 @@ impl Api {
     /// Resource keys of a service instance.
     pub async fn keys(&self, instance: &str) -> Called<Vec<ResourceKey>> {
         let path = format!("/v2/resource_instances/{}/resource_keys?limit=100", encoded(instance));
-        self.list(VIEW_KEYS, instance, path).await
+        self.list(VIEW_KEYS, instance, &self.endpoints.controller, path).await
     }
 
     /// Creates a resource key with HMAC keys.
@@ -128,22 +144,41 @@ impl Api {
         self.decoded(call, &self.send(call, request).await?)
     }
 
-    /// All pages of a list of Resource Controller.
-    async fn list<T: DeserializeOwned>(&self, action: &'static str, resource: &str, path: String) -> Called<Vec<T>> {
-        let mut all = Vec::new();
-        let mut next = Some(path);
-        for _ in 0..PAGES {
-            let Some(path) = next.take() else {
-                break;
+    /// All pages of a list of the service at this address.
+    async fn list<T: DeserializeOwned>(
+        &self,
+        action: &'static str,
+        resource: &str,
+        service: &str,
+        path: String,
+    ) -> Called<Vec<T>> {
+        let garbled = |why: &str| {
+            let call = Call {
+                action,
+                resource,
+                of_token: false,
             };
-            let page: Page<T> = self
-                .read(action, resource, format!("{}{path}", self.endpoints.controller))
-                .await?;
-            all.extend(page.resources);
+            self.cleaned(error::garbled(call, why))
+        };
+        let mut all = Vec::new();
+        let mut path = path;
+        for _ in 0..PAGES {
+            let page: Page<T> = self.read(action, resource, format!("{service}{path}")).await?;
+            let resources = page
+                .resources
+                .ok_or_else(|| garbled("the list has no member resources"))?;
+            all.extend(resources);
+            let Some(next) = page.next_url.filter(|next| !next.is_empty()) else {
+                return Ok(all);
+            };
             // Another host would get the token.
-            next = page.next_url.filter(|path| path.starts_with("/v2/"));
+            let next = next.strip_prefix(service).unwrap_or(&next);
+            if !next.starts_with("/v2/") {
+                return Err(garbled("the next page of the list (next_url) is at another address"));
+            }
+            next.clone_into(&mut path);
         }
-        Ok(all)
+        Err(garbled(&format!("the list has more than {PAGES} pages")))
     }
 
     async fn create<T: DeserializeOwned>(
@@ -191,7 +226,7 @@ impl Api {
             };
             if error.cause == Cause::Answer(401) && !renewed {
                 renewed = true;
-                self.iam.renew().await;
+                self.iam.renew(&token).await;
                 continue;
             }
             if !policy.wait(&error, retries).await {

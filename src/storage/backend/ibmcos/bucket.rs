@@ -1,15 +1,16 @@
 //! The bucket of one request, and helpers that its operations share.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::api::Api;
 use super::connect;
 use super::context::IbmCos;
 use super::effective::{Effective, spec_of};
+use super::error::{self, Call, OTHER_ACCOUNT};
 use super::reasons;
-use super::resource::InstanceState;
+use super::resource::{Instance, InstanceState};
 use crate::api::registry_storage::IbmCosStorage;
-use crate::storage::inputs::name;
+use crate::storage::inputs::{live, name};
 use crate::storage::model::call::{CallClass, CallError, Called};
 use crate::storage::model::container::ContainerName;
 use crate::storage::model::error::StorageError;
@@ -32,8 +33,8 @@ pub struct Store<'a, C> {
     pub(super) api: Api,
     /// `None`: the service instance is not known yet.
     bucket: Option<Bucket>,
-    /// This step saw that the service instance is active.
-    active: AtomicBool,
+    /// Reason of `StorageExists=False` for what exists so far. Set: this step saw that the service instance is active.
+    reached: Mutex<Option<&'static str>>,
 }
 
 impl<'a, C: Cluster> Store<'a, C> {
@@ -65,7 +66,7 @@ impl<'a, C: Cluster> Store<'a, C> {
             resource_name: format!("{infrastructure}-image-registry"),
             infrastructure,
             api,
-            active: AtomicBool::default(),
+            reached: Mutex::default(),
         })
     }
 
@@ -74,8 +75,13 @@ impl<'a, C: Cluster> Store<'a, C> {
         self.effective.instance.as_deref().ok_or_else(|| self.no_instance())
     }
 
-    pub(super) fn instance_is_active(&self) {
-        self.active.store(true, Ordering::Relaxed);
+    /// This step saw that the service instance is active.
+    pub(super) fn reach(&self, reason: &'static str) {
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    }
+
+    pub(super) fn reached(&self) -> Option<&'static str> {
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn no_instance(&self) -> CallError {
@@ -87,30 +93,92 @@ impl<'a, C: Cluster> Store<'a, C> {
         self.bucket.as_ref().ok_or_else(|| self.no_instance())
     }
 
-    /// The result, or that the bucket is gone with its service instance: without the instance, Cloud Object Storage refuses
-    /// access, or knows no such bucket.
-    pub(super) async fn unless_instance_gone<T>(&self, answered: Called<T>) -> Called<T> {
+    /// What the state of the service instance means.
+    ///
+    /// # Errors
+    /// The response names no state: it decides nothing.
+    pub(super) fn state_of(crn: &str, instance: &Instance) -> Called<InstanceState> {
+        instance
+            .state()
+            .ok_or_else(|| missing("state", "GET /v2/resource_instances", crn))
+    }
+
+    /// Whether the service instance does not exist any more.
+    async fn is_instance_gone(&self) -> Called<bool> {
+        if self.reached().is_some() {
+            return Ok(false);
+        }
+        let crn = self.instance()?;
+        Ok(match self.api.instance(crn).await? {
+            Some(instance) => Self::state_of(crn, &instance)? == InstanceState::Gone,
+            None => true,
+        })
+    }
+
+    /// The result of a call about the bucket, or what a refusal means: without its service instance the bucket is gone, too,
+    /// and Cloud Object Storage refuses access or knows no such bucket; and a bucket in use that another place does not show
+    /// may be where it was.
+    pub(super) async fn understood<T>(&self, answered: Called<T>) -> Called<T> {
         let error = match answered {
             Err(error) if error.is_missing() || (error.is_denied() && !error.of_identity) => error,
             answered => return answered,
         };
-        if self.active.load(Ordering::Relaxed) {
-            return Err(error);
+        match self.is_instance_gone().await {
+            Ok(true) => {}
+            Err(other) if other.code == OTHER_ACCOUNT => return Err(other),
+            Ok(false) | Err(_) => return Err(self.unless_moved(error)),
         }
         let instance = self.instance()?;
-        let gone = match self.api.instance(instance).await {
-            Ok(found) => found.state() == InstanceState::Gone,
-            Err(other) => other.class == CallClass::NotFound,
-        };
-        Err(if gone {
-            CallError {
-                class: CallClass::ContainerGone,
-                code: reasons::INSTANCE_GONE.to_owned(),
-                message: format!("service instance {instance} does not exist any more"),
-                ..error
-            }
-        } else {
-            error
+        Err(CallError {
+            class: CallClass::ContainerGone,
+            code: reasons::INSTANCE_GONE.to_owned(),
+            message: format!("service instance {instance} does not exist any more"),
+            ..error
         })
     }
+
+    /// The error; one that a missing bucket in use proves nothing, if its location or the endpoint was changed.
+    fn unless_moved(&self, error: CallError) -> CallError {
+        let moved = if error.is_missing() { self.moved() } else { None };
+        let Some(restore) = moved else {
+            return error;
+        };
+        let message = format!(
+            "it is in use, and this place does not show it: {restore}, or name another bucket in spec.storage.ibmcos.bucket"
+        );
+        CallError {
+            class: CallClass::Rejected,
+            code: "OtherPlace".to_owned(),
+            // Neither True nor False is known.
+            of_identity: true,
+            message,
+            ..error
+        }
+    }
+
+    /// What to restore, if the registry uses this bucket at another location or endpoint.
+    fn moved(&self) -> Option<String> {
+        let status = self.request.config.status.as_ref()?;
+        let stored = status.storage.ibmcos.as_ref()?;
+        let used = Effective::of(stored, self.request.snapshot).ok()?;
+        if used.instance != self.effective.instance || used.bucket.as_deref() != Some(&self.container.name) {
+            return None;
+        }
+        if used.location != self.effective.location {
+            return Some(format!("restore spec.storage.ibmcos.location to {}", used.location));
+        }
+        let now = self.effective.endpoints.of_registry(&self.effective.location);
+        let live = live::s3_endpoint(self.request.snapshot, &self.container.name)?;
+        (live != now).then(|| format!("restore the serviceEndpoint COS of infrastructures/cluster to {live}"))
+    }
+}
+
+/// Error for a response that lacks what the operator needs.
+pub(super) fn missing(member: &str, action: &'static str, resource: &str) -> CallError {
+    let call = Call {
+        action,
+        resource,
+        of_token: false,
+    };
+    error::garbled(call, &format!("the response names no {member}"))
 }

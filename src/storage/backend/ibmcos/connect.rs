@@ -43,6 +43,7 @@ pub fn api(
         network.settings.user_agent(),
     )
     .at_most(LARGEST_ANSWER);
+    sessions.log_unknown(&effective.endpoints.unknown);
     let url = &effective.endpoints.iam;
     Ok(Api {
         iam: sessions.of(&key.key, url, transport.clone(), &path, &network.clock),
@@ -65,10 +66,7 @@ pub fn bucket(
     name: &str,
     snapshot: &Snapshot,
 ) -> Result<Bucket, StorageError> {
-    let identity = Arc::new(Bearer {
-        iam: api.iam.clone(),
-        instance: instance.to_owned(),
-    });
+    let identity = Arc::new(Bearer::new(api.iam.clone(), instance));
     connect(network, effective, identity, trust(snapshot), Egress::Process, name)
 }
 
@@ -93,6 +91,7 @@ pub fn connect(
         trust,
         egress,
         pin_owner: false,
+        lists_versions: true,
     };
     Bucket::connect(network, connection, name)
 }

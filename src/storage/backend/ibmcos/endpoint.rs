@@ -37,6 +37,8 @@ pub struct Endpoints {
     pub controller: String,
     /// Resource Manager, without the version of its API.
     pub manager: String,
+    /// Names of entries that the operator does not know.
+    pub unknown: Vec<String>,
 }
 
 impl Endpoints {
@@ -51,6 +53,7 @@ impl Endpoints {
             iam: IAM.to_owned(),
             controller: RESOURCES.to_owned(),
             manager: RESOURCES.to_owned(),
+            unknown: Vec::new(),
         };
         for entry in overrides {
             let name = entry.name.as_deref().unwrap_or_default();
@@ -64,7 +67,7 @@ impl Endpoints {
                 "ResourceController" => endpoints.controller = without_version(&address()?),
                 "ResourceManager" => endpoints.manager = without_version(&address()?),
                 name if UNUSED.contains(&name) => {}
-                name => tracing::debug!(name, "a serviceEndpoint of infrastructures/cluster is not used"),
+                name => endpoints.unknown.push(name.to_owned()),
             }
         }
         Ok(endpoints)
@@ -201,7 +204,9 @@ mod tests {
                 .controller,
             "https://rc.example/vee"
         );
-        assert_eq!(endpoints(&[("cos", "https://x.example")]), endpoints(&[]));
+        let lower = endpoints(&[("cos", "https://x.example")]).unwrap();
+        assert_eq!(lower.texts(), endpoints(&[]).unwrap().texts());
+        assert_eq!(lower.unknown, ["cos"]);
         assert_eq!(endpoints(&[("COS", "")]), endpoints(&[]));
     }
 
@@ -213,7 +218,9 @@ mod tests {
             .chain(&["Future"])
             .map(|name| (*name, "not a URL"))
             .collect();
-        assert_eq!(endpoints(&all), endpoints(&[]));
+        let tolerated = endpoints(&all).unwrap();
+        assert_eq!(tolerated.texts(), endpoints(&[]).unwrap().texts());
+        assert_eq!(tolerated.unknown, ["Future"], "for the log");
         let error = endpoints(&[("IAM", "iam.example")]).unwrap_err();
         assert!(error.message.contains("serviceEndpoint IAM"), "{error:?}");
     }

@@ -14,6 +14,8 @@ const FIRST: Duration = Duration::from_millis(200);
 const FIRST_THROTTLED: Duration = Duration::from_secs(1);
 /// Longest text without a message that is shown, in characters.
 const LONGEST: usize = 200;
+/// Code of a resource that an API key of another account does not show.
+pub const OTHER_ACCOUNT: &str = "OtherAccount";
 /// Code of a response that is not one of these services.
 const GARBLED: &str = "InvalidResponse";
 
@@ -120,6 +122,22 @@ pub fn garbled(call: Call<'_>, why: &str) -> CallError {
         class: CallClass::Undecided,
         code: GARBLED.to_owned(),
         ..of_service(call.resource, why)
+    }
+}
+
+/// Error for a resource that the services do not show, because the API key is of another account than the resource.
+pub fn other_account(resource: &str, owner: Option<&str>, account: &str) -> CallError {
+    let owner = owner.map_or_else(
+        || "an account that its CRN does not name".to_owned(),
+        |owner| format!("account {owner}"),
+    );
+    let why = format!(
+        "it is not shown, which proves nothing: it is of {owner}, and the API key is of account {account}. Restore an API \
+         key of the account in which the registry's storage is"
+    );
+    CallError {
+        class: CallClass::Denied,
+        ..unusable("an API key of the right account", resource, OTHER_ACCOUNT, &why)
     }
 }
 

@@ -3,7 +3,8 @@
 //! Source: IBM Cloud, API reference "IAM Identity Services", "Create an IAM access token for a user or service ID using an
 //! IBM Cloud API key".
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -11,26 +12,33 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::BoxFuture;
 use http::Method;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::error::{self, Call};
 use crate::api::Sensitive;
-use crate::storage::model::call::{CallError, Called};
+use crate::storage::model::call::{CallError, Called, Cause};
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::net::clock::Clock;
 use crate::storage::net::error::Unredacted;
 use crate::storage::net::issued::IssuedSecrets;
+use crate::storage::net::lifetime::ExpiresIn;
 use crate::storage::net::percent::encoded;
 use crate::storage::net::recent::Recent;
 use crate::storage::net::retry::Policy;
 use crate::storage::net::token::TokenCache;
 use crate::storage::net::transport::{Request, Transport};
-use crate::storage::s3api::client;
+use crate::storage::s3api::{client, retry};
 
 /// Largest number of cached tokens: before and after a change, and a reserve.
 const CACHED: usize = 4;
 /// Number of tokens to redact: the one in use, and those before.
 const SECRETS: usize = 4;
+/// Largest number of names that are logged.
+const LOGGED: usize = 100;
+/// Cloud Object Storage refuses a token that is not valid any more with 403, as it refuses a missing right. A refusal this soon
+/// after a renewal for that reason is about a right.
+const RENEWED: Duration = Duration::from_mins(10);
 /// Timeout of one request for a token.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const ACTION: &str = "request for a token of IAM";
@@ -43,6 +51,10 @@ const INSTANCE: &str = "ibm-service-instance-id";
 pub struct Sessions {
     /// The key is a digest of API key, address, CA certificates and proxies.
     cached: Recent<Fingerprint, Iam, CACHED>,
+    /// Service instance that a step created or found by its name, and the start of its pass.
+    pub(super) found: Mutex<Option<(String, Timestamp)>>,
+    /// Unknown names of serviceEndpoints that the log has.
+    logged: Mutex<BTreeSet<String>>,
 }
 
 impl Sessions {
@@ -55,9 +67,20 @@ impl Sessions {
             url: url.to_owned(),
             transport,
             clock: clock.clone(),
-            token: TokenCache::default(),
+            token: TokenCache::at_four_fifths(),
             issued: IssuedSecrets::default(),
+            denied: Mutex::default(),
         })
+    }
+
+    /// Logs that serviceEndpoints with these names are not used, each name once.
+    pub fn log_unknown(&self, names: &[String]) {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in names {
+            if logged.len() < LOGGED && logged.insert(name.clone()) {
+                tracing::info!(name, "a serviceEndpoint of infrastructures/cluster is not used");
+            }
+        }
     }
 }
 
@@ -71,13 +94,15 @@ pub struct Iam {
     token: TokenCache<Sensitive>,
     /// The last tokens, to redact in messages.
     issued: IssuedSecrets<SECRETS>,
+    /// When a token was last renewed because of a 403.
+    denied: Mutex<Option<SystemTime>>,
 }
 
 #[derive(Deserialize)]
 struct Answer {
     access_token: String,
     #[serde(default)]
-    expires_in: Option<u64>,
+    expires_in: Option<ExpiresIn>,
 }
 
 impl Iam {
@@ -105,9 +130,21 @@ impl Iam {
             .ok_or_else(|| error::garbled(self.call(), "no account ID in the token (claim account.bss)"))
     }
 
-    /// Drops the token, because a service refused it.
-    pub async fn renew(&self) {
-        self.token.invalidate().await;
+    /// Drops the token, because a service refused it. A token that replaced it meanwhile stays.
+    pub async fn renew(&self, refused: &Sensitive) {
+        self.token.invalidate_if(|token| token == refused).await;
+    }
+
+    /// Whether a 403 may mean that the token is not valid any more. The next answers are `false` for a while.
+    fn may_be_expired(&self) -> bool {
+        let now = (self.clock.now)();
+        let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        // A time in the future: the clock was set back.
+        let recent = denied.is_some_and(|last| now.duration_since(last).is_ok_and(|since| since < RENEWED));
+        if !recent {
+            *denied = Some(now);
+        }
+        !recent
     }
 
     /// Secrets that must not appear in messages: the API key, tokens, passwords of proxies.
@@ -165,9 +202,15 @@ impl Iam {
         };
         let answer: Answer = serde_json::from_slice(&response.body)
             .map_err(|_| error::garbled(self.call(), "the response holds no token: is the address that of IAM?"))?;
-        let expiry = answer
-            .expires_in
-            .map(|seconds| (self.clock.now)() + Duration::from_secs(seconds));
+        if answer.access_token.is_empty() {
+            return Err(error::garbled(self.call(), "the access_token in the response is empty"));
+        }
+        // Without a lifetime the token is used until a service refuses it.
+        let lifetime = answer.expires_in.as_ref().map(|expires_in| {
+            let unusable = || error::garbled(self.call(), "expires_in of the token is no number of seconds to come");
+            expires_in.lifetime().ok_or_else(unusable)
+        });
+        let expiry = lifetime.transpose()?.map(|lifetime| (self.clock.now)() + lifetime);
         Ok((Sensitive::new(answer.access_token), expiry))
     }
 }
@@ -190,9 +233,26 @@ fn account_of(token: &str) -> Option<String> {
 /// The operator at Cloud Object Storage: a token, and the service instance.
 pub struct Bearer {
     /// Tokens.
-    pub iam: Arc<Iam>,
+    iam: Arc<Iam>,
     /// CRN of the service instance.
-    pub instance: String,
+    instance: String,
+    /// Token of the last request.
+    sent: Mutex<Option<Sensitive>>,
+}
+
+impl Bearer {
+    /// The operator at this service instance.
+    pub fn new(iam: Arc<Iam>, instance: &str) -> Self {
+        Self {
+            iam,
+            instance: instance.to_owned(),
+            sent: Mutex::default(),
+        }
+    }
+
+    fn sent(&self) -> MutexGuard<'_, Option<Sensitive>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl client::Identity for Bearer {
@@ -203,6 +263,7 @@ impl client::Identity for Bearer {
     fn headers(&self) -> BoxFuture<'_, Called<Vec<(&'static str, Sensitive)>>> {
         Box::pin(async {
             let token = self.iam.token().await?;
+            *self.sent() = Some(token.clone());
             Ok(vec![
                 ("authorization", Sensitive::new(format!("Bearer {}", token.expose()))),
                 (INSTANCE, Sensitive::new(self.instance.as_str())),
@@ -214,10 +275,19 @@ impl client::Identity for Bearer {
         Box::pin(async { Ok(None) })
     }
 
+    /// IBM Cloud documents no code of its own for a token that is not valid any more: Cloud Object Storage answers 403
+    /// `AccessDenied`.
+    fn is_stale(&self, error: &CallError) -> bool {
+        retry::stale(error) || (error.cause == Cause::Answer(403) && self.iam.may_be_expired())
+    }
+
     fn renew(&self) -> BoxFuture<'_, bool> {
         Box::pin(async {
-            self.iam.renew().await;
-            true
+            let sent = self.sent().take();
+            if let Some(sent) = &sent {
+                self.iam.renew(sent).await;
+            }
+            sent.is_some()
         })
     }
 

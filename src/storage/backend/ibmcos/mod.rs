@@ -31,6 +31,7 @@ use crate::api::{ObjectRef, Sensitive, Storage};
 use crate::config::resolve::Rejection;
 use crate::config::snapshot::Snapshot;
 use crate::program::{RegistryStorage, S3Storage};
+use crate::storage::inputs::live;
 use crate::storage::inputs::trust::{proxy_bundle, proxy_map};
 use crate::storage::model::backend::Backend;
 use crate::storage::model::container::Terms;
@@ -40,6 +41,7 @@ use crate::storage::model::outcome::{STORAGE_EXISTS, UNKNOWN_ERROR};
 use crate::storage::model::spec;
 use crate::storage::model::stage::Stage;
 use crate::storage::model::target::{Request, Target};
+use crate::storage::s3api::static_keys::StaticKeys;
 use crate::storage::traits::{Cluster, ObjectBackend};
 
 fn effective(storage: &Storage, snapshot: &Snapshot) -> Result<Effective, Rejection> {
@@ -139,21 +141,37 @@ impl<C: Cluster> ObjectBackend for IbmCos<'_, C> {
             .as_ref()
             .map_or_else(|error| error.message.as_str(), |key| key.key.expose());
         let endpoints = effective.map(|effective| effective.endpoints.texts());
-        let crn = |member: fn(&Effective) -> &Option<String>| {
-            let crn = effective.and_then(|effective| member(effective).as_deref());
-            crn.unwrap_or_default()
+        let filled = |member: fn(&Effective) -> &Option<String>| {
+            let text = effective.and_then(|effective| member(effective).as_deref());
+            text.unwrap_or_default()
         };
+        let location = effective.map(|effective| effective.location.as_str());
         let texts = proxies
             .texts()
             .into_iter()
             .chain(proxy_ca.as_deref())
-            .chain([key, crn(|e| &e.instance), crn(|e| &e.key)])
+            .chain([key, filled(|e| &e.instance), filled(|e| &e.key)])
+            .chain([location.unwrap_or_default(), filled(|e| &e.resource_group)])
             .chain(endpoints.into_iter().flatten());
         Fingerprint::of_target(request.target).and(texts)
     }
 
     fn access(&self, request: &Request<'_>) -> Result<RegistryStorage, StorageError> {
         access(&effective(request.storage, request.snapshot)?, request.snapshot)
+    }
+
+    /// The HMAC keys that the pods have, while the status says that they are those of the resource key.
+    fn kept_access(request: &Request<'_>, known: &RegistryStorage) -> Option<RegistryStorage> {
+        let key = given(request.storage.ibmcos.as_ref()?.resource_key_crn.as_ref())?;
+        let stored = request.config.status.as_ref()?.storage.ibmcos.as_ref()?;
+        let file = live::credentials_file(request.snapshot)?;
+        let is_usable = given(stored.resource_key_crn.as_ref()) == Some(key) && StaticKeys::of_text(&file).is_some();
+        let mut kept = known.clone();
+        match &mut kept {
+            RegistryStorage::IbmCos(storage) if is_usable => storage.credentials = file,
+            _ => return None,
+        }
+        Some(kept)
     }
 
     fn set_container(storage: &mut Storage, name: Option<&str>) {

@@ -42,13 +42,15 @@ pub enum InstanceState {
 }
 
 impl Instance {
-    /// What its state means. An unknown state means that the instance cannot be used any more.
-    pub fn state(&self) -> InstanceState {
-        match self.state.as_deref() {
-            Some("active") => InstanceState::Active,
-            Some("provisioning" | "pre_provisioning") => InstanceState::Provisioning,
+    /// What its state means; `None` if the response names none. A state that the operator does not know means that the
+    /// instance cannot be used any more.
+    pub fn state(&self) -> Option<InstanceState> {
+        Some(match self.state.as_deref()? {
+            "" => return None,
+            "active" => InstanceState::Active,
+            "provisioning" | "pre_provisioning" => InstanceState::Provisioning,
             _ => InstanceState::Gone,
-        }
+        })
     }
 }
 
@@ -94,9 +96,8 @@ fn unusable(code: &'static str, why: impl Into<String>) -> Unusable {
 /// A page of a list.
 #[derive(Deserialize)]
 pub struct Page<T> {
-    /// The resources.
-    #[serde(default = "Vec::new")]
-    pub resources: Vec<T>,
+    /// The resources; without this member the response is no list.
+    pub resources: Option<Vec<T>>,
     /// Path and query of the next page.
     #[serde(default)]
     pub next_url: Option<String>,
@@ -187,6 +188,12 @@ fn is_redacted(credentials: &Value) -> bool {
         || credentials.get("redacted").is_some()
 }
 
+/// Account of a resource, from the scope of its CRN: `crn:v1:bluemix:public:SERVICE:LOCATION:a/ACCOUNT:INSTANCE::`.
+pub fn account_of_crn(crn: &str) -> Option<&str> {
+    let account = crn.split(':').nth(6)?.strip_prefix("a/")?;
+    (!account.is_empty()).then_some(account)
+}
+
 /// Whether a resource key belongs to a service instance, by their CRNs.
 pub fn is_of_instance(key: &str, instance: &str) -> bool {
     let prefix = instance.strip_suffix("::").unwrap_or(instance);
@@ -249,21 +256,43 @@ mod tests {
     #[test]
     fn states_of_instances_that_nobody_knows_count_as_gone() {
         for (state, expected) in [
-            (Some("active"), InstanceState::Active),
-            (Some("provisioning"), InstanceState::Provisioning),
-            (Some("pre_provisioning"), InstanceState::Provisioning),
-            (Some("failed"), InstanceState::Gone),
-            (Some("inactive"), InstanceState::Gone),
-            (Some("pending_reclamation"), InstanceState::Gone),
-            (Some("pending_removal"), InstanceState::Gone),
-            (Some("removed"), InstanceState::Gone),
-            (None, InstanceState::Gone),
+            ("active", InstanceState::Active),
+            ("provisioning", InstanceState::Provisioning),
+            ("pre_provisioning", InstanceState::Provisioning),
+            ("failed", InstanceState::Gone),
+            ("inactive", InstanceState::Gone),
+            ("pending_reclamation", InstanceState::Gone),
+            ("pending_removal", InstanceState::Gone),
+            ("removed", InstanceState::Gone),
         ] {
             let instance = Instance {
-                state: state.map(str::to_owned),
+                state: Some(state.to_owned()),
                 ..Instance::default()
             };
-            assert_eq!(instance.state(), expected, "{state:?}");
+            assert_eq!(instance.state(), Some(expected), "{state:?}");
+        }
+        for state in [None, Some(String::new())] {
+            let instance = Instance {
+                state,
+                ..Instance::default()
+            };
+            assert_eq!(instance.state(), None);
+        }
+    }
+
+    #[test]
+    fn a_crn_names_its_account() {
+        assert_eq!(
+            (account_of_crn(INSTANCE), account_of_crn(KEY)),
+            (Some("acc1"), Some("acc1"))
+        );
+        for crn in [
+            "",
+            "crn:v1:bluemix:public:cloud-object-storage:global:a/:inst1::",
+            "crn:v1:bluemix:public:cloud-object-storage:global:o/acc1:inst1::",
+            "crn:v1:bluemix:public:cloud-object-storage:global",
+        ] {
+            assert_eq!(account_of_crn(crn), None, "{crn}");
         }
     }
 

@@ -1,12 +1,13 @@
 //! The stages: service instance and resource key. Their names are not unique in IBM Cloud, so that each is looked for by its
 //! name before it is created.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::bucket::Store;
+use super::bucket::{Store, missing};
 use super::error::unusable;
 use super::reasons;
-use super::resource::{Instance, InstanceState, ResourceKey, Unusable, is_of_instance};
+use super::resource::{Group, Instance, InstanceState, ResourceKey, Unusable, is_of_instance};
 use crate::api::Storage;
 use crate::api::registry_storage::IbmCosStorage;
 use crate::status::conditions::{ConditionUpdate, Status};
@@ -30,15 +31,6 @@ pub const KEY: Stage = Stage {
 /// Wait before a new instance is asked for again.
 const CHECK: Duration = Duration::from_secs(10);
 
-fn none(what: &str, action: &'static str, resource: &str) -> CallError {
-    unusable(
-        action,
-        resource,
-        "InvalidResponse",
-        &format!("the response names no {what}"),
-    )
-}
-
 impl<C: Cluster> Store<'_, C> {
     /// The storage of the request with these changes of its spec.
     fn with(&self, change: impl FnOnce(&mut IbmCosStorage)) -> Storage {
@@ -55,13 +47,13 @@ impl<C: Cluster> Store<'_, C> {
         let Some(crn) = &self.effective.instance else {
             return self.named_instance(self.spec.clone()).await;
         };
-        let instance = match self.api.instance(crn).await {
-            Ok(instance) => instance,
-            Err(error) if error.class == CallClass::NotFound => Instance::default(),
-            Err(error) => return Err(error),
+        let found = self.api.instance(crn).await?;
+        let state = match &found {
+            Some(instance) => Self::state_of(crn, instance)?,
+            None => InstanceState::Gone,
         };
-        match instance.state() {
-            InstanceState::Active => self.active(crn, &instance).await,
+        match state {
+            InstanceState::Active => self.active(crn, &found.unwrap_or_default()).await,
             InstanceState::Provisioning => Ok(provisioning(crn)),
             InstanceState::Gone if self.request.effective_state() == Some(State::Unmanaged) => {
                 Ok(StageState::Missing {
@@ -84,11 +76,16 @@ impl<C: Cluster> Store<'_, C> {
     async fn named_instance(&self, spec: IbmCosStorage) -> Called<StageState> {
         let group = self.group().await?;
         let found = self.api.instances(&self.resource_name, &group).await?;
-        let usable = |wanted| found.iter().find(move |instance| instance.state() == wanted);
+        // One without a state may be usable: another one must not be created beside it.
+        for instance in &found {
+            Self::state_of(instance.crn.as_deref().unwrap_or(&self.resource_name), instance)?;
+        }
+        let usable = |wanted| found.iter().find(move |instance| instance.state() == Some(wanted));
         if let Some(instance) = usable(InstanceState::Active) {
             let action = "GET /v2/resource_instances";
             let crn = instance.crn.as_deref();
-            let crn = crn.ok_or_else(|| none("crn", action, &self.resource_name))?;
+            let crn = crn.ok_or_else(|| missing("crn", action, &self.resource_name))?;
+            self.found(crn);
             return Ok(self.ready(crn, instance, self.effective.resource_group.clone(), spec));
         }
         if let Some(instance) = usable(InstanceState::Provisioning) {
@@ -108,14 +105,20 @@ impl<C: Cluster> Store<'_, C> {
             unusable(action, &self.resource_name, "NoResourceGroup", why)
         })?;
         let groups = self.api.groups(name).await?;
-        let first = groups.into_iter().next().ok_or_else(|| {
+        let is_named = |group: &Group| {
+            group
+                .name
+                .as_deref()
+                .is_some_and(|found| found.eq_ignore_ascii_case(name))
+        };
+        let first = groups.into_iter().find(is_named).ok_or_else(|| {
             let why = format!(
                 "the account of the API key has no resource group {name}, or the API key may not see it: correct \
                  spec.storage.ibmcos.resourceGroupName, or grant role Viewer on the group"
             );
             unusable(action, name, "NoResourceGroup", &why)
         })?;
-        first.id.ok_or_else(|| none("id", action, name))
+        first.id.ok_or_else(|| missing("id", action, name))
     }
 
     async fn active(&self, crn: &str, instance: &Instance) -> Called<StageState> {
@@ -132,7 +135,11 @@ impl<C: Cluster> Store<'_, C> {
     }
 
     fn ready(&self, crn: &str, instance: &Instance, group: Option<String>, spec: IbmCosStorage) -> StageState {
-        self.instance_is_active();
+        self.reach(if self.is_fresh(crn) {
+            reasons::INSTANCE_CREATED
+        } else {
+            reasons::INSTANCE_ACTIVE
+        });
         // By its name if the operator gave it, because the CRN was not known when the stage was recorded.
         let is_own = instance.name.as_deref() == Some(&self.resource_name);
         // The spec of Unmanaged storage stays as the user wrote it.
@@ -160,6 +167,23 @@ impl<C: Cluster> Store<'_, C> {
         }
     }
 
+    /// Remembers that this pass created the service instance, or found it by its name.
+    fn found(&self, crn: &str) {
+        let found = &self.backend.sessions.found;
+        *found.lock().unwrap_or_else(PoisonError::into_inner) = Some((crn.to_owned(), self.request.snapshot.now));
+    }
+
+    fn is_fresh(&self, crn: &str) -> bool {
+        let found = self
+            .backend
+            .sessions
+            .found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let now = self.request.snapshot.now;
+        found.as_ref().is_some_and(|(found, pass)| found == crn && *pass == now)
+    }
+
     /// Creates the service instance.
     pub(super) async fn create_instance(&self) -> Called<StageState> {
         let group = self.group().await?;
@@ -167,8 +191,9 @@ impl<C: Cluster> Store<'_, C> {
         let created = self.api.create_instance(name, &group, &self.infrastructure).await?;
         let crn = created.crn.as_deref();
         let crn = crn
-            .ok_or_else(|| none("crn", "POST /v2/resource_instances", name))?
+            .ok_or_else(|| missing("crn", "POST /v2/resource_instances", name))?
             .to_owned();
+        self.found(&crn);
         // The next step looks at its state.
         let created = Instance {
             name: Some(name.clone()),
@@ -180,7 +205,7 @@ impl<C: Cluster> Store<'_, C> {
     /// State of the resource key.
     pub(super) async fn key_stage(&self) -> Called<StageState> {
         let instance = self.instance()?;
-        let missing = |storage| StageState::Missing {
+        let absent = |storage| StageState::Missing {
             storage,
             id: self.resource_name.clone(),
         };
@@ -191,9 +216,10 @@ impl<C: Cluster> Store<'_, C> {
                 Err(error) => return Err(error),
             };
             let Some(key) = key else {
-                return Ok(missing(self.with(|spec| spec.resource_key_crn = None)));
+                return Ok(absent(self.with(|spec| spec.resource_key_crn = None)));
             };
             key.hmac(instance).map_err(|fault| refused(crn, &fault))?;
+            self.reach(reasons::KEY_VALID);
             return Ok(StageState::Ready {
                 storage: self.request.storage.clone(),
                 id: crn.clone(),
@@ -204,13 +230,18 @@ impl<C: Cluster> Store<'_, C> {
             let named = key.name.as_deref() == Some(&self.resource_name);
             named && !key.is_gone() && key.hmac(instance).is_ok()
         };
-        Ok(match found.iter().find(is_own).and_then(|key| key.crn.clone()) {
-            Some(crn) => self.key_ready(crn),
-            None => missing(self.request.storage.clone()),
+        Ok(match found.iter().find(is_own) {
+            Some(key) => {
+                let action = "GET /v2/resource_instances/ID/resource_keys";
+                let crn = key.crn.clone();
+                self.key_ready(crn.ok_or_else(|| missing("crn", action, &self.resource_name))?)
+            }
+            None => absent(self.request.storage.clone()),
         })
     }
 
     fn key_ready(&self, crn: String) -> StageState {
+        self.reach(reasons::KEY_CREATED);
         StageState::Ready {
             storage: self.with(|spec| spec.resource_key_crn = Some(crn)),
             id: self.resource_name.clone(),
@@ -221,7 +252,9 @@ impl<C: Cluster> Store<'_, C> {
     pub(super) async fn create_key(&self) -> Called<StageState> {
         let name = &self.resource_name;
         let created = self.api.create_key(name, self.instance()?).await?;
-        let crn = created.crn.ok_or_else(|| none("crn", "POST /v2/resource_keys", name))?;
+        let crn = created
+            .crn
+            .ok_or_else(|| missing("crn", "POST /v2/resource_keys", name))?;
         Ok(self.key_ready(crn))
     }
 }
@@ -230,6 +263,14 @@ fn provisioning(crn: &str) -> StageState {
     let message = format!("service instance {crn} is being created");
     let exists = ConditionUpdate::new(STORAGE_EXISTS, Status::False, reasons::PROVISIONING, message.clone());
     StageState::Pending(Wait::new(CHECK, message).with(vec![exists]))
+}
+
+/// Error of a resource key that was deleted.
+pub(super) fn gone_key(key: &str) -> CallError {
+    CallError {
+        class: CallClass::NotFound,
+        ..unusable("use of the resource key", key, "Removed", "it was deleted")
+    }
 }
 
 /// Error of a resource key that the registry cannot use.

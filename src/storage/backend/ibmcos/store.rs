@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::bucket::Store;
 use super::connect;
-use super::stages::{self, refused};
+use super::stages::{self, gone_key, refused};
 use crate::program::RegistryStorage;
 use crate::storage::model::call::{CallClass, CallError, Called};
 use crate::storage::model::container::{ContainerName, Contents, Owner, Page, PageDeletion};
@@ -31,7 +31,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
 
     async fn head(&self) -> Called<()> {
         let head = self.bucket()?.head().await;
-        self.unless_instance_gone(head).await
+        self.understood(head).await
     }
 
     async fn create(&self, _permit: &CreationPermit) -> Called<()> {
@@ -60,6 +60,10 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
         self.bucket()?.contents(probe, plain).await
     }
 
+    fn reached(&self) -> Option<&'static str> {
+        self.reached()
+    }
+
     async fn stage(&self, stage: &Stage) -> Called<StageState> {
         if stage.name == stages::INSTANCE.name {
             self.instance_stage().await
@@ -78,7 +82,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
 
     async fn list_page(&self, at_most: u16) -> Called<Page<Entry>> {
         let listed = self.bucket()?.list_page(at_most).await;
-        self.unless_instance_gone(listed).await
+        self.understood(listed).await
     }
 
     async fn delete_page(&self, entries: Vec<Entry>) -> Called<PageDeletion> {
@@ -106,6 +110,9 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
             CallError::invalid(&self.container.name, why)
         })?;
         let key = self.api.key(crn).await?;
+        if key.is_gone() {
+            return Err(gone_key(crn));
+        }
         let keys = key.hmac(self.instance()?).map_err(|fault| refused(crn, &fault))?;
         storage.credentials = keys.text();
         Ok((RegistryStorage::IbmCos(storage), None))

@@ -17,6 +17,9 @@ use crate::storage::s3api::plane::RegistryBucket;
 use crate::storage::s3api::static_keys::StaticKeys;
 use crate::storage::traits::ObjectStore;
 
+/// Number of entries to list in order to decide whether a bucket is empty.
+const A_FEW: u16 = 100;
+
 /// The bucket of a request.
 pub struct Store<'a> {
     network: &'a Network,
@@ -78,6 +81,7 @@ fn connect(
         trust,
         egress,
         pin_owner: false,
+        lists_versions: false,
     };
     Bucket::connect(network, connection, name)
 }
@@ -110,11 +114,16 @@ impl ObjectStore for Store<'_> {
         Ok(false)
     }
 
+    /// Objects first: the list of the S3 API of OSS has no listing of versions.
     async fn contents(&self, probe: &ProbeKeys, plain: bool) -> Called<Contents> {
+        let objects = self.bucket.objects("", A_FEW).await?;
+        if objects.entries.iter().any(|entry| !probe.contains(&entry.key)) {
+            return Ok(Contents::Something);
+        }
         self.bucket.contents(probe, plain).await
     }
 
-    /// Objects first: the S3 API of OSS documents no listing of versions, and a service may answer one without any.
+    /// Objects first: a service may answer a listing of versions without any.
     async fn list_page(&self, at_most: u16) -> Called<Page<Entry>> {
         let objects = self.bucket.objects("", at_most).await?;
         if objects.entries.is_empty() {

@@ -67,6 +67,7 @@ pub fn connect(
         egress: connection.egress,
         // Only at the public endpoint the account of the credentials is the account of the bucket's owner.
         pin_owner: connection.pin_owner && public,
+        lists_versions: true,
     };
     Bucket::connect(network, connection, name)
 }

@@ -1,18 +1,14 @@
 //! PURE: the effective configuration of `spec.storage.s3`, with settings of the cluster filled in.
 
-use serde_json::Value;
-
 use super::cloud_front;
 use super::endpoint::{self, Partition};
+use crate::api::Storage;
 use crate::api::openshift::AwsPlatform;
 use crate::api::registry_storage::S3Storage;
-use crate::api::{Kind, Storage};
 use crate::config::resolve::{Reason, Rejection};
 use crate::config::snapshot::Snapshot;
 use crate::config::{defaults, host};
-use crate::names;
-use crate::program::platform;
-use crate::storage::inputs::{name, url};
+use crate::storage::inputs::{live, name, url};
 use crate::storage::model::error::StorageError;
 use crate::storage::model::spec;
 use crate::storage::s3api::address::bucket_url;
@@ -87,7 +83,7 @@ impl Effective {
     /// spec was not edited since.
     fn is_taken_over(spec: &S3Storage, snapshot: &Snapshot, credentials_region: Option<&str>) -> bool {
         let bucket = text(spec.bucket.as_ref());
-        let runs = bucket.is_some_and(|bucket| runs_without_endpoint(snapshot, bucket));
+        let runs = bucket.is_some_and(|bucket| live::s3_endpoint(snapshot, bucket) == Some(""));
         let applied = snapshot
             .config()
             .ok()
@@ -291,25 +287,6 @@ fn service_url(service: &str, text: &str) -> Result<String, Rejection> {
         invalid(format!(
             "the serviceEndpoint {service} of infrastructures/cluster {cause}: it must be https://HOST[:PORT]"
         ))
-    })
-}
-
-/// Whether the registry's Deployment uses this bucket without an endpoint.
-fn runs_without_endpoint(snapshot: &Snapshot, bucket: &str) -> bool {
-    let deployment = snapshot.objects.operand(Kind::Deployment, names::REGISTRY);
-    let containers = deployment
-        .and_then(|d| d.pointer("/spec/template/spec/containers"))
-        .and_then(Value::as_array);
-    containers.into_iter().flatten().any(|container| {
-        let variables = container.get("env").and_then(Value::as_array);
-        let value = |name: &str| {
-            let variable = variables?
-                .iter()
-                .find(|v| v.get("name").and_then(Value::as_str) == Some(name))?;
-            // Values are YAML, so a name that consists of digits is quoted.
-            Some(variable.get("value")?.as_str()?.trim_matches(['"', '\'']))
-        };
-        value(platform::S3_BUCKET) == Some(bucket) && value(platform::S3_ENDPOINT).is_none_or(str::is_empty)
     })
 }
 

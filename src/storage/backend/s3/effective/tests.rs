@@ -1,9 +1,11 @@
 #![allow(clippy::needless_pass_by_value)] // `json!` at each call reads better without `&`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::api::Kind;
 use crate::config::snapshot::Objects;
+use crate::names;
 
 const CLUSTER_S3: &str = "https://s3.example.com";
 

@@ -35,9 +35,9 @@ impl Ibm {
         self.state().api_keys.remove(key);
     }
 
-    /// All tokens end.
-    pub fn end_tokens(&self) {
-        self.state().tokens.clear();
+    /// The tokens of an API key end.
+    pub fn end_tokens(&self, key: &str) {
+        self.state().tokens.retain(|_, token| token.api_key != key);
     }
 
     /// How many seconds new tokens live; an hour without a number.

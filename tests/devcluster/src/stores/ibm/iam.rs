@@ -41,6 +41,7 @@ pub(super) fn grant(state: &mut State, asked: &Asked) -> Result<Reply, Reply> {
     let header = json!({ "kid": "2026", "alg": "RS256" });
     let token = format!("{}.{}.{}", encode(&header), encode(&claims), BASE64.encode(random()));
     let record = Token {
+        api_key: field("apikey").to_owned(),
         account: known.account,
         redacted: known.redacted,
         expires: issued + seconds,

@@ -39,6 +39,8 @@ pub(super) struct ApiKey {
 
 #[derive(Clone, Debug)]
 pub(super) struct Token {
+    /// The API key that it was given for.
+    pub api_key: String,
     pub account: String,
     pub redacted: bool,
     pub expires: i64,

@@ -1,0 +1,35 @@
+//! PURE: what the running registry works with, from its Deployment and its Secret. Nothing else keeps it.
+
+use serde_json::Value;
+
+use crate::api::{Kind, Sensitive};
+use crate::config::content;
+use crate::config::snapshot::Snapshot;
+use crate::names;
+use crate::program::platform;
+
+/// Endpoint of the S3 driver, if the registry's Deployment uses this bucket; empty: it has none.
+pub fn s3_endpoint<'a>(snapshot: &'a Snapshot, bucket: &str) -> Option<&'a str> {
+    let deployment = snapshot.objects.operand(Kind::Deployment, names::REGISTRY);
+    let containers = deployment
+        .and_then(|d| d.pointer("/spec/template/spec/containers"))
+        .and_then(Value::as_array);
+    containers.into_iter().flatten().find_map(|container| {
+        let variables = container.get("env").and_then(Value::as_array);
+        let value = |name: &str| {
+            let variable = variables?
+                .iter()
+                .find(|v| v.get("name").and_then(Value::as_str) == Some(name))?;
+            // Values are YAML, so a name that consists of digits is quoted.
+            Some(variable.get("value")?.as_str()?.trim_matches(['"', '\'']))
+        };
+        (value(platform::S3_BUCKET) == Some(bucket)).then(|| value(platform::S3_ENDPOINT).unwrap_or_default())
+    })
+}
+
+/// The file with credentials in the Secret of the registry's pods.
+pub fn credentials_file(snapshot: &Snapshot) -> Option<Sensitive> {
+    let secret = snapshot.objects.operand(Kind::Secret, names::PRIVATE_SECRET)?;
+    let text = content::secret_text(secret, platform::CREDENTIALS_FILE)?;
+    text.ok().map(Sensitive::new)
+}
