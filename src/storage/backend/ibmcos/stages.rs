@@ -67,6 +67,7 @@ impl<C: Cluster> Store<'_, C> {
                 Ok(StageState::Missing {
                     storage: self.request.storage.clone(),
                     id: crn.clone(),
+                    reason: Some(reasons::INSTANCE_GONE),
                 })
             }
             InstanceState::Gone => {
@@ -97,6 +98,7 @@ impl<C: Cluster> Store<'_, C> {
         Ok(StageState::Missing {
             storage: self.with(|own| *own = spec),
             id: self.resource_name.clone(),
+            reason: Some(reasons::INSTANCE_GONE),
         })
     }
 
@@ -183,6 +185,7 @@ impl<C: Cluster> Store<'_, C> {
         let missing = |storage| StageState::Missing {
             storage,
             id: self.resource_name.clone(),
+            reason: None,
         };
         if let Some(crn) = &self.effective.key {
             let key = match self.api.key(crn).await {
