@@ -54,6 +54,19 @@ pub fn redirect_needs_trust(host: &str, ca: &str) -> EventRequest {
     }
 }
 
+/// The registry redirects pulls to storage that only clients of one virtual network reach.
+pub fn redirect_needs_network(storage: &str) -> EventRequest {
+    let message = format!(
+        "clients of the registry follow its redirects to {storage}, which only the virtual network with its private endpoint reaches. \
+         For pulls from outside this network, set spec.disableRedirect to true: the registry then sends the content itself"
+    );
+    EventRequest {
+        warning: true,
+        reason: "RedirectNeedsNetwork",
+        message,
+    }
+}
+
 /// Host, and port if it is not 443, to which pulls are redirected; `None` without TLS.
 fn redirect_host(s3: &S3Storage) -> Option<String> {
     let endpoint = s3.region_endpoint.as_deref().unwrap_or_default().trim();

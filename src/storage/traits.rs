@@ -12,7 +12,7 @@ use super::model::container::{ContainerName, Contents, Owner, Page, PageDeletion
 use super::model::error::{StepError, StorageError};
 use super::model::fingerprint::Fingerprint;
 use super::model::preflight::{Preflighted, Probe, ProbeKeys, Probed};
-use super::model::progress::{Deleted, Ensured, Existence, Mark, Progress, Wait};
+use super::model::progress::{Deleted, Ensured, Existence, Mark, Progress, StageRecord, Wait};
 use super::model::proof::{CreationPermit, Level, OwnershipProof};
 use super::model::setting::{Applied, Setting, SettingError, SettingScope};
 use super::model::spec;
@@ -114,6 +114,10 @@ pub trait Driver {
     /// Whether existing storage lacks a setting that `ensure` should apply again, according to the stored conditions.
     /// The engine calls `ensure` for that at most once per resync. Pure.
     fn unfinished(&self, _request: &Request<'_>) -> bool {
+        false
+    }
+    /// Whether `ensure` looks at the storage for each new generation of the Config, although nothing of the storage changed. Pure.
+    fn maintained(&self, _request: &Request<'_>) -> bool {
         false
     }
     /// Cheap check whether the storage exists; must not create or change anything. An error means that the existence is
@@ -238,8 +242,9 @@ pub trait ObjectBackend {
     fn holds_container(_stage: &Stage) -> bool {
         true
     }
-    /// The objects after the container in the order in which a removal deletes them.
-    fn teardown(&self, request: &Request<'_>) -> Vec<Stage> {
+    /// The objects after the container in the order in which a removal deletes them. `kept`: what holds the container stays, and
+    /// others may use it.
+    fn teardown(&self, request: &Request<'_>, _kept: bool) -> Vec<Stage> {
         let mut stages = self.finalizing(request);
         stages.reverse();
         stages
@@ -247,6 +252,14 @@ pub trait ObjectBackend {
     /// Objects after the container that the spec does not want any more, in the order in which they are deleted. Only those
     /// that the operator created are.
     fn retired(&self, _request: &Request<'_>) -> Vec<Stage> {
+        Vec::new()
+    }
+    /// Whether the objects after the container are looked at for each new generation of the Config. Pure.
+    fn maintained(&self, _request: &Request<'_>) -> bool {
+        false
+    }
+    /// What a removal of this location left, as far as this process saw it: each a noun phrase with the reason.
+    fn left_over(&self, _location: &str) -> Vec<String> {
         Vec::new()
     }
     /// Reason of `StorageExists=False` at the end of the removal of this location. `deleted`: this process deleted the container.
@@ -287,6 +300,15 @@ pub trait ObjectStore {
     /// Region of the container, for messages: as the service said in this step, otherwise as the spec means it.
     fn place(&self) -> String {
         self.container().place.clone()
+    }
+    /// How the container exists, as the predicate of a sentence: more than the default if the responses of this step tell it, or if
+    /// the operator does not do what the spec says.
+    fn predicate(&self) -> String {
+        "exists and is reachable.".to_owned()
+    }
+    /// The completed storage as the status shows it, without what the operator does not do.
+    fn shown(&self, completed: Storage) -> Storage {
+        completed
     }
     /// What the administrator should know about the container, according to the responses of this step; see
     /// [`ObjectBackend::notices`].
@@ -330,6 +352,19 @@ pub trait ObjectStore {
     fn reached(&self) -> Option<&'static str> {
         None
     }
+    /// Key of the records of stages: it names the storage with all that stages hold.
+    fn stage_key(&self) -> &str {
+        &self.container().name
+    }
+    /// Identity of the object of a stage as the spec wants it now. If the identity is another than a recorded one, that object is
+    /// deleted when the new one is ready. `None`: a new record replaces the one before.
+    fn stage_id(&self, _stage: &Stage) -> Option<String> {
+        None
+    }
+    /// Objects that an earlier operator without records created, as the status tells. Their marks prove the rest.
+    fn inherited_stages(&self) -> Vec<StageRecord> {
+        Vec::new()
+    }
     /// State of a stage.
     async fn stage(&self, stage: &Stage) -> Called<StageState> {
         unknown_stage(stage)
@@ -339,8 +374,17 @@ pub trait ObjectStore {
     async fn advance(&self, stage: &Stage, _permit: &CreationPermit) -> Called<StageState> {
         unknown_stage(stage)
     }
-    /// Reads identity and ownership mark of a stage's object; `None` if the object does not exist.
-    async fn prove_stage(&self, _stage: &Stage) -> Called<Option<StageObject>> {
+    /// Reads identity and ownership mark of a stage's object with this recorded identity; `None` if the object does not exist.
+    async fn prove_stage(&self, _stage: &Stage, _id: &str) -> Called<Option<StageObject>> {
+        Ok(None)
+    }
+    /// Whether a removal goes on without this object, because its deletion was refused again and again.
+    fn is_given_up(&self, _stage: &Stage, _id: &str) -> bool {
+        false
+    }
+    /// Why the object of a stage after the container has to stay although the spec does not want it, or the container is gone:
+    /// what holds the container stays, and nobody would reach it without the object.
+    async fn must_stay(&self, _stage: &Stage) -> Called<Option<String>> {
         Ok(None)
     }
     /// Whether a removal may leave out the container after this error, because the container is deleted together with the
@@ -348,8 +392,13 @@ pub trait ObjectStore {
     fn goes_with_stage(&self, _error: &CallError) -> bool {
         false
     }
-    /// Deletes a stage's object.
-    async fn remove_stage(&self, _stage: &Stage, _proof: &OwnershipProof) -> Called<Wait> {
+    /// Whether the container can be deleted with its content after this error of a call for the content: where nobody reaches the
+    /// content any more, there is nothing to list.
+    async fn goes_whole(&self, _error: &CallError) -> bool {
+        false
+    }
+    /// Deletes a stage's object; its identity is that of the proof.
+    async fn remove_stage(&self, _stage: &Stage, _id: &str, _proof: &OwnershipProof) -> Called<Wait> {
         Ok(Wait::new(Duration::ZERO, ""))
     }
 

@@ -10,7 +10,7 @@ use super::conformance::{RESYNC, at_each_death};
 use super::stores::REGION;
 
 pub const ZONE: &str = "privatelink.blob.core.windows.net";
-const CREATE_ENDPOINT: &str = "PrivateEndpoints_CreateOrUpdate";
+pub const CREATE_ENDPOINT: &str = "PrivateEndpoints_CreateOrUpdate";
 
 pub fn internal(details: Value) -> Value {
     let mut access = json!({"type": "Internal"});
@@ -83,7 +83,7 @@ const KINDS: [&str; 5] = [
     "Microsoft.Network/privateDnsZones/A",
 ];
 
-fn assert_one_of_each(world: &AzureCluster, at: &str) {
+pub fn assert_one_of_each(world: &AzureCluster, at: &str) {
     for kind in KINDS {
         assert_eq!(resources(world, kind).len(), 1, "{at}: {kind}");
     }

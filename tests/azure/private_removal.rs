@@ -5,8 +5,9 @@ use image_registry_operator::names;
 use serde_json::{Value, json};
 
 use super::cluster::{AzureCluster, arm_error};
-use super::conformance::at_each_death;
+use super::conformance::{RESYNC, at_each_death};
 use super::private::{ZONE, assert_none_of_each, is_private, private, resources};
+use super::stores::REGION;
 
 async fn owned(name: &str) -> AzureCluster {
     let mut world = private(name, Value::Null).await;
@@ -80,19 +81,29 @@ async fn what_is_gone_already_is_tolerated() {
 // storage-azure section 10.2: a zone that others use is kept
 #[tokio::test]
 async fn a_zone_with_a_record_or_link_of_others_is_kept() {
-    let mut world = owned("pzone-shared").await;
-    let zone = format!("{}/providers/Microsoft.Network/privateDnsZones/{ZONE}", world.group);
-    world.azure().record(&zone, "another-account", "10.9.9.9", &json!({}));
-    world.request_removal();
-    assert!(world.settle().await.done);
-    let left = resources(&world, "Microsoft.Network/privateDnsZones");
-    assert_eq!(left.len(), 1);
-    let records = resources(&world, "Microsoft.Network/privateDnsZones/A");
-    assert!(
-        records.len() == 1 && records[0].ends_with("another-account"),
-        "{records:?}"
-    );
-    assert_eq!(world.accounts(), Vec::<String>::new());
+    for kind in ["record", "alias", "link"] {
+        let mut world = owned(&format!("pzone-{kind}")).await;
+        let zone = format!("{}/providers/Microsoft.Network/privateDnsZones/{ZONE}", world.group);
+        let other = match kind {
+            "record" => world.azure().record(&zone, "another-account", "10.9.9.9", &json!({})),
+            "alias" => world.azure().alias(&zone, "another-account", "elsewhere.example"),
+            _ => {
+                let vnet = world
+                    .azure()
+                    .virtual_network(&world.group, "green-vnet", REGION, &json!({}));
+                world.azure().link_zone(&zone, "of-a-user", &vnet)
+            }
+        };
+        world.request_removal();
+        assert!(world.settle().await.done, "{kind}");
+        assert_eq!(
+            resources(&world, "Microsoft.Network/privateDnsZones"),
+            std::slice::from_ref(&zone)
+        );
+        assert!(world.azure().resource(&other).is_some(), "{kind}");
+        assert_eq!(world.count("PrivateZones_Delete"), 0, "{kind}");
+        assert_eq!(world.accounts(), Vec::<String>::new(), "{kind}");
+    }
 }
 
 // storage-azure section 14: a refused deletion is told and does not keep the account
@@ -101,9 +112,33 @@ async fn an_endpoint_that_may_not_be_deleted_does_not_keep_the_account() {
     let mut world = owned("prefused").await;
     world.answer("PrivateEndpoints_Delete", arm_error(403, "AuthorizationFailed"));
     world.request_removal();
+    // A role takes minutes until it counts: the operator insists first.
+    for _ in 0..2 {
+        let error = world.settle().await.error.unwrap();
+        assert!(
+            error.message.contains("Microsoft.Network/privateEndpoints/delete"),
+            "{error}"
+        );
+        assert_eq!(world.accounts().len(), 1);
+        world.later(RESYNC);
+    }
     assert!(world.settle().await.done, "{}", world.message("StorageExists"));
     assert_eq!(world.accounts(), Vec::<String>::new());
     assert_eq!(resources(&world, "Microsoft.Network/privateEndpoints").len(), 1);
+    let told = world.message("StorageExists");
+    assert!(
+        told.contains("private endpoint imageregistry") && told.contains("by hand"),
+        "{told}"
+    );
+    // A refusal that ends meanwhile leaves nothing.
+    let mut world = owned("prefused-once").await;
+    world.answer("PrivateEndpoints_Delete", arm_error(403, "AuthorizationFailed"));
+    world.request_removal();
+    assert!(world.settle().await.error.is_some());
+    world.gate.pass();
+    world.later(RESYNC);
+    assert!(world.settle().await.done);
+    assert_none_of_each(&world, "prefused-once");
 }
 
 // storage-decisions T2: an endpoint of the same name that is not the operator's is kept

@@ -323,7 +323,7 @@ impl ObjectBackend for FakeBackend<'_> {
         exists: "Bucket Exists",
         brought: "Bucket Exists",
         created: "Bucket Created",
-        gone: &["NoSuchBucket", "ResourceNotReady"],
+        gone: &["NoSuchBucket", "NoSuchAccount", "ResourceNotReady"],
         not_visible: "ResourceNotReady",
         name_taken: "Taken",
         not_created: None,
@@ -582,6 +582,7 @@ impl<'a> ObjectStore for FakeStore<'a> {
             None => Ok(StageState::Missing {
                 storage,
                 id: format!("{}-of-{CLUSTER}", stage.name),
+                reason: (stage.name == ACCOUNT.name).then_some("NoSuchAccount"),
             }),
             Some(object) if object.pending > 0 => {
                 object.pending -= 1;
@@ -608,7 +609,7 @@ impl<'a> ObjectStore for FakeStore<'a> {
         Ok(StageState::Pending(Wait::new(Duration::from_secs(30), message)))
     }
 
-    async fn prove_stage(&self, stage: &Stage) -> Called<Option<StageObject>> {
+    async fn prove_stage(&self, stage: &Stage, _id: &str) -> Called<Option<StageObject>> {
         self.cloud.reachable()?;
         let object = self.cloud.stage_objects.borrow().get(stage.name).cloned();
         Ok(object.map(|object| StageObject {
@@ -623,7 +624,7 @@ impl<'a> ObjectStore for FakeStore<'a> {
         }))
     }
 
-    async fn remove_stage(&self, stage: &Stage, proof: &OwnershipProof) -> Called<Wait> {
+    async fn remove_stage(&self, stage: &Stage, _id: &str, proof: &OwnershipProof) -> Called<Wait> {
         assert_eq!(proof.pin(), stage.name);
         self.check_confirmed(stage.name);
         let remove = || self.cloud.stage_objects.borrow_mut().remove(stage.name);

@@ -204,7 +204,7 @@ async fn a_record_of_another_account_makes_nothing_managed() {
         site.cloud().stage_objects.borrow_mut().insert(stage.name, object);
     }
     let record = json!({"stage": ACCOUNT.name, "id": "account-of-before", "since": "2026-01-01T00:00:00Z"});
-    let records = json!({"container": CHOSEN, "stages": [record]}).to_string();
+    let records = json!({CHOSEN: [record]}).to_string();
     site.store_record(&json!({"metadata": {"annotations": {names::STORAGE_STAGES_ANNOTATION: records}}}));
     site.cloud().put(CHOSEN, 3, None);
     site.settle().await;
@@ -359,4 +359,100 @@ async fn a_platform_default_that_takes_a_call_is_decided_by_the_call_and_never_b
             None => assert_eq!(default.unwrap_err().class, ErrorClass::Transient),
         }
     }
+}
+
+// storage-azure section 13: the object that is missing says why
+#[tokio::test]
+async fn a_missing_account_has_its_own_reason() {
+    let mut site = staged_applied().await;
+    site.cloud().stage_objects.borrow_mut().clear();
+    site.edit(json!({"logLevel": "Debug"}));
+    site.cloud().containers.borrow_mut().clear();
+    site.pass().await;
+    assert_eq!(site.exists(), "False/NoSuchBucket", "the container is looked at first");
+    site.pass().await;
+    assert_eq!(site.exists(), "False/NoSuchAccount");
+}
+
+// storage-azure section 10.3: each operation has its deadline, also of an object that the operator did not create
+#[tokio::test]
+async fn the_deadline_of_an_operation_counts_from_its_begin() {
+    // Of somebody else's object: from the first look.
+    let mut site = staged(json!({"s3": {}}));
+    site.tick = Duration::from_mins(1);
+    let object = CloudObject {
+        id: "account-of-a-user".to_owned(),
+        mark: None,
+        pending: 1000,
+    };
+    site.cloud().stage_objects.borrow_mut().insert(ACCOUNT.name, object);
+    let mut deadlines = Vec::new();
+    for _ in 0..40 {
+        let outcome = site.pass().await;
+        deadlines.extend(outcome.wait.map(|wait| wait.deadline));
+    }
+    assert_eq!(deadlines.first(), Some(&Deadline::Ahead));
+    assert_eq!(deadlines.last(), Some(&Deadline::Passed));
+    // An account that is created again is not overdue because of the one before.
+    let mut site = staged_applied().await;
+    site.tick = Duration::from_mins(1);
+    site.later(Duration::from_hours(20));
+    site.cloud().stage_objects.borrow_mut().clear();
+    site.cloud().containers.borrow_mut().clear();
+    site.cloud().stage_takes.set(4);
+    site.edit(json!({"logLevel": "Debug"}));
+    let mut begun = false;
+    for pass in 0..30 {
+        if pass == 4 {
+            site.restart();
+        }
+        let outcome = site.pass().await;
+        begun |= site.calls().contains(&"create account".to_owned());
+        let wait = outcome.wait.filter(|wait| !wait.after.is_zero());
+        assert!(wait.is_none_or(|wait| wait.deadline != Deadline::Passed), "{pass}");
+    }
+    assert!(begun);
+}
+
+// storage-azure 43, 47: what leads to the container goes before it only if the account goes, too
+#[tokio::test]
+async fn the_container_goes_before_what_leads_to_it_if_the_account_is_kept() {
+    let mut site = staged_applied().await;
+    site.cloud().with_images(CHOSEN, 1);
+    site.cloud()
+        .stage_objects
+        .borrow_mut()
+        .get_mut(ACCOUNT.name)
+        .unwrap()
+        .mark = None;
+    site.edit(json!({"managementState": "Removed"}));
+    site.settle().await;
+    assert_eq!(site.calls(), ["delete image", "delete bucket", "delete endpoint"]);
+}
+
+// storage-azure 46: what was created around a container goes although the container is gone
+#[tokio::test]
+async fn what_surrounds_a_container_that_is_gone_goes_too() {
+    for account in [true, false] {
+        let mut site = staged_applied().await;
+        site.cloud().containers.borrow_mut().clear();
+        if !account {
+            site.cloud().stage_objects.borrow_mut().remove(ACCOUNT.name);
+        }
+        site.edit(json!({"managementState": "Removed"}));
+        site.settle().await;
+        let kept: Vec<_> = site.cloud().stage_objects.borrow().keys().copied().collect();
+        assert_eq!(kept, [KEY.name], "{account}");
+    }
+}
+
+// storage-decisions D2: records of storage that the registry does not use any more mean nothing later
+#[tokio::test]
+async fn the_records_of_storage_that_is_left_are_dropped() {
+    let mut site = staged_applied().await;
+    site.cloud().put("another", 0, None);
+    site.edit(json!({"storage": {"s3": {"bucket": "another"}, "managementState": null}}));
+    site.settle().await;
+    let records = site.annotation(names::STORAGE_STAGES_ANNOTATION).unwrap_or_default();
+    assert!(!records.contains(CHOSEN), "{records}");
 }

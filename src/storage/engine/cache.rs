@@ -216,6 +216,8 @@ struct Memory {
     access: Option<CachedAccess>,
     /// What provides the runtime credentials does not exist any more.
     access_gone: bool,
+    /// Start of the operation of a stage, by the key of the storage and the name of the stage; `None`: the object was ready.
+    stages: BTreeMap<(String, &'static str), Option<Timestamp>>,
 }
 
 /// The cache. The process that leads has one.
@@ -312,6 +314,35 @@ impl ObservationCache {
         {
             cached.subject.generation = after;
         }
+    }
+
+    /// Records that the operation of a stage begins now.
+    pub fn begin_stage(&self, key: &str, stage: &'static str, now: Timestamp) {
+        self.memory().stages.insert((key.to_owned(), stage), Some(now));
+    }
+
+    /// Records that the object of a stage is ready.
+    pub fn end_stage(&self, key: &str, stage: &'static str) {
+        self.memory().stages.insert((key.to_owned(), stage), None);
+    }
+
+    /// Start of the operation of a stage that is in progress. An operation that this process sees first began as `recorded`, or
+    /// now: that of an object that was ready is another one than the recorded creation.
+    pub fn stage_began(
+        &self,
+        key: &str,
+        stage: &'static str,
+        recorded: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Timestamp {
+        let mut memory = self.memory();
+        let began = match memory.stages.get(&(key.to_owned(), stage)) {
+            Some(Some(began)) => *began,
+            Some(None) => now,
+            None => recorded.unwrap_or(now),
+        };
+        memory.stages.insert((key.to_owned(), stage), Some(began));
+        began
     }
 
     /// Whether a step already handled the consent to adopt the storage at this location.

@@ -51,9 +51,9 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     /// Proof of the object with which the container is deleted; otherwise the error of the container.
     async fn with_stage(&self, error: &CallError, why: &str) -> Result<(Level, Mark), StepError> {
         if self.store.goes_with_stage(error)
-            && let (level @ Level::Stage(_), mark) = self.prove_stages().await?
+            && let Some(proved) = self.prove_holder().await?
         {
-            return Ok((level, mark));
+            return Ok(proved);
         }
         Err(self.kept(error, why))
     }
@@ -61,11 +61,17 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     /// Goes on with the object with which the container is deleted; otherwise the error of the container.
     async fn remove_with_stage(&self, error: &CallError, why: &str) -> Result<Deleted, StepError> {
         match self.with_stage(error, why).await? {
-            (Level::Stage(stage), Mark::Ours(pin)) => {
-                let proof = OwnershipProof::read(Level::Stage(stage), pin);
-                self.remove_stage(stage, &proof).await
-            }
+            (level @ Level::Stage(..), Mark::Ours(pin)) => self.remove_stage(&OwnershipProof::read(level, pin)).await,
             _ => Err(self.kept(error, why)),
+        }
+    }
+
+    /// The same for a container whose content is out of reach. One that goes with no other object is deleted with its content, if
+    /// the service permits that.
+    async fn remove_unseen(&self, error: &CallError, why: &str, proof: &OwnershipProof) -> Result<Deleted, StepError> {
+        match self.remove_with_stage(error, why).await {
+            Err(_) if self.store.goes_whole(error).await => self.delete_container(false, proof).await,
+            ended => ended,
         }
     }
 
@@ -119,7 +125,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             // HEAD found the container just before. The deletion decides: a container that holds anything refuses it, or is the
             // operator's.
             Err(error) if error.is_container_gone() => return self.delete_container(false, proof).await,
-            Err(error) => return self.remove_with_stage(&error, "its content cannot be listed").await,
+            Err(error) => return self.remove_unseen(&error, "its content cannot be listed", proof).await,
         };
         if page.entries.is_empty() {
             return self.delete_container(page.versions_hidden, proof).await;
@@ -128,7 +134,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         let deletion = match self.store.delete_page(page.entries).await {
             Ok(deletion) => deletion,
             Err(error) if error.is_container_gone() => return Ok(self.going()),
-            Err(error) => return self.remove_with_stage(&error, "its content cannot be deleted").await,
+            Err(error) => return self.remove_unseen(&error, "its content cannot be deleted", proof).await,
         };
         if deletion.deleted == 0 && deletion.refused.is_empty() {
             // Without this check the removal would list and delete the same page without a pause.

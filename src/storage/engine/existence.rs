@@ -167,7 +167,8 @@ fn unchanged(request: &Request<'_>, conditions: Vec<ConditionUpdate>, events: Ve
 }
 
 /// Checks whether the storage exists. Runs `ensure` if it does not exist or differs from the Config. `incomplete`:
-/// `ensure` must run in any case.
+/// `ensure` must run in any case. Storage with objects around it that somebody may have changed is looked at by `ensure`, once for
+/// each generation of the Config.
 ///
 /// Applied storage is complete only while the status says `StorageExists=True`. After a loss of storage in use, the
 /// status reports the loss before the storage is created again, so that a crash between creation and ownership mark
@@ -175,7 +176,8 @@ fn unchanged(request: &Request<'_>, conditions: Vec<ConditionUpdate>, events: Ve
 /// nothing without a creation record.
 async fn check<D: Driver>(driver: &D, request: &Request<'_>, incomplete: bool) -> Step {
     if request.in_use && (!D::REMOTE || request.applied && !incomplete) {
-        let finished = is_said_to_exist(request.config) && request.applied && !incomplete;
+        let finished =
+            is_said_to_exist(request.config) && request.applied && !incomplete && !driver.maintained(request);
         match driver.exists(request).await? {
             Existence::Present(conditions, events) if finished => {
                 return Ok(Progress::Done(unchanged(request, conditions, events)));

@@ -1,5 +1,7 @@
 //! Annotations of the Config in which the engine keeps its records: intent, creation, stages, and final settings.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -158,23 +160,20 @@ impl StoredSettings {
     }
 }
 
-/// Records of stages: objects around the container that the operator created or is creating.
+/// Records of stages: objects around the storage that the operator created or is creating, in the order of creation. They are
+/// kept by storage ([`ObjectStore::stage_key`]), because the objects around one say nothing about those around another.
+///
+/// [`ObjectStore::stage_key`]: crate::storage::traits::ObjectStore::stage_key
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredStages {
-    /// Name of the container to which the objects belong.
-    container: String,
-    /// Records in the order of creation.
-    stages: Vec<StageRecord>,
-}
+#[serde(transparent)]
+pub struct StoredStages(BTreeMap<String, Vec<StageRecord>>);
 
 impl StoredStages {
-    /// The records of this container. An error if the annotation cannot be read: the objects that it names would be
-    /// forgotten.
-    pub fn of(config: &Config, container: &str) -> Result<Vec<StageRecord>, StorageError> {
+    fn read(config: &Config) -> Result<Self, StorageError> {
         let Some(text) = annotation(config, names::STORAGE_STAGES_ANNOTATION) else {
-            return Ok(Vec::new());
+            return Ok(Self::default());
         };
-        let stored: Self = serde_json::from_str(text).map_err(|error| {
+        serde_json::from_str(text).map_err(|error| {
             StorageError::action_required(format!(
                 "annotation {} of Config {} names objects that the operator created around the storage, and it cannot be \
                  read ({error}), so that nothing was created or deleted: restore it, or remove it and delete those objects \
@@ -182,24 +181,47 @@ impl StoredStages {
                 names::STORAGE_STAGES_ANNOTATION,
                 names::CLUSTER
             ))
-        })?;
-        Ok(if stored.container == container {
-            stored.stages
-        } else {
-            Vec::new()
         })
     }
 
-    /// The annotation with these records.
-    pub fn patch(container: &str, stages: Vec<StageRecord>) -> (&'static str, Value) {
-        let record = Self {
-            container: container.to_owned(),
-            stages,
-        };
-        let value = if record.stages.is_empty() {
+    /// The records of this storage. An error if the annotation cannot be read: the objects that it names would be
+    /// forgotten.
+    pub fn of(config: &Config, key: &str) -> Result<Vec<StageRecord>, StorageError> {
+        Ok(Self::read(config)?.0.remove(key).unwrap_or_default())
+    }
+
+    /// The records of all storage; empty if the annotation cannot be read.
+    pub fn all(config: &Config) -> Vec<StageRecord> {
+        let stored = Self::read(config).unwrap_or_default();
+        stored.0.into_values().flatten().collect()
+    }
+
+    /// The annotation with these records of this storage, and those of other storage as stored. `None` if the annotation cannot
+    /// be read.
+    pub fn patch(config: &Config, key: &str, records: Vec<StageRecord>) -> Option<(&'static str, Value)> {
+        let mut stored = Self::read(config).ok()?;
+        if records.is_empty() {
+            stored.0.remove(key);
+        } else {
+            stored.0.insert(key.to_owned(), records);
+        }
+        Some(stored.annotation())
+    }
+
+    /// The annotation without the records of storage that the registry does not use any more, where `keeps` tells the key of what
+    /// it uses. `None` if there are none.
+    pub fn without_others(config: &Config, keeps: impl Fn(&str) -> bool) -> Option<(&'static str, Value)> {
+        let mut stored = Self::read(config).ok()?;
+        let before = stored.0.len();
+        stored.0.retain(|key, _| keeps(key));
+        (stored.0.len() != before).then(|| stored.annotation())
+    }
+
+    fn annotation(&self) -> (&'static str, Value) {
+        let value = if self.0.is_empty() {
             Value::Null
         } else {
-            serde_json::to_string(&record).map_or(Value::Null, Value::from)
+            serde_json::to_string(self).map_or(Value::Null, Value::from)
         };
         (names::STORAGE_STAGES_ANNOTATION, value)
     }

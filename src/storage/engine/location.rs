@@ -75,7 +75,7 @@ impl Left {
 }
 
 /// Name of the container in a location ID.
-fn name(location: &str) -> &str {
+pub(super) fn name(location: &str) -> &str {
     location.rsplit('/').next().unwrap_or(location)
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::cache::ObservationCache;
+use super::intent::StoredStages;
 use super::settings;
 use super::work::{Work, capitalised, exists};
 use crate::api::{Config, Storage};
@@ -16,7 +17,7 @@ use crate::storage::model::error::{ErrorClass, StepError, StorageError};
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::model::outcome::STORAGE_EXISTS;
 use crate::storage::model::preflight::{Preflighted, Probe, Probed};
-use crate::storage::model::progress::{Deleted, Ensured, Existence, Mark, Progress};
+use crate::storage::model::progress::{Deleted, Ensured, Existence, Mark, Progress, StageRecord};
 use crate::storage::model::proof::{Level, OwnershipProof};
 use crate::storage::model::state::State;
 use crate::storage::model::target::{Request, Target};
@@ -37,6 +38,20 @@ pub struct ObjectStorage<'a, B, C> {
 }
 
 impl<B: ObjectBackend, C: Cluster> ObjectStorage<'_, B, C> {
+    /// Whether objects are recorded that the spec does not want any more.
+    fn has_leftovers(&self, request: &Request<'_>) -> bool {
+        let retired = self.backend.retired(request);
+        let records = StoredStages::all(request.config);
+        let replaced = |record: &StageRecord| {
+            records
+                .iter()
+                .any(|one| one.stage == record.stage && one.id != record.id)
+        };
+        records
+            .iter()
+            .any(|record| replaced(record) || retired.iter().any(|stage| stage.name == record.stage))
+    }
+
     fn open<'s>(&'s self, request: &'s Request<'s>) -> Result<Work<'s, B, C>, StepError> {
         let store = self.backend.open(request).map_err(|error| {
             let message = error.message.clone();
@@ -100,7 +115,12 @@ impl<B: ObjectBackend, C: Cluster> Driver for ObjectStorage<'_, B, C> {
     fn unfinished(&self, request: &Request<'_>) -> bool {
         self.cache.is_access_gone()
             || (request.effective_state() == Some(State::Managed)
-                && settings::are_unfinished(&self.backend.settings(request), request, self.cache))
+                && (settings::are_unfinished(&self.backend.settings(request), request, self.cache)
+                    || self.has_leftovers(request)))
+    }
+
+    fn maintained(&self, request: &Request<'_>) -> bool {
+        request.effective_state() == Some(State::Managed) && self.backend.maintained(request)
     }
 
     async fn exists(&self, request: &Request<'_>) -> Result<Existence, StepError> {
@@ -190,7 +210,7 @@ impl<B: ObjectBackend, C: Cluster> Removable for ObjectStorage<'_, B, C> {
                     Some(deleted) => Ok(deleted),
                     None => work.empty(proof).await,
                 },
-                Level::Stage(stage) => work.remove_stage(stage, proof).await,
+                Level::Stage(..) => work.remove_stage(proof).await,
             }
         })
         .await
@@ -203,6 +223,12 @@ impl<B: ObjectBackend, C: Cluster> Removable for ObjectStorage<'_, B, C> {
             format!("{noun} {name} was deleted with its images.")
         } else {
             format!("{noun} {name} does not exist, as far as the operator's credentials show.")
+        };
+        let left = self.backend.left_over(location);
+        let message = if left.is_empty() {
+            message
+        } else {
+            format!("{message} Left, to be deleted by hand: {}.", left.join("; "))
         };
         vec![exists(
             Status::False,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::existence::is_said_to_exist;
 use super::ownership::{self, Claim, Decision};
+use super::stages::Retired;
 use super::work::{Work, capitalised, exists};
 use crate::config::event_request::EventRequest;
 use crate::names;
@@ -109,7 +110,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
 
     /// `StorageExists=True`.
     pub(super) fn existing_condition(&self) -> ConditionUpdate {
-        let message = self.sentence(" exists and is reachable.");
+        let message = self.sentence(&format!(" {}", self.store.predicate()));
         exists(Status::True, B::TERMS.exists, message)
     }
 
@@ -326,7 +327,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         B::set_container(&mut storage, Some(&self.store.container().name));
         Ok(Progress::Done(Ensured {
             storage,
-            applied: Some(self.backend.completed(self.request)?),
+            applied: Some(self.store.shown(self.backend.completed(self.request)?)),
             blank_state: State::Unmanaged,
             conditions: vec![condition],
             creation: None,
@@ -482,12 +483,13 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         marked_now: bool,
         mut events: Vec<EventRequest>,
     ) -> Result<Progress<Ensured>, StepError> {
-        if ours && let Some(progress) = self.run_stages(&self.backend.finalizing(self.request), false).await? {
+        if let Some(progress) = self.run_stages(&self.backend.finalizing(self.request), false).await? {
             return Ok(progress);
         }
-        if ours && let Some(progress) = self.retire_stages().await? {
-            return Ok(progress);
-        }
+        let stays = match self.retire_stages().await? {
+            Retired::Progress(progress) => return Ok(progress),
+            Retired::Done(stays) => stays,
+        };
         let due = self.due_settings(marked_now);
         if self.is_about_to_probe(&due).await {
             return Ok(Progress::Persist(Box::new(Persist {
@@ -506,15 +508,20 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         // exists.
         let fresh = self.request.may_create && ours && !self.request.applied && !is_said_to_exist(self.request.config);
         let creation = fresh.then(|| (self.request.snapshot.now, self.created_condition()));
-        let mut conditions = vec![self.existing_condition()];
+        let mut existing = self.existing_condition();
+        if let Some(stays) = stays {
+            existing.message = format!("{} {}", existing.message, capitalised(&stays));
+        }
+        let mut conditions = vec![existing];
         conditions.extend(applied.conditions);
         let mut storage = self.backend.completed(self.request)?;
         for complete in applied.completes {
             complete(&mut storage);
         }
+        let shown = self.store.shown(storage.clone());
         Ok(Progress::Done(Ensured {
+            applied: (shown != storage).then_some(shown),
             storage,
-            applied: None,
             blank_state: if ours { State::Managed } else { State::Unmanaged },
             conditions,
             creation,

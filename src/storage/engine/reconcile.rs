@@ -297,8 +297,8 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
                 .unwrap_or_default(),
             _ => Vec::new(),
         };
-        if let Some((container, stages)) = &persist.stages {
-            annotations.push(StoredStages::patch(container, stages.clone()));
+        if let Some((key, stages)) = &persist.stages {
+            annotations.extend(StoredStages::patch(config, key, stages.clone()));
         }
         let probe = persist
             .probe
@@ -482,6 +482,10 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
             let event = left.moved(&spec::describe(wanted, D::BACKEND), location, state);
             outcome.events.push(event);
             outcome.reconfigured = true;
+            // What surrounds the storage before is kept as it is.
+            let is_kept = |key: &str| location.is_some_and(|own| own == key || location::name(own) == key);
+            let others = StoredStages::without_others(self.request.config, is_kept);
+            outcome.record = spec::both(outcome.record, others.and_then(|others| spec::annotations(&[others])));
         }
         // The controller stores the record before the status.
         let located = location::record::<D>(self.request.config, &applied, location);

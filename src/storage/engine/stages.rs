@@ -12,12 +12,35 @@ use super::work::{Work, exists};
 use crate::config::elapsed;
 use crate::status::conditions::{ConditionUpdate, Status};
 use crate::status::judge::Deadline;
+use crate::storage::model::call::CallError;
 use crate::storage::model::error::{StepError, StorageError};
 use crate::storage::model::progress::{Deleted, Ensured, Mark, Persist, Progress, StageRecord, Wait};
 use crate::storage::model::proof::{CreationPermit, Level, OwnershipProof};
-use crate::storage::model::stage::{Stage, StageObject, StageState};
+use crate::storage::model::stage::{Stage, StageState};
 use crate::storage::model::state::State;
 use crate::storage::traits::{Cluster, ObjectBackend, ObjectStore};
+
+/// What became of the objects that the spec does not want.
+pub(super) enum Retired {
+    /// One of them is being deleted.
+    Progress(Progress<Ensured>),
+    /// Nothing can be deleted now. Why objects stay, if any do.
+    Done(Option<String>),
+}
+
+/// A record that is older is that of an earlier creation.
+const FRESH: Duration = Duration::from_hours(1);
+
+/// Whether the record of this object is so young that it is the one of the operation that begins now.
+fn is_beginning(records: &[StageRecord], stage: &Stage, id: &str, now: Timestamp) -> bool {
+    let mut of_object = records
+        .iter()
+        .filter(|record| record.stage == stage.name && record.id == id);
+    of_object.any(|record| {
+        let since = record.since.parse::<Timestamp>();
+        since.is_ok_and(|since| elapsed::elapsed(since, now, FRESH) < FRESH)
+    })
+}
 
 /// Whether the operator created, or is creating, the object with this identity.
 fn is_recorded(records: &[StageRecord], stage: &Stage, id: &str) -> bool {
@@ -39,7 +62,9 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             let progress = match state {
                 StageState::Ready { storage, id } => self.ready(stage, storage, &id)?,
                 StageState::Pending(wait) => Some(Progress::Wait(self.pending(stage, wait, before)?)),
-                StageState::Missing { storage, id } => Some(self.begin(stage, storage, id, before).await?),
+                StageState::Missing { storage, id, reason } => {
+                    Some(self.begin(stage, storage, id, reason, before).await?)
+                }
             };
             if progress.is_some() {
                 return Ok(progress);
@@ -56,6 +81,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         mut storage: crate::api::Storage,
         id: &str,
     ) -> Result<Option<Progress<Ensured>>, StepError> {
+        self.cache.end_stage(self.store.stage_key(), stage.name);
         let created = B::holds_container(stage) && is_recorded(&self.stage_records()?, stage, id);
         if created && self.request.effective_state().is_none() {
             storage.management_state = Some(State::Managed.text().to_owned());
@@ -76,16 +102,13 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         stage: &Stage,
         storage: crate::api::Storage,
         id: String,
+        reason: Option<&'static str>,
         before: bool,
     ) -> Result<Progress<Ensured>, StepError> {
         let message = format!("{} {id} does not exist", stage.name);
-        let condition = if !before {
-            self.condition_after(&message)
-        } else if B::holds_container(stage) {
-            let reason = B::TERMS.gone.first().copied().unwrap_or_default();
-            exists(Status::False, reason, message.clone())
-        } else {
-            exists(Status::Unknown, B::TERMS.unknown, message.clone())
+        let condition = match before {
+            true => Self::condition_before(stage, reason, &message),
+            false => self.condition_after(&message),
         };
         if self.request.effective_state() == Some(State::Unmanaged) {
             let message = format!(
@@ -103,23 +126,27 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             return Ok(Progress::Wait(Wait::new(Duration::ZERO, message).with(vec![condition])));
         }
         let mut records = self.stage_records()?;
-        if !is_recorded(&records, stage, &id) || storage != *self.request.storage {
-            records.retain(|record| record.stage != stage.name);
+        let now = self.request.snapshot.now;
+        if !is_beginning(&records, stage, &id, now) || storage != *self.request.storage {
+            // The object that an earlier spec wanted is deleted later, by its record.
+            let has_identity = self.store.stage_id(stage).is_some();
+            records.retain(|record| record.stage != stage.name || has_identity && record.id != id);
             let message = format!("{} {id} is about to be created", stage.name);
             records.push(StageRecord {
                 stage: stage.name.to_owned(),
                 id,
-                since: self.request.snapshot.now.to_string(),
+                since: now.to_string(),
             });
             return Ok(Progress::Persist(Box::new(Persist {
                 storage: Some(storage),
-                stages: Some((self.store.container().name.clone(), records)),
+                stages: Some((self.store.stage_key().to_owned(), records)),
                 message,
                 conditions: vec![condition],
                 ..Persist::default()
             })));
         }
         self.confirm().await?;
+        self.cache.begin_stage(self.store.stage_key(), stage.name, now);
         let begun = self.store.advance(stage, &CreationPermit::granted()).await;
         let begun = begun.map_err(|error| self.stage_failed(&error))?;
         let being_created = || Wait::new(Duration::from_secs(1), format!("{} {id} is being created", stage.name));
@@ -133,6 +160,15 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         })
     }
 
+    /// `StorageExists` while a stage before the container is missing.
+    fn condition_before(stage: &Stage, reason: Option<&'static str>, message: &str) -> ConditionUpdate {
+        if !B::holds_container(stage) {
+            return exists(Status::Unknown, B::TERMS.unknown, message);
+        }
+        let first = || B::TERMS.gone.first().copied().unwrap_or_default();
+        exists(Status::False, reason.unwrap_or_else(first), message)
+    }
+
     /// `StorageExists` while a stage after the container is not ready. A reported loss stays in the status until the storage is
     /// complete, so that all settings are applied again.
     fn condition_after(&self, message: &str) -> ConditionUpdate {
@@ -142,13 +178,17 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         self.existing_condition()
     }
 
-    /// The wait for the operation of a stage. The deadline counts from the record of the stage.
+    /// The wait for the operation of a stage. The deadline counts from the record of the stage; for an object that the operator did
+    /// not create, from the first look.
     fn pending(&self, stage: &Stage, wait: Wait, before: bool) -> Result<Wait, StepError> {
         let records = self.stage_records()?;
         let record = records.iter().find(|record| record.stage == stage.name);
-        let since = record.and_then(|record| record.since.parse::<Timestamp>().ok());
+        let recorded = record.and_then(|record| record.since.parse::<Timestamp>().ok());
         let now = self.request.snapshot.now;
-        let overdue = since.is_some_and(|since| elapsed::elapsed(since, now, stage.deadline) > stage.deadline);
+        let since = self
+            .cache
+            .stage_began(self.store.stage_key(), stage.name, recorded, now);
+        let overdue = elapsed::elapsed(since, now, stage.deadline) > stage.deadline;
         let message = if overdue {
             format!(
                 "{} (it takes longer than {} minutes: see the service's activity log)",
@@ -175,89 +215,194 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         })
     }
 
-    /// Deletes the objects that the spec does not want any more; `None` if there are none. Only objects that the operator
-    /// created, and that carry its mark, are deleted.
-    pub(super) async fn retire_stages(&self) -> Result<Option<Progress<Ensured>>, StepError> {
-        let records = self.stage_records()?;
-        let stages = self.backend.retired(self.request);
-        let is_retired = |record: &StageRecord| stages.iter().any(|stage| stage.name == record.stage);
-        if !records.iter().any(is_retired) {
-            return Ok(None);
+    /// Objects that the spec does not want any more, in the order in which they are deleted: stages that it does not ask for, and
+    /// then those of another identity than the one that it asks for now.
+    fn unwanted(&self) -> Result<Vec<Unwanted>, StepError> {
+        let known = self.known_stages()?;
+        let retired = self.backend.retired(self.request);
+        let wanted = self.backend.finalizing(self.request);
+        let is_wanted = |stage: &Stage| wanted.iter().any(|one| one.name == stage.name);
+        let of_stage = |stage: Stage, replaced: bool| {
+            let records = known.iter().filter(move |record| record.stage == stage.name);
+            records.map(move |record| Unwanted {
+                stage,
+                id: record.id.clone(),
+                replaced,
+            })
+        };
+        let mut unwanted: Vec<_> = retired.into_iter().flat_map(|stage| of_stage(stage, false)).collect();
+        for stage in self.backend.teardown(self.request, true).into_iter().filter(is_wanted) {
+            let Some(current) = self.store.stage_id(&stage) else {
+                continue;
+            };
+            unwanted.extend(of_stage(stage, true).filter(|one| one.id != current));
         }
-        if let Some((stage, pin)) = self.next_of(&stages).await? {
+        Ok(unwanted)
+    }
+
+    /// Deletes the objects that the spec does not want any more. Only objects that the operator created, and that carry its mark,
+    /// are deleted. The record of an object is kept until the object is gone.
+    pub(super) async fn retire_stages(&self) -> Result<Retired, StepError> {
+        let mut settled = Vec::new();
+        let mut stays = None;
+        for Unwanted { stage, id, replaced } in self.unwanted()? {
+            let found = match self.store.prove_stage(&stage, &id).await {
+                Ok(found) => found,
+                Err(error) if error.is_forbidden() => {
+                    stays = Some(self.left(&stage, &id, &error));
+                    break;
+                }
+                Err(error) => return Err(self.failed(&error, "")),
+            };
+            let Some(pin) = found.and_then(|found| found.ours(&id)) else {
+                settled.push((stage.name, id));
+                continue;
+            };
+            if !replaced {
+                let why = self.store.must_stay(&stage).await;
+                if let Some(why) = why.map_err(|error| self.failed(&error, ""))? {
+                    // Records are kept until that has changed.
+                    return Ok(Retired::Done(Some(format!("{why}."))));
+                }
+            }
             self.confirm().await?;
-            let proof = OwnershipProof::read(Level::Stage(stage.name), pin);
-            let removed = self.store.remove_stage(&stage, &proof).await;
-            let wait = removed.map_err(|error| self.failed(&error, ""))?;
-            let condition = self.condition_after(&wait.message);
-            return Ok(Some(Progress::Wait(wait.with(vec![condition]))));
+            let proof = OwnershipProof::read(Level::Stage(stage.name, id.clone()), pin);
+            match self.store.remove_stage(&stage, &id, &proof).await {
+                Ok(wait) => {
+                    let condition = self.condition_after(&wait.message);
+                    return Ok(Retired::Progress(Progress::Wait(wait.with(vec![condition]))));
+                }
+                // What comes after it would cut the registry off.
+                Err(error) if error.is_forbidden() => {
+                    stays = Some(self.left(&stage, &id, &error));
+                    break;
+                }
+                Err(error) => return Err(self.failed(&error, "")),
+            }
         }
-        let kept = records.into_iter().filter(|record| !is_retired(record)).collect();
-        Ok(Some(Progress::Persist(Box::new(Persist {
-            stages: Some((self.store.container().name.clone(), kept)),
+        let records = self.stage_records()?;
+        let is_settled = |record: &StageRecord| {
+            settled
+                .iter()
+                .any(|(stage, id)| *stage == record.stage && *id == record.id)
+        };
+        if !records.iter().any(is_settled) {
+            return Ok(Retired::Done(stays));
+        }
+        let kept = records.into_iter().filter(|record| !is_settled(record)).collect();
+        Ok(Retired::Progress(Progress::Persist(Box::new(Persist {
+            stages: Some((self.store.stage_key().to_owned(), kept)),
             message: format!("what {} does not need any more is deleted", self.named()),
             ..Persist::default()
         }))))
     }
 
-    /// First part of a removal: deletes the objects that were created after the container.
+    fn left(&self, stage: &Stage, id: &str, error: &CallError) -> String {
+        format!(
+            "{} {id} is not needed any more and stays, with all that depends on it: {}: grant {} to the operator.",
+            stage.name,
+            self.store.explain(error),
+            error.action
+        )
+    }
+
+    /// First part of a removal: deletes the objects that were created after the container, if the container goes with the object
+    /// that holds it. Otherwise the container goes first, because it may be out of reach without them.
     pub(super) async fn tear_down(&self) -> Result<Option<Deleted>, StepError> {
-        let stages = self.backend.teardown(self.request);
-        match self.next_of(&stages).await? {
-            Some((stage, pin)) => {
-                let proof = OwnershipProof::read(Level::Stage(stage.name), pin);
-                self.remove_stage(stage.name, &proof).await.map(Some)
-            }
+        if self.holder().await?.is_none() {
+            return Ok(None);
+        }
+        match self.next_of(&self.backend.teardown(self.request, false)).await? {
+            Some((level, pin)) => self.remove_stage(&OwnershipProof::read(level, pin)).await.map(Some),
             None => Ok(None),
         }
     }
 
-    /// Last part of a removal: the next object that was created before the container, in reverse order.
-    pub(super) async fn prove_stages(&self) -> Result<(Level, Mark), StepError> {
+    /// The object that holds the container, if it is deleted: the last one that was created before the container.
+    async fn holder(&self) -> Result<Option<(Level, String)>, StepError> {
         let mut stages = self.backend.prerequisites(self.request);
         stages.reverse();
-        Ok(match self.next_of(&stages).await? {
-            Some((stage, pin)) => (Level::Stage(stage.name), Mark::Ours(pin)),
-            None => (Level::Container, Mark::Gone),
-        })
+        self.next_of(&stages).await
+    }
+
+    /// The next object of a removal with which the container goes; `None` if what holds the container stays.
+    pub(super) async fn prove_holder(&self) -> Result<Option<(Level, Mark)>, StepError> {
+        let Some(holder) = self.holder().await? else {
+            return Ok(None);
+        };
+        let around = self.next_of(&self.backend.teardown(self.request, false)).await?;
+        let (level, pin) = around.unwrap_or(holder);
+        Ok(Some((level, Mark::Ours(pin))))
+    }
+
+    /// Last part of a removal, when the container is gone: the next object that was created after or before it.
+    pub(super) async fn prove_stages(&self) -> Result<(Level, Mark), StepError> {
+        if let Some(proved) = self.prove_holder().await? {
+            return Ok(proved);
+        }
+        let gone = (Level::Container, Mark::Gone);
+        for stage in self.backend.teardown(self.request, true) {
+            let Some((level, pin)) = self.next_of(&[stage]).await? else {
+                continue;
+            };
+            let why = self.store.must_stay(&stage).await;
+            let why = why.map_err(|error| self.kept(&error, "whether an object around it is needed cannot be read"))?;
+            return Ok(if why.is_some() { gone } else { (level, Mark::Ours(pin)) });
+        }
+        Ok(gone)
     }
 
     /// The first of these stages whose object the operator created and which carries the ownership mark. Other objects
     /// are kept.
-    async fn next_of(&self, stages: &[Stage]) -> Result<Option<(Stage, String)>, StepError> {
-        let records = self.stage_records()?;
+    async fn next_of(&self, stages: &[Stage]) -> Result<Option<(Level, String)>, StepError> {
+        let known = self.known_stages()?;
         for stage in stages {
-            if !records.iter().any(|record| record.stage == stage.name) {
-                continue;
-            }
-            let found = self.store.prove_stage(stage).await;
-            let found = found.map_err(|error| self.kept(&error, "its ownership mark cannot be read"))?;
-            if let Some(StageObject {
-                id,
-                mark: Mark::Ours(pin),
-            }) = found
-                && is_recorded(&records, stage, &id)
-            {
-                return Ok(Some((*stage, pin)));
+            for record in known.iter().filter(|record| record.stage == stage.name) {
+                if self.store.is_given_up(stage, &record.id) {
+                    continue;
+                }
+                let found = self.store.prove_stage(stage, &record.id).await;
+                let found = found.map_err(|error| self.kept(&error, "its ownership mark cannot be read"))?;
+                if let Some(pin) = found.and_then(|found| found.ours(&record.id)) {
+                    return Ok(Some((Level::Stage(stage.name, record.id.clone()), pin)));
+                }
             }
         }
         Ok(None)
     }
 
     /// Deletes the object of a stage.
-    pub(super) async fn remove_stage(&self, name: &str, proof: &OwnershipProof) -> Result<Deleted, StepError> {
-        let stages = self.backend.prerequisites(self.request);
-        let all = stages.into_iter().chain(self.backend.teardown(self.request));
-        let Some(stage) = all.into_iter().find(|stage| stage.name == name) else {
+    pub(super) async fn remove_stage(&self, proof: &OwnershipProof) -> Result<Deleted, StepError> {
+        let Level::Stage(name, id) = proof.level() else {
+            return Ok(StorageError::action_required("the object that is deleted next is not known").into());
+        };
+        let holders = self.backend.prerequisites(self.request);
+        let is_holder = holders.iter().any(|stage| stage.name == *name);
+        let all = holders.into_iter().chain(self.backend.teardown(self.request, true));
+        let Some(stage) = all.into_iter().find(|stage| stage.name == *name) else {
             return Ok(StorageError::action_required(format!("{name} is not known any more")).into());
         };
         self.confirm().await?;
-        match self.store.remove_stage(&stage, proof).await {
+        match self.store.remove_stage(&stage, id, proof).await {
             Ok(wait) => Ok(Deleted {
                 objects: 0,
                 next: Ok(wait),
             }),
-            Err(error) => Err(self.kept(&error, &format!("{name} cannot be deleted"))),
+            Err(error) => {
+                let mut failed = self.kept(&error, &format!("{name} cannot be deleted"));
+                // The container is gone already, or goes with this object.
+                let conditions = failed.conditions.iter_mut().filter(|_| is_holder && !error.of_identity);
+                conditions.for_each(|condition| condition.status = Status::False);
+                Err(failed)
+            }
         }
     }
+}
+
+/// An object that the spec does not want any more.
+struct Unwanted {
+    stage: Stage,
+    id: String,
+    /// The spec wants another object in its place.
+    replaced: bool,
 }

@@ -65,9 +65,18 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         is_said_to_be_gone(self.request.config, B::TERMS.gone)
     }
 
-    /// Records of the stages that the operator created for this container.
+    /// Records of the stages that the operator created for this storage.
     pub(super) fn stage_records(&self) -> Result<Vec<StageRecord>, StepError> {
-        Ok(StoredStages::of(self.request.config, &self.store.container().name)?)
+        Ok(StoredStages::of(self.request.config, self.store.stage_key())?)
+    }
+
+    /// The same, and objects of an earlier operator without records.
+    pub(super) fn known_stages(&self) -> Result<Vec<StageRecord>, StepError> {
+        let mut known = self.stage_records()?;
+        let mut inherited = self.store.inherited_stages();
+        inherited.retain(|one| !known.iter().any(|record| record.stage == one.stage));
+        known.append(&mut inherited);
+        Ok(known)
     }
 
     /// HEAD reports the container as missing, and another call shows that it exists. A 404 to HEAD has no body and may come

@@ -55,7 +55,7 @@ pub struct Persist {
     pub created: Option<bool>,
     /// The next step writes a probe object, whose location must be recorded first.
     pub probe: bool,
-    /// Name of the container, and the records of its stages, which replace the stored ones; `None` leaves them.
+    /// Key of the storage, and the records of its stages, which replace the stored ones; `None` leaves them.
     pub stages: Option<(String, Vec<StageRecord>)>,
     /// What the next step does.
     pub message: String,

@@ -18,8 +18,8 @@ impl CreationPermit {
 pub enum Level {
     /// The container (bucket, claim) with the images.
     Container,
-    /// The object of the stage with this name.
-    Stage(&'static str),
+    /// The object of the stage with this name, and its identity.
+    Stage(&'static str, String),
 }
 
 /// Proof that an object carries the operator's ownership mark, which the engine read in the same step.

@@ -30,6 +30,9 @@ pub enum StageState {
         storage: Storage,
         /// Identity of the object.
         id: String,
+        /// Reason of `StorageExists=False` if the container is inside the object; `None`: the first of
+        /// [`Terms::gone`](super::container::Terms::gone).
+        reason: Option<&'static str>,
     },
     /// The operation is in progress.
     Pending(Wait),
@@ -42,4 +45,14 @@ pub struct StageObject {
     pub id: String,
     /// Ownership mark of the object. Objects that a removal keeps by design are [`Mark::NotOurs`].
     pub mark: Mark,
+}
+
+impl StageObject {
+    /// The pin of the ownership mark, if the object has this identity and carries the mark of this operator.
+    pub fn ours(self, id: &str) -> Option<String> {
+        match self.mark {
+            Mark::Ours(pin) if self.id == id => Some(pin),
+            _ => None,
+        }
+    }
 }

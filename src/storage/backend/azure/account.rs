@@ -22,6 +22,8 @@ const DELETE: &str = "Microsoft.Storage/storageAccounts/delete";
 const LIST_KEYS: &str = "Microsoft.Storage/storageAccounts/listKeys/action";
 /// Permission to read containers.
 pub const READ_CONTAINERS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/read";
+/// Permission to delete a container.
+const DELETE_CONTAINER: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/delete";
 const RESOURCE: &str = "Microsoft.Storage/storageAccounts";
 
 /// A storage account.
@@ -278,6 +280,18 @@ impl Accounts<'_> {
         let found = self.arm.list(call, &path, self.version()).await?;
         let name = |entry: &Value| Some(entry.get("name")?.as_str()?.to_owned());
         Ok(found.iter().filter_map(name).collect())
+    }
+
+    /// Deletes a container with its content, which the network rules of the account do not prevent. One that does not exist is a
+    /// success.
+    pub async fn delete_container(&self, container: &str) -> Called<()> {
+        let resource = format!("container {container} of storage account {}", self.name);
+        let call = Call {
+            action: DELETE_CONTAINER,
+            resource: &resource,
+        };
+        let path = format!("{}/blobServices/default/containers/{}", self.path(), encoded(container));
+        self.arm.delete(call, &path, self.version()).await
     }
 
     /// Metadata of a container, from Resource Manager, which the network rules of the account do not concern. `None` if the

@@ -175,8 +175,25 @@ impl Arm {
         version: &str,
         content: Option<&Value>,
     ) -> Result<(), Failure> {
+        self.change_if(call, method, path, version, content, None).await
+    }
+
+    /// The same with a header that is a condition.
+    pub async fn change_if(
+        &self,
+        call: Call<'_>,
+        method: Method,
+        path: &str,
+        version: &str,
+        content: Option<&Value>,
+        condition: Option<(&'static str, &str)>,
+    ) -> Result<(), Failure> {
         let url = format!("{}{path}?api-version={version}", self.origin);
         let request = with_body(Request::new(method, url), content);
+        let request = match condition {
+            Some((name, value)) => request.header(name, value),
+            None => request,
+        };
         let response = self.send(call, true, &request).await?;
         self.operations.set(path, self.operation_url(&response));
         Ok(())
@@ -195,12 +212,20 @@ impl Arm {
     /// # Errors
     /// The operation failed, or it cannot be looked at.
     pub async fn operation(&self, call: Call<'_>, path: &str) -> Called<Operation> {
+        Ok(self.outcome(call, path).await?)
+    }
+
+    /// The same, with the service's code in the error of an operation that failed.
+    ///
+    /// # Errors
+    /// As for [`Self::operation`].
+    pub async fn outcome(&self, call: Call<'_>, path: &str) -> Result<Operation, Failure> {
         let Some(url) = self.operations.of(path) else {
             return Ok(Operation::None);
         };
         let response = match self.send(call, false, &Request::new(Method::GET, url)).await {
             Ok(response) => response,
-            Err(failure) if failure.error.is_undecided() => return Err(failure.into()),
+            Err(failure) if failure.error.is_undecided() => return Err(failure),
             Err(failure) => {
                 self.operations.set(path, None);
                 // Operations are forgotten after some time, and the resource tells its state. Any other error is that of the
@@ -208,7 +233,7 @@ impl Arm {
                 return if failure.error.is_missing() {
                     Ok(Operation::None)
                 } else {
-                    Err(failure.into())
+                    Err(failure)
                 };
             }
         };
@@ -228,7 +253,10 @@ impl Arm {
                 let text = |member: &str| document.pointer(member).and_then(Value::as_str).unwrap_or_default();
                 let (code, message) = (text("/error/code"), text("/error/message"));
                 let error = call.rejected(format!("the operation ended as {ended}: {code}: {message}"));
-                Err(Unredacted::new(error).cleaned(&self.identity.secrets()))
+                Err(Failure {
+                    code: code.to_owned(),
+                    ..Unredacted::new(error).cleaned(&self.identity.secrets()).into()
+                })
             }
             _ => Ok(Operation::None),
         }

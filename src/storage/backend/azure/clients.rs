@@ -1,6 +1,10 @@
 //! What outlives a step: cached tokens and keys, operations under way, the environment. Correctness does not depend on it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::arm::Operations;
 use super::certificate::Certificates;
@@ -8,7 +12,31 @@ use super::environment::Environment;
 use super::identity::Identities;
 use super::keys::{Counter, KeyCache};
 use super::reasons;
+use crate::config::elapsed::elapsed;
 use crate::storage::model::call::CallError;
+
+/// How long a removal insists on a deletion that is refused: the longest time until a new role counts everywhere. Source: "Troubleshoot
+/// Azure RBAC".
+const PATIENCE: Duration = Duration::from_mins(10);
+/// A refusal after this time is the first one again. Longer than the wait between two attempts.
+const MEMORY: Duration = Duration::from_mins(15);
+
+/// A refused call about an object of a stage.
+struct Refused {
+    location: String,
+    stage: &'static str,
+    id: String,
+    error: String,
+    since: Timestamp,
+    last: Timestamp,
+    given_up: bool,
+}
+
+impl Refused {
+    fn is(&self, location: &str, stage: &str, id: &str) -> bool {
+        self.location == location && self.stage == stage && self.id == id
+    }
+}
 
 /// State of this process.
 #[derive(Default)]
@@ -23,8 +51,12 @@ pub struct Clients {
     pub operations: Arc<Operations>,
     /// Environment of the process.
     pub environment: Environment,
-    /// Stages, with the ID of the object, that these credentials may not delete.
-    refused: Mutex<Vec<(&'static str, String)>>,
+    /// Refused calls about objects of stages.
+    refused: Mutex<Vec<Refused>>,
+    /// What else a removal of a location leaves.
+    left: Mutex<Option<(String, String)>>,
+    /// Links, by path, to whose creation the service objected later on.
+    conflicts: Mutex<BTreeMap<String, CallError>>,
     /// How the last removal ended: location and reason.
     ended: Mutex<Option<(String, &'static str)>>,
 }
@@ -45,19 +77,90 @@ impl Clients {
         }
     }
 
-    /// Records that an object of a stage is left, because its deletion was refused.
-    pub fn refuse(&self, stage: &'static str, id: &str, error: &CallError) {
-        tracing::warn!(stage, id, %error, "an object of the storage account's private endpoint is left");
+    /// Records that a call about an object of a stage was refused. A new role takes minutes until it counts everywhere: only after
+    /// [`PATIENCE`] a removal goes on without the object.
+    pub fn refuse(&self, location: &str, stage: &'static str, id: &str, error: &CallError, now: Timestamp) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if !refused.iter().any(|(name, of)| *name == stage && of == id) {
-            refused.push((stage, id.to_owned()));
+        let known = refused.iter_mut().find(|one| one.is(location, stage, id));
+        let Some(known) = known else {
+            refused.push(Refused {
+                location: location.to_owned(),
+                stage,
+                id: id.to_owned(),
+                error: error.to_string(),
+                since: now,
+                last: now,
+                given_up: false,
+            });
+            return;
+        };
+        if elapsed(known.last, now, MEMORY) >= MEMORY {
+            known.since = now;
+        }
+        known.last = now;
+        known.error = error.to_string();
+        if !known.given_up && elapsed(known.since, now, PATIENCE) >= PATIENCE {
+            known.given_up = true;
+            tracing::warn!(stage, id, %error, "a removal leaves an object of the storage account's private endpoint");
         }
     }
 
-    /// Whether the deletion of an object was refused.
-    pub fn is_refused(&self, stage: &str, id: &str) -> bool {
+    /// Why a call about an object of a stage was refused.
+    pub fn refusal(&self, location: &str, stage: &str, id: &str) -> Option<String> {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.iter().any(|(name, of)| *name == stage && of == id)
+        let known = refused.iter().find(|one| one.is(location, stage, id));
+        known.map(|one| one.error.clone())
+    }
+
+    /// Whether a removal goes on without an object.
+    pub fn is_given_up(&self, location: &str, stage: &str, id: &str) -> bool {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.iter().any(|one| one.is(location, stage, id) && one.given_up)
+    }
+
+    /// Forgets a refusal: the object is created again.
+    pub fn forget_refusal(&self, location: &str, stage: &str, id: &str) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.retain(|one| !one.is(location, stage, id));
+    }
+
+    /// Records what a removal of a location leaves by design; `None`: nothing any more.
+    pub fn leave(&self, location: &str, what: Option<String>) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        *left = what.map(|what| (location.to_owned(), what));
+    }
+
+    /// What a removal of a location leaves.
+    pub fn left(&self, location: &str) -> Vec<String> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let given_up = refused.iter().filter(|one| one.location == location && one.given_up);
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = left
+            .iter()
+            .filter(|(of, _)| of == location)
+            .map(|(_, what)| what.clone());
+        given_up
+            .map(|one| format!("{} {} ({})", one.stage, one.id, one.error))
+            .chain(left)
+            .collect()
+    }
+
+    /// Records that the service objected to the creation of a link, later on.
+    pub fn conflict(&self, path: &str, error: &CallError) {
+        let mut conflicts = self.conflicts.lock().unwrap_or_else(PoisonError::into_inner);
+        conflicts.insert(path.to_owned(), error.clone());
+    }
+
+    /// The objection of the service to a link.
+    pub fn conflicts(&self, path: &str) -> Option<CallError> {
+        let conflicts = self.conflicts.lock().unwrap_or_else(PoisonError::into_inner);
+        conflicts.get(path).cloned()
+    }
+
+    /// Forgets the objection to a link.
+    pub fn forget_conflict(&self, path: &str) {
+        let mut conflicts = self.conflicts.lock().unwrap_or_else(PoisonError::into_inner);
+        conflicts.remove(path);
     }
 
     /// Records how the removal of a location ends. What this process deleted says more than what it did not find.

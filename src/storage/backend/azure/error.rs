@@ -186,9 +186,14 @@ fn of_resource_manager(status: u16, code: &str) -> CallClass {
         // A policy, not a missing permission.
         (403, "RequestDisallowedByPolicy") => CallClass::Rejected,
         (403, _) => CallClass::Forbidden,
-        (404, "ResourceNotFound" | "ResourceGroupNotFound" | "ParentResourceNotFound" | "NotFound") => {
-            CallClass::NotFound
-        }
+        (
+            404,
+            "ResourceNotFound"
+            | "ResourceGroupNotFound"
+            | "ParentResourceNotFound"
+            | "NotFound"
+            | reasons::CONTAINER_NOT_FOUND,
+        ) => CallClass::NotFound,
         // A proxy does not answer with a code of Azure.
         (404, "")
         | (

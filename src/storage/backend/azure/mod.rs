@@ -23,6 +23,9 @@ mod keys;
 mod network;
 mod pkcs12;
 mod private;
+mod private_dns;
+mod private_names;
+mod private_removal;
 mod private_stages;
 mod reasons;
 mod registry;
@@ -60,6 +63,7 @@ use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::model::outcome::STORAGE_EXISTS;
 use crate::storage::model::spec;
 use crate::storage::model::stage::Stage;
+use crate::storage::model::state::State;
 use crate::storage::model::target::{Request, Target};
 use crate::storage::traits::{Cluster, ObjectBackend};
 
@@ -75,6 +79,10 @@ fn is_named(storage: &Storage) -> bool {
         .azure
         .as_ref()
         .is_some_and(|spec| given(&spec.account_name) && given(&spec.container))
+}
+
+fn is_unmanaged(stored: &Storage) -> bool {
+    stored.management_state.as_deref() == Some(State::Unmanaged.text())
 }
 
 /// Whether the administrator gave an account key, and whether the registry needs none. Both are `false` without credentials.
@@ -152,7 +160,16 @@ impl<C: Cluster> ObjectBackend for Azure<'_, C> {
 
     fn same(stored: &Storage, wanted: &Storage, snapshot: &Snapshot) -> bool {
         match (&stored.azure, &wanted.azure) {
-            (Some(stored), Some(wanted)) => Effective::same(stored, wanted, snapshot),
+            // The status of storage whose network access the operator does not manage says what it is, not what the spec asks for.
+            (Some(found), Some(wanted)) if is_unmanaged(stored) || modes(snapshot).0 => {
+                let access = found.network_access.clone();
+                let wanted = crate::api::registry_storage::AzureStorage {
+                    network_access: access,
+                    ..wanted.clone()
+                };
+                Effective::same(found, &wanted, snapshot)
+            }
+            (Some(found), Some(wanted)) => Effective::same(found, wanted, snapshot),
             _ => false,
         }
     }
@@ -262,11 +279,22 @@ impl<C: Cluster> ObjectBackend for Azure<'_, C> {
         keys.into_iter().chain(private.iter().copied()).collect()
     }
 
-    fn teardown(&self, request: &Request<'_>) -> Vec<Stage> {
-        if modes(request.snapshot).0 {
-            return Vec::new();
+    fn teardown(&self, request: &Request<'_>, kept: bool) -> Vec<Stage> {
+        match modes(request.snapshot).0 {
+            true => Vec::new(),
+            // Others may use the account.
+            false if kept => private_stages::RETIRED.to_vec(),
+            false => private_stages::REMOVED.to_vec(),
         }
-        private_stages::REMOVED.to_vec()
+    }
+
+    fn maintained(&self, request: &Request<'_>) -> bool {
+        let internal = effective(request.storage, request.snapshot).is_ok_and(|effective| effective.is_internal());
+        internal && !modes(request.snapshot).0
+    }
+
+    fn left_over(&self, location: &str) -> Vec<String> {
+        self.clients.left(location)
     }
 
     fn retired(&self, request: &Request<'_>) -> Vec<Stage> {
@@ -322,6 +350,7 @@ impl<C: Cluster> ObjectBackend for Azure<'_, C> {
             blobs,
             account: std::sync::Mutex::default(),
             metadata: std::sync::Mutex::default(),
+            unreached: std::sync::Mutex::default(),
         })
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::arm::{Arm, Call, Operation};
 use super::error::Failure;
 use crate::storage::model::call::Called;
-use crate::storage::net::percent::encoded;
+use crate::storage::net::percent::{decoded_text, encoded};
 
 const NETWORK: &str = "2022-01-01";
 const DNS: &str = "2020-06-01";
@@ -99,6 +99,26 @@ impl Resource<'_> {
             .await
     }
 
+    /// The same under a condition. A condition that does not hold is an error with status 412.
+    pub async fn put_if(&self, content: &Value, condition: &Condition) -> Result<(), Failure> {
+        let resource = self.described();
+        let call = Call {
+            action: self.kind.write,
+            resource: &resource,
+        };
+        let content = Some(content);
+        self.arm
+            .change_if(
+                call,
+                Method::PUT,
+                &self.path,
+                self.kind.version,
+                content,
+                condition.header(),
+            )
+            .await
+    }
+
     /// Deletes the resource. One that does not exist is a success.
     pub async fn delete(&self) -> Called<()> {
         let resource = self.described();
@@ -107,6 +127,16 @@ impl Resource<'_> {
             resource: &resource,
         };
         self.arm.delete(call, &self.path, self.kind.version).await
+    }
+
+    /// The same as [`Self::operation`], with the code of an operation that failed.
+    pub async fn outcome(&self) -> Result<Operation, Failure> {
+        let resource = self.described();
+        let call = Call {
+            action: self.kind.write,
+            resource: &resource,
+        };
+        self.arm.outcome(call, &self.path).await
     }
 
     /// The operation on the resource that this process started.
@@ -136,6 +166,23 @@ impl Resource<'_> {
             resource: &resource,
         }
         .rejected(why)
+    }
+}
+
+/// Condition of a write of a record set.
+pub enum Condition {
+    /// The record set does not exist.
+    Absent,
+    /// The record set is still this one.
+    Unchanged(Value),
+}
+
+impl Condition {
+    fn header(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Self::Absent => Some(("if-none-match", "*")),
+            Self::Unchanged(found) => Some(("if-match", found.get("etag")?.as_str()?)),
+        }
     }
 }
 
@@ -320,7 +367,7 @@ impl<'a> Networks<'a> {
                 .resource(LINK, &format!("to zone {zone} in {group}"), path)
                 .list()
                 .await?;
-            let is_ours = |link: &Value| text(link, "/properties/virtualNetwork/id").eq_ignore_ascii_case(vnet);
+            let is_ours = |link: &Value| same_id(&text(link, "/properties/virtualNetwork/id"), vnet);
             if links.iter().any(is_ours) {
                 return Ok(Some(group.to_owned()));
             }
@@ -328,16 +375,41 @@ impl<'a> Networks<'a> {
         Ok(None)
     }
 
-    /// Whether a zone of the cluster's resource group has neither links nor records, except for its SOA record.
-    pub async fn is_empty(self, zone: &str) -> Called<bool> {
-        let path = self.zone(None, zone).path;
-        let links = self.resource(LINK, &format!("to zone {zone}"), format!("{path}/virtualNetworkLinks"));
-        if !links.list().await?.is_empty() {
+    /// Whether the zone of the cluster's resource group is linked to a virtual network.
+    pub async fn is_linked(self, zone: &str, vnet: &str) -> Called<bool> {
+        let path = format!("{}/virtualNetworkLinks", self.zone(None, zone).path);
+        let links = self.resource(LINK, &format!("to zone {zone}"), path).list().await?;
+        let text = |link: &Value, member: &str| {
+            link.pointer(member)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        Ok(links.iter().any(|link| {
+            same_id(&text(link, "/properties/virtualNetwork/id"), vnet)
+                && matches!(text(link, "/properties/provisioningState").as_str(), "" | "Succeeded")
+        }))
+    }
+
+    /// Whether a zone of the cluster's resource group, as it was found, has neither links nor records of any type, except for its
+    /// SOA record.
+    pub async fn is_empty(self, zone: &str, found: &Value) -> Called<bool> {
+        let number = |member: &str| found.pointer(member).and_then(Value::as_u64);
+        let unused = number("/properties/numberOfRecordSets").is_some_and(|number| number <= 1)
+            && number("/properties/numberOfVirtualNetworkLinks") == Some(0);
+        if !unused {
             return Ok(false);
         }
-        let records = self.resource(RECORD, &format!("of zone {zone}"), format!("{path}/A"));
+        // The numbers may lag behind.
+        let records = format!("{}/A", self.zone(None, zone).path);
+        let records = self.resource(RECORD, &format!("of zone {zone}"), records);
         Ok(records.list().await?.is_empty())
     }
+}
+
+/// Whether two IDs name the same resource. IDs have no case, and as paths of requests they are percent-encoded.
+pub fn same_id(one: &str, other: &str) -> bool {
+    decoded_text(one).eq_ignore_ascii_case(&decoded_text(other))
 }
 
 /// Name of the zone as part of the name of a zone group.

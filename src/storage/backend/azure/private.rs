@@ -1,91 +1,31 @@
-//! How the objects of a private storage account are created, proven and deleted.
+//! How the objects of a private storage account are created. Public access ends last, and only when everything shows that the name
+//! of the account leads to the operator's endpoint of this account.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::account::Accounts;
 use super::arm::Operation;
 use super::effective::OWNED;
-use super::error::Failure;
-use super::generated;
-use super::network::{self, Networks, Resource, Subnet, is_tagged};
+use super::network::{self, Resource, is_tagged, same_id};
+use super::private_dns::{LOOK, pending};
+use super::private_names::Names;
 use super::private_stages::{ACCESS, ENDPOINT, GROUP, LINK, RECORD, ZONE};
 use super::step::Store;
 use crate::api::Storage;
 use crate::api::registry_storage::{AzureInternal, AzureNetworkAccess};
 use crate::storage::model::call::{CallError, Called};
-use crate::storage::model::progress::{Mark, Wait};
-use crate::storage::model::stage::{Stage, StageObject, StageState};
+use crate::storage::model::progress::Wait;
+use crate::storage::model::stage::{Stage, StageState};
 use crate::storage::traits::Cluster;
 
-/// Wait before the next look at a resource that is being created or deleted.
-const LOOK: Duration = Duration::from_secs(10);
-/// Member of a record's metadata that names the cluster.
-const RECORD_MARK: &str = "openshiftclusterid";
-
-/// The networks, and the names of the objects in them.
-struct Names<'a> {
-    networks: Networks<'a>,
-    zone: String,
-    account: String,
-    endpoint: String,
-}
-
-impl Names<'_> {
-    fn endpoint(&self) -> Resource<'_> {
-        self.networks.endpoint(&self.endpoint)
-    }
-
-    fn resource(&self, stage: &Stage) -> Option<Resource<'_>> {
-        Some(match stage.name {
-            name if name == ENDPOINT.name => self.endpoint(),
-            name if name == ZONE.name => self.networks.zone(None, &self.zone),
-            name if name == RECORD.name => self.networks.record(None, &self.zone, &self.account),
-            name if name == GROUP.name => self.networks.group(&self.endpoint, &self.zone),
-            name if name == LINK.name => self.networks.link(&self.zone, &self.account),
-            _ => return None,
-        })
-    }
-}
-
-fn pending(resource: &str, after: Duration) -> StageState {
-    StageState::Pending(Wait::new(after, format!("{resource} is being created")))
-}
-
-fn address_of(record: &Value) -> Option<&str> {
-    record
-        .pointer("/properties/aRecords/0/ipv4Address")
-        .and_then(Value::as_str)
-}
+/// Wait until a change of the account shows.
+pub(super) const CHANGED: Duration = Duration::from_secs(5);
+/// What to do about an endpoint that the operator may not use.
+const OTHER_NAME: &str = "name another endpoint in spec.storage.azure.networkAccess.internal.privateEndpointName, or leave the name \
+                          empty";
 
 impl<C: Cluster> Store<'_, C> {
-    fn names(&self) -> Called<Names<'_>> {
-        let arm = self.arm()?;
-        let own = self
-            .effective
-            .internal()
-            .private_endpoint_name
-            .filter(|name| !name.is_empty());
-        let chosen = || generated::private_endpoint(self.request.snapshot).unwrap_or_default();
-        let endpoint = own.or_else(|| self.recorded_endpoint()).unwrap_or_else(chosen);
-        Ok(Names {
-            networks: Networks { arm },
-            zone: self.session.cloud.private_zone(),
-            account: self.effective.account().to_owned(),
-            endpoint,
-        })
-    }
-
-    /// Resource group of the virtual network; `None`: that of the cluster.
-    fn network_group(&self) -> Option<String> {
-        let own = self.effective.internal().network_resource_group_name;
-        let of_cluster = || super::effective::platform(self.request.snapshot)?.network_resource_group_name;
-        own.filter(|name| !name.is_empty())
-            .or_else(of_cluster)
-            .filter(|name| !name.is_empty())
-    }
-
     /// Whether the account was private already, without an endpoint of the operator.
     async fn is_private_already(&self) -> Called<bool> {
         let named = self
@@ -94,6 +34,7 @@ impl<C: Cluster> Store<'_, C> {
             .private_endpoint_name
             .is_some_and(|name| !name.is_empty());
         Ok(!named
+            && !self.has_record(&ENDPOINT)
             && self
                 .described_account()
                 .await?
@@ -103,98 +44,108 @@ impl<C: Cluster> Store<'_, C> {
     /// State of a stage.
     pub(super) async fn private_stage(&self, stage: &Stage) -> Called<StageState> {
         let names = self.names()?;
-        let storage = self.request.storage.clone();
-        let id = self.private_id(stage, &names);
+        let id = names.id(stage);
         if self.is_private_already().await? {
-            return Ok(StageState::Ready { storage, id });
+            return Ok(self.ready(id));
         }
-        if stage.name == ACCESS.name {
-            let private = self
-                .described_account()
-                .await?
-                .is_some_and(|account| account.is_private());
-            return Ok(if private {
-                StageState::Ready { storage, id }
-            } else {
-                StageState::Missing { storage, id }
-            });
+        let account = self.described_account().await?;
+        let is_private = account.as_ref().is_some_and(super::account::Account::is_private);
+        if let Some(cluster) = account.and_then(|account| self.other_cluster(&account))
+            && !is_private
+        {
+            let accounts = self.accounts()?;
+            return Err(super::error::rejected(
+                super::account::WRITE,
+                &format!("storage account {}", accounts.name),
+                format!(
+                    "it carries the tag of cluster {cluster}, so that its public access is not disabled: name another account in \
+                     spec.storage.azure.accountName, or set spec.storage.azure.networkAccess.type to External"
+                ),
+            ));
         }
-        let storage = if stage.name == ENDPOINT.name {
-            self.with_network(storage, &names).await?
-        } else {
-            storage
-        };
+        match stage.name {
+            name if name == ACCESS.name && is_private => Ok(self.ready(id)),
+            name if name == ACCESS.name => Ok(self.missing(id)),
+            name if name == LINK.name => self.link_state(&names).await,
+            name if name == RECORD.name => self.record_state(&names).await,
+            name if name == ENDPOINT.name => self.endpoint_state(&names).await,
+            _ => self.object_state(stage, &names).await,
+        }
+    }
+
+    async fn object_state(&self, stage: &Stage, names: &Names<'_>) -> Called<StageState> {
+        let id = names.id(stage);
         let Some(resource) = names.resource(stage) else {
             return Err(CallError::invalid(stage.name, "the backend has no such stage"));
         };
         if let Operation::Running(after) = resource.operation().await? {
             return Ok(pending(&resource.described(), after));
         }
-        let Some(found) = resource.find().await? else {
-            let elsewhere = stage.name == LINK.name && self.is_resolved_elsewhere(&names).await?;
-            return Ok(if elsewhere {
-                StageState::Ready { storage, id }
-            } else {
-                StageState::Missing { storage, id }
+        Ok(match resource.find().await? {
+            None => self.missing(id),
+            Some(found) => unready(&resource, &found)?.unwrap_or_else(|| self.ready(id)),
+        })
+    }
+
+    async fn endpoint_state(&self, names: &Names<'_>) -> Called<StageState> {
+        let storage = self.with_network(self.request.storage.clone(), names).await?;
+        let id = names.id(&ENDPOINT);
+        let endpoint = names.endpoint();
+        if let Operation::Running(after) = endpoint.operation().await? {
+            return Ok(pending(&endpoint.described(), after));
+        }
+        let Some(found) = endpoint.find().await? else {
+            return Ok(StageState::Missing {
+                storage,
+                id,
+                reason: None,
             });
         };
-        if let Some(state) = self.unready(stage, &names, &resource, &found).await? {
+        self.check_endpoint(&endpoint, &found)?;
+        if let Some(state) = unready(&endpoint, &found)? {
             return Ok(state);
         }
-        Ok(StageState::Ready { storage, id })
+        let state = "/properties/privateLinkServiceConnections/0/properties/privateLinkServiceConnectionState/status";
+        match found.pointer(state).and_then(Value::as_str) {
+            Some("Pending") => Ok(StageState::Pending(Wait::new(
+                LOOK,
+                format!("{} waits for the approval of its connection", endpoint.described()),
+            ))),
+            Some(status @ ("Rejected" | "Disconnected")) => Err(endpoint.rejected(format!(
+                "its connection is {status}: delete the endpoint, so that it is created again"
+            ))),
+            _ => Ok(StageState::Ready { storage, id }),
+        }
     }
 
-    /// State of an object that exists and is not ready; `None` if it is.
-    async fn unready(
-        &self,
-        stage: &Stage,
-        names: &Names<'_>,
-        resource: &Resource<'_>,
-        found: &Value,
-    ) -> Called<Option<StageState>> {
-        let text = |member: &str| found.pointer(member).and_then(Value::as_str);
-        match text("/properties/provisioningState") {
-            None | Some("Succeeded") => {}
-            Some("Failed") if stage.name != RECORD.name => {
-                return Err(resource.rejected(
-                    "its creation failed: see the activity log of the resource group, and delete it, so that the operator \
-                     creates it again",
-                ));
-            }
-            Some(_) => return Ok(Some(pending(&resource.described(), LOOK))),
+    /// Checks that an endpoint is the operator's, leads to the account, and is where the spec says.
+    fn check_endpoint(&self, endpoint: &Resource<'_>, found: &Value) -> Called<()> {
+        let account = self.accounts()?.path();
+        if !connects(found, &account) {
+            return Err(endpoint.rejected(format!(
+                "it does not lead to the blobs of storage account {}: {OTHER_NAME}",
+                self.effective.account()
+            )));
         }
-        if stage.name == ENDPOINT.name {
-            let state =
-                "/properties/privateLinkServiceConnections/0/properties/privateLinkServiceConnectionState/status";
-            return match text(state) {
-                Some("Pending") => Ok(Some(StageState::Pending(Wait::new(
-                    LOOK,
-                    format!("{} waits for the approval of its connection", resource.described()),
-                )))),
-                Some(status @ ("Rejected" | "Disconnected")) => Err(resource.rejected(format!(
-                    "its connection is {status}: delete the endpoint, so that it is created again"
-                ))),
-                _ => Ok(None),
-            };
+        if !is_tagged(found, &self.mark, OWNED) {
+            return Err(endpoint.rejected(format!(
+                "it has no tag {}={OWNED}: {OTHER_NAME}, or give the endpoint this tag",
+                self.mark
+            )));
         }
-        if stage.name == RECORD.name && self.marks_record(found) {
-            let address = self.address(names).await?;
-            if address_of(found) != Some(address.as_str()) {
-                let id = self.private_id(stage, names);
-                return Ok(Some(StageState::Missing {
-                    storage: self.request.storage.clone(),
-                    id,
-                }));
-            }
+        let subnet = self.subnet();
+        if subnet.vnet.is_empty() || subnet.name.is_empty() {
+            return Ok(());
         }
-        Ok(None)
-    }
-
-    fn private_id(&self, stage: &Stage, names: &Names<'_>) -> String {
-        match stage.name {
-            name if name == ENDPOINT.name || name == GROUP.name => names.endpoint.clone(),
-            name if name == ZONE.name => names.zone.clone(),
-            _ => self.effective.account().to_owned(),
+        let wanted = network::Networks { arm: endpoint.arm }.subnet_path(self.network_group().as_deref(), &subnet);
+        let actual = found.pointer("/properties/subnet/id").and_then(Value::as_str);
+        match actual {
+            Some(actual) if !same_id(actual, &wanted) => Err(endpoint.rejected(format!(
+                "it is in subnet {actual}, and the spec names {wanted}; Azure does not move an endpoint: name a new one in \
+                 spec.storage.azure.networkAccess.internal.privateEndpointName, or correct vnetName, subnetName and \
+                 networkResourceGroupName"
+            ))),
+            _ => Ok(()),
         }
     }
 
@@ -228,58 +179,46 @@ impl<C: Cluster> Store<'_, C> {
         Ok(storage)
     }
 
-    fn subnet(&self) -> Subnet {
-        let internal = self.effective.internal();
-        Subnet {
-            vnet: internal.vnet_name.unwrap_or_default(),
-            name: internal.subnet_name.unwrap_or_default(),
-        }
-    }
-
-    async fn address(&self, names: &Names<'_>) -> Called<String> {
-        let endpoint = names.endpoint();
-        let Some(found) = endpoint.find().await? else {
-            return Err(endpoint.rejected("it does not exist"));
-        };
-        names.networks.address(&endpoint, &found).await
-    }
-
     /// Creates the object of a stage.
     pub(super) async fn create_private(&self, stage: &Stage) -> Called<StageState> {
         let names = self.names()?;
+        self.backend
+            .clients
+            .forget_refusal(&self.container.location, stage.name, &names.id(stage));
         let Some(resource) = names.resource(stage) else {
-            let accounts = self.accounts()?;
-            self.forget_account();
-            accounts.update(&json!({"publicNetworkAccess": "Disabled"})).await?;
-            return Ok(StageState::Pending(Wait::new(
-                Duration::ZERO,
-                format!("public access to storage account {} is being disabled", accounts.name),
-            )));
+            return self.disable_access().await;
         };
-        let tags = self.tags()?;
-        let group = self.network_group();
-        let vnet = names.networks.vnet(group.as_deref(), &self.subnet().vnet);
         let content = match stage.name {
+            name if name == LINK.name => return self.create_link(&names).await,
+            name if name == RECORD.name => return Ok(self.write_record(&names, &resource).await?),
             name if name == ENDPOINT.name => {
+                let vnet = self.vnet(&names);
                 let region = self.region_of(&vnet).await?;
-                let subnet = names.networks.subnet_path(group.as_deref(), &self.subnet());
+                let subnet = names
+                    .networks
+                    .subnet_path(self.network_group().as_deref(), &self.subnet());
                 let account = self.accounts()?.path();
-                network::endpoint_content(&names.endpoint, &region, &tags, &subnet, &account)
+                network::endpoint_content(&names.endpoint, &region, &self.tags()?, &subnet, &account)
             }
-            name if name == ZONE.name => json!({"location": "global", "tags": tags}),
-            name if name == RECORD.name => self.record_content(&self.address(&names).await?),
+            name if name == ZONE.name => json!({"location": "global", "tags": self.tags()?}),
             name if name == GROUP.name => {
                 network::group_content(&names.zone, &names.networks.zone(None, &names.zone).path)
             }
-            _ => network::link_content(&tags, &vnet.path),
+            _ => return Err(CallError::invalid(stage.name, "the backend has no such stage")),
         };
-        match resource.put(&content).await {
-            Ok(()) => Ok(pending(&resource.described(), Duration::from_secs(1))),
-            Err(failure) if stage.name == LINK.name && failure.code == "Conflict" => {
-                self.resolve_elsewhere(&names, &vnet, failure).await
-            }
-            Err(failure) => Err(failure.into()),
-        }
+        resource.put(&content).await?;
+        Ok(pending(&resource.described(), Duration::from_secs(1)))
+    }
+
+    /// Ends public access. The stages before this one were looked at in the same step.
+    async fn disable_access(&self) -> Called<StageState> {
+        let accounts = self.accounts()?;
+        self.forget_account();
+        accounts.update(&json!({"publicNetworkAccess": "Disabled"})).await?;
+        Ok(StageState::Pending(Wait::new(
+            CHANGED,
+            format!("public access to storage account {} is being disabled", accounts.name),
+        )))
     }
 
     /// A private endpoint is in the region of its virtual network.
@@ -295,192 +234,33 @@ impl<C: Cluster> Store<'_, C> {
             Err(error) => Err(error),
         }
     }
+}
 
-    fn record_content(&self, address: &str) -> Value {
-        json!({
-            "properties": {
-                "ttl": 10, "aRecords": [{"ipv4Address": address}],
-                "metadata": {RECORD_MARK: self.infrastructure},
-            },
-        })
-    }
+/// Whether an endpoint leads to the blobs of the account with this path.
+pub(super) fn connects(endpoint: &Value, account: &str) -> bool {
+    let of = |member: &str| endpoint.pointer(member).and_then(Value::as_array).into_iter().flatten();
+    let connections =
+        of("/properties/privateLinkServiceConnections").chain(of("/properties/manualPrivateLinkServiceConnections"));
+    let mut connections = connections.peekable();
+    let leads = |connection: &Value| {
+        let target = connection
+            .pointer("/properties/privateLinkServiceId")
+            .and_then(Value::as_str);
+        let groups = connection.pointer("/properties/groupIds").and_then(Value::as_array);
+        let blobs = |groups: &Vec<Value>| groups.iter().any(|group| group.as_str() == Some("blob"));
+        target.is_some_and(|target| same_id(target, account)) && groups.is_some_and(blobs)
+    };
+    connections.peek().is_some() && connections.all(leads)
+}
 
-    fn marks_record(&self, found: &Value) -> bool {
-        let metadata = found.pointer("/properties/metadata").and_then(Value::as_object);
-        let ours = |(key, value): (&String, &Value)| {
-            key.eq_ignore_ascii_case(RECORD_MARK) && value.as_str() == Some(&self.infrastructure)
-        };
-        metadata.is_some_and(|metadata| metadata.iter().any(ours))
-    }
-
-    /// Whether the virtual network is linked to a zone of the same name elsewhere, which has the account's record.
-    async fn is_resolved_elsewhere(&self, names: &Names<'_>) -> Called<bool> {
-        let Some(record) = self.record_elsewhere(names).await? else {
-            return Ok(false);
-        };
-        let Some(found) = record.find().await? else {
-            return Ok(false);
-        };
-        Ok(address_of(&found) == Some(self.address(names).await?.as_str()))
-    }
-
-    /// The account's record in the zone of the same name to which the virtual network is linked, outside the cluster's
-    /// resource group.
-    async fn record_elsewhere<'n>(&self, names: &'n Names<'_>) -> Called<Option<Resource<'n>>> {
-        let group = self.network_group();
-        let vnet = names.networks.vnet(group.as_deref(), &self.subnet().vnet);
-        let linked = match names.networks.linked_elsewhere(&names.zone, &vnet.path).await {
-            Ok(linked) => linked,
-            // Most roles cover the cluster's resource group only.
-            Err(error) if error.is_forbidden() => None,
-            Err(error) => return Err(error),
-        };
-        Ok(linked.map(|group| names.networks.record(Some(&group), &names.zone, &names.account)))
-    }
-
-    /// The virtual network is linked to another zone of the same name. Its record goes there.
-    async fn resolve_elsewhere(&self, names: &Names<'_>, vnet: &Resource<'_>, failure: Failure) -> Called<StageState> {
-        let address = self.address(names).await?;
-        let refused = |why: &str| {
-            let message = format!(
-                "{}; {} is linked to another zone {}, {why}: add an A record {} with address {address} to that zone, or link \
-                 this network to the zone in resource group {}. Public access stays enabled until then",
-                failure.error.message,
-                vnet.described(),
-                names.zone,
-                names.account,
-                names.networks.arm.group,
-            );
-            CallError {
-                message,
-                ..(*failure.error).clone()
-            }
-        };
-        let Some(record) = self.record_elsewhere(names).await? else {
-            return Err(refused("which the operator may not see"));
-        };
-        match record.put(&self.record_content(&address)).await {
-            Ok(()) => Ok(pending(&record.described(), Duration::from_secs(1))),
-            Err(error) if error.error.is_forbidden() => Err(refused("which the operator may not change")),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Identity and mark of the object of a stage.
-    pub(super) async fn prove_private(&self, stage: &Stage) -> Called<Option<StageObject>> {
-        let names = self.names()?;
-        let id = self.private_id(stage, &names);
-        let object = |mark| Ok(Some(StageObject { id: id.clone(), mark }));
-        if stage.name == ACCESS.name {
-            let account = self
-                .described_account()
-                .await?
-                .filter(super::account::Account::is_private);
-            return match account {
-                Some(account) if self.is_ours(&account) => object(Mark::Ours(id.clone())),
-                Some(_) => object(Mark::NotOurs("the account has no tag of this cluster".to_owned())),
-                None => Ok(None),
-            };
-        }
-        if self.backend.clients.is_refused(stage.name, &id) {
-            return object(Mark::NotOurs("these credentials may not delete it".to_owned()));
-        }
-        let Some(resource) = names.resource(stage) else {
-            return Ok(None);
-        };
-        let found = match resource.find().await {
-            Ok(Some(found)) => found,
-            Ok(None) if stage.name == LINK.name => return self.prove_elsewhere(&names, id.clone()).await,
-            Ok(None) => return Ok(None),
-            Err(error) if error.is_forbidden() => {
-                self.backend.clients.refuse(stage.name, &id, &error);
-                return object(Mark::NotOurs(error.to_string()));
-            }
-            Err(error) => return Err(error),
-        };
-        let (key, missing) = (&self.mark, || "it has no mark of this cluster".to_owned());
-        let ours = match stage.name {
-            name if name == RECORD.name => self.marks_record(&found) || self.is_of_endpoint(&names, &found).await?,
-            name if name == GROUP.name => self.is_endpoint_ours(&names).await?,
-            name if name == ZONE.name => {
-                is_tagged(&found, key, OWNED) && names.networks.is_empty(&names.zone).await.unwrap_or(false)
-            }
-            _ => is_tagged(&found, key, OWNED),
-        };
-        object(if ours {
-            Mark::Ours(id.clone())
-        } else {
-            Mark::NotOurs(missing())
-        })
-    }
-
-    /// Whether a record has the address of the operator's endpoint. Azure rewrites the record of an endpoint with a zone
-    /// group, without the metadata of others.
-    async fn is_of_endpoint(&self, names: &Names<'_>, record: &Value) -> Called<bool> {
-        let endpoint = names.endpoint();
-        let Some(found) = endpoint.find().await? else {
-            return Ok(false);
-        };
-        if !is_tagged(&found, &self.mark, OWNED) {
-            return Ok(false);
-        }
-        let address = names.networks.address(&endpoint, &found).await;
-        Ok(address.is_ok_and(|address| address_of(record) == Some(&address)))
-    }
-
-    async fn is_endpoint_ours(&self, names: &Names<'_>) -> Called<bool> {
-        let found = names.endpoint().find().await?;
-        Ok(found.is_some_and(|found| is_tagged(&found, &self.mark, OWNED)))
-    }
-
-    async fn prove_elsewhere(&self, names: &Names<'_>, id: String) -> Called<Option<StageObject>> {
-        let Some(record) = self.record_elsewhere(names).await? else {
-            return Ok(None);
-        };
-        let found = record.find().await?.filter(|found| self.marks_record(found));
-        Ok(found.map(|_| StageObject {
-            mark: Mark::Ours(id.clone()),
-            id,
-        }))
-    }
-
-    /// Deletes the object of a stage. A refused deletion is no reason to keep the account.
-    pub(super) async fn remove_private(&self, stage: &Stage) -> Called<Wait> {
-        let names = self.names()?;
-        let Some(mut resource) = names.resource(stage) else {
-            let accounts = Accounts {
-                arm: self.arm()?,
-                name: self.effective.account(),
-            };
-            self.forget_account();
-            accounts.update(&json!({"publicNetworkAccess": "Enabled"})).await?;
-            let message = format!("public access to storage account {} is being enabled", accounts.name);
-            return Ok(Wait::new(Duration::ZERO, message));
-        };
-        if let Operation::Running(after) = resource.operation().await.unwrap_or(Operation::None) {
-            return Ok(Wait::new(after, format!("{} is being deleted", resource.described())));
-        }
-        if stage.name == LINK.name
-            && resource.find().await?.is_none()
-            && let Some(record) = self.record_elsewhere(&names).await?
-        {
-            resource = record;
-        }
-        match resource.delete().await {
-            Ok(()) => {}
-            Err(error) if error.is_forbidden() => {
-                self.backend
-                    .clients
-                    .refuse(stage.name, &self.private_id(stage, &names), &error);
-                let message = format!("{} is left: {error}", resource.described());
-                return Ok(Wait::new(Duration::ZERO, message));
-            }
-            Err(error) => return Err(error),
-        }
-        let after = match resource.operation().await {
-            Ok(Operation::Running(after)) => after,
-            _ => Duration::ZERO,
-        };
-        Ok(Wait::new(after, format!("{} is being deleted", resource.described())))
+/// State of an object that exists and is not complete; `None` if it is.
+fn unready(resource: &Resource<'_>, found: &Value) -> Called<Option<StageState>> {
+    match found.pointer("/properties/provisioningState").and_then(Value::as_str) {
+        None | Some("Succeeded") => Ok(None),
+        Some("Failed") => Err(resource.rejected(
+            "its creation failed: see the activity log of the resource group, and delete it, so that the operator creates it \
+             again",
+        )),
+        Some(_) => Ok(Some(pending(&resource.described(), LOOK))),
     }
 }

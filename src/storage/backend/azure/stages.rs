@@ -92,7 +92,11 @@ impl<C: Cluster> Store<'_, C> {
             })
         };
         match accounts.availability().await? {
-            Availability::Available | Availability::Unknown => Ok(StageState::Missing { storage, id }),
+            Availability::Available | Availability::Unknown => Ok(StageState::Missing {
+                storage,
+                id,
+                reason: Some(reasons::ACCOUNT_NOT_FOUND),
+            }),
             Availability::Taken => {
                 let whose = if generated {
                     "the name that the operator chose"
@@ -120,7 +124,11 @@ impl<C: Cluster> Store<'_, C> {
         let storage = self.request.storage.clone();
         let account = self.described_account().await?.unwrap_or_default();
         if account.has_shared_keys() && self.is_ours(&account) {
-            return Ok(StageState::Missing { storage, id });
+            return Ok(StageState::Missing {
+                storage,
+                id,
+                reason: None,
+            });
         }
         if account.has_shared_keys() {
             tracing::info!(
@@ -157,11 +165,11 @@ impl<C: Cluster> Store<'_, C> {
     }
 
     /// Identity and mark of the object of a stage.
-    pub(super) async fn prove_object(&self, stage: &Stage) -> Called<Option<StageObject>> {
+    pub(super) async fn prove_object(&self, stage: &Stage, id: &str) -> Called<Option<StageObject>> {
         match stage.name {
             name if name == ACCOUNT.name => self.prove_account().await,
             name if name == SHARED_KEYS.name || name == NAMES.name => Ok(None),
-            _ => self.prove_private(stage).await,
+            _ => self.prove_private(stage, id).await,
         }
     }
 
@@ -229,9 +237,9 @@ impl<C: Cluster> Store<'_, C> {
     }
 
     /// Deletes the object of a stage.
-    pub(super) async fn delete_stage(&self, stage: &Stage) -> Called<Wait> {
+    pub(super) async fn delete_stage(&self, stage: &Stage, id: &str) -> Called<Wait> {
         if stage.name != ACCOUNT.name {
-            return self.remove_private(stage).await;
+            return self.remove_private(stage, id).await;
         }
         let accounts = self.accounts()?;
         accounts.delete().await?;

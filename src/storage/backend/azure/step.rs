@@ -26,7 +26,7 @@ pub const CONTAINER_MARK: &str = "openshiftclusterid";
 
 /// What Resource Manager says of the account; `None`: it does not exist.
 #[derive(Clone)]
-pub(super) struct Described(Option<Account>);
+pub(super) struct Described(pub(super) Option<Account>);
 
 /// The container of a request.
 pub struct Store<'a, C> {
@@ -45,6 +45,8 @@ pub struct Store<'a, C> {
     pub(super) account: Mutex<Option<Described>>,
     /// Metadata of the container as described in this step.
     pub(super) metadata: Mutex<Option<Metadata>>,
+    /// Why the blob service did not answer in this step, if Resource Manager described the container.
+    pub(super) unreached: Mutex<Option<String>>,
 }
 
 impl<C: Cluster> Store<'_, C> {
@@ -95,16 +97,19 @@ impl<C: Cluster> Store<'_, C> {
         effective::tags(self.request.snapshot).map_err(|error| CallError::invalid(&self.container.name, &error.message))
     }
 
+    /// Records of stages. An annotation that cannot be read stops the engine before.
+    pub(super) fn stage_records(&self) -> Vec<StageRecord> {
+        StoredStages::of(self.request.config, &self.container.location).unwrap_or_default()
+    }
+
     /// Name of the private endpoint that an earlier spec had: from the status, or from the record of its creation.
     pub(super) fn recorded_endpoint(&self) -> Option<String> {
         let status = self.request.config.status.as_ref();
         let access = status.and_then(|status| status.storage.azure.as_ref()?.network_access.as_ref());
         let stored = access.and_then(|access| access.internal.as_ref()?.private_endpoint_name.clone());
-        let records = || StoredStages::of(self.request.config, &self.container.name).unwrap_or_default();
         let recorded = || {
-            let record = records()
-                .into_iter()
-                .find(|record| record.stage == private_stages::ENDPOINT.name);
+            let mut records = self.stage_records().into_iter();
+            let record = records.rfind(|record| record.stage == private_stages::ENDPOINT.name);
             record.map(|record| record.id)
         };
         stored.filter(|name| !name.is_empty()).or_else(recorded)
@@ -159,7 +164,11 @@ impl<C: Cluster> Store<'_, C> {
             Ok(None) => Err(account_gone(failure.into())),
             Ok(Some(account)) if account.is_private() || self.may_be_hidden() => {
                 match accounts.metadata(&self.container.name).await {
-                    Ok(Some(metadata)) => Ok(metadata),
+                    Ok(Some(metadata)) => {
+                        *self.unreached.lock().unwrap_or_else(PoisonError::into_inner) =
+                            Some(failure.error.to_string());
+                        Ok(metadata)
+                    }
                     Ok(None) => Err(CallError {
                         class: CallClass::ContainerGone,
                         code: reasons::CONTAINER_NOT_FOUND.to_owned(),
@@ -174,9 +183,8 @@ impl<C: Cluster> Store<'_, C> {
 
     /// Whether names of the account may resolve to an endpoint that is not complete, or not any more.
     fn may_be_hidden(&self) -> bool {
-        let records = StoredStages::of(self.request.config, &self.container.name).unwrap_or_default();
         let is_private = |record: &StageRecord| private_stages::ALL.iter().any(|stage| stage.name == record.stage);
-        self.effective.is_internal() || records.iter().any(is_private)
+        self.effective.is_internal() || self.stage_records().iter().any(is_private)
     }
 
     /// Whether the account is private, so that the blob service may be out of reach.

@@ -1,5 +1,6 @@
 //! Operations of one container for the engine.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -7,15 +8,20 @@ use futures::StreamExt as _;
 use super::container::{DELETE, DELETE_BLOBS, WRITE, blob_name, unless_missing};
 use super::credentials::Credentials;
 use super::error::{Failure, is_locked};
+use super::private_names::is_private_stage;
 use super::reasons;
 use super::registry::RegistryContainer;
-use super::step::{CONTAINER_MARK, Store};
+use super::step::{CONTAINER_MARK, Described, Store};
+use crate::api::Storage;
+use crate::api::registry_storage::AzureNetworkAccess;
+use crate::config::event_request::EventRequest;
+use crate::config::notice;
 use crate::program::{AzureLogin, RegistryStorage};
 use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::model::container::{ContainerName, Contents, Owner, Page, PageDeletion, Refusal, RefusalCause};
 use crate::storage::model::error::StorageError;
 use crate::storage::model::preflight::{Probe, ProbeKeys};
-use crate::storage::model::progress::Wait;
+use crate::storage::model::progress::{StageRecord, Wait};
 use crate::storage::model::proof::{CreationPermit, OwnershipProof};
 use crate::storage::model::stage::{Stage, StageObject, StageState};
 use crate::storage::model::state::State;
@@ -51,6 +57,34 @@ impl<C: Cluster> Store<'_, C> {
         self.session.has_user_key() && !self.request.applied && self.request.state != Some(State::Managed)
     }
 
+    /// Why the operator does not make the account private although the spec says so; `None`: it does, or the account is private.
+    fn not_applied(&self) -> Option<&'static str> {
+        if !self.effective.is_internal() {
+            return None;
+        }
+        let described = self.account.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_private = match described {
+            Some(Described(account)) => account.is_some_and(|account| account.is_private()),
+            // Without a look, it is as before.
+            None => self.was_internal(),
+        };
+        if is_private {
+            None
+        } else if self.session.has_user_key() {
+            Some("with an account key of the administrator the operator has no access to Azure Resource Manager")
+        } else if self.request.effective_state() == Some(State::Managed) {
+            None
+        } else {
+            Some("the storage is Unmanaged, and the operator does not change it")
+        }
+    }
+
+    fn was_internal(&self) -> bool {
+        let status = self.request.config.status.as_ref();
+        let access = status.and_then(|status| status.storage.azure.as_ref()?.network_access.as_ref());
+        access.is_some_and(|access| access.kind.as_deref() == Some("Internal"))
+    }
+
     /// The error of a call for blobs. An account without public access is out of reach when its endpoint is gone.
     async fn out_of_reach(&self, failure: Failure) -> CallError {
         let error: CallError = failure.into();
@@ -75,6 +109,57 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
 
     fn object_name(&self, key: &str) -> String {
         blob_name(key)
+    }
+
+    fn predicate(&self) -> String {
+        let unreached = self.unreached.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let exists = match unreached {
+            None => "exists and is reachable.".to_owned(),
+            Some(why) => format!(
+                "exists, as Azure Resource Manager says, but the blob service does not answer the operator: {why}. If registry pods \
+                 do not reach it either, look at the private endpoint and its DNS."
+            ),
+        };
+        match self.not_applied() {
+            None => exists,
+            Some(why) => format!("{exists} spec.storage.azure.networkAccess.type Internal is not applied: {why}."),
+        }
+    }
+
+    fn shown(&self, completed: Storage) -> Storage {
+        if self.not_applied().is_none() {
+            return completed;
+        }
+        let mut shown = completed;
+        if let Some(azure) = &mut shown.azure {
+            azure.network_access = Some(AzureNetworkAccess {
+                kind: Some("External".to_owned()),
+                internal: None,
+            });
+        }
+        shown
+    }
+
+    fn notices(&self) -> Vec<EventRequest> {
+        if !self.effective.is_internal() {
+            return Vec::new();
+        }
+        if let Some(why) = self.not_applied() {
+            return vec![EventRequest {
+                warning: true,
+                reason: "NetworkAccessNotApplied",
+                message: format!(
+                    "spec.storage.azure.networkAccess.type is Internal, and is not applied to storage account {}: {why}",
+                    self.effective.account()
+                ),
+            }];
+        }
+        let redirects = !self.request.config.spec.disable_redirect.unwrap_or(false);
+        let host = format!("storage account {}", self.effective.account());
+        redirects
+            .then(|| notice::redirect_needs_network(&host))
+            .into_iter()
+            .collect()
     }
 
     fn reason_of_brought(&self) -> Option<&'static str> {
@@ -147,12 +232,39 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
         self.create_stage(stage).await
     }
 
-    async fn prove_stage(&self, stage: &Stage) -> Called<Option<StageObject>> {
-        self.prove_object(stage).await
+    fn stage_key(&self) -> &str {
+        &self.container.location
     }
 
-    async fn remove_stage(&self, stage: &Stage, _proof: &OwnershipProof) -> Called<Wait> {
-        self.delete_stage(stage).await
+    fn stage_id(&self, stage: &Stage) -> Option<String> {
+        let names = self.names().ok()?;
+        is_private_stage(stage).then(|| names.id(stage))
+    }
+
+    fn inherited_stages(&self) -> Vec<StageRecord> {
+        self.inherited()
+    }
+
+    fn is_given_up(&self, stage: &Stage, id: &str) -> bool {
+        self.backend
+            .clients
+            .is_given_up(&self.container.location, stage.name, id)
+    }
+
+    async fn prove_stage(&self, stage: &Stage, id: &str) -> Called<Option<StageObject>> {
+        self.prove_object(stage, id).await
+    }
+
+    async fn must_stay(&self, stage: &Stage) -> Called<Option<String>> {
+        self.must_stay_private(stage).await
+    }
+
+    async fn remove_stage(&self, stage: &Stage, id: &str, _proof: &OwnershipProof) -> Called<Wait> {
+        self.delete_stage(stage, id).await
+    }
+
+    async fn goes_whole(&self, error: &CallError) -> bool {
+        error.is_forbidden() && self.session.arm.is_some() && self.is_private().await
     }
 
     fn goes_with_stage(&self, error: &CallError) -> bool {
@@ -206,10 +318,13 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
             Err(failure) if failure.code == "ContainerBeingDeleted" => {}
             Err(failure) => {
                 let error = self.out_of_reach(failure).await;
-                return Err(CallError {
-                    action: DELETE,
-                    ..error
-                });
+                if !self.goes_whole(&error).await {
+                    return Err(CallError {
+                        action: DELETE,
+                        ..error
+                    });
+                }
+                self.accounts()?.delete_container(&self.container.name).await?;
             }
         }
         self.backend

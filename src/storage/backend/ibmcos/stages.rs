@@ -59,6 +59,7 @@ impl<C: Cluster> Store<'_, C> {
                 Ok(StageState::Missing {
                     storage: self.request.storage.clone(),
                     id: crn.clone(),
+                    reason: Some(reasons::INSTANCE_GONE),
                 })
             }
             InstanceState::Gone => {
@@ -94,6 +95,7 @@ impl<C: Cluster> Store<'_, C> {
         Ok(StageState::Missing {
             storage: self.with(|own| *own = spec),
             id: self.resource_name.clone(),
+            reason: Some(reasons::INSTANCE_GONE),
         })
     }
 
@@ -208,6 +210,7 @@ impl<C: Cluster> Store<'_, C> {
         let absent = |storage| StageState::Missing {
             storage,
             id: self.resource_name.clone(),
+            reason: None,
         };
         if let Some(crn) = &self.effective.key {
             let key = match self.api.key(crn).await {

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 pub(super) const ZONE: &str = "Microsoft.Network/privateDnsZones";
 pub(super) const LINK: &str = "Microsoft.Network/privateDnsZones/virtualNetworkLinks";
 pub(super) const RECORD: &str = "Microsoft.Network/privateDnsZones/A";
+/// Records that only administrators make.
+pub(super) const CNAME: &str = "Microsoft.Network/privateDnsZones/CNAME";
 /// A list of all records of a zone.
 pub(super) const ALL: &str = "Microsoft.Network/privateDnsZones/ALL";
 pub(super) const GROUP: &str = "Microsoft.Network/privateEndpoints/privateDnsZoneGroups";
@@ -222,6 +224,13 @@ impl State {
         }
         let body = json!({ "name": last(id), "type": RECORD, "etag": uuid(), "properties": kept });
         self.store(id, RECORD, body);
+    }
+
+    /// Makes a CNAME record.
+    pub fn alias(&mut self, id: &str, target: &str) {
+        let properties = json!({ "ttl": 10, "cnameRecord": { "cname": target } });
+        let body = json!({ "name": last(id), "type": CNAME, "etag": uuid(), "properties": properties });
+        self.store(id, CNAME, body);
     }
 
     /// Makes a zone group of a private endpoint.

@@ -77,6 +77,13 @@ impl Azure {
         id
     }
 
+    /// Makes a CNAME record of a zone (its ID).
+    pub fn alias(&self, zone: &str, name: &str, target: &str) -> String {
+        let id = format!("{zone}/CNAME/{name}");
+        self.state().alias(&id, target);
+        id
+    }
+
     /// Makes a private endpoint for the blobs of an account, at once: its ID, the IDs of subnet and account.
     pub fn private_endpoint(&self, id: &str, location: &str, tags: &Value, subnet: &str, account: &str) {
         let connection =

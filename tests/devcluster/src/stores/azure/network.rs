@@ -26,7 +26,8 @@ pub(super) fn shown(state: &State, resource: &Resource) -> Value {
         value["properties"]["subnets"] = json!(subnets);
     }
     if resource.kind == dns::ZONE {
-        value["properties"]["numberOfRecordSets"] = json!(state.below(&resource.id, dns::RECORD).count() + 1);
+        let records = state.below(&resource.id, dns::RECORD).count() + state.below(&resource.id, dns::CNAME).count();
+        value["properties"]["numberOfRecordSets"] = json!(records + 1);
         value["properties"]["numberOfVirtualNetworkLinks"] = json!(state.below(&resource.id, dns::LINK).count());
     }
     value
