@@ -25,6 +25,8 @@ pub struct Clients {
     pub environment: Environment,
     /// Stages, with the ID of the object, that these credentials may not delete.
     refused: Mutex<Vec<(&'static str, String)>>,
+    /// The account that is kept although the operator created it, and why.
+    kept: Mutex<Option<String>>,
     /// How the last removal ended: location and reason.
     ended: Mutex<Option<(String, &'static str)>>,
 }
@@ -51,6 +53,16 @@ impl Clients {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         if !refused.iter().any(|(name, of)| *name == stage && of == id) {
             refused.push((stage, id.to_owned()));
+        }
+    }
+
+    /// Tells, once, why an account that the operator created is not deleted.
+    pub fn keep(&self, account: &str, why: &str) {
+        let text = format!("{account}: {why}");
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.as_ref() != Some(&text) {
+            tracing::warn!(account, why, "the storage account of the registry is kept: delete it by hand if nobody needs it");
+            *kept = Some(text);
         }
     }
 
