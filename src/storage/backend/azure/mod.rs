@@ -21,6 +21,7 @@ pub mod generated;
 mod identity;
 mod keys;
 mod network;
+mod pbe;
 mod pkcs12;
 mod private;
 mod private_stages;
