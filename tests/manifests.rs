@@ -498,6 +498,11 @@ fn credentials_requests_ask_for_exactly_these_rights() {
          privateDnsZones/A/read privateDnsZones/A/delete privateDnsZones/virtualNetworkLinks/delete \
          privateDnsZones/delete",
     ));
+    // Nor does it look whether the account that it deletes holds data of others.
+    wanted.extend(prefixed(
+        "Microsoft.Storage/storageAccounts/",
+        "fileServices/shares/read queueServices/queues/read tableServices/tables/read",
+    ));
     assert_same_set("Azure", &strings(azure, "/providerSpec/permissions"), &wanted);
     let data = prefixed(
         "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/",

@@ -4,8 +4,8 @@ use devcluster::stores::{Fault, LongRunning, Reply};
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use super::cluster::{AzureCluster, alone, arm_error, call, cluster, keyless_cluster};
-use super::conformance::at_each_death;
+use super::cluster::{AzureCluster, USER_KEY, alone, arm_error, call, cluster, keyless_cluster};
+use super::conformance::{RESYNC, at_each_death};
 
 const CREATE: &str = "StorageAccounts_Create";
 
@@ -304,6 +304,119 @@ async fn a_workload_identity_needs_no_keys_and_switches_them_off() {
             .get("allowSharedKeyAccess")
             .is_none()
     );
+}
+
+/// The registry's Deployment with these variables.
+fn deploy(world: &mut AzureCluster, variables: &[&str], rolled_out: bool) {
+    let env: Vec<_> = variables
+        .iter()
+        .map(|name| json!({"name": name, "value": "x"}))
+        .collect();
+    let updated = if rolled_out { 2 } else { 1 };
+    let reason = if rolled_out {
+        "NewReplicaSetAvailable"
+    } else {
+        "ReplicaSetUpdated"
+    };
+    world.add(json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": names::REGISTRY, "namespace": names::NAMESPACE, "generation": 2},
+        "spec": {"template": {"spec": {"containers": [{"name": "registry", "env": env}]}}},
+        "status": {
+            "observedGeneration": 2, "replicas": 2, "updatedReplicas": updated, "availableReplicas": 2,
+            "conditions": [{"type": "Progressing", "status": "True", "reason": reason}],
+        },
+    }));
+}
+
+fn has_keys(world: &AzureCluster) -> bool {
+    let account = world.azure().account(&world.account()).unwrap();
+    account["properties"]["allowSharedKeyAccess"] != json!(false)
+}
+
+/// A cluster whose credentials changed from a client secret to a workload identity. Its pods still use the key.
+async fn becomes_keyless(name: &str) -> AzureCluster {
+    let mut world = cluster(name, json!({"azure": {}})).await;
+    deploy(&mut world, &[USER_KEY], true);
+    world.converge().await;
+    world.with_workload_identity();
+    world
+}
+
+// storage-azure 17, section 4.1: a pod that still uses a key must not lose it
+#[tokio::test]
+async fn keys_stay_until_the_last_pod_with_a_key_is_gone() {
+    let mut world = becomes_keyless("keyless-later").await;
+    // The registry's token is refused: the preflight fails.
+    let token = world.cluster.token.replace("no-token-of-anybody".to_owned());
+    for _ in 0..5 {
+        let outcome = world.pass().await;
+        assert!(outcome.error.is_some() || outcome.preflight.is_some(), "{outcome:?}");
+        world.later(RESYNC);
+    }
+    assert!(has_keys(&world) && world.variable(USER_KEY).is_some());
+    // The new pods log in with it.
+    world.cluster.token.replace(token);
+    world.restart();
+    world.converge().await;
+    assert!(world.variable(USER_KEY).is_none());
+    let token_login = ["AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE"];
+    for (variables, rolled_out) in [(&[USER_KEY][..], true), (&token_login, false)] {
+        deploy(&mut world, variables, rolled_out);
+        world.converge().await;
+        assert!(has_keys(&world), "{variables:?}");
+    }
+    assert_eq!(world.count("StorageAccounts_Update"), 0);
+    deploy(&mut world, &token_login, true);
+    world.later(RESYNC);
+    world.converge().await;
+    assert!(!has_keys(&world));
+    assert_eq!(world.condition("StorageExists"), "True/ContainerExists");
+    assert!(
+        world
+            .events
+            .iter()
+            .any(|event| event.reason == "AzureSharedKeys" && !event.warning)
+    );
+    world.gate.forget();
+    for _ in 0..5 {
+        world.pass().await;
+    }
+    assert_eq!(world.calls(), Vec::<String>::new());
+}
+
+// storage-azure section 6.2: a policy of the subscription may take the change back
+#[tokio::test]
+async fn keys_that_a_policy_keeps_are_told_and_not_disabled_in_a_loop() {
+    let mut world = becomes_keyless("keyless-policy").await;
+    world.converge().await;
+    let account = world.azure().account(&world.account()).unwrap().to_string();
+    world.answer(
+        "StorageAccounts_Update",
+        Reply::new(200, &account).header("content-type", "application/json"),
+    );
+    deploy(&mut world, &["AZURE_FEDERATED_TOKEN_FILE"], true);
+    world.later(RESYNC);
+    let mut quick = 0;
+    for _ in 0..5 {
+        let outcome = world.pass().await;
+        assert!(outcome.error.is_none(), "{:?}", outcome.error);
+        quick += usize::from(outcome.wait.is_some());
+    }
+    assert_eq!((world.count("StorageAccounts_Update"), quick), (1, 0));
+    assert_eq!(world.condition("StorageExists"), "True/ContainerExists");
+    let told = |world: &AzureCluster| {
+        let events = world.events.iter();
+        events
+            .filter(|event| event.reason == "AzureSharedKeys" && event.warning && event.message.contains("policies"))
+            .count()
+    };
+    assert_eq!(told(&world), 1);
+    world.gate.pass();
+    world.gate.forget();
+    world.later(RESYNC);
+    world.converge().await;
+    assert!(!has_keys(&world), "{:?} {:?}", world.calls(), world.events);
 }
 
 // storage-azure section 6.3

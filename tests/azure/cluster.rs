@@ -40,6 +40,8 @@ pub struct Process {
     address: std::net::SocketAddr,
     /// Pauses are this much shorter than asked for.
     haste: u32,
+    /// Longest time of a request, if it is not the usual one.
+    timeout: Option<Duration>,
     pub environment: Environment,
     /// Seconds by which the clock is ahead.
     ahead: Arc<AtomicU64>,
@@ -68,10 +70,17 @@ impl Process {
             };
             hosts.iter().any(fits).then_some(address)
         };
+        let timeout = self.timeout;
         let (haste, slept, ahead) = (self.haste, self.slept.clone(), self.ahead.clone());
         let [hits, misses] = self.lookups.clone();
         clients
-            .with_http(|http| http.with_names(Arc::new(names)))
+            .with_http(|http| {
+                let http = http.with_names(Arc::new(names));
+                match timeout {
+                    Some(timeout) => http.with_timeout(timeout),
+                    None => http,
+                }
+            })
             .with_azure_environment(self.environment.clone())
             .with_azure_key_counter(Arc::new(move |hit| {
                 if hit { &hits } else { &misses }.fetch_add(1, Ordering::Relaxed);
@@ -163,6 +172,7 @@ impl AzureCluster {
             root: PathBuf::new(),
             address: gate.target().address,
             haste: 200,
+            timeout: None,
             environment: Environment::default(),
             ahead: Arc::default(),
             lookups: [Arc::default(), Arc::default()],
@@ -290,6 +300,29 @@ impl AzureCluster {
     /// The operator's process ends, and another begins.
     pub fn restart(&mut self) {
         self.storage.clients = self.process.start();
+    }
+
+    /// Requests and pauses end early.
+    pub fn hurry(&mut self) {
+        self.process.timeout = Some(Duration::from_millis(500));
+        self.process.haste = 20_000;
+        self.restart();
+    }
+
+    /// The operator's pauses take as long as it asks for.
+    pub fn unscaled(&mut self) {
+        self.process.haste = 1;
+        self.restart();
+    }
+
+    /// Seconds that the operator slept so far.
+    pub fn slept(&self) -> u64 {
+        self.process.slept.load(Ordering::Relaxed)
+    }
+
+    /// ID of an account in the resource group of the cluster.
+    pub fn id_of(&self, account: &str) -> String {
+        format!("{}/providers/Microsoft.Storage/storageAccounts/{account}", self.group)
     }
 
     /// Time goes by for clocks too.

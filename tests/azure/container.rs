@@ -34,11 +34,9 @@ async fn only_the_services_code_says_that_a_container_is_missing() {
         world.edit(json!({"storage": {"azure": {"accountName": own}}}));
         world.users_account(&own);
         world.answer("Container_GetProperties", reply);
-        let outcome = world.pass().await;
-        if name == "cont-code-1" {
-            assert!(outcome.error.is_some());
-            assert_eq!(world.condition("StorageExists"), "Unknown/AzureError");
-        }
+        let error = world.pass().await.error.unwrap();
+        assert!(error.message.contains("containers/read"), "{name}: {error}");
+        assert_eq!(world.condition("StorageExists"), "Unknown/AzureError", "{name}");
         assert_eq!(world.count("Container_Create"), 0, "{name}: {:?}", world.calls());
     }
     let mut world = cluster("cont-code-3", spec).await;

@@ -6,7 +6,7 @@ use devcluster::stores::{Fault, Reply};
 use image_registry_operator::storage::model::error::ErrorClass;
 use serde_json::json;
 
-use super::cluster::{arm_error, blob_error, call, cluster, is_token};
+use super::cluster::{AzureCluster, arm_error, blob_error, call, cluster, is_token, keyless_cluster};
 use super::conformance::RESYNC;
 
 // storage-azure section 10.4: whatever the call, whatever the answer
@@ -52,6 +52,169 @@ async fn every_call_may_fail_in_every_way_and_the_storage_is_complete_afterwards
             assert_eq!(world.azure().containers(&world.account()).await.unwrap().len(), 1);
             assert_eq!(world.state(), Some("Managed"), "{operation} {status}");
         }
+    }
+}
+
+/// How a call fails.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Failing {
+    With(u16),
+    /// The token is refused once.
+    Expired,
+    Reset,
+    Hang,
+}
+
+const FAILING: [Failing; 9] = [
+    Failing::With(401),
+    Failing::With(403),
+    Failing::With(404),
+    Failing::With(409),
+    Failing::With(429),
+    Failing::With(503),
+    Failing::Expired,
+    Failing::Reset,
+    Failing::Hang,
+];
+
+/// Calls of this name fail so from now on.
+fn fail(world: &AzureCluster, operation: &'static str, how: Failing) {
+    let beginnings = ["Container_", "Blob", "AppendBlob", "Service_"];
+    let is_blob =
+        beginnings.iter().any(|beginning| operation.starts_with(beginning)) && !operation.starts_with("BlobContainers");
+    let reply = move |status| {
+        if is_blob {
+            blob_error(status, "TestError")
+        } else {
+            arm_error(status, "TestError")
+        }
+    };
+    let mut seen = 0;
+    world.gate.rule(move |asked| {
+        if call(asked) != operation {
+            return Fault::Pass;
+        }
+        seen += 1;
+        match how {
+            Failing::With(status) => Fault::Answer(reply(status)),
+            Failing::Expired if seen == 1 => Fault::Answer(reply(401)),
+            Failing::Expired => Fault::Pass,
+            Failing::Reset => Fault::Reset,
+            Failing::Hang => Fault::Hang,
+        }
+    });
+}
+
+async fn keyless_life(operation: &'static str, how: Failing, number: usize) {
+    let short = operation.to_lowercase().replace('_', "");
+    let name = format!("k{number}-{}", &short[short.len().saturating_sub(12)..]);
+    let mut world = keyless_cluster(&name, json!({"azure": {}})).await;
+    world.hurry();
+    fail(&world, operation, how);
+    for _ in 0..3 {
+        world.pass().await;
+        world.later(RESYNC);
+    }
+    assert_eq!(world.count_lost(), 0, "{operation} {how:?}");
+    world.gate.pass();
+    world.later(RESYNC);
+    world.converge().await;
+    assert_eq!(
+        (world.accounts(), world.state()),
+        (vec![world.account()], Some("Managed")),
+        "{operation} {how:?}"
+    );
+}
+
+// storage-azure section 10.4: the life without keys
+#[tokio::test]
+async fn every_call_of_a_keyless_life_may_fail_in_every_way() {
+    for operation in [
+        "Entra_Token",
+        "StorageAccounts_Create",
+        "Container_GetProperties",
+        "Container_Create",
+        "Container_ListBlobFlatSegment",
+        "Service_GetUserDelegationKey",
+        "BlockBlob_Upload",
+        "AppendBlob_Create",
+        "AppendBlob_AppendBlock",
+        "Blob_StartCopyFromURL",
+        "Blob_Download",
+        "Blob_GetProperties",
+        "Blob_Delete",
+    ] {
+        let lives = FAILING
+            .iter()
+            .enumerate()
+            .map(|(number, how)| keyless_life(operation, *how, number));
+        futures::future::join_all(lives).await;
+    }
+}
+
+async fn removal(operation: &'static str, how: Failing, number: usize) {
+    let short = operation.to_lowercase().replace('_', "");
+    let name = format!("r{number}-{}", &short[short.len().saturating_sub(12)..]);
+    let mut world = cluster(&name, json!({"azure": {}})).await;
+    world.converge().await;
+    let account = world.account();
+    world
+        .azure()
+        .fill(&account, &world.container(), "/docker/", 2)
+        .await
+        .unwrap();
+    world.restart();
+    world.hurry();
+    fail(&world, operation, how);
+    world.request_removal();
+    let mut done = false;
+    for _ in 0..2 {
+        done |= world.settle().await.done;
+        world.later(RESYNC);
+    }
+    // Whoever may not see what else is in the account keeps it.
+    let is_look = ["FileShares_List", "Queue_List", "Table_List"].contains(&operation);
+    if done && is_look && how != Failing::Expired {
+        assert_eq!(world.accounts(), [account], "{operation} {how:?}");
+        return;
+    }
+    if done {
+        assert_eq!(world.accounts(), Vec::<String>::new(), "{operation} {how:?}");
+        return;
+    }
+    world.gate.pass();
+    world.later(RESYNC);
+    assert!(
+        world.settle().await.done,
+        "{operation} {how:?}: {}",
+        world.message("StorageExists")
+    );
+    assert_eq!(world.accounts(), Vec::<String>::new(), "{operation} {how:?}");
+    assert_eq!(world.status(), &json!({}), "{operation} {how:?}");
+}
+
+// storage-azure section 10.4: the removal
+#[tokio::test]
+async fn every_call_of_a_removal_may_fail_in_every_way() {
+    for operation in [
+        "Entra_Token",
+        "StorageAccounts_ListKeys",
+        "Container_GetProperties",
+        "Container_ListBlobFlatSegment",
+        "Blob_Delete",
+        "Container_Delete",
+        "StorageAccounts_GetProperties",
+        "BlobContainers_List",
+        "FileShares_List",
+        "Queue_List",
+        "Table_List",
+        "StorageAccounts_Delete",
+    ] {
+        let removals = FAILING
+            .iter()
+            .enumerate()
+            .map(|(number, how)| removal(operation, *how, number));
+        futures::future::join_all(removals).await;
     }
 }
 
@@ -110,4 +273,43 @@ async fn an_account_whose_host_is_not_found_is_not_taken_for_a_lost_one() {
     world.later(Duration::from_mins(11));
     world.converge().await;
     assert!(world.condition("StorageExists").starts_with("True/"));
+}
+
+// storage-azure section 10.3: a token never goes to a host that is not the service
+#[tokio::test]
+async fn addresses_of_other_hosts_in_answers_are_not_followed() {
+    const ELSEWHERE: &str = "https://management.usgovcloudapi.net/subscriptions/x/operations/1?api-version=1";
+    for (name, header) in [("foreign-async", "azure-asyncoperation"), ("foreign-place", "location")] {
+        let mut world = cluster(name, json!({"azure": {}})).await;
+        world.gate.rule(move |asked| {
+            if call(asked) != "StorageAccounts_Create" {
+                return Fault::Pass;
+            }
+            Fault::change(move |_, answer| {
+                answer.headers_mut().remove("location");
+                answer.headers_mut().insert(header, ELSEWHERE.parse().unwrap());
+                *answer.status_mut() = http::StatusCode::ACCEPTED;
+            })
+        });
+        world.converge().await;
+        let hosts: Vec<String> = world.gate.asked().into_iter().map(|asked| asked.host).collect();
+        assert!(hosts.iter().all(|host| !host.contains("usgovcloudapi")), "{hosts:?}");
+    }
+}
+
+// storage-azure section 10.4: Retry-After counts, also if it is longer than a step may wait
+#[tokio::test]
+async fn a_service_that_wants_a_longer_pause_is_left_alone_so_long() {
+    let mut world = cluster("fault-pause", json!({"azure": {}})).await;
+    let reply = arm_error(429, "TooManyRequests").header("retry-after", "300");
+    world.answer("StorageAccounts_GetProperties", reply);
+    assert!(world.pass().await.error.is_some());
+    assert_eq!(world.count("StorageAccounts_GetProperties"), 1);
+    world.gate.pass();
+    world.later(Duration::from_mins(2));
+    let error = world.pass().await.error.unwrap();
+    assert!(error.message.contains("asked to wait"), "{error}");
+    assert_eq!(world.count("StorageAccounts_GetProperties"), 1);
+    world.clock_forward(Duration::from_mins(5));
+    world.converge().await;
 }

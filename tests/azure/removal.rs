@@ -190,13 +190,34 @@ async fn a_container_that_is_gone_already_does_not_stop_the_removal_of_the_accou
 // storage-azure 47, storage-decisions T2
 #[tokio::test]
 async fn an_account_that_is_not_all_the_operators_is_kept() {
-    for name in ["kept-untagged", "kept-others", "kept-unrecorded"] {
+    for name in [
+        "kept-untagged",
+        "kept-others",
+        "kept-web",
+        "kept-root",
+        "kept-share",
+        "kept-queue",
+        "kept-table",
+        "kept-unread",
+        "kept-unrecorded",
+    ] {
         let mut world = owned(name).await;
         let (account, container) = (world.account(), world.container());
-        let id = format!("{}/providers/Microsoft.Storage/storageAccounts/{account}", world.group);
+        let id = world.id_of(&account);
+        let azure = world.azure();
         match name {
-            "kept-untagged" => world.azure().set_tags(&id, &json!({"team": "blue"})).unwrap(),
-            "kept-others" => world.azure().make_container(&account, "of-a-user", &[]).await.unwrap(),
+            "kept-untagged" => azure.set_tags(&id, &json!({"team": "blue"})).unwrap(),
+            "kept-others" => azure.make_container(&account, "of-a-user", &[]).await.unwrap(),
+            "kept-web" => list_also(&world, "$web"),
+            "kept-root" => list_also(&world, "$root"),
+            "kept-share" => azure.make_beside(&id, "fileServices/shares", "pvc-1").unwrap(),
+            "kept-queue" => azure.make_beside(&id, "queueServices/queues", "jobs").unwrap(),
+            "kept-table" => azure.make_beside(&id, "tableServices/tables", "rows").unwrap(),
+            "kept-unread" => {
+                azure.deny(&world.operator);
+                let role = super::stores::role().without("Microsoft.Storage/storageAccounts/fileServices/shares/read");
+                azure.allow(&world.operator, &world.group, role);
+            }
             _ => {
                 let annotations = world.config["metadata"]["annotations"].as_object_mut().unwrap();
                 annotations.remove(names::STORAGE_STAGES_ANNOTATION);
@@ -209,6 +230,284 @@ async fn an_account_that_is_not_all_the_operators_is_kept() {
         assert!(left.iter().all(|(left, _)| *left != container), "{name}");
         assert_eq!(world.condition("StorageExists"), "False/ContainerDeleted");
         assert_eq!(world.storage_spec()["azure"]["accountName"], json!(account), "{name}");
+    }
+}
+
+/// Lists of containers have this one too.
+fn list_also(world: &AzureCluster, container: &'static str) {
+    world.gate.rule(move |asked| {
+        if call(asked) != "BlobContainers_List" {
+            return Fault::Pass;
+        }
+        Fault::change(move |_, answer| {
+            let mut page: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
+            page["value"].as_array_mut().unwrap().push(json!({"name": container}));
+            *answer.body_mut() = page.to_string().into_bytes().into();
+            answer.headers_mut().remove("content-length");
+        })
+    });
+}
+
+// storage-azure 47: Azure's own containers are nobody's data
+#[tokio::test]
+async fn logs_and_metrics_of_azure_do_not_keep_an_account() {
+    for (name, container) in [
+        ("gone-logs", "$logs"),
+        ("gone-feed", "$blobchangefeed"),
+        ("gone-metrics", "$metricsHourPrimaryTransactionsBlob"),
+    ] {
+        let mut world = owned(name).await;
+        list_also(&world, container);
+        world.request_removal();
+        assert!(world.settle().await.done);
+        assert_gone(&world, "AccountDeleted");
+    }
+}
+
+// storage-azure 47: a look that does not answer keeps the account for a later pass
+#[tokio::test]
+async fn an_account_is_not_deleted_before_all_in_it_was_looked_at() {
+    for (name, operation) in [
+        ("wait-cont", "BlobContainers_List"),
+        ("wait-share", "FileShares_List"),
+        ("wait-queue", "Queue_List"),
+        ("wait-table", "Table_List"),
+    ] {
+        let mut world = owned(name).await;
+        world.request_removal();
+        world.answer(operation, arm_error(503, "ServiceUnavailable"));
+        assert!(world.settle().await.error.is_some(), "{name}");
+        assert_eq!(world.accounts(), [world.account()], "{name}");
+        // Nor on a page that names a host of others, or has an entry without a name.
+        for page in [
+            json!({"value": [], "nextLink": "https://management.usgovcloudapi.net/next"}),
+            json!({"value": [{"id": "x"}]}),
+            json!({}),
+        ] {
+            let page = page.to_string();
+            world.gate.rule(move |asked| {
+                if call(asked) == operation {
+                    return Fault::Answer(devcluster::stores::Reply::new(200, &page));
+                }
+                Fault::Pass
+            });
+            world.later(super::conformance::RESYNC);
+            assert!(world.settle().await.error.is_some(), "{name}");
+            assert_eq!(world.accounts(), [world.account()], "{name}");
+        }
+        let hosts: Vec<String> = world.gate.asked().into_iter().map(|asked| asked.host).collect();
+        assert!(hosts.iter().all(|host| !host.contains("usgovcloudapi")), "{hosts:?}");
+        world.gate.pass();
+        world.later(super::conformance::RESYNC);
+        assert!(world.settle().await.done);
+        assert_gone(&world, "AccountDeleted");
+    }
+}
+
+/// A cluster that the Go operator left: its account, and a container in it. The Config says that both are Managed.
+async fn of_go(name: &str, container: &str) -> (AzureCluster, String) {
+    let mut world = cluster(name, json!({"azure": {}})).await;
+    let own = world.account();
+    let account = format!("{}zzzzz", &own[..own.len() - 5]);
+    let tags = json!({"tags": {format!("kubernetes.io_cluster.{name}"): "owned"}});
+    world.azure().make_account(&world.group, &account, &tags).unwrap();
+    world.azure().make_container(&account, container, &[]).await.unwrap();
+    let azure = json!({"accountName": account, "container": container});
+    world.edit(json!({"storage": {"azure": azure, "managementState": "Managed"}}));
+    world.config["status"] = json!({
+        "storage": {"azure": azure, "managementState": "Managed"}, "storageManaged": true,
+        "conditions": [{"type": "StorageExists", "status": "True", "reason": "ContainerExists", "message": ""}],
+    });
+    world.config["status"]["storage"]["azure"]["networkAccess"] = json!({"type": "External"});
+    world.converge().await;
+    (world, account)
+}
+
+// storage-decisions T2: the tag of an account proves only what the Go operator creates
+#[tokio::test]
+async fn only_a_container_with_a_name_of_the_go_operator_goes_without_a_mark() {
+    let (mut world, account) = of_go("takes-go", &format!("takes-go-image-registry-{}", "x".repeat(38))).await;
+    world
+        .azure()
+        .fill(
+            &account,
+            world.config["status"]["storage"]["azure"]["container"]
+                .as_str()
+                .unwrap(),
+            "/docker/",
+            2,
+        )
+        .await
+        .unwrap();
+    world.request_removal();
+    assert!(world.settle().await.done, "{}", world.message("StorageExists"));
+    assert_eq!(world.azure().containers(&account).await.unwrap().len(), 0);
+    assert_eq!(
+        world.accounts(),
+        std::slice::from_ref(&account),
+        "its creation is not recorded"
+    );
+    for (name, container) in [
+        ("takes-team", "team".to_owned()),
+        ("takes-short", "takes-short-image-registry".to_owned()),
+        (
+            "takes-digits",
+            format!("takes-digits-image-registry-{}", "7".repeat(34)),
+        ),
+    ] {
+        let (mut world, account) = of_go(name, &container).await;
+        world.azure().fill(&account, &container, "/", 2).await.unwrap();
+        world.request_removal();
+        world.settle().await;
+        assert_eq!(
+            world.azure().blobs(&account, &container).await.unwrap().len(),
+            2,
+            "{name}"
+        );
+        assert_eq!(world.changed(), Vec::<String>::new(), "{name}");
+    }
+}
+
+// storage-decisions T2: this operator marks its containers, so that one without a mark is another one
+#[tokio::test]
+async fn a_container_that_was_restored_without_its_mark_is_not_the_operators() {
+    for name in ["restored-record", "restored-lost"] {
+        let mut world = owned(name).await;
+        let (account, container) = (world.account(), world.container());
+        let azure = world.azure();
+        azure
+            .set_container_metadata(&account, &container, &[("team", "x")])
+            .await
+            .unwrap();
+        azure.fill(&account, &container, "/docker/", 2).await.unwrap();
+        if name == "restored-lost" {
+            let annotations = world.config["metadata"]["annotations"].as_object_mut().unwrap();
+            annotations.remove(names::STORAGE_CREATED_ANNOTATION);
+        }
+        // Not even with the account, when the container cannot be reached.
+        for refused in [false, true] {
+            if refused {
+                world.answer("Container_GetProperties", blob_error(403, "AuthorizationFailure"));
+            }
+            world.request_removal();
+            world.settle().await;
+            assert_eq!(world.changed(), Vec::<String>::new(), "{name}");
+            assert_eq!(world.azure().blobs(&account, &container).await.unwrap().len(), 2);
+            world.later(super::conformance::RESYNC);
+        }
+    }
+    // Nor with names of the Go operator's form, if the record says that this operator created it.
+    let (mut world, account) = of_go("restored-go", &format!("restored-go-image-registry-{}", "x".repeat(35))).await;
+    let container = world.storage_spec()["azure"]["container"].as_str().unwrap().to_owned();
+    let location = format!("AzurePublicCloud/{account}/{container}");
+    world.config["metadata"]["annotations"] = json!({names::STORAGE_CREATED_ANNOTATION: location});
+    world.request_removal();
+    world.settle().await;
+    assert_eq!(world.changed(), Vec::<String>::new());
+}
+
+// storage-decisions T2, statement 4: without the right to read the mark nothing is deleted, and the right is named
+#[tokio::test]
+async fn an_account_whose_tags_cannot_be_read_proves_nothing() {
+    let (mut world, account) = of_go("takes-403", &format!("takes-403-image-registry-{}", "x".repeat(37))).await;
+    world.answer("StorageAccounts_GetProperties", arm_error(403, "AuthorizationFailed"));
+    world.restart();
+    world.request_removal();
+    let error = world.settle().await.error.unwrap();
+    assert!(
+        error.message.contains("Microsoft.Storage/storageAccounts/read"),
+        "{error}"
+    );
+    assert_eq!(world.changed(), Vec::<String>::new());
+    assert_eq!(world.azure().containers(&account).await.unwrap().len(), 1);
+}
+
+// storage-azure section 10.2: an account that somebody deleted has no host any more
+#[tokio::test]
+async fn the_loss_of_an_account_without_a_host_is_seen_without_a_pause() {
+    for keyless in [true, false] {
+        let name = format!("nohost-{keyless}");
+        let mut world = if keyless {
+            keyless_cluster(&name, json!({"azure": {}})).await
+        } else {
+            cluster(&name, json!({"azure": {}})).await
+        };
+        world.converge().await;
+        let old = world.account();
+        let id = world.id_of(&old);
+        world.azure().delete_resource(&id);
+        if keyless {
+            world.unscaled();
+        } // Else the process still has the key.
+        let before = world.slept();
+        world.request_removal();
+        let begun = std::time::Instant::now();
+        assert!(world.settle().await.done, "{name}: {}", world.message("StorageExists"));
+        assert!(begun.elapsed().as_secs() < 20, "{name}");
+        assert_eq!(
+            world.slept(),
+            before,
+            "{name}: no pause before Resource Manager answers"
+        );
+        assert_gone(&world, "AccountNotFound");
+    }
+    let mut world = keyless_cluster("nohost-used", json!({"azure": {}})).await;
+    world.converge().await;
+    let id = world.id_of(&world.account());
+    world.azure().delete_resource(&id);
+    world.unscaled();
+    let before = world.slept();
+    world.edit(json!({"replicas": 3}));
+    world.pass().await;
+    assert_eq!(world.count_lost(), 1);
+    assert_eq!(world.slept(), before);
+}
+
+// storage-azure section 10.2, 45: names of accounts are global
+#[tokio::test]
+async fn a_wrong_resource_group_is_no_lost_account() {
+    for keyless in [false, true] {
+        for group in ["rg-nowhere", "rg-of-others"] {
+            let name = format!("rg-{keyless}-{}", &group[3..]);
+            let mut world = if keyless {
+                keyless_cluster(&name, json!({"azure": {}})).await
+            } else {
+                cluster(&name, json!({"azure": {}})).await
+            };
+            world.converge().await;
+            let account = world.account();
+            let subscription = format!("/subscriptions/{}", world.cloud.subscription);
+            world
+                .azure()
+                .allow(&world.operator, &subscription, super::stores::role());
+            if group == "rg-of-others" {
+                world
+                    .azure()
+                    .resource_group(&world.cloud.subscription, group, super::stores::REGION);
+            }
+            let secret = world.azure().add_secret(&world.operator).unwrap();
+            world.storage.secrets.push(secret.clone());
+            let login = if keyless {
+                ("azure_federated_token_file", super::cluster::TOKEN_FILE)
+            } else {
+                ("azure_client_secret", secret.as_str())
+            };
+            world.mint(&[login, ("azure_resourcegroup", group)]);
+            world.restart();
+            world.edit(json!({"replicas": 3}));
+            world.pass().await;
+            assert_eq!(world.count_lost(), 0, "{name}");
+            world.later(super::conformance::RESYNC);
+            world.request_removal();
+            let outcome = world.settle().await;
+            let error = outcome.error.unwrap();
+            assert!(
+                !outcome.done && error.message.contains("azure_resourcegroup"),
+                "{name}: {error}"
+            );
+            assert_eq!(world.storage_spec()["azure"]["accountName"], json!(account), "{name}");
+            assert!(world.azure().account(&account).is_some());
+        }
     }
 }
 

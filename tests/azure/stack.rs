@@ -1,6 +1,6 @@
 //! Other clouds than the public one: Azure Stack Hub, and the US Government.
 
-use devcluster::stores::{Authority, Azure, AzureCloud, AzureOptions};
+use devcluster::stores::{Authority, Azure, AzureCloud, AzureOptions, Fault, Reply};
 use image_registry_operator::names;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -86,6 +86,52 @@ async fn a_stack_has_older_apis_and_another_token_endpoint() {
     world.request_removal();
     assert!(world.settle().await.done, "{}", world.message("StorageExists"));
     assert_eq!(world.accounts(), Vec::<String>::new());
+}
+
+// storage-decisions T2: what is no list of containers says nothing about them
+#[tokio::test]
+async fn a_stacks_account_is_kept_if_the_list_of_its_containers_is_none() {
+    let mut world = stack("stack-list", json!({"azure": {}})).await;
+    world.with_secret();
+    world.converge().await;
+    world.request_removal();
+    let end = "</EnumerationResults>";
+    for pages in [
+        ["<html>log in</html>".to_owned(), String::new()],
+        [
+            format!("<EnumerationResults><Containers><Container><Name>a</Name>"),
+            String::new(),
+        ],
+        [
+            format!("<EnumerationResults><Containers/><NextMarker>a</NextMarker>{end}"),
+            format!("<EnumerationResults><Containers/><NextMarker>b</NextMarker>{end}"),
+        ],
+    ] {
+        let mut count = 0;
+        world.gate.rule(move |asked| {
+            if call(asked) != "Service_ListContainersSegment" {
+                return Fault::Pass;
+            }
+            let page = if count % 2 == 1 && !pages[1].is_empty() {
+                &pages[1]
+            } else {
+                &pages[0]
+            };
+            count += 1;
+            Fault::Answer(Reply::new(200, page))
+        });
+        assert!(world.settle().await.error.is_some());
+        assert_eq!(world.accounts(), [world.account()]);
+        world.later(super::conformance::RESYNC);
+    }
+    world.gate.pass();
+    world
+        .azure()
+        .make_container(&world.account(), "of-a-user", &[])
+        .await
+        .unwrap();
+    assert!(world.settle().await.done);
+    assert_eq!(world.accounts(), [world.account()]);
 }
 
 // storage-azure 49

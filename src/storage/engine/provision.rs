@@ -365,7 +365,12 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         let not_applied = |condition| ConditionUpdate::new(condition, Status::False, reason.clone(), message.clone());
         let conditions = [self.existing_condition()]
             .into_iter()
-            .chain(settings.iter().map(|setting| not_applied(setting.condition)))
+            .chain(
+                settings
+                    .iter()
+                    .filter(|setting| setting.is_reported())
+                    .map(|setting| not_applied(setting.condition)),
+            )
             .collect();
         Ok(Progress::Done(Ensured {
             storage: self.backend.completed(self.request)?,

@@ -43,9 +43,9 @@ fn stored<'a>(config: &'a Config, type_: &str) -> Option<&'a Condition> {
 }
 
 /// Whether a setting of applied storage is not applied yet and not final.
-fn is_open(request: &Request<'_>, finals: &StoredSettings, condition: &str) -> bool {
-    let applied = stored(request.config, condition).is_some_and(|c| c.status == Status::True.text());
-    !applied && !finals.is_final(condition)
+fn is_open(request: &Request<'_>, finals: &StoredSettings, setting: &Setting) -> bool {
+    let applied = stored(request.config, setting.condition).is_some_and(|c| c.status == Status::True.text());
+    setting.is_reported() && !applied && !finals.is_final(setting.condition)
 }
 
 fn finals(request: &Request<'_>) -> StoredSettings {
@@ -57,7 +57,7 @@ fn finals(request: &Request<'_>) -> StoredSettings {
 pub(super) fn are_unfinished(settings: &[Setting], request: &Request<'_>, cache: &ObservationCache) -> bool {
     let finals = finals(request);
     settings.iter().any(|setting| {
-        is_open(request, &finals, setting.condition)
+        is_open(request, &finals, setting)
             || setting.follows.as_ref().is_some_and(|follows| {
                 let changed = cache.is_followed_changed(setting.condition, &follows.fingerprint);
                 !finals.is_final(setting.condition) && changed.unwrap_or(!follows.empty)
@@ -84,8 +84,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                 let changed = self.cache.is_followed_changed(setting.condition, &follows.fingerprint);
                 changed.unwrap_or(true)
             });
-            is_open(self.request, &finals, setting.condition)
-                || (!is_final && (changed || (setting.marks && marked_now)))
+            is_open(self.request, &finals, setting) || (!is_final && (changed || (setting.marks && marked_now)))
         };
         all.into_iter().filter(is_due).collect()
     }
@@ -136,6 +135,11 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             };
             self.publish(setting, &ended, &mut result.events);
             let condition = match ended {
+                Err(SettingError::Call(error)) if !setting.is_reported() && !error.is_not_leading() => {
+                    tracing::warn!(setting = setting.condition, %error, "a setting was not applied, and is tried again");
+                    continue;
+                }
+                Ok(_) if !setting.is_reported() => continue,
                 Ok(Applied {
                     message,
                     events,

@@ -15,7 +15,8 @@ pub struct Setting {
     pub condition: &'static str,
     /// Reason of the condition if the setting is applied.
     pub reason: &'static str,
-    /// Message of the condition if the setting is not applied: `Public access was not blocked`.
+    /// Message of the condition if the setting is not applied: `Public access was not blocked`. Empty: no condition reports the
+    /// setting, which only follows the platform.
     pub failure: &'static str,
     /// Value that the platform requests, for settings that follow the platform (tags). A change causes another
     /// application.
@@ -26,6 +27,13 @@ pub struct Setting {
     pub marks: bool,
     /// Events about the setting, for storage that was in use before.
     pub events: Option<SettingEvents>,
+}
+
+impl Setting {
+    /// Whether a condition reports the setting.
+    pub fn is_reported(&self) -> bool {
+        !self.failure.is_empty()
+    }
 }
 
 /// Events about a setting of storage that was in use before.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::arm::{Arm, Call, Operation};
-use super::error::account_gone;
+use super::error::{Failure, account_gone};
 use crate::api::Sensitive;
 use crate::storage::model::call::{CallClass, CallError, Called};
 use crate::storage::net::percent::encoded;
@@ -20,11 +20,15 @@ pub const WRITE: &str = "Microsoft.Storage/storageAccounts/write";
 const DELETE: &str = "Microsoft.Storage/storageAccounts/delete";
 /// Permission to read the keys of an account.
 const LIST_KEYS: &str = "Microsoft.Storage/storageAccounts/listKeys/action";
+/// Permission to ask whether a name can be used.
+const CHECK_NAME: &str = "Microsoft.Storage/checknameavailability/read";
 /// Permission to read containers.
 pub const READ_CONTAINERS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/read";
 /// Permission to delete a container.
 const DELETE_CONTAINER: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/delete";
 const RESOURCE: &str = "Microsoft.Storage/storageAccounts";
+/// Code for a resource group that does not exist.
+const NO_GROUP: &str = "ResourceGroupNotFound";
 
 /// A storage account.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -66,6 +70,28 @@ impl Account {
     }
 }
 
+/// What an account holds beside containers: the word for it, path below the account, and the permission to read it.
+pub type Kind = (&'static str, &'static str, &'static str);
+
+/// All of these. Azure Stack Hub has no file shares.
+pub const KINDS: [Kind; 3] = [
+    (
+        "queue",
+        "queueServices/default/queues",
+        "Microsoft.Storage/storageAccounts/queueServices/queues/read",
+    ),
+    (
+        "table",
+        "tableServices/default/tables",
+        "Microsoft.Storage/storageAccounts/tableServices/tables/read",
+    ),
+    (
+        "file share",
+        "fileServices/default/shares",
+        "Microsoft.Storage/storageAccounts/fileServices/shares/read",
+    ),
+];
+
 /// Whether the name of an account can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Availability {
@@ -105,27 +131,66 @@ impl Accounts<'_> {
         if self.arm.stack { "2019-06-01" } else { "2023-05-01" }
     }
 
-    /// The account; `None` if the resource group has none of this name.
+    /// The account; `None` if the resource group has none of this name. A resource group that does not exist says nothing about
+    /// the account, which may be in another one.
     pub async fn find(&self) -> Called<Option<Account>> {
         let resource = self.resource();
         let call = Call {
             action: READ,
             resource: &resource,
         };
-        let found = self.arm.find(call, &self.path(), self.version()).await?;
-        let Some(found) = found else {
-            return Ok(None);
+        let found = match self.arm.get(call, &self.path(), self.version()).await {
+            Ok(found) => found,
+            Err(failure) if failure.error.is_missing() => {
+                if failure.code == NO_GROUP {
+                    self.prove_absence(&failure).await?;
+                }
+                return Ok(None);
+            }
+            Err(failure) => return Err(failure.into()),
         };
         serde_json::from_value(found)
             .map(Some)
             .map_err(|_| call.garbled("no storage account"))
     }
 
+    /// The account; `None` if there is none of this name, not only in this resource group.
+    pub async fn find_anywhere(&self) -> Called<Option<Account>> {
+        let found = self.find().await?;
+        if found.is_none() && self.availability().await? == Availability::Taken {
+            return Err(self.elsewhere());
+        }
+        Ok(found)
+    }
+
+    /// Whether an answer that the account does not exist means that there is none. Names of accounts are global: a name that is
+    /// taken belongs to an account that these settings do not show.
+    ///
+    /// # Errors
+    /// It may exist in another resource group.
+    async fn prove_absence(&self, missing: &Failure) -> Called<()> {
+        match self.availability().await? {
+            Availability::Available | Availability::Invalid(_) => Ok(()),
+            Availability::Unknown if missing.code != NO_GROUP => Ok(()),
+            Availability::Unknown | Availability::Taken => Err(self.elsewhere()),
+        }
+    }
+
+    /// Error for an account that may exist, but not where these settings say.
+    fn elsewhere(&self) -> CallError {
+        let message = format!(
+            "resource group {} does not exist or has no such account, and the name is in use: correct azure_resourcegroup and \
+             azure_subscription_id in the Secret with the credentials",
+            self.arm.group
+        );
+        super::error::rejected(READ, &self.resource(), message)
+    }
+
     /// Whether the name can be used, in the whole cloud.
     pub async fn availability(&self) -> Called<Availability> {
         let resource = self.resource();
         let call = Call {
-            action: "Microsoft.Storage/checknameavailability/read",
+            action: CHECK_NAME,
             resource: &resource,
         };
         let path = format!(
@@ -246,7 +311,10 @@ impl Accounts<'_> {
         let query = format!("api-version={}&$expand=kerb", self.version());
         let answer = match self.arm.ask(call, &path, &query, None).await {
             Ok(answer) => answer,
-            Err(failure) if failure.error.is_missing() => return Err(account_gone(failure.into())),
+            Err(failure) if failure.error.is_missing() => {
+                self.prove_absence(&failure).await?;
+                return Err(account_gone(failure.into()));
+            }
             Err(failure) => return Err(failure.into()),
         };
         let key = answer
@@ -276,10 +344,26 @@ impl Accounts<'_> {
             action: READ_CONTAINERS,
             resource: &resource,
         };
-        let path = format!("{}/blobServices/default/containers", self.path());
+        self.names(call, "blobServices/default/containers").await
+    }
+
+    /// Names of what the account holds beside containers.
+    pub async fn others(&self, (_, path, action): Kind) -> Called<Vec<String>> {
+        let resource = self.resource();
+        let call = Call {
+            action,
+            resource: &resource,
+        };
+        self.names(call, path).await
+    }
+
+    /// Names of all entries of a listing below the account.
+    async fn names(&self, call: Call<'_>, path: &str) -> Called<Vec<String>> {
+        let path = format!("{}/{path}", self.path());
         let found = self.arm.list(call, &path, self.version()).await?;
         let name = |entry: &Value| Some(entry.get("name")?.as_str()?.to_owned());
-        Ok(found.iter().filter_map(name).collect())
+        let names: Option<Vec<String>> = found.iter().map(name).collect();
+        names.ok_or_else(|| call.garbled("an entry without a name"))
     }
 
     /// Deletes a container with its content, which the network rules of the account do not prevent. One that does not exist is a

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::Method;
 use serde_json::Value;
 
-use super::attempts::Attempts;
-use super::error::{self, Failure, Service};
+use super::attempts::{self, Attempts};
+use super::error::{self, Failure, Service, is_retried};
 use super::identity::Identity;
 use crate::storage::model::call::{CallError, Called};
 use crate::storage::net::clock::Clock;
@@ -18,8 +18,12 @@ use crate::storage::net::transport::{Request, Response, Transport};
 
 /// Wait between two looks at an operation, if the service names none.
 const POLL: Duration = Duration::from_secs(30);
+/// Shortest time until the next look at an operation, whatever the service says.
+const SHORTEST_POLL: Duration = Duration::from_secs(1);
 /// Longest time until the next look at an operation.
 const LONGEST_POLL: Duration = Duration::from_mins(2);
+/// Longest time without a request that the service may ask for.
+const LONGEST_REST: Duration = Duration::from_mins(10);
 /// Largest number of pages of a listing.
 const PAGES: usize = 100;
 
@@ -28,12 +32,27 @@ const PAGES: usize = 100;
 #[derive(Default)]
 pub struct Operations {
     running: Mutex<BTreeMap<String, String>>,
+    /// Until when the service wants no request. It counts for the whole subscription.
+    resting: Mutex<Option<SystemTime>>,
 }
 
 impl Operations {
     fn of(&self, path: &str) -> Option<String> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.get(path).cloned()
+    }
+
+    /// The time for which the service still wants no request.
+    fn rest(&self, now: SystemTime) -> Option<Duration> {
+        let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = resting.and_then(|until| until.duration_since(now).ok());
+        // A clock that was set back does not count.
+        left.filter(|left| !left.is_zero() && *left <= LONGEST_REST)
+    }
+
+    fn rest_for(&self, time: Duration, now: SystemTime) {
+        let until = now.checked_add(time.min(LONGEST_REST));
+        *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
     fn set(&self, path: &str, url: Option<String>) {
@@ -245,7 +264,7 @@ impl Arm {
         };
         if running {
             let after = error::retry_after(&response).unwrap_or(POLL);
-            return Ok(Operation::Running(after.min(LONGEST_POLL)));
+            return Ok(Operation::Running(after.clamp(SHORTEST_POLL, LONGEST_POLL)));
         }
         self.operations.set(path, None);
         match status {
@@ -262,9 +281,10 @@ impl Arm {
         }
     }
 
+    /// Whether a URL is of this service, so that it may get the token.
     fn is_own(&self, url: &str) -> bool {
-        url.strip_prefix(self.origin.as_str())
-            .is_some_and(|rest| rest.starts_with('/'))
+        let rest = url.strip_prefix(self.origin.as_str());
+        rest.is_some_and(|rest| rest.starts_with('/') || rest.starts_with(":443/"))
     }
 
     /// Where the service tells the state of the operation that a request started.
@@ -280,6 +300,9 @@ impl Arm {
         let mut renewed = false;
         loop {
             attempts.begin(action, resource)?;
+            if let Some(left) = self.operations.rest((self.clock.now)()) {
+                return Err(error::throttled(action, resource, left).into());
+            }
             let token = self.identity.token().await?;
             let authorized = request
                 .clone()
@@ -291,8 +314,14 @@ impl Arm {
             };
             if failure.error.cause == crate::storage::model::call::Cause::Answer(401) && !renewed {
                 renewed = true;
-                self.identity.renew().await;
+                self.identity.renew(&token).await;
                 continue;
+            }
+            if let Some(asked) = failure
+                .retry_after
+                .filter(|asked| *asked > attempts::LONGEST && is_retried(&failure.error))
+            {
+                self.operations.rest_for(asked, (self.clock.now)());
             }
             if !attempts.wait(&failure).await {
                 return Err(Failure {

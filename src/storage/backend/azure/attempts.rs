@@ -12,7 +12,7 @@ const ATTEMPTS: u32 = 3;
 /// Unit of the waits.
 const UNIT: Duration = Duration::from_secs(10);
 /// The longest wait. A service that asks for more gets the next attempt in a later pass.
-const LONGEST: Duration = Duration::from_mins(1);
+pub const LONGEST: Duration = Duration::from_mins(1);
 
 /// The attempts of one call.
 pub struct Attempts<'a> {

@@ -17,7 +17,7 @@ use super::shared_key;
 use crate::api::Sensitive;
 use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::net::clock::Clock;
-use crate::storage::net::error::Unredacted;
+use crate::storage::net::error::{Unredacted, shown};
 use crate::storage::net::transport::{Request, Response, Transport};
 
 /// How requests are authorized.
@@ -104,15 +104,14 @@ impl BlobService {
         }
     }
 
-    async fn authorized(&self, request: &Request, call: Call<'_>) -> Called<(Request, Option<Sensitive>)> {
+    /// The request with its authorization, and the token or key in it.
+    async fn authorized(&self, request: &Request, call: Call<'_>) -> Called<(Request, Sensitive)> {
         let request = request.clone().header("x-ms-date", http_date((self.clock.now)()));
         match &self.access {
             Access::Token(identity) => {
                 let token = identity.token().await?;
-                Ok((
-                    request.header("authorization", format!("Bearer {}", token.expose())),
-                    None,
-                ))
+                let authorized = request.header("authorization", format!("Bearer {}", token.expose()));
+                Ok((authorized, token))
             }
             Access::Key(source) => {
                 let key = self.key(source).await?;
@@ -125,18 +124,23 @@ impl BlobService {
                         format!("the key of the storage account {why}"),
                     )
                 })?;
-                Ok((shared_key::authorized(request, &self.account, &bytes), Some(key)))
+                Ok((shared_key::authorized(request, &self.account, &bytes), key))
             }
         }
     }
 
     /// Sends the request, with retries, each with a valid authorization.
     pub async fn send(&self, call: Call<'_>, request: &Request) -> Result<Response, Failure> {
+        self.send_while(call, request, true).await
+    }
+
+    /// The same. `patient`: a service that cannot be reached is asked again. Without, the caller asks another one.
+    pub async fn send_while(&self, call: Call<'_>, request: &Request, patient: bool) -> Result<Response, Failure> {
         let mut attempts = Attempts::new(&self.clock, call.changes.then_some(&*self.leading));
         let mut renewed = false;
         loop {
             attempts.begin(call.action, call.resource)?;
-            let (authorized, key) = self.authorized(request, call).await?;
+            let (authorized, secret) = self.authorized(request, call).await?;
             let failure = match self.transport.exchange(&authorized).await {
                 Ok(response) if response.status / 100 == 2 => return Ok(response),
                 Ok(response) => error::of_response(self.service, call.action, call.resource, &response),
@@ -145,37 +149,38 @@ impl BlobService {
             if call.changes && error::is_lost(&failure.error) {
                 self.unsure.store(true, Ordering::Relaxed);
             }
-            if !renewed && self.renew(&failure, key.as_ref()).await {
+            if !renewed && self.renew(&failure, &secret).await {
                 renewed = true;
                 continue;
             }
-            if !attempts.wait(&failure).await {
-                return Err(self.cleaned(failure, key));
+            let is_last = !patient && failure.error.cause == Cause::Unreachable;
+            if is_last || !attempts.wait(&failure).await {
+                return Err(self.cleaned(failure, secret));
             }
         }
     }
 
     /// Drops a token or key that the service refused. Returns whether another attempt may succeed.
-    async fn renew(&self, failure: &Failure, key: Option<&Sensitive>) -> bool {
-        match (&self.access, key) {
-            (Access::Token(identity), _) if failure.error.cause == Cause::Answer(401) => {
-                identity.renew().await;
+    async fn renew(&self, failure: &Failure, refused: &Sensitive) -> bool {
+        match &self.access {
+            Access::Token(identity) if failure.error.cause == Cause::Answer(401) => {
+                identity.renew(refused).await;
                 true
             }
-            (Access::Key(KeySource::Listed { cache, .. }), Some(key)) if failure.code == "AuthenticationFailed" => {
-                cache.drop_key(key).await;
+            Access::Key(KeySource::Listed { cache, .. }) if failure.code == "AuthenticationFailed" => {
+                cache.drop_key(refused).await;
                 true
             }
             _ => false,
         }
     }
 
-    fn cleaned(&self, failure: Failure, key: Option<Sensitive>) -> Failure {
+    fn cleaned(&self, failure: Failure, used: Sensitive) -> Failure {
         let mut secrets = match &self.access {
             Access::Token(identity) => identity.secrets(),
             Access::Key(_) => self.transport.secrets(),
         };
-        secrets.extend(key);
+        secrets.push(used);
         let mut error = *failure.error;
         if failure.code == "KeyBasedAuthenticationNotPermitted" {
             error.message.push_str(
@@ -185,6 +190,7 @@ impl BlobService {
         }
         Failure {
             error: Box::new(Unredacted::new(error).cleaned(&secrets)),
+            code: shown(&failure.code, &secrets),
             ..failure
         }
     }

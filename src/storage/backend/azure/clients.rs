@@ -57,6 +57,8 @@ pub struct Clients {
     left: Mutex<Option<(String, String)>>,
     /// Links, by path, to whose creation the service objected later on.
     conflicts: Mutex<BTreeMap<String, CallError>>,
+    /// The account that is kept although the operator created it, and why.
+    kept: Mutex<Option<String>>,
     /// How the last removal ended: location and reason.
     ended: Mutex<Option<(String, &'static str)>>,
 }
@@ -102,6 +104,20 @@ impl Clients {
         if !known.given_up && elapsed(known.since, now, PATIENCE) >= PATIENCE {
             known.given_up = true;
             tracing::warn!(stage, id, %error, "a removal leaves an object of the storage account's private endpoint");
+        }
+    }
+
+    /// Tells, once, why an account that the operator created is not deleted.
+    pub fn keep(&self, account: &str, why: &str) {
+        let text = format!("{account}: {why}");
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.as_ref() != Some(&text) {
+            tracing::warn!(
+                account,
+                why,
+                "the storage account of the registry is kept: delete it by hand if nobody needs it"
+            );
+            *kept = Some(text);
         }
     }
 

@@ -167,7 +167,17 @@ fn of_endpoints(name: &str, text: &str) -> Result<Cloud, String> {
     if let Some(missing) = missing(&members) {
         return Err(format!("{source} has no {missing}: add it"));
     }
-    let address = |member: &str, value: &str| url::endpoint(value).map_err(|why| format!("{member} of {source} {why}"));
+    let address = |member: &str, value: &str| {
+        let address = url::endpoint(value).map_err(|why| format!("{member} of {source} {why}"))?;
+        // Secrets and tokens go there.
+        if address.starts_with("https://") {
+            Ok(address)
+        } else {
+            Err(format!(
+                "{member} of {source} is {address:?}, which does not begin with https://"
+            ))
+        }
+    };
     let suffix = endpoints.storage_endpoint_suffix.trim().trim_matches('.');
     if !suffix.split('.').all(crate::config::host::is_label) {
         return Err(format!(
@@ -293,5 +303,17 @@ mod tests {
         assert!(!missing.contains("tokenAudience"));
         assert!(find(STACK, None).unwrap_err().contains("cloud-provider-config"));
         assert!(find(STACK, Some("no json")).unwrap_err().contains("JSON"));
+    }
+
+    #[test]
+    fn secrets_and_tokens_go_over_tls_only() {
+        for (secure, member) in [
+            ("https://management.local.stack.example/", "resourceManagerEndpoint"),
+            ("https://login.stack.example/adfs/", "activeDirectoryEndpoint"),
+        ] {
+            let plain = FILE.replace(secure, &secure.replace("https:", "HTTP:"));
+            let error = find(STACK, Some(&plain)).unwrap_err();
+            assert!(error.contains(member) && error.contains("https://"), "{error}");
+        }
     }
 }

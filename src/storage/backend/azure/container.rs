@@ -1,6 +1,6 @@
 //! Calls about one container and its blobs. Each method is one call including its retries, and returns plain data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
 
@@ -23,6 +23,8 @@ pub const READ_BLOBS: &str = "Microsoft.Storage/storageAccounts/blobServices/con
 pub const WRITE_BLOBS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write";
 /// Permission to delete blobs.
 pub const DELETE_BLOBS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/delete";
+/// Largest number of pages of the list of containers. A page has 5000 of them.
+const PAGES: usize = 100;
 /// Prefix of the headers with metadata.
 const METADATA: &str = "x-ms-meta-";
 
@@ -41,6 +43,26 @@ pub struct Listing {
     pub names: Vec<String>,
     /// Where the next page begins.
     pub next: Option<String>,
+}
+
+/// Markers of a listing so far. One that comes twice would make the listing endless.
+#[derive(Debug, Default)]
+pub struct Markers {
+    seen: BTreeSet<String>,
+    last: Option<String>,
+}
+
+impl Markers {
+    /// The marker of the next page; `None`: the first page.
+    pub fn last(&self) -> Option<&str> {
+        self.last.as_deref()
+    }
+
+    /// Takes the marker of the next page. Returns `false` for one that came before.
+    pub fn add(&mut self, marker: &str) -> bool {
+        self.last = Some(marker.to_owned());
+        self.seen.insert(marker.to_owned())
+    }
 }
 
 /// A container, with its connection.
@@ -75,12 +97,13 @@ impl BlobContainer {
         }
     }
 
-    /// Metadata of the container.
-    pub async fn metadata(&self) -> Result<Metadata, Failure> {
+    /// Metadata of the container. `patient`: a service that cannot be reached is asked again.
+    pub async fn metadata(&self, patient: bool) -> Result<Metadata, Failure> {
         let request = self
             .service
             .request(Method::GET, &format!("{}?restype=container", self.path()));
-        let response = self.service.send(self.call(READ, false), &request).await?;
+        let call = self.call(READ, false);
+        let response = self.service.send_while(call, &request, patient).await?;
         Ok(metadata_of(&response))
     }
 
@@ -132,37 +155,30 @@ impl BlobContainer {
 
     fn listing(&self, response: &Response) -> Called<Listing> {
         let text = String::from_utf8_lossy(&response.body);
-        if !text.contains("<EnumerationResults") {
-            return Err(self.garbled(READ_BLOBS, &self.name, "no EnumerationResults"));
-        }
-        let names = xml::parts(&text, "Blob")
-            .into_iter()
-            .filter_map(|blob| xml::text(blob, "Name"));
-        Ok(Listing {
-            names: names.collect(),
-            next: xml::text(&text, "NextMarker").filter(|marker| !marker.is_empty()),
-        })
+        names_in(&text, "Blob").map_err(|why| self.garbled(READ_BLOBS, &self.name, why))
     }
 
     /// Names of all containers of the account.
     pub async fn neighbours(&self) -> Called<Vec<String>> {
+        let garbled = |why| self.garbled(READ, &self.service.account, why);
         let mut names = Vec::new();
-        let mut marker = String::new();
-        loop {
+        let mut markers = Markers::default();
+        for _ in 0..PAGES {
             let mut path = "?comp=list".to_owned();
-            if !marker.is_empty() {
-                path = format!("{path}&marker={}", encoded(&marker));
+            if let Some(marker) = markers.last() {
+                path = format!("{path}&marker={}", encoded(marker));
             }
             let request = self.service.request(Method::GET, &path);
             let response = self.service.send(self.call(READ, false), &request).await?;
-            let text = String::from_utf8_lossy(&response.body);
-            let found = xml::parts(&text, "Container");
-            names.extend(found.into_iter().filter_map(|container| xml::text(container, "Name")));
-            match xml::text(&text, "NextMarker").filter(|next| !next.is_empty() && *next != marker) {
-                Some(next) => marker = next,
+            let page = names_in(&String::from_utf8_lossy(&response.body), "Container").map_err(garbled)?;
+            names.extend(page.names);
+            match page.next {
+                Some(next) if !markers.add(&next) => return Err(garbled("a marker that came before")),
+                Some(_) => {}
                 None => return Ok(names),
             }
         }
+        Err(garbled("a listing without an end"))
     }
 
     /// Deletes a blob and its snapshots.
@@ -185,6 +201,30 @@ impl BlobContainer {
     }
 }
 
+/// The names in a page of a list of blobs or containers. A page that is not complete would make a container empty, or an account
+/// one without containers of others.
+fn names_in(document: &str, element: &str) -> Result<Listing, &'static str> {
+    let document = document.trim_end();
+    let has = |name: &str| document.contains(&format!("<{name}>")) || document.contains(&format!("<{name} "));
+    let list = format!("{element}s");
+    let is_whole = has("EnumerationResults") && document.ends_with("</EnumerationResults>");
+    if !is_whole || !(has(&list) || document.contains(&format!("<{list}/>"))) {
+        return Err("no complete EnumerationResults");
+    }
+    let entries = xml::parts(document, element);
+    let names: Vec<String> = entries
+        .iter()
+        .filter_map(|entry| xml::text(entry, "Name").filter(|name| !name.is_empty()))
+        .collect();
+    if names.len() != document.matches(&format!("<{element}>")).count() {
+        return Err("an entry without a name");
+    }
+    Ok(Listing {
+        names,
+        next: xml::text(document, "NextMarker").filter(|marker| !marker.is_empty()),
+    })
+}
+
 fn metadata_of(response: &Response) -> Metadata {
     let text = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         let name = name.as_str().strip_prefix(METADATA)?;
@@ -202,4 +242,46 @@ pub fn unless_missing(deleted: Result<(), Failure>) -> Result<(), Failure> {
             Err(failure)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // storage-decisions T2, T6: what is cut or no list at all says nothing
+    #[test]
+    fn a_page_counts_only_if_it_is_complete() {
+        let page = "\u{feff}<?xml version=\"1.0\"?><EnumerationResults ServiceEndpoint=\"x\"><Containers><Container><Name>a</Name>\
+                    </Container><Container><Name>$web</Name></Container></Containers><NextMarker>m</NextMarker></EnumerationResults>\n";
+        let whole = names_in(page, "Container").unwrap();
+        assert_eq!((whole.names.len(), whole.next.as_deref()), (2, Some("m")));
+        for empty in [
+            "<EnumerationResults ContainerName=\"c\"><Blobs /><NextMarker /></EnumerationResults>",
+            "<EnumerationResults><Blobs></Blobs><NextMarker/></EnumerationResults>",
+            "<EnumerationResults><Blobs/></EnumerationResults>",
+        ] {
+            assert_eq!(names_in(empty, "Blob"), Ok(Listing::default()), "{empty}");
+        }
+        for end in 0..page.trim_end().len() {
+            assert!(names_in(&page[..end], "Container").is_err(), "{end}");
+        }
+        for wrong in [
+            "<html>log in</html>".to_owned(),
+            "<EnumerationResults></EnumerationResults>".to_owned(),
+            page.replace("<Name>a</Name>", ""),
+            page.replace("<Name>a</Name>", "<Name></Name>"),
+            page.replace("</Container><Container>", "<Container>"),
+        ] {
+            assert!(names_in(&wrong, "Container").is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_marker_may_come_once() {
+        let mut markers = Markers::default();
+        assert_eq!(markers.last(), None);
+        assert!(markers.add("a") && markers.add("b"));
+        assert_eq!(markers.last(), Some("b"));
+        assert!(!markers.add("a"));
+    }
 }

@@ -15,6 +15,8 @@ use crate::storage::net::transport::{NoResponse, Response};
 
 /// Longest text of a response that is not an error of Azure.
 const LONGEST: usize = 200;
+/// Longest code of an error. The longest known ones have some 50 characters.
+const LONGEST_CODE: usize = 80;
 /// Code of an error for a response that is not one of Azure.
 const GARBLED: &str = "InvalidResponse";
 
@@ -85,6 +87,21 @@ enum Body {
 }
 
 fn told(service: Service, response: &Response) -> Told {
+    let told = told_by(service, response);
+    let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let is_code = told.code.len() <= LONGEST_CODE && told.code.chars().all(legal);
+    if is_code {
+        return told;
+    }
+    // Whoever answers so is not Azure.
+    let message: String = told.message.chars().take(LONGEST).collect();
+    Told {
+        code: String::new(),
+        message,
+    }
+}
+
+fn told_by(service: Service, response: &Response) -> Told {
     let text = String::from_utf8_lossy(&response.body);
     match service {
         Service::ResourceManager | Service::Identity => match serde_json::from_slice::<Envelope>(&response.body) {
@@ -266,6 +283,19 @@ pub fn rejected(action: &'static str, resource: &str, message: String) -> CallEr
         code: reasons::AZURE_ERROR.to_owned(),
         message,
         region: None,
+    }
+}
+
+/// The error of a request that was not sent, because the service asked for none in this time.
+pub fn throttled(action: &'static str, resource: &str, left: Duration) -> CallError {
+    CallError {
+        cause: Cause::Answer(429),
+        class: CallClass::Undecided,
+        ..rejected(
+            action,
+            resource,
+            format!("Resource Manager asked to wait for {} more seconds", left.as_secs()),
+        )
     }
 }
 

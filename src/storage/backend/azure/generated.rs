@@ -64,6 +64,23 @@ pub fn is_generated(name: &str, snapshot: &Snapshot) -> bool {
     tail.is_some_and(|tail| tail.len() == TAIL && tail.bytes().all(|byte| ALPHABET.contains(&byte)))
 }
 
+/// Whether the Go operator may have chosen this name of a container: 62 characters, those of the cluster and then letters.
+pub fn is_generated_container(name: &str, snapshot: &Snapshot) -> bool {
+    let Ok(infrastructure) = name::infrastructure_name(snapshot) else {
+        return false;
+    };
+    let [one, other] = ['a', 'b'].map(|letter| name::random(&infrastructure, &[], || letter));
+    // Where both differ, a letter is drawn.
+    let fits = |(found, (one, other)): (u8, (u8, u8))| {
+        if one == other {
+            found == one
+        } else {
+            found.is_ascii_lowercase()
+        }
+    };
+    name.len() == one.len() && name.bytes().zip(one.bytes().zip(other.bytes())).all(fits)
+}
+
 fn stem(infrastructure: &str) -> String {
     let letters = infrastructure.chars().filter(char::is_ascii_alphanumeric);
     let mut stem: String = PREFIX.chars().chain(letters).collect();

@@ -31,6 +31,8 @@ pub const BLOB_SCOPE: &str = "https://storage.azure.com/.default";
 const CACHED: usize = 12;
 /// Number of tokens to redact: those in use, and those before.
 const SECRETS: usize = 6;
+/// Longest time for which a token is used: Entra ID issues none for longer.
+const LONGEST_LIFE: Duration = Duration::from_hours(24);
 const FORM: &str = "application/x-www-form-urlencoded";
 const ACTION: &str = "token request";
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -155,9 +157,9 @@ impl Identity {
         self.token.get(&self.clock, fetch).await
     }
 
-    /// Drops the token, because a service refused it.
-    pub async fn renew(&self) {
-        self.token.invalidate().await;
+    /// Drops the token that a service refused. A newer one stays.
+    pub async fn renew(&self, refused: &Sensitive) {
+        self.token.invalidate_if(|token| token == refused).await;
     }
 
     /// Secrets that must not appear in messages: secrets, tokens, assertions, passwords of proxies.
@@ -266,19 +268,51 @@ impl Identity {
         let garbled = |why: &str| error::garbled(Service::Identity, ACTION, &self.resource(), why);
         let document: Value = serde_json::from_slice(&response.body).map_err(|_| garbled("no JSON"))?;
         let token = document.get("access_token").and_then(Value::as_str).unwrap_or_default();
-        // Version 1 of the endpoint has numbers as texts.
-        let lifetime = document.get("expires_in").and_then(|member| match member {
-            Value::String(text) => text.parse().ok(),
-            other => other.as_u64(),
-        });
-        let lifetime = lifetime.filter(|seconds| *seconds > 0);
-        match (token, lifetime) {
+        match (token, document.get("expires_in").and_then(lifetime)) {
             ("", _) => Err(garbled("no access_token")),
-            (_, None) => Err(garbled("no expires_in")),
-            (token, Some(seconds)) => {
-                let expiry = (self.clock.now)() + Duration::from_secs(seconds);
-                Ok((Sensitive::new(token), Some(expiry)))
-            }
+            (_, None) => Err(garbled("no usable expires_in")),
+            (token, Some(lifetime)) => Ok((Sensitive::new(token), (self.clock.now)().checked_add(lifetime))),
+        }
+    }
+}
+
+/// Lifetime of a token, from `expires_in`: seconds, as a number or, in version 1 of the endpoint, as a text.
+fn lifetime(member: &Value) -> Option<Duration> {
+    let seconds = match member {
+        Value::String(text) => text.trim().parse().ok(),
+        other => other.as_f64(),
+    };
+    let lifetime = match Duration::try_from_secs_f64(seconds?) {
+        Ok(lifetime) => lifetime,
+        // More than a Duration holds.
+        Err(_) if seconds? > 0.0 => LONGEST_LIFE,
+        Err(_) => return None,
+    };
+    (lifetime >= Duration::from_secs(1)).then_some(lifetime.min(LONGEST_LIFE))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_lifetime_is_a_number_or_a_text_and_has_an_end() {
+        for (member, seconds) in [
+            (json!(3599), Some(3599)),
+            (json!("3599"), Some(3599)),
+            (json!(3599.0), Some(3599)),
+            (json!(" 60 "), Some(60)),
+            (json!(u64::MAX), Some(86_400)),
+            (json!("1e300"), Some(86_400)),
+            (json!(0), None),
+            (json!(-1), None),
+            (json!("soon"), None),
+            (json!("NaN"), None),
+            (json!(null), None),
+        ] {
+            assert_eq!(lifetime(&member).map(|time| time.as_secs()), seconds, "{member}");
         }
     }
 }

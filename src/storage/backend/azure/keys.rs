@@ -1,6 +1,7 @@
 //! Cache of the account's key, because Azure limits how often keys may be read.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as Short, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Mutex;
@@ -27,6 +28,10 @@ struct Cached {
 /// The key of one account. The lock is held while the key is read, so that concurrent callers read it once.
 pub struct KeyCache {
     cached: Mutex<Option<Cached>>,
+    /// The key that was read last, and of which account, after it is dropped too.
+    last: Short<Option<([String; 3], Sensitive)>>,
+    /// How often an account had another key than before.
+    changes: AtomicU64,
     counter: Counter,
 }
 
@@ -41,6 +46,8 @@ impl KeyCache {
     pub fn new(counter: Counter) -> Self {
         Self {
             cached: Mutex::default(),
+            last: Short::default(),
+            changes: AtomicU64::default(),
             counter,
         }
     }
@@ -63,12 +70,33 @@ impl KeyCache {
         }
         *cached = None;
         let key = Accounts { arm, name: account }.key().await?;
+        self.note(&id, &key);
         *cached = Some(Cached {
             id,
             key: key.clone(),
             read: now,
         });
         Ok((key, now + LIFETIME))
+    }
+
+    /// Counts a key that replaces another one.
+    fn note(&self, id: &[String; 3], key: &Sensitive) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_some_and(|(of, known)| of == id && known != key) {
+            self.changes.fetch_add(1, Ordering::Relaxed);
+        }
+        *last = Some((id.clone(), key.clone()));
+    }
+
+    /// How often this process saw that the account had another key. What depends on the key is not valid after it grows.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// Drops the key of an account that does not exist any more.
+    pub async fn forget(&self, account: &str) {
+        let mut cached = self.cached.lock().await;
+        cached.take_if(|cached| cached.id[2] == account);
     }
 
     /// Drops a key that the service refused. A newer one stays.

@@ -21,6 +21,7 @@ pub mod generated;
 mod identity;
 mod keys;
 mod network;
+mod pbe;
 mod pkcs12;
 mod private;
 mod private_dns;
@@ -32,6 +33,7 @@ mod registry;
 pub mod relocation;
 mod sas;
 mod shared_key;
+mod shared_keys;
 mod stages;
 mod step;
 mod store;
@@ -44,7 +46,7 @@ use connect::{Route, connect};
 use credentials::Credentials;
 use effective::Effective;
 use error::Service;
-use stages::{ACCOUNT, NAMES, SHARED_KEYS};
+use stages::{ACCOUNT, NAMES};
 use step::Store;
 
 use crate::api::{Kind, ObjectRef, Sensitive, Storage};
@@ -61,6 +63,7 @@ use crate::storage::model::container::{ContainerName, Terms};
 use crate::storage::model::error::StorageError;
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::model::outcome::STORAGE_EXISTS;
+use crate::storage::model::setting::Setting;
 use crate::storage::model::spec;
 use crate::storage::model::stage::Stage;
 use crate::storage::model::state::State;
@@ -213,7 +216,10 @@ impl<C: Cluster> ObjectBackend for Azure<'_, C> {
             .into_iter()
             .chain(proxy_ca.as_deref())
             .chain(cloud_ca.as_deref());
-        let fingerprint = Fingerprint::of_target(request.target).and(texts.chain(endpoints.as_deref()).chain(own));
+        // The registry gets another key of the account as soon as the operator sees it.
+        let keys = self.clients.keys.changes().to_string();
+        let texts = texts.chain(endpoints.as_deref()).chain(own).chain([keys.as_str()]);
+        let fingerprint = Fingerprint::of_target(request.target).and(texts);
         // The identity of a managed control plane is not rendered. Its certificate changes often, and changes no answer.
         match self.clients.certificates.client() {
             Some(client) => fingerprint.and([client.as_str()]),
@@ -263,20 +269,26 @@ impl<C: Cluster> ObjectBackend for Azure<'_, C> {
     }
 
     fn finalizing(&self, request: &Request<'_>) -> Vec<Stage> {
-        let (user_key, keyless) = modes(request.snapshot);
+        let (user_key, _) = modes(request.snapshot);
         let Ok(effective) = effective(request.storage, request.snapshot) else {
             return Vec::new();
         };
+        if user_key || cloud::is_stack(effective.cloud_name()) || !effective.is_internal() {
+            return Vec::new();
+        }
+        private_stages::ALL.to_vec()
+    }
+
+    fn settings(&self, request: &Request<'_>) -> Vec<Setting> {
+        let Ok(effective) = effective(request.storage, request.snapshot) else {
+            return Vec::new();
+        };
+        let (user_key, keyless) = modes(request.snapshot);
         if user_key || cloud::is_stack(effective.cloud_name()) {
             return Vec::new();
         }
-        let keys = keyless.then_some(SHARED_KEYS);
-        let private = if effective.is_internal() {
-            &private_stages::ALL[..]
-        } else {
-            &[]
-        };
-        keys.into_iter().chain(private.iter().copied()).collect()
+        let setting = shared_keys::setting(effective.account(), keyless, request.snapshot);
+        setting.into_iter().collect()
     }
 
     fn teardown(&self, request: &Request<'_>, kept: bool) -> Vec<Stage> {

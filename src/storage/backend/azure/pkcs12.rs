@@ -1,14 +1,16 @@
 //! PURE: key and certificates of a PKCS#12 archive without a password. Sources: RFC 7292 (PKCS#12), RFC 8018 (PBES2), X.690
 //! (DER).
 //!
-//! Archives are not encrypted at all, or with PBES2 (AES-256-CBC) under the empty password, as current tools write them. Older
-//! ones (3DES, RC2) are refused by name.
+//! Archives are not encrypted at all, or under the empty password: with PBES2 (AES-256-CBC), as current tools write them, or with
+//! 3DES or RC2 of 40 bits, as older ones did. Others are refused by name.
 
 use std::num::NonZeroU32;
 
 use aws_lc_rs::cipher::{AES_256, DecryptionContext, PaddedBlockDecryptingKey, UnboundCipherKey};
 use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::pbkdf2;
+
+use super::pbe::{self, Cipher, Derivation};
 
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
@@ -29,6 +31,10 @@ const PBES2: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05, 0x0d];
 const SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x02, 0x09];
 /// aes256-CBC-PAD.
 const AES_256_CBC: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 0x2a];
+/// pkcs-12PbeIds; the last digit tells the cipher.
+const PBE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x0c, 0x01];
+/// SHA-1.
+const SHA1: &[u8] = &[0x2b, 0x0e, 0x03, 0x02, 0x1a];
 /// bagtypes of PKCS#12: keyBag, pkcs8ShroudedKeyBag, certBag have these last digits.
 const BAGS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x0c, 0x0a, 0x01];
 
@@ -74,6 +80,41 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Whether these bytes are one sequence.
+pub fn is_sequence(bytes: &[u8]) -> bool {
+    let mut reader = Reader(bytes);
+    reader.expect(SEQUENCE).is_ok() && reader.is_empty()
+}
+
+fn number(digits: &[u8]) -> u32 {
+    let digits = digits.iter();
+    digits.fold(0_u32, |number, digit| {
+        number.saturating_mul(256).saturating_add(u32::from(*digit))
+    })
+}
+
+/// Checks the checksum of an archive, if it is one of SHA-1. Later ones are left out: whoever could change the archive could also
+/// replace it.
+fn check(archive: &mut Reader<'_>, content: &[u8]) -> Result<(), String> {
+    if archive.is_empty() {
+        return Ok(());
+    }
+    let mut mac = Reader(archive.expect(SEQUENCE)?);
+    let mut digest = Reader(mac.expect(SEQUENCE)?);
+    if inside(SEQUENCE, digest.0)?.expect(OBJECT)? != SHA1 {
+        return Ok(());
+    }
+    digest.expect(SEQUENCE)?;
+    let expected = digest.expect(OCTETS)?;
+    let salt = mac.expect(OCTETS)?;
+    let rounds = if mac.is_empty() {
+        1
+    } else {
+        number(mac.expect(INTEGER)?)
+    };
+    pbe::check(Derivation { salt, rounds }, content, expected)
+}
+
 fn inside(tag: u8, bytes: &[u8]) -> Result<Reader<'_>, String> {
     Ok(Reader(Reader(bytes).expect(tag)?))
 }
@@ -90,6 +131,7 @@ pub fn parse(bytes: &[u8]) -> Result<Content, String> {
         return Err("it is signed with a certificate, not with a password".to_owned());
     }
     let safe = inside(OCTETS, content.expect(TAGGED)?)?;
+    check(&mut archive, safe.0)?;
     let mut parts = inside(SEQUENCE, safe.0)?;
     let mut found = Bags::default();
     while !parts.is_empty() {
@@ -182,7 +224,19 @@ fn encrypted_data(tagged: &[u8]) -> Result<Vec<u8>, String> {
 fn decrypted(algorithm: &[u8], text: &[u8]) -> Result<Vec<u8>, String> {
     let legacy = || "it is encrypted with an old algorithm: export it with AES-256 and SHA-256, or as PEM".to_owned();
     let mut algorithm = Reader(algorithm);
-    if algorithm.expect(OBJECT)? != PBES2 {
+    let kind = algorithm.expect(OBJECT)?;
+    let cipher = match kind.strip_prefix(PBE) {
+        Some([3]) => Some(Cipher::TripleDes),
+        Some([6]) => Some(Cipher::Rc2),
+        _ => None,
+    };
+    if let Some(cipher) = cipher {
+        let mut parameters = Reader(algorithm.expect(SEQUENCE)?);
+        let salt = parameters.expect(OCTETS)?;
+        let rounds = number(parameters.expect(INTEGER)?);
+        return cipher.decrypt(Derivation { salt, rounds }, text);
+    }
+    if kind != PBES2 {
         return Err(legacy());
     }
     let mut parameters = Reader(algorithm.expect(SEQUENCE)?);
@@ -190,10 +244,7 @@ fn decrypted(algorithm: &[u8], text: &[u8]) -> Result<Vec<u8>, String> {
     derivation.expect(OBJECT)?;
     let mut derivation = Reader(derivation.expect(SEQUENCE)?);
     let salt = derivation.expect(OCTETS)?;
-    let iterations = derivation.expect(INTEGER)?;
-    let iterations = iterations
-        .iter()
-        .fold(0_u32, |number, digit| number << 8 | u32::from(*digit));
+    let iterations = number(derivation.expect(INTEGER)?);
     let mut function = Vec::new();
     while !derivation.is_empty() {
         let (tag, content) = derivation.next()?;

@@ -12,14 +12,14 @@ use http::Method;
 use super::blobs::{Access, BlobService, Call, KeySource};
 use super::cloud;
 use super::connect::agent;
-use super::container::{BlobContainer, READ_BLOBS, WRITE_BLOBS, unless_missing};
-use super::error::{Service, rejected};
+use super::container::{BlobContainer, DELETE_BLOBS, Markers, READ_BLOBS, WRITE_BLOBS, unless_missing};
+use super::error::{Failure, Service, rejected};
 use super::identity::{Audience, BLOB_SCOPE, Identities, IdentityKey, Proof};
 use crate::api::Sensitive;
-use crate::storage::model::call::Called;
+use crate::storage::model::call::{CallError, Called};
 use crate::storage::net::http::{Egress, Http, Trust};
 use crate::storage::net::network::Network;
-use crate::storage::net::transport::Transport;
+use crate::storage::net::transport::{Request, Response, Transport};
 
 /// Beginning of the names of the blobs that are moved.
 const PREFIX: &str = "docker/";
@@ -31,6 +31,20 @@ const AT_ONCE: usize = 8;
 const LOOK: Duration = Duration::from_millis(100);
 /// Number of looks at a copy: ten minutes.
 const LOOKS: u32 = 6000;
+/// Attempts to move a blob that others change at the same time.
+const ROUNDS: usize = 3;
+/// Bytes that are compared at a time.
+const PIECE: u64 = 4 << 20;
+/// Codes of the service for a blob that is not as the request demands: somebody changed it.
+const CHANGED: [&str; 5] = [
+    "BlobAlreadyExists",
+    "ConditionNotMet",
+    "PendingCopyOperation",
+    "SourceConditionNotMet",
+    "TargetConditionNotMet",
+];
+/// Error for a listing that does not end.
+const REPEATED: &str = "the listing of the blobs repeats itself: is a proxy in between another service?";
 /// Number of failures that are told.
 const TOLD: usize = 20;
 
@@ -155,15 +169,15 @@ impl Relocation {
     pub async fn run(&self, network: &Network) -> Result<Moved, String> {
         let container = self.container(network)?;
         let mut result = Moved::default();
-        let mut marker: Option<String> = None;
+        let mut markers = Markers::default();
         loop {
-            let page = container.list(PREFIX, PAGE, marker.as_deref()).await;
+            let page = container.list(PREFIX, PAGE, markers.last()).await;
             let page = page.map_err(|failure| failure.error.to_string())?;
             let container = &container;
             let moves = page
                 .names
                 .iter()
-                .map(|name| async move { (name, relocate(container, name).await) });
+                .map(|name| async move { (name, Move::new(container, name).run().await) });
             let mut moves = futures::stream::iter(moves).buffer_unordered(AT_ONCE);
             while let Some((name, ended)) = moves.next().await {
                 match ended {
@@ -178,7 +192,8 @@ impl Relocation {
             }
             tracing::info!(moved = result.moved, failed = result.failed, "moving blobs");
             match page.next {
-                Some(next) => marker = Some(next),
+                Some(next) if !markers.add(&next) => return Err(format!("{result}\n{REPEATED}")),
+                Some(_) => {}
                 None => return Ok(result),
             }
         }
@@ -253,79 +268,244 @@ fn endpoints(path: Option<String>, contents: Option<String>) -> Result<Option<St
     }
 }
 
-/// What a blob holds, as far as its properties tell.
+/// What a blob holds, as far as its properties tell. Append blobs, as which the registry writes layers, have no checksum.
 #[derive(PartialEq, Eq)]
 struct Content {
-    length: String,
+    length: u64,
     md5: String,
 }
 
-/// Properties of a blob, and the state of its last copy; `None` if it does not exist.
-async fn properties(container: &BlobContainer, blob: &str) -> Called<Option<(Content, String)>> {
-    let resource = container.resource(blob);
-    let call = Call {
-        action: READ_BLOBS,
-        resource: &resource,
-        changes: false,
-    };
-    let request = container.service.request(Method::HEAD, &container.blob_path(blob));
-    let response = match container.service.send(call, &request).await {
-        Ok(response) => response,
-        Err(failure) if failure.error.cause == crate::storage::model::call::Cause::Answer(404) => return Ok(None),
-        Err(failure) => return Err(failure.into()),
-    };
-    let header = |name: &str| response.header(name).unwrap_or_default().to_owned();
-    let content = Content {
-        length: header("content-length"),
-        md5: header("content-md5"),
-    };
-    Ok(Some((content, header("x-ms-copy-status"))))
+/// A blob as HEAD describes it.
+struct Found {
+    content: Content,
+    etag: String,
+    /// State of the copy that made the blob (`x-ms-copy-status`); empty if no copy did.
+    copy: String,
+    /// From where that copy is (`x-ms-copy-source`).
+    copied_from: String,
 }
 
-/// Moves one blob. The source is deleted only when the service says that the copy succeeded, and the copy has the same length
-/// and checksum.
-async fn relocate(container: &BlobContainer, source: &str) -> Called<()> {
-    let target = format!("/{source}");
-    let Some((content, _)) = properties(container, source).await? else {
-        return Ok(()); // another process moved it
-    };
-    let present = properties(container, &target).await?;
-    let is_there = present.is_some_and(|(found, status)| found == content && matches!(status.as_str(), "" | "success"));
-    if !is_there {
-        copy(container, source, &target, &content).await?;
+impl Found {
+    /// Whether a copy made the blob and did not end well: the blob is no content of anybody.
+    fn is_failed_copy(&self) -> bool {
+        matches!(self.copy.as_str(), "failed" | "aborted")
     }
-    Ok(unless_missing(container.delete_blob(source).await)?)
+
+    /// Whether a copy of this blob is under way.
+    fn is_pending_from(&self, url: &str) -> bool {
+        self.copy == "pending" && self.copied_from.split('?').next() == Some(url)
+    }
 }
 
-async fn copy(container: &BlobContainer, source: &str, target: &str, content: &Content) -> Called<()> {
-    let service = &container.service;
-    let resource = container.resource(target);
-    let call = Call {
-        action: WRITE_BLOBS,
-        resource: &resource,
-        changes: true,
-    };
-    let from = format!("{}/{}", service.origin, container.blob_path(source));
-    let request = service.request(Method::PUT, &container.blob_path(target));
-    let response = service.send(call, &request.header("x-ms-copy-source", from)).await?;
-    let mut status = response.header("x-ms-copy-status").unwrap_or_default().to_owned();
-    let failed = |why: String| rejected(WRITE_BLOBS, &resource, format!("{why}: the blob stays where it is"));
-    for _ in 0..LOOKS {
-        if status != "pending" {
-            break;
-        }
-        (service.clock.sleep)(LOOK).await;
-        match properties(container, target).await? {
-            Some((_, now)) => status = now,
-            None => return Err(failed("the copy does not exist any more".to_owned())),
+/// How an attempt to move a blob ended.
+enum Attempt {
+    /// The source is gone.
+    Moved,
+    /// Another process changed one of the blobs meanwhile: look again.
+    Again,
+}
+
+/// A blob that is moved: its old name, and the name under which the registry looks for it.
+struct Move<'a> {
+    container: &'a BlobContainer,
+    source: &'a str,
+    target: String,
+}
+
+impl<'a> Move<'a> {
+    fn new(container: &'a BlobContainer, source: &'a str) -> Self {
+        Self {
+            container,
+            source,
+            target: format!("/{source}"),
         }
     }
-    if status != "success" {
-        return Err(failed(format!("the copy ended as {status:?}")));
+
+    /// Moves the blob. The source is deleted only if the target holds the same, and only as it was then. What the target holds is
+    /// never replaced, except a copy that failed: the registry may have written it later than the source.
+    async fn run(&self) -> Called<()> {
+        for _ in 0..ROUNDS {
+            match self.attempt().await? {
+                Attempt::Moved => return Ok(()),
+                Attempt::Again => {}
+            }
+        }
+        Err(self.kept("another process writes the blob all the time"))
     }
-    match properties(container, target).await? {
-        Some((found, _)) if found == *content => Ok(()),
-        _ => Err(failed("the copy has another length or checksum".to_owned())),
+
+    async fn attempt(&self) -> Called<Attempt> {
+        let Some(source) = self.properties(self.source).await? else {
+            return Ok(Attempt::Moved); // by another process
+        };
+        let condition = match self.properties(&self.target).await? {
+            None => ("if-none-match", "*".to_owned()),
+            Some(target) if target.is_failed_copy() => ("if-match", target.etag),
+            Some(target) if target.is_pending_from(&self.url()) => {
+                self.copied(target.copy, &source.content).await?;
+                return self.delete(&source).await;
+            }
+            Some(target) => {
+                if !self.is_the_same(&source, &target).await? {
+                    return Err(self.kept(
+                        "the blob with the new name has another content; the registry may have written it later, so that the old \
+                         one is out of date: compare both, and delete the one that is not needed",
+                    ));
+                }
+                return self.delete(&source).await;
+            }
+        };
+        match self.copy(&source.etag, condition).await? {
+            Some(status) => {
+                self.copied(status, &source.content).await?;
+                self.delete(&source).await
+            }
+            None => Ok(Attempt::Again),
+        }
+    }
+
+    /// Error of a move without which the source and what the target holds stay.
+    fn kept(&self, why: &str) -> CallError {
+        let resource = self.container.resource(&self.target);
+        rejected(WRITE_BLOBS, &resource, format!("{why}: the blob stays where it is"))
+    }
+
+    fn url(&self) -> String {
+        format!(
+            "{}/{}",
+            self.container.service.origin,
+            self.container.blob_path(self.source)
+        )
+    }
+
+    async fn send(&self, action: &'static str, blob: &str, request: Request) -> Result<Response, Failure> {
+        let resource = self.container.resource(blob);
+        let call = Call {
+            action,
+            resource: &resource,
+            changes: action != READ_BLOBS,
+        };
+        self.container.service.send(call, &request).await
+    }
+
+    fn request(&self, method: Method, blob: &str) -> Request {
+        self.container.service.request(method, &self.container.blob_path(blob))
+    }
+
+    /// Properties of a blob; `None` if the service says that it does not exist.
+    async fn properties(&self, blob: &str) -> Called<Option<Found>> {
+        let response = match self.send(READ_BLOBS, blob, self.request(Method::HEAD, blob)).await {
+            Ok(response) => response,
+            Err(failure) if failure.code == "BlobNotFound" => return Ok(None),
+            Err(failure) => return Err(failure.into()),
+        };
+        let header = |name: &str| response.header(name).unwrap_or_default().to_owned();
+        let resource = self.container.resource(blob);
+        let garbled = |why| self.container.garbled(READ_BLOBS, &resource, why);
+        let length = header("content-length").parse();
+        let found = Found {
+            content: Content {
+                length: length.map_err(|_| garbled("no Content-Length"))?,
+                md5: header("content-md5"),
+            },
+            etag: header("etag"),
+            copy: header("x-ms-copy-status"),
+            copied_from: header("x-ms-copy-source"),
+        };
+        if found.etag.is_empty() {
+            return Err(garbled("no ETag"));
+        }
+        Ok(Some(found))
+    }
+
+    /// Begins the copy of the source as it was found, if the target still fulfils the condition (a header): the state of the
+    /// copy. `None` if one of the two blobs was changed.
+    async fn copy(&self, etag: &str, (header, value): (&'static str, String)) -> Called<Option<String>> {
+        let request = self
+            .request(Method::PUT, &self.target)
+            .header("x-ms-copy-source", self.url())
+            .header("x-ms-source-if-match", etag)
+            .header(header, value);
+        match self.send(WRITE_BLOBS, &self.target, request).await {
+            Ok(response) => Ok(Some(response.header("x-ms-copy-status").unwrap_or_default().to_owned())),
+            Err(failure) if CHANGED.contains(&failure.code.as_str()) => Ok(None),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// Waits until a copy is complete, and compares what it made with the source.
+    async fn copied(&self, mut status: String, content: &Content) -> Called<()> {
+        for _ in 0..LOOKS {
+            if status != "pending" {
+                break;
+            }
+            (self.container.service.clock.sleep)(LOOK).await;
+            match self.properties(&self.target).await? {
+                Some(target) => status = target.copy,
+                None => return Err(self.kept("the copy does not exist any more")),
+            }
+        }
+        if status != "success" {
+            return Err(self.kept(&format!("the copy ended as {status:?}")));
+        }
+        match self.properties(&self.target).await? {
+            Some(target) if target.content == *content => Ok(()),
+            _ => Err(self.kept("the copy has another length or checksum")),
+        }
+    }
+
+    /// Whether both blobs hold the same. Without checksums of both they are read.
+    async fn is_the_same(&self, source: &Found, target: &Found) -> Called<bool> {
+        if source.content.length != target.content.length || target.copy == "pending" {
+            return Ok(false);
+        }
+        if !source.content.md5.is_empty() && !target.content.md5.is_empty() {
+            return Ok(source.content.md5 == target.content.md5);
+        }
+        let mut from = 0;
+        while from < source.content.length {
+            let to = source.content.length.min(from + PIECE);
+            let (old, new) = futures::try_join!(
+                self.piece(self.source, &source.etag, from, to),
+                self.piece(&self.target, &target.etag, from, to)
+            )?;
+            if old != new {
+                return Ok(false);
+            }
+            from = to;
+        }
+        Ok(true)
+    }
+
+    /// The bytes of a blob from a place up to another, if the blob is still the same.
+    async fn piece(&self, blob: &str, etag: &str, from: u64, to: u64) -> Called<Vec<u8>> {
+        let request = self
+            .request(Method::GET, blob)
+            .header("if-match", etag)
+            .header("x-ms-range", format!("bytes={from}-{}", to - 1));
+        let bytes = self.send(READ_BLOBS, blob, request).await?.body;
+        if u64::try_from(bytes.len()).ok() == Some(to - from) {
+            return Ok(bytes);
+        }
+        let resource = self.container.resource(blob);
+        Err(self
+            .container
+            .garbled(READ_BLOBS, &resource, "a piece of another length"))
+    }
+
+    /// Deletes the source, if it is still as it was when it was copied or compared. A blob with snapshots stays.
+    async fn delete(&self, source: &Found) -> Called<Attempt> {
+        let request = self
+            .request(Method::DELETE, self.source)
+            .header("if-match", source.etag.as_str());
+        let deleted = self.send(DELETE_BLOBS, self.source, request).await.map(drop);
+        match unless_missing(deleted) {
+            Ok(()) => Ok(Attempt::Moved),
+            Err(failure) if CHANGED.contains(&failure.code.as_str()) => Ok(Attempt::Again),
+            Err(failure) if failure.code == "SnapshotsPresent" => Err(self.kept(
+                "it is copied, and it has snapshots: delete them if they are not needed, and run the command again",
+            )),
+            Err(failure) => Err(failure.into()),
+        }
     }
 }
 

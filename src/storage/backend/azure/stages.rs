@@ -1,10 +1,8 @@
-//! The stages of the account: its creation, and the end of shared keys. Those of a private account are in `private`.
+//! The stage of the account: its creation and deletion. Those of a private account are in `private`.
 
 use std::time::Duration;
 
-use serde_json::json;
-
-use super::account::Availability;
+use super::account::{Availability, KINDS};
 use super::arm::Operation;
 use super::reasons;
 use super::step::{CONTAINER_MARK, Store};
@@ -27,11 +25,6 @@ pub const ACCOUNT: Stage = Stage {
     name: "account",
     deadline: DEADLINE,
 };
-/// The account without shared keys.
-pub const SHARED_KEYS: Stage = Stage {
-    name: "shared keys",
-    deadline: DEADLINE,
-};
 /// The names of account and container, which an administrator with an account key must give.
 pub const NAMES: Stage = Stage {
     name: "names of account and container",
@@ -43,7 +36,6 @@ impl<C: Cluster> Store<'_, C> {
     pub(super) async fn stage_state(&self, stage: &Stage) -> Called<StageState> {
         match stage.name {
             name if name == ACCOUNT.name => self.account_state().await,
-            name if name == SHARED_KEYS.name => self.shared_keys_state().await,
             name if name == NAMES.name => Ok(self.not_configured()),
             _ => self.private_stage(stage).await,
         }
@@ -118,27 +110,6 @@ impl<C: Cluster> Store<'_, C> {
         }
     }
 
-    /// Keys of an account of others stay: they may be in use.
-    async fn shared_keys_state(&self) -> Called<StageState> {
-        let id = self.effective.account().to_owned();
-        let storage = self.request.storage.clone();
-        let account = self.described_account().await?.unwrap_or_default();
-        if account.has_shared_keys() && self.is_ours(&account) {
-            return Ok(StageState::Missing {
-                storage,
-                id,
-                reason: None,
-            });
-        }
-        if account.has_shared_keys() {
-            tracing::info!(
-                account = id,
-                "the keys of the storage account stay enabled: the account has no tag of this cluster"
-            );
-        }
-        Ok(StageState::Ready { storage, id })
-    }
-
     /// Creates the object of a stage.
     pub(super) async fn create_stage(&self, stage: &Stage) -> Called<StageState> {
         let accounts = self.accounts()?;
@@ -154,12 +125,6 @@ impl<C: Cluster> Store<'_, C> {
                 let message = format!("storage account {name} is being created");
                 Ok(StageState::Pending(Wait::new(after, message)))
             }
-            stage if stage == SHARED_KEYS.name => {
-                self.forget_account();
-                accounts.update(&json!({"allowSharedKeyAccess": false})).await?;
-                let message = format!("the keys of storage account {name} are being disabled");
-                Ok(StageState::Pending(Wait::new(Duration::ZERO, message)))
-            }
             _ => self.create_private(stage).await,
         }
     }
@@ -168,7 +133,7 @@ impl<C: Cluster> Store<'_, C> {
     pub(super) async fn prove_object(&self, stage: &Stage, id: &str) -> Called<Option<StageObject>> {
         match stage.name {
             name if name == ACCOUNT.name => self.prove_account().await,
-            name if name == SHARED_KEYS.name || name == NAMES.name => Ok(None),
+            name if name == NAMES.name => Ok(None),
             _ => self.prove_private(stage, id).await,
         }
     }
@@ -177,29 +142,59 @@ impl<C: Cluster> Store<'_, C> {
     async fn prove_account(&self) -> Called<Option<StageObject>> {
         self.forget_account();
         let id = self.effective.account().to_owned();
-        let Some(account) = self.described_account().await? else {
-            self.backend
-                .clients
-                .end(&self.container.location, reasons::ACCOUNT_NOT_FOUND);
+        let (accounts, clients) = (self.accounts()?, &self.backend.clients);
+        // The name of an account that this process deleted may be in use for a while.
+        let is_deleted = clients.ended(&self.container.location) == Some(reasons::ACCOUNT_DELETED);
+        let found = if is_deleted {
+            accounts.find().await?
+        } else {
+            accounts.find_anywhere().await?
+        };
+        let Some(account) = found else {
+            clients.end(&self.container.location, reasons::ACCOUNT_NOT_FOUND);
             return Ok(None);
         };
-        let object = |mark| Ok(Some(StageObject { id: id.clone(), mark }));
-        if !self.is_ours(&account) {
-            return object(Mark::NotOurs(format!(
-                "account {id} has no tag {}={}",
-                self.mark,
-                super::effective::OWNED
-            )));
+        let foreign = if self.is_ours(&account) {
+            self.of_others().await?
+        } else {
+            let tag = format!("{}={}", self.mark, super::effective::OWNED);
+            Some(format!("it has no tag {tag}"))
+        };
+        let mark = match foreign {
+            Some(why) => {
+                self.backend.clients.keep(&id, &why);
+                Mark::NotOurs(format!("storage account {id} is kept: {why}"))
+            }
+            None => Mark::Ours(id.clone()),
+        };
+        Ok(Some(StageObject { id, mark }))
+    }
+
+    /// What the account holds that is not the operator's, or may not be; `None`: nothing. Users, and other parts of the cluster
+    /// such as the driver of file shares, take any account that they find.
+    async fn of_others(&self) -> Called<Option<String>> {
+        let containers = self.other_containers().await?;
+        if !containers.is_empty() {
+            return Ok(Some(format!("it holds other containers: {}", some_of(&containers))));
         }
-        let others = self.other_containers().await?;
-        if !others.is_empty() {
-            let some: Vec<_> = others.iter().take(3).map(String::as_str).collect();
-            return object(Mark::NotOurs(format!(
-                "account {id} holds other containers: {}",
-                some.join(", ")
-            )));
+        let accounts = self.accounts()?;
+        for kind in KINDS {
+            let (what, _, action) = kind;
+            if self.session.cloud.stack && what == "file share" {
+                continue;
+            }
+            match accounts.others(kind).await {
+                Ok(found) if found.is_empty() => {}
+                Ok(found) => return Ok(Some(format!("it holds a {what} of others: {}", some_of(&found)))),
+                Err(error) if error.is_undecided() || error.is_not_leading() || error.of_identity => return Err(error),
+                Err(error) => {
+                    return Ok(Some(format!(
+                        "whether it holds a {what} of others cannot be read, which needs {action}: {error}"
+                    )));
+                }
+            }
         }
-        object(Mark::Ours(id.clone()))
+        Ok(None)
     }
 
     /// Containers of the account that the operator may not delete.
@@ -209,8 +204,7 @@ impl<C: Cluster> Store<'_, C> {
         } else {
             self.accounts()?.containers().await?
         };
-        // Azure's own containers.
-        names.retain(|name| !name.starts_with('$'));
+        names.retain(|name| !is_of_azure(name));
         let own = names.iter().position(|name| *name == self.container.name);
         if let Some(place) = own
             && self.may_go().await?
@@ -220,8 +214,7 @@ impl<C: Cluster> Store<'_, C> {
         Ok(names)
     }
 
-    /// Whether the container that still exists in the account carries no mark of another cluster, and the operator's if the
-    /// operator created it.
+    /// Whether the container that still exists in the account carries the operator's mark.
     async fn may_go(&self) -> Called<bool> {
         let metadata = if self.session.cloud.stack {
             self.described().await?
@@ -229,11 +222,7 @@ impl<C: Cluster> Store<'_, C> {
             let found = self.accounts()?.metadata(&self.container.name).await?;
             found.unwrap_or_default()
         };
-        let marked = metadata.get(CONTAINER_MARK).map(String::as_str);
-        Ok(match marked {
-            Some(cluster) => cluster == self.infrastructure,
-            None => !self.request.record.is_created(),
-        })
+        Ok(metadata.get(CONTAINER_MARK) == Some(&self.infrastructure))
     }
 
     /// Deletes the object of a stage.
@@ -243,10 +232,22 @@ impl<C: Cluster> Store<'_, C> {
         }
         let accounts = self.accounts()?;
         accounts.delete().await?;
+        self.forget_account();
+        self.backend.clients.keys.forget(accounts.name).await;
         self.backend
             .clients
             .end(&self.container.location, reasons::ACCOUNT_DELETED);
         let message = format!("storage account {} is being deleted", accounts.name);
         Ok(Wait::new(Duration::ZERO, message))
     }
+}
+
+/// Whether Azure itself keeps its logs in a container of this name. `$web` and `$root` hold data of users.
+fn is_of_azure(container: &str) -> bool {
+    matches!(container, "$logs" | "$blobchangefeed") || container.starts_with("$metrics")
+}
+
+/// The first of these names, for messages.
+fn some_of(names: &[String]) -> String {
+    names.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ")
 }

@@ -13,7 +13,6 @@ use super::error::{Failure, account_gone};
 use super::generated;
 use super::private_stages;
 use super::reasons;
-use crate::config::snapshot::Snapshot;
 use crate::storage::engine::intent::StoredStages;
 use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::model::container::{ContainerName, Owner};
@@ -118,7 +117,8 @@ impl<C: Cluster> Store<'_, C> {
     /// Metadata of the container as described now.
     pub(super) async fn describe(&self) -> Called<Metadata> {
         self.forget();
-        let found = match self.blobs.metadata().await {
+        // Resource Manager answers at once where the blob service is out of reach, and the engine does not wait for long.
+        let found = match self.blobs.metadata(self.session.arm.is_none()).await {
             Ok(metadata) => Ok(metadata),
             Err(failure) => self.second_opinion(failure).await,
         };
@@ -126,6 +126,7 @@ impl<C: Cluster> Store<'_, C> {
             && error.is_container_gone()
         {
             let reason = if error.code == reasons::ACCOUNT_NOT_FOUND {
+                self.backend.clients.keys.forget(self.effective.account()).await;
                 reasons::ACCOUNT_NOT_FOUND
             } else {
                 reasons::CONTAINER_NOT_FOUND
@@ -160,7 +161,7 @@ impl<C: Cluster> Store<'_, C> {
             return Err(failure.into());
         }
         let accounts = self.accounts()?;
-        match accounts.find().await {
+        match accounts.find_anywhere().await {
             Ok(None) => Err(account_gone(failure.into())),
             Ok(Some(account)) if account.is_private() || self.may_be_hidden() => {
                 match accounts.metadata(&self.container.name).await {
@@ -177,6 +178,10 @@ impl<C: Cluster> Store<'_, C> {
                     Err(_) => Err(failure.into()),
                 }
             }
+            // The account exists, and clients should reach it.
+            Ok(Some(_)) if unreachable => Ok(self.blobs.metadata(true).await?),
+            // Another resource group than that of the account, for example: that is what the administrator can correct.
+            Err(error) if error.class == CallClass::Rejected => Err(error),
             _ => Err(failure.into()),
         }
     }
@@ -208,18 +213,21 @@ impl<C: Cluster> Store<'_, C> {
         if self.request.record != CreationRecord::None || self.session.arm.is_none() {
             return Ok(missing);
         }
-        let account = match self.described_account().await {
-            Ok(account) => account.unwrap_or_default(),
-            Err(error) if error.is_forbidden() => return Ok(missing),
-            Err(error) => return Err(error),
-        };
+        let account = self.described_account().await?.unwrap_or_default();
         Ok(self.owner_of_account(&account).unwrap_or(missing))
     }
 
-    /// The owner that the tags of the account tell. The installer marks its account in the same way, under another name.
+    /// The owner that the tags of the account tell. They prove only what the Go operator creates: an account and a container with
+    /// names of its form. The installer marks its account in the same way, and users put containers into any account.
     fn owner_of_account(&self, account: &Account) -> Option<Owner> {
         if self.is_ours(account) {
-            return is_generated(self.effective.account(), self.request.snapshot).then_some(Owner::Ours);
+            let (name, snapshot) = (self.effective.account(), self.request.snapshot);
+            // This operator marks the containers of its own accounts.
+            let is_own = generated::account(snapshot).is_ok_and(|own| own == name);
+            let is_of_go = !is_own
+                && generated::is_generated(name, snapshot)
+                && generated::is_generated_container(&self.container.name, snapshot);
+            return is_of_go.then_some(Owner::Ours);
         }
         let tags = account.tags.iter().flatten();
         let mut owned = tags
@@ -227,8 +235,4 @@ impl<C: Cluster> Store<'_, C> {
             .filter_map(|(key, _)| key.strip_prefix(MARK));
         owned.next().map(|cluster| Owner::Other(cluster.to_owned()))
     }
-}
-
-fn is_generated(account: &str, snapshot: &Snapshot) -> bool {
-    generated::is_generated(account, snapshot)
 }

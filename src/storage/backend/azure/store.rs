@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 
 use super::container::{DELETE, DELETE_BLOBS, WRITE, blob_name, unless_missing};
+use super::context::Azure;
 use super::credentials::Credentials;
 use super::error::{Failure, is_locked};
 use super::private_names::is_private_stage;
@@ -23,6 +24,7 @@ use crate::storage::model::error::StorageError;
 use crate::storage::model::preflight::{Probe, ProbeKeys};
 use crate::storage::model::progress::{StageRecord, Wait};
 use crate::storage::model::proof::{CreationPermit, OwnershipProof};
+use crate::storage::model::setting::{Applied, Setting, SettingError, SettingScope};
 use crate::storage::model::stage::{Stage, StageObject, StageState};
 use crate::storage::model::state::State;
 use crate::storage::traits::{Cluster, ObjectStore};
@@ -269,6 +271,13 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
 
     fn goes_with_stage(&self, error: &CallError) -> bool {
         error.is_forbidden() && self.session.arm.is_some()
+    }
+
+    async fn apply(&self, setting: &Setting, _scope: SettingScope) -> Result<Applied, SettingError> {
+        if setting.condition == Azure::<C>::SHARED_KEYS {
+            return self.disable_shared_keys().await;
+        }
+        Err(CallError::invalid(setting.condition, "Azure has no such setting").into())
     }
 
     async fn list_page(&self, at_most: u16) -> Called<Page<String>> {

@@ -2,6 +2,9 @@
 
 use crate::storage::net::percent::decoded_text;
 
+/// Longest entity, with its semicolon: `&#x10FFFF;`. Without a limit, a text of many `&` would be searched again for each.
+const LONGEST_ENTITY: usize = 12;
+
 /// The texts of all elements of this name, in order, with entities decoded.
 pub fn texts(document: &str, element: &str) -> Vec<String> {
     let (open, close) = (format!("<{element}"), format!("</{element}>"));
@@ -52,7 +55,8 @@ fn unescaped(text: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('&') {
         decoded.push_str(before);
-        let Some((entity, after)) = after.split_once(';') else {
+        let end = after.bytes().take(LONGEST_ENTITY).position(|byte| byte == b';');
+        let Some((entity, after)) = end.map(|end| (&after[..end], &after[end + 1..])) else {
             decoded.push('&');
             rest = after;
             continue;
@@ -106,5 +110,8 @@ mod tests {
             text("<M>a & b &unknown; c</M>", "M").as_deref(),
             Some("a & b &unknown; c")
         );
+        assert_eq!(unescaped("a&&&amp;&ü;&verylongentity;"), "a&&&&ü;&verylongentity;");
+        let many = "&".repeat(4 << 20);
+        assert_eq!(unescaped(&many).len(), many.len());
     }
 }

@@ -441,7 +441,9 @@ impl Shared {
             Fault::Change(change) => {
                 let mut answer = self.carry_out(&request, body).await?;
                 change(&asked, &mut answer);
-                answer.headers_mut().remove(header::CONTENT_LENGTH);
+                if asked.method != hyper::Method::HEAD {
+                    answer.headers_mut().remove(header::CONTENT_LENGTH);
+                }
                 Ok(answer.map(|body| Either::Right(Full::new(body))))
             }
         };

@@ -124,11 +124,40 @@ fn archive(pem: &str, options: &[&str]) -> Vec<u8> {
 #[test]
 fn archives_without_a_password_are_read() {
     let (pem, der) = pem();
-    for options in [&[][..], &["-keypbe", "NONE", "-certpbe", "NONE", "-nomac"]] {
+    for options in [
+        &[][..],
+        &["-keypbe", "NONE", "-certpbe", "NONE", "-nomac"],
+        // As the Go operator reads them: 3DES and RC2 with SHA-1.
+        &["-legacy", "-macalg", "sha1"],
+        &["-legacy", "-macalg", "sha1", "-certpbe", "PBE-SHA1-3DES", "-iter", "1"],
+        &["-legacy", "-nomac"],
+    ] {
         let bytes = archive(&pem, options);
         let KeyAndChain { chain, .. } = parsed(&bytes).unwrap_or_else(|why| panic!("{options:?}: {why}"));
         assert_eq!(chain, std::slice::from_ref(&der));
     }
+    for (options, part) in [
+        (
+            &["-legacy", "-macalg", "sha1", "-passout", "pass:hunter2"][..],
+            "password",
+        ),
+        (&["-legacy", "-nomac", "-passout", "pass:hunter2"], "password"),
+        (&["-passout", "pass:hunter2"], "password"),
+        (
+            &["-legacy", "-macalg", "sha1", "-certpbe", "PBE-SHA1-RC2-128"],
+            "old algorithm",
+        ),
+    ] {
+        let Err(why) = parsed(&archive(&pem, options)) else {
+            panic!("{options:?} is read");
+        };
+        assert!(why.contains(part) && !why.contains("hunter2"), "{options:?}: {why}");
+    }
+    // A byte of the content that is not what the checksum says.
+    let mut bytes = archive(&pem, &["-macalg", "sha1", "-keypbe", "NONE", "-certpbe", "NONE"]);
+    let place = bytes.windows(8).position(|part| part == &der[100..108]).unwrap();
+    bytes[place] ^= 1;
+    assert!(parsed(&bytes).is_err());
     for bytes in [&b"garbage"[..], &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff], &[]] {
         assert!(parsed(bytes).is_err());
     }

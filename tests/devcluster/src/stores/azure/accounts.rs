@@ -14,6 +14,13 @@ use serde_json::{Map, Value, json};
 
 pub(super) const ACCOUNT: &str = "Microsoft.Storage/storageAccounts";
 pub(super) const SERVICE: &str = "Microsoft.Storage/storageAccounts/blobServices";
+/// What an account holds beside containers: the services, and the kinds of what is in them. Only lists are played.
+pub(super) const FILES: &str = "Microsoft.Storage/storageAccounts/fileServices";
+pub(super) const SHARE: &str = "Microsoft.Storage/storageAccounts/fileServices/shares";
+pub(super) const QUEUES: &str = "Microsoft.Storage/storageAccounts/queueServices";
+pub(super) const QUEUE: &str = "Microsoft.Storage/storageAccounts/queueServices/queues";
+pub(super) const TABLES: &str = "Microsoft.Storage/storageAccounts/tableServices";
+pub(super) const TABLE: &str = "Microsoft.Storage/storageAccounts/tableServices/tables";
 /// Properties that are answered only if somebody set them.
 const SETTINGS: &[&str] = &[
     "supportsHttpsTrafficOnly",

@@ -65,6 +65,12 @@ const KINDS: &[Kind] = &[
     kind(accounts::ACCOUNT, STORAGE, STORAGE_HUB),
     kind(accounts::SERVICE, STORAGE, STORAGE_HUB),
     kind(containers::CONTAINER, STORAGE, STORAGE_HUB),
+    kind(accounts::FILES, STORAGE, &[]),
+    kind(accounts::SHARE, STORAGE, &[]),
+    kind(accounts::QUEUES, STORAGE, STORAGE_HUB),
+    kind(accounts::QUEUE, STORAGE, STORAGE_HUB),
+    kind(accounts::TABLES, STORAGE, STORAGE_HUB),
+    kind(accounts::TABLE, STORAGE, STORAGE_HUB),
     kind(network::NETWORK, NETWORK, NETWORK_HUB),
     kind(network::SUBNET, NETWORK, NETWORK_HUB),
     kind(network::INTERFACE, NETWORK, NETWORK_HUB),
@@ -364,8 +370,9 @@ fn exists(state: &mut State, call: &Call<'_>) -> Result<(), Reply> {
         let mut above = address.clone();
         above.parts.truncate(depth * 2);
         let kind = call.kind.split('/').take(depth + 1).collect::<Vec<_>>().join("/");
-        // Every account has its blob service.
-        if kind != accounts::SERVICE && state.resource(&above.id(&kind)).is_none() {
+        // Every account has its services.
+        let services = [accounts::SERVICE, accounts::FILES, accounts::QUEUES, accounts::TABLES];
+        if !services.contains(&kind.as_str()) && state.resource(&above.id(&kind)).is_none() {
             if call.asked.method == hyper::Method::PUT {
                 let message = format!(
                     "Failed to perform 'write' on resource(s) of type '{}', because the parent resource '{}' could not be found.",

@@ -55,6 +55,16 @@ impl Azure {
         Ok(id)
     }
 
+    /// Makes a file share, queue or table in an account (its ID): `kind` as in `fileServices/shares`.
+    pub fn make_beside(&self, account: &str, kind: &str, name: &str) -> Result<()> {
+        let (service, list) = kind.split_once('/').context("no kind")?;
+        let known = known(&format!("{}/{kind}", accounts::ACCOUNT)).context("no such kind")?;
+        let id = format!("{account}/{service}/default/{list}/{name}");
+        self.state()
+            .store(&id, known.name, json!({ "name": name, "type": known.name }));
+        Ok(())
+    }
+
     /// Makes a private DNS zone in a group (its ID) at once, unless it is there; its ID.
     pub fn private_zone(&self, group: &str, name: &str, tags: &Value) -> String {
         let id = format!("{group}/providers/{}/{name}", dns::ZONE);
