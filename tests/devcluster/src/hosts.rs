@@ -1,16 +1,15 @@
 //! The platform's node resolver and node certificates: plain functions over a cluster's directory, so that a stand-in in
 //! another process can play them.
 
+use crate::standin::RESOLVER_MARK;
 use crate::{files, record::Record};
 use anyhow::{Context as _, Result, bail};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::path::Path;
 
-/// Makes every real node resolve these names, and no others but its own. Written in place: each node has the file bound
-/// over its `/etc/hosts`, and a new file would not be the bound one.
-///
-/// What the stand-ins wrote there is gone until they have something new to write: meant for clusters without them.
+/// Makes every real node resolve these names, and no others but its own and those that the stand-ins wrote there. Written in
+/// place: each node has the file bound over its `/etc/hosts`, and a new file would not be the bound one.
 pub fn write_node_hosts(directory: &Path, entries: &[(String, IpAddr)]) -> Result<()> {
     let record = Record::read(directory)?;
     let mut text = String::from("127.0.0.1 localhost\n");
@@ -21,7 +20,11 @@ pub fn write_node_hosts(directory: &Path, entries: &[(String, IpAddr)]) -> Resul
         writeln!(text, "{address} {name}")?;
     }
     for node in &record.nodes {
-        files::write(&record.layout().hosts(&node.name), &text)?;
+        let path = record.layout().hosts(&node.name);
+        let before = files::read(&path)?;
+        let of_standins = before.lines().filter(|line| line.ends_with(RESOLVER_MARK));
+        let all: Vec<&str> = text.lines().chain(of_standins).collect();
+        files::write(&path, all.join("\n") + "\n")?;
     }
     Ok(())
 }

@@ -36,6 +36,7 @@ use tokio::task::JoinSet;
 
 use authority::{Authority, ROUTER_CA, SERVICE_CA};
 pub use control::Control;
+pub(crate) use node::MARK as RESOLVER_MARK;
 
 /// Events that may wait for a pass to end.
 const BACKLOG: usize = 1024;

@@ -15,7 +15,7 @@ use super::route::ConditionUpdate;
 /// The Service whose name nodes resolve.
 const SERVICE: (&str, &str) = ("openshift-image-registry", "image-registry");
 /// Marks the lines that are ours; it is the platform's mark.
-const MARK: &str = "# openshift-generated-node-resolver";
+pub(crate) const MARK: &str = "# openshift-generated-node-resolver";
 const HTTPS: u16 = 443;
 
 /// What a node is to know.

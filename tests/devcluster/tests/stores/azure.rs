@@ -202,6 +202,10 @@ async fn microsoft_clients_get_tokens_for_each_kind_of_credential() -> Result<()
     let secret = azure.add_secret(operator)?;
     let file = site.write("secret", &secret)?;
     got(&site.token("secret", &file, ARM).await?, "token eyJ")?;
+    // As Microsoft's library for Go asks.
+    site.bearer(&format!("{ARM}+openid+offline_access+profile")).await?;
+    let two = site.bearer(&format!("{ARM}+{STORAGE}")).await;
+    ensure!(two.is_err(), "a token is for one resource");
     got(
         &site.token("secret", &file, "https://nobody.example/.default").await?,
         "refused 500011",

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 )
@@ -25,6 +27,9 @@ const (
 	s3PathStyle     = "REGISTRY_STORAGE_S3_FORCEPATHSTYLE"
 	azureAccountKey = "REGISTRY_STORAGE_AZURE_ACCOUNTKEY"
 	azureKind       = "REGISTRY_STORAGE_AZURE_CREDENTIALS_TYPE"
+	gcsKeyFile      = "REGISTRY_STORAGE_GCS_KEYFILE"
+	googleDefault   = "GOOGLE_APPLICATION_CREDENTIALS"
+	noRedirect      = "REGISTRY_STORAGE_REDIRECT_DISABLE"
 	traces          = "OTEL_TRACES_EXPORTER"
 )
 
@@ -123,6 +128,32 @@ func (p *plan) storage(env map[string]string) error {
 				p.set[azureKind] = "shared_key"
 			}
 		}
+	case "gcs":
+		if path, ok := env[gcsKeyFile]; ok {
+			return p.federation(strings.Trim(path, `"'`))
+		}
+	}
+	return nil
+}
+
+// federation hands the configuration of a workload identity federation to Google's library: distribution's driver takes
+// nothing but keys of service accounts as its key file. The platform's driver takes both. Without a private key it signs no
+// URLs, and serves the layers itself.
+func (p *plan) federation(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("%s: %w", gcsKeyFile, err)
+	}
+	var file struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(text, &file); err != nil {
+		return fmt.Errorf("%s: %s is no JSON: %w", gcsKeyFile, path, err)
+	}
+	if file.Type == "external_account" {
+		p.unset = append(p.unset, gcsKeyFile)
+		p.set[googleDefault] = path
+		p.set[noRedirect] = "true"
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -55,6 +57,29 @@ func TestCredentialsReachTheDrivers(t *testing.T) {
 	p, _ = translate([]string{"REGISTRY_STORAGE=azure", "AZURE_CLIENT_ID=x"})
 	if p.set[azureKind] != "default_credentials" {
 		t.Errorf("azure with a token: %v", p.set)
+	}
+}
+
+func TestAFederationOfGoogleCloudIsNoKeyFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keyfile")
+	environ := []string{"REGISTRY_STORAGE=gcs", gcsKeyFile + "=" + path}
+	for kind, want := range map[string]map[string]string{
+		"service_account":  {traces: "none"},
+		"external_account": {traces: "none", googleDefault: path, noRedirect: "true"},
+	} {
+		if err := os.WriteFile(path, []byte(`{"type": "`+kind+`"}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p, err := translate(environ)
+		if err != nil || !reflect.DeepEqual(p.set, want) || slices.Contains(p.unset, gcsKeyFile) != (kind == "external_account") {
+			t.Errorf("%s: %v, %v, %v", kind, p.set, p.unset, err)
+		}
+	}
+	if err := os.WriteFile(path, []byte("no JSON"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := translate(environ); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("a file that is no JSON must be named: %v", err)
 	}
 }
 

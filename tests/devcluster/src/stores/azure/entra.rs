@@ -266,12 +266,17 @@ fn federated(application: &Application, text: &str, claims: &Value) -> Result<()
     Err(reason)
 }
 
+/// Scopes of OpenID Connect, which Entra ID ignores here. Microsoft's library for Go adds all of them.
+const OPEN_ID: [&str; 3] = ["openid", "offline_access", "profile"];
+
 /// What the token is for, without a slash at the end.
 fn audience(state: &State, form: &Form, second: bool) -> Result<String, Reply> {
     let name = if second { "scope" } else { "resource" };
     let given = form.get(name);
     let resource = if second {
-        given.strip_suffix("/.default").ok_or_else(|| {
+        let mut scopes = given.split_whitespace().filter(|scope| !OPEN_ID.contains(scope));
+        let scope = scopes.next().filter(|_| scopes.next().is_none());
+        scope.and_then(|scope| scope.strip_suffix("/.default")).ok_or_else(|| {
             let message = format!(
                 "The provided value for scope {given} is not valid. Client credential flows must have a scope value with \
                  /.default suffixed to the resource identifier (application ID URI)."
