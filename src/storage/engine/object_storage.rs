@@ -69,6 +69,36 @@ impl<B: ObjectBackend, C: Cluster> ObjectStorage<'_, B, C> {
             store,
         })
     }
+
+    /// Calls for the registry's credentials, and caches the result.
+    async fn call_access(
+        &self,
+        request: &Request<'_>,
+        known: RegistryStorage,
+        fingerprint: Fingerprint,
+    ) -> Result<RegistryStorage, StepError> {
+        let now = request.snapshot.now;
+        let work = self.open(request)?;
+        let name = &work.store.container().name;
+        let silent = |_| Err(CallError::no_answer(B::TERMS.rights_to_observe, name, ANSWER));
+        let called = Box::pin(work.store.runtime_access(known.clone()));
+        let error = match tokio::time::timeout(ANSWER, called).await.unwrap_or_else(silent) {
+            Ok((access, lifetime)) => {
+                self.cache.store_runtime_access(fingerprint, &access, now, lifetime);
+                return Ok(access);
+            }
+            Err(error) => error,
+        };
+        let mut failed = work.failed(&error, "");
+        if error.class == CallClass::NotFound {
+            // `ensure` creates it again or says why not.
+            failed.error.class = ErrorClass::Transient;
+            self.cache.lose_access(fingerprint, failed.clone(), now);
+            return Err(failed);
+        }
+        let kept = B::kept_access(request, &known);
+        self.cache.store_failed_access(fingerprint, failed, kept, now)
+    }
 }
 
 impl<B: ObjectBackend, C: Cluster> Driver for ObjectStorage<'_, B, C> {
@@ -141,30 +171,10 @@ impl<B: ObjectBackend, C: Cluster> Driver for ObjectStorage<'_, B, C> {
         // If an input (a Secret, a key, a CA) is missing, fail, so that it is not rendered into the pods.
         let known = self.backend.access(request)?;
         let fingerprint = self.backend.fingerprint(request);
-        let now = request.snapshot.now;
-        if let Some(cached) = self.cache.runtime_access(&fingerprint, now) {
+        if let Some(cached) = self.cache.runtime_access(&fingerprint, request.snapshot.now) {
             return cached;
         }
-        let work = self.open(request)?;
-        let name = &work.store.container().name;
-        let silent = |_| Err(CallError::no_answer(B::TERMS.rights_to_observe, name, ANSWER));
-        let called = Box::pin(work.store.runtime_access(known.clone()));
-        let error = match tokio::time::timeout(ANSWER, called).await.unwrap_or_else(silent) {
-            Ok((access, lifetime)) => {
-                self.cache.store_runtime_access(fingerprint, &access, now, lifetime);
-                return Ok(access);
-            }
-            Err(error) => error,
-        };
-        let mut failed = work.failed(&error, "");
-        if error.class == CallClass::NotFound {
-            // `ensure` creates it again or says why not.
-            failed.error.class = ErrorClass::Transient;
-            self.cache.lose_access(fingerprint, failed.clone(), now);
-            return Err(failed);
-        }
-        let kept = B::kept_access(request, &known);
-        self.cache.store_failed_access(fingerprint, failed, kept, now)
+        Box::pin(self.call_access(request, known, fingerprint)).await
     }
 
     async fn preflight(&self, request: &Request<'_>, probe: &Probe<'_>) -> Probed {

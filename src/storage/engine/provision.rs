@@ -492,7 +492,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             return Ok(progress);
         }
         let stays = match self.retire_stages().await? {
-            Retired::Progress(progress) => return Ok(progress),
+            Retired::Progress(progress) => return Ok(*progress),
             Retired::Done(stays) => stays,
         };
         let due = self.due_settings(marked_now);

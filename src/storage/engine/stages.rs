@@ -23,7 +23,7 @@ use crate::storage::traits::{Cluster, ObjectBackend, ObjectStore};
 /// What became of the objects that the spec does not want.
 pub(super) enum Retired {
     /// One of them is being deleted.
-    Progress(Progress<Ensured>),
+    Progress(Box<Progress<Ensured>>),
     /// Nothing can be deleted now. Why objects stay, if any do.
     Done(Option<String>),
 }
@@ -106,9 +106,10 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         before: bool,
     ) -> Result<Progress<Ensured>, StepError> {
         let message = format!("{} {id} does not exist", stage.name);
-        let condition = match before {
-            true => Self::condition_before(stage, reason, &message),
-            false => self.condition_after(&message),
+        let condition = if before {
+            Self::condition_before(stage, reason, &message)
+        } else {
+            self.condition_after(&message)
         };
         if self.request.effective_state() == Some(State::Unmanaged) {
             let message = format!(
@@ -270,7 +271,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             match self.store.remove_stage(&stage, &id, &proof).await {
                 Ok(wait) => {
                     let condition = self.condition_after(&wait.message);
-                    return Ok(Retired::Progress(Progress::Wait(wait.with(vec![condition]))));
+                    return Ok(Retired::Progress(Box::new(Progress::Wait(wait.with(vec![condition])))));
                 }
                 // What comes after it would cut the registry off.
                 Err(error) if error.is_forbidden() => {
@@ -290,11 +291,11 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             return Ok(Retired::Done(stays));
         }
         let kept = records.into_iter().filter(|record| !is_settled(record)).collect();
-        Ok(Retired::Progress(Progress::Persist(Box::new(Persist {
+        Ok(Retired::Progress(Box::new(Progress::Persist(Box::new(Persist {
             stages: Some((self.store.stage_key().to_owned(), kept)),
             message: format!("what {} does not need any more is deleted", self.named()),
             ..Persist::default()
-        }))))
+        })))))
     }
 
     fn left(&self, stage: &Stage, id: &str, error: &CallError) -> String {

@@ -60,7 +60,7 @@ impl<C: Cluster> Store<'_, C> {
             .private_endpoint_name
             .filter(|name| !name.is_empty());
         let chosen = || generated::private_endpoint(self.request.snapshot).unwrap_or_default();
-        Ok(self.names_with(own.or_else(|| self.recorded_endpoint()).unwrap_or_else(chosen))?)
+        self.names_with(own.or_else(|| self.recorded_endpoint()).unwrap_or_else(chosen))
     }
 
     /// The names with this endpoint.
