@@ -213,7 +213,8 @@ struct Memory {
     deleted: Option<(String, u64)>,
     /// Value that the platform requested when a setting was last applied, by condition type.
     followed: BTreeMap<&'static str, Fingerprint>,
-    access: Option<CachedAccess>,
+    /// Boxed, so that the futures that hold the cache stay small.
+    access: Option<Box<CachedAccess>>,
     /// What provides the runtime credentials does not exist any more.
     access_gone: bool,
     /// Start of the operation of a stage, by the key of the storage and the name of the stage; `None`: the object was ready.
@@ -493,13 +494,13 @@ impl ObservationCache {
     ) {
         let mut memory = self.memory();
         memory.access_gone = false;
-        memory.access = Some(CachedAccess {
+        memory.access = Some(Box::new(CachedAccess {
             fingerprint,
             access: Some(access.clone()),
             valid: lifetime.map(|lifetime| Period::of(now, lifetime)),
             recheck: false,
             failed: None,
-        });
+        }));
     }
 
     /// Caches that the call for runtime credentials failed, until the next call is due. Meanwhile, credentials of an earlier
@@ -521,13 +522,13 @@ impl ObservationCache {
             Some(known) => (Some(known), valid),
             None => (kept, None),
         };
-        memory.access = Some(CachedAccess {
+        memory.access = Some(Box::new(CachedAccess {
             fingerprint,
             access: access.clone(),
             valid,
             recheck: false,
             failed: Some((error.clone(), wait, Period::of(now, wait))),
-        });
+        }));
         access.ok_or(error)
     }
 
