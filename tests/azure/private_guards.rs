@@ -69,7 +69,7 @@ pub async fn assert_answers(world: &mut AzureCluster, at: &str) {
         "{at}: {told}"
     );
     world.restart();
-    world.edit(json!({"logLevel": if at.len() % 2 == 0 { "Debug" } else { "Trace" }}));
+    world.edit(json!({"logLevel": "Debug"}));
     world.converge().await;
     world.edit(json!({"logLevel": "Normal"}));
     world.converge().await;

@@ -150,14 +150,26 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         self.cache.begin_stage(self.store.stage_key(), stage.name, now);
         let begun = self.store.advance(stage, &CreationPermit::granted()).await;
         let begun = begun.map_err(|error| self.stage_failed(&error))?;
-        let being_created = || Wait::new(Duration::from_secs(1), format!("{} {id} is being created", stage.name));
+        let message = format!("{} {id} is being created", stage.name);
+        self.begun(stage, begun, message, before)
+    }
+
+    /// What follows when the operation of a stage has begun.
+    fn begun(
+        &self,
+        stage: &Stage,
+        begun: StageState,
+        message: String,
+        before: bool,
+    ) -> Result<Progress<Ensured>, StepError> {
+        let being_created = || Progress::Wait(Wait::new(Duration::from_secs(1), message));
         Ok(match begun {
             StageState::Pending(wait) => Progress::Wait(self.pending(stage, wait, before)?),
             StageState::Ready { storage, id } => {
                 let recorded = self.ready(stage, storage, &id)?;
-                recorded.unwrap_or_else(|| Progress::Wait(being_created()))
+                recorded.unwrap_or_else(being_created)
             }
-            StageState::Missing { .. } => Progress::Wait(being_created()),
+            StageState::Missing { .. } => being_created(),
         })
     }
 
