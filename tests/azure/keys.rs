@@ -104,7 +104,9 @@ async fn another_account_or_resource_group_has_another_key() {
     let [one, two] = ["keysotherone", "keysothertwo"].map(|name| world.azure().account_keys(name).unwrap()[0].clone());
     assert_eq!(world.variable(USER_KEY), Some(one));
     world.gate.forget();
-    world.edit(json!({"storage": {"azure": {"accountName": "keysothertwo", "container": null}, "managementState": null}}));
+    world.edit(
+        json!({"storage": {"azure": {"accountName": "keysothertwo", "container": null}, "managementState": null}}),
+    );
     world.converge().await;
     assert_eq!(world.variable(USER_KEY), Some(two));
     assert_eq!(world.count(LIST), 1, "{:?}", world.calls());
@@ -112,11 +114,16 @@ async fn another_account_or_resource_group_has_another_key() {
     let mut world = cluster("keys-moved", json!({"azure": {"accountName": "keysmoved"}})).await;
     world.users_account("keysmoved");
     world.converge().await;
-    let other = world.azure().resource_group(&world.cloud.subscription, "rg-keys-moved-2", super::stores::REGION);
+    let other = world
+        .azure()
+        .resource_group(&world.cloud.subscription, "rg-keys-moved-2", super::stores::REGION);
     world.azure().allow(&world.operator, &other, super::stores::role());
     let secret = world.azure().add_secret(&world.operator).unwrap();
     world.storage.secrets.push(secret.clone());
-    world.mint(&[("azure_client_secret", &secret), ("azure_resourcegroup", "rg-keys-moved-2")]);
+    world.mint(&[
+        ("azure_client_secret", &secret),
+        ("azure_resourcegroup", "rg-keys-moved-2"),
+    ]);
     world.gate.forget();
     world.edit(json!({"replicas": 3}));
     world.pass().await;

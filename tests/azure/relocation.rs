@@ -76,7 +76,9 @@ impl Site {
             .output()
             .await
             .unwrap();
-        let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        let said = [output.stdout, output.stderr]
+            .map(|text| String::from_utf8(text).unwrap())
+            .concat();
         (output.status.code(), said)
     }
 
@@ -116,7 +118,11 @@ impl Site {
     }
 
     fn count(&self, operation: &str) -> usize {
-        self.gate.asked().iter().filter(|asked| call(asked) == operation).count()
+        self.gate
+            .asked()
+            .iter()
+            .filter(|asked| call(asked) == operation)
+            .count()
     }
 
     async fn names(&self) -> Vec<String> {
@@ -134,7 +140,10 @@ async fn put(cloud: &Cloud, account: &str, blob: &str, content: &str) {
 /// Writes a blob at once, from the thread of the gate.
 fn put_now(cloud: &'static Cloud, account: String, blob: &'static str, content: &'static str) {
     let writer = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(put(cloud, &account, blob, content));
     });
     writer.join().unwrap();
@@ -150,7 +159,10 @@ fn is_of(asked: &Asked, blob: &str) -> bool {
 async fn the_program_ends_with_the_status_of_what_it_moved() {
     let site = Site::new("relocatedexit", &["docker/x", "docker/y"]).await;
     let (status, said) = site.process(Vec::new()).await;
-    assert!(status == Some(1) && said.contains("AZURE_STORAGE_ACCOUNT_NAME"), "{status:?} {said}");
+    assert!(
+        status == Some(1) && said.contains("AZURE_STORAGE_ACCOUNT_NAME"),
+        "{status:?} {said}"
+    );
     site.gate.rule(|asked| match call(asked).as_str() {
         "Blob_StartCopyFromURL" if asked.path.contains('x') => {
             Fault::Answer(devcluster::stores::Reply::new(202, "").header("x-ms-copy-status", "failed"))
@@ -190,7 +202,9 @@ async fn a_client_that_may_write_blobs_can_move_them() {
     assert_eq!((moved.moved, moved.failed), (1, 0), "{moved}");
     let issuer = devcluster::stores::TokenIssuer::new().unwrap();
     let subject = "system:serviceaccount:openshift-image-registry:registry";
-    azure.federate(&client, issuer.key().unwrap(), subject, "openshift").unwrap();
+    azure
+        .federate(&client, issuer.key().unwrap(), subject, "openshift")
+        .unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
     std::fs::write(&file, issuer.token(subject, "openshift", 3600).unwrap()).unwrap();
@@ -276,7 +290,9 @@ async fn a_copy_that_failed_before_is_made_again_and_only_it_is_replaced() {
             }
             let own = own.clone();
             Fault::change(move |_, answer| {
-                answer.headers_mut().insert("x-ms-copy-status", "failed".parse().unwrap());
+                answer
+                    .headers_mut()
+                    .insert("x-ms-copy-status", "failed".parse().unwrap());
                 if is_changed {
                     put_now(cloud, own.clone(), "/docker/x", "of the registry");
                 }

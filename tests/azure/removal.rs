@@ -327,21 +327,43 @@ async fn of_go(name: &str, container: &str) -> (AzureCluster, String) {
 #[tokio::test]
 async fn only_a_container_with_a_name_of_the_go_operator_goes_without_a_mark() {
     let (mut world, account) = of_go("takes-go", &format!("takes-go-image-registry-{}", "x".repeat(38))).await;
-    world.azure().fill(&account, world.config["status"]["storage"]["azure"]["container"].as_str().unwrap(), "/docker/", 2).await.unwrap();
+    world
+        .azure()
+        .fill(
+            &account,
+            world.config["status"]["storage"]["azure"]["container"]
+                .as_str()
+                .unwrap(),
+            "/docker/",
+            2,
+        )
+        .await
+        .unwrap();
     world.request_removal();
     assert!(world.settle().await.done, "{}", world.message("StorageExists"));
     assert_eq!(world.azure().containers(&account).await.unwrap().len(), 0);
-    assert_eq!(world.accounts(), std::slice::from_ref(&account), "its creation is not recorded");
+    assert_eq!(
+        world.accounts(),
+        std::slice::from_ref(&account),
+        "its creation is not recorded"
+    );
     for (name, container) in [
         ("takes-team", "team".to_owned()),
         ("takes-short", "takes-short-image-registry".to_owned()),
-        ("takes-digits", format!("takes-digits-image-registry-{}", "7".repeat(34))),
+        (
+            "takes-digits",
+            format!("takes-digits-image-registry-{}", "7".repeat(34)),
+        ),
     ] {
         let (mut world, account) = of_go(name, &container).await;
         world.azure().fill(&account, &container, "/", 2).await.unwrap();
         world.request_removal();
         world.settle().await;
-        assert_eq!(world.azure().blobs(&account, &container).await.unwrap().len(), 2, "{name}");
+        assert_eq!(
+            world.azure().blobs(&account, &container).await.unwrap().len(),
+            2,
+            "{name}"
+        );
         assert_eq!(world.changed(), Vec::<String>::new(), "{name}");
     }
 }
@@ -353,7 +375,10 @@ async fn a_container_that_was_restored_without_its_mark_is_not_the_operators() {
         let mut world = owned(name).await;
         let (account, container) = (world.account(), world.container());
         let azure = world.azure();
-        azure.set_container_metadata(&account, &container, &[("team", "x")]).await.unwrap();
+        azure
+            .set_container_metadata(&account, &container, &[("team", "x")])
+            .await
+            .unwrap();
         azure.fill(&account, &container, "/docker/", 2).await.unwrap();
         if name == "restored-lost" {
             let annotations = world.config["metadata"]["annotations"].as_object_mut().unwrap();
@@ -389,7 +414,10 @@ async fn an_account_whose_tags_cannot_be_read_proves_nothing() {
     world.restart();
     world.request_removal();
     let error = world.settle().await.error.unwrap();
-    assert!(error.message.contains("Microsoft.Storage/storageAccounts/read"), "{error}");
+    assert!(
+        error.message.contains("Microsoft.Storage/storageAccounts/read"),
+        "{error}"
+    );
     assert_eq!(world.changed(), Vec::<String>::new());
     assert_eq!(world.azure().containers(&account).await.unwrap().len(), 1);
 }
@@ -416,7 +444,11 @@ async fn the_loss_of_an_account_without_a_host_is_seen_without_a_pause() {
         let begun = std::time::Instant::now();
         assert!(world.settle().await.done, "{name}: {}", world.message("StorageExists"));
         assert!(begun.elapsed().as_secs() < 20, "{name}");
-        assert_eq!(world.slept(), before, "{name}: no pause before Resource Manager answers");
+        assert_eq!(
+            world.slept(),
+            before,
+            "{name}: no pause before Resource Manager answers"
+        );
         assert_gone(&world, "AccountNotFound");
     }
     let mut world = keyless_cluster("nohost-used", json!({"azure": {}})).await;
@@ -445,9 +477,13 @@ async fn a_wrong_resource_group_is_no_lost_account() {
             world.converge().await;
             let account = world.account();
             let subscription = format!("/subscriptions/{}", world.cloud.subscription);
-            world.azure().allow(&world.operator, &subscription, super::stores::role());
+            world
+                .azure()
+                .allow(&world.operator, &subscription, super::stores::role());
             if group == "rg-of-others" {
-                world.azure().resource_group(&world.cloud.subscription, group, super::stores::REGION);
+                world
+                    .azure()
+                    .resource_group(&world.cloud.subscription, group, super::stores::REGION);
             }
             let secret = world.azure().add_secret(&world.operator).unwrap();
             world.storage.secrets.push(secret.clone());
@@ -465,7 +501,10 @@ async fn a_wrong_resource_group_is_no_lost_account() {
             world.request_removal();
             let outcome = world.settle().await;
             let error = outcome.error.unwrap();
-            assert!(!outcome.done && error.message.contains("azure_resourcegroup"), "{name}: {error}");
+            assert!(
+                !outcome.done && error.message.contains("azure_resourcegroup"),
+                "{name}: {error}"
+            );
             assert_eq!(world.storage_spec()["azure"]["accountName"], json!(account), "{name}");
             assert!(world.azure().account(&account).is_some());
         }

@@ -98,7 +98,10 @@ async fn a_stacks_account_is_kept_if_the_list_of_its_containers_is_none() {
     let end = "</EnumerationResults>";
     for pages in [
         ["<html>log in</html>".to_owned(), String::new()],
-        [format!("<EnumerationResults><Containers><Container><Name>a</Name>"), String::new()],
+        [
+            format!("<EnumerationResults><Containers><Container><Name>a</Name>"),
+            String::new(),
+        ],
         [
             format!("<EnumerationResults><Containers/><NextMarker>a</NextMarker>{end}"),
             format!("<EnumerationResults><Containers/><NextMarker>b</NextMarker>{end}"),
@@ -109,7 +112,11 @@ async fn a_stacks_account_is_kept_if_the_list_of_its_containers_is_none() {
             if call(asked) != "Service_ListContainersSegment" {
                 return Fault::Pass;
             }
-            let page = if count % 2 == 1 && !pages[1].is_empty() { &pages[1] } else { &pages[0] };
+            let page = if count % 2 == 1 && !pages[1].is_empty() {
+                &pages[1]
+            } else {
+                &pages[0]
+            };
             count += 1;
             Fault::Answer(Reply::new(200, page))
         });
@@ -118,7 +125,11 @@ async fn a_stacks_account_is_kept_if_the_list_of_its_containers_is_none() {
         world.later(super::conformance::RESYNC);
     }
     world.gate.pass();
-    world.azure().make_container(&world.account(), "of-a-user", &[]).await.unwrap();
+    world
+        .azure()
+        .make_container(&world.account(), "of-a-user", &[])
+        .await
+        .unwrap();
     assert!(world.settle().await.done);
     assert_eq!(world.accounts(), [world.account()]);
 }

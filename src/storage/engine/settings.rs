@@ -84,8 +84,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                 let changed = self.cache.is_followed_changed(setting.condition, &follows.fingerprint);
                 changed.unwrap_or(true)
             });
-            is_open(self.request, &finals, setting)
-                || (!is_final && (changed || (setting.marks && marked_now)))
+            is_open(self.request, &finals, setting) || (!is_final && (changed || (setting.marks && marked_now)))
         };
         all.into_iter().filter(is_due).collect()
     }

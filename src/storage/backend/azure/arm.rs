@@ -289,7 +289,10 @@ impl Arm {
                 self.identity.renew(&token).await;
                 continue;
             }
-            if let Some(asked) = failure.retry_after.filter(|asked| *asked > attempts::LONGEST && is_retried(&failure.error)) {
+            if let Some(asked) = failure
+                .retry_after
+                .filter(|asked| *asked > attempts::LONGEST && is_retried(&failure.error))
+            {
                 self.operations.rest_for(asked, (self.clock.now)());
             }
             if !attempts.wait(&failure).await {

@@ -61,7 +61,11 @@ impl Clients {
         let text = format!("{account}: {why}");
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.as_ref() != Some(&text) {
-            tracing::warn!(account, why, "the storage account of the registry is kept: delete it by hand if nobody needs it");
+            tracing::warn!(
+                account,
+                why,
+                "the storage account of the registry is kept: delete it by hand if nobody needs it"
+            );
             *kept = Some(text);
         }
     }

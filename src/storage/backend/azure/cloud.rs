@@ -173,7 +173,9 @@ fn of_endpoints(name: &str, text: &str) -> Result<Cloud, String> {
         if address.starts_with("https://") {
             Ok(address)
         } else {
-            Err(format!("{member} of {source} is {address:?}, which does not begin with https://"))
+            Err(format!(
+                "{member} of {source} is {address:?}, which does not begin with https://"
+            ))
         }
     };
     let suffix = endpoints.storage_endpoint_suffix.trim().trim_matches('.');

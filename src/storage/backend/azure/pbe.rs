@@ -123,7 +123,10 @@ fn chained(cipher: &impl BlockCipherDecrypt<BlockSize = U8>, iv: &[u8], text: &[
         before = encrypted.to_vec();
     }
     let padding = usize::from(*plain.last()?);
-    let length = plain.len().checked_sub(padding).filter(|_| (1..=BLOCK).contains(&padding))?;
+    let length = plain
+        .len()
+        .checked_sub(padding)
+        .filter(|_| (1..=BLOCK).contains(&padding))?;
     plain.truncate(length);
     Some(plain)
 }

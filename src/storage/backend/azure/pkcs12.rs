@@ -88,7 +88,9 @@ pub fn is_sequence(bytes: &[u8]) -> bool {
 
 fn number(digits: &[u8]) -> u32 {
     let digits = digits.iter();
-    digits.fold(0_u32, |number, digit| number.saturating_mul(256).saturating_add(u32::from(*digit)))
+    digits.fold(0_u32, |number, digit| {
+        number.saturating_mul(256).saturating_add(u32::from(*digit))
+    })
 }
 
 /// Checks the checksum of an archive, if it is one of SHA-1. Later ones are left out: whoever could change the archive could also
@@ -105,7 +107,11 @@ fn check(archive: &mut Reader<'_>, content: &[u8]) -> Result<(), String> {
     digest.expect(SEQUENCE)?;
     let expected = digest.expect(OCTETS)?;
     let salt = mac.expect(OCTETS)?;
-    let rounds = if mac.is_empty() { 1 } else { number(mac.expect(INTEGER)?) };
+    let rounds = if mac.is_empty() {
+        1
+    } else {
+        number(mac.expect(INTEGER)?)
+    };
     pbe::check(Derivation { salt, rounds }, content, expected)
 }
 

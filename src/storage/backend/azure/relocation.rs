@@ -370,7 +370,11 @@ impl<'a> Move<'a> {
     }
 
     fn url(&self) -> String {
-        format!("{}/{}", self.container.service.origin, self.container.blob_path(self.source))
+        format!(
+            "{}/{}",
+            self.container.service.origin,
+            self.container.blob_path(self.source)
+        )
     }
 
     async fn send(&self, action: &'static str, blob: &str, request: Request) -> Result<Response, Failure> {
@@ -483,12 +487,16 @@ impl<'a> Move<'a> {
             return Ok(bytes);
         }
         let resource = self.container.resource(blob);
-        Err(self.container.garbled(READ_BLOBS, &resource, "a piece of another length"))
+        Err(self
+            .container
+            .garbled(READ_BLOBS, &resource, "a piece of another length"))
     }
 
     /// Deletes the source, if it is still as it was when it was copied or compared. A blob with snapshots stays.
     async fn delete(&self, source: &Found) -> Called<Attempt> {
-        let request = self.request(Method::DELETE, self.source).header("if-match", source.etag.as_str());
+        let request = self
+            .request(Method::DELETE, self.source)
+            .header("if-match", source.etag.as_str());
         let deleted = self.send(DELETE_BLOBS, self.source, request).await.map(drop);
         match unless_missing(deleted) {
             Ok(()) => Ok(Attempt::Moved),

@@ -90,8 +90,14 @@ impl<C: Cluster> Store<'_, C> {
         accounts.update(&json!({"allowSharedKeyAccess": false})).await?;
         let account = self.described_account().await?.unwrap_or_default();
         if account.has_shared_keys() {
-            let why = "Azure accepted that the keys are disabled, and they are not: see the policies of the subscription";
-            return Err(super::error::rejected(super::account::WRITE, &format!("storage account {name}"), why.to_owned()).into());
+            let why =
+                "Azure accepted that the keys are disabled, and they are not: see the policies of the subscription";
+            return Err(super::error::rejected(
+                super::account::WRITE,
+                &format!("storage account {name}"),
+                why.to_owned(),
+            )
+            .into());
         }
         Ok(Applied {
             changed: true,

@@ -137,10 +137,16 @@ fn archives_without_a_password_are_read() {
         assert_eq!(chain, std::slice::from_ref(&der));
     }
     for (options, part) in [
-        (&["-legacy", "-macalg", "sha1", "-passout", "pass:hunter2"][..], "password"),
+        (
+            &["-legacy", "-macalg", "sha1", "-passout", "pass:hunter2"][..],
+            "password",
+        ),
         (&["-legacy", "-nomac", "-passout", "pass:hunter2"], "password"),
         (&["-passout", "pass:hunter2"], "password"),
-        (&["-legacy", "-macalg", "sha1", "-certpbe", "PBE-SHA1-RC2-128"], "old algorithm"),
+        (
+            &["-legacy", "-macalg", "sha1", "-certpbe", "PBE-SHA1-RC2-128"],
+            "old algorithm",
+        ),
     ] {
         let Err(why) = parsed(&archive(&pem, options)) else {
             panic!("{options:?} is read");

@@ -60,7 +60,8 @@ impl Azure {
         let (service, list) = kind.split_once('/').context("no kind")?;
         let known = known(&format!("{}/{kind}", accounts::ACCOUNT)).context("no such kind")?;
         let id = format!("{account}/{service}/default/{list}/{name}");
-        self.state().store(&id, known.name, json!({ "name": name, "type": known.name }));
+        self.state()
+            .store(&id, known.name, json!({ "name": name, "type": known.name }));
         Ok(())
     }
 
