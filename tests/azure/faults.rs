@@ -311,5 +311,6 @@ async fn a_service_that_wants_a_longer_pause_is_left_alone_so_long() {
     assert!(error.message.contains("asked to wait"), "{error}");
     assert_eq!(world.count("StorageAccounts_GetProperties"), 1);
     world.clock_forward(Duration::from_mins(5));
-    world.converge().await;
+    world.step().await;
+    assert_eq!(world.count("StorageAccounts_GetProperties"), 2);
 }

@@ -88,11 +88,16 @@ pub enum Cipher {
 }
 
 impl Cipher {
-    /// Decrypts a text, which is a DER sequence.
+    /// Decrypts a text. `is_right`: whether these bytes can be what was encrypted.
     ///
     /// # Errors
     /// It has a password, or asks for too many rounds.
-    pub fn decrypt(self, derivation: Derivation<'_>, text: &[u8]) -> Result<Vec<u8>, String> {
+    pub fn decrypt(
+        self,
+        derivation: Derivation<'_>,
+        text: &[u8],
+        is_right: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<u8>, String> {
         let derivation = derivation.check()?;
         let decrypted = PASSWORDS.into_iter().find_map(|password| {
             let iv = derivation.derive(password, Purpose::Iv, BLOCK);
@@ -106,7 +111,7 @@ impl Cipher {
                     chained(&Rc2::new_with_eff_key_len(&key, 40), &iv, text)?
                 }
             };
-            super::pkcs12::is_sequence(&plain).then_some(plain)
+            is_right(&plain).then_some(plain)
         });
         decrypted.ok_or_else(|| "it has a password".to_owned())
     }

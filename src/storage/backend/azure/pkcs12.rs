@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Whether these bytes are one sequence.
-pub fn is_sequence(bytes: &[u8]) -> bool {
+fn is_sequence(bytes: &[u8]) -> bool {
     let mut reader = Reader(bytes);
     reader.expect(SEQUENCE).is_ok() && reader.is_empty()
 }
@@ -234,7 +234,7 @@ fn decrypted(algorithm: &[u8], text: &[u8]) -> Result<Vec<u8>, String> {
         let mut parameters = Reader(algorithm.expect(SEQUENCE)?);
         let salt = parameters.expect(OCTETS)?;
         let rounds = number(parameters.expect(INTEGER)?);
-        return cipher.decrypt(Derivation { salt, rounds }, text);
+        return cipher.decrypt(Derivation { salt, rounds }, text, is_sequence);
     }
     if kind != PBES2 {
         return Err(legacy());

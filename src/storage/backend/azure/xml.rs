@@ -55,7 +55,9 @@ fn unescaped(text: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('&') {
         decoded.push_str(before);
-        let end = after.bytes().take(LONGEST_ENTITY).position(|byte| byte == b';');
+        let mut near = after.bytes().take(LONGEST_ENTITY);
+        let end = near.position(|byte| matches!(byte, b';' | b'&'));
+        let end = end.filter(|end| after.as_bytes().get(*end) == Some(&b';'));
         let Some((entity, after)) = end.map(|end| (&after[..end], &after[end + 1..])) else {
             decoded.push('&');
             rest = after;
