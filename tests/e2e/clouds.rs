@@ -1,12 +1,9 @@
 //! The registry's pod on IBM Cloud Object Storage and on Alibaba Cloud OSS, with what the operator configured.
 
 use devcluster::stores::{Authority, Cloud, Ibm, IbmOptions, Keys, Moto};
-use image_registry_operator::api::{Kind, ObjectRef};
-use image_registry_operator::names;
 use serde_json::json;
 
-use crate::partner;
-use crate::switch::{map, set, user_secret};
+use crate::switch::{set, user_secret};
 use crate::{REGISTRY, Sample, Scenario};
 
 const ACCOUNT: &str = "account-of-e2e";
@@ -18,14 +15,6 @@ const IBM_HOSTS: [&str; 3] = [
     "s3.us-east.cloud-object-storage.appdomain.cloud",
 ];
 const OSS_HOSTS: &str = "*.s3.oss-us-east-1-internal.aliyuncs.com";
-/// ConfigMap with the CA of the clouds.
-const ROOTS: &str = "e2e-cloud-roots";
-/// Key of the ConfigMap with CAs for images, which the registry's pods trust.
-const OF_IMAGES: &str = "clouds.example.com";
-
-fn proxy() -> ObjectRef {
-    ObjectRef::new(Kind::Proxy, "", names::CLUSTER)
-}
 
 /// Both clouds, under the names by which pods reach them.
 struct Clouds {
@@ -47,19 +36,13 @@ impl Scenario {
             self.cluster
                 .edit(json!({"storage": storage, "disableRedirect": false}))
                 .await;
+            self.distrust().await;
         })
         .await;
         self.push_and_pull(REGISTRY, first).await;
-        let without = json!({"spec": {"trustedCA": {"name": ""}}});
-        self.cluster.patch(&proxy(), without).await;
-        let without = json!({"data": {OF_IMAGES: null}});
-        self.cluster
-            .patch(&map(names::CONFIG_NAMESPACE, partner::MAP), without)
-            .await;
         self.say("back on emptyDir");
     }
 
-    /// Operator and registry trust the clouds by what the platform has for that: the CA of the proxy and the CA for images.
     async fn start_clouds(&self) -> Clouds {
         let moto = Moto::shared().await.unwrap();
         let ibm = Ibm::start(IbmOptions::moto(moto)).unwrap();
@@ -72,14 +55,7 @@ impl Scenario {
         let names = IBM_HOSTS.into_iter().chain([OSS_HOSTS]).map(str::to_owned);
         let names: Vec<String> = names.collect();
         let cloud = Cloud::start(self.cluster.devcluster, &authority, routes.collect(), &names).unwrap();
-        let roots = json!({"ca-bundle.crt": authority.pem()});
-        set(&self.cluster, &map(names::CONFIG_NAMESPACE, ROOTS), "data", roots).await;
-        let trusted = json!({"spec": {"trustedCA": {"name": ROOTS}}});
-        self.cluster.patch(&proxy(), trusted).await;
-        let trusted = json!({"data": {OF_IMAGES: authority.pem()}});
-        self.cluster
-            .patch(&map(names::CONFIG_NAMESPACE, partner::MAP), trusted)
-            .await;
+        self.trust(&authority).await;
         let all = json!([{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]);
         let keys = moto.user("e2e-oss", &all).await.unwrap();
         Clouds { ibm, cloud, keys }

@@ -10,10 +10,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod azure;
 mod clouds;
+mod gcs;
 mod partner;
 mod policies;
 mod pulls;
+mod reach;
 mod runbooks;
 mod s3;
 mod swift;
@@ -126,6 +129,8 @@ impl Scenario {
         self.on_s3(&first).await;
         self.on_swift(&first).await;
         self.on_ibm_cloud_and_oss(&first).await;
+        self.on_azure(&first).await;
+        self.on_gcs(&first).await;
         let (data, host, second) = self.move_to_a_claim_and_open_the_route().await;
         self.policies_guard_every_port_but_one().await;
         self.rollout_under_pulls(&host, &second).await;
