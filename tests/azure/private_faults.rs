@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::cluster::{AzureCluster, arm_error, call, is_token};
 use super::conformance::RESYNC;
+use super::faults::turn;
 use super::harness::Killed;
 use super::private::{assert_none_of_each, assert_one_of_each, is_private, of_network, private};
 
@@ -22,11 +23,6 @@ const FAULTS: [(&str, u16); 8] = [
     ("hang", 0),
     ("token", 1),
 ];
-
-/// The faults for an operation: three of them, so that the program ends in time; over all operations each occurs equally often.
-fn faults(place: usize) -> Vec<(&'static str, u16)> {
-    (0..3).map(|n| FAULTS[(place * 3 + n) % FAULTS.len()]).collect()
-}
 
 /// The operations about networks of a life, and those of the account that belong to it.
 async fn operations(removal: bool) -> BTreeSet<String> {
@@ -89,7 +85,7 @@ async fn fail(world: &mut AzureCluster, operation: &str, fault: u16) {
 #[tokio::test]
 async fn every_call_about_networks_may_fail_in_every_way_while_all_is_created() {
     for (place, operation) in operations(false).await.into_iter().enumerate() {
-        let worlds = faults(place).into_iter().map(async |(kind, fault)| {
+        let worlds = turn(&FAULTS, place).into_iter().map(async |(kind, fault)| {
             let at = format!("{operation} {kind}");
             let mut world = private(&format!("pc{kind}"), Value::Null).await;
             fail(&mut world, &operation, fault).await;
@@ -107,7 +103,7 @@ async fn every_call_about_networks_may_fail_in_every_way_while_all_is_created() 
 #[tokio::test]
 async fn every_call_about_networks_may_fail_in_every_way_while_all_is_deleted() {
     for (place, operation) in operations(true).await.into_iter().enumerate() {
-        let worlds = faults(place).into_iter().map(async |(kind, fault)| {
+        let worlds = turn(&FAULTS, place).into_iter().map(async |(kind, fault)| {
             let at = format!("{operation} {kind}");
             let mut world = private(&format!("pd{kind}"), Value::Null).await;
             world.converge().await;

@@ -99,7 +99,7 @@ async fn a_stacks_account_is_kept_if_the_list_of_its_containers_is_none() {
     for pages in [
         ["<html>log in</html>".to_owned(), String::new()],
         [
-            format!("<EnumerationResults><Containers><Container><Name>a</Name>"),
+            "<EnumerationResults><Containers><Container><Name>a</Name>".to_owned(),
             String::new(),
         ],
         [
