@@ -663,6 +663,10 @@ async fn a_lifetime_of_any_size_is_understood() {
         });
         let outcome = world.settle().await;
         assert!(outcome.error.is_none(), "{:?}", outcome.error);
-        assert_eq!(tokens(&world).len(), 2, "one of the operator, one with the registry's scope");
+        assert_eq!(
+            tokens(&world).len(),
+            2,
+            "one of the operator, one with the registry's scope"
+        );
     }
 }

@@ -45,7 +45,6 @@ const GROUPS: &[Group] = &[
             ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
             ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
             ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
-            ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
         ],
         tags: "",
     },
@@ -96,6 +95,12 @@ const GROUPS: &[Group] = &[
         name: "crane",
         seconds: 15,
         programs: &[("crane", "github.com/google/go-containerregistry/cmd/crane")],
+        tags: "",
+    },
+    Group {
+        name: "kubectl",
+        seconds: 60,
+        programs: &[("kubectl", ".")],
         tags: "",
     },
     Group {
