@@ -141,7 +141,9 @@ async fn manual_edits_are_reverted_and_foreign_fields_stay() {
     for member in ["secrets", "imagePullSecrets"] {
         assert_eq!(found[member], secrets[member]);
     }
-    cluster.until_config("up", is_up).await;
+    // The ClusterOperator follows the Config within a second.
+    cluster.until_up().await;
+    cluster.settle().await;
     cluster.assert_idle(std::time::Duration::from_secs(2)).await;
 }
 
