@@ -104,7 +104,8 @@ async fn tags_that_cannot_be_listed_are_all_bound_and_bound_ones_are_a_success()
     assert!(logs::searched() > 0);
 }
 
-// storage-gcs 29 (in place of the error the registry runs, and the condition tells: decision 0018), 32
+// storage-gcs 32
+// storage-gcs 29: in place of the error the registry runs, and the condition tells (decision 0018)
 #[tokio::test]
 async fn a_tag_that_is_refused_keeps_nothing_else_back_and_is_tried_again() {
     let mut world = cluster("blue-tag4", json!({"gcs": {}})).await;
