@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::Method;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::attempts::Attempts;
@@ -19,6 +20,7 @@ use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::net::clock::Clock;
 use crate::storage::net::error::Unredacted;
 use crate::storage::net::issued::IssuedSecrets;
+use crate::storage::net::lifetime::ExpiresIn;
 use crate::storage::net::percent::form;
 use crate::storage::net::recent::Recent;
 use crate::storage::net::token::TokenCache;
@@ -31,8 +33,6 @@ pub const BLOB_SCOPE: &str = "https://storage.azure.com/.default";
 const CACHED: usize = 12;
 /// Number of tokens to redact: those in use, and those before.
 const SECRETS: usize = 6;
-/// Longest time for which a token is used: Entra ID issues none for longer.
-const LONGEST_LIFE: Duration = Duration::from_hours(24);
 const FORM: &str = "application/x-www-form-urlencoded";
 const ACTION: &str = "token request";
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -276,19 +276,10 @@ impl Identity {
     }
 }
 
-/// Lifetime of a token, from `expires_in`: seconds, as a number or, in version 1 of the endpoint, as a text.
+/// Lifetime of a token, from `expires_in`, which is a text in version 1 of the endpoint. At least a second.
 fn lifetime(member: &Value) -> Option<Duration> {
-    let seconds = match member {
-        Value::String(text) => text.trim().parse().ok(),
-        other => other.as_f64(),
-    };
-    let lifetime = match Duration::try_from_secs_f64(seconds?) {
-        Ok(lifetime) => lifetime,
-        // More than a Duration holds.
-        Err(_) if seconds? > 0.0 => LONGEST_LIFE,
-        Err(_) => return None,
-    };
-    (lifetime >= Duration::from_secs(1)).then_some(lifetime.min(LONGEST_LIFE))
+    let lifetime = ExpiresIn::deserialize(member).ok()?.lifetime();
+    lifetime.filter(|lifetime| *lifetime >= Duration::from_secs(1))
 }
 
 #[cfg(test)]

@@ -88,19 +88,15 @@ impl Resource<'_> {
 
     /// Creates or replaces the resource.
     pub async fn put(&self, content: &Value) -> Result<(), Failure> {
-        let resource = self.described();
-        let call = Call {
-            action: self.kind.write,
-            resource: &resource,
-        };
-        let content = Some(content);
-        self.arm
-            .change(call, Method::PUT, &self.path, self.kind.version, content)
-            .await
+        self.write(content, None).await
     }
 
     /// The same under a condition. A condition that does not hold is an error with status 412.
     pub async fn put_if(&self, content: &Value, condition: &Condition) -> Result<(), Failure> {
+        self.write(content, condition.header()).await
+    }
+
+    async fn write(&self, content: &Value, condition: Option<(&'static str, &str)>) -> Result<(), Failure> {
         let resource = self.described();
         let call = Call {
             action: self.kind.write,
@@ -108,14 +104,7 @@ impl Resource<'_> {
         };
         let content = Some(content);
         self.arm
-            .change_if(
-                call,
-                Method::PUT,
-                &self.path,
-                self.kind.version,
-                content,
-                condition.header(),
-            )
+            .change_if(call, Method::PUT, &self.path, self.kind.version, content, condition)
             .await
     }
 
