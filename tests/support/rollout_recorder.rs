@@ -81,6 +81,27 @@ impl RolloutRecorder<'_> {
         log.counted().filter(|event| event.time <= available)
     }
 
+    /// Status writes that changed nothing but reasons and messages of conditions: the operator debounces these writes. A write
+    /// that changes the status of a condition goes out at once. For the Config and for the ClusterOperator.
+    pub fn debounced_writes(&self) -> [usize; 2] {
+        let settled = |object: &Value| {
+            let mut status = object["status"].clone();
+            for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+                condition["reason"].take();
+                condition["message"].take();
+            }
+            status
+        };
+        [&self.configs, &self.operators].map(|history| {
+            let versions = history.versions();
+            versions
+                .windows(2)
+                .filter(|pair| pair[0].1["status"] != pair[1].1["status"])
+                .filter(|pair| settled(&pair[0].1) == settled(&pair[1].1))
+                .count()
+        })
+    }
+
     /// When the operator created the Deployment, in microseconds since 1970. It must have done so exactly once.
     pub fn deployment_created(&self) -> i64 {
         let created = self
