@@ -19,8 +19,7 @@ GENERATORS := the_consoles_config_map_has_the_dashboard committed_crds_are_what_
 # Folder of debug builds; .cargo/config.toml names the target.
 DEBUG = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc --print host-tuple)/debug
 
-IMAGE ?= localhost/cluster-image-registry-operator:dev
-CONTAINER_TOOL ?= $(firstword $(foreach tool,podman buildah docker,$(if $(shell command -v $(tool)),$(tool))))
+export IMAGE ?= localhost/cluster-image-registry-operator:dev
 
 ##@ Use
 
@@ -33,7 +32,9 @@ help: ## List all targets
 
 .PHONY: demo
 demo: prerequisites ## A whole cluster on this machine: a registry starts, an image is pushed, a pod runs it (needs root)
-	cargo build --locked --workspace --bins
+	cargo build --locked --package devcluster --bins
+	@# Cargo and Go work beside each other: alone, neither keeps all cores busy.
+	PROFILE=dev image/build operator & image=$$!; $(DEBUG)/devcluster programs --demo >/dev/null; wait $$image
 	exec $(DEBUG)/devcluster demo
 
 ##@ Test
@@ -91,12 +92,19 @@ prerequisites: ## Install the system packages that the demo and the tests need
 
 .PHONY: build
 build: ## Build the release binary: one static file
-	cargo build --locked --release --bin cluster-image-registry-operator
+	image/build program
 
 .PHONY: image
-image: ## Build the container image (IMAGE=name:tag)
-	@test -n '$(CONTAINER_TOOL)' || { echo 'Needs podman, buildah or docker.' >&2; exit 1; }
-	$(CONTAINER_TOOL) build --file Containerfile --tag $(IMAGE) .
+image: image-prerequisites ## Build the image of the operator, without a container daemon, and its bill of materials (IMAGE=name:tag)
+	image/build operator
+
+.PHONY: image-hosted
+image-hosted: image-prerequisites ## Build the image for hosted control planes: the operator's, with a shell and curl
+	image/build hosted
+
+.PHONY: image-prerequisites
+image-prerequisites:
+	tests/devcluster/install-prerequisites image
 
 .PHONY: generate
 generate: ## Generate crds/ (and the CRDs of devcluster) from src/api, variant B of the Deployment from variant A, and the ConfigMap of the dashboard

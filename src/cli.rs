@@ -47,7 +47,6 @@ use crate::{
 };
 
 /// Version of this program.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The CA bundle that the cluster administrator trusts, mounted from ConfigMap `trusted-ca`.
 const TRUSTED_CA_BUNDLE: &str = "/var/run/configmaps/trusted-ca/tls-ca-bundle.pem";
 /// Name of the subcommand that prints the CRDs.
@@ -61,7 +60,7 @@ const RELEASE: Duration = Duration::from_millis(400);
 
 /// Runs the integrated image registry of an OpenShift cluster
 #[derive(Debug, Parser)]
-#[command(name = "cluster-image-registry-operator", version = VERSION)]
+#[command(name = "cluster-image-registry-operator")]
 struct Cli {
     #[command(flatten)]
     run: RunArgs,
@@ -98,9 +97,11 @@ fn log_format(text: &str) -> Result<Format, String> {
     }
 }
 
-/// Parses `arguments` (the first is the program's name), runs the program, and returns its exit status.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+/// Parses `arguments` (the first is the program's name), runs the program, and returns its exit status. `version` is what
+/// `--version`, the log, the metrics and the user agent of requests name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, version: &'static str) -> ExitCode {
     let command = Cli::command()
+        .version(version)
         .subcommand(node_ca::command())
         .subcommand(clap::Command::new(CRDS).about("Print the CustomResourceDefinitions as YAML"))
         .subcommand(clap::Command::new(MOVE_BLOBS).about(
@@ -120,14 +121,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     if matches.subcommand_name() == Some(MOVE_BLOBS) {
         return execute(cli.run.log_format, async |_| {
-            controllers::move_blobs(VERSION).await.map_err(Failure::start)
+            controllers::move_blobs(version).await.map_err(Failure::start)
         });
     }
     match NodeCaArgs::of(&matches) {
         Some(Ok(arguments)) => execute(cli.run.log_format, async |_| arguments.run().await),
         Some(Err(error)) => usage(&error),
         None => execute(cli.run.log_format, async |telemetry| {
-            run_operator(&cli.run, telemetry, controllers::run).await
+            run_operator(&cli.run, version, telemetry, controllers::run).await
         }),
     }
 }
@@ -193,14 +194,19 @@ fn exit_on_panic() {
 }
 
 /// Runs the operator from start to the release of the Lease.
-async fn run_operator<C, E>(arguments: &RunArgs, telemetry: Telemetry, controllers: C) -> Result<(), Failure>
+async fn run_operator<C, E>(
+    arguments: &RunArgs,
+    version: &'static str,
+    telemetry: Telemetry,
+    controllers: C,
+) -> Result<(), Failure>
 where
     C: AsyncFnOnce(Settings) -> Result<(), E>,
     E: Into<BoxError>,
 {
     let shutdown = Shutdown::new();
     shutdown::on_signals(shutdown.clone()).map_err(Failure::start)?;
-    let start = start(arguments, telemetry, shutdown.clone());
+    let start = start(arguments, version, telemetry, shutdown.clone());
     let settings = tokio::select! {
         biased;
         cause = shutdown.begun() => return Failure::of_shutdown(&cause),
@@ -269,7 +275,12 @@ where
 }
 
 /// Starts the process up to leadership. Files and variables are validated before the first request to the API server.
-async fn start(arguments: &RunArgs, telemetry: Telemetry, shutdown: Shutdown) -> Result<Settings, Failure> {
+async fn start(
+    arguments: &RunArgs,
+    version: &'static str,
+    telemetry: Telemetry,
+    shutdown: Shutdown,
+) -> Result<Settings, Failure> {
     let environment = Arc::new(ProcessEnvironment::from_process().map_err(Failure::start)?);
     watch_files(&arguments.files, shutdown.clone())?;
     log_trusted_bundle(&arguments.files);
@@ -279,7 +290,7 @@ async fn start(arguments: &RunArgs, telemetry: Telemetry, shutdown: Shutdown) ->
     };
     // kube and the metrics server use the default provider of the process. A second installation has no effect.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let (metrics, readiness) = (Arc::new(Metrics::new(VERSION)), Readiness::default());
+    let (metrics, readiness) = (Arc::new(Metrics::new(version)), Readiness::default());
     let pair = KeyPair {
         certificate: arguments.serving_cert.clone(),
         key: arguments.serving_key.clone(),
@@ -287,7 +298,7 @@ async fn start(arguments: &RunArgs, telemetry: Telemetry, shutdown: Shutdown) ->
     let server = Server::bind(&serving, &pair).await.map_err(Failure::start)?;
     tokio::spawn(server.serve(metrics.clone(), readiness.clone()));
 
-    let client = client::connect(arguments.kubeconfig.as_deref(), VERSION, metrics.clone())
+    let client = client::connect(arguments.kubeconfig.as_deref(), version, metrics.clone())
         .await
         .map_err(Failure::start)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -307,9 +318,9 @@ async fn start(arguments: &RunArgs, telemetry: Telemetry, shutdown: Shutdown) ->
     };
     let claim = leader::acquire(candidate).await;
     readiness.set_leading();
-    tracing::info!("Cluster Image Registry Operator Version: {VERSION}");
+    tracing::info!("Cluster Image Registry Operator Version: {version}");
     Ok(Settings {
-        version: VERSION,
+        version,
         client,
         claim,
         events,

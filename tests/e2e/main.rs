@@ -13,6 +13,7 @@ mod support;
 mod azure;
 mod clouds;
 mod gcs;
+mod image;
 mod partner;
 mod policies;
 mod pulls;
@@ -26,9 +27,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use devcluster::{Options, Record, image, inside, install, programs};
+use devcluster::{Options, Record, inside, install, programs};
 use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -69,6 +71,7 @@ async fn the_operator_in_a_pod_brings_up_a_registry_from_which_the_cluster_runs_
         ..Options::default()
     };
     let began = Instant::now();
+    image::is_reproducible();
     let mut cluster = shared_cluster(options).await;
     // A rollout of real pods is slow: probes start late, and old pods delay their end.
     cluster.timeout = Duration::from_secs(150);
@@ -108,6 +111,25 @@ impl Scenario {
         self.cluster.devcluster.record()
     }
 
+    /// Runs a script of bash in which `kubectl` is the cluster administrator's; its output.
+    async fn kubectl(&self, script: &str) -> String {
+        let kubectl = programs::ensure(programs::CLIENT).await.unwrap();
+        let kubectl = kubectl.path("kubectl").unwrap().display().to_string();
+        let kubeconfig = self.cluster.devcluster.kubeconfig().display().to_string();
+        let script =
+            format!("set -euo pipefail\nkubectl() {{ '{kubectl}' --kubeconfig '{kubeconfig}' \"$@\"; }}\n{script}");
+        let output = tokio::task::spawn_blocking(move || Command::new("bash").args(["-c", &script]).output());
+        let output = output.await.unwrap().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(
+            output.status.success(),
+            "{}{}",
+            text(&output.stdout),
+            text(&output.stderr)
+        );
+        text(&output.stdout)
+    }
+
     async fn crane(&self, node: &str, words: &[&str]) -> String {
         inside::crane(self.record(), node, words)
             .await
@@ -139,6 +161,8 @@ impl Scenario {
         self.say("a pod runs from the registry of somebody else");
         assert!(has_blob(&data, &second.digest), "the image is in the volume");
         self.removed(&data, &second).await;
+        self.the_image_runs_as_any_user().await;
+        self.a_hosted_control_plane_runs_the_operator().await;
         self.nothing_was_denied();
     }
 }
@@ -159,9 +183,9 @@ impl Sample {
 impl Scenario {
     /// Installs the shipped Deployment. On platform None the operator starts without a registry.
     async fn operator_comes_up_and_removes(&self) {
-        let binary = Path::new(env!("CARGO_BIN_EXE_cluster-image-registry-operator"));
+        let image = install::build_image("operator").unwrap();
         let registry = [programs::REGISTRY, programs::REGISTRY_ON_SWIFT].concat();
-        install::load_images(self.cluster.devcluster, binary, &registry)
+        install::load_images(self.cluster.devcluster, &image, &registry)
             .await
             .unwrap();
         self.say("images are loaded");
@@ -256,7 +280,7 @@ impl Scenario {
         let programs = programs::ensure(&["pause"]).await.unwrap();
         let layout = self.cluster.devcluster.directory().join(name);
         let payload = name.repeat(100_000).into_bytes();
-        let image = image::sample_image(
+        let image = devcluster::image::sample_image(
             &format!("localhost/{name}:v1"),
             programs.path("pause").unwrap(),
             payload,

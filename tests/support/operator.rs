@@ -52,7 +52,10 @@ impl TestCluster {
         fs::write(&config, text).unwrap();
         let log = self.devcluster.directory().join(format!("operator-{}.log", unique()));
         let file = File::create(&log).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cluster-image-registry-operator"));
+        // `make test` names the program of the image; the debug build is for a test that is run alone.
+        let program = std::env::var_os("OPERATOR_PROGRAM")
+            .unwrap_or_else(|| env!("CARGO_BIN_EXE_cluster-image-registry-operator").into());
+        let mut command = Command::new(program);
         let (variable, directory_of_cluster) = self.devcluster.mark_of_processes();
         command
             .env_clear()

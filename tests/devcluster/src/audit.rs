@@ -34,6 +34,8 @@ pub struct Event {
     pub name: String,
     /// HTTP status.
     pub code: u16,
+    /// Whether the user had the right; admission may still refuse the request.
+    pub allowed: bool,
     /// User agent of the client.
     pub user_agent: String,
     /// When the request came in, in microseconds since the Unix epoch.
@@ -44,6 +46,13 @@ pub struct Event {
 }
 
 impl Event {
+    /// The event of one line of the log.
+    #[cfg(test)]
+    pub(crate) fn of(line: &str) -> Result<Self> {
+        let raw: Raw = serde_json::from_str(line)?;
+        raw.into_event(Mark::default())
+    }
+
     /// Whether the request can have changed something.
     pub fn is_write(&self) -> bool {
         matches!(
@@ -78,6 +87,14 @@ impl Log {
     /// Reads the log; a last line that is still being written is left for the next time.
     pub fn read(path: &Path) -> Result<Self> {
         Self::read_since(path, Mark::default())
+    }
+
+    /// Reads the requests of one user from a log that is complete. The other lines are not parsed: a log of a whole test run has
+    /// many.
+    pub fn read_of(path: &Path, user: &str) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let lines: Vec<&str> = text.split_inclusive('\n').filter(|line| line.contains(user)).collect();
+        Ok(Self::parse(lines.concat().as_bytes(), Mark::default())?.by_user(user))
     }
 
     /// Reads what was added to the log since `mark`.
@@ -210,6 +227,8 @@ struct Raw {
     user_agent: String,
     object_ref: Option<RawObject>,
     response_status: Option<RawStatus>,
+    #[serde(default)]
+    annotations: RawAnnotations,
     request_received_timestamp: String,
     stage_timestamp: String,
 }
@@ -228,6 +247,13 @@ struct RawObject {
     subresource: String,
     namespace: String,
     name: String,
+}
+
+#[derive(Default, Deserialize)]
+struct RawAnnotations {
+    /// The authorizer's decision: `allow` or `forbid`.
+    #[serde(rename = "authorization.k8s.io/decision", default)]
+    decision: String,
 }
 
 #[derive(Deserialize)]
@@ -251,6 +277,7 @@ impl Raw {
             namespace: object.namespace,
             name: object.name,
             code: self.response_status.map_or(0, |status| status.code),
+            allowed: self.annotations.decision == "allow",
             user_agent: self.user_agent,
             time,
             duration: microseconds(&self.stage_timestamp)? - time,

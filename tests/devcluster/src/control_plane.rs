@@ -78,6 +78,8 @@ pub(crate) fn certificates(record: &Record, layout: &Layout) -> Result<Pki> {
     ]
     .into_iter()
     .chain(["kubernetes.default.svc.cluster.local", "127.0.0.1"])
+    // The name of the Service in the namespace of a hosted control plane.
+    .chain(["kube-apiserver"])
     .map(ToOwned::to_owned)
     .collect();
     names.extend([record.slot.api_service().to_string(), record.slot.host().to_string()]);

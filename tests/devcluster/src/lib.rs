@@ -33,6 +33,7 @@ pub mod install;
 pub mod operand;
 pub mod pod_network;
 pub mod programs;
+pub mod rights;
 pub mod standin;
 pub mod stores;
 pub mod wait;

@@ -2,12 +2,12 @@
 
 mod demo;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand};
-use devcluster::{Cluster, Options, Record, bench, cluster, inside, programs};
+use devcluster::{Cluster, Options, Record, bench, cluster, inside, programs, rights};
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
@@ -55,7 +55,20 @@ enum Action {
     /// Measure the operator on a cluster of its own, and print the figures.
     Bench(Bench),
     /// Find or build every program that clusters and tests use, and show where they are.
-    Programs,
+    Programs {
+        /// Only the programs that the demo uses.
+        #[arg(long)]
+        demo: bool,
+    },
+    /// Tell which rights of deploy/02-rbac.yaml the operator used on clusters; fails for a denied request and for a right that no
+    /// request used.
+    Rights {
+        /// The folder with the audit logs of the clusters, which `DEVCLUSTER_AUDIT_LOGS` named while they ran.
+        folder: PathBuf,
+        /// Where the table of the rights is written to, in Markdown.
+        #[arg(long)]
+        table: Option<PathBuf>,
+    },
     /// Play the stand-ins for a cluster; `up` starts this.
     #[command(hide = true)]
     Standins {
@@ -159,19 +172,36 @@ async fn act(action: Action) -> Result<()> {
         Action::Demo(arguments) => demo::run(arguments).await,
         Action::Exec { name, node, command } => exec(&name.name, &node, &command).await,
         Action::Bench(arguments) => measure(arguments).await,
-        Action::Programs => {
-            let names = programs::all();
-            let found = programs::ensure(&names).await?;
-            programs::ensure_openstack().await?;
-            programs::google_clients().await?;
-            programs::ibm_clients().await?;
-            programs::ensure_azure().await?;
-            names
-                .iter()
-                .try_for_each(|name| say(&format!("{name:24} {}", found.path(name)?.display())))
-        }
+        Action::Programs { demo } => list_programs(demo).await,
+        Action::Rights { folder, table } => rights(&folder, table.as_deref()),
         Action::Standins { directory } => devcluster::run_standins(&directory).await,
     }
+}
+
+fn rights(folder: &Path, table: Option<&Path>) -> Result<()> {
+    let report = rights::Report::read(folder)?;
+    if let Some(path) = table {
+        std::fs::write(path, report.table())?;
+    }
+    say(&format!("{} requests of the operator", report.requests()))?;
+    let (denied, unused) = (report.denied(), report.unused());
+    ensure!(denied.is_empty(), "denied:\n{}", denied.join("\n"));
+    ensure!(unused.is_empty(), "rights that no request used:\n{}", unused.join("\n"));
+    Ok(())
+}
+
+async fn list_programs(demo: bool) -> Result<()> {
+    let names = if demo { programs::demo() } else { programs::all() };
+    let found = programs::ensure(&names).await?;
+    if !demo {
+        programs::ensure_openstack().await?;
+        programs::google_clients().await?;
+        programs::ibm_clients().await?;
+        programs::ensure_azure().await?;
+    }
+    names
+        .iter()
+        .try_for_each(|name| say(&format!("{name:24} {}", found.path(name)?.display())))
 }
 
 async fn up(arguments: Up) -> Result<()> {

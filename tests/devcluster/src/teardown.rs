@@ -1,6 +1,6 @@
 //! Removing a cluster, also one whose owner was killed: from its directory and its slot alone.
 
-use crate::{layout::Layout, network, node, process, slot::Slots};
+use crate::{layout::Layout, network, node, process, rights, slot::Slots};
 use anyhow::{Context as _, Result};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -37,6 +37,7 @@ pub(crate) fn clear(directory: &Path, keep_logs: bool) -> Result<()> {
     let layout = Layout::at(directory);
     process::kill_all(&layout, Duration::from_secs(20))?;
     remove_cgroups(directory);
+    rights::keep_audit_log(&layout);
     if keep_logs {
         keep(&layout);
     }

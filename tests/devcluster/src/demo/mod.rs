@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_mins(3);
 
 #[derive(Args)]
 pub(crate) struct Demo {
-    /// The operator's program; by default the one beside this, where `cargo build --workspace` puts it.
+    /// The operator's image, an OCI image layout; by default the one that `make image` built.
     #[arg(long)]
     operator: Option<PathBuf>,
     /// The cluster's name.
@@ -34,13 +34,10 @@ pub(crate) struct Demo {
 /// Plays the demo. With a terminal the cluster then stays until Ctrl-C; in the end nothing is left of it.
 pub(crate) async fn run(arguments: Demo) -> Result<()> {
     let stay = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let operator = match arguments.operator {
-        Some(path) => path,
-        None => std::env::current_exe()?.with_file_name("cluster-image-registry-operator"),
-    };
+    let operator = arguments.operator.unwrap_or_else(|| install::built_image("operator"));
     ensure!(
-        operator.is_file(),
-        "there is no operator at {}: build it with `cargo build --workspace`, or name it with --operator",
+        operator.join("index.json").is_file(),
+        "there is no image of the operator in {}: build it with `make image`, or name it with --operator",
         operator.display()
     );
     devcluster::check_real_nodes(&arguments.name)?;
@@ -83,8 +80,7 @@ impl Story {
         self.tell(
             "Programs: etcd, Kubernetes, containerd, a registry, ... (built from source the first time, then kept)",
         )?;
-        let needed = [programs::CONTROL_PLANE, programs::REAL, programs::REGISTRY, &["crane"]];
-        programs::ensure(&needed.concat()).await?;
+        programs::ensure(&programs::demo()).await?;
         self.tell("A cluster with three nodes, each with kubelet, containerd and kube-proxy")?;
         let options = Options {
             name: name.into(),
@@ -104,7 +100,7 @@ impl Story {
     }
 
     async fn play_on(&self, cluster: &Cluster, operator: &Path) -> Result<Conditions> {
-        self.tell("Images of operator and registry, packed and loaded into the nodes")?;
+        self.tell("Images of operator and registry, loaded into the nodes")?;
         install::load_images(cluster, operator, programs::REGISTRY).await?;
         self.tell(
             "The operator, as deploy/ has it but for the names of the images; its conditions follow as they change",

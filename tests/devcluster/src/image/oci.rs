@@ -13,11 +13,41 @@ use tar::{Builder, EntryType, Header};
 
 use super::{Digest, Entry, Image};
 
+/// containerd takes the image's name from this annotation; others know only the standard one, the tag.
+const IMAGE_NAME: &str = "io.containerd.image.name";
 const MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// Writes an image layout, a directory with one image that another tool made, as a tar that `ctr images import` takes. The
+/// runtime will know the image as `reference`.
+pub fn archive(directory: &Path, reference: &str, tar_path: &Path) -> Result<Digest> {
+    let read = |name: &str| {
+        let path = directory.join(name);
+        fs::read(&path).with_context(|| format!("read {} of an image layout", path.display()))
+    };
+    let mut index: Value = serde_json::from_slice(&read("index.json")?)?;
+    let one = index["manifests"]
+        .as_array_mut()
+        .filter(|manifests| manifests.len() == 1);
+    let manifest = one
+        .and_then(|manifests| manifests.first_mut())
+        .with_context(|| format!("{} does not contain exactly one image", directory.display()))?;
+    manifest["annotations"][IMAGE_NAME] = json!(reference);
+    let manifest = manifest["digest"].as_str().unwrap_or_default().to_owned();
+    let mut files = vec![
+        ("oci-layout".to_owned(), read("oci-layout")?),
+        ("index.json".to_owned(), serde_json::to_vec(&index)?),
+    ];
+    for blob in fs::read_dir(directory.join("blobs/sha256"))? {
+        let name = format!("blobs/sha256/{}", blob?.file_name().to_string_lossy());
+        let data = read(&name)?;
+        files.push((name, data));
+    }
+    Layout { files, manifest }.write_tar(tar_path)
+}
 
 /// A packed image: the files of its layout in the order in which they are written, and the manifest's digest.
 pub(super) struct Layout {
@@ -40,9 +70,7 @@ impl Layout {
             .unwrap_or_default()
             .clone_into(&mut layout.manifest);
         manifest["platform"] = json!({"architecture": architecture(), "os": "linux"});
-        // containerd takes the image's name from its own annotation; others know only the standard one, the tag.
-        manifest["annotations"] =
-            json!({"io.containerd.image.name": image.reference, "org.opencontainers.image.ref.name": tag});
+        manifest["annotations"] = json!({IMAGE_NAME: image.reference, "org.opencontainers.image.ref.name": tag});
         let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest]});
         layout
             .files

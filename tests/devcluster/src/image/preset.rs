@@ -4,9 +4,6 @@ use std::path::Path;
 
 use super::Image;
 
-/// Where the operator's image keeps its program; the directory is on the search path.
-pub const OPERATOR_PROGRAM: &str = "/usr/bin/cluster-image-registry-operator";
-
 /// The tools that the rendered command of a registry pod, its preStop hook and a curious person ask for.
 const TOOLS: [&str; 15] = [
     "cat", "cp", "date", "df", "echo", "env", "grep", "id", "ls", "mkdir", "mv", "rm", "sh", "sleep", "wget",
@@ -33,14 +30,6 @@ for anchor in /etc/pki/ca-trust/source/anchors/* /usr/share/pki/ca-trust-source/
 done
 mv "$bundle.new" "$bundle"
 "#;
-
-/// The operator: its static binary, found by its path and by its name.
-pub fn operator_image(reference: &str, binary: &Path) -> Image {
-    Image::new(reference)
-        .file(OPERATOR_PROGRAM, binary, 0o755)
-        .entrypoint(&[OPERATOR_PROGRAM])
-        .user("1001:0")
-}
 
 /// Where the registry's image has its programs: that of `programs::REGISTRY` and of `programs::REGISTRY_ON_SWIFT`.
 const REGISTRY_PROGRAMS: [&str; 2] = ["/usr/bin/dockerregistry", "/usr/bin/dockerregistry-v2"];

@@ -174,6 +174,11 @@ pub fn all() -> Vec<&'static str> {
     names
 }
 
+/// What the demo uses.
+pub fn demo() -> Vec<&'static str> {
+    [CONTROL_PLANE, REAL, REGISTRY, &["crane"]].concat()
+}
+
 /// Where programs are.
 #[derive(Clone, Debug, Default)]
 pub struct Programs {
