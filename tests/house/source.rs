@@ -54,6 +54,33 @@ pub fn sources() -> Vec<Source> {
     files.into_iter().map(read).filter(|source| !source.is_test()).collect()
 }
 
+/// String literals of production code below a room: path below `src`, the code before the literal (one statement at most), the
+/// text.
+pub fn literals(room: &str) -> Vec<(String, String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    for source in sources().into_iter().filter(|source| source.room() == room) {
+        let text: Vec<char> = fs::read_to_string(root.join(&source.path)).unwrap().chars().collect();
+        let code: Vec<char> = source.code.chars().collect();
+        let mut at = 0;
+        while at < text.len() {
+            // The code has `_` where the text has a literal, and nothing where the text has a comment or a test.
+            let end = (text[at] == '"' && code[at] == '_')
+                .then(|| literal_end(&text, at))
+                .flatten();
+            let Some(end) = end else {
+                at += 1;
+                continue;
+            };
+            let before: String = code[at.saturating_sub(200)..at].iter().collect();
+            let literal: String = text[at + 1..end - 1].iter().collect();
+            found.push((source.path.clone(), before, literal));
+            at = end;
+        }
+    }
+    found
+}
+
 fn collect(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
