@@ -217,3 +217,75 @@ fn the_page_on_conditions_has_every_reason_of_the_code_and_no_other() {
     );
     assert!(in_the_code.len() > 70, "{}", in_the_code.len());
 }
+
+/// Pages of the repository, relative to its root.
+fn all_pages() -> Vec<String> {
+    let mut pages = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
+        .map(str::to_owned)
+        .to_vec();
+    for directory in ["docs", "docs/decisions", "docs/runbooks"] {
+        let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        pages.extend(
+            names
+                .filter(|name| name.ends_with(".md"))
+                .map(|name| format!("{directory}/{name}")),
+        );
+    }
+    pages
+}
+
+/// The anchor of a heading, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text
+        .chars()
+        .filter(|c| c.is_alphanumeric() || ['-', '_', ' '].contains(c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn links_between_pages_lead_somewhere_and_every_page_is_linked() {
+    let pages = all_pages();
+    let mut linked = BTreeSet::new();
+    for page in &pages {
+        let text = read(page);
+        let targets = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split_once(')'))
+            .map(|(target, _)| target);
+        for target in targets.filter(|target| !target.starts_with("http")) {
+            let (path, fragment) = target.split_once('#').unwrap_or((target, ""));
+            let folder = Path::new(page).parent().unwrap();
+            let path = if path.is_empty() {
+                page.clone()
+            } else {
+                folder.join(path).to_string_lossy().into_owned()
+            };
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(&path);
+            assert!(file.exists(), "{page} links to {target}, which does not exist");
+            let headings = || {
+                read(&path)
+                    .lines()
+                    .filter(|line| line.starts_with('#'))
+                    .map(anchor)
+                    .collect::<Vec<_>>()
+            };
+            assert!(
+                fragment.is_empty() || headings().contains(&fragment.to_owned()),
+                "{page} links to {target}"
+            );
+            linked.insert(path);
+        }
+    }
+    let of_docs = pages
+        .iter()
+        .filter(|page| page.starts_with("docs/") && !page.contains("/runbooks/"));
+    for page in of_docs {
+        let is_linked = linked
+            .iter()
+            .any(|link| link == page || link.ends_with(&page["docs".len()..]));
+        assert!(is_linked, "no page links to {page}");
+    }
+}
