@@ -149,19 +149,6 @@ fn names_a_reason(path: &str, before: &str) -> bool {
         || (path == "config/rejection.rs" && before.ends_with("=>"))
 }
 
-/// Reasons of conditions that the code reports.
-fn reasons() -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for room in ["config", "status", "controllers", "storage"] {
-        for (path, before, literal) in literals(room) {
-            if !literal.is_empty() && names_a_reason(&path, &before) {
-                found.insert(literal);
-            }
-        }
-    }
-    found
-}
-
 /// Reasons in the tables of the page: the columns with the heading `reason`, or with a status.
 fn documented(page: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
@@ -192,12 +179,12 @@ fn documented(page: &str) -> BTreeSet<String> {
 fn the_page_on_conditions_has_every_reason_of_the_code_and_no_other() {
     let page = read("docs/conditions.md");
     let on_the_page = documented(&page);
-    let in_the_code = reasons();
-    let everywhere: BTreeSet<String> = ["config", "status", "controllers", "storage"]
+    let literals = literals(&["config", "status", "controllers", "storage"]);
+    let named = literals
         .iter()
-        .flat_map(|room| literals(room))
-        .map(|(_, _, literal)| literal)
-        .collect();
+        .filter(|l| !l.text.is_empty() && names_a_reason(&l.path, &l.before));
+    let in_the_code: BTreeSet<String> = named.map(|literal| literal.text.clone()).collect();
+    let everywhere: BTreeSet<&String> = literals.iter().map(|literal| &literal.text).collect();
     let missing: Vec<_> = in_the_code
         .iter()
         .filter(|reason| !on_the_page.contains(*reason))
@@ -216,6 +203,24 @@ fn the_page_on_conditions_has_every_reason_of_the_code_and_no_other() {
         "docs/conditions.md has reasons that no code reports: {unknown:#?}"
     );
     assert!(in_the_code.len() > 70, "{}", in_the_code.len());
+    // Types are constants, because several places name them.
+    let is_type = |text: &str| {
+        let ends = ["Degraded", "Available", "Progressing"]
+            .iter()
+            .any(|end| text.ends_with(end));
+        let is_word = text.starts_with(char::is_uppercase) && text.chars().all(char::is_alphanumeric);
+        is_word && (ends || text.starts_with("Storage"))
+    };
+    let types = literals
+        .iter()
+        .filter(|l| l.before.trim_end().ends_with('=') && is_type(&l.text));
+    let types: BTreeSet<&str> = types.map(|literal| literal.text.as_str()).collect();
+    assert!(types.len() > 8, "{types:?}");
+    let unknown: Vec<_> = types
+        .into_iter()
+        .filter(|type_| !quoted(&page).any(|word| word == *type_))
+        .collect();
+    assert!(unknown.is_empty(), "docs/conditions.md lacks the types {unknown:#?}");
 }
 
 /// Pages of the repository, relative to its root.

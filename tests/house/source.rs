@@ -54,12 +54,20 @@ pub fn sources() -> Vec<Source> {
     files.into_iter().map(read).filter(|source| !source.is_test()).collect()
 }
 
-/// String literals of production code below a room: path below `src`, the code before the literal (one statement at most), the
-/// text.
-pub fn literals(room: &str) -> Vec<(String, String, String)> {
+/// A string literal of production code.
+pub struct Literal {
+    /// Path below `src`.
+    pub path: String,
+    /// The code before it; other literals in it are filled with `_`.
+    pub before: String,
+    pub text: String,
+}
+
+/// All string literals of production code in these rooms.
+pub fn literals(rooms: &[&str]) -> Vec<Literal> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
-    for source in sources().into_iter().filter(|source| source.room() == room) {
+    for source in sources().into_iter().filter(|source| rooms.contains(&source.room())) {
         let text: Vec<char> = fs::read_to_string(root.join(&source.path)).unwrap().chars().collect();
         let code: Vec<char> = source.code.chars().collect();
         let mut at = 0;
@@ -72,9 +80,11 @@ pub fn literals(room: &str) -> Vec<(String, String, String)> {
                 at += 1;
                 continue;
             };
-            let before: String = code[at.saturating_sub(200)..at].iter().collect();
-            let literal: String = text[at + 1..end - 1].iter().collect();
-            found.push((source.path.clone(), before, literal));
+            found.push(Literal {
+                path: source.path.clone(),
+                before: code[at.saturating_sub(200)..at].iter().collect(),
+                text: text[at + 1..end - 1].iter().collect(),
+            });
             at = end;
         }
     }
