@@ -145,7 +145,7 @@ fn names_a_reason(path: &str, before: &str) -> bool {
     let is_named = |name: &&str| last_line.contains(&format!("const {name}:"));
     is_argument
         || before.ends_with("declined(")
-        || (is_constant && CONSTANTS.iter().any(|name| is_named(&name)))
+        || (is_constant && CONSTANTS.iter().any(is_named))
         || is_setting
         || (is_term && path.starts_with("storage/backend/"))
         || (is_constant && path.ends_with("/reasons.rs"))
@@ -236,7 +236,7 @@ fn all_pages() -> Vec<String> {
         let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
         pages.extend(
             names
-                .filter(|name| name.ends_with(".md"))
+                .filter(|name| Path::new(name).extension() == Some("md".as_ref()))
                 .map(|name| format!("{directory}/{name}")),
         );
     }

@@ -47,7 +47,9 @@ pub fn pages() -> Vec<String> {
     for directory in ["docs", "docs/runbooks"] {
         let files = fs::read_dir(repository().join(directory)).unwrap();
         let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<_> = names.filter(|name| name.ends_with(".md")).collect();
+        let mut names: Vec<_> = names
+            .filter(|name| Path::new(name).extension() == Some("md".as_ref()))
+            .collect();
         names.sort();
         pages.extend(names.iter().map(|name| format!("{directory}/{name}")));
     }
