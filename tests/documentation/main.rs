@@ -124,10 +124,13 @@ async fn prepare(cluster: &TestCluster, directory: &Path, page: &str) {
     if page == "docs/installation.md" {
         commands.push_str("\noc apply -f deploy/07-operator.yaml");
     }
-    if page == "docs/metrics.md" {
+    if ["docs/metrics.md", "docs/runbooks"].contains(&page) {
         let definition = directory.join("prometheusrules.yaml");
         std::fs::write(&definition, PROMETHEUS_RULES).unwrap();
         commands.push_str("\noc apply -f prometheusrules.yaml\noc wait --for=condition=Established crd/prometheusrules.monitoring.coreos.com");
+    }
+    if page == "docs/runbooks" {
+        commands.push_str("\noc apply -f deploy/optional/prometheus-rules-removed.yaml");
     }
     pages::follow(cluster, directory, page, &commands).await.unwrap();
 }
