@@ -1,40 +1,23 @@
-//! The commands of `docs/runbooks`, as an administrator runs them.
-
-use std::fs;
+//! The commands of README, `docs/` and the runbooks that need real nodes; `documentation` runs all others.
 
 use crate::Scenario;
-
-const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/runbooks");
-
-/// The commands of section Diagnosis.
-fn commands(page: &str) -> Vec<&str> {
-    let diagnosis = page
-        .split("## Diagnosis\n")
-        .nth(1)
-        .unwrap()
-        .split("## ")
-        .next()
-        .unwrap();
-    diagnosis.lines().filter_map(|line| line.strip_prefix("    ")).collect()
-}
+use crate::support::pages::{self, Place};
 
 impl Scenario {
-    /// Runs every command that a runbook tells an administrator to diagnose with.
+    /// Runs every command with which a page tells an administrator to look at logs or into a container.
     // issue 16
     pub async fn runbooks_can_be_followed(&self) {
-        let mut number = 0;
-        for page in fs::read_dir(DIRECTORY).unwrap() {
-            let page = page.unwrap().path();
-            let commands = commands(&fs::read_to_string(&page).unwrap()).join("\n");
-            assert!(
-                commands.lines().all(|line| line.starts_with("oc ")),
-                "{}: {commands}",
-                page.display()
-            );
-            number += commands.lines().count();
-            self.kubectl(&format!("oc() {{ kubectl \"$@\"; }}\n{commands}")).await;
+        let repository = pages::repository();
+        let (mut number, mut failures) = (0, Vec::new());
+        let blocks: Vec<_> = pages::pages().iter().flat_map(|page| pages::blocks(page)).collect();
+        for block in blocks.iter().filter(|block| block.place == Place::EndToEnd) {
+            let place = format!("{}:{}", block.page, block.line);
+            let followed = pages::follow(&self.cluster, &repository, &place, &block.commands).await;
+            failures.extend(followed.err());
+            number += block.commands.lines().count();
         }
-        assert!(number > 20, "{number}");
-        self.say("the commands of the runbooks run");
+        assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+        assert!(number > 30, "{number}");
+        self.say("the commands of the pages run");
     }
 }

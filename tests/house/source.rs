@@ -54,6 +54,43 @@ pub fn sources() -> Vec<Source> {
     files.into_iter().map(read).filter(|source| !source.is_test()).collect()
 }
 
+/// A string literal of production code.
+pub struct Literal {
+    /// Path below `src`.
+    pub path: String,
+    /// The code before it; other literals in it are filled with `_`.
+    pub before: String,
+    pub text: String,
+}
+
+/// All string literals of production code in these rooms.
+pub fn literals(rooms: &[&str]) -> Vec<Literal> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    for source in sources().into_iter().filter(|source| rooms.contains(&source.room())) {
+        let text: Vec<char> = fs::read_to_string(root.join(&source.path)).unwrap().chars().collect();
+        let code: Vec<char> = source.code.chars().collect();
+        let mut at = 0;
+        while at < text.len() {
+            // The code has `_` where the text has a literal, and nothing where the text has a comment or a test.
+            let end = (text[at] == '"' && code[at] == '_')
+                .then(|| literal_end(&text, at))
+                .flatten();
+            let Some(end) = end else {
+                at += 1;
+                continue;
+            };
+            found.push(Literal {
+                path: source.path.clone(),
+                before: code[at.saturating_sub(200)..at].iter().collect(),
+                text: text[at + 1..end - 1].iter().collect(),
+            });
+            at = end;
+        }
+    }
+    found
+}
+
 fn collect(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

@@ -229,6 +229,21 @@ fn of_the_operator() -> BTreeSet<String> {
     names
 }
 
+// issue 16
+#[test]
+fn the_page_has_each_metric_that_the_operator_registers() {
+    let source = read("src/runtime/metrics.rs");
+    let page = read("docs/metrics.md");
+    let registered = named(source.split("#[cfg(test)]").next().unwrap());
+    assert!(registered.len() > 10, "{registered:?}");
+    for name in registered {
+        let is_there = ["", "_total"]
+            .iter()
+            .any(|suffix| page.contains(&format!("| `{name}{suffix}` |")));
+        assert!(is_there, "docs/metrics.md lacks {name}");
+    }
+}
+
 #[test]
 fn each_metric_that_a_file_names_exists() {
     let recorded: BTreeSet<String> = rules()

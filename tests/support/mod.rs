@@ -19,6 +19,7 @@ pub mod lease;
 pub mod objects;
 pub mod observe;
 pub mod operator;
+pub mod pages;
 pub mod pool;
 pub mod proxy;
 pub mod pruner;
