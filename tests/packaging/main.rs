@@ -24,9 +24,9 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The programs of an administrator.
 #[derive(Clone)]
-pub struct Tools {
-    pub kubectl: PathBuf,
-    pub helm: PathBuf,
+struct Tools {
+    kubectl: PathBuf,
+    helm: PathBuf,
 }
 
 impl Tools {
@@ -53,7 +53,7 @@ impl Tools {
 }
 
 /// Output of a command; as an error if it fails.
-pub fn run(command: &mut Command) -> Result<String, String> {
+fn run(command: &mut Command) -> Result<String, String> {
     let directory = tempfile::tempdir().unwrap();
     let output = command
         .current_dir(ROOT)
@@ -68,12 +68,12 @@ pub fn run(command: &mut Command) -> Result<String, String> {
     if output.status.success() { Ok(out) } else { Err(out + &log) }
 }
 
-pub fn read(path: &str) -> String {
+fn read(path: &str) -> String {
     std::fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The objects of a YAML stream.
-pub fn objects(yaml: &str) -> Vec<Value> {
+fn objects(yaml: &str) -> Vec<Value> {
     let objects: Vec<Value> = serde_saphyr::from_multiple(yaml).unwrap();
     objects.into_iter().filter(|object| !object.is_null()).collect()
 }
