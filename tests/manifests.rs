@@ -1133,8 +1133,14 @@ fn an_uninstallation_keeps_what_the_registry_needs() {
             ("CredentialsRequest", "openshift-image-registry-ibmcos"),
             ("CredentialsRequest", "openshift-image-registry-ibmcos-powervs"),
             ("CredentialsRequest", "openshift-image-registry-openstack"),
-            ("CustomResourceDefinition", "configs.imageregistry.operator.openshift.io"),
-            ("CustomResourceDefinition", "imagepruners.imageregistry.operator.openshift.io"),
+            (
+                "CustomResourceDefinition",
+                "configs.imageregistry.operator.openshift.io"
+            ),
+            (
+                "CustomResourceDefinition",
+                "imagepruners.imageregistry.operator.openshift.io"
+            ),
             ("Namespace", HOME),
             ("Role", names::NODE_CA),
             ("RoleBinding", names::NODE_CA),

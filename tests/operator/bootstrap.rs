@@ -159,7 +159,9 @@ async fn until_denied(cluster: &TestCluster, denied: bool) {
 
 async fn allow_removed(cluster: &TestCluster) {
     for path in [BINDINGS, POLICIES] {
-        let request = http::Request::delete(format!("{path}/no-removed")).body(Vec::new()).unwrap();
+        let request = http::Request::delete(format!("{path}/no-removed"))
+            .body(Vec::new())
+            .unwrap();
         cluster.client.request::<Value>(request).await.unwrap();
     }
     until_denied(cluster, false).await;
@@ -173,13 +175,17 @@ async fn a_policy_that_denies_removed_is_reported_in_its_words_and_asked_ever_le
         deny_removed(&cluster, reason).await;
         let mark = cluster.mark();
         let operator = cluster.operator().await;
-        let denied = |o: &Value| is(o, "Degraded", "True", "BootstrapFailed") && condition(o, "Degraded").2.contains(DENIAL);
+        let denied =
+            |o: &Value| is(o, "Degraded", "True", "BootstrapFailed") && condition(o, "Degraded").2.contains(DENIAL);
         cluster
             .until(&cluster_operator(), "denied", |o| o.is_some_and(denied))
             .await;
         let attempts = || {
             let log = cluster.requests(mark).writes();
-            let creates = log.events().iter().filter(|event| event.resource == "configs" && event.verb == "create");
+            let creates = log
+                .events()
+                .iter()
+                .filter(|event| event.resource == "configs" && event.verb == "create");
             creates.map(|event| event.time).collect::<Vec<_>>()
         };
         eventually("five attempts", async || attempts().len() >= 5).await;
@@ -212,7 +218,9 @@ async fn where_removed_is_denied_a_config_that_was_there_before_the_start_is_use
     merge(&mut merged, written["spec"].clone());
     assert_eq!(config["spec"], merged);
     // Nobody may remove the registry, and the attempt changes nothing.
-    let edit = cluster.try_patch(&config_ref(), json!({"spec": {"managementState": "Removed"}})).await;
+    let edit = cluster
+        .try_patch(&config_ref(), json!({"spec": {"managementState": "Removed"}}))
+        .await;
     assert!(edit.unwrap_err().to_string().contains(DENIAL));
     cluster.settle().await;
     cluster.until_up().await;

@@ -18,7 +18,13 @@ type Set = BTreeMap<(String, String, String), Value>;
 fn set(objects: Vec<Value>) -> Set {
     let mut set = Set::new();
     for object in objects {
-        let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |pointer| {
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let key = (text("/kind"), text("/metadata/namespace"), text("/metadata/name"));
         assert!(set.insert(key.clone(), object).is_none(), "{key:?} is there twice");
     }
@@ -76,7 +82,11 @@ async fn overlay_and_chart_render_the_install_set_of_the_profile() {
     assert!(overlay.len() > 35, "{}", overlay.len());
 
     let mut chart = chart(&tools, &[]);
-    let bases = ["crds", "registry"].map(|base| set(objects(&tools.kubectl(&["kustomize", &format!("{CHART}/base/{base}")]).unwrap())));
+    let bases = ["crds", "registry"].map(|base| {
+        set(objects(
+            &tools.kubectl(&["kustomize", &format!("{CHART}/base/{base}")]).unwrap(),
+        ))
+    });
     for (key, object) in &mut chart {
         let keeps = bases.iter().any(|base| base.contains_key(key));
         assert_eq!(take_policy(object), keeps, "{key:?}");
@@ -89,12 +99,21 @@ async fn images_and_version_are_set_in_one_place_and_mean_the_same_in_both() {
     let tools = Tools::get().await;
     let digest = format!("sha256:{}", "a".repeat(64));
     let directory = tempfile::tempdir().unwrap();
-    run(std::process::Command::new("cp").args(["-r", "deploy"]).arg(directory.path())).unwrap();
+    run(std::process::Command::new("cp")
+        .args(["-r", "deploy"])
+        .arg(directory.path()))
+    .unwrap();
     let file = directory.path().join("deploy/overlays/okd/kustomization.yaml");
     let mut text = fs::read_to_string(&file).unwrap();
     for (from, to) in [
-        ("origin-cluster-image-registry-operator\n  newTag: latest", "origin-cluster-image-registry-operator\n  newName: quay.example.com/op\n  newTag: v7"),
-        ("origin-docker-registry\n  newTag: latest", &format!("origin-docker-registry\n  newName: quay.example.com/reg\n  digest: {digest}")),
+        (
+            "origin-cluster-image-registry-operator\n  newTag: latest",
+            "origin-cluster-image-registry-operator\n  newName: quay.example.com/op\n  newTag: v7",
+        ),
+        (
+            "origin-docker-registry\n  newTag: latest",
+            &format!("origin-docker-registry\n  newName: quay.example.com/reg\n  digest: {digest}"),
+        ),
         ("newTag: v4.0", "newTag: v4.9"),
         ("version=0.0.1-snapshot", "version=4.22.7"),
     ] {
@@ -103,11 +122,21 @@ async fn images_and_version_are_set_in_one_place_and_mean_the_same_in_both() {
     }
     fs::write(&file, text).unwrap();
     let overlay = directory.path().join("deploy/overlays/okd");
-    let overlay = set(objects(&tools.kubectl(&["kustomize", overlay.to_str().unwrap()]).unwrap()));
+    let overlay = set(objects(
+        &tools.kubectl(&["kustomize", overlay.to_str().unwrap()]).unwrap(),
+    ));
 
     let registry = format!("image.registry=quay.example.com/reg@{digest}");
-    let values = ["--set", "image.operator=quay.example.com/op:v7", "--set", &registry, "--set", "image.pruner=quay.io/openshift/origin-cli:v4.9",
-        "--set", "releaseVersion=4.22.7"];
+    let values = [
+        "--set",
+        "image.operator=quay.example.com/op:v7",
+        "--set",
+        &registry,
+        "--set",
+        "image.pruner=quay.io/openshift/origin-cli:v4.9",
+        "--set",
+        "releaseVersion=4.22.7",
+    ];
     let mut chart = chart(&tools, &values);
     for object in chart.values_mut() {
         take_policy(object);
@@ -122,7 +151,11 @@ async fn images_and_version_are_set_in_one_place_and_mean_the_same_in_both() {
 }
 
 fn deployment(set: &Set) -> &Value {
-    let key = ("Deployment".to_owned(), "openshift-image-registry".to_owned(), OPERATOR.to_owned());
+    let key = (
+        "Deployment".to_owned(),
+        "openshift-image-registry".to_owned(),
+        OPERATOR.to_owned(),
+    );
     &set[&key]["spec"]["template"]["spec"]
 }
 
@@ -130,8 +163,18 @@ fn deployment(set: &Set) -> &Value {
 async fn the_other_values_change_the_deployment_or_leave_objects_out() {
     let tools = Tools::get().await;
     let all = chart(&tools, &[]);
-    let values = ["--set-json", r#"nodeSelector={}"#, "--set-json", r#"tolerations=[{"operator":"Exists"}]"#, "--set-json",
-        r#"resources={"limits":{"memory":"1Gi"}}"#, "--set", "proxy.httpsProxy=http://proxy.example.com:3128", "--set", r"proxy.noProxy=.svc\,10.0.0.0/8"];
+    let values = [
+        "--set-json",
+        r#"nodeSelector={}"#,
+        "--set-json",
+        r#"tolerations=[{"operator":"Exists"}]"#,
+        "--set-json",
+        r#"resources={"limits":{"memory":"1Gi"}}"#,
+        "--set",
+        "proxy.httpsProxy=http://proxy.example.com:3128",
+        "--set",
+        r"proxy.noProxy=.svc\,10.0.0.0/8",
+    ];
     let changed = chart(&tools, &values);
     let pod = deployment(&changed);
     assert_eq!(pod["nodeSelector"], json!({}));
@@ -141,7 +184,10 @@ async fn the_other_values_change_the_deployment_or_leave_objects_out() {
     let before = deployment(&all)["containers"][0]["env"].as_array().unwrap();
     let env = container["env"].as_array().unwrap();
     assert_eq!(env[..before.len()], before[..]);
-    let added = [json!({"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"}), json!({"name": "NO_PROXY", "value": ".svc,10.0.0.0/8"})];
+    let added = [
+        json!({"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"}),
+        json!({"name": "NO_PROXY", "value": ".svc,10.0.0.0/8"}),
+    ];
     assert_eq!(env[before.len()..], added);
 
     let kinds = |values: &[&str]| {
@@ -158,7 +204,14 @@ async fn the_other_values_change_the_deployment_or_leave_objects_out() {
     assert_eq!(kinds(&["--set", "credentialsRequests=false"]), ["CredentialsRequest"]);
     assert_eq!(
         kinds(&["--set", "monitoring=false"]),
-        ["ClusterRole", "ClusterRoleBinding", "PrometheusRule", "Role", "RoleBinding", "ServiceMonitor"]
+        [
+            "ClusterRole",
+            "ClusterRoleBinding",
+            "PrometheusRule",
+            "Role",
+            "RoleBinding",
+            "ServiceMonitor"
+        ]
     );
 }
 
@@ -177,9 +230,16 @@ async fn the_optional_pieces_are_those_of_deploy_optional() {
         assert_same(file, &more, &set(objects(&read(&format!("deploy/optional/{file}")))));
     }
     let denying = chart(&tools, &["--set", "optional.admissionPolicy=Deny"]);
-    let bindings: Vec<_> = denying.iter().filter(|((kind, ..), _)| kind == "ValidatingAdmissionPolicyBinding").collect();
+    let bindings: Vec<_> = denying
+        .iter()
+        .filter(|((kind, ..), _)| kind == "ValidatingAdmissionPolicyBinding")
+        .collect();
     assert_eq!(bindings.len(), 2);
-    assert!(bindings.iter().all(|(_, binding)| binding["spec"]["validationActions"] == json!(["Deny"])));
+    assert!(
+        bindings
+            .iter()
+            .all(|(_, binding)| binding["spec"]["validationActions"] == json!(["Deny"]))
+    );
 }
 
 #[tokio::test]
@@ -206,7 +266,10 @@ async fn the_schema_refuses_values_that_cannot_be_meant() {
         ("replicas=2", "replicas"),
     ] {
         let error = template(&tools, &["--set", value]).expect_err(value);
-        assert!(error.contains("values.schema.json") || error.contains("schema"), "{value}: {error}");
+        assert!(
+            error.contains("values.schema.json") || error.contains("schema"),
+            "{value}: {error}"
+        );
         assert!(error.contains(names), "{value}: {error}");
     }
 }
@@ -214,15 +277,23 @@ async fn the_schema_refuses_values_that_cannot_be_meant() {
 /// Path, default and description of each value.
 fn documented() -> Vec<(String, String, String)> {
     fn walk(path: &str, schema: &Value, values: Option<&Value>, rows: &mut Vec<(String, String, String)>) {
-        let nested = schema["properties"].as_object().filter(|_| schema["description"].is_null());
+        let nested = schema["properties"]
+            .as_object()
+            .filter(|_| schema["description"].is_null());
         let Some(properties) = nested else {
             let default = values.unwrap_or_else(|| panic!("values.yaml has no {path}"));
-            let description = schema["description"].as_str().unwrap_or_else(|| panic!("{path} has no description"));
+            let description = schema["description"]
+                .as_str()
+                .unwrap_or_else(|| panic!("{path} has no description"));
             rows.push((path.to_owned(), default.to_string(), description.to_owned()));
             return;
         };
         for (name, schema) in properties.iter().filter(|(name, _)| *name != "global") {
-            let inner = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            let inner = if path.is_empty() {
+                name.clone()
+            } else {
+                format!("{path}.{name}")
+            };
             walk(&inner, schema, values.and_then(|values| values.get(name)), rows);
         }
     }
@@ -238,7 +309,10 @@ fn the_charts_readme_documents_each_value() {
     const BEGIN: &str = "| value | default | meaning |\n|---|---|---|\n";
     let rows = documented();
     assert!(rows.len() > 15, "{rows:?}");
-    let table: String = rows.iter().map(|(path, default, text)| format!("| `{path}` | `{default}` | {text} |\n")).collect();
+    let table: String = rows
+        .iter()
+        .map(|(path, default, text)| format!("| `{path}` | `{default}` | {text} |\n"))
+        .collect();
     let readme = read("deploy/chart/README.md");
     let (before, rest) = readme.split_once(BEGIN).expect("the table of values");
     let after = rest.split_once("\n\n").map_or("", |(_, after)| after);
@@ -246,5 +320,8 @@ fn the_charts_readme_documents_each_value() {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(format!("{ROOT}/deploy/chart/README.md"), &wanted).unwrap();
     }
-    assert!(read("deploy/chart/README.md") == wanted, "deploy/chart/README.md is out of date: run `make generate`");
+    assert!(
+        read("deploy/chart/README.md") == wanted,
+        "deploy/chart/README.md is out of date: run `make generate`"
+    );
 }

@@ -65,7 +65,11 @@ fn looked_at(command: &str) -> Vec<Looked> {
         words.remove(at);
     }
     let verb = words.remove(0);
-    let positional: Vec<&str> = words.iter().copied().take_while(|word| !word.starts_with('-')).collect();
+    let positional: Vec<&str> = words
+        .iter()
+        .copied()
+        .take_while(|word| !word.starts_with('-'))
+        .collect();
     let one = |resource: &str, name: &str| (namespace.clone(), plural(resource), name.to_owned());
     match verb {
         "logs" => vec![(namespace.clone(), "logs".to_owned(), String::new())],
@@ -91,7 +95,9 @@ fn contains(related: &[Value], (namespace, resource, name): &Looked) -> bool {
     let whole_namespace = |entry: &Value| {
         text(entry, "resource") == "namespaces" && text(entry, "group").is_empty() && text(entry, "name") == *namespace
     };
-    let kind = Kind::ALL.iter().find(|kind| kind.plural() == resource && !kind.namespaced());
+    let kind = Kind::ALL
+        .iter()
+        .find(|kind| kind.plural() == resource && !kind.namespaced());
     related.iter().any(named)
         || related.iter().any(whole_namespace) && OF_A_NAMESPACE.contains(&resource.as_str())
         || namespace.is_empty() && kind.is_some_and(|kind| WHOLE_GROUPS.contains(&kind.group()))
@@ -116,7 +122,13 @@ fn a_page_is_understood() {
     let text = |(a, b, c): &Looked| format!("{a}|{b}|{c}");
     assert_eq!(
         looked.iter().map(text).collect::<Vec<_>>(),
-        ["a|pods|", "a|persistentvolumeclaims|", "|clusteroperators|x", "a|logs|", "a|persistentvolumeclaims|"]
+        [
+            "a|pods|",
+            "a|persistentvolumeclaims|",
+            "|clusteroperators|x",
+            "a|logs|",
+            "a|persistentvolumeclaims|"
+        ]
     );
     let related = [serde_json::json!({"group": "", "resource": "namespaces", "name": "a"})];
     assert!(contains(&related, &looked[0]) && contains(&related, &looked[2]) && contains(&related, &looked[3]));

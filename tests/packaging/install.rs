@@ -12,7 +12,8 @@ use image_registry_operator::names;
 use serde_json::{Value, json};
 
 use crate::support::{
-    TestCluster, cluster_operator, config_ref, default_claim, deployment, eventually, image, is, operand, operator, simulated,
+    TestCluster, cluster_operator, config_ref, default_claim, deployment, eventually, image, is, operand, operator,
+    simulated,
 };
 use crate::{ROOT, Tools, inspect, objects, read, run, targets};
 
@@ -20,7 +21,12 @@ const HOME: &str = names::NAMESPACE;
 const OPERATOR: &str = names::OPERATOR_DEPLOYMENT;
 /// Kinds that OKD serves, beside those that devcluster serves.
 const MORE_KINDS: [(&str, &str, &str, &str); 3] = [
-    ("cloudcredential.openshift.io", "v1", "CredentialsRequest", "credentialsrequests"),
+    (
+        "cloudcredential.openshift.io",
+        "v1",
+        "CredentialsRequest",
+        "credentialsrequests",
+    ),
     ("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors"),
     ("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules"),
 ];
@@ -32,10 +38,16 @@ const LIMIT: &str = "60";
 fn commands(page: &str, heading: &str, tool: &[&str]) -> Vec<String> {
     let page = read(page);
     let heading = format!("\n## {heading}\n");
-    let section = page.split_once(&heading).unwrap_or_else(|| panic!("no section {heading}")).1;
+    let section = page
+        .split_once(&heading)
+        .unwrap_or_else(|| panic!("no section {heading}"))
+        .1;
     let section = section.split("\n## ").next().unwrap().replace("\\\n", " ");
     let lines = section.lines().filter(|line| line.starts_with("    ")).map(str::trim);
-    lines.filter(|line| tool.iter().any(|tool| line.starts_with(&format!("{tool} ")))).map(str::to_owned).collect()
+    lines
+        .filter(|line| tool.iter().any(|tool| line.starts_with(&format!("{tool} "))))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn only(mut commands: Vec<String>, part: &str) -> String {
@@ -73,9 +85,18 @@ impl Scenario {
         };
         let cluster = TestCluster::exclusive(options).await;
         let kubeconfig = cluster.devcluster.kubeconfig().to_owned();
-        let scenario = Self { cluster, tools, kubeconfig };
+        let scenario = Self {
+            cluster,
+            tools,
+            kubeconfig,
+        };
         for (group, version, kind, plural) in MORE_KINDS {
-            scenario.cluster.devcluster.apply(&crd(group, version, kind, plural)).await.unwrap();
+            scenario
+                .cluster
+                .devcluster
+                .apply(&crd(group, version, kind, plural))
+                .await
+                .unwrap();
         }
         scenario.shell("oc create namespace openshift-cloud-credential-operator");
         scenario.shell("oc label nodes --all node-role.kubernetes.io/master=");
@@ -87,7 +108,9 @@ impl Scenario {
 
     fn script(&self, commands: &str) -> Command {
         let (kubectl, helm) = (self.tools.kubectl.display(), self.tools.helm.display());
-        let script = format!("set -euo pipefail\noc() {{ '{kubectl}' \"$@\"; }}\nkubectl() {{ oc \"$@\"; }}\nhelm() {{ '{helm}' \"$@\"; }}\n{commands}");
+        let script = format!(
+            "set -euo pipefail\noc() {{ '{kubectl}' \"$@\"; }}\nkubectl() {{ oc \"$@\"; }}\nhelm() {{ '{helm}' \"$@\"; }}\n{commands}"
+        );
         let mut command = Command::new("bash");
         command.args(["-c", &script]).env("KUBECONFIG", &self.kubeconfig);
         command
@@ -105,25 +128,51 @@ impl Scenario {
             "oc get $(oc api-resources --verbs=list,delete -o name | paste -sd,) --all-namespaces --no-headers -o {columns}"
         ));
         let passing = ["APIService ", "Event ", "Lease ", "EndpointSlice ", "Image "];
-        let lines = listed.lines().filter(|line| !passing.iter().any(|kind| line.starts_with(kind)));
+        let lines = listed
+            .lines()
+            .filter(|line| !passing.iter().any(|kind| line.starts_with(kind)));
         let lines = lines.filter(|line| !line.contains("images.config.openshift.io"));
-        lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+        lines
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect()
     }
 
     /// Runs the operator as a process.
     async fn run_locally(&self) -> Local {
         let page = read("CONTRIBUTING.md");
-        let section = page.split_once("## Run the operator outside of its cluster\n").unwrap().1.split("\n## ").next().unwrap().to_owned();
+        let section = page
+            .split_once("## Run the operator outside of its cluster\n")
+            .unwrap()
+            .1
+            .split("\n## ")
+            .next()
+            .unwrap()
+            .to_owned();
         let lines: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("    ")).collect();
         let (last, before) = lines.split_last().unwrap();
         assert!(last.starts_with("env ") && before.len() >= 5, "{lines:?}");
         // Metrics on loopback: other tests run beside this one. `exec`, so that the process is the shell's.
-        let script = format!("{}\nsed -i 's/\":60000\"/127.0.0.1:0/' $DIR/config.yaml\nexec {last}", before.join("\n"));
+        let script = format!(
+            "{}\nsed -i 's/\":60000\"/127.0.0.1:0/' $DIR/config.yaml\nexec {last}",
+            before.join("\n")
+        );
         let program = Path::new(env!("CARGO_BIN_EXE_cluster-image-registry-operator"));
-        let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap());
+        let path = format!(
+            "{}:{}",
+            program.parent().unwrap().display(),
+            std::env::var("PATH").unwrap()
+        );
         // The rights of the operator, also for the commands before, would not do: only the program gets its kubeconfig.
-        let account = self.cluster.devcluster.service_account_kubeconfig(HOME, operator::ACCOUNT).await.unwrap();
-        let script = script.replace("--kubeconfig \"$KUBECONFIG\"", &format!("--kubeconfig '{}'", account.display()));
+        let account = self
+            .cluster
+            .devcluster
+            .service_account_kubeconfig(HOME, operator::ACCOUNT)
+            .await
+            .unwrap();
+        let script = script.replace(
+            "--kubeconfig \"$KUBECONFIG\"",
+            &format!("--kubeconfig '{}'", account.display()),
+        );
         let log = self.cluster.devcluster.directory().join("operator-local.log");
         let file = File::create(&log).unwrap();
         let (variable, directory) = self.cluster.devcluster.mark_of_processes();
@@ -131,7 +180,10 @@ impl Scenario {
         command.env("PATH", path).env(variable, directory).current_dir(ROOT);
         command.stdout(file.try_clone().unwrap()).stderr(file);
         let local = Local(command.spawn().unwrap());
-        eventually("the operator leads", async || fs::read_to_string(&log).unwrap().contains("all watches are in sync")).await;
+        eventually("the operator leads", async || {
+            fs::read_to_string(&log).unwrap().contains("all watches are in sync")
+        })
+        .await;
         local
     }
 
@@ -140,14 +192,24 @@ impl Scenario {
     }
 
     async fn uid(&self, reference: &ObjectRef) -> String {
-        let object = self.cluster.get(reference).await.unwrap_or_else(|| panic!("{reference} is gone"));
+        let object = self
+            .cluster
+            .get(reference)
+            .await
+            .unwrap_or_else(|| panic!("{reference} is gone"));
         object["metadata"]["uid"].as_str().unwrap().to_owned()
     }
 
     /// Ids of what an uninstallation of the operator must not touch.
     async fn registry(&self) -> Vec<String> {
-        let references = [config_ref(), deployment(), default_claim(), operand(Kind::Service, "image-registry"),
-            operand(Kind::Secret, "installation-pull-secrets"), ObjectRef::new(Kind::Namespace, "", HOME)];
+        let references = [
+            config_ref(),
+            deployment(),
+            default_claim(),
+            operand(Kind::Service, "image-registry"),
+            operand(Kind::Secret, "installation-pull-secrets"),
+            ObjectRef::new(Kind::Namespace, "", HOME),
+        ];
         let mut uids = Vec::new();
         for reference in &references {
             uids.push(self.uid(reference).await);
@@ -168,15 +230,33 @@ impl Scenario {
 
     /// Whether the objects of a base are there: all of them, or none.
     fn base_is_there(&self, base: &str) -> bool {
-        let rendered = objects(&self.tools.kubectl(&["kustomize", &format!("deploy/chart/base/{base}")]).unwrap());
+        let rendered = objects(
+            &self
+                .tools
+                .kubectl(&["kustomize", &format!("deploy/chart/base/{base}")])
+                .unwrap(),
+        );
         let all = self.everything();
-        let text = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or("<none>").to_owned();
+        let text = |object: &Value, pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or("<none>")
+                .to_owned()
+        };
         let lines: Vec<String> = rendered
             .iter()
-            .map(|o| ["/kind", "/apiVersion", "/metadata/namespace", "/metadata/name"].map(|p| text(o, p)).join(" "))
+            .map(|o| {
+                ["/kind", "/apiVersion", "/metadata/namespace", "/metadata/name"]
+                    .map(|p| text(o, p))
+                    .join(" ")
+            })
             .collect();
         let (there, missing): (Vec<_>, Vec<_>) = lines.iter().partition(|line| all.contains(*line));
-        assert!(there.is_empty() || missing.is_empty(), "{base}: {there:?} but not {missing:?}");
+        assert!(
+            there.is_empty() || missing.is_empty(),
+            "{base}: {there:?} but not {missing:?}"
+        );
         missing.is_empty()
     }
 }
@@ -221,8 +301,17 @@ impl Scenario {
             assert!(self.base_is_there(base), "{base}");
         }
         let shipped = operand(Kind::Deployment, OPERATOR);
-        self.cluster.until(&shipped, "available", |d| d.is_some_and(|d| d["status"]["availableReplicas"] == 1)).await;
-        eventually("a target", async || !targets::targets(&self.cluster, HOME, "image-registry-operator").await.is_empty()).await;
+        self.cluster
+            .until(&shipped, "available", |d| {
+                d.is_some_and(|d| d["status"]["availableReplicas"] == 1)
+            })
+            .await;
+        eventually("a target", async || {
+            !targets::targets(&self.cluster, HOME, "image-registry-operator")
+                .await
+                .is_empty()
+        })
+        .await;
 
         let local = self.run_locally().await;
         self.cluster.until_removed().await;
@@ -233,12 +322,20 @@ impl Scenario {
             "metadata": {"name": names::DEFAULT_CLAIM, "namespace": HOME},
             "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": ""}})).await;
         self.cluster.shared_volume().await;
-        self.cluster.edit(json!({"managementState": "Managed", "storage": {"pvc": {"claim": names::DEFAULT_CLAIM}}})).await;
+        self.cluster
+            .edit(json!({"managementState": "Managed", "storage": {"pvc": {"claim": names::DEFAULT_CLAIM}}}))
+            .await;
         self.cluster.until_up().await;
-        eventually("a target", async || !targets::targets(&self.cluster, HOME, "image-registry").await.is_empty()).await;
+        eventually("a target", async || {
+            !targets::targets(&self.cluster, HOME, "image-registry").await.is_empty()
+        })
+        .await;
         inspect::collects_what_the_page_names(&self.cluster).await;
-        let published = |o: &Value| o["status"]["internalRegistryHostname"] == "image-registry.openshift-image-registry.svc:5000";
-        self.cluster.until(&image(), "published", |o| o.is_some_and(published)).await;
+        let published =
+            |o: &Value| o["status"]["internalRegistryHostname"] == "image-registry.openshift-image-registry.svc:5000";
+        self.cluster
+            .until(&image(), "published", |o| o.is_some_and(published))
+            .await;
 
         let upgrade = only(commands("docs/installation.md", "With Helm", &["helm"]), "helm upgrade");
         self.shell(&format!("oc -n {HOME} scale deployment/{OPERATOR} --replicas 1\n{upgrade} --set monitoring=false --set-json 'nodeSelector={{}}'"));
@@ -246,13 +343,19 @@ impl Scenario {
         let pod = &upgraded["spec"]["template"]["spec"];
         assert!(pod["nodeSelector"].is_null(), "{pod}");
         assert_eq!(pod["containers"][0]["image"], operator_image());
-        assert_eq!(self.shell(&format!("oc -n {HOME} get servicemonitors,prometheusrules -o name")), "");
+        assert_eq!(
+            self.shell(&format!("oc -n {HOME} get servicemonitors,prometheusrules -o name")),
+            ""
+        );
         drop(local);
         self.registry().await
     }
 
     async fn helm_uninstalls_and_installs_again(&self, registry: &[String]) {
-        let uninstall = only(commands("docs/installation.md", "Uninstall", &["helm"]), "helm uninstall");
+        let uninstall = only(
+            commands("docs/installation.md", "Uninstall", &["helm"]),
+            "helm uninstall",
+        );
         for round in ["first", "again"] {
             self.shell(&format!("{uninstall} --wait --timeout {LIMIT}s"));
             assert!(!self.base_is_there("operator"), "{round}");
@@ -270,7 +373,10 @@ impl Scenario {
 
     /// The same registry under an operator that kustomize has installed, which then removes the registry.
     async fn kustomize_takes_over(&self, registry: &[String]) {
-        self.shell(&only(commands("docs/installation.md", "With kustomize", &["kubectl"]), "apply"));
+        self.shell(&only(
+            commands("docs/installation.md", "With kustomize", &["kubectl"]),
+            "apply",
+        ));
         assert!(self.base_is_there("operator"));
         assert_eq!(self.registry().await, registry);
         let local = self.run_locally().await;
@@ -293,13 +399,20 @@ impl Scenario {
     async fn everything_goes(&self) {
         self.shell("oc delete configs.imageregistry.operator.openshift.io/cluster --wait=false");
         let config = self.cluster.config().await;
-        assert!(config["metadata"]["deletionTimestamp"].is_string() && config["metadata"]["finalizers"].is_array(), "{config}");
+        assert!(
+            config["metadata"]["deletionTimestamp"].is_string() && config["metadata"]["finalizers"].is_array(),
+            "{config}"
+        );
         let steps = commands("docs/installation.md", "Uninstall", &["oc"]);
         let at = steps.iter().position(|step| step.contains("finalizers")).unwrap();
         assert!(steps.len() > at + 5, "{steps:?}");
         // The Config is deleted already, and gone with its finalizer.
         for step in &steps[at..] {
-            let limit = if step.starts_with("oc delete") { format!(" --timeout {LIMIT}s") } else { String::new() };
+            let limit = if step.starts_with("oc delete") {
+                format!(" --timeout {LIMIT}s")
+            } else {
+                String::new()
+            };
             self.shell(&format!("{step}{limit}"));
         }
     }

@@ -65,7 +65,11 @@ fn run(command: &mut Command) -> Result<String, String> {
         String::from_utf8_lossy(&output.stdout).into_owned(),
         String::from_utf8_lossy(&output.stderr).into_owned(),
     );
-    if output.status.success() { Ok(out) } else { Err(out + &log) }
+    if output.status.success() {
+        Ok(out)
+    } else {
+        Err(out + &log)
+    }
 }
 
 fn read(path: &str) -> String {

@@ -26,11 +26,17 @@ pub async fn targets(cluster: &TestCluster, namespace: &str, name: &str) -> Vec<
     };
     assert!(spec["selector"]["matchExpressions"].is_null());
     let labels = spec["selector"]["matchLabels"].as_object().unwrap();
-    let selector: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={}", text(value))).collect();
+    let selector: Vec<String> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={}", text(value)))
+        .collect();
     let mut found = Vec::new();
     for namespace in namespaces {
         let services: Api<Service> = Api::namespaced(cluster.client.clone(), &namespace);
-        let services = services.list(&ListParams::default().labels(&selector.join(","))).await.unwrap();
+        let services = services
+            .list(&ListParams::default().labels(&selector.join(",")))
+            .await
+            .unwrap();
         for service in services {
             let slices: Api<EndpointSlice> = Api::namespaced(cluster.client.clone(), &namespace);
             let of_it = format!("kubernetes.io/service-name={}", service.metadata.name.unwrap());
@@ -46,10 +52,21 @@ fn in_slice(slice: &EndpointSlice, endpoints: &[Value]) -> Vec<String> {
     let mut found = Vec::new();
     for endpoint in endpoints {
         let wanted = endpoint["port"].as_str();
-        let ports = slice.ports.iter().flatten().filter(|port| port.name.as_deref() == wanted);
+        let ports = slice
+            .ports
+            .iter()
+            .flatten()
+            .filter(|port| port.name.as_deref() == wanted);
         for port in ports {
-            let ready = slice.endpoints.iter().filter(|e| e.conditions.as_ref().is_some_and(|c| c.ready == Some(true)));
-            found.extend(ready.flat_map(|e| &e.addresses).map(|address| format!("{address}:{}", port.port.unwrap())));
+            let ready = slice
+                .endpoints
+                .iter()
+                .filter(|e| e.conditions.as_ref().is_some_and(|c| c.ready == Some(true)));
+            found.extend(
+                ready
+                    .flat_map(|e| &e.addresses)
+                    .map(|address| format!("{address}:{}", port.port.unwrap())),
+            );
         }
     }
     found
