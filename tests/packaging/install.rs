@@ -12,7 +12,7 @@ use image_registry_operator::names;
 use serde_json::{Value, json};
 
 use crate::support::{
-    TestCluster, cluster_operator, config_ref, default_claim, deployment, eventually, image, is, operand, operator,
+    TestCluster, cluster_operator, config_ref, default_claim, deployment, eventually, image, is, observed, operand, operator,
     simulated,
 };
 use crate::{ROOT, Tools, inspect, objects, read, run, targets};
@@ -384,10 +384,11 @@ impl Scenario {
         self.cluster.settle().await;
         assert_eq!(self.registry().await, registry);
         let steps = commands("docs/installation.md", "Uninstall", &["oc"]);
-        for part in ["\"Removed\"", "oc wait"] {
+        for part in ["\"Removed\"", "condition=Removed", "condition=Progressing=False"] {
             self.shell(&only(steps.clone(), part));
         }
-        assert!(is(&self.cluster.config().await, "Removed", "True", ""));
+        let config = self.cluster.config().await;
+        assert!(observed(&config) && is(&config, "Progressing", "False", "Removed"), "{config}");
         assert!(!self.present(&deployment()).await);
         assert!(self.present(&default_claim()).await, "the claim is the user's");
         self.shell(&format!("{} --timeout {LIMIT}s", only(steps, "chart/base/operator")));
