@@ -12,8 +12,8 @@ use image_registry_operator::names;
 use serde_json::{Value, json};
 
 use crate::support::{
-    TestCluster, cluster_operator, config_ref, default_claim, deployment, eventually, image, is, observed, operand, operator,
-    simulated,
+    TestCluster, cluster_operator, config_ref, default_claim, deployment, eventually, image, is, observed, operand,
+    operator, simulated,
 };
 use crate::{ROOT, Tools, inspect, objects, read, run, targets};
 
@@ -388,7 +388,10 @@ impl Scenario {
             self.shell(&only(steps.clone(), part));
         }
         let config = self.cluster.config().await;
-        assert!(observed(&config) && is(&config, "Progressing", "False", "Removed"), "{config}");
+        assert!(
+            observed(&config) && is(&config, "Progressing", "False", "Removed"),
+            "{config}"
+        );
         assert!(!self.present(&deployment()).await);
         assert!(self.present(&default_claim()).await, "the claim is the user's");
         self.shell(&format!("{} --timeout {LIMIT}s", only(steps, "chart/base/operator")));
