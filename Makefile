@@ -15,7 +15,8 @@ PURE_TESTS := $(patsubst %,--test %,$(shell for program in tests/*.rs tests/*/ma
 	files=$${program%/main.rs}; grep --quiet --recursive 'mod support\|devcluster::' $$files || basename $$files .rs; done))
 # The tests that compare generated files, and write them if UPDATE_GOLDEN is set.
 GENERATORS := the_consoles_config_map_has_the_dashboard committed_crds_are_what_the_types_generate \
-	committed_platform_crds_are_what_is_generated_for_devcluster variant_b_is_the_generated_one
+	committed_platform_crds_are_what_is_generated_for_devcluster variant_b_is_the_generated_one the_bases_are_copies_of_the_install_set \
+	chart::the_charts_readme_documents_each_value
 # Folder of debug builds; .cargo/config.toml names the target.
 DEBUG = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc --print host-tuple)/debug
 
@@ -107,5 +108,5 @@ image-prerequisites:
 	tests/devcluster/install-prerequisites image
 
 .PHONY: generate
-generate: ## Generate crds/ (and the CRDs of devcluster) from src/api, variant B of the Deployment from variant A, and the ConfigMap of the dashboard
-	UPDATE_GOLDEN=1 cargo test --locked --workspace --test crds --test manifests --test monitoring -- --exact $(GENERATORS)
+generate: ## Generate crds/ (and the CRDs of devcluster) from src/api, variant B of the Deployment from variant A, the ConfigMap of the dashboard, and the copies and README of the chart
+	UPDATE_GOLDEN=1 cargo test --locked --workspace --test crds --test manifests --test monitoring --test packaging -- --exact $(GENERATORS)

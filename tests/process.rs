@@ -217,6 +217,36 @@ fn the_error_names_a_port_in_use() {
     assert!(stage.refused(&[]).contains(&address));
 }
 
+// deploy 22. The port may be in use on this machine: then the error names it.
+#[test]
+fn without_a_config_file_metrics_are_at_port_60000() {
+    let stage = Stage::new();
+    let mut with_file = stage.command(&[]);
+    let mut command = bare();
+    let own = command.get_args().count();
+    let arguments: Vec<_> = with_file.get_args().skip(own).map(ToOwned::to_owned).collect();
+    let others = arguments
+        .iter()
+        .filter(|argument| !argument.to_string_lossy().starts_with("--config="));
+    assert_eq!(others.clone().count(), arguments.len() - 1);
+    command.args(others);
+    command.envs(
+        with_file
+            .env("RELEASE_VERSION", "")
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    let mut running = Running(command.spawn().unwrap());
+    let line = await_line(&mut running.log(), "60000");
+    let serves = line
+        .split_once("serving metrics on ")
+        .and_then(|(_, rest)| rest.split_whitespace().next());
+    assert!(
+        serves.map_or(line.contains(" :60000: "), |address| address.ends_with(":60000")),
+        "{line}"
+    );
+}
+
 // deploy 31
 #[test]
 fn the_error_names_a_missing_image_variable() {

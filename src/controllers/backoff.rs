@@ -40,6 +40,11 @@ impl Backoff {
         wait
     }
 
+    /// Whether the last wait is over.
+    pub(super) fn is_due(&self) -> bool {
+        self.due.is_none_or(|due| due <= Instant::now())
+    }
+
     /// Resets the backoff after a success.
     pub(super) fn reset(&mut self) {
         *self = Self::default();
@@ -76,9 +81,11 @@ mod tests {
         assert_eq!(backoff.fail(0.0), FIRST);
         tokio::time::advance(FIRST / 2).await;
         for _ in 0..5 {
+            assert!(!backoff.is_due());
             assert_eq!(backoff.fail(1.0), FIRST / 2);
         }
         tokio::time::advance(FIRST / 2).await;
+        assert!(backoff.is_due());
         assert_eq!(backoff.fail(0.0), FIRST * 2);
     }
 }

@@ -44,9 +44,19 @@ impl NotCreated {
     }
 }
 
+/// The last attempt to create the Config, if it failed.
+pub(super) type LastAttempt = Option<(Value, NotCreated)>;
+
 /// Creates the default PersistentVolumeClaim if the platform uses one, then the Config. The ClusterOperator reports the
-/// error, because no Config exists yet. `since`: start of the first attempt.
-pub(super) async fn bootstrap(context: &Context, snapshot: &Snapshot, since: Timestamp) -> Result<(), NotCreated> {
+/// error, because no Config exists yet. `since`: start of the first attempt. Until the backoff is over (`due`), the Config of
+/// the last attempt is not sent again: any change in the cluster starts a pass, but an admission policy still denies the Config.
+pub(super) async fn bootstrap(
+    context: &Context,
+    snapshot: &Snapshot,
+    since: Timestamp,
+    last: &mut LastAttempt,
+    due: bool,
+) -> Result<(), NotCreated> {
     let Some(infrastructure) = snapshot.infrastructure() else {
         return Err(NotCreated::Failed(
             ErrorClass::Transient,
@@ -65,7 +75,14 @@ pub(super) async fn bootstrap(context: &Context, snapshot: &Snapshot, since: Tim
     }
     let observed = ServingInfo::observed(snapshot.api_server().as_ref());
     let config = defaults::bootstrap_config(&infrastructure, storage.as_ref(), &observed.to_observed_config());
-    create(context, &ObjectRef::new(Kind::Config, "", names::CLUSTER), &config).await
+    if let Some((tried, error)) = last.as_ref().filter(|_| !due)
+        && *tried == config
+    {
+        return Err(error.clone());
+    }
+    let created = create(context, &ObjectRef::new(Kind::Config, "", names::CLUSTER), &config).await;
+    *last = created.as_ref().err().map(|error| (config, error.clone()));
+    created
 }
 
 /// Whether a pass needs the PersistentVolumes of the cluster: it may create the claim of a new cluster.

@@ -309,11 +309,12 @@ impl EventHandler for Caches {
         for reference in &stale {
             state.objects.remove(reference);
         }
-        state.absent.remove(spec);
+        // A kind that is served now changes what a pass does, also if it has no object yet.
+        let appeared = state.absent.remove(spec);
         refresh_absent_kinds(&mut state);
         let first = state.pending.remove(spec);
         drop(state);
-        if first || !stale.is_empty() {
+        if first || appeared || !stale.is_empty() {
             self.notify(spec);
         }
         self.shared.synced.notify_waiters();

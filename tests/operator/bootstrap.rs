@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::empty_cluster;
 use crate::support::{
-    TestCluster, cluster_operator, condition, config_ref, default_claim, infrastructure, is, resource_version, uid,
+    TestCluster, cluster_operator, condition, config_ref, default_claim, eventually, infrastructure, is, merge,
+    resource_version, uid,
 };
 use crate::volumes::failing_webhook;
 
@@ -117,6 +118,113 @@ async fn if_no_config_can_be_created_the_cluster_operator_reports_why() {
             o.is_some_and(|o| condition(o, "Degraded").0 == "False")
         })
         .await;
+}
+
+const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+const BINDINGS: &str = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings";
+const DENIAL: &str = "this cluster always has a registry: choose its storage";
+
+/// Denies every Config with `managementState: Removed`, as the policy of a hosted control plane does.
+async fn deny_removed(cluster: &TestCluster, reason: &str) {
+    let rules = json!([{"apiGroups": ["imageregistry.operator.openshift.io"], "apiVersions": ["*"],
+        "operations": ["CREATE", "UPDATE"], "resources": ["configs"]}]);
+    let denial = json!({"expression": "object.spec.managementState != 'Removed'", "message": DENIAL, "reason": reason});
+    let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": "no-removed"},
+        "spec": {"failurePolicy": "Fail", "matchConstraints": {"resourceRules": rules}, "validations": [denial]}});
+    let binding = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": "no-removed"}, "spec": {"policyName": "no-removed", "validationActions": ["Deny"]}});
+    cluster.create_raw(POLICIES, policy).await;
+    cluster.create_raw(BINDINGS, binding).await;
+    until_denied(cluster, true).await;
+}
+
+async fn until_denied(cluster: &TestCluster, denied: bool) {
+    let mut config = TestCluster::managed(json!({}));
+    config["spec"]["managementState"] = json!("Removed");
+    eventually("the policy", async || {
+        let request = http::Request::post("/apis/imageregistry.operator.openshift.io/v1/configs?dryRun=All")
+            .header("content-type", "application/json")
+            .body(serde_json::to_vec(&config).unwrap())
+            .unwrap();
+        match cluster.client.request::<Value>(request).await {
+            Ok(_) => !denied,
+            Err(kube::Error::Api(status)) if status.is_already_exists() => !denied, // admission came first
+            Err(kube::Error::Api(status)) if status.message.contains(DENIAL) => denied,
+            Err(error) => panic!("{error}"),
+        }
+    })
+    .await;
+}
+
+async fn allow_removed(cluster: &TestCluster) {
+    for path in [BINDINGS, POLICIES] {
+        let request = http::Request::delete(format!("{path}/no-removed"))
+            .body(Vec::new())
+            .unwrap();
+        cluster.client.request::<Value>(request).await.unwrap();
+    }
+    until_denied(cluster, false).await;
+}
+
+// deploy 54
+#[tokio::test]
+async fn a_policy_that_denies_removed_is_reported_in_its_words_and_asked_ever_less_often() {
+    for reason in ["Invalid", "Forbidden"] {
+        let cluster = empty_cluster().await;
+        deny_removed(&cluster, reason).await;
+        let mark = cluster.mark();
+        let operator = cluster.operator().await;
+        let denied =
+            |o: &Value| is(o, "Degraded", "True", "BootstrapFailed") && condition(o, "Degraded").2.contains(DENIAL);
+        cluster
+            .until(&cluster_operator(), "denied", |o| o.is_some_and(denied))
+            .await;
+        let attempts = || {
+            let log = cluster.requests(mark).writes();
+            let creates = log
+                .events()
+                .iter()
+                .filter(|event| event.resource == "configs" && event.verb == "create");
+            creates.map(|event| event.time).collect::<Vec<_>>()
+        };
+        eventually("five attempts", async || attempts().len() >= 5).await;
+        let times = attempts();
+        // In microseconds. Each wait is twice the one before, plus up to a half of it; a busy machine adds to it.
+        let waits: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        for (number, wait) in waits.iter().take(4).enumerate() {
+            assert!(*wait >= 200_000 << number, "{reason}: {waits:?}");
+        }
+        assert!(cluster.get(&config_ref()).await.is_none());
+        // The cause has one line in the log, not one for each attempt.
+        assert_eq!(operator.log().matches("the Config cannot be created: ").count(), 1);
+
+        allow_removed(&cluster).await;
+        cluster.until_removed().await;
+    }
+}
+
+// deploy 54: the second half
+#[tokio::test]
+async fn where_removed_is_denied_a_config_that_was_there_before_the_start_is_used_as_it_is() {
+    let cluster = empty_cluster().await;
+    deny_removed(&cluster, "Invalid").await;
+    let written = cluster.create_config(json!({"logLevel": "Debug"})).await;
+    let _operator = cluster.operator().await;
+    let config = cluster.until_up().await;
+    assert_eq!(uid(&config), uid(&written));
+    // The operator only adds what it fills in.
+    let mut merged = config["spec"].clone();
+    merge(&mut merged, written["spec"].clone());
+    assert_eq!(config["spec"], merged);
+    // Nobody may remove the registry, and the attempt changes nothing.
+    let edit = cluster
+        .try_patch(&config_ref(), json!({"spec": {"managementState": "Removed"}}))
+        .await;
+    assert!(edit.unwrap_err().to_string().contains(DENIAL));
+    cluster.settle().await;
+    cluster.until_up().await;
+    allow_removed(&cluster).await;
 }
 
 // lifecycle 27, 30, 31, 34, storage-volumes 4, 26, 27, 28, 29

@@ -11,6 +11,7 @@ use crate::apply::{Recorded, WriteError};
 use crate::config::error_class::ErrorClass;
 use crate::config::last_logged::LastLogged;
 use crate::controllers::backoff::RESYNC;
+use crate::controllers::bootstrap::LastAttempt;
 use crate::controllers::context::Context;
 use crate::controllers::status_debounce::StatusDebounce;
 
@@ -80,6 +81,10 @@ pub(super) struct Registry {
     pub(super) logged: LastLogged,
     /// First attempt to create the Config that does not exist.
     pub(super) bootstrap_since: Option<Timestamp>,
+    /// The last attempt to create the Config, while there is none.
+    pub(super) bootstrapped: LastAttempt,
+    /// Whether this pass began after the backoff of the last failure.
+    pub(super) retry_due: bool,
     /// Start of the current series of failed passes.
     pub(super) failing_since: Option<Timestamp>,
     /// Why the API server refused the last write of the Config; `None` after a successful write.

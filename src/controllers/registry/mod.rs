@@ -40,6 +40,8 @@ pub async fn run(context: Context) {
         generations: HashMap::new(),
         logged: LastLogged::default(),
         bootstrap_since: None,
+        bootstrapped: None,
+        retry_due: true,
         failing_since: None,
         unstored: None,
         gone_since: None,
@@ -51,6 +53,7 @@ pub async fn run(context: Context) {
     loop {
         let permit = context.start_pass().await;
         let began = Instant::now();
+        registry.retry_due = backoff.is_due();
         let ended = registry.pass().await;
         context.count_pass("registry", !ended.failed, began.elapsed());
         drop(permit);
@@ -149,7 +152,10 @@ impl Registry {
             return Ended::SUCCESS; // The sync of the watch triggers the next pass.
         }
         let since = *self.bootstrap_since.get_or_insert(snapshot.now);
-        let not_created = bootstrap::bootstrap(&self.context, snapshot, since).await.err();
+        let (last, due) = (&mut self.bootstrapped, self.retry_due);
+        let not_created = bootstrap::bootstrap(&self.context, snapshot, since, last, due)
+            .await
+            .err();
         let failed = matches!(not_created, Some(NotCreated::Failed(..)));
         let (delay, again) = match not_created.map(|not_created| not_created.report(since, snapshot.now)) {
             None => (None, Duration::ZERO),
@@ -162,6 +168,7 @@ impl Registry {
     fn set_bootstrap_delay(&mut self, delay: Option<BootstrapDelay>) {
         if delay.is_none() {
             self.bootstrap_since = None;
+            self.bootstrapped = None;
         }
         if self.context.shared.set_bootstrap_delay(delay.clone()) {
             match delay {

@@ -104,6 +104,12 @@ const GROUPS: &[Group] = &[
         tags: "",
     },
     Group {
+        name: "helm",
+        seconds: 100,
+        programs: &[("helm", "helm.sh/helm/v4/cmd/helm")],
+        tags: "",
+    },
+    Group {
         name: "registry",
         seconds: 75,
         programs: &[("registry", ".")],
@@ -161,6 +167,8 @@ pub const REGISTRY_ON_SWIFT: &[&str] = &["registry-v2"];
 pub const POLICIES: &[&str] = &["policies"];
 /// The client of administrators.
 pub const CLIENT: &[&str] = &["kubectl"];
+/// What installs the chart.
+pub const CHARTS: &[&str] = &["helm"];
 /// What checks and tests rules for Prometheus.
 pub const MONITORING: &[&str] = &["promtool"];
 /// Storage servers, which only tests use.
