@@ -180,7 +180,7 @@ async fn the_certificate_of_a_managed_control_plane_wins_and_is_renewed() {
     // A new certificate through the symbolic link, within two minutes.
     world.azure().add_certificate(&managed, &certificates[1]).unwrap();
     world.azure().remove_certificate(&managed, &certificates[0]).unwrap();
-    world.azure().end_tokens();
+    world.azure().end_tokens(&managed);
     fs::remove_file(at("link")).unwrap();
     symlink(at("b"), at("link")).unwrap();
     world.clock_forward(Duration::from_secs(119));
