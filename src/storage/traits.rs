@@ -154,6 +154,10 @@ pub trait Removable: Driver {
     /// Conditions after the end of a removal that finds no storage. `deleted`: this process deleted the storage. Otherwise it
     /// may have been deleted before, or be invisible with these credentials.
     fn removed(&self, location: &str, deleted: bool) -> Vec<ConditionUpdate>;
+    /// What a removal of this location left, as far as this process saw it: each a noun phrase with the reason.
+    fn left_over(&self, _location: &str) -> Vec<String> {
+        Vec::new()
+    }
     /// Clears the identifiers of the deleted storage at this location in a spec, and keeps all other members.
     fn clear_identifiers(&self, storage: &mut Storage, location: &str);
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::cluster::{AzureCluster, arm_error, blob_error, call, cluster, is_token, keyless_cluster};
 use super::conformance::RESYNC;
+use super::harness::logs;
 
 /// The kinds of faults for the operation at this place of a list. Over all operations each kind occurs equally often.
 pub fn turn<T: Copy>(kinds: &[T], place: usize) -> Vec<T> {
@@ -65,6 +66,8 @@ async fn every_call_may_fail_in_every_way_and_the_storage_is_complete_afterwards
             assert_eq!(world.state(), Some("Managed"), "{operation} {status}");
         }
     }
+    // What is logged is searched for secrets, such as the lines about these retries.
+    assert!(logs::taken() > 0);
 }
 
 /// How a call fails.

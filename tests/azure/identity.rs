@@ -118,6 +118,54 @@ async fn a_login_that_is_refused_is_told_without_the_secret() {
     assert_eq!(world.state(), Some("Managed"));
 }
 
+// storage-azure 57: whatever a service repeats of what it was sent, or knows
+#[tokio::test]
+async fn a_response_that_repeats_secrets_is_told_without_them() {
+    let cases = [
+        (false, "Entra_Token"),
+        (true, "Entra_Token"),
+        (false, "StorageAccounts_GetProperties"),
+        (false, "Container_GetProperties"),
+        (true, "Container_GetProperties"),
+        (true, "BlockBlob_Upload"),
+    ];
+    for (place, (keyless, operation)) in cases.into_iter().enumerate() {
+        let name = format!("login-echo-{place}");
+        let mut world = if keyless {
+            keyless_cluster(&name, json!({"azure": {}})).await
+        } else {
+            cluster(&name, json!({"azure": {}})).await
+        };
+        let (azure, account) = (world.azure(), world.account());
+        let given = world.storage.secrets[0].clone();
+        world.gate.rule(move |asked| {
+            if call(asked) != operation {
+                return Fault::Pass;
+            }
+            let sent = asked.header("authorization").unwrap_or_default();
+            let told = match operation {
+                "Entra_Token" => given.clone(),
+                _ if sent.starts_with("Bearer ") => sent.to_owned(),
+                _ => azure.account_keys(&account).unwrap()[0].clone(),
+            };
+            let told = format!("not for {told}, whoever you are");
+            Fault::Answer(match operation {
+                "Entra_Token" => {
+                    let body = json!({"error": "invalid_client", "error_description": told}).to_string();
+                    Reply::new(401, &body).header("content-type", "application/json")
+                }
+                "StorageAccounts_GetProperties" => Reply::resource_manager_error(403, "AuthorizationFailed", &told),
+                _ => Reply::blob_error(403, "AuthorizationPermissionMismatch", &told),
+            })
+        });
+        // That nothing shows a secret is checked after each step.
+        let outcome = world.settle().await;
+        let shown = format!("{outcome:?} {}", world.config);
+        assert!(shown.contains("<redacted>"), "{operation} {keyless}: {shown}");
+        assert!(shown.contains("whoever you are"), "{operation} {keyless}: {shown}");
+    }
+}
+
 // storage-azure section 4.2: the token's file is read again
 #[tokio::test]
 async fn a_token_file_that_is_missing_or_rotated_is_told_or_read_again() {
@@ -180,7 +228,7 @@ async fn the_certificate_of_a_managed_control_plane_wins_and_is_renewed() {
     // A new certificate through the symbolic link, within two minutes.
     world.azure().add_certificate(&managed, &certificates[1]).unwrap();
     world.azure().remove_certificate(&managed, &certificates[0]).unwrap();
-    world.azure().end_tokens();
+    world.azure().end_tokens(&managed);
     fs::remove_file(at("link")).unwrap();
     symlink(at("b"), at("link")).unwrap();
     world.clock_forward(Duration::from_secs(119));

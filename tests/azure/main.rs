@@ -7,6 +7,7 @@
 #![allow(clippy::large_futures)]
 
 mod account;
+mod account_removal;
 mod cluster;
 #[allow(
     dead_code,

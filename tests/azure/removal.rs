@@ -7,7 +7,7 @@ use serde_json::json;
 use super::cluster::{AzureCluster, arm_error, blob_error, call, cluster, is_read, keyless_cluster};
 use super::conformance::at_each_death;
 
-async fn owned(name: &str) -> AzureCluster {
+pub async fn owned(name: &str) -> AzureCluster {
     let mut world = cluster(name, json!({"azure": {}})).await;
     world.converge().await;
     assert_eq!(world.state(), Some("Managed"));
@@ -15,7 +15,7 @@ async fn owned(name: &str) -> AzureCluster {
 }
 
 /// Nothing is left in the Config, or in the cloud.
-fn assert_gone(world: &AzureCluster, reason: &str) {
+pub fn assert_gone(world: &AzureCluster, reason: &str) {
     assert_eq!(world.condition("StorageExists"), format!("False/{reason}"));
     assert_eq!(world.status(), &json!({}));
     let spec = &world.storage_spec()["azure"];
@@ -230,6 +230,30 @@ async fn an_account_that_is_not_all_the_operators_is_kept() {
         assert!(left.iter().all(|(left, _)| *left != container), "{name}");
         assert_eq!(world.condition("StorageExists"), "False/ContainerDeleted");
         assert_eq!(world.storage_spec()["azure"]["accountName"], json!(account), "{name}");
+        // The administrator is told what is left and why, once, as for a container that is kept.
+        let told = world.message("StorageExists");
+        let kept = world.events.iter().filter(|event| event.reason == "StorageKept");
+        let kept: Vec<_> = kept.map(|event| event.message.as_str()).collect();
+        if name == "kept-unrecorded" {
+            assert_eq!((kept.len(), told.contains("by hand")), (0, false), "{told}");
+            continue;
+        }
+        assert_eq!(kept.len(), 1, "{name}: {kept:?}");
+        for text in [told.as_str(), kept[0]] {
+            let left = format!("storage account {account} (");
+            assert!(text.contains(&left) && text.contains("by hand"), "{name}: {text}");
+            let why = match name {
+                "kept-untagged" => "no tag",
+                "kept-others" => "of-a-user",
+                "kept-web" => "$web",
+                "kept-root" => "$root",
+                "kept-share" => "pvc-1",
+                "kept-queue" => "jobs",
+                "kept-table" => "rows",
+                _ => "fileServices/shares/read",
+            };
+            assert!(text.contains(why), "{name}: {text}");
+        }
     }
 }
 

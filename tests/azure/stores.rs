@@ -44,13 +44,7 @@ pub async fn own_cloud() -> &'static Cloud {
 /// The rights that the operator asks the platform for, from the manifest that is shipped.
 pub fn role() -> Role {
     let manifest = include_str!("../../deploy/01-registry-credentials-request-azure.yaml");
-    let (_, rights) = manifest.split_once("    permissions:").unwrap();
-    let (permissions, data) = rights.split_once("    dataPermissions:").unwrap();
-    let of = |text: &'static str| -> Vec<&'static str> {
-        let lines = text.lines().filter_map(|line| line.trim().strip_prefix("- "));
-        lines.collect()
-    };
-    let (permissions, data) = (of(permissions), of(data));
-    assert!(permissions.len() > 20 && data.len() == 5);
-    Role::new(&permissions, &data)
+    let role = Role::of_credentials_request(manifest).unwrap();
+    assert!(role.actions.len() > 20 && role.data_actions.len() == 5);
+    role
 }

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use devcluster::stores::{Authority, ForwardProxy, Gate, Gcs, GcsOptions, Hosts, ProxyOptions, ServiceAccountKey};
 use image_registry_operator::api::{Kind, ObjectRef};
@@ -294,6 +294,7 @@ async fn a_full_bucket_of_google_goes_in_bounded_memory_though_the_operator_is_k
     world.cluster.settle().await;
     let before = peak(operator.pid());
     let most = Arc::new(AtomicUsize::new(before));
+    let began = Instant::now();
     for death in 0..DEATHS {
         let (operation, n) = if death % 2 == 0 {
             ("storage.objects.delete", count / PARTS)
@@ -321,7 +322,10 @@ async fn a_full_bucket_of_google_goes_in_bounded_memory_though_the_operator_is_k
     let config = world.cluster.until_config("removed", removed).await;
     assert_eq!(config["status"]["storage"], json!({}));
     let most = most.load(Ordering::Relaxed).max(peak(operator.pid()));
-    eprintln!("{count} objects, {DEATHS} deaths; {before} KiB before, {most} KiB at the most");
+    eprintln!(
+        "{count} objects removed in {:?}, {DEATHS} deaths; {before} KiB before, {most} KiB at the most",
+        began.elapsed()
+    );
     assert!(most < before + MORE, "{before} KiB before, {most} KiB at the most");
     assert!(google().await.bucket(&bucket).is_none());
     world.judge(operator).await;

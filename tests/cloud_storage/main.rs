@@ -12,6 +12,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod azure;
 mod bootstrap;
 mod cloud;
 mod credentials;

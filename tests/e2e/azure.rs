@@ -81,13 +81,7 @@ impl Meadow {
 /// The rights that the operator asks the platform for, from the manifest that is shipped.
 fn role() -> Role {
     let manifest = include_str!("../../deploy/01-registry-credentials-request-azure.yaml");
-    let (_, rights) = manifest.split_once("    permissions:").unwrap();
-    let (actions, on_data) = rights.split_once("    dataPermissions:").unwrap();
-    let of = |text: &'static str| -> Vec<&'static str> {
-        let lines = text.lines().filter_map(|line| line.trim().strip_prefix("- "));
-        lines.collect()
-    };
-    Role::new(&of(actions), &of(on_data))
+    Role::of_credentials_request(manifest).unwrap()
 }
 
 impl Scenario {

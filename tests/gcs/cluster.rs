@@ -21,7 +21,6 @@ use image_registry_operator::storage::net::network::Settings;
 use serde_json::{Value, json};
 
 use super::harness::{CheckedClients, Killed, StorageHarness};
-use super::logs;
 use super::stores::{self, REGION, allow, permissions};
 
 /// Universes whose hosts are the gate.
@@ -135,7 +134,6 @@ pub async fn cluster(infrastructure: &str, storage: Value) -> GcsCluster {
 impl GcsCluster {
     /// A cluster without credentials.
     pub async fn bare(infrastructure: &str, storage: Value) -> Self {
-        logs::collect();
         let gcs = stores::store().await;
         let names: Vec<_> = UNIVERSES.iter().map(|universe| format!("*.{universe}")).collect();
         let gate = Gate::start(gcs.target(), Some(gcs.authority()), &names).unwrap();
@@ -149,7 +147,7 @@ impl GcsCluster {
             fast_clock: false,
             pauses: Arc::default(),
         };
-        let clients = CheckedClients::new(process.start(), Vec::new(), &TOKENS).and(|_| logs::check());
+        let clients = CheckedClients::new(process.start(), Vec::new(), &TOKENS);
         let platform = json!({"type": "GCP", "gcp": {"region": REGION, "projectID": project(infrastructure)}});
         let mut cluster = Self {
             harness: StorageHarness::new(clients, &platform, &json!({"replicas": 2, "storage": storage})),
@@ -198,7 +196,6 @@ impl GcsCluster {
         // A line of the key: the PEM text is escaped in JSON.
         let secret = key.lines().nth(1).unwrap_or_default().to_owned();
         if !secret.is_empty() {
-            logs::never_show(&secret);
             self.storage.secrets.push(secret);
         }
     }
@@ -220,7 +217,6 @@ impl GcsCluster {
     /// The operator finds token files below this directory; the registry's ServiceAccount gets this token.
     pub fn set_tokens(&mut self, root: &Path, of_registry: &str) {
         root.clone_into(&mut self.process.root);
-        logs::never_show(of_registry);
         self.storage.secrets.push(of_registry.to_owned());
         of_registry.clone_into(&mut self.cluster.token.borrow_mut());
         self.restart();

@@ -381,6 +381,53 @@ async fn a_project_of_the_user_is_kept() {
     assert_eq!(insert.parameter("project").as_deref(), Some("p-of-user"));
 }
 
+// storage-gcs 35, as docs/decisions/0018 has it: a changed configuration has the condition of its own bucket, in each pass
+#[tokio::test]
+async fn a_changed_configuration_is_unknown_until_its_bucket_is_there() {
+    let mut world = cluster("blue-chng1", json!({"gcs": {}})).await;
+    world.converge().await;
+    let before = world.status().clone();
+    assert!(world.condition("StorageExists").starts_with("True/"));
+    world.edit(json!({"storage": {"gcs": {"bucket": "blue-chng1-other"}}}));
+    for operation in ["buckets.get", "buckets.insert"] {
+        world.gate.pass();
+        world.refuse(operation, 503, "backendError");
+        world.later(RESYNC);
+        assert!(world.settle().await.error.is_some());
+        assert_eq!(world.condition("StorageExists"), "Unknown/Unknown Error Occurred");
+        let told = world.message("StorageExists");
+        assert!(told.contains("blue-chng1-other"), "{operation}: {told}");
+        assert_eq!(world.status(), &before, "{operation}");
+    }
+    world.gate.pass();
+    world.later(RESYNC);
+    world.converge().await;
+    assert!(world.condition("StorageExists").starts_with("True/"));
+    assert_eq!(world.status()["gcs"]["bucket"], json!("blue-chng1-other"));
+}
+
+// storage-gcs 36: a bucket without a name is not looked for. The operator usually chooses a name before (docs/decisions/0018)
+#[tokio::test]
+async fn without_a_name_nothing_is_asked() {
+    let mut world = cluster("blue-nona1", json!({"gcs": {}})).await;
+    let reference = ObjectRef::new(Kind::Infrastructure, "", "cluster");
+    world.snapshot.objects.remove(&reference);
+    assert!(world.pass().await.error.is_some());
+    assert_eq!(world.gate.asked().len(), 0);
+    // Nor by a removal.
+    let mut world = cluster("blue-nona2", json!({"gcs": {}})).await;
+    world.converge().await;
+    world.config["status"]["storage"]["gcs"]
+        .as_object_mut()
+        .unwrap()
+        .remove("bucket");
+    world.gate.forget();
+    world.edit(json!({"managementState": "Removed"}));
+    assert!(world.settle().await.done);
+    assert_eq!(world.gate.asked().len(), 0);
+    assert!(store().await.bucket(&world.generated()).is_some());
+}
+
 // storage-gcs 10, section 2.2
 #[tokio::test]
 async fn without_a_region_or_project_nothing_is_created_and_the_field_is_named() {

@@ -22,7 +22,6 @@ mod faults;
 #[path = "../storage/harness.rs"]
 mod harness;
 mod identity;
-mod logs;
 mod preflight;
 mod proxies;
 mod removal;

@@ -21,6 +21,9 @@ use json_patch::merge;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+#[path = "logs.rs"]
+pub mod logs;
+
 /// Storage under test: all backends of the program, or one fake.
 #[allow(async_fn_in_trait)] // One thread runs all of it.
 pub trait StorageUnderTest {
@@ -72,6 +75,7 @@ pub struct CheckedClients {
 
 impl CheckedClients {
     pub fn new(clients: StorageClients, secrets: Vec<String>, marks: &'static [&'static str]) -> Self {
+        logs::collect();
         Self {
             clients,
             secrets,
@@ -99,6 +103,7 @@ impl CheckedClients {
     fn checked(&self, config: &Config, outcome: Outcome) -> Outcome {
         let config = serde_json::to_string(config).unwrap();
         self.assert_no_secret(&format!("{outcome:?} {config}"));
+        self.assert_no_secret(&logs::take());
         outcome
     }
 }
@@ -123,6 +128,7 @@ impl StorageUnderTest for CheckedClients {
     async fn clear_probes(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster) -> Clearing {
         let clearing = StorageUnderTest::clear_probes(&self.clients, config, snapshot, cluster).await;
         self.assert_no_secret(&format!("{clearing:?}"));
+        self.assert_no_secret(&logs::take());
         clearing
     }
 

@@ -234,7 +234,7 @@ impl<B: ObjectBackend, C: Cluster> Removable for ObjectStorage<'_, B, C> {
         } else {
             format!("{noun} {name} does not exist, as far as the operator's credentials show.")
         };
-        let left = self.backend.left_over(location);
+        let left = self.left_over(location);
         let message = if left.is_empty() {
             message
         } else {
@@ -245,6 +245,10 @@ impl<B: ObjectBackend, C: Cluster> Removable for ObjectStorage<'_, B, C> {
             self.backend.deleted_reason(location, deleted),
             message,
         )]
+    }
+
+    fn left_over(&self, location: &str) -> Vec<String> {
+        self.backend.left_over(location)
     }
 
     fn clear_identifiers(&self, storage: &mut Storage, location: &str) {

@@ -293,10 +293,23 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
             record,
             storage_managed,
             conditions: self.driver.removed(&self.location, deleted),
+            events: self.left_over().into_iter().collect(),
             // The other conditions report settings of the deleted storage.
             own_conditions: &[STORAGE_EXISTS],
             ..forget(self.config)
         }
+    }
+
+    /// Event for what a complete deletion left.
+    fn left_over(&self) -> Option<EventRequest> {
+        let left = self.driver.left_over(&self.location);
+        (!left.is_empty()).then(|| {
+            kept_event(format!(
+                "{} was removed. Left, to be deleted by hand: {}",
+                self.described(),
+                left.join("; ")
+            ))
+        })
     }
 
     /// Patch of the Config after the complete deletion. It removes the identifiers of the deleted storage (not of other

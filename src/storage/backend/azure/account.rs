@@ -290,14 +290,28 @@ impl Accounts<'_> {
         Ok(location.to_owned())
     }
 
-    /// The operation on the account that this process started.
+    /// The operation on the account that this process started: its creation, or a change of it.
     pub async fn operation(&self) -> Called<Operation> {
+        self.operation_for(WRITE).await
+    }
+
+    /// The same for a deletion.
+    pub async fn deletion(&self) -> Called<Operation> {
+        self.operation_for(DELETE).await
+    }
+
+    async fn operation_for(&self, action: &'static str) -> Called<Operation> {
         let resource = self.resource();
         let call = Call {
-            action: WRITE,
+            action,
             resource: &resource,
         };
         self.arm.operation(call, &self.path()).await
+    }
+
+    /// Whether this process started an operation on the account, of which it did not see the end. Makes no call.
+    pub fn is_changing(&self) -> bool {
+        self.arm.has_operation(&self.path())
     }
 
     /// The first key. Where the account does not exist, neither does the container.

@@ -226,6 +226,11 @@ impl Arm {
         }
     }
 
+    /// Whether this process started an operation on a resource, of which it did not see the end. Makes no call.
+    pub fn has_operation(&self, path: &str) -> bool {
+        self.operations.of(path).is_some()
+    }
+
     /// Looks at the operation on a resource.
     ///
     /// # Errors

@@ -53,12 +53,10 @@ pub struct Clients {
     pub environment: Environment,
     /// Refused calls about objects of stages.
     refused: Mutex<Vec<Refused>>,
-    /// What else a removal of a location leaves.
-    left: Mutex<Option<(String, String)>>,
+    /// What else a removal of a location leaves, by location and stage.
+    left: Mutex<BTreeMap<(String, &'static str), String>>,
     /// Links, by path, to whose creation the service objected later on.
     conflicts: Mutex<BTreeMap<String, CallError>>,
-    /// The account that is kept although the operator created it, and why.
-    kept: Mutex<Option<String>>,
     /// How the last removal ended: location and reason.
     ended: Mutex<Option<(String, &'static str)>>,
 }
@@ -107,20 +105,6 @@ impl Clients {
         }
     }
 
-    /// Tells, once, why an account that the operator created is not deleted.
-    pub fn keep(&self, account: &str, why: &str) {
-        let text = format!("{account}: {why}");
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.as_ref() != Some(&text) {
-            tracing::warn!(
-                account,
-                why,
-                "the storage account of the registry is kept: delete it by hand if nobody needs it"
-            );
-            *kept = Some(text);
-        }
-    }
-
     /// Why a call about an object of a stage was refused.
     pub fn refusal(&self, location: &str, stage: &str, id: &str) -> Option<String> {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,10 +124,14 @@ impl Clients {
         refused.retain(|one| !one.is(location, stage, id));
     }
 
-    /// Records what a removal of a location leaves by design; `None`: nothing any more.
-    pub fn leave(&self, location: &str, what: Option<String>) {
+    /// Records what a removal of a location leaves of a stage by design; `None`: nothing any more.
+    pub fn leave(&self, location: &str, stage: &'static str, what: Option<String>) {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        *left = what.map(|what| (location.to_owned(), what));
+        let key = (location.to_owned(), stage);
+        match what {
+            Some(what) => drop(left.insert(key, what)),
+            None => drop(left.remove(&key)),
+        }
     }
 
     /// What a removal of a location leaves.
@@ -151,13 +139,10 @@ impl Clients {
         let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let given_up = refused.iter().filter(|one| one.location == location && one.given_up);
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = left
-            .iter()
-            .filter(|(of, _)| of == location)
-            .map(|(_, what)| what.clone());
+        let left = left.iter().filter(|((of, _), _)| of == location);
         given_up
             .map(|one| format!("{} {} ({})", one.stage, one.id, one.error))
-            .chain(left)
+            .chain(left.map(|(_, what)| what.clone()))
             .collect()
     }
 
@@ -203,7 +188,7 @@ impl Clients {
             .map(|(_, reason)| *reason)
     }
 
-    /// Forgets how a removal ended: the location exists again.
+    /// Forgets how a removal ended: the location exists again, or still.
     pub fn begin(&self, location: &str) {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         ended.take_if(|(of, _)| of == location);

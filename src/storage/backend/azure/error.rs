@@ -218,6 +218,7 @@ fn of_resource_manager(status: u16, code: &str) -> CallClass {
             "AnotherOperationInProgress"
             | "RetryableError"
             | "StorageAccountOperationInProgress"
+            | "StorageAccountIsNotProvisioned"
             | "ConcurrentUpdateError"
             | "OperationPreempted",
         ) => CallClass::Undecided,

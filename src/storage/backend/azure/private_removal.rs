@@ -128,7 +128,7 @@ impl<C: Cluster> Store<'_, C> {
     /// Why an object has to stay: the account is private, and stays so.
     pub(super) async fn must_stay_private(&self, stage: &Stage) -> Called<Option<String>> {
         let (clients, location) = (self.backend.clients, &self.container.location);
-        clients.leave(location, None);
+        clients.leave(location, ACCESS.name, None);
         if stage.name == ACCESS.name {
             return Ok(None);
         }
@@ -146,7 +146,7 @@ impl<C: Cluster> Store<'_, C> {
             "storage account {id} stays private, with its private endpoint and DNS, because the operator may not enable its \
              public access ({why}): enable it, or delete them by hand"
         );
-        clients.leave(location, Some(stays.clone()));
+        clients.leave(location, ACCESS.name, Some(stays.clone()));
         Ok(Some(stays))
     }
 

@@ -143,15 +143,21 @@ impl<C: Cluster> Store<'_, C> {
         self.forget_account();
         let id = self.effective.account().to_owned();
         let (accounts, clients) = (self.accounts()?, &self.backend.clients);
+        let location = &self.container.location;
+        clients.leave(location, ACCOUNT.name, None);
+        if self.is_going() {
+            // It was proven before the deletion that is under way, and is proven again before another one.
+            let mark = Mark::Ours(id.clone());
+            return Ok(Some(StageObject { id, mark }));
+        }
         // The name of an account that this process deleted may be in use for a while.
-        let is_deleted = clients.ended(&self.container.location) == Some(reasons::ACCOUNT_DELETED);
-        let found = if is_deleted {
+        let found = if clients.ended(location) == Some(reasons::ACCOUNT_DELETED) {
             accounts.find().await?
         } else {
             accounts.find_anywhere().await?
         };
         let Some(account) = found else {
-            clients.end(&self.container.location, reasons::ACCOUNT_NOT_FOUND);
+            clients.end(location, reasons::ACCOUNT_NOT_FOUND);
             return Ok(None);
         };
         let foreign = if self.is_ours(&account) {
@@ -162,8 +168,8 @@ impl<C: Cluster> Store<'_, C> {
         };
         let mark = match foreign {
             Some(why) => {
-                self.backend.clients.keep(&id, &why);
-                Mark::NotOurs(format!("storage account {id} is kept: {why}"))
+                clients.leave(location, ACCOUNT.name, Some(format!("storage account {id} ({why})")));
+                Mark::NotOurs(why)
             }
             None => Mark::Ours(id.clone()),
         };
@@ -230,15 +236,30 @@ impl<C: Cluster> Store<'_, C> {
         if stage.name != ACCOUNT.name {
             return self.remove_private(stage, id).await;
         }
-        let accounts = self.accounts()?;
-        accounts.delete().await?;
-        self.forget_account();
-        self.backend.clients.keys.forget(accounts.name).await;
-        self.backend
-            .clients
-            .end(&self.container.location, reasons::ACCOUNT_DELETED);
+        self.delete_account().await
+    }
+
+    /// Deletes the account. A deletion that is under way is looked at, and no other one is sent in the same step.
+    async fn delete_account(&self) -> Called<Wait> {
+        let (accounts, clients) = (self.accounts()?, &self.backend.clients);
+        let location = &self.container.location;
         let message = format!("storage account {} is being deleted", accounts.name);
-        Ok(Wait::new(Duration::ZERO, message))
+        if !accounts.is_changing() {
+            accounts.delete().await?;
+            self.forget_account();
+            clients.keys.forget(accounts.name).await;
+            clients.end(location, reasons::ACCOUNT_DELETED);
+        }
+        match accounts.deletion().await {
+            Ok(Operation::Running(after)) => Ok(Wait::new(after, message)),
+            Ok(Operation::None) => Ok(Wait::new(Duration::ZERO, message)),
+            // The next look at the operation decides.
+            Err(error) if error.is_undecided() => Ok(Wait::new(LOOK, message)),
+            Err(error) => {
+                clients.begin(location);
+                Err(error)
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::account::{Account, Accounts};
+use super::account::{Account, Accounts, READ_CONTAINERS};
 use super::arm::Arm;
 use super::connect::Session;
 use super::container::{BlobContainer, Metadata};
@@ -86,6 +86,12 @@ impl<C: Cluster> Store<'_, C> {
         *self.account.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Whether Azure accepted the deletion of the account, and this process did not see its end. Makes no call.
+    pub(super) fn is_going(&self) -> bool {
+        let is_deleted = self.backend.clients.ended(&self.container.location) == Some(reasons::ACCOUNT_DELETED);
+        is_deleted && self.accounts().is_ok_and(|accounts| accounts.is_changing())
+    }
+
     /// Whether the account carries the ownership mark of this cluster.
     pub(super) fn is_ours(&self, account: &Account) -> bool {
         account.is_tagged(&self.mark, OWNED)
@@ -117,6 +123,13 @@ impl<C: Cluster> Store<'_, C> {
     /// Metadata of the container as described now.
     pub(super) async fn describe(&self) -> Called<Metadata> {
         self.forget();
+        if self.is_going() {
+            let message = "the storage account that holds it is being deleted".to_owned();
+            return Err(CallError {
+                class: CallClass::Undecided,
+                ..super::error::rejected(READ_CONTAINERS, &self.container.name, message)
+            });
+        }
         // Resource Manager answers at once where the blob service is out of reach, and the engine does not wait for long.
         let found = match self.blobs.metadata(self.session.arm.is_none()).await {
             Ok(metadata) => Ok(metadata),

@@ -270,7 +270,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
     }
 
     fn goes_with_stage(&self, error: &CallError) -> bool {
-        error.is_forbidden() && self.session.arm.is_some()
+        error.is_forbidden() && self.session.arm.is_some() || self.is_going()
     }
 
     async fn apply(&self, setting: &Setting, _scope: SettingScope) -> Result<Applied, SettingError> {

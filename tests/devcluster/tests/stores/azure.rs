@@ -329,7 +329,7 @@ async fn each_call_needs_a_valid_token_and_its_action() -> Result<()> {
     // Nothing of a signature or a token is kept.
     ensure!(azure.calls().iter().all(|call| !call.request.contains(&token)));
 
-    azure.end_tokens();
+    azure.end_tokens(&site.operator);
     is(code(&put().await?)?, 401, "ExpiredAuthenticationToken")?;
     let other = azure.tenant();
     let strange = azure.subscription(&other);

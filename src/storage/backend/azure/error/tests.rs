@@ -85,6 +85,7 @@ fn each_code_has_one_class() {
         (403, error("RequestDisallowedByPolicy"), CallClass::Rejected),
         (401, error("ExpiredAuthenticationToken"), CallClass::Denied),
         (409, error("AnotherOperationInProgress"), CallClass::Undecided),
+        (409, error("StorageAccountIsNotProvisioned"), CallClass::Undecided),
         (409, error("Conflict"), CallClass::Rejected),
         (429, error("TooManyRequests"), CallClass::Undecided),
     ] {

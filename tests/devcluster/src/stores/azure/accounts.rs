@@ -273,12 +273,20 @@ pub(super) fn update(state: &mut State, call: &Call<'_>) -> Result<Reply, Reply>
     arm::get(state, call)
 }
 
-/// DELETE of an account.
+/// DELETE of an account: at once, if the test wants no long operation.
 pub(super) fn delete(state: &mut State, call: &Call<'_>) -> Result<Reply, Reply> {
     not_busy(state, call)?;
     let id = call.id();
     if state.resource(&id).is_none() {
         return Ok(reply::empty(204));
+    }
+    if state.is_long(&call.operation) {
+        let manner = Manner {
+            headers: OperationHeaders::AsyncOperation,
+            accepted: 202,
+            made: 200,
+        };
+        return Ok(begin(state, call, Effect::Delete, true, manner));
     }
     state.erase(&id);
     Ok(reply::empty(200))

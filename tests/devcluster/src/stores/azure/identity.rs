@@ -277,10 +277,12 @@ impl Azure {
         self.state().token_seconds = seconds;
     }
 
-    /// Ends all tokens that were issued.
-    pub fn end_tokens(&self) {
+    /// Ends the tokens that were issued to this application. Tests share a cloud, so that others keep theirs.
+    pub fn end_tokens(&self, application: &EntraApplication) {
         let ended = now() - 1;
-        for token in self.state().tokens.values_mut() {
+        let mut state = self.state();
+        let issued = state.tokens.values_mut();
+        for token in issued.filter(|token| token.client_id == application.client_id) {
             token.expires = ended;
         }
     }

@@ -126,6 +126,11 @@ pub(super) struct Operation {
 }
 
 impl State {
+    /// Whether a test says how an operation goes on that is usually done at once.
+    pub fn is_long(&self, name: &str) -> bool {
+        self.long_running.contains_key(name)
+    }
+
     fn manner(&self, name: &str) -> LongRunning {
         let named = self.long_running.get(name).or_else(|| self.long_running.get(""));
         named.cloned().unwrap_or_default()

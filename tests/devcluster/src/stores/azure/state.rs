@@ -77,6 +77,21 @@ impl Role {
         }
     }
 
+    /// The rights that a CredentialsRequest of the platform asks for; `None` if the manifest has no lists of them.
+    pub fn of_credentials_request(manifest: &str) -> Option<Self> {
+        let (_, rights) = manifest.split_once("    permissions:")?;
+        let (actions, data) = rights.split_once("    dataPermissions:")?;
+        let of = |text: &str| -> Vec<String> {
+            let lines = text.lines().filter_map(|line| line.trim().strip_prefix("- "));
+            lines.map(str::to_owned).collect()
+        };
+        Some(Self {
+            actions: of(actions),
+            not_actions: Vec::new(),
+            data_actions: of(data),
+        })
+    }
+
     /// A role with everything.
     pub fn everything() -> Self {
         Self::new(&["*"], &["*"])

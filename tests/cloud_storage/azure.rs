@@ -1,0 +1,195 @@
+//! Azure from nothing, and a container full of images that is removed by processes that are killed. `AZURE_MANY_OBJECTS=20000` makes
+//! them as many as a real registry has; the usual run takes fewer.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use devcluster::stores::{Authority, Azure, AzureOptions, EntraApplication, ForwardProxy, Gate, ProxyOptions, Role};
+use image_registry_operator::api::{Kind, ObjectRef};
+use image_registry_operator::names;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::many::{kill_at, peak};
+use crate::support::operator::Operator;
+use crate::support::{TestCluster, cluster_operator, config_ref, is, shared_cluster, simulated};
+use crate::{deployment, environment, eventually, is_settled};
+
+const REGION: &str = "westeurope";
+const USUAL: usize = 2_000;
+const DEATHS: usize = 10;
+/// Parts of the content that one process deletes before it dies, at most a page: more than there are deaths.
+const PARTS: usize = 20;
+const PAGE: usize = 250;
+/// More than the process has at rest, in KiB: what a removal may need, whatever there is to remove.
+const MORE: usize = 8 * 1024;
+
+/// A cluster on Azure, with nothing of the operator in it. The public names lead to a gate.
+struct World {
+    cluster: TestCluster,
+    azure: Azure,
+    gate: Gate,
+    proxy: ForwardProxy,
+    identity: EntraApplication,
+    secret: String,
+    roots: TempDir,
+    logs: Vec<String>,
+}
+
+impl World {
+    async fn new(infrastructure: &str) -> Self {
+        let authority = Authority::new("azure").unwrap();
+        let azure = Azure::start(AzureOptions::new(authority)).await.unwrap();
+        let cluster = shared_cluster(simulated("cloud-storage")).await;
+        cluster.delete_events().await;
+        let tenant = azure.tenant();
+        let subscription = azure.subscription(&tenant);
+        let group = format!("rg-{infrastructure}");
+        let id = azure.resource_group(&subscription, &group, REGION);
+        let identity = azure.application(&tenant);
+        let manifest = include_str!("../../deploy/01-registry-credentials-request-azure.yaml");
+        azure.allow(&identity, &id, Role::of_credentials_request(manifest).unwrap());
+        let secret = azure.add_secret(&identity).unwrap();
+        let gate = azure.gate().unwrap();
+        let proxy = ForwardProxy::start(ProxyOptions {
+            hosts: Azure::hosts(gate.target().address),
+            ..ProxyOptions::default()
+        })
+        .unwrap();
+        let roots = tempfile::tempdir().unwrap();
+        std::fs::write(roots.path().join("roots.pem"), azure.authority().pem()).unwrap();
+        let platform = json!({"type": "Azure", "azure": {"resourceGroupName": group, "cloudName": "AzurePublicCloud"}});
+        let status = json!({"platform": "Azure", "platformStatus": platform, "infrastructureName": infrastructure,
+            "infrastructureTopology": "HighlyAvailable"});
+        let reference = ObjectRef::new(Kind::Infrastructure, "", names::CLUSTER);
+        cluster.patch_status(&reference, json!({"status": status})).await;
+        let reference = ObjectRef::new(Kind::Proxy, "", names::CLUSTER);
+        let spec = json!({"httpsProxy": proxy.url()});
+        cluster.patch(&reference, json!({"spec": spec})).await;
+        let in_use = |o: Option<&Value>| o.is_some_and(|o| o["status"]["httpsProxy"] == spec["httpsProxy"]);
+        cluster.until(&reference, "in use", in_use).await;
+        // The Secret as the platform's credential operator writes it.
+        let data = json!({
+            "azure_subscription_id": subscription, "azure_tenant_id": tenant, "azure_client_id": identity.client_id,
+            "azure_client_secret": secret, "azure_resourcegroup": group, "azure_region": REGION,
+        });
+        let metadata = json!({"name": names::MINTED_SECRET, "namespace": names::NAMESPACE});
+        cluster
+            .create(json!({"apiVersion": "v1", "kind": "Secret", "stringData": data, "metadata": metadata}))
+            .await;
+        Self {
+            cluster,
+            azure,
+            gate,
+            proxy,
+            identity,
+            secret,
+            roots,
+            logs: Vec::new(),
+        }
+    }
+
+    async fn operator(&self) -> Operator {
+        let (proxy, roots) = (
+            self.proxy.url(),
+            self.roots.path().join("roots.pem").display().to_string(),
+        );
+        let environment = [("HTTPS_PROXY", proxy.as_str()), ("SSL_CERT_FILE", &roots)];
+        self.cluster.operator_with(&environment).await
+    }
+
+    async fn left(&self, account: &str, container: &str) -> usize {
+        self.azure
+            .blobs(account, container)
+            .await
+            .map_or(0, |blobs| blobs.len())
+    }
+
+    /// At the end of each test: nothing was denied by the API server or by Azure, and no secret was told to anybody.
+    async fn judge(mut self, operator: Operator, keys: [String; 2]) {
+        let log = self.cluster.devcluster.audit().unwrap();
+        let ours = log.by_service_account(names::NAMESPACE, names::OPERATOR_DEPLOYMENT);
+        assert!(ours.denied().is_empty(), "{}", ours.denied());
+        let needed = self.azure.needed(&self.identity.client_id);
+        assert!(needed.iter().all(|right| right.granted), "{needed:?}");
+        let mut texts = vec![operator.metrics().await, operator.log()];
+        operator.stop().await;
+        for reference in [config_ref(), cluster_operator(), deployment()] {
+            texts.extend(self.cluster.get(&reference).await.map(|object| object.to_string()));
+        }
+        texts.extend(self.cluster.events().await);
+        texts.append(&mut self.logs);
+        let [one, other] = &keys;
+        for secret in [self.secret.as_str(), one, other, "eyJ", "SharedKey "] {
+            let mut lines = texts.iter().flat_map(|text| text.lines());
+            let line = lines.find(|line| line.contains(secret));
+            assert!(line.is_none(), "a secret is told: {line:?}");
+        }
+    }
+}
+
+// storage-azure section 10.2, 57, storage-core 40, 45: issue 14, in bounded memory, though the process is killed
+#[tokio::test]
+async fn a_full_container_of_azure_goes_in_bounded_memory_though_the_operator_is_killed_ten_times() {
+    let asked = std::env::var("AZURE_MANY_OBJECTS").ok();
+    let count: usize = asked.and_then(|n| n.parse().ok()).unwrap_or(USUAL);
+    let mut world = World::new("kw-zmany").await;
+    let mut operator = world.operator().await;
+    let config = world.cluster.until_config("up", is_settled).await;
+    let text = |field: &str| config["status"]["storage"]["azure"][field].as_str().unwrap().to_owned();
+    let (account, container) = (text("accountName"), text("container"));
+    assert_eq!(config["spec"]["storage"]["managementState"], "Managed");
+    let variables = environment(&world.cluster).await;
+    assert_eq!(variables["REGISTRY_STORAGE_AZURE_CONTAINER"], container);
+    let keys = world.azure.account_keys(&account).unwrap();
+    world
+        .azure
+        .fill(&account, &container, "/docker/registry/v2/blobs/", count)
+        .await
+        .unwrap();
+    world.cluster.settle().await;
+    let before = peak(operator.pid());
+    let most = Arc::new(AtomicUsize::new(before));
+    let began = Instant::now();
+    for death in 0..DEATHS {
+        let (operation, n) = if death % 2 == 0 {
+            ("Blob_Delete", (count / PARTS).min(PAGE))
+        } else {
+            ("Container_ListBlobFlatSegment", 1)
+        };
+        let victim: Arc<OnceLock<u32>> = kill_at(&world.gate, operation, n, &most);
+        if death == 0 {
+            world.cluster.edit(json!({"managementState": "Removed"})).await;
+        } else {
+            world.cluster.clear_lease().await;
+            operator = world.operator().await;
+        }
+        victim.set(operator.pid()).unwrap();
+        operator.ended().await;
+        world.logs.push(operator.log());
+    }
+    let left = world.left(&account, &container).await;
+    assert!(left > 0 && left < count, "{left} of {count} are left");
+    world.gate.pass();
+    world.cluster.clear_lease().await;
+    operator = world.operator().await;
+    let mut left = left;
+    while left > 0 {
+        // As long as there are fewer and fewer.
+        eventually("fewer blobs", async || world.left(&account, &container).await < left).await;
+        left = world.left(&account, &container).await;
+    }
+    let removed = |c: &Value| is(c, "Available", "True", "Removed") && is(c, "Progressing", "False", "Removed");
+    let config = world.cluster.until_config("removed", removed).await;
+    assert_eq!(config["status"]["storage"], json!({}));
+    assert!(is(&config, "StorageExists", "False", "AccountDeleted"));
+    let most = most.load(Ordering::Relaxed).max(peak(operator.pid()));
+    eprintln!(
+        "{count} blobs removed in {:?}, {DEATHS} deaths; {before} KiB before, {most} KiB at the most",
+        began.elapsed()
+    );
+    assert!(most < before + MORE, "{before} KiB before, {most} KiB at the most");
+    assert!(world.azure.account(&account).is_none());
+    world.judge(operator, keys).await;
+}
