@@ -46,13 +46,6 @@ pub struct Event {
 }
 
 impl Event {
-    /// The event of one line of the log.
-    #[cfg(test)]
-    pub(crate) fn of(line: &str) -> Result<Self> {
-        let raw: Raw = serde_json::from_str(line)?;
-        raw.into_event(Mark::default())
-    }
-
     /// Whether the request can have changed something.
     pub fn is_write(&self) -> bool {
         matches!(
@@ -89,12 +82,17 @@ impl Log {
         Self::read_since(path, Mark::default())
     }
 
-    /// Reads the requests of one user from a log that is complete. The other lines are not parsed: a log of a whole test run has
-    /// many.
-    pub fn read_of(path: &Path, user: &str) -> Result<Self> {
+    /// Reads those lines of a complete log that `wanted` selects. The others are not parsed: a log of a whole test run is long.
+    pub fn read_lines(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let lines: Vec<&str> = text.split_inclusive('\n').filter(|line| line.contains(user)).collect();
-        Ok(Self::parse(lines.concat().as_bytes(), Mark::default())?.by_user(user))
+        let lines: Vec<&str> = text.split_inclusive('\n').filter(|line| wanted(line)).collect();
+        Self::parse(lines.concat().as_bytes(), Mark::default())
+    }
+
+    /// The events of these lines.
+    #[cfg(test)]
+    pub(crate) fn of(lines: &str) -> Result<Self> {
+        Self::parse(lines.as_bytes(), Mark::default())
     }
 
     /// Reads what was added to the log since `mark`.

@@ -60,7 +60,7 @@ enum Action {
         #[arg(long)]
         demo: bool,
     },
-    /// Tell which rights of deploy/02-rbac.yaml the operator used on clusters; fails for a denied request and for a right that no
+    /// Tell which rights of deploy/02-rbac.yaml the operator used on clusters; fails for a denied request and for a rule that no
     /// request used.
     Rights {
         /// The folder with the audit logs of the clusters, which `DEVCLUSTER_AUDIT_LOGS` named while they ran.
@@ -186,7 +186,7 @@ fn rights(folder: &Path, table: Option<&Path>) -> Result<()> {
     say(&format!("{} requests of the operator", report.requests()))?;
     let (denied, unused) = (report.denied(), report.unused());
     ensure!(denied.is_empty(), "denied:\n{}", denied.join("\n"));
-    ensure!(unused.is_empty(), "rights that no request used:\n{}", unused.join("\n"));
+    ensure!(unused.is_empty(), "rules that no request used:\n{}", unused.join("\n"));
     Ok(())
 }
 
