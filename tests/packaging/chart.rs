@@ -165,7 +165,7 @@ async fn the_other_values_change_the_deployment_or_leave_objects_out() {
     let all = chart(&tools, &[]);
     let values = [
         "--set-json",
-        r#"nodeSelector={}"#,
+        "nodeSelector={}",
         "--set-json",
         r#"tolerations=[{"operator":"Exists"}]"#,
         "--set-json",
@@ -309,10 +309,10 @@ fn the_charts_readme_documents_each_value() {
     const BEGIN: &str = "| value | default | meaning |\n|---|---|---|\n";
     let rows = documented();
     assert!(rows.len() > 15, "{rows:?}");
-    let table: String = rows
+    let lines = rows
         .iter()
-        .map(|(path, default, text)| format!("| `{path}` | `{default}` | {text} |\n"))
-        .collect();
+        .map(|(path, default, text)| format!("| `{path}` | `{default}` | {text} |\n"));
+    let table = lines.collect::<Vec<_>>().concat();
     let readme = read("deploy/chart/README.md");
     let (before, rest) = readme.split_once(BEGIN).expect("the table of values");
     let after = rest.split_once("\n\n").map_or("", |(_, after)| after);

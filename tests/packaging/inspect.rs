@@ -61,7 +61,7 @@ fn looked_at(command: &str) -> Vec<Looked> {
     let mut words: Vec<&str> = command.split_whitespace().skip(1).collect();
     let mut namespace = String::new();
     if let Some(at) = words.iter().position(|word| *word == "-n") {
-        namespace = words.remove(at + 1).to_owned();
+        words.remove(at + 1).clone_into(&mut namespace);
         words.remove(at);
     }
     let verb = words.remove(0);

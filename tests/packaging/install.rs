@@ -217,7 +217,7 @@ impl Scenario {
         uids
     }
 
-    fn installed(&self) -> String {
+    fn installed() -> String {
         let command = only(commands("docs/installation.md", "With Helm", &["helm"]), "helm install");
         let command = command
             .replace("<your image>", operator_image())
@@ -296,7 +296,7 @@ async fn the_operator_is_installed_upgraded_and_uninstalled_as_documented() {
 impl Scenario {
     /// Ends with a registry whose operator Helm has installed. The ids of its objects.
     async fn helm_installs_and_upgrades(&self) -> Vec<String> {
-        self.shell(&self.installed());
+        self.shell(&Self::installed());
         for base in ["crds", "registry", "operator"] {
             assert!(self.base_is_there(base), "{base}");
         }
@@ -365,7 +365,7 @@ impl Scenario {
             assert_eq!(self.registry().await, registry, "{round}");
             assert!(!self.present(&cluster_operator()).await);
             if round == "first" {
-                self.shell(&self.installed());
+                self.shell(&Self::installed());
                 assert!(self.base_is_there("operator"));
             }
         }
