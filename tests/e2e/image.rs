@@ -135,7 +135,7 @@ impl Scenario {
         let holder = self.cluster.until_held(&before).await;
         self.say(&format!("a hosted control plane's operator leads: {holder}"));
         self.cluster
-            .edit(json!({"managementState": "Managed", "storage": {"emptyDir": {}}}))
+            .edit(json!({"managementState": "Managed", "storage": {"emptyDir": {}, "pvc": null}}))
             .await;
         let config = self
             .cluster

@@ -226,6 +226,7 @@ pub fn inline(page: &str, text: &str) -> Vec<Block> {
 pub const NOT_RUN: &[(&str, &str)] = &[
     ("oc adm prune images", "kubectl lacks `adm`"),
     ("oc adm prune images --confirm", "kubectl lacks `adm`"),
+    ("oc adm inspect", "the name of a command, and kubectl lacks it"),
     ("oc image mirror", "the name of a command, and kubectl lacks it"),
     ("oc delete", "the name of a command"),
     (
