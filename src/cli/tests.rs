@@ -8,7 +8,7 @@ use crate::{runtime::leader::Claim, testing::fake_api::FakeApi};
 fn settings(claim: Claim) -> Settings {
     let images = ["OPERATOR_IMAGE", "IMAGE", "IMAGE_PRUNER"].map(|name| (name.to_owned(), "x".to_owned()));
     Settings {
-        version: VERSION,
+        version: "1",
         client: FakeApi::default().client(),
         claim,
         events: Events::discard(),

@@ -1,15 +1,17 @@
 //! The registry program: how what a registry needs of its storage becomes variables, files and volumes. PURE.
 //!
 //! A backend describes the storage as typed data ([`RegistryStorage`]); a [`RegistryProgram`] renders it. The platform's
-//! registry ([`platform::Platform`]) is one program; the stock `distribution` registry has other variables for the same
-//! data. The preflight asks the program how it would speak to the storage ([`S3Wire`]).
+//! registry ([`platform::Platform`]) is one program; the stock registry ([`distribution::Distribution`]) has other variables
+//! for the same data. The preflight asks the program how it would speak to the storage ([`S3Wire`]).
 
+pub mod distribution;
 pub mod platform;
 mod storage;
 
 use crate::api::Sensitive;
 use crate::config::facts::StorageFacts;
 use crate::config::resolve::{Proxy, Rejection};
+use crate::names::Program;
 
 pub use storage::{
     AzureLogin, AzureStorage, CloudFrontKey, FilesystemVolume, GcsStorage, NameAndId, RegistryStorage, S3CloudFront,
@@ -23,6 +25,14 @@ pub trait RegistryProgram {
     fn render(&self, storage: &RegistryStorage) -> Result<StorageFacts, Rejection>;
     /// How the program speaks to an S3 store.
     fn s3_wire(&self) -> S3Wire;
+}
+
+/// The renderer of a program.
+pub fn renderer(program: Program) -> &'static dyn RegistryProgram {
+    match program {
+        Program::Platform => &platform::Platform,
+        Program::Distribution => &distribution::Distribution,
+    }
 }
 
 /// How a program speaks to an S3 store, for a preflight that does the same.

@@ -11,8 +11,7 @@ use crate::config::event_request::EventRequest;
 use crate::config::resolve::Resolved;
 use crate::config::snapshot::Snapshot;
 use crate::plan;
-use crate::program::Proxies;
-use crate::program::platform::Platform;
+use crate::program::{self, Proxies};
 use crate::storage::preflight::RegistryPods;
 use crate::storage::preflight::record::Clearing;
 use crate::storage::{self, Cluster as _, Outcome};
@@ -83,7 +82,7 @@ impl Registry {
             let controller = &pass.registry.context;
             let cluster = ClusterAccess::continued(&controller.writer, config, confirmed.get());
             let pods = RegistryPods {
-                program: &Platform,
+                program: program::renderer(snapshot.environment.program),
                 differs: &|facts| plan::storage_differs(resolved, facts, snapshot),
                 proxies: Proxies::of(&resolved.proxy),
                 read_only: resolved.read_only,
