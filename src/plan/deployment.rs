@@ -1,5 +1,6 @@
 //! The registry's pods.
 
+mod common;
 mod environment;
 mod scheduling;
 mod stock;
@@ -158,17 +159,13 @@ fn deployment(inputs: &Inputs<'_>, scale: Option<&Scale>, parts: &Parts) -> Resu
     }
     let security = pod_security(snapshot)?;
     let labels = json!({names::OPERAND_LABEL: names::OPERAND_LABEL_VALUE});
-    let mut pod_labels = labels.clone();
-    if snapshot.environment.program == Program::Distribution && !asks_for_login(inputs) {
-        pod_labels[names::ANONYMOUS_LABEL] = json!("true");
-    }
     let spec = json!({
         "progressDeadlineSeconds": 120,
         "replicas": scale.replicas,
         "selector": {"matchLabels": labels},
         "strategy": scale.strategy,
         "template": {
-            "metadata": {"labels": pod_labels, "annotations": pod_annotations(resolved, digest)},
+            "metadata": {"labels": pod_labels(inputs), "annotations": pod_annotations(resolved, digest)},
             "spec": pod(inputs, parts, scale.replicas, &security),
         },
     });
@@ -259,6 +256,15 @@ fn dropped_annotations(live: &Value, wanted: &Value) -> Vec<String> {
         .filter(|key| wanted.get(key).is_none())
         .map(str::to_owned)
         .collect()
+}
+
+/// Pods that ask nobody for a login can be told by their labels.
+fn pod_labels(inputs: &Inputs<'_>) -> Value {
+    let mut labels = json!({names::OPERAND_LABEL: names::OPERAND_LABEL_VALUE});
+    if inputs.snapshot.environment.program == Program::Distribution && !asks_for_login(inputs) {
+        labels[names::ANONYMOUS_LABEL] = json!("true");
+    }
+    labels
 }
 
 fn pod_annotations(resolved: &Resolved, digest: &str) -> Value {
@@ -359,28 +365,15 @@ fn container(inputs: &Inputs<'_>, parts: &Parts) -> Value {
         "command": ["/bin/sh", "-c", COMMAND],
         "ports": [{"containerPort": names::REGISTRY_PORT, "protocol": "TCP"}],
         "env": environment::variables(resolved, parts),
-        "livenessProbe": probe("/healthz", 5),
+        "livenessProbe": common::probe("/healthz", 5),
         // Later than the first check of the storage.
-        "readinessProbe": probe("/healthz", 15),
+        "readinessProbe": common::probe("/healthz", 15),
         // Clients go elsewhere once the endpoint is gone everywhere: the registry waits for that before it ends.
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", "25"]}}},
-        "resources": resources(resolved),
+        "resources": common::resources(resolved),
         "securityContext": {"readOnlyRootFilesystem": true},
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": parts.mounts.iter().cloned().chain(common_mounts()).collect::<Vec<_>>(),
-    })
-}
-
-fn resources(resolved: &Resolved) -> Value {
-    let given = resolved.resources.clone();
-    given.unwrap_or_else(|| json!({"requests": {"cpu": "100m", "memory": "256Mi"}}))
-}
-
-fn probe(path: &str, delay: u32) -> Value {
-    json!({
-        "initialDelaySeconds": delay,
-        "timeoutSeconds": 5,
-        "httpGet": {"scheme": "HTTPS", "path": path, "port": names::REGISTRY_PORT},
     })
 }
 

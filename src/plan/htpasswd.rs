@@ -67,7 +67,11 @@ fn is_bcrypt(hash: &str) -> bool {
     let mut parts = hash.split('$');
     let is_digest =
         |text: &str| text.len() == 53 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"./".contains(&b));
-    let cost = |text: &str| text.len() == 2 && text.parse::<u8>().is_ok_and(|cost| (4..=31).contains(&cost));
+    let cost = |text: &str| {
+        text.len() == 2
+            && text.bytes().all(|b| b.is_ascii_digit())
+            && text.parse::<u8>().is_ok_and(|cost| (4..=31).contains(&cost))
+    };
     parts.next() == Some("")
         && matches!(parts.next(), Some("2a" | "2b" | "2x" | "2y"))
         && parts.next().is_some_and(cost)

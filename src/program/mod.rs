@@ -11,7 +11,6 @@ mod storage;
 use crate::api::Sensitive;
 use crate::config::facts::StorageFacts;
 use crate::config::resolve::{Proxy, Rejection};
-use crate::names::Program;
 
 pub use storage::{
     AzureLogin, AzureStorage, CloudFrontKey, FilesystemVolume, GcsStorage, NameAndId, RegistryStorage, S3CloudFront,
@@ -25,14 +24,6 @@ pub trait RegistryProgram {
     fn render(&self, storage: &RegistryStorage) -> Result<StorageFacts, Rejection>;
     /// How the program speaks to an S3 store.
     fn s3_wire(&self) -> S3Wire;
-}
-
-/// The renderer of a program.
-pub fn renderer(program: Program) -> &'static dyn RegistryProgram {
-    match program {
-        Program::Platform => &platform::Platform,
-        Program::Distribution => &distribution::Distribution,
-    }
 }
 
 /// How a program speaks to an S3 store, for a preflight that does the same.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::{common, environment};
 use crate::config::resolve::Resolved;
 use crate::config::tls::ServingInfo;
 use crate::names::{self, NO_REDIRECT};
@@ -54,12 +55,12 @@ pub(super) fn container(image: &str, resolved: &Resolved, parts: &Parts, asks_fo
             {"containerPort": names::DEBUG_PORT, "name": names::DEBUG_PORT_NAME, "protocol": "TCP"},
         ],
         "env": variables(resolved, parts, asks_for_login),
-        "livenessProbe": super::probe("/", 5),
+        "livenessProbe": common::probe("/", 5),
         // Later than the first check of the storage.
-        "readinessProbe": super::probe("/", 15),
+        "readinessProbe": common::probe("/", 15),
         // Clients go elsewhere once the endpoint is gone everywhere: the registry waits for that before it ends.
         "lifecycle": {"preStop": {"sleep": {"seconds": 25}}},
-        "resources": super::resources(resolved),
+        "resources": common::resources(resolved),
         "securityContext": {
             "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
         },
@@ -103,7 +104,7 @@ fn variables(resolved: &Resolved, parts: &Parts, asks_for_login: bool) -> Vec<Va
         let path = format!("{}/{}", volumes::USERS_MOUNT, names::HTPASSWD_KEY);
         set("REGISTRY_AUTH_HTPASSWD_PATH", &path);
     }
-    for (name, value) in super::environment::proxy_variables(&parts.proxy) {
+    for (name, value) in environment::proxy_variables(&parts.proxy) {
         set(name, value);
     }
     set("REGISTRY_HTTP_TLS_CERTIFICATE", "/etc/secrets/tls.crt");
