@@ -55,6 +55,36 @@ pub const REGISTRY_PORT: u16 = 5000;
 /// Name of the port, which the platform's ServiceMonitor scrapes.
 pub const REGISTRY_PORT_NAME: &str = "5000-tcp";
 
+/// Port of the stock registry's metrics and of its profiler, without TLS: only monitoring may reach it.
+pub const DEBUG_PORT: u16 = 5001;
+/// Name of that port in the container, for a PodMonitor.
+pub const DEBUG_PORT_NAME: &str = "metrics";
+
+/// Variable with which the registry sends each layer itself, and no client to the storage.
+pub const NO_REDIRECT: &str = "REGISTRY_STORAGE_REDIRECT_DISABLE";
+
+/// ConfigMap with the configuration file of the stock registry.
+pub const REGISTRY_CONFIG_MAP: &str = "image-registry-config";
+/// Secret with the users of the stock registry, which an administrator may edit. The operator makes it if it does not exist.
+pub const HTPASSWD_SECRET: &str = "image-registry-htpasswd";
+/// The last valid content of [`HTPASSWD_SECRET`]: what the registry's pods mount.
+pub const HTPASSWD_COPY: &str = "image-registry-htpasswd-valid";
+/// Key of both.
+pub const HTPASSWD_KEY: &str = "htpasswd";
+/// Secret with a login for all hosts of the stock registry, for pods to pull with.
+pub const LOGIN_SECRET: &str = "image-registry-login";
+/// The first user of the stock registry.
+pub const LOGIN_USER: &str = "registry";
+/// Label on what the operator made for the stock registry. A removal takes only objects with this label.
+pub const STOCK_LABEL: &str = "imageregistry.operator.openshift.io/registry-program";
+/// Value of [`STOCK_LABEL`].
+pub const STOCK_LABEL_VALUE: &str = "distribution";
+/// Annotation on the Config, set by an administrator: `true` lets everybody use the stock registry without a login, `exposed`
+/// also from outside of the cluster.
+pub const ANONYMOUS_ANNOTATION: &str = "imageregistry.operator.openshift.io/allow-anonymous";
+/// Label on pods of the stock registry that ask nobody for a login.
+pub const ANONYMOUS_LABEL: &str = "imageregistry.operator.openshift.io/anonymous";
+
 /// Secret with the serving certificate, which the platform's service CA writes for the registry's Service.
 pub const SERVING_CERT_SECRET: &str = "image-registry-tls";
 /// Copy of `openshift-config/pull-secret` for the registry's pull-through.
@@ -161,3 +191,24 @@ pub const USER_AGENT: &str = "ocp-ciro";
 /// Placeholder that the release tool replaces with the version of the release. If the placeholder remains, the cluster's
 /// version applies.
 pub const SNAPSHOT_VERSION: &str = "0.0.1-snapshot";
+
+/// The program in the registry's image (`REGISTRY_PROGRAM`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Program {
+    /// The registry of OKD and OpenShift.
+    #[default]
+    Platform,
+    /// The stock `distribution` registry, v3.
+    Distribution,
+}
+
+impl Program {
+    /// The program with this name in `REGISTRY_PROGRAM`.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "platform" => Some(Self::Platform),
+            "distribution" => Some(Self::Distribution),
+            _ => None,
+        }
+    }
+}

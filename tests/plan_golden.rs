@@ -15,6 +15,7 @@ use image_registry_operator::config::environment::Environment;
 use image_registry_operator::config::facts::{EnvValue, EnvVar, StorageFacts};
 use image_registry_operator::config::resolve::{Resolved, resolve};
 use image_registry_operator::config::snapshot::{Objects, Snapshot};
+use image_registry_operator::names::Program;
 use image_registry_operator::plan::{self, Inputs, Source};
 use serde_json::{Value, json};
 
@@ -39,6 +40,9 @@ impl Scenario {
             environment: Environment {
                 gates_version: String::new(),
                 node_ca_user: None,
+                program: about["environment"]["program"]
+                    .as_str()
+                    .map_or(Program::Platform, |name| Program::named(name).expect("a program")),
                 registry_image: text_of(&about["environment"]["registryImage"]),
                 pruner_image: text_of(&about["environment"]["prunerImage"]),
                 operator_image: text_of(&about["environment"]["operatorImage"]),

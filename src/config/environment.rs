@@ -1,11 +1,15 @@
 //! Settings of the process that a reconcile pass uses. The command line reads them at start.
 
-/// Images and version of this release. No image is empty: the command line refuses an empty image.
+use crate::names::Program;
+
+/// Images and version of this release. No image is empty, except that of the pruner: the command line refuses an empty image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// Image of the registry (`IMAGE`).
     pub registry_image: String,
-    /// Image with `oc`, which the pruner runs (`IMAGE_PRUNER`).
+    /// The program in that image (`REGISTRY_PROGRAM`).
+    pub program: Program,
+    /// Image with `oc`, which the pruner runs (`IMAGE_PRUNER`). Empty only with a program that has no pruner.
     pub pruner_image: String,
     /// Image of this operator, which node-ca runs (`OPERATOR_IMAGE`).
     pub operator_image: String,

@@ -1,20 +1,33 @@
 //! PURE: what a valid Config does that its user may not expect. Each notice is one Warning event for each edit of the Config.
 
 use super::event_request::EventRequest;
-use crate::api::registry_config::{ConfigSpec, Storage};
+use crate::api::registry_config::{ConfigSpec, RequestLimits, Storage};
 use crate::api::registry_storage::S3Storage;
+use crate::names::Program;
 
 /// The notices of a valid Config.
-pub fn notices(spec: &ConfigSpec) -> Vec<EventRequest> {
-    let Some(storage) = &spec.storage else {
-        return Vec::new();
-    };
+pub fn notices(spec: &ConfigSpec, program: Program) -> Vec<EventRequest> {
     let redirects = !spec.disable_redirect.unwrap_or(false);
-    redirects
-        .then(|| untrusted_redirect(storage))
-        .flatten()
+    let storage = spec.storage.as_ref().filter(|_| redirects);
+    let redirect = storage.and_then(untrusted_redirect);
+    redirect.into_iter().chain(unlimited_requests(spec, program)).collect()
+}
+
+/// The notice of limits that the stock registry does not have.
+fn unlimited_requests(spec: &ConfigSpec, program: Program) -> Option<EventRequest> {
+    let requests = spec.requests.as_ref().filter(|_| program == Program::Distribution)?;
+    let limits = [&requests.read, &requests.write];
+    let limited = limits
         .into_iter()
-        .collect()
+        .flatten()
+        .any(|limits| *limits != RequestLimits::default());
+    limited.then(|| EventRequest {
+        warning: true,
+        reason: "RequestsNotLimited",
+        message: "spec.requests has no effect: the registry program distribution (REGISTRY_PROGRAM) has no limits on requests. Remove \
+                  the field, or limit requests in the Ingress or Gateway"
+            .to_owned(),
+    })
 }
 
 /// The notice of a store behind S3 with a private CA.
@@ -96,9 +109,27 @@ mod tests {
         let mut spec = spec;
         spec["replicas"] = json!(1);
         let spec: ConfigSpec = serde_json::from_value(spec).unwrap();
-        let notices = notices(&spec);
+        let notices = notices(&spec, Program::Platform);
         assert!(notices.iter().all(|notice| notice.warning));
         notices.into_iter().map(|notice| notice.message).collect()
+    }
+
+    // kubernetes 4, in part: `requests`
+    #[test]
+    fn limits_of_requests_are_reported_where_the_program_has_none() {
+        let reasons = |requests: Value, program| {
+            let spec = json!({"replicas": 1, "requests": requests});
+            let spec: ConfigSpec = serde_json::from_value(spec).unwrap();
+            let notices = notices(&spec, program);
+            notices.into_iter().map(|n| (n.warning, n.reason)).collect::<Vec<_>>()
+        };
+        let limited = json!({"read": {"maxRunning": 3}});
+        assert_eq!(
+            reasons(limited.clone(), Program::Distribution),
+            [(true, "RequestsNotLimited")]
+        );
+        assert!(reasons(limited, Program::Platform).is_empty());
+        assert!(reasons(json!({"read": {}, "write": null}), Program::Distribution).is_empty());
     }
 
     // issue 10, row 17: clients that could not pull

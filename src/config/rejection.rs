@@ -21,6 +21,8 @@ pub enum Reason {
     InvalidConfig,
     /// Another owner has a Route of the requested name. The rest of the pass continues.
     RouteConflict,
+    /// A registry that asks for no login would be reachable from outside of the cluster. The rest of the pass continues.
+    ExposureRefused,
     /// The claim's access mode does not allow the replicas or the rollout strategy. The rest of the pass continues.
     PvcIncompatible,
 }
@@ -38,6 +40,7 @@ impl Reason {
             Self::InvalidDuration => "InvalidDuration",
             Self::InvalidConfig => "InvalidConfig",
             Self::RouteConflict => "RouteConflict",
+            Self::ExposureRefused => "ExposureRefused",
             Self::PvcIncompatible => "PVCIncompatible",
         }
     }

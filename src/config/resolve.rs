@@ -9,7 +9,7 @@ use super::snapshot::Snapshot;
 use super::tls;
 use crate::api::registry_config::{RequestLimits, RouteEntry, Storage};
 use crate::api::{Config, Kind, Sensitive, duration};
-use crate::names;
+use crate::names::{self, Program};
 
 /// `spec.managementState`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,17 @@ pub struct Overrides {
     pub runtime_class: Option<String>,
 }
 
+/// Whether the stock registry asks for a login. The platform's registry always does, by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// Everybody has to log in.
+    Required,
+    /// Nobody has to log in; the registry must not be reachable from outside of the cluster.
+    NotInside,
+    /// Nobody has to log in, also not from outside of the cluster.
+    Nowhere,
+}
+
 /// A validated Config.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
@@ -124,6 +135,8 @@ pub struct Resolved {
     pub write_limits: Option<Limits>,
     /// `spec.unsupportedConfigOverrides`.
     pub overrides: Overrides,
+    /// Whether the stock registry asks for a login.
+    pub login: Login,
     /// Routes, the default Route first.
     pub routes: Vec<WantedRoute>,
     /// The registry refuses pushes.
@@ -172,6 +185,7 @@ pub fn resolve(config: &Config, snapshot: &Snapshot) -> Result<Resolved, Rejecti
         read_limits: limits("read", requests.read.as_ref())?,
         write_limits: limits("write", requests.write.as_ref())?,
         overrides: overrides(spec.unsupported_config_overrides.as_ref())?,
+        login: login(config, snapshot.environment.program),
         routes,
         read_only: spec.read_only.unwrap_or(false),
         disable_redirect: spec.disable_redirect.unwrap_or(false),
@@ -198,6 +212,17 @@ pub fn select(storage: &Storage) -> Result<Option<&'static str>, Rejection> {
             );
             Err(Rejection::new(Reason::StorageConflict, message))
         }
+    }
+}
+
+/// Any value of the annotation but the two documented ones means that everybody has to log in.
+fn login(config: &Config, program: Program) -> Login {
+    let annotations = config.metadata.annotations.as_ref();
+    let value = annotations.and_then(|annotations| annotations.get(names::ANONYMOUS_ANNOTATION));
+    match (program, value.map(String::as_str)) {
+        (Program::Distribution, Some("true")) => Login::NotInside,
+        (Program::Distribution, Some("exposed")) => Login::Nowhere,
+        _ => Login::Required,
     }
 }
 

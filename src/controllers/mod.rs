@@ -51,6 +51,7 @@ const SYNC_TIMEOUT: Duration = Duration::from_mins(10);
 pub async fn run(settings: Settings) -> Result<(), String> {
     let environment = Environment {
         registry_image: settings.environment.image.clone(),
+        program: settings.environment.program,
         pruner_image: settings.environment.image_pruner.clone(),
         operator_image: settings.environment.operator_image.clone(),
         release_version: settings.environment.release_version.clone(),

@@ -64,7 +64,7 @@ impl Caches {
         let caches = Self {
             shared: Arc::new(shared),
         };
-        for spec in watch_specs() {
+        for spec in watch_specs(caches.shared.environment.program) {
             caches.watch(spec);
         }
         caches
@@ -133,7 +133,7 @@ impl Caches {
             .filter(|object| object.is_possible())
             .filter_map(|object| referenced(object, triggers))
             .collect();
-        let known = watch_specs();
+        let known = watch_specs(self.shared.environment.program);
         let unwanted: Vec<WatchSpec> = {
             let state = self.state();
             let referenced = state

@@ -6,7 +6,7 @@
 use Controller::{AzurePathFix, AzureStack, Certificates, ClusterOperator, ImageConfig, NodeCa, Pruner, Registry};
 
 use crate::api::{Kind, ObjectRef};
-use crate::names;
+use crate::names::{self, Program};
 
 /// A controller that a watch event can trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,8 +83,29 @@ impl std::fmt::Display for WatchSpec {
 /// references.
 ///
 /// [`Caches::watch_referenced`]: super::Caches::watch_referenced
-pub(super) fn watch_specs() -> Vec<WatchSpec> {
-    [cluster_scoped(), workloads(), access_rules(), secrets(), config_maps()].concat()
+pub(super) fn watch_specs(program: Program) -> Vec<WatchSpec> {
+    let of_program = match program {
+        Program::Platform => Vec::new(),
+        Program::Distribution => stock_registry(),
+    };
+    [
+        cluster_scoped(),
+        workloads(),
+        access_rules(),
+        secrets(),
+        config_maps(),
+        of_program,
+    ]
+    .concat()
+}
+
+/// What only the stock registry has.
+fn stock_registry() -> Vec<WatchSpec> {
+    let own = Some(names::NAMESPACE);
+    let secrets = [names::HTPASSWD_SECRET, names::HTPASSWD_COPY, names::LOGIN_SECRET];
+    let secrets = secrets.map(|name| one(Kind::Secret, own, name, &[Registry]));
+    let map = one(Kind::ConfigMap, own, names::REGISTRY_CONFIG_MAP, &[Registry]);
+    secrets.into_iter().chain([map]).collect()
 }
 
 fn cluster_scoped() -> Vec<WatchSpec> {

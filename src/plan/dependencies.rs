@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::parts::Parts;
 use super::{Plan, checksum, drift, operand};
 use crate::api::Kind;
-use crate::config::snapshot::Objects;
-use crate::names;
+use crate::config::snapshot::Snapshot;
+use crate::names::{self, Program};
 
 /// ConfigMaps and Secrets of our namespace that the pods depend on, by name.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -37,42 +37,48 @@ impl Dependencies {
         found
     }
 
-    fn of_registry(parts: &Parts) -> Self {
+    fn of_registry(parts: &Parts, program: Program) -> Self {
         let mut found = Self::of_storage(&parts.env, &parts.volumes);
-        found
-            .maps
-            .extend([names::CERTIFICATES_MAP, names::TRUSTED_CA_MAP].map(str::to_owned));
+        // The stock registry pulls nothing through, and follows its users by itself.
+        let (map, secret) = match program {
+            Program::Platform => (None, Some(names::PULL_SECRET_COPY)),
+            Program::Distribution => (Some(names::REGISTRY_CONFIG_MAP), None),
+        };
+        let maps = [names::CERTIFICATES_MAP, names::TRUSTED_CA_MAP];
+        found.maps.extend(maps.into_iter().chain(map).map(str::to_owned));
+        let secrets = [names::SERVING_CERT_SECRET];
         found
             .secrets
-            .extend([names::SERVING_CERT_SECRET, names::PULL_SECRET_COPY].map(str::to_owned));
+            .extend(secrets.into_iter().chain(secret).map(str::to_owned));
         found
     }
 }
 
-/// The digest, over live objects, over the Secrets that `plan` is about to write, and over the CA map as it will be where
+/// The digest, over live objects, over what `plan` is about to write, and over the CA map as it will be where
 /// that is given.
-pub(super) fn digest(parts: &Parts, objects: &Objects, plan: &Plan, certificates: Option<&Value>) -> String {
-    let Dependencies { maps, secrets } = Dependencies::of_registry(parts);
-    let live = |kind, name: &str| {
-        let known = certificates.filter(|_| name == names::CERTIFICATES_MAP);
-        known.or_else(|| objects.operand(kind, name)).map(Cow::Borrowed)
-    };
-    let planned = |name: &str| {
-        if plan.absent.contains(&operand(Kind::Secret, name)) {
+pub(super) fn digest(parts: &Parts, snapshot: &Snapshot, plan: &Plan, certificates: Option<&Value>) -> String {
+    let objects = &snapshot.objects;
+    let Dependencies { maps, secrets } = Dependencies::of_registry(parts, snapshot.environment.program);
+    let planned = |kind, name: &str| {
+        if plan.absent.contains(&operand(kind, name)) {
             return None;
         }
-        let live = objects.operand(Kind::Secret, name);
-        match plan.desired(Kind::Secret, name) {
+        let live = objects.operand(kind, name);
+        match plan.desired(kind, name) {
             Some(desired) => Some(Cow::Owned(drift::merged(desired, live.unwrap_or(&Value::Null), None))),
             None => live.map(Cow::Borrowed),
         }
     };
+    let map = |name: &str| {
+        let known = certificates.filter(|_| name == names::CERTIFICATES_MAP);
+        known.map(Cow::Borrowed).or_else(|| planned(Kind::ConfigMap, name))
+    };
     let maps = maps
         .iter()
-        .filter_map(|name| Some(("configmap", name, map_json(&*live(Kind::ConfigMap, name)?))));
+        .filter_map(|name| Some(("configmap", name, map_json(&*map(name)?))));
     let secrets = secrets
         .iter()
-        .filter_map(|name| Some(("secret", name, secret_json(&*planned(name)?))));
+        .filter_map(|name| Some(("secret", name, secret_json(&*planned(Kind::Secret, name)?))));
     let lines: Vec<String> = maps
         .chain(secrets)
         .map(|(kind, name, json)| format!("{kind}:{name}:sha256:{}", checksum::sha256(json.as_bytes())))

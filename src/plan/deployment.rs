@@ -1,7 +1,9 @@
 //! The registry's pods.
 
+mod common;
 mod environment;
 mod scheduling;
+mod stock;
 
 use std::collections::BTreeMap;
 
@@ -10,12 +12,14 @@ use serde_json::{Value, json};
 use super::parts::Parts;
 use super::source::Source;
 use super::volumes;
-use super::{Desired, Drift, Inputs, Origin, Plan, annotation, certificates, checksum, config, dependencies, drift};
+use super::{
+    Desired, Drift, Inputs, Origin, Plan, annotation, certificates, checksum, config, dependencies, drift, exposure,
+};
 use crate::api::Kind;
 use crate::config::event_request::EventRequest;
 use crate::config::resolve::{Resolved, Rollout};
 use crate::config::snapshot::Snapshot;
-use crate::names;
+use crate::names::{self, Program};
 
 /// How many pods there are, and how they are replaced.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,13 +94,22 @@ pub(super) fn plan(inputs: &Inputs<'_>, scale: Option<&Scale>, plan: &mut Plan) 
         plan.events.push(ignored_overrides(&resolved.overrides.ignored));
     }
     let Some(mut parts) = Parts::of(inputs) else { return };
+    if asks_for_login(inputs) && super::stock::has_no_users(inputs.snapshot, plan) {
+        return; // Pods would wait for their users, and the ones that run must not go before.
+    }
     let map = certificates_map(inputs);
-    let digest = || dependencies::digest(&parts, &inputs.snapshot.objects, plan, map.as_ref());
+    let digest = || dependencies::digest(&parts, inputs.snapshot, plan, map.as_ref());
     parts.digest = Some(parts.digest.clone().unwrap_or_else(digest));
     match deployment(inputs, scale, &parts) {
         Ok(desired) => plan.present.push(desired),
         Err(message) => plan.fail(Kind::Deployment, names::REGISTRY, message),
     }
+}
+
+/// Whether the pods are those of the stock registry, and ask for a login.
+fn asks_for_login(inputs: &Inputs<'_>) -> bool {
+    inputs.snapshot.environment.program == Program::Distribution
+        && exposure::asks_for_login(inputs.resolved, inputs.snapshot)
 }
 
 /// The CA map as it will be when the storage before is no longer needed, where it is another one now: pods depend on that,
@@ -152,7 +165,7 @@ fn deployment(inputs: &Inputs<'_>, scale: Option<&Scale>, parts: &Parts) -> Resu
         "selector": {"matchLabels": labels},
         "strategy": scale.strategy,
         "template": {
-            "metadata": {"labels": labels, "annotations": pod_annotations(resolved, digest)},
+            "metadata": {"labels": pod_labels(inputs), "annotations": pod_annotations(resolved, digest)},
             "spec": pod(inputs, parts, scale.replicas, &security),
         },
     });
@@ -245,6 +258,15 @@ fn dropped_annotations(live: &Value, wanted: &Value) -> Vec<String> {
         .collect()
 }
 
+/// Pods that ask nobody for a login can be told by their labels.
+fn pod_labels(inputs: &Inputs<'_>) -> Value {
+    let mut labels = json!({names::OPERAND_LABEL: names::OPERAND_LABEL_VALUE});
+    if inputs.snapshot.environment.program == Program::Distribution && !asks_for_login(inputs) {
+        labels[names::ANONYMOUS_LABEL] = json!("true");
+    }
+    labels
+}
+
 fn pod_annotations(resolved: &Resolved, digest: &str) -> Value {
     let mut annotations = json!({
         names::PARTITIONING_ANNOTATION: "{\"effect\": \"PreferredDuringScheduling\"}",
@@ -272,6 +294,7 @@ fn pod_security(snapshot: &Snapshot) -> Result<Value, String> {
                 range.map_or_else(|| "absent".to_owned(), |range| format!("{range:?}"))
             ));
         }
+        None if snapshot.environment.program == Program::Distribution => stock::user(&mut security),
         None => {}
     }
     Ok(security)
@@ -290,6 +313,14 @@ fn pod(inputs: &Inputs<'_>, parts: &Parts, replicas: i32, security: &Value) -> V
         storage: _,
         snapshot,
     } = *inputs;
+    let (container, own_volumes) = match snapshot.environment.program {
+        Program::Platform => (container(inputs, parts), volumes::own().to_vec()),
+        Program::Distribution => {
+            let asks = asks_for_login(inputs);
+            let image = &snapshot.environment.registry_image;
+            (stock::container(image, resolved, parts, asks), volumes::stock(asks))
+        }
+    };
     let mut pod = json!({
         "serviceAccountName": names::REGISTRY_SERVICE_ACCOUNT,
         "priorityClassName": "system-cluster-critical",
@@ -297,8 +328,8 @@ fn pod(inputs: &Inputs<'_>, parts: &Parts, replicas: i32, security: &Value) -> V
         "terminationGracePeriodSeconds": 55,
         "nodeSelector": scheduling::node_selector(resolved),
         "securityContext": security,
-        "containers": [container(inputs, parts)],
-        "volumes": parts.volumes.iter().cloned().chain(volumes::own()).collect::<Vec<_>>(),
+        "containers": [container],
+        "volumes": parts.volumes.iter().cloned().chain(own_volumes).collect::<Vec<_>>(),
     });
     let spread = scheduling::spread(resolved, snapshot);
     if !spread.is_empty() {
@@ -328,30 +359,21 @@ fn container(inputs: &Inputs<'_>, parts: &Parts) -> Value {
         storage: _,
         snapshot,
     } = *inputs;
-    let resources = resolved.resources.clone();
     json!({
         "name": "registry",
         "image": snapshot.environment.registry_image,
         "command": ["/bin/sh", "-c", COMMAND],
         "ports": [{"containerPort": names::REGISTRY_PORT, "protocol": "TCP"}],
         "env": environment::variables(resolved, parts),
-        "livenessProbe": probe(5),
+        "livenessProbe": common::probe("/healthz", 5),
         // Later than the first check of the storage.
-        "readinessProbe": probe(15),
+        "readinessProbe": common::probe("/healthz", 15),
         // Clients go elsewhere once the endpoint is gone everywhere: the registry waits for that before it ends.
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", "25"]}}},
-        "resources": resources.unwrap_or_else(|| json!({"requests": {"cpu": "100m", "memory": "256Mi"}})),
+        "resources": common::resources(resolved),
         "securityContext": {"readOnlyRootFilesystem": true},
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": parts.mounts.iter().cloned().chain(common_mounts()).collect::<Vec<_>>(),
-    })
-}
-
-fn probe(delay: u32) -> Value {
-    json!({
-        "initialDelaySeconds": delay,
-        "timeoutSeconds": 5,
-        "httpGet": {"scheme": "HTTPS", "path": "/healthz", "port": names::REGISTRY_PORT},
     })
 }
 

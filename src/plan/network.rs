@@ -4,13 +4,13 @@ use serde_json::{Value, json};
 
 use super::{Desired, Drift};
 use crate::api::Kind;
-use crate::names;
+use crate::names::{self, Program};
 
 /// Allows ingress to the registry's port from everywhere, and all egress. The rules with peers are redundant beside the open
 /// rules: they document the registry's clients and servers, and suffice if a later release drops the open rules.
-pub(super) fn registry() -> Desired {
+pub(super) fn registry(program: Program) -> Desired {
     let port = json!([{"protocol": "TCP", "port": names::REGISTRY_PORT}]);
-    let body = json!({
+    let mut body = json!({
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {"name": names::REGISTRY_NETWORK_POLICY, "namespace": names::NAMESPACE},
@@ -50,7 +50,22 @@ pub(super) fn registry() -> Desired {
             ],
         },
     });
+    if program == Program::Distribution
+        && let Some(ingress) = body.pointer_mut("/spec/ingress").and_then(Value::as_array_mut)
+    {
+        ingress.push(debug_port());
+    }
     Desired::new(Kind::NetworkPolicy, Drift::Whole(&["spec"]), body).without_checksum()
+}
+
+/// The stock registry's metrics, which need no login: monitoring alone.
+fn debug_port() -> Value {
+    json!({
+        "from": [{"namespaceSelector": {"matchExpressions": [{
+            "key": "kubernetes.io/metadata.name", "operator": "In", "values": ["monitoring", "openshift-monitoring"],
+        }]}}],
+        "ports": [{"protocol": "TCP", "port": names::DEBUG_PORT}],
+    })
 }
 
 /// The platform's API servers.

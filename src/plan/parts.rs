@@ -9,10 +9,13 @@ use crate::api::Kind;
 use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
 use crate::config::resolve::{Proxy, Resolved};
 use crate::config::snapshot::Snapshot;
-use crate::names;
+use crate::names::{self, Program};
 
 /// The first variable after those of the storage.
 pub(super) const FIRST_OWN_VARIABLE: &str = "REGISTRY_HTTP_ADDR";
+
+/// First word of the stock registry's command, by which a Deployment tells its program.
+pub(super) const STOCK_COMMAND: &str = "registry";
 
 /// The parts of the Deployment that belong to the storage.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,7 +37,10 @@ impl Parts {
     pub(super) fn of(inputs: &Inputs<'_>) -> Option<Self> {
         match inputs.storage {
             Source::Facts(facts) => Some(Self::rendered(facts, inputs.resolved)),
-            Source::Live => live_deployment(inputs.snapshot).map(Self::live),
+            // The storage of another program is no storage for this one: its Deployment stays as it is.
+            Source::Live => live_deployment(inputs.snapshot)
+                .filter(|deployment| program_of(deployment) == inputs.snapshot.environment.program)
+                .map(Self::live),
             Source::Nowhere => None,
         }
     }
@@ -57,7 +63,6 @@ impl Parts {
             items.map_or(&[][..], Vec::as_slice)
         };
         let name = |value: &Value| value.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let own = |name: &str| volumes::own().iter().any(|volume| volume["name"] == name);
         let env = list("/spec/template/spec/containers/0/env");
         let value_of = |wanted: &str| {
             let found = env.iter().find(|variable| name(variable) == wanted)?;
@@ -71,10 +76,13 @@ impl Parts {
         Self {
             env: of_storage.cloned().collect(),
             volumes: volumes
-                .take_while(|volume| !own(&name(volume)))
+                .take_while(|volume| !volumes::is_own(&name(volume)))
                 .map(less_defaults)
                 .collect(),
-            mounts: mounts.take_while(|mount| !own(&name(mount))).cloned().collect(),
+            mounts: mounts
+                .take_while(|mount| !volumes::is_own(&name(mount)))
+                .cloned()
+                .collect(),
             proxy: Proxy {
                 http: value_of("HTTP_PROXY"),
                 https: value_of("HTTPS_PROXY"),
@@ -135,6 +143,15 @@ pub(super) fn variable(variable: &EnvVar) -> Value {
 
 pub(super) fn live_deployment(snapshot: &Snapshot) -> Option<&Value> {
     snapshot.objects.operand(Kind::Deployment, names::REGISTRY)
+}
+
+/// The program that a Deployment runs.
+pub(super) fn program_of(deployment: &Value) -> Program {
+    let command = deployment.pointer("/spec/template/spec/containers/0/command/0");
+    match command.and_then(Value::as_str) {
+        Some(STOCK_COMMAND) => Program::Distribution,
+        _ => Program::Platform,
+    }
 }
 
 /// A volume without the mode that the API server gives to files where none is asked for.

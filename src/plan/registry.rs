@@ -1,7 +1,7 @@
 //! The plan of the registry's objects.
 
 use super::model::{Inputs, Plan};
-use super::{deployment, disruption, network, rbac, route, secret, service};
+use super::{deployment, disruption, network, rbac, route, secret, service, stock};
 
 /// All objects of the registry, in the order in which they are applied: RBAC objects and ServiceAccount, Secrets, Service,
 /// Deployment, PodDisruptionBudget, NetworkPolicy, Routes.
@@ -14,13 +14,15 @@ pub fn registry(inputs: &Inputs<'_>) -> Plan {
     ]);
     secret::plan_pull_secret(inputs.snapshot, &mut plan);
     plan.present.extend(inputs.storage.facts().map(secret::private));
+    stock::plan(inputs, &mut plan);
     plan.present.push(service::service(&inputs.snapshot.objects));
     let scale = deployment::Scale::of(inputs);
     deployment::plan(inputs, scale.as_ref(), &mut plan);
     plan.present.push(disruption::budget(
         scale.map_or(inputs.resolved.replicas, |scale| scale.replicas),
     ));
-    plan.present.push(network::registry());
+    plan.present
+        .push(network::registry(inputs.snapshot.environment.program));
     route::plan(inputs, &mut plan);
     plan
 }

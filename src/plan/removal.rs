@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::{operand, route};
+use super::{operand, owned, stock};
 use crate::api::{Kind, ObjectRef};
 use crate::config::snapshot::{Objects, Snapshot};
 use crate::names;
@@ -41,9 +41,9 @@ impl Removal {
 pub fn removal(snapshot: &Snapshot, deployment_gone: Option<Timestamp>) -> Removal {
     let objects = &snapshot.objects;
     let pods: Vec<_> = registry_pods(objects).collect();
-    let mut first_stage: Vec<ObjectRef> = route::owned(objects).cloned().collect();
+    let mut first_stage: Vec<ObjectRef> = owned::owned(objects).cloned().collect();
     first_stage.extend([Kind::PodDisruptionBudget, Kind::Deployment].map(|kind| operand(kind, names::REGISTRY)));
-    let second_stage = [
+    let mut second_stage = vec![
         operand(Kind::NetworkPolicy, names::REGISTRY_NETWORK_POLICY),
         operand(Kind::Service, names::REGISTRY),
         operand(Kind::Secret, names::PRIVATE_SECRET),
@@ -52,6 +52,8 @@ pub fn removal(snapshot: &Snapshot, deployment_gone: Option<Timestamp>) -> Remov
         operand(Kind::ClusterRoleBinding, names::REGISTRY_CLUSTER_ROLE_BINDING),
         operand(Kind::ClusterRole, names::REGISTRY_CLUSTER_ROLE),
     ];
+    let is_own = |reference: &ObjectRef| objects.find(reference).is_some_and(|object| stock::is_own(object));
+    second_stage.extend(stock::generated().into_iter().filter(is_own));
     let exists = |reference: &&ObjectRef| objects.find(reference).is_some();
     let objects_gone = !first_stage
         .iter()

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Desired, Drift, Inputs, Origin, Plan, annotation, config};
+use super::owned::{is_owned, owned};
+use super::{Desired, Drift, Inputs, Origin, Plan, annotation, config, exposure};
 use crate::api::Kind;
 use crate::config::content;
 use crate::config::resolve::WantedRoute;
@@ -23,7 +24,17 @@ pub(super) fn plan(inputs: &Inputs<'_>, plan: &mut Plan) {
         }
         return;
     }
+    if exposure::refused(inputs.resolved).is_some() {
+        plan.absent.extend(owned(objects).cloned());
+        return;
+    }
+    let held = exposure::open_pods_remain(inputs.resolved, inputs.snapshot);
     for entry in wanted {
+        if held && objects.operand(Kind::Route, &entry.name).is_none() {
+            let message = "it is made once every pod that asks for no login has ended";
+            plan.fail(Kind::Route, &entry.name, message);
+            continue;
+        }
         match route(entry, objects) {
             Ok(desired) => plan.present.push(desired.with_origins(origins(entry))),
             Err(message) => plan.fail(Kind::Route, &entry.name, message),
@@ -33,18 +44,6 @@ pub(super) fn plan(inputs: &Inputs<'_>, plan: &mut Plan) {
     let names: BTreeSet<&str> = wanted.iter().map(|entry| entry.name.as_str()).collect();
     let obsolete = owned(objects).filter(|reference| !names.contains(reference.name.as_str()));
     plan.absent.extend(obsolete.cloned());
-}
-
-/// Routes that this operator or the Go operator created: those with the owner annotation, whatever its value.
-pub(super) fn owned(objects: &Objects) -> impl Iterator<Item = &crate::api::ObjectRef> {
-    objects
-        .of(Kind::Route)
-        .filter(|(reference, route)| reference.namespace == names::NAMESPACE && is_owned(route))
-        .map(|(reference, _)| reference)
-}
-
-fn is_owned(route: &Value) -> bool {
-    annotation(route, names::OWNED_ANNOTATION).is_some()
 }
 
 fn route(entry: &WantedRoute, objects: &Objects) -> Result<Desired, String> {

@@ -84,7 +84,7 @@ fn encoded(text: &str) -> Value {
     Value::from(STANDARD.encode(text))
 }
 
-fn secret(name: &str, type_: &str, data: &Value) -> Desired {
+pub(super) fn secret(name: &str, type_: &str, data: &Value) -> Desired {
     let body = json!({
         "apiVersion": "v1",
         "kind": "Secret",

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::parts::{Parts, live_deployment};
+use super::parts::{Parts, live_deployment, program_of};
 use super::{certificates, drift, secret};
 use crate::api::Kind;
 use crate::config::facts::StorageFacts;
@@ -11,13 +11,14 @@ use crate::config::snapshot::Snapshot;
 use crate::names;
 
 /// Whether the registry would get another storage than it has: environment, volumes, content of the private Secret, CA, or
-/// way out. Nothing that is kept anywhere counts, only what runs; so neither a restart nor a take-over makes a difference.
+/// way out; or another program would use it. Nothing that is kept anywhere counts, only what runs; so neither a restart nor a take-over makes a difference.
 /// `true` where nothing runs.
 pub fn storage_differs(resolved: &Resolved, facts: &StorageFacts, snapshot: &Snapshot) -> bool {
     let Some(deployment) = live_deployment(snapshot) else {
         return true;
     };
-    Parts::rendered(facts, resolved).differs(&Parts::live(deployment))
+    program_of(deployment) != snapshot.environment.program
+        || Parts::rendered(facts, resolved).differs(&Parts::live(deployment))
         || secret_differs(facts, snapshot)
         || ca_differs(facts, snapshot)
 }

@@ -1,9 +1,10 @@
 //! The registry program: how what a registry needs of its storage becomes variables, files and volumes. PURE.
 //!
 //! A backend describes the storage as typed data ([`RegistryStorage`]); a [`RegistryProgram`] renders it. The platform's
-//! registry ([`platform::Platform`]) is one program; the stock `distribution` registry has other variables for the same
-//! data. The preflight asks the program how it would speak to the storage ([`S3Wire`]).
+//! registry ([`platform::Platform`]) is one program; the stock registry ([`distribution::Distribution`]) has other variables
+//! for the same data. The preflight asks the program how it would speak to the storage ([`S3Wire`]).
 
+pub mod distribution;
 pub mod platform;
 mod storage;
 

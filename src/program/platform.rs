@@ -24,7 +24,7 @@ pub const VOLUME: &str = "registry-storage";
 /// Directory of the registry's files; the root file system of the container is read-only.
 const DIRECTORY: &str = "/registry";
 /// Mount path of the Secret with the credentials.
-const CREDENTIALS_MOUNT: &str = "/var/run/secrets/cloud";
+pub(super) const CREDENTIALS_MOUNT: &str = "/var/run/secrets/cloud";
 /// Name of the credentials file in that Secret.
 pub const CREDENTIALS_FILE: &str = "credentials";
 /// Mount path of CloudFront's signing key.
@@ -33,8 +33,8 @@ const CLOUD_FRONT_VOLUME: &str = "registry-cloudfront";
 const CLOUD_FRONT_FILE: &str = "private.pem";
 /// Volume, directory and file of the credentials for Google Cloud.
 const GCS_VOLUME: &str = "registry-storage-keyfile";
-const GCS_MOUNT: &str = "/gcs";
-const GCS_FILE: &str = "keyfile";
+pub(super) const GCS_MOUNT: &str = "/gcs";
+pub(super) const GCS_FILE: &str = "keyfile";
 /// Variable of that file, and its key in the private Secret.
 const GCS_KEY_FILE: &str = "REGISTRY_STORAGE_GCS_KEYFILE";
 
@@ -61,14 +61,14 @@ impl RegistryProgram for Platform {
     }
 }
 
-fn text(name: &'static str, value: &str) -> EnvVar {
+pub(super) fn text(name: &'static str, value: &str) -> EnvVar {
     EnvVar {
         name,
         value: EnvValue::Text(value.to_owned()),
     }
 }
 
-fn filesystem(volume: &FilesystemVolume) -> StorageFacts {
+pub(super) fn filesystem(volume: &FilesystemVolume) -> StorageFacts {
     let (backend, volume) = match volume {
         FilesystemVolume::EmptyDir => ("EmptyDir", json!({"name": VOLUME, "emptyDir": {}})),
         FilesystemVolume::Claim(claim) => (
@@ -88,7 +88,7 @@ fn filesystem(volume: &FilesystemVolume) -> StorageFacts {
     }
 }
 
-fn s3_storage(s3: &S3Storage) -> StorageFacts {
+pub(super) fn s3_storage(s3: &S3Storage) -> StorageFacts {
     let mut volumes = vec![json!({
         "name": names::PRIVATE_SECRET,
         "secret": {"secretName": names::PRIVATE_SECRET, "optional": false},
@@ -140,7 +140,7 @@ fn ibm_cos_storage(cos: &S3Storage) -> StorageFacts {
 }
 
 /// The registry's driver finds region, project and universe in the credentials and in the bucket.
-fn gcs_storage(gcs: &GcsStorage) -> StorageFacts {
+pub(super) fn gcs_storage(gcs: &GcsStorage) -> StorageFacts {
     StorageFacts {
         backend: "GCS",
         env: vec![
@@ -239,7 +239,7 @@ fn s3_variables(s3: &S3Storage) -> Vec<EnvVar> {
 }
 
 /// The registry's list of storage middlewares, YAML.
-fn middleware(cloud_front: &S3CloudFront) -> String {
+pub(super) fn middleware(cloud_front: &S3CloudFront) -> String {
     let options = [
         ("baseurl", yaml::text(&cloud_front.base_url)),
         ("privatekey", format!("{CLOUD_FRONT_MOUNT}/{CLOUD_FRONT_FILE}")),

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, env, path::PathBuf};
 
+use crate::names::Program;
 use crate::sensitive::Sensitive;
 
 /// A missing variable that the pod templates need.
@@ -18,6 +19,9 @@ pub enum EnvironmentError {
     /// `NODE_CA_RUN_AS_USER` is no user id.
     #[error("environment variable NODE_CA_RUN_AS_USER is {0:?}: it must be a user id, 0 or more")]
     NoUserId(String),
+    /// `REGISTRY_PROGRAM` names no program.
+    #[error("environment variable REGISTRY_PROGRAM is {0:?}: it must be platform or distribution")]
+    NoProgram(String),
 }
 
 /// The environment at the start. An empty variable counts as absent.
@@ -31,7 +35,9 @@ pub struct ProcessEnvironment {
     pub operator_image: String,
     /// `IMAGE`: image of the registry.
     pub image: String,
-    /// `IMAGE_PRUNER`: image of the pruner.
+    /// `REGISTRY_PROGRAM`: the program in `image`.
+    pub program: Program,
+    /// `IMAGE_PRUNER`: image of the pruner; may be empty with another program than the platform's, whose images nothing prunes.
     pub image_pruner: String,
     /// `POD_NAME`: the operator's pod, whose owner is the involved object of events.
     pub pod_name: Option<String>,
@@ -81,12 +87,20 @@ impl ProcessEnvironment {
     pub fn from_variables(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, EnvironmentError> {
         let mut set: BTreeMap<String, String> = variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         let mut take = |name: &str| set.remove(name);
+        let program = take("REGISTRY_PROGRAM").map_or(Ok(Program::default()), |name| {
+            Program::named(&name).ok_or(EnvironmentError::NoProgram(name))
+        })?;
+        let image_pruner = take("IMAGE_PRUNER").ok_or(MissingVariable("IMAGE_PRUNER", "the image pruner"));
         Ok(Self {
+            program,
             release_version: take("RELEASE_VERSION").unwrap_or_default(),
             operator_image_version: take("OPERATOR_IMAGE_VERSION").unwrap_or_default(),
             operator_image: take("OPERATOR_IMAGE").ok_or(MissingVariable("OPERATOR_IMAGE", "node-ca"))?,
             image: take("IMAGE").ok_or(MissingVariable("IMAGE", "the registry"))?,
-            image_pruner: take("IMAGE_PRUNER").ok_or(MissingVariable("IMAGE_PRUNER", "the image pruner"))?,
+            image_pruner: match program {
+                Program::Platform => image_pruner?,
+                Program::Distribution => image_pruner.unwrap_or_default(),
+            },
             pod_name: take("POD_NAME"),
             node_ca_user: take("NODE_CA_RUN_AS_USER")
                 .map(|id| id.parse().map_err(|_| EnvironmentError::NoUserId(id)))
@@ -114,6 +128,39 @@ mod tests {
             assert!(read(&rest).unwrap_err().to_string().contains(&format!(" {missing} ")));
             let empty: Vec<_> = rest.into_iter().chain([(missing, "")]).collect();
             assert!(read(&empty).unwrap_err().to_string().contains(&format!(" {missing} ")));
+        }
+    }
+
+    // kubernetes 22
+    #[test]
+    fn the_stock_program_needs_no_pruner_and_an_unknown_program_is_refused() {
+        let of = |name: &str, images: &[(&str, &str)]| read(&[images, &[("REGISTRY_PROGRAM", name)]].concat());
+        assert_eq!(read(&IMAGES).unwrap().program, Program::Platform);
+        assert_eq!(of("", &IMAGES).unwrap().program, Program::Platform);
+        assert_eq!(of("platform", &IMAGES).unwrap().program, Program::Platform);
+        let stock = of("distribution", &IMAGES).unwrap();
+        assert_eq!(
+            (stock.program, stock.image_pruner.as_str()),
+            (Program::Distribution, "cli")
+        );
+        let without = of("distribution", &IMAGES[..2]).unwrap();
+        assert_eq!(without.image_pruner, "");
+        assert!(
+            of("platform", &IMAGES[..2])
+                .unwrap_err()
+                .to_string()
+                .contains(" IMAGE_PRUNER ")
+        );
+        assert!(
+            of("distribution", &IMAGES[..1])
+                .unwrap_err()
+                .to_string()
+                .contains(" IMAGE ")
+        );
+        for unknown in ["zot", "Distribution", "distribution "] {
+            let refused = of(unknown, &IMAGES).unwrap_err();
+            assert_eq!(refused, EnvironmentError::NoProgram(unknown.to_owned()));
+            assert!(refused.to_string().contains("REGISTRY_PROGRAM"));
         }
     }
 

@@ -132,7 +132,7 @@ pub struct Findings<'a> {
     pub routes: Vec<&'a Value>,
     /// The error that ended the pass early.
     pub failing: Option<Failing>,
-    /// Errors that wait for an edit and did not end the pass (`RouteConflict`, `PVCIncompatible`).
+    /// Errors that wait for an edit and did not end the pass (`RouteConflict`, `ExposureRefused`, `PVCIncompatible`).
     pub problems: Vec<Rejection>,
     /// An unfinished operation of the storage.
     pub operation: Option<Operation>,
@@ -536,7 +536,10 @@ impl Case<'_> {
 
 /// Whether a pass continues after an error with this reason.
 const fn goes_on(reason: Reason) -> bool {
-    matches!(reason, Reason::RouteConflict | Reason::PvcIncompatible)
+    matches!(
+        reason,
+        Reason::RouteConflict | Reason::ExposureRefused | Reason::PvcIncompatible
+    )
 }
 
 /// Messages of the routers about Routes that they do not admit. A Route without a status of a router is not reported.

@@ -21,6 +21,7 @@ mod remote;
 mod rollout;
 mod routes;
 mod status;
+mod stock;
 mod transitions;
 mod volumes;
 

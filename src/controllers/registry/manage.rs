@@ -14,7 +14,7 @@ use crate::config::error_class::ErrorClass;
 use crate::config::notice;
 use crate::config::resolve::{self, ManagementState, Reason, Rejection, Resolved};
 use crate::names;
-use crate::plan::{self, Inputs, Plan, Source, certificates, settle};
+use crate::plan::{self, Inputs, Plan, Source, certificates, exposure, settle};
 use crate::status::judge::{Failing, Operation};
 use crate::storage::model::error::StorageError;
 use crate::storage::{self, Freeze};
@@ -40,7 +40,8 @@ impl Registry {
         outcome.add_storage(&mut stored);
         outcome.backend = facts.as_ref().map(|f| f.backend);
         if is_new(&context.config) {
-            outcome.events.extend(notice::notices(&context.config.spec));
+            let program = context.snapshot.environment.program;
+            outcome.events.extend(notice::notices(&context.config.spec, program));
         }
         // With facts and an error, the storage in use works. Continue with everything else.
         let storage = match (&facts, stored.freeze) {
@@ -49,6 +50,7 @@ impl Registry {
             (None, Freeze::Deployment) => Source::Nowhere,
             (None, Freeze::Storage) => Source::Live,
         };
+        self.ensure_login(&mut context, &mut outcome).await?;
         let inputs = Inputs {
             resolved: &resolved,
             storage,
@@ -60,6 +62,7 @@ impl Registry {
         }
         outcome.waiting_for = waiting.as_ref().map(|(missing, _)| missing.clone());
         outcome.problems(&plan, facts.as_ref().and_then(|f| f.unfit.as_deref()));
+        outcome.problems.extend(exposure::refused(&resolved));
         self.apply(&plan, &context, &mut outcome).await?;
         let not_applied = outcome.not_applied;
         let mut ended = self.report(&context.snapshot, outcome).await?;
@@ -171,7 +174,7 @@ impl Outcome {
 
     /// Adds the failures of the writes to an earlier failure. What the API server refuses for its content is a mistake in
     /// the Config: the pass is retried only if something else failed too, or if no field of the Config explains it.
-    fn add_failures(&mut self, failures: Vec<Failure>) {
+    pub(super) fn add_failures(&mut self, failures: Vec<Failure>) {
         let is_invalid = |failure: &Failure| matches!(failure.class, ErrorClass::Invalid(_));
         self.not_applied |= failures
             .iter()

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod controller;
+mod login;
 mod manage;
 mod pass;
 mod record;

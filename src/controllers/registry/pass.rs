@@ -10,12 +10,22 @@ use crate::api::Config;
 use crate::config::event_request::EventRequest;
 use crate::config::resolve::Resolved;
 use crate::config::snapshot::Snapshot;
+use crate::names::Program;
 use crate::plan;
-use crate::program::Proxies;
+use crate::program::distribution::Distribution;
 use crate::program::platform::Platform;
+use crate::program::{Proxies, RegistryProgram};
 use crate::storage::preflight::RegistryPods;
 use crate::storage::preflight::record::Clearing;
 use crate::storage::{self, Cluster as _, Outcome};
+
+/// The program that renders the storage.
+fn renderer(program: Program) -> &'static dyn RegistryProgram {
+    match program {
+        Program::Platform => &Platform,
+        Program::Distribution => &Distribution,
+    }
+}
 
 /// Context of a pass.
 pub(super) struct PassContext {
@@ -83,7 +93,7 @@ impl Registry {
             let controller = &pass.registry.context;
             let cluster = ClusterAccess::continued(&controller.writer, config, confirmed.get());
             let pods = RegistryPods {
-                program: &Platform,
+                program: renderer(snapshot.environment.program),
                 differs: &|facts| plan::storage_differs(resolved, facts, snapshot),
                 proxies: Proxies::of(&resolved.proxy),
                 read_only: resolved.read_only,

@@ -6,7 +6,7 @@ fn synced() -> Caches {
     let api = FakeApi::default();
     api.fault(Fault::NoWatch);
     let caches = Caches::start(api.client(), Environment::default());
-    for spec in watch_specs() {
+    for spec in watch_specs(crate::names::Program::Platform) {
         caches.list_completed(&spec, &BTreeSet::new());
     }
     caches

@@ -16,7 +16,7 @@ fn of(objects: Vec<serde_json::Value>) -> String {
 fn of_facts(facts: &StorageFacts, snapshot: &Snapshot) -> String {
     let resolved = Cluster::new(&json!({}), []).resolved;
     let parts = Parts::rendered(facts, &resolved);
-    digest(&parts, &snapshot.objects, &Plan::default(), None)
+    digest(&parts, snapshot, &Plan::default(), None)
 }
 
 fn hash(json: &str) -> String {

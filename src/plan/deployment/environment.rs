@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::api::duration;
-use crate::config::resolve::{Limits, Resolved};
+use crate::config::resolve::{Limits, Proxy, Resolved};
 use crate::names;
 use crate::plan::parts::{FIRST_OWN_VARIABLE, Parts};
 
@@ -31,15 +31,8 @@ pub(super) fn variables(resolved: &Resolved, parts: &Parts) -> Vec<Value> {
     if resolved.disable_redirect {
         set("REGISTRY_STORAGE_REDIRECT_DISABLE", "true");
     }
-    let proxy = &parts.proxy;
-    for (name, value) in [
-        ("HTTP_PROXY", &proxy.http),
-        ("HTTPS_PROXY", &proxy.https),
-        ("NO_PROXY", &proxy.no_proxy),
-    ] {
-        if let Some(value) = value {
-            set(name, value);
-        }
+    for (name, value) in proxy_variables(&parts.proxy) {
+        set(name, value);
     }
     variables.extend(request_limits(resolved));
     let mut set = |name: &str, value: &str| variables.push(json!({"name": name, "value": value}));
@@ -55,6 +48,18 @@ pub(super) fn variables(resolved: &Resolved, parts: &Parts) -> Vec<Value> {
         );
     }
     variables
+}
+
+/// The proxy, as far as there is one.
+pub(super) fn proxy_variables(proxy: &Proxy) -> impl Iterator<Item = (&'static str, &str)> {
+    let variables = [
+        ("HTTP_PROXY", &proxy.http),
+        ("HTTPS_PROXY", &proxy.https),
+        ("NO_PROXY", &proxy.no_proxy),
+    ];
+    variables
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.as_deref()?)))
 }
 
 /// Limits of concurrent requests.

@@ -147,7 +147,7 @@ fn an_extended_selector_is_restored() {
 // workload 8
 #[test]
 fn an_edited_network_policy_is_restored_and_foreign_labels_stay() {
-    let policy = network::registry();
+    let policy = network::registry(crate::names::Program::Platform);
     let live = changed(
         &stored(&policy),
         &json!({"metadata": {"labels": {"foreign": "yes"}, "generation": 1}}),

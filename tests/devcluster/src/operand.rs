@@ -19,7 +19,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const BUSYBOX: &str = "/bin/busybox";
+/// First word of the stock registry's command; the platform's begins with a shell.
+const STOCK: &str = "registry";
 const ADDRESS: &str = "REGISTRY_HTTP_ADDR";
+const DEBUG_ADDRESS: &str = "REGISTRY_HTTP_DEBUG_ADDR";
 const CERTIFICATE: &str = "REGISTRY_HTTP_TLS_CERTIFICATE";
 /// The Secret that the platform makes for the registry's Service.
 const SERVING: &str = "image-registry-tls";
@@ -49,15 +52,18 @@ pub struct OperandOptions {
 pub struct Operand {
     home: Home,
     target: Target,
+    debug: Target,
+    options: OperandOptions,
 }
 
 impl Operand {
-    /// Starts it; `/healthz` answers 200 when this returns.
+    /// Starts it; the path of its readiness probe, or `/healthz`, answers 200 when this returns.
     pub async fn start(mut options: OperandOptions) -> Result<Self> {
-        let programs = programs::ensure(&[programs::REGISTRY, programs::REGISTRY_ON_SWIFT].concat()).await?;
-        let mut home = Home::create("registry", 1)?;
-        let port = home.ports().first().copied().context("a port")?;
-        let address: SocketAddr = (Ipv4Addr::LOCALHOST, port).into();
+        let mut home = Home::create("registry", 2)?;
+        let [port, debug] = home.ports() else {
+            bail!("two ports")
+        };
+        let [address, debug] = [*port, *debug].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         if !options.secrets.contains_key(SERVING) {
             let identity = options.authority.issue(&[])?;
             let pair = [("tls.crt", identity.certificate), ("tls.key", identity.key)];
@@ -65,17 +71,19 @@ impl Operand {
             options.secrets.insert(SERVING.to_owned(), pair.into());
         }
         let root = home.directory().join("root");
-        let image = image::registry_image("localhost/registry:process", &programs.registry()?, Path::new(BUSYBOX));
-        image.unpack(&root)?;
         let mut names = String::from("127.0.0.1 localhost\n");
         for (name, address) in &options.hosts {
             writeln!(names, "{address} {name}")?;
         }
-        files::write(&root.join("etc/hosts"), names)?;
         let container = options
             .pod
             .pointer("/containers/0")
-            .context("the pod has no container")?;
+            .context("the pod has no container")?
+            .clone();
+        let container = &container;
+        image_of(container).await?.unpack(&root)?;
+        files::create_dir(&root.join("etc"))?;
+        files::write(&root.join("etc/hosts"), names)?;
         mount(&options, container, &root)?;
         let environment = environment(container)?;
         let secure = environment.iter().any(|(name, _)| name == CERTIFICATE);
@@ -85,6 +93,7 @@ impl Operand {
             command.env(name, path);
         }
         command.env(ADDRESS, address.to_string());
+        command.env(DEBUG_ADDRESS, debug.to_string());
         home.spawn("registry", command)?;
         let target = Target {
             address,
@@ -94,14 +103,41 @@ impl Operand {
                 None
             },
         };
+        let path = container.pointer("/readinessProbe/httpGet/path").and_then(text);
+        let path = path.unwrap_or_else(|| "/healthz".to_owned());
         home.until("the registry is healthy", || async {
-            let answer = target.call(Call::new(Method::GET, "/healthz")).await;
+            let answer = target.call(Call::new(Method::GET, &path)).await;
             answer.ok().filter(|answer| answer.status == 200)
         })
         .await?;
         files::write(&home.directory().join("authority.pem"), options.authority.pem())?;
         home.complete = true;
-        Ok(Self { home, target })
+        let debug = Target {
+            address: debug,
+            tls: None,
+        };
+        Ok(Self {
+            home,
+            target,
+            debug,
+            options,
+        })
+    }
+
+    /// Changes a Secret, as the kubelet brings it to a running pod.
+    pub fn update_secret(&mut self, name: &str, data: Files) -> Result<()> {
+        self.options.secrets.insert(name.to_owned(), data);
+        let container = self
+            .options
+            .pod
+            .pointer("/containers/0")
+            .context("the pod has no container")?;
+        mount(&self.options, container, &self.home.directory().join("root"))
+    }
+
+    /// Its metrics and its profiler.
+    pub fn debug(&self) -> &Target {
+        &self.debug
     }
 
     /// `127.0.0.1:PORT`, as names of images begin.
@@ -121,13 +157,37 @@ impl Operand {
 
     /// Runs `crane` to its end, which trusts the registry; its standard output without the line's end.
     pub async fn crane(&self, words: &[&str]) -> Result<String> {
+        self.crane_with(None, words).await
+    }
+
+    /// The same with the text of a Docker configuration file, for logins.
+    pub async fn crane_with(&self, logins: Option<&str>, words: &[&str]) -> Result<String> {
         let programs = programs::ensure(&["crane"]).await?;
         let mut command = process::command(programs.path("crane")?);
+        let configuration = self.home.directory().join("docker");
+        files::create_dir(&configuration)?;
+        files::write(&configuration.join("config.json"), logins.unwrap_or("{}"))?;
+        command.env("DOCKER_CONFIG", configuration);
         command.args(words).current_dir(self.home.directory());
         command.env("SSL_CERT_FILE", self.home.directory().join("authority.pem"));
         let output = tokio::task::spawn_blocking(move || process::run(&mut command)).await??;
         Ok(output.trim().to_owned())
     }
+}
+
+/// What the pod's command needs.
+async fn image_of(container: &Value) -> Result<image::Image> {
+    let reference = "localhost/registry:process";
+    if words(container).first().is_some_and(|word| word == STOCK) {
+        let programs = programs::ensure(programs::STOCK_REGISTRY).await?;
+        return Ok(image::stock_registry_image(reference, programs.path("distribution")?));
+    }
+    let programs = programs::ensure(&[programs::REGISTRY, programs::REGISTRY_ON_SWIFT].concat()).await?;
+    Ok(image::registry_image(
+        reference,
+        &programs.registry()?,
+        Path::new(BUSYBOX),
+    ))
 }
 
 /// A command in that root directory; without root's rights in a namespace where the caller has them.
@@ -190,7 +250,7 @@ fn mount(options: &OperandOptions, container: &Value, root: &Path) -> Result<()>
         for (file, content) in content(options, volume)? {
             let file = at.join(file);
             files::create_dir(file.parent().unwrap_or(&at))?;
-            files::write(&file, content)?;
+            files::replace(&file, content)?;
         }
     }
     Ok(())

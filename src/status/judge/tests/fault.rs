@@ -74,7 +74,7 @@ fn storage_not_configured_recovers_with_the_edit() {
 fn with_a_fault_that_did_not_stop_the_pass_progressing_follows_the_deployment() {
     let ready = ready();
     let rolling = deployment(1, 2, "ReplicaSetUpdated");
-    for reason in [Reason::RouteConflict, Reason::PvcIncompatible] {
+    for reason in [Reason::RouteConflict, Reason::ExposureRefused, Reason::PvcIncompatible] {
         let text = reason.text();
         let problems = vec![Rejection::new(reason, "spec.x is wrong")];
         // Told as a problem or as the pass's error: the same.

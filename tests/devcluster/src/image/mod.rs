@@ -15,7 +15,7 @@ use crate::files;
 use anyhow::{Context as _, Result, bail};
 
 pub use oci::archive;
-pub use preset::{pause_image, registry_image, sample_image};
+pub use preset::{pause_image, registry_image, sample_image, stock_registry_image};
 
 /// The directories that a program is looked for in when it is named without one.
 pub(crate) const SEARCH_PATH: &str = "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";

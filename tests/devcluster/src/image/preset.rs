@@ -53,6 +53,14 @@ pub fn registry_image(reference: &str, registry_programs: &[&Path], busybox: &Pa
         .user("1001:0")
 }
 
+/// The stock registry: its program and nothing else, in particular no shell.
+pub fn stock_registry_image(reference: &str, program: &Path) -> Image {
+    Image::new(reference)
+        .file("/bin/registry", program, 0o755)
+        .directory("/etc/ssl/certs", 0o755)
+        .entrypoint(&["registry"])
+}
+
 /// The image that holds the namespaces of every pod.
 pub fn pause_image(reference: &str, pause_program: &Path) -> Image {
     Image::new(reference)

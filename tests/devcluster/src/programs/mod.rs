@@ -116,6 +116,12 @@ const GROUPS: &[Group] = &[
         tags: "",
     },
     Group {
+        name: "distribution",
+        seconds: 75,
+        programs: &[("distribution", "github.com/distribution/distribution/v3/cmd/registry")],
+        tags: "",
+    },
+    Group {
         name: "registry-v2",
         seconds: 30,
         programs: &[("registry-v2", ".")],
@@ -163,6 +169,8 @@ pub const REAL: &[&str] = &[
 pub const REGISTRY: &[&str] = &["registry"];
 /// What the registry's image holds on top for Swift: the program that [`REGISTRY`] replaces itself by.
 pub const REGISTRY_ON_SWIFT: &[&str] = &["registry-v2"];
+/// The stock registry, as its project ships it.
+pub const STOCK_REGISTRY: &[&str] = &["distribution"];
 /// What enforces NetworkPolicies on real nodes.
 pub const POLICIES: &[&str] = &["policies"];
 /// The client of administrators.
