@@ -39,7 +39,7 @@ pub(crate) fn keep_audit_log(layout: &Layout) {
 struct Rule {
     /// Where the role applies; empty: everywhere.
     namespace: String,
-    rule: PolicyRule,
+    policy: PolicyRule,
     reason: String,
     to_be_granted: bool,
     /// How many requests used the rule, by verb.
@@ -54,11 +54,11 @@ impl Rule {
         } else {
             format!("{}/{}", event.resource, event.subresource)
         };
-        let names = self.rule.resource_names.as_deref().unwrap_or_default();
+        let names = self.policy.resource_names.as_deref().unwrap_or_default();
         (self.namespace.is_empty() || self.namespace == event.namespace)
-            && has(&self.rule.api_groups, &event.group)
-            && has(&self.rule.resources, &resource)
-            && self.rule.verbs.contains(&event.verb)
+            && has(&self.policy.api_groups, &event.group)
+            && has(&self.policy.resources, &resource)
+            && self.policy.verbs.contains(&event.verb)
             && (names.is_empty() || names.contains(&event.name))
     }
 
@@ -136,7 +136,7 @@ impl Report {
         let mut table =
             String::from("| where | resources | names | verbs, and requests | reason |\n|---|---|---|---|---|\n");
         for rule in &self.rules {
-            let verbs = rule.rule.verbs.iter().map(|verb| match rule.used.get(verb) {
+            let verbs = rule.policy.verbs.iter().map(|verb| match rule.used.get(verb) {
                 Some(count) => format!("{verb} {count}"),
                 None => format!("{verb} -"),
             });
@@ -183,7 +183,7 @@ fn rules(manifest: &str) -> Result<Vec<Rule>> {
                     .and_then(Value::as_str)
                     .unwrap_or_default()
                     .to_owned(),
-                rule: serde_json::from_value(rule.clone())?,
+                policy: serde_json::from_value(rule.clone())?,
                 reason,
                 to_be_granted,
                 used: BTreeMap::new(),
