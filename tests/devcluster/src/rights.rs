@@ -63,7 +63,7 @@ impl Rule {
     }
 
     fn resources(&self) -> String {
-        self.rule
+        self.policy
             .resources
             .iter()
             .flatten()
@@ -150,7 +150,7 @@ impl Report {
                 table,
                 "| {place} | {} | {} | {} | {} |",
                 rule.resources(),
-                rule.rule
+                rule.policy
                     .resource_names
                     .iter()
                     .flatten()
@@ -319,11 +319,12 @@ rules:
             requests: 0,
         };
         let without_numbers = |table: &str| -> Vec<String> {
+            let is_count = |word: &str| {
+                let number = word.trim_end_matches(',');
+                number == "-" || number.parse::<usize>().is_ok()
+            };
             let words = |line: &str| -> String {
-                let kept = line.split(' ').filter(|word| {
-                    let number = word.trim_end_matches(',');
-                    number != "-" && !(!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
-                });
+                let kept = line.split(' ').filter(|word| !is_count(word));
                 kept.map(|word| word.trim_end_matches(','))
                     .collect::<Vec<_>>()
                     .join(" ")
