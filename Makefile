@@ -36,7 +36,7 @@ demo: prerequisites ## A whole cluster on this machine: a registry starts, an im
 	cargo build --locked --package devcluster --bins
 	@# Cargo and Go work beside each other: alone, neither keeps all cores busy.
 	PROFILE=dev image/build operator & image=$$!; $(DEBUG)/devcluster programs --demo >/dev/null; wait $$image
-	exec $(DEBUG)/devcluster demo
+	exec $(DEBUG)/devcluster demo --operator $(or $(CARGO_TARGET_DIR),target)/image-dev/operator
 
 ##@ Test
 
