@@ -161,7 +161,12 @@ async fn an_operator_of_a_test_carries_the_mark_by_which_it_ends_with_the_test_p
     let operator = cluster.operator().await;
     let (variable, directory) = cluster.devcluster.mark_of_processes();
     let mark = format!("{variable}={}", directory.display());
-    let environment = std::fs::read(format!("/proc/{}/environ", operator.pid())).unwrap();
+    // The kernel shows it a moment after the start of the program.
+    let file = format!("/proc/{}/environ", operator.pid());
+    while std::fs::read(&file).unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let environment = std::fs::read(&file).unwrap();
     let marked = environment
         .split(|byte| *byte == 0)
         .any(|entry| entry == mark.as_bytes());
