@@ -11,7 +11,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
-use super::{Desired, Drift, Origin, Plan};
+use super::{Desired, Drift, Origin, Plan, service};
 use crate::api::Kind;
 use crate::config::content;
 use crate::config::event_request::EventRequest;
@@ -116,7 +116,7 @@ pub(super) fn own_keys(objects: &Objects) -> BTreeSet<String> {
     } else {
         format!("..{port}")
     };
-    let host = format!("{}.{}.svc", names::REGISTRY, names::NAMESPACE);
+    let host = service::host();
     [format!("{host}{port}"), format!("{host}.cluster.local{port}")].into()
 }
 
@@ -208,7 +208,7 @@ impl Entries {
 
 /// Whether a key is a host name of the registry's Service, with any port: the port may have changed.
 fn is_own(key: &str) -> bool {
-    let host = format!("{}.{}.svc", names::REGISTRY, names::NAMESPACE);
+    let host = service::host();
     let rest = key
         .strip_prefix(&host)
         .map(|rest| rest.strip_prefix(".cluster.local").unwrap_or(rest));

@@ -80,10 +80,12 @@ pub(super) fn environment_text(name: &str, value: &str) -> String {
     }
 }
 
-fn encoded(text: &str) -> Value {
+/// A value of `data`.
+pub(super) fn encoded(text: &str) -> Value {
     Value::from(STANDARD.encode(text))
 }
 
+/// A Secret whose `data` the operator owns.
 pub(super) fn secret(name: &str, type_: &str, data: &Value) -> Desired {
     let body = json!({
         "apiVersion": "v1",

@@ -7,6 +7,16 @@ use crate::api::Kind;
 use crate::config::snapshot::Objects;
 use crate::names;
 
+/// Host name of the Service, without the domain of the cluster.
+pub(super) fn host() -> String {
+    format!("{}.{}.svc", names::REGISTRY, names::NAMESPACE)
+}
+
+/// Host name and port of the Service.
+pub(super) fn address() -> String {
+    format!("{}:{}", host(), names::REGISTRY_PORT)
+}
+
 /// The Service. The API server assigns addresses and IP families, which stay.
 pub(super) fn service(objects: &Objects) -> Desired {
     let live = objects.operand(Kind::Service, names::REGISTRY);

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::certificates::own_keys;
-use super::{Desired, Drift, Inputs, Plan, htpasswd, operand, owned, secret};
+use super::{Desired, Drift, Inputs, Plan, htpasswd, operand, owned, secret, service};
 use crate::api::{Kind, ObjectRef, Sensitive};
 use crate::config::content;
 use crate::config::event_request::EventRequest;
@@ -95,8 +95,7 @@ fn plan_users(objects: &Objects, plan: &mut Plan) {
         Some(Err(_)) => format!("has a value under {} that is not text", names::HTPASSWD_KEY),
         Some(Ok(text)) => match htpasswd::check(&text) {
             Ok(()) => {
-                let data = json!({names::HTPASSWD_KEY: STANDARD.encode(text)});
-                plan.present.push(labelled(names::HTPASSWD_COPY, "Opaque", &data));
+                plan.present.push(users(names::HTPASSWD_COPY, &text));
                 return;
             }
             Err(fault) => format!("is refused: {fault}"),
@@ -117,14 +116,16 @@ fn labelled(name: &str, type_: &str, data: &Value) -> Desired {
 
 /// A new Secret with users.
 pub fn users_secret(text: &str) -> Value {
-    let data = json!({names::HTPASSWD_KEY: STANDARD.encode(text)});
-    labelled(names::HTPASSWD_SECRET, "Opaque", &data).body
+    users(names::HTPASSWD_SECRET, text).body
+}
+
+fn users(name: &str, text: &str) -> Desired {
+    labelled(name, "Opaque", &json!({names::HTPASSWD_KEY: secret::encoded(text)}))
 }
 
 /// A new Secret with a login, for the host that every cluster has.
 pub fn login_secret(account: &Account) -> Value {
-    let host = format!("{}.{}.svc:{}", names::REGISTRY, names::NAMESPACE, names::REGISTRY_PORT);
-    login_body(account, &[host].into()).body
+    login_body(account, &[service::address()].into()).body
 }
 
 fn login_body(account: &Account, hosts: &BTreeSet<String>) -> Desired {
@@ -136,7 +137,7 @@ fn login_body(account: &Account, hosts: &BTreeSet<String>) -> Desired {
     labelled(
         names::LOGIN_SECRET,
         LOGIN_TYPE,
-        &json!({LOGIN_KEY: STANDARD.encode(text)}),
+        &json!({LOGIN_KEY: secret::encoded(&text)}),
     )
 }
 

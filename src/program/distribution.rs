@@ -1,7 +1,7 @@
 //! The stock `distribution` registry, v3.1 and later of its line. It refuses to start with a value that it cannot read, and
 //! ignores variables that it does not know.
 
-use super::platform::{self, text};
+use super::platform::{self, raw, text};
 use super::{AzureLogin, AzureStorage, GcsStorage, RegistryProgram, RegistryStorage, S3Storage, S3Wire};
 use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
 use crate::config::resolve::{Reason, Rejection};
@@ -43,13 +43,6 @@ impl RegistryProgram for Distribution {
     }
 }
 
-fn raw(name: &'static str, value: impl Into<String>) -> EnvVar {
-    EnvVar {
-        name,
-        value: EnvValue::Raw(value.into()),
-    }
-}
-
 fn s3_storage(s3: &S3Storage) -> StorageFacts {
     StorageFacts {
         env: s3_variables(s3),
@@ -82,10 +75,7 @@ fn s3_variables(s3: &S3Storage) -> Vec<EnvVar> {
             s3.cloud_front.as_ref().map(|c| EnvValue::Raw(platform::middleware(c))),
         ),
     ];
-    let variables = variables
-        .into_iter()
-        .filter_map(|(name, value)| Some(EnvVar { name, value: value? }));
-    variables.collect()
+    platform::given_variables(variables)
 }
 
 /// The driver takes only the key of a service account as its key file. Google's library finds any other file by its own variable;
@@ -106,7 +96,7 @@ fn gcs_storage(gcs: &GcsStorage) -> Result<StorageFacts, Rejection> {
         facts.env = vec![
             text("REGISTRY_STORAGE", "gcs"),
             text("REGISTRY_STORAGE_GCS_BUCKET", &gcs.bucket),
-            raw("GOOGLE_APPLICATION_CREDENTIALS", path),
+            raw("GOOGLE_APPLICATION_CREDENTIALS", &path),
             EnvVar {
                 name: NO_REDIRECT,
                 value: EnvValue::Flag(true),
@@ -116,31 +106,11 @@ fn gcs_storage(gcs: &GcsStorage) -> Result<StorageFacts, Rejection> {
     Ok(facts)
 }
 
-/// The driver has to be told which kind of login it has. The variables of Azure's own libraries are not read as YAML. The token is
-/// mounted in every registry pod.
+/// The driver has to be told which kind of login it has.
 fn azure_storage(azure: &AzureStorage) -> StorageFacts {
-    let (kind, login) = match &azure.login {
-        AzureLogin::Key(key) => (
-            "shared_key",
-            vec![EnvVar {
-                name: "REGISTRY_STORAGE_AZURE_ACCOUNTKEY",
-                value: EnvValue::Secret(key.clone()),
-            }],
-        ),
-        AzureLogin::WorkloadIdentity {
-            client,
-            tenant,
-            token_file,
-            authority,
-        } => (
-            "default_credentials",
-            vec![
-                raw("AZURE_CLIENT_ID", client),
-                raw("AZURE_TENANT_ID", tenant),
-                raw("AZURE_FEDERATED_TOKEN_FILE", token_file),
-                raw("AZURE_AUTHORITY_HOST", authority),
-            ],
-        ),
+    let kind = match &azure.login {
+        AzureLogin::Key(_) => "shared_key",
+        AzureLogin::WorkloadIdentity { .. } => "default_credentials",
     };
     let realm = azure.realm.as_deref().unwrap_or(PUBLIC_REALM);
     let own = [
@@ -156,7 +126,7 @@ fn azure_storage(azure: &AzureStorage) -> StorageFacts {
     ];
     StorageFacts {
         backend: "Azure",
-        env: own.into_iter().chain(login).collect(),
+        env: own.into_iter().chain(platform::azure_login(&azure.login)).collect(),
         ..StorageFacts::default()
     }
 }

@@ -68,6 +68,14 @@ pub(super) fn text(name: &'static str, value: &str) -> EnvVar {
     }
 }
 
+/// A variable that is not one of the registry's own, and is not read as YAML.
+pub(super) fn raw(name: &'static str, value: &str) -> EnvVar {
+    EnvVar {
+        name,
+        value: EnvValue::Raw(value.to_owned()),
+    }
+}
+
 pub(super) fn filesystem(volume: &FilesystemVolume) -> StorageFacts {
     let (backend, volume) = match volume {
         FilesystemVolume::EmptyDir => ("EmptyDir", json!({"name": VOLUME, "emptyDir": {}})),
@@ -165,27 +173,7 @@ pub(super) fn gcs_storage(gcs: &GcsStorage) -> StorageFacts {
 /// The registry's driver takes the key, or else finds the identity in the variables of Azure's own libraries, which do not read
 /// them as YAML. The token is mounted in every registry pod.
 fn azure_storage(azure: &AzureStorage) -> StorageFacts {
-    let raw = |name, value: &str| EnvVar {
-        name,
-        value: EnvValue::Raw(value.to_owned()),
-    };
-    let mut env = match &azure.login {
-        AzureLogin::Key(key) => vec![EnvVar {
-            name: "REGISTRY_STORAGE_AZURE_ACCOUNTKEY",
-            value: EnvValue::Secret(key.clone()),
-        }],
-        AzureLogin::WorkloadIdentity {
-            client,
-            tenant,
-            token_file,
-            authority,
-        } => vec![
-            raw("AZURE_CLIENT_ID", client),
-            raw("AZURE_TENANT_ID", tenant),
-            raw("AZURE_FEDERATED_TOKEN_FILE", token_file),
-            raw("AZURE_AUTHORITY_HOST", authority),
-        ],
-    };
+    let mut env = azure_login(&azure.login);
     env.extend([
         text("REGISTRY_STORAGE", "azure"),
         text("REGISTRY_STORAGE_AZURE_CONTAINER", &azure.container),
@@ -201,6 +189,27 @@ fn azure_storage(azure: &AzureStorage) -> StorageFacts {
         backend: "Azure",
         env,
         ..StorageFacts::default()
+    }
+}
+
+/// Variables of the login at Azure, in order.
+pub(super) fn azure_login(login: &AzureLogin) -> Vec<EnvVar> {
+    match login {
+        AzureLogin::Key(key) => vec![EnvVar {
+            name: "REGISTRY_STORAGE_AZURE_ACCOUNTKEY",
+            value: EnvValue::Secret(key.clone()),
+        }],
+        AzureLogin::WorkloadIdentity {
+            client,
+            tenant,
+            token_file,
+            authority,
+        } => vec![
+            raw("AZURE_CLIENT_ID", client),
+            raw("AZURE_TENANT_ID", tenant),
+            raw("AZURE_FEDERATED_TOKEN_FILE", token_file),
+            raw("AZURE_AUTHORITY_HOST", authority),
+        ],
     }
 }
 
@@ -232,10 +241,15 @@ fn s3_variables(s3: &S3Storage) -> Vec<EnvVar> {
             s3.cloud_front.as_ref().map(|c| EnvValue::Raw(middleware(c))),
         ),
     ];
-    let variables = variables
-        .into_iter()
-        .filter_map(|(name, value)| Some(EnvVar { name, value: value? }));
-    variables.collect()
+    given_variables(variables)
+}
+
+/// The variables that have a value, in order.
+pub(super) fn given_variables(variables: impl IntoIterator<Item = (&'static str, Option<EnvValue>)>) -> Vec<EnvVar> {
+    let variables = variables.into_iter();
+    variables
+        .filter_map(|(name, value)| Some(EnvVar { name, value: value? }))
+        .collect()
 }
 
 /// The registry's list of storage middlewares, YAML.

@@ -6,12 +6,12 @@ use crate::api::duration;
 use crate::config::resolve::{Limits, Proxy, Resolved};
 use crate::names;
 use crate::plan::parts::{FIRST_OWN_VARIABLE, Parts};
+use crate::plan::service;
 
 /// Variables of the storage, then those of the registry.
 pub(super) fn variables(resolved: &Resolved, parts: &Parts) -> Vec<Value> {
     let mut variables = parts.env.clone();
     let mut set = |name: &str, value: &str| variables.push(json!({"name": name, "value": value}));
-    let address = format!("{}.{}.svc:{}", names::REGISTRY, names::NAMESPACE, names::REGISTRY_PORT);
     set(FIRST_OWN_VARIABLE, &format!(":{}", names::REGISTRY_PORT));
     set("REGISTRY_HTTP_NET", "tcp");
     set("REGISTRY_HTTP_SECRET", resolved.http_secret.expose());
@@ -23,13 +23,13 @@ pub(super) fn variables(resolved: &Resolved, parts: &Parts) -> Vec<Value> {
     set("REGISTRY_HEALTH_STORAGEDRIVER_INTERVAL", "10s");
     set("REGISTRY_HEALTH_STORAGEDRIVER_THRESHOLD", "1");
     set("REGISTRY_OPENSHIFT_METRICS_ENABLED", "true");
-    set("REGISTRY_OPENSHIFT_SERVER_ADDR", &address);
+    set("REGISTRY_OPENSHIFT_SERVER_ADDR", &service::address());
     if resolved.read_only {
         // The registry reads a map here; there is no variable for the member alone.
         set("REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: true}");
     }
     if resolved.disable_redirect {
-        set("REGISTRY_STORAGE_REDIRECT_DISABLE", "true");
+        set(names::NO_REDIRECT, "true");
     }
     for (name, value) in proxy_variables(&parts.proxy) {
         set(name, value);
