@@ -1,29 +1,22 @@
 //! Azure from nothing, and a container full of images that is removed by processes that are killed. `AZURE_MANY_OBJECTS=20000` makes
 //! them as many as a real registry has; the usual run takes fewer.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
-
 use devcluster::stores::{Authority, Azure, AzureOptions, EntraApplication, ForwardProxy, Gate, ProxyOptions, Role};
 use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::many::{kill_at, peak};
+use crate::many::{Killed, kill_at};
 use crate::support::operator::Operator;
 use crate::support::{TestCluster, cluster_operator, config_ref, is, shared_cluster, simulated};
 use crate::{deployment, environment, eventually, is_settled};
 
 const REGION: &str = "westeurope";
 const USUAL: usize = 2_000;
-const DEATHS: usize = 10;
 /// Parts of the content that one process deletes before it dies, at most a page: more than there are deaths.
 const PARTS: usize = 20;
 const PAGE: usize = 250;
-/// More than the process has at rest, in KiB: what a removal may need, whatever there is to remove.
-const MORE: usize = 8 * 1024;
 
 /// A cluster on Azure, with nothing of the operator in it. The public names lead to a gate.
 struct World {
@@ -135,7 +128,7 @@ async fn a_full_container_of_azure_goes_in_bounded_memory_though_the_operator_is
     let asked = std::env::var("AZURE_MANY_OBJECTS").ok();
     let count: usize = asked.and_then(|n| n.parse().ok()).unwrap_or(USUAL);
     let mut world = World::new("kw-zmany").await;
-    let mut operator = world.operator().await;
+    let operator = world.operator().await;
     let config = world.cluster.until_config("up", is_settled).await;
     let text = |field: &str| config["status"]["storage"]["azure"][field].as_str().unwrap().to_owned();
     let (account, container) = (text("accountName"), text("container"));
@@ -149,47 +142,33 @@ async fn a_full_container_of_azure_goes_in_bounded_memory_though_the_operator_is
         .await
         .unwrap();
     world.cluster.settle().await;
-    let before = peak(operator.pid());
-    let most = Arc::new(AtomicUsize::new(before));
-    let began = Instant::now();
-    for death in 0..DEATHS {
-        let (operation, n) = if death % 2 == 0 {
-            ("Blob_Delete", (count / PARTS).min(PAGE))
-        } else {
-            ("Container_ListBlobFlatSegment", 1)
-        };
-        let victim: Arc<OnceLock<u32>> = kill_at(&world.gate, operation, n, &most);
-        if death == 0 {
-            world.cluster.edit(json!({"managementState": "Removed"})).await;
-        } else {
-            world.cluster.clear_lease().await;
-            operator = world.operator().await;
-        }
-        victim.set(operator.pid()).unwrap();
-        operator.ended().await;
-        world.logs.push(operator.log());
-    }
+    let killed = Killed::removal(
+        &world.cluster,
+        operator,
+        async || world.operator().await,
+        |death, most| {
+            let (operation, n) = if death % 2 == 0 {
+                ("Blob_Delete", (count / PARTS).min(PAGE))
+            } else {
+                ("Container_ListBlobFlatSegment", 1)
+            };
+            kill_at(&world.gate, operation, n, most)
+        },
+    )
+    .await;
+    world.logs.extend(killed.logs.iter().cloned());
     let left = world.left(&account, &container).await;
     assert!(left > 0 && left < count, "{left} of {count} are left");
     world.gate.pass();
-    world.cluster.clear_lease().await;
-    operator = world.operator().await;
+    let operator = world.operator().await;
     let mut left = left;
     while left > 0 {
         // As long as there are fewer and fewer.
         eventually("fewer blobs", async || world.left(&account, &container).await < left).await;
         left = world.left(&account, &container).await;
     }
-    let removed = |c: &Value| is(c, "Available", "True", "Removed") && is(c, "Progressing", "False", "Removed");
-    let config = world.cluster.until_config("removed", removed).await;
-    assert_eq!(config["status"]["storage"], json!({}));
+    let config = killed.until_removed(&world.cluster, &operator, count).await;
     assert!(is(&config, "StorageExists", "False", "AccountDeleted"));
-    let most = most.load(Ordering::Relaxed).max(peak(operator.pid()));
-    eprintln!(
-        "{count} blobs removed in {:?}, {DEATHS} deaths; {before} KiB before, {most} KiB at the most",
-        began.elapsed()
-    );
-    assert!(most < before + MORE, "{before} KiB before, {most} KiB at the most");
     assert!(world.azure.account(&account).is_none());
     world.judge(operator, keys).await;
 }

@@ -179,13 +179,13 @@ impl World {
 
     /// Ends an operator, whose log is still judged.
     pub async fn stop(&mut self, operator: Operator) {
-        self.keep_log(&operator);
+        self.keep_log(operator.log());
         operator.stop().await;
     }
 
     /// The log of an operator that ends is still judged.
-    pub fn keep_log(&mut self, operator: &Operator) {
-        self.logs.push(operator.log());
+    pub fn keep_log(&mut self, log: String) {
+        self.logs.push(log);
     }
 
     /// Operations asked for since the gate forgot, with how often.

@@ -1,9 +1,7 @@
 //! Google Cloud from a Config that an installer wrote, or from nothing, and a bucket full of images that is removed by processes
 //! that are killed. `GCS_MANY_OBJECTS=20000` makes them as many as a real registry has; the usual run takes fewer.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use devcluster::stores::{Authority, ForwardProxy, Gate, Gcs, GcsOptions, Hosts, ProxyOptions, ServiceAccountKey};
 use image_registry_operator::api::{Kind, ObjectRef};
@@ -12,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use crate::many::{kill_at, peak};
+use crate::many::{Killed, kill_at};
 use crate::support::operator::Operator;
 use crate::support::{TestCluster, cluster_operator, condition, config_ref, is, operand, shared_cluster, simulated};
 use crate::{deployment, environment, eventually, file, is_settled};
@@ -21,11 +19,8 @@ const REGION: &str = "europe-west3";
 /// All hosts of Google's, behind the cluster's proxy.
 const HOSTS: &str = "*.googleapis.com";
 const USUAL: usize = 1_000;
-const DEATHS: usize = 10;
 /// Parts of the content that one process deletes before it dies: more than there are deaths.
 const PARTS: usize = 20;
-/// More than the process has at rest, in KiB: what a removal may need, whatever there is to remove.
-const MORE: usize = 8 * 1024;
 
 static GOOGLE: OnceCell<Gcs> = OnceCell::const_new();
 
@@ -283,7 +278,7 @@ async fn a_full_bucket_of_google_goes_in_bounded_memory_though_the_operator_is_k
     let count: usize = asked.and_then(|n| n.parse().ok()).unwrap_or(USUAL);
     let mut world = World::new("kw-gmany").await;
     world.mint().await;
-    let mut operator = world.operator().await;
+    let operator = world.operator().await;
     world.cluster.until_config("up", is_settled).await;
     let bucket = world.bucket().await;
     google()
@@ -292,41 +287,27 @@ async fn a_full_bucket_of_google_goes_in_bounded_memory_though_the_operator_is_k
         .await
         .unwrap();
     world.cluster.settle().await;
-    let before = peak(operator.pid());
-    let most = Arc::new(AtomicUsize::new(before));
-    let began = Instant::now();
-    for death in 0..DEATHS {
-        let (operation, n) = if death % 2 == 0 {
-            ("storage.objects.delete", count / PARTS)
-        } else {
-            ("storage.objects.list", 1)
-        };
-        let victim: Arc<OnceLock<u32>> = kill_at(&world.gate, operation, n, &most);
-        if death == 0 {
-            world.cluster.edit(json!({"managementState": "Removed"})).await;
-        } else {
-            world.cluster.clear_lease().await;
-            operator = world.operator().await;
-        }
-        victim.set(operator.pid()).unwrap();
-        operator.ended().await;
-        world.logs.push(operator.log());
-    }
+    let killed = Killed::removal(
+        &world.cluster,
+        operator,
+        async || world.operator().await,
+        |death, most| {
+            let (operation, n) = if death % 2 == 0 {
+                ("storage.objects.delete", count / PARTS)
+            } else {
+                ("storage.objects.list", 1)
+            };
+            kill_at(&world.gate, operation, n, most)
+        },
+    )
+    .await;
+    world.logs.extend(killed.logs.iter().cloned());
     let left = google().await.objects(&bucket).len();
     assert!(left > 0 && left < count, "{left} of {count} are left");
     world.gate.pass();
-    world.cluster.clear_lease().await;
-    operator = world.operator().await;
+    let operator = world.operator().await;
     world.until_empty(&bucket).await;
-    let removed = |c: &Value| is(c, "Available", "True", "Removed") && is(c, "Progressing", "False", "Removed");
-    let config = world.cluster.until_config("removed", removed).await;
-    assert_eq!(config["status"]["storage"], json!({}));
-    let most = most.load(Ordering::Relaxed).max(peak(operator.pid()));
-    eprintln!(
-        "{count} objects removed in {:?}, {DEATHS} deaths; {before} KiB before, {most} KiB at the most",
-        began.elapsed()
-    );
-    assert!(most < before + MORE, "{before} KiB before, {most} KiB at the most");
+    killed.until_removed(&world.cluster, &operator, count).await;
     assert!(google().await.bucket(&bucket).is_none());
     world.judge(operator).await;
 }

@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use crate::cloud::{REGION, World};
 use crate::credentials::{both, set_user_secret};
 use crate::is_settled;
-use crate::support::operator::signal;
+use crate::support::operator::{Operator, signal};
 use crate::support::{TestCluster, is};
 
 const USUAL: usize = 6_000;
+/// Operators that are killed in a removal.
 const DEATHS: usize = 10;
 /// What a step takes at most.
 const PAGE: usize = 1000;
@@ -43,6 +44,64 @@ pub fn kill_at(gate: &Gate, operation: &str, n: usize, most: &Arc<AtomicUsize>) 
     victim
 }
 
+/// A removal whose operators were killed, [`DEATHS`] in a row.
+pub struct Killed {
+    /// What they logged.
+    pub logs: Vec<String>,
+    /// Peak of the memory before the removal began, and of all that was seen, in KiB.
+    before: usize,
+    most: Arc<AtomicUsize>,
+    began: Instant,
+}
+
+impl Killed {
+    /// Sets the Config to `Removed`, and lets one operator after another die. `arm` plans the death with this number by
+    /// [`kill_at`]; `start` starts the next operator.
+    pub async fn removal(
+        cluster: &TestCluster,
+        mut operator: Operator,
+        start: impl AsyncFn() -> Operator,
+        arm: impl Fn(usize, &Arc<AtomicUsize>) -> Arc<OnceLock<u32>>,
+    ) -> Self {
+        let before = peak(operator.pid());
+        let most = Arc::new(AtomicUsize::new(before));
+        let (began, mut logs) = (Instant::now(), Vec::new());
+        for death in 0..DEATHS {
+            let victim = arm(death, &most);
+            if death == 0 {
+                cluster.edit(json!({"managementState": "Removed"})).await;
+            } else {
+                cluster.clear_lease().await;
+                operator = start().await;
+            }
+            victim.set(operator.pid()).unwrap();
+            operator.ended().await;
+            logs.push(operator.log());
+        }
+        cluster.clear_lease().await;
+        Self {
+            logs,
+            before,
+            most,
+            began,
+        }
+    }
+
+    /// Waits until this operator has removed the rest, and asserts that none of them needed much memory. Returns the Config.
+    pub async fn until_removed(&self, cluster: &TestCluster, operator: &Operator, count: usize) -> Value {
+        let removed = |c: &Value| is(c, "Available", "True", "Removed") && is(c, "Progressing", "False", "Removed");
+        let config = cluster.until_config("removed", removed).await;
+        assert_eq!(config["status"]["storage"], json!({}));
+        let (before, most) = (self.before, self.most.load(Ordering::Relaxed).max(peak(operator.pid())));
+        eprintln!(
+            "{count} objects removed in {:?}, {DEATHS} deaths; {before} KiB before, {most} KiB at the most",
+            self.began.elapsed()
+        );
+        assert!(most < before + MORE, "{before} KiB before, {most} KiB at the most");
+        config
+    }
+}
+
 // storage-s3 47, storage-core 40, 45
 #[tokio::test]
 async fn a_full_bucket_goes_in_bounded_memory_though_the_operator_is_killed_ten_times() {
@@ -56,7 +115,7 @@ async fn a_full_bucket_goes_in_bounded_memory_though_the_operator_is_killed_ten_
     set_user_secret(&world, both(seaweed.admin())).await;
     let block = json!({"region": REGION, "regionEndpoint": gate.url()});
     world.cluster.create(TestCluster::managed(json!({"s3": block}))).await;
-    let mut operator = world.operator().await;
+    let operator = world.operator().await;
     let config = world.cluster.until_config("up", is_settled).await;
     assert_eq!(config["status"]["storageManaged"], true);
     let bucket = world.generated();
@@ -69,39 +128,25 @@ async fn a_full_bucket_goes_in_bounded_memory_though_the_operator_is_killed_ten_
     eprintln!("{count} objects in {:?}", began.elapsed());
     world.cluster.settle().await;
 
-    let before = peak(operator.pid());
-    let most = Arc::new(AtomicUsize::new(before));
     let apart = (count / PAGE / DEATHS).max(1);
-    let began = Instant::now();
-    for death in 0..DEATHS {
-        let operation = if death % 2 == 0 {
-            "DeleteObjects"
-        } else {
-            "ListObjectVersions"
-        };
-        let victim = kill_at(&gate, operation, apart, &most);
-        if death == 0 {
-            world.cluster.edit(json!({"managementState": "Removed"})).await;
-        } else {
-            world.cluster.clear_lease().await;
-            operator = world.operator().await;
-        }
-        victim.set(operator.pid()).unwrap();
-        operator.ended().await;
-        world.keep_log(&operator);
-    }
+    let killed = Killed::removal(
+        &world.cluster,
+        operator,
+        async || world.operator().await,
+        |death, most| {
+            let operation = if death % 2 == 0 {
+                "DeleteObjects"
+            } else {
+                "ListObjectVersions"
+            };
+            kill_at(&gate, operation, apart, most)
+        },
+    )
+    .await;
+    killed.logs.iter().cloned().for_each(|log| world.keep_log(log));
     gate.pass();
-    world.cluster.clear_lease().await;
-    operator = world.operator().await;
-    let removed = |c: &Value| is(c, "Available", "True", "Removed") && is(c, "Progressing", "False", "Removed");
-    let config = world.cluster.until_config("removed", removed).await;
-    assert_eq!(config["status"]["storage"], json!({}));
-    let most = most.load(Ordering::Relaxed).max(peak(operator.pid()));
-    eprintln!(
-        "removed in {:?}, {DEATHS} deaths; {before} KiB before, {most} KiB at the most",
-        began.elapsed()
-    );
-    assert!(most < before + MORE, "{before} KiB before, {most} KiB at the most");
+    let operator = world.operator().await;
+    killed.until_removed(&world.cluster, &operator, count).await;
     let path = format!("/{bucket}");
     let gone = Call::new(Method::HEAD, &path);
     let answer = seaweed

@@ -1,28 +1,20 @@
 //! OpenStack from nothing, and a container full of images that is removed by processes that are killed. `SWIFT_MANY_OBJECTS=20000`
 //! makes them as many as a real registry has; the usual run takes fewer.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
-
 use devcluster::stores::{Account, Fault, Gate, OpenStack, OpenStackOptions, Project, Reply, When};
 use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::many::{kill_at, peak};
+use crate::many::{Killed, kill_at};
 use crate::support::operator::Operator;
-use crate::support::{
-    TestCluster, cluster_operator, config_ref, default_claim, is, operand, shared_cluster, simulated,
-};
+use crate::support::{TestCluster, cluster_operator, config_ref, default_claim, operand, shared_cluster, simulated};
 use crate::{environment, file, is_settled};
 
 const USUAL: usize = 1_000;
-const DEATHS: usize = 10;
 /// Pages that a removal takes: more than there are deaths.
 const PAGES: usize = 20;
-/// More than the process has at rest, in KiB: what a removal may need, whatever there is to remove.
-const MORE: usize = 8 * 1024;
 const LOGIN: &str = "POST /v3/auth/tokens";
 
 static STACK: OnceCell<OpenStack> = OnceCell::const_new();
@@ -259,7 +251,7 @@ async fn a_full_container_goes_in_bounded_memory_though_the_operator_is_killed_t
     let count: usize = asked.and_then(|n| n.parse().ok()).unwrap_or(USUAL);
     let mut world = World::new("kw-smany").await;
     world.mint().await;
-    let mut operator = world.cluster.operator().await;
+    let operator = world.cluster.operator().await;
     world.cluster.until_config("up", is_settled).await;
     let name = world.generated();
     for first in (0..count).step_by(20) {
@@ -277,12 +269,11 @@ async fn a_full_container_goes_in_bounded_memory_though_the_operator_is_killed_t
         futures::future::join_all(puts).await;
     }
     world.cluster.settle().await;
-    let before = peak(operator.pid());
-    let most = Arc::new(AtomicUsize::new(before));
     let page = (count / PAGES).min(1000);
-    for death in 0..DEATHS {
+    let start = async || world.cluster.operator().await;
+    let killed = Killed::removal(&world.cluster, operator, start, |death, most| {
         let operation = if death % 2 == 0 { "BulkDelete" } else { "GetContainer" };
-        let victim: Arc<OnceLock<u32>> = kill_at(&world.swift, operation, 1, &most);
+        let victim = kill_at(&world.swift, operation, 1, most);
         // Swift tells how much it deletes at once.
         let told = Fault::change(move |_, answer| {
             let mut info: Value = serde_json::from_slice(answer.body()).unwrap();
@@ -290,25 +281,13 @@ async fn a_full_container_goes_in_bounded_memory_though_the_operator_is_killed_t
             *answer.body_mut() = info.to_string().into_bytes().into();
         });
         world.swift.plan(When::any().path("/info"), told);
-        if death == 0 {
-            world.cluster.edit(json!({"managementState": "Removed"})).await;
-        } else {
-            world.cluster.clear_lease().await;
-            operator = world.cluster.operator().await;
-        }
-        victim.set(operator.pid()).unwrap();
-        operator.ended().await;
-        world.logs.push(operator.log());
-    }
+        victim
+    })
+    .await;
+    world.logs.extend(killed.logs.iter().cloned());
     world.swift.pass();
-    world.cluster.clear_lease().await;
-    operator = world.cluster.operator().await;
-    let removed = |c: &Value| is(c, "Available", "True", "Removed") && is(c, "Progressing", "False", "Removed");
-    let config = world.cluster.until_config("removed", removed).await;
-    assert_eq!(config["status"]["storage"], json!({}));
-    let most = most.load(Ordering::Relaxed).max(peak(operator.pid()));
-    eprintln!("{count} objects, {DEATHS} deaths; {before} KiB before, {most} KiB at the most");
-    assert!(most < before + MORE, "{before} KiB before, {most} KiB at the most");
+    let operator = world.cluster.operator().await;
+    killed.until_removed(&world.cluster, &operator, count).await;
     assert!(!world.exists().await);
     world.judge(operator).await;
 }
