@@ -27,7 +27,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use devcluster::{Options, Record, inside, install, programs};
@@ -41,11 +40,11 @@ use serde_json::{Value, json};
 
 use pulls::Pulls;
 use support::history::History;
-use support::https;
 use support::{
     TestCluster, certificates_map, cluster_operator, config_ref, default_route, deployment, is, is_up, operand,
     operands, shared_cluster,
 };
+use support::{https, pages};
 
 const NAMESPACE: &str = names::NAMESPACE;
 const OPERATOR: &str = names::OPERATOR_DEPLOYMENT;
@@ -113,13 +112,9 @@ impl Scenario {
 
     /// Runs a script of bash in which `kubectl` is the cluster administrator's; its output.
     async fn kubectl(&self, script: &str) -> String {
-        let kubectl = programs::ensure(programs::CLIENT).await.unwrap();
-        let kubectl = kubectl.path("kubectl").unwrap().display().to_string();
-        let kubeconfig = self.cluster.devcluster.kubeconfig().display().to_string();
-        let script =
-            format!("set -euo pipefail\nkubectl() {{ '{kubectl}' --kubeconfig '{kubeconfig}' \"$@\"; }}\n{script}");
-        let output = tokio::task::spawn_blocking(move || Command::new("bash").args(["-c", &script]).output());
-        let output = output.await.unwrap().unwrap();
+        let kubectl = pages::kubectl(&self.cluster).await;
+        let script = format!("set -euo pipefail\nkubectl() {{ {kubectl} \"$@\"; }}\n{script}");
+        let output = pages::bash(&pages::repository(), script).await;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         assert!(
             output.status.success(),

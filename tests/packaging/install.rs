@@ -34,15 +34,18 @@ const IMAGES_CRD: &str = "tests/devcluster/crds/platform/images.yaml";
 /// What a deletion may take.
 const LIMIT: &str = "60";
 
+/// The text of a section of a page.
+fn section(page: &str, heading: &str) -> String {
+    let page = read(page);
+    let (_, section) = page
+        .split_once(&format!("\n## {heading}\n"))
+        .unwrap_or_else(|| panic!("no section {heading}"));
+    section.split("\n## ").next().unwrap().to_owned()
+}
+
 /// Commands of a section of a page, one a line.
 fn commands(page: &str, heading: &str, tool: &[&str]) -> Vec<String> {
-    let page = read(page);
-    let heading = format!("\n## {heading}\n");
-    let section = page
-        .split_once(&heading)
-        .unwrap_or_else(|| panic!("no section {heading}"))
-        .1;
-    let section = section.split("\n## ").next().unwrap().replace("\\\n", " ");
+    let section = section(page, heading).replace("\\\n", " ");
     let lines = section.lines().filter(|line| line.starts_with("    ")).map(str::trim);
     lines
         .filter(|line| tool.iter().any(|tool| line.starts_with(&format!("{tool} "))))
@@ -139,15 +142,7 @@ impl Scenario {
 
     /// Runs the operator as a process.
     async fn run_locally(&self) -> Local {
-        let page = read("CONTRIBUTING.md");
-        let section = page
-            .split_once("## Run the operator outside of its cluster\n")
-            .unwrap()
-            .1
-            .split("\n## ")
-            .next()
-            .unwrap()
-            .to_owned();
+        let section = section("CONTRIBUTING.md", "Run the operator outside of its cluster");
         let lines: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("    ")).collect();
         let (last, before) = lines.split_last().unwrap();
         assert!(last.starts_with("env ") && before.len() >= 5, "{lines:?}");

@@ -260,14 +260,29 @@ const REPLACED: &[(&str, &str)] = &[
     (" --watch", ""),
 ];
 
+/// `kubectl` of the administrator of this cluster, as words of a shell.
+pub async fn kubectl(cluster: &TestCluster) -> String {
+    let programs = programs::ensure(programs::CLIENT).await.unwrap();
+    let program = programs.path("kubectl").unwrap();
+    let kubeconfig = cluster.devcluster.kubeconfig();
+    format!("'{}' --kubeconfig '{}'", program.display(), kubeconfig.display())
+}
+
+/// Runs a script of bash in a directory.
+pub async fn bash(directory: &Path, script: String) -> Output {
+    let directory = directory.to_owned();
+    let run = move || {
+        Command::new("bash")
+            .args(["-c", &script])
+            .current_dir(directory)
+            .output()
+    };
+    tokio::task::spawn_blocking(run).await.unwrap().unwrap()
+}
+
 /// Runs commands with bash, with `oc` as `kubectl` on this cluster. They end at the first failure.
 pub async fn run(cluster: &TestCluster, directory: &Path, commands: &str) -> Output {
-    let kubectl = programs::ensure(programs::CLIENT).await.unwrap();
-    let kubectl = kubectl.path("kubectl").unwrap().display().to_string();
-    let kubectl = format!(
-        "'{kubectl}' --kubeconfig '{}'",
-        cluster.devcluster.kubeconfig().display()
-    );
+    let kubectl = kubectl(cluster).await;
     // Two blocks of a page may create the same object, as alternatives.
     let oc = format!(
         "#!/bin/bash\nset -eo pipefail\nif [ \"$1\" = create ]; then\n\
@@ -280,14 +295,7 @@ pub async fn run(cluster: &TestCluster, directory: &Path, commands: &str) -> Out
     for (placeholder, value) in REPLACED {
         script = script.replace(placeholder, value);
     }
-    let directory = directory.to_owned();
-    let run = move || {
-        Command::new("bash")
-            .args(["-c", &script])
-            .current_dir(directory)
-            .output()
-    };
-    tokio::task::spawn_blocking(run).await.unwrap().unwrap()
+    bash(directory, script).await
 }
 
 /// Runs commands that must succeed. The error names their place.
