@@ -40,7 +40,7 @@ use crate::{
         file_watch::FileWatch,
         leader::{self, Candidate, Timings},
         metrics::Metrics,
-        server::{KeyPair, Readiness, Server},
+        server::{KeyPair, OwnCertificate, Readiness, Server, ServingCertificate},
         shutdown::{self, Cause, Shutdown},
         telemetry::{Format, Telemetry},
     },
@@ -84,6 +84,9 @@ struct RunArgs {
     /// Private key of the metrics server, PEM
     #[arg(long, value_name = "FILE", default_value = "/etc/secrets/tls.key")]
     serving_key: PathBuf,
+    /// Make a certificate for the metrics server if the files of its certificate do not exist
+    #[arg(long)]
+    self_signed_serving_cert: bool,
     /// Format of log lines
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = log_format)]
     log_format: Format,
@@ -291,17 +294,14 @@ async fn start(
     // kube and the metrics server use the default provider of the process. A second installation has no effect.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let (metrics, readiness) = (Arc::new(Metrics::new(version)), Readiness::default());
-    let pair = KeyPair {
-        certificate: arguments.serving_cert.clone(),
-        key: arguments.serving_key.clone(),
-    };
-    let server = Server::bind(&serving, &pair).await.map_err(Failure::start)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let certificate = serving_certificate(arguments, &clock);
+    let server = Server::bind(&serving, &certificate).await.map_err(Failure::start)?;
     tokio::spawn(server.serve(metrics.clone(), readiness.clone()));
 
     let client = client::connect(arguments.kubeconfig.as_deref(), version, metrics.clone())
         .await
         .map_err(Failure::start)?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let events = Events::start(
         client.clone(),
         environment.pod_name.clone(),
@@ -312,7 +312,7 @@ async fn start(
         timings: timings(&client, &events).await,
         client: client.clone(),
         identity: leader::identity(),
-        clock,
+        clock: clock.clone(),
         events: events.clone(),
         metrics: metrics.clone(),
     };
@@ -327,9 +327,27 @@ async fn start(
         metrics,
         shutdown,
         readiness,
+        serving: match certificate {
+            ServingCertificate::Own(own) => Some(own),
+            ServingCertificate::Files(_) => None,
+        },
+        clock,
         environment,
         telemetry,
     })
+}
+
+/// The certificate of the metrics server. One of two files alone is an error, which reading them reports.
+fn serving_certificate(arguments: &RunArgs, clock: &Arc<dyn Clock>) -> ServingCertificate {
+    let (certificate, key) = (arguments.serving_cert.clone(), arguments.serving_key.clone());
+    if arguments.self_signed_serving_cert && !certificate.exists() && !key.exists() {
+        tracing::info!(
+            "{} does not exist; the metrics server uses a certificate of its own",
+            certificate.display()
+        );
+        return ServingCertificate::Own(OwnCertificate::new(clock.clone()));
+    }
+    ServingCertificate::Files(KeyPair { certificate, key })
 }
 
 /// Starts to watch files. The first change, or a read error, shuts the process down.

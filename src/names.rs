@@ -87,6 +87,12 @@ pub const ANONYMOUS_LABEL: &str = "imageregistry.operator.openshift.io/anonymous
 
 /// Secret with the serving certificate, which the platform's service CA writes for the registry's Service.
 pub const SERVING_CERT_SECRET: &str = "image-registry-tls";
+/// Secret with the operator's own CA, on clusters without a service CA. It outlives the registry, so that nodes keep trusting it.
+pub const OPERATOR_CA_SECRET: &str = "image-registry-operator-ca";
+/// Label on Secrets with certificates that the operator issued. The operator never writes a certificate without this label.
+pub const ISSUED_LABEL: &str = "imageregistry.operator.openshift.io/issued-by";
+/// Value of [`ISSUED_LABEL`].
+pub const ISSUED_LABEL_VALUE: &str = "image-registry-operator";
 /// Copy of `openshift-config/pull-secret` for the registry's pull-through.
 pub const PULL_SECRET_COPY: &str = "installation-pull-secrets";
 /// The cluster's global pull secret, in [`CONFIG_NAMESPACE`].
@@ -170,6 +176,11 @@ pub const SERVING_CERT_ANNOTATION: &str = "service.alpha.openshift.io/serving-ce
 pub const INJECT_SERVICE_CA_ANNOTATION: &str = "service.beta.openshift.io/inject-cabundle";
 /// Label on a ConfigMap into which the platform's network operator injects the trusted CAs.
 pub const INJECT_TRUSTED_CA_LABEL: &str = "config.openshift.io/inject-trusted-cabundle";
+/// API group of images and image streams, through which images are pruned.
+pub const IMAGE_GROUP: &str = "image.openshift.io";
+/// API group and version, and plural of the kind that configures the platform's service CA. A service CA fills
+/// [`SERVING_CERT_SECRET`] and [`SERVICE_CA_MAP`] if the API server serves the kind.
+pub const SERVICE_CA_RESOURCE: (&str, &str) = ("operator.openshift.io/v1", "servicecas");
 /// API group of SecurityContextConstraints. The platform enforces them if the API server serves the group.
 pub const SECURITY_GROUP: &str = "security.openshift.io";
 

@@ -49,6 +49,8 @@ impl Scenario {
                 release_version: text_of(&about["environment"]["releaseVersion"]),
             },
             security_api: about["securityApi"].as_bool().expect("securityApi is given"),
+            service_ca_api: true,
+            image_api: true,
             now: "2031-05-06T07:08:09Z".parse().unwrap(),
         };
         let config = snapshot

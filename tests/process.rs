@@ -306,6 +306,24 @@ fn the_shipped_arguments_are_accepted_and_their_files_watched() {
     await_line(&mut log, "attempting to acquire lease");
 }
 
+// deploy 35
+#[test]
+fn without_the_files_the_operator_makes_a_serving_certificate_if_it_may() {
+    let stage = Stage::new();
+    fs::remove_file(stage.path("tls.crt")).unwrap();
+    assert!(
+        stage.refused(&["--self-signed-serving-cert"]).contains("tls.crt"),
+        "the key alone"
+    );
+    fs::remove_file(stage.path("tls.key")).unwrap();
+    assert!(stage.refused(&[]).contains("tls.crt"));
+    let mut running = Running(stage.command(&["--self-signed-serving-cert"]).spawn().unwrap());
+    let mut log = running.log();
+    await_line(&mut log, "the metrics server uses a certificate of its own");
+    await_line(&mut log, "serving metrics on 127.0.0.1:");
+    await_line(&mut log, "attempting to acquire lease");
+}
+
 // lifecycle 1.8: a signal while waiting for the lease
 #[test]
 fn a_signal_while_waiting_for_the_lease_ends_the_process_cleanly() {

@@ -321,6 +321,18 @@ impl Writer {
         }
     }
 
+    /// Whether the API server serves a resource of a group and version.
+    pub async fn serves_resource(&self, group_version: &str, plural: &str) -> Result<bool, WriteError> {
+        let request = http::Request::get(format!("/apis/{group_version}"))
+            .body(Vec::new())
+            .map_err(|error| WriteError::Transient(error.to_string()))?;
+        match self.send(self.client.request::<Value>(request)).await {
+            Ok(list) => Ok(has_resource(&list, plural)),
+            Err(WriteError::NotFound) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn api(&self, reference: &ObjectRef) -> Api<DynamicObject> {
         let resource = reference.kind.resource();
         if reference.kind.namespaced() {
@@ -352,6 +364,13 @@ impl Writer {
         self.cache.store(reference.clone(), value.clone());
         Ok(value)
     }
+}
+
+/// Whether an `APIResourceList` has a resource.
+fn has_resource(list: &Value, plural: &str) -> bool {
+    let resources = list.get("resources").and_then(Value::as_array);
+    let mut names = resources.into_iter().flatten().map(|resource| resource.get("name"));
+    names.any(|name| name.and_then(Value::as_str) == Some(plural))
 }
 
 /// The conditions of a ClusterOperator repeat those of the Config and of the ImagePruner.

@@ -15,6 +15,8 @@ fn settings(claim: Claim) -> Settings {
         metrics: Arc::new(Metrics::new("1")),
         shutdown: Shutdown::new(),
         readiness: Readiness::default(),
+        serving: None,
+        clock: Arc::new(SystemClock),
         environment: Arc::new(ProcessEnvironment::from_variables(images).unwrap()),
         telemetry: Telemetry::detached(),
     }

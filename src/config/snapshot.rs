@@ -112,6 +112,10 @@ pub struct Snapshot {
     pub environment: Environment,
     /// Whether the platform enforces security context constraints (API group `security.openshift.io` is served).
     pub security_api: bool,
+    /// Whether the API server serves the kind ServiceCA, which configures a service CA.
+    pub service_ca_api: bool,
+    /// Whether the API server serves images and image streams (API group `image.openshift.io`).
+    pub image_api: bool,
     /// When the pass began.
     pub now: Timestamp,
 }
@@ -123,6 +127,8 @@ impl Snapshot {
             objects: Objects::default(),
             environment: Environment::default(),
             security_api: false,
+            service_ca_api: true,
+            image_api: true,
             now: Timestamp::UNIX_EPOCH,
         }
     }
@@ -130,6 +136,22 @@ impl Snapshot {
     /// The Config `cluster`; `None` if it does not exist.
     pub fn config(&self) -> Result<Option<Config>, Undecodable> {
         self.decode(Kind::Config, names::CLUSTER)
+    }
+
+    /// Whether the cluster is an OpenShift cluster. There the version operator installs its APIs, possibly later than this
+    /// operator: an API that is missing now proves nothing. The version operator's own kind exists before all others.
+    pub fn is_platform(&self) -> bool {
+        self.objects.served(Kind::ClusterVersion)
+    }
+
+    /// Whether the operator issues the registry's serving certificate itself, because no service CA does.
+    pub fn issues_certificates(&self) -> bool {
+        !self.is_platform() && !self.service_ca_api
+    }
+
+    /// Whether images can be pruned: the pruner works through the image API.
+    pub fn prunes_images(&self) -> bool {
+        self.is_platform() || self.image_api
     }
 
     /// Status of the Infrastructure; `None` if the object does not exist.

@@ -8,6 +8,8 @@ const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_mins(5);
 /// Longest time between two passes of a controller, also without any watch event.
 pub(super) const RESYNC: Duration = Duration::from_mins(10);
+/// How often the API server is asked again for an API that it does not serve, and that no watch reports.
+pub(super) const API_RETRY: Duration = Duration::from_secs(30);
 
 /// Exponential backoff with jitter and a cap. A success resets it.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Context;
+use crate::api::openshift::InfrastructureStatus;
 use crate::api::{Config, Kind, ObjectRef};
 use crate::apply::WriteError;
 use crate::config::defaults;
@@ -57,11 +58,18 @@ pub(super) async fn bootstrap(
     last: &mut LastAttempt,
     due: bool,
 ) -> Result<(), NotCreated> {
-    let Some(infrastructure) = snapshot.infrastructure() else {
-        return Err(NotCreated::Failed(
-            ErrorClass::Transient,
-            "Infrastructure cluster does not exist, so the platform and its default storage are unknown".to_owned(),
-        ));
+    let infrastructure = match snapshot.infrastructure() {
+        Some(infrastructure) => infrastructure,
+        // A cluster of its own, on no platform that the operator knows.
+        None if !snapshot.is_platform() && !snapshot.objects.served(Kind::Infrastructure) => {
+            InfrastructureStatus::default()
+        }
+        None => {
+            return Err(NotCreated::Failed(
+                ErrorClass::Transient,
+                "Infrastructure cluster does not exist, so the platform and its default storage are unknown".to_owned(),
+            ));
+        }
     };
     let platform = defaults::platform(&infrastructure);
     let storage = storage::platform_default(snapshot, platform.as_deref(), &context.storage)

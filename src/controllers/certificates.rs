@@ -1,13 +1,15 @@
-//! The ConfigMaps with CA certificates, in every managementState.
+//! The ConfigMaps with CA certificates, in every managementState; and on clusters without a service CA the operator's own
+//! certificates.
 
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::issue::{self, Issuing};
 use super::secondary::{self, DegradedCondition, Failure};
 use super::shared_conditions::StorageCa;
-use super::{Context, RESYNC};
+use super::{API_RETRY, Context, RESYNC};
 use crate::api::{Kind, ObjectRef};
 use crate::apply::{self, NothingRecorded};
 use crate::config::content;
@@ -15,33 +17,71 @@ use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::observe::Controller;
-use crate::plan::certificates;
+use crate::plan::{self, certificates::published_storage_ca};
 use crate::status::conditions::LastingFailure;
 
 const CONDITION: &str = "ImageRegistryCertificatesControllerDegraded";
 /// How long the first write waits for the service CA and the Service, so that each ConfigMap is written once.
 const SETTLE: Duration = Duration::from_secs(10);
 
+/// State between passes.
+struct Certificates {
+    began: Instant,
+    failure: LastingFailure,
+    issuing: Issuing,
+    /// When the API server was asked whether there is a service CA.
+    asked: Option<Instant>,
+}
+
 /// Runs passes until the process stops leading.
 pub(super) async fn run(context: Context) {
-    let began = Instant::now();
-    let mut failure = LastingFailure::default();
+    let mut certificates = Certificates {
+        began: Instant::now(),
+        failure: LastingFailure::default(),
+        issuing: Issuing::default(),
+        asked: None,
+    };
     secondary::run(
         context,
         Controller::Certificates,
         "certificates",
         DegradedCondition::SetByPass,
-        async |context| pass(context, began, &mut failure).await,
+        async |context| pass(context, &mut certificates).await,
     )
     .await;
 }
 
-async fn pass(context: &Context, began: Instant, failure: &mut LastingFailure) -> Result<Duration, Failure> {
+async fn pass(context: &Context, certificates: &mut Certificates) -> Result<Duration, Failure> {
     let snapshot = context.caches.snapshot();
     watch_referenced(context, &snapshot);
     if !context.caches.is_synced(Controller::Certificates) {
         return Ok(RESYNC); // the sync of the watch triggers the next pass
     }
+    let asks_again = certificates.ask(context, &snapshot).await?;
+    let wait = maps(context, certificates).await?;
+    Ok(asks_again.map_or(wait, |again| wait.min(again)))
+}
+
+impl Certificates {
+    /// Asks the API server whether there is a service CA, unless the platform is known to have one. Returns when to ask again.
+    async fn ask(&mut self, context: &Context, snapshot: &Snapshot) -> Result<Option<Duration>, Failure> {
+        if snapshot.is_platform() {
+            return Ok(None);
+        }
+        if self.asked.is_none_or(|asked| asked.elapsed() >= API_RETRY) {
+            let (group, plural) = names::SERVICE_CA_RESOURCE;
+            let served = context.writer.serves_resource(group, plural).await;
+            let served = served.map_err(|error| Failure::failed(format!("cannot ask for the API {group}: {error}")))?;
+            self.asked = Some(Instant::now());
+            context.caches.set_service_ca_api(served);
+        }
+        Ok(Some(API_RETRY))
+    }
+}
+
+/// Issues what has to be issued, and applies the ConfigMaps.
+async fn maps(context: &Context, certificates: &mut Certificates) -> Result<Duration, Failure> {
+    let snapshot = context.caches.snapshot();
     let state = ManagementState::stored(&snapshot);
     let removed = state.is_none_or(|state| state == ManagementState::Removed);
     let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
@@ -49,12 +89,17 @@ async fn pass(context: &Context, began: Instant, failure: &mut LastingFailure) -
     // Until the registry controller has reported the CA bundle of the storage, keep the published one.
     let ca = match context.shared.storage_ca() {
         StorageCa::Known(bundle) => bundle,
-        StorageCa::Unknown => certificates::published_storage_ca(&snapshot),
+        StorageCa::Unknown => published_storage_ca(&snapshot),
     };
     let ca = ca.filter(|_| !removed);
-    let mut wanted = certificates::certificates(&snapshot, ca.as_deref(), no_redirect, removed);
+    let leaves = removed || is_deleting(config);
+    let issue::Outcome {
+        faults: unissued,
+        again,
+    } = certificates.issuing.pass(context, &snapshot, leaves).await;
+    let mut wanted = plan::certificates(&snapshot, ca.as_deref(), no_redirect, removed);
     let expected = state.is_none_or(|state| state == ManagementState::Managed);
-    let left = SETTLE.saturating_sub(began.elapsed());
+    let left = SETTLE.saturating_sub(certificates.began.elapsed());
     let waiting = expected && !left.is_zero() && !settled(&snapshot);
     if waiting {
         // Create serviceca now: the service CA operator injects the CA bundle into it.
@@ -63,6 +108,8 @@ async fn pass(context: &Context, began: Instant, failure: &mut LastingFailure) -
     }
     let mut report = apply::apply(&wanted.plan, &snapshot, &NothingRecorded, &context.writer).await;
     let mut faults = report.faults();
+    faults.edit.extend(unissued.edit);
+    faults.retry.extend(unissued.retry);
     context.publish_report(&mut report);
     if waiting && faults.is_empty() {
         return Ok(left);
@@ -72,12 +119,16 @@ async fn pass(context: &Context, began: Instant, failure: &mut LastingFailure) -
     let inputs = wanted.error.into_iter();
     let inputs = inputs.chain(context.shared.storage_ca_error().filter(|_| !removed));
     faults.edit.splice(0..0, inputs);
-    let (verdict, within) = failure.judge(&faults, snapshot.now);
+    let (verdict, within) = certificates.failure.judge(&faults, snapshot.now);
     context.set_conditions(verdict.condition(CONDITION, "CA maps are up to date"));
     if retried {
         return Err(Failure::Failed { message, within });
     }
-    Ok(RESYNC)
+    Ok(again.map_or(RESYNC, |again| again.min(RESYNC)))
+}
+
+fn is_deleting(config: Option<&Value>) -> bool {
+    config.is_some_and(|config| config.pointer("/metadata/deletionTimestamp").is_some())
 }
 
 /// Whether the Service and the injected service CA exist, or the ConfigMap was already written.

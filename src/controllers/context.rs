@@ -16,6 +16,7 @@ use crate::observe::{Caches, Controller};
 use crate::runtime::event::{Event, Events};
 use crate::runtime::metrics::{Metrics, Outcome};
 use crate::runtime::random;
+use crate::runtime::server::OwnCertificate;
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::telemetry::{Change, LevelError, Telemetry};
 use crate::storage::StorageClients;
@@ -40,6 +41,8 @@ pub(crate) struct Context {
     pub(super) metrics: Arc<Metrics>,
     events: Events,
     telemetry: Telemetry,
+    /// Certificate of the metrics server, if the process makes it itself.
+    pub(super) serving: Option<OwnCertificate>,
     shutdown: Shutdown,
     passes: Arc<Semaphore>,
 }
@@ -54,6 +57,7 @@ impl Context {
             metrics: settings.metrics.clone(),
             events: settings.events.clone(),
             telemetry: settings.telemetry.clone(),
+            serving: settings.serving.clone(),
             shutdown: settings.shutdown.clone(),
             passes: Arc::new(Semaphore::new(PERMITS as usize)),
         }

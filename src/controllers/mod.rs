@@ -9,6 +9,7 @@ mod cloud;
 mod cluster_operator;
 mod context;
 mod image_config;
+mod issue;
 mod move_blobs;
 mod node_ca;
 mod pruner;
@@ -26,7 +27,7 @@ use kube::Client;
 use tokio::task::{JoinSet, LocalSet};
 use tracing::info;
 
-use self::backoff::{Backoff, RESYNC};
+use self::backoff::{API_RETRY, Backoff, RESYNC};
 use self::cloud::cloud_settings;
 use self::context::Context;
 pub use self::move_blobs::move_blobs;
@@ -58,7 +59,8 @@ pub async fn run(settings: Settings) -> Result<(), String> {
         gates_version: settings.environment.operator_image_version.clone(),
         node_ca_user: settings.environment.node_ca_user,
     };
-    let caches = Caches::start(settings.client.clone(), environment);
+    let clock = settings.clock.clone();
+    let caches = Caches::start(settings.client.clone(), environment, Arc::new(move || clock.now()));
     let claim = settings.claim.clone();
     let leading = Arc::new(move || claim.is_current());
     let emulator = Endpoints::of_emulator(std::env::var("STORAGE_EMULATOR_HOST").ok().as_deref());
@@ -147,7 +149,7 @@ mod tests {
     async fn forbidden_watches_end_the_process_after_ten_minutes_and_the_error_names_them() {
         let api = FakeApi::default();
         api.fault(Fault::NoWatch);
-        let caches = Caches::start(api.client(), Environment::default());
+        let caches = Caches::start(api.client(), Environment::default(), Arc::new(jiff::Timestamp::now));
         let began = tokio::time::Instant::now();
         let limit = SYNC_TIMEOUT * 2;
         let ended = tokio::time::timeout(limit, wait_synced(&caches)).await;

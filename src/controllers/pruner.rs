@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::secondary::{self, DegradedCondition, Failure};
-use super::{Context, RESYNC};
+use super::{API_RETRY, Context, RESYNC};
 use crate::api::{ImagePruner, Kind, ObjectRef};
 use crate::apply::{self, NothingRecorded};
 use crate::config::content;
@@ -27,6 +27,7 @@ pub(super) async fn run(context: Context) {
     let mut pruner = Pruner {
         began: Instant::now(),
         failure: LastingFailure::default(),
+        asked: None,
     };
     secondary::run(
         context,
@@ -42,6 +43,25 @@ pub(super) async fn run(context: Context) {
 struct Pruner {
     began: Instant,
     failure: LastingFailure,
+    /// When the API server was asked for the image API.
+    asked: Option<Instant>,
+}
+
+impl Pruner {
+    /// Asks the API server for the image API, unless the platform is known to have one. Returns when to ask again.
+    async fn ask(&mut self, context: &Context, snapshot: &Snapshot) -> Result<Option<Duration>, Failure> {
+        if snapshot.is_platform() {
+            return Ok(None);
+        }
+        if self.asked.is_none_or(|asked| asked.elapsed() >= API_RETRY) {
+            let served = context.writer.serves_group(names::IMAGE_GROUP).await;
+            let group = names::IMAGE_GROUP;
+            let served = served.map_err(|error| Failure::failed(format!("cannot ask for the API {group}: {error}")))?;
+            self.asked = Some(Instant::now());
+            context.caches.set_image_api(served);
+        }
+        Ok(Some(API_RETRY))
+    }
 }
 
 /// Whether the registry's host name will be known soon. A CronJob created earlier would be updated a moment later.
@@ -65,6 +85,13 @@ async fn pass(context: &Context, pruner: &mut Pruner) -> Result<Duration, Failur
     if !snapshot.objects.served(Kind::ImagePruner) {
         return Ok(RESYNC);
     }
+    let asks_again = pruner.ask(context, &snapshot).await?;
+    let wait = prune(context, pruner).await?;
+    Ok(asks_again.map_or(wait, |again| wait.min(again)))
+}
+
+async fn prune(context: &Context, pruner: &mut Pruner) -> Result<Duration, Failure> {
+    let snapshot = context.caches.snapshot();
     let Some(object) = snapshot.objects.find(&reference()) else {
         return bootstrap(context).await.map(|()| RESYNC);
     };
@@ -92,6 +119,7 @@ async fn pass(context: &Context, pruner: &mut Pruner) -> Result<Duration, Failur
     let objects = context.caches.snapshot().objects;
     let findings = Findings {
         cron_job: objects.operand(Kind::CronJob, names::PRUNER_CRON_JOB).is_some(),
+        supported: snapshot.prunes_images(),
         suspended: decoded.spec.suspend.unwrap_or(false),
         jobs: objects.of(Kind::Job).map(|(_, job)| job).collect(),
         failing,
@@ -116,8 +144,14 @@ fn planned(pruner: &ImagePruner, snapshot: &Snapshot, awaits_registry: bool) -> 
     plan.present.retain(|desired| {
         // The certificates controller applies this ConfigMap in every state. Two writers of one object would conflict.
         let elsewhere = desired.reference.name == names::SERVICE_CA_MAP;
-        !(elsewhere || awaits_registry && desired.reference.kind == Kind::CronJob)
+        let is_cron_job = desired.reference.kind == Kind::CronJob;
+        !(elsewhere || is_cron_job && (awaits_registry || !snapshot.prunes_images()))
     });
+    // A cluster that had the image API, or an operator that did not know that it is missing.
+    let cron_job = ObjectRef::new(Kind::CronJob, names::NAMESPACE, names::PRUNER_CRON_JOB);
+    if !snapshot.prunes_images() && snapshot.objects.find(&cron_job).is_some() {
+        plan.absent.push(cron_job);
+    }
     plan
 }
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use kube::Client;
 
+use crate::runtime::clock::Clock;
 use crate::runtime::environment::ProcessEnvironment;
 use crate::runtime::event::Events;
 use crate::runtime::leader::Claim;
 use crate::runtime::metrics::Metrics;
-use crate::runtime::server::Readiness;
+use crate::runtime::server::{OwnCertificate, Readiness};
 use crate::runtime::shutdown::Shutdown;
 use crate::runtime::telemetry::Telemetry;
 
@@ -30,6 +31,10 @@ pub struct Settings {
     pub shutdown: Shutdown,
     /// Gets whether all watches are synced.
     pub readiness: Readiness,
+    /// Certificate of the metrics server, if the process makes it itself.
+    pub serving: Option<OwnCertificate>,
+    /// The time of day of passes.
+    pub clock: Arc<dyn Clock>,
     /// Environment variables of the process.
     pub environment: Arc<ProcessEnvironment>,
     /// Gets the log level.

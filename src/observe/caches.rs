@@ -16,6 +16,9 @@ use crate::config::environment::Environment;
 use crate::config::snapshot::{Objects, Snapshot};
 use crate::config::trim;
 
+/// The time of day.
+pub(crate) type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 /// The watched objects of the cluster. Cheap to clone; clones share the caches.
 #[derive(Clone)]
 pub(crate) struct Caches {
@@ -25,6 +28,7 @@ pub(crate) struct Caches {
 struct Shared {
     client: Client,
     environment: Environment,
+    now: Now,
     state: Mutex<State>,
     triggers: HashMap<Controller, Notify>,
     synced: Notify,
@@ -40,23 +44,40 @@ struct State {
     running: HashMap<WatchSpec, AbortHandle>,
     /// resourceVersion of the last deletion that each watch delivered. All earlier events were delivered as well.
     last_deletion: HashMap<WatchSpec, u64>,
-    security_api: bool,
+    served: ServedGroups,
+}
+
+/// APIs that the operator asks for, because it watches none of their kinds.
+#[derive(Clone, Copy)]
+struct ServedGroups {
+    security: bool,
+    service_ca: bool,
+    images: bool,
+}
+
+/// Until the API server was asked, the cluster counts as one of the platform.
+impl Default for ServedGroups {
+    fn default() -> Self {
+        Self {
+            security: true,
+            service_ca: true,
+            images: true,
+        }
+    }
 }
 
 impl Caches {
     /// Starts every watch of [`watch_specs`].
-    pub(crate) fn start(client: Client, environment: Environment) -> Self {
+    pub(crate) fn start(client: Client, environment: Environment, now: Now) -> Self {
         let triggers = Controller::ALL
             .iter()
             .map(|controller| (*controller, Notify::new()))
             .collect();
-        let state = Mutex::new(State {
-            security_api: true,
-            ..State::default()
-        });
+        let state = Mutex::default();
         let shared = Shared {
             client,
             environment,
+            now,
             state,
             triggers,
             synced: Notify::new(),
@@ -115,14 +136,29 @@ impl Caches {
         Snapshot {
             objects: state.objects.clone(),
             environment: self.shared.environment.clone(),
-            security_api: state.security_api,
-            now: Timestamp::now(),
+            security_api: state.served.security,
+            service_ca_api: state.served.service_ca,
+            image_api: state.served.images,
+            now: (self.shared.now)(),
         }
     }
 
     /// Sets whether the platform enforces security context constraints.
     pub(crate) fn set_security_api(&self, served: bool) {
-        self.state().security_api = served;
+        self.state().served.security = served;
+    }
+
+    /// Sets whether the API server serves the kind ServiceCA; a change triggers the registry's pass.
+    pub(crate) fn set_service_ca_api(&self, served: bool) {
+        let before = std::mem::replace(&mut self.state().served.service_ca, served);
+        if before != served {
+            self.trigger(Controller::Registry);
+        }
+    }
+
+    /// Sets whether the API server serves the image API.
+    pub(crate) fn set_image_api(&self, served: bool) {
+        self.state().served.images = served;
     }
 
     /// Watches exactly these objects for this controller, in addition to [`watch_specs`]: Secrets and ConfigMaps that a spec
@@ -264,7 +300,6 @@ impl EventHandler for Caches {
     fn applied(&self, spec: &WatchSpec, reference: ObjectRef, object: Value) {
         let object = trim::trim(spec.kind, object);
         let mut state = self.state();
-        state.absent.remove(spec);
         let known = state.objects.find(&reference);
         if known.is_some_and(|known| is_older(&object, known)) {
             return;

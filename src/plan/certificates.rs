@@ -11,7 +11,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
-use super::{Desired, Drift, Origin, Plan, service};
+use super::{Desired, Drift, Origin, Plan, own_certificates, service};
 use crate::api::Kind;
 use crate::config::content;
 use crate::config::event_request::EventRequest;
@@ -43,7 +43,7 @@ pub fn certificates(
     let mut events = Vec::new();
     let mut error = None;
     let storage_ca = storage_ca.filter(|ca| !ca.is_empty() && !removed);
-    let own = own_entries(&snapshot.objects);
+    let own = own_entries(snapshot);
 
     let mut all = Entries {
         text: own.clone(),
@@ -73,7 +73,7 @@ pub fn certificates(
         all.text.insert(names::STORAGE_CA_KEY.to_owned(), ca.to_owned());
     }
     let present = vec![
-        service_ca(),
+        service_ca(snapshot),
         config_map(names::NAMESPACE, names::CERTIFICATES_MAP, &all),
         config_map(
             names::CONFIG_MANAGED_NAMESPACE,
@@ -120,15 +120,30 @@ pub(super) fn own_keys(objects: &Objects) -> BTreeSet<String> {
     [format!("{host}{port}"), format!("{host}.cluster.local{port}")].into()
 }
 
-fn own_entries(objects: &Objects) -> BTreeMap<String, String> {
-    let map = objects.operand(Kind::ConfigMap, names::SERVICE_CA_MAP);
-    let Some(pem) = map.and_then(|map| content::map_text(map, names::SERVICE_CA_KEY)) else {
+fn own_entries(snapshot: &Snapshot) -> BTreeMap<String, String> {
+    let Some(pem) = own_authorities(snapshot) else {
         return BTreeMap::new();
     };
-    own_keys(objects)
+    own_keys(&snapshot.objects)
         .into_iter()
-        .map(|key| (key, pem.clone().into_owned()))
+        .map(|key| (key, pem.clone()))
         .collect()
+}
+
+/// The CAs of the registry's serving certificate, PEM: what the service CA published, or the operator's own. Both while a
+/// service CA takes over from the operator.
+fn own_authorities(snapshot: &Snapshot) -> Option<String> {
+    let issued = own_certificates::published(snapshot);
+    if snapshot.issues_certificates() && issued.is_some() {
+        return issued;
+    }
+    let map = snapshot.objects.operand(Kind::ConfigMap, names::SERVICE_CA_MAP);
+    let injected = map.and_then(|map| content::map_text(map, names::SERVICE_CA_KEY));
+    match (injected, issued) {
+        (Some(injected), Some(issued)) if injected != issued => Some(format!("{}\n{issued}", injected.trim_end())),
+        (Some(injected), _) => Some(injected.into_owned()),
+        (None, issued) => issued,
+    }
 }
 
 /// Content of a CA ConfigMap.
@@ -286,9 +301,10 @@ fn warning(message: String) -> EventRequest {
     }
 }
 
-/// ConfigMap into which the platform's service CA injects its certificate. The operator never writes the data.
-pub(super) fn service_ca() -> Desired {
-    let body = json!({
+/// ConfigMap into which the platform's service CA injects its certificate. The operator writes the data only if there is no
+/// service CA, and only if it has a CA to publish.
+pub(super) fn service_ca(snapshot: &Snapshot) -> Desired {
+    let mut body = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {
@@ -297,7 +313,12 @@ pub(super) fn service_ca() -> Desired {
             "annotations": {names::INJECT_SERVICE_CA_ANNOTATION: "true"},
         },
     });
-    Desired::new(Kind::ConfigMap, Drift::Whole(&[]), body).without_checksum()
+    let issued = own_certificates::published(snapshot).filter(|_| snapshot.issues_certificates());
+    let owned: &'static [&'static str] = if issued.is_some() { &["data"] } else { &[] };
+    if let Some(pem) = issued {
+        body["data"] = json!({names::SERVICE_CA_KEY: pem});
+    }
+    Desired::new(Kind::ConfigMap, Drift::Whole(owned), body).without_checksum()
 }
 
 fn config_map(namespace: &str, name: &str, entries: &Entries) -> Desired {

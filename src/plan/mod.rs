@@ -15,6 +15,7 @@ mod model;
 mod network;
 mod node_ca;
 mod owned;
+pub mod own_certificates;
 mod parts;
 mod pruner;
 mod rbac;

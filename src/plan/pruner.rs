@@ -25,7 +25,7 @@ pub fn pruner(spec: &ImagePrunerSpec, snapshot: &Snapshot) -> Plan {
         cluster_role(),
         rbac::binding(CLUSTER_ROLE_BINDING, CLUSTER_ROLE, SERVICE_ACCOUNT),
         rbac::account(SERVICE_ACCOUNT),
-        certificates::service_ca(),
+        certificates::service_ca(snapshot),
         network_policy(),
     ]);
     match cron_job(spec, snapshot) {

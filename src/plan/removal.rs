@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::{operand, owned, stock};
+use super::{operand, own_certificates, owned, stock};
 use crate::api::{Kind, ObjectRef};
 use crate::config::snapshot::{Objects, Snapshot};
 use crate::names;
@@ -43,6 +43,9 @@ pub fn removal(snapshot: &Snapshot, deployment_gone: Option<Timestamp>) -> Remov
     let pods: Vec<_> = registry_pods(objects).collect();
     let mut first_stage: Vec<ObjectRef> = owned::owned(objects).cloned().collect();
     first_stage.extend([Kind::PodDisruptionBudget, Kind::Deployment].map(|kind| operand(kind, names::REGISTRY)));
+    // The service CA's certificate has the Service as its owner, and goes with it.
+    let issued = operand(Kind::Secret, names::SERVING_CERT_SECRET);
+    let issued = Some(issued).filter(|issued| objects.find(issued).is_some_and(|s| own_certificates::is_issued(s)));
     let mut second_stage = vec![
         operand(Kind::NetworkPolicy, names::REGISTRY_NETWORK_POLICY),
         operand(Kind::Service, names::REGISTRY),
@@ -54,6 +57,7 @@ pub fn removal(snapshot: &Snapshot, deployment_gone: Option<Timestamp>) -> Remov
     ];
     let is_own = |reference: &ObjectRef| objects.find(reference).is_some_and(|object| stock::is_own(object));
     second_stage.extend(stock::generated().into_iter().filter(is_own));
+    second_stage.extend(issued);
     let exists = |reference: &&ObjectRef| objects.find(reference).is_some();
     let objects_gone = !first_stage
         .iter()

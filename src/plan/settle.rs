@@ -24,8 +24,8 @@ const LIMIT: SignedDuration = SignedDuration::from_secs(30);
 pub fn unsettled(inputs: &Inputs<'_>, plan: &Plan, certificates: &Certificates) -> Vec<String> {
     let objects = &inputs.snapshot.objects;
     [
-        serving_certificate(objects),
-        certificates_map(objects, certificates),
+        serving_certificate(inputs.snapshot),
+        certificates_map(inputs.snapshot, certificates),
         trusted_ca(objects),
         pull_secret(objects, plan),
         private_secret(objects, plan),
@@ -45,13 +45,18 @@ pub fn wait_ends(snapshot: &Snapshot) -> Option<Timestamp> {
     created.checked_add(LIMIT).ok()
 }
 
-fn serving_certificate(objects: &Objects) -> Option<String> {
+fn serving_certificate(snapshot: &Snapshot) -> Option<String> {
+    let objects = &snapshot.objects;
     let name = names::SERVING_CERT_SECRET;
     let Some(service) = objects.operand(Kind::Service, names::REGISTRY) else {
         return Some(format!("Service {}", names::REGISTRY));
     };
     let Some(secret) = objects.operand(Kind::Secret, name) else {
-        return Some(format!("Secret {name}, which the platform's service CA writes"));
+        return Some(if snapshot.issues_certificates() {
+            format!("Secret {name}, which the operator issues")
+        } else {
+            format!("Secret {name}, which the platform's service CA writes")
+        });
     };
     if is_deleting(secret) {
         return Some(format!(
@@ -70,7 +75,8 @@ fn serving_certificate(objects: &Objects) -> Option<String> {
 
 /// The CA ConfigMap must equal the desired ConfigMap and contain the registry's own host names. A missing Service, which
 /// defines the host names, is reported by [`serving_certificate`].
-fn certificates_map(objects: &Objects, certificates: &Certificates) -> Option<String> {
+fn certificates_map(snapshot: &Snapshot, certificates: &Certificates) -> Option<String> {
+    let objects = &snapshot.objects;
     let name = names::CERTIFICATES_MAP;
     let desired = certificates.plan.desired(Kind::ConfigMap, name);
     let own = own_keys(objects);
@@ -80,9 +86,14 @@ fn certificates_map(objects: &Objects, certificates: &Certificates) -> Option<St
     };
     if !desired.is_some_and(|desired| has_own(&desired.body)) {
         let (map, key) = (names::SERVICE_CA_MAP, names::SERVICE_CA_KEY);
-        return Some(format!(
-            "ConfigMap {map}, into which the platform's service CA injects {key}"
-        ));
+        return Some(if snapshot.issues_certificates() {
+            format!(
+                "key ca.crt of Secret {}, the CA of its certificate",
+                names::SERVING_CERT_SECRET
+            )
+        } else {
+            format!("ConfigMap {map}, into which the platform's service CA injects {key}")
+        });
     }
     let live = objects.operand(Kind::ConfigMap, name);
     let settled = desired

@@ -6,6 +6,7 @@ pub(crate) mod config_file;
 pub mod environment;
 pub mod event;
 pub(crate) mod file_watch;
+pub mod issuer;
 pub mod leader;
 pub mod metrics;
 pub(crate) mod random;

@@ -17,6 +17,8 @@ const CREATED_BY: (&str, &str) = ("created-by", CRON_JOB);
 pub struct Findings<'a> {
     /// Whether the CronJob exists after this pass.
     pub cron_job: bool,
+    /// Whether the cluster serves the API through which images are pruned.
+    pub supported: bool,
     /// `spec.suspend`.
     pub suspended: bool,
     /// All Jobs of the registry's namespace.
@@ -29,6 +31,9 @@ pub struct Findings<'a> {
 
 /// Conditions of the ImagePruner: `Available`, `Failed`, `Scheduled`, and `Degraded` unless it stays as it is.
 pub fn judge(findings: &Findings<'_>) -> Vec<ConditionUpdate> {
+    if !findings.supported {
+        return unsupported(findings);
+    }
     let name = format!("CronJob {}/{CRON_JOB}", names::NAMESPACE);
     let available = if findings.cron_job {
         ConditionUpdate::new("Available", Status::True, "AsExpected", format!("{name} exists"))
@@ -57,6 +62,20 @@ pub fn judge(findings: &Findings<'_>) -> Vec<ConditionUpdate> {
         ConditionUpdate::new("Scheduled", Status::True, "Scheduled", message)
     };
     let degraded = degraded(&findings.failing, &failed);
+    [available, failed, scheduled].into_iter().chain(degraded).collect()
+}
+
+/// Conditions on a cluster without the image API: there is nothing to prune, which is no error. Jobs of earlier times do not
+/// matter.
+fn unsupported(findings: &Findings<'_>) -> Vec<ConditionUpdate> {
+    let why = format!(
+        "Images are pruned through the API {}, which this cluster does not serve: there is no CronJob",
+        names::IMAGE_GROUP
+    );
+    let failed = ConditionUpdate::new("Failed", Status::False, "Complete", "No pruner job runs");
+    let degraded = degraded(&findings.failing, &failed);
+    let available = ConditionUpdate::new("Available", Status::True, "AsExpected", why.clone());
+    let scheduled = ConditionUpdate::new("Scheduled", Status::False, "Unsupported", why);
     [available, failed, scheduled].into_iter().chain(degraded).collect()
 }
 

@@ -22,6 +22,7 @@ mod memory;
 mod metrics;
 mod node_ca;
 mod orders;
+mod plain;
 mod pruner;
 mod quiet;
 

@@ -2,7 +2,7 @@
 //! certificates, a router admits routes. A seed decides how long each response and each watch event takes, so each seed gives
 //! another interleaving, which can be repeated. The time is tokio's paused time, so waiting costs nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
@@ -65,6 +65,8 @@ struct State {
     /// Paths of changed objects, for the simulated controllers of the cluster.
     changes: mpsc::UnboundedSender<String>,
     writes: usize,
+    /// Paths of APIs that are not served; without the platform's API there is no service CA, either.
+    absent: BTreeSet<String>,
 }
 
 /// The API server; clones share its state.
@@ -102,6 +104,7 @@ impl Server {
             watchers: Vec::new(),
             changes,
             writes: 0,
+            absent: BTreeSet::new(),
         };
         let server = Self(Arc::new(Mutex::new(state)));
         let cluster = server.clone();
@@ -113,6 +116,16 @@ impl Server {
             }
         });
         server
+    }
+
+    /// The API at this path and below is not served.
+    pub fn leave_out(&self, path: &str) {
+        self.state().absent.insert(path.to_owned());
+    }
+
+    /// The API at this path is served from now on.
+    pub fn serve(&self, path: &str) {
+        assert!(self.state().absent.remove(path), "{path}");
     }
 
     pub fn client(&self) -> Client {
@@ -186,7 +199,15 @@ impl Server {
             self.touch(&reference, &json!({"status": {"observedGeneration": generation(&set), "desiredNumberScheduled": 3,
                 "currentNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 3, "numberReady": 3, "numberMisscheduled": 0}}));
         }
-        if let Some((service, _)) = find(Kind::Service, names::REGISTRY) {
+        if !self.state().absent.is_empty() {
+            // No service CA. Otherwise the API server assigns no address: nothing of the platform depends on it.
+            if let Some((Some(_), reference)) = find(Kind::Service, names::REGISTRY) {
+                self.touch(
+                    &reference,
+                    &json!({"spec": {"clusterIP": "10.96.0.7", "clusterIPs": ["10.96.0.7"]}}),
+                );
+            }
+        } else if let Some((service, _)) = find(Kind::Service, names::REGISTRY) {
             let secret = ObjectRef::new(Kind::Secret, names::NAMESPACE, names::SERVING_CERT_SECRET);
             self.delete(&secret);
             if let Some(service) = service {
@@ -197,7 +218,8 @@ impl Server {
                 );
             }
         }
-        if let Some((Some(_), reference)) = find(Kind::ConfigMap, names::SERVICE_CA_MAP) {
+        let is_platform = self.state().absent.is_empty();
+        if let Some((Some(_), reference)) = find(Kind::ConfigMap, names::SERVICE_CA_MAP).filter(|_| is_platform) {
             self.touch(&reference, &json!({"data": {names::SERVICE_CA_KEY: "SERVICE CA\n"}}));
         }
         let routes = collection(Kind::Route, names::NAMESPACE);
@@ -225,8 +247,11 @@ impl Server {
         let body = body.collect().await?.to_bytes();
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
-        let (code, object) = if path.contains("/imagestreams") {
+        let is_absent = self.state().absent.iter().any(|absent| path.starts_with(absent));
+        let (code, object) = if path.contains("/imagestreams") || is_absent {
             refusal(404, "NotFound")
+        } else if path.starts_with("/apis/") && path.split('/').count() < 5 {
+            (200, json!({"kind": "APIResourceList", "resources": []})) // discovery
         } else if path.ends_with("/events") {
             (201, body)
         } else if query.contains("watch=true") {

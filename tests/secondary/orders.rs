@@ -299,7 +299,7 @@ fn simulate(seed: u64) -> BTreeMap<String, Value> {
             );
         };
         tokio::select! {
-            ended = operator(&server) => panic!("seed {seed}: the operator ended: {ended:?}"),
+            ended = operator(&server, Arc::new(SystemClock)) => panic!("seed {seed}: the operator ended: {ended:?}"),
             () = script => {}
             () = too_long() => panic!("seed {seed}: a controller loops without waiting"),
         }
@@ -347,15 +347,15 @@ fn happen(server: &Server, event: &Change) {
 }
 
 /// All controllers, as the operator's process runs them once it leads.
-async fn operator(server: &Server) -> Result<(), String> {
+pub(crate) async fn operator(server: &Server, clock: Arc<dyn Clock>) -> Result<(), String> {
     let (client, metrics) = (server.client(), Arc::new(Metrics::new("test")));
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let events = Events::start(client.clone(), None, clock.clone(), metrics.clone());
+    let system: Arc<dyn Clock> = Arc::new(SystemClock);
+    let events = Events::start(client.clone(), None, system.clone(), metrics.clone());
     let candidate = Candidate {
         client: client.clone(),
         identity: "simulated".to_owned(),
         timings: Timings::HA,
-        clock,
+        clock: system,
         events: events.clone(),
         metrics: metrics.clone(),
     };
@@ -375,6 +375,8 @@ async fn operator(server: &Server) -> Result<(), String> {
         metrics,
         shutdown: Shutdown::new(),
         readiness: Readiness::default(),
+        serving: None,
+        clock,
         environment: Arc::new(ProcessEnvironment::from_variables(variables).unwrap()),
         telemetry: Telemetry::init(Format::Text),
     })

@@ -298,6 +298,8 @@ impl<S: StorageUnderTest> StorageHarness<S> {
             objects: Objects::from_values([infrastructure, namespace, account]).unwrap(),
             environment: Environment::default(),
             security_api: true,
+            service_ca_api: true,
+            image_api: true,
             now: "2026-05-04T03:02:01Z".parse().unwrap(),
         };
         let mut config = json!({

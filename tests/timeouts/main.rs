@@ -16,6 +16,7 @@ mod idle;
 mod lasting_errors;
 mod lease_expiry;
 mod missing_input;
+mod plain;
 
 use support::{TestCluster, shared_cluster, simulated};
 

@@ -11,6 +11,8 @@ fn snapshot(objects: impl IntoIterator<Item = Value>) -> Snapshot {
         objects: Objects::from_values(objects).unwrap(),
         environment: Environment::default(),
         security_api: false,
+        service_ca_api: true,
+        image_api: true,
         now: Timestamp::UNIX_EPOCH,
     }
 }

@@ -5,7 +5,7 @@ use crate::testing::fake_api::{FakeApi, Fault};
 fn synced() -> Caches {
     let api = FakeApi::default();
     api.fault(Fault::NoWatch);
-    let caches = Caches::start(api.client(), Environment::default());
+    let caches = Caches::start(api.client(), Environment::default(), Arc::new(jiff::Timestamp::now));
     for spec in watch_specs(crate::names::Program::Platform) {
         caches.list_completed(&spec, &BTreeSet::new());
     }

@@ -102,6 +102,8 @@ pub(in crate::plan) fn snapshot(objects: impl IntoIterator<Item = Value>) -> Sna
             ..Environment::default()
         },
         security_api: true,
+        service_ca_api: true,
+        image_api: true,
         now: "2031-05-06T07:08:09Z".parse().unwrap(),
     }
 }

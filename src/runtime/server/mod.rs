@@ -1,8 +1,9 @@
 //! The HTTPS server of the process: `/metrics`, `/healthz`, `/readyz` over HTTP/1.1, without client authentication.
 //!
-//! It starts before leader election, so that the liveness probe of a waiting process succeeds. The certificate is read once;
-//! its rotation restarts the process (see [`crate::runtime::file_watch`]).
+//! It starts before leader election, so that the liveness probe of a waiting process succeeds. A certificate in files is read
+//! once; its rotation restarts the process (see [`crate::runtime::file_watch`]).
 
+mod own;
 mod tls;
 
 use std::{
@@ -26,7 +27,8 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-pub use tls::{KeyPair, TlsError};
+pub use own::OwnCertificate;
+pub use tls::{KeyPair, ServingCertificate, TlsError};
 
 use super::{
     config_file::ServingInfo,
@@ -90,9 +92,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Validates the configuration, reads the key pair and opens the port.
-    pub(crate) async fn bind(info: &ServingInfo, pair: &KeyPair) -> Result<Self, ServerError> {
-        let config = tls::server_config(info, pair)?;
+    /// Validates the configuration, reads the certificate and opens the port.
+    pub(crate) async fn bind(info: &ServingInfo, certificate: &ServingCertificate) -> Result<Self, ServerError> {
+        let config = tls::server_config(info, certificate)?;
         let address = if info.bind_address.is_empty() {
             DEFAULT_ADDRESS
         } else {

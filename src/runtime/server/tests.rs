@@ -41,7 +41,7 @@ fn info(min_tls_version: &str) -> ServingInfo {
 
 async fn serving(info: ServingInfo) -> Serving {
     let (files, pair, roots) = pair();
-    let server = Server::bind(&info, &pair).await.unwrap();
+    let server = Server::bind(&info, &ServingCertificate::Files(pair)).await.unwrap();
     let (address, readiness) = (server.address().unwrap(), Readiness::default());
     tokio::spawn(server.serve(Arc::new(Metrics::new("1")), readiness.clone()));
     Serving {
@@ -111,6 +111,33 @@ async fn only_three_paths_are_served_over_https_without_credentials() {
     assert!(!String::from_utf8_lossy(&answer).contains("HTTP/1.1"));
 }
 
+// deploy 35
+#[tokio::test]
+async fn a_certificate_of_its_own_serves() {
+    let own = OwnCertificate::new(Arc::new(crate::runtime::clock::SystemClock));
+    let server = Server::bind(&info(""), &ServingCertificate::Own(own)).await.unwrap();
+    let address = server.address().unwrap();
+    tokio::spawn(server.serve(Arc::new(Metrics::new("1")), Readiness::default()));
+    let stream = TcpStream::connect(address).await.unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let config = ClientConfig::builder_with_provider(rustls::crypto::aws_lc_rs::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let refused = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .unwrap_err();
+    let cause = refused
+        .get_ref()
+        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    // The handshake came as far as the certificate, which signs itself.
+    assert!(matches!(cause, Some(rustls::Error::InvalidCertificate(_))), "{refused}");
+}
+
 // lifecycle 4, deploy 24; and lifecycle 1: the default minimum is 1.2
 #[tokio::test]
 async fn the_minimum_tls_version_is_enforced() {
@@ -135,13 +162,23 @@ async fn readiness_follows_leadership_and_sync() {
 #[tokio::test]
 async fn an_error_names_a_missing_key_or_a_port_in_use() {
     let (_files, pair, _) = pair();
-    let taken = Server::bind(&info(""), &pair).await.unwrap();
+    let taken = Server::bind(&info(""), &ServingCertificate::Files(pair.clone()))
+        .await
+        .unwrap();
     let mut busy = info("");
     busy.bind_address = taken.address().unwrap().to_string();
-    let error = Server::bind(&busy, &pair).await.err().unwrap().to_string();
+    let error = Server::bind(&busy, &ServingCertificate::Files(pair.clone()))
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains(&busy.bind_address), "{error}");
     fs::remove_file(&pair.key).unwrap();
-    let error = Server::bind(&info(""), &pair).await.err().unwrap().to_string();
+    let error = Server::bind(&info(""), &ServingCertificate::Files(pair.clone()))
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("tls.key"), "{error}");
 }
 
@@ -162,7 +199,7 @@ async fn bind_addresses_are_parsed() {
 #[tokio::test]
 async fn an_empty_address_is_port_60000() {
     let (_files, pair, _) = pair();
-    match Server::bind(&ServingInfo::default(), &pair).await {
+    match Server::bind(&ServingInfo::default(), &ServingCertificate::Files(pair)).await {
         Ok(server) => assert_eq!(server.address().unwrap().port(), 60000),
         Err(error) => assert!(error.to_string().contains(" :60000: "), "{error}"),
     }

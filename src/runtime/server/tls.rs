@@ -1,6 +1,7 @@
 //! TLS of the metrics server: OpenShift's names for versions and cipher suites, and the key pair.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustls::{CipherSuite, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion, crypto, version};
 use rustls_pki_types::{
@@ -8,6 +9,7 @@ use rustls_pki_types::{
     pem::{self, PemObject as _},
 };
 
+use super::own::OwnCertificate;
 use crate::runtime::config_file::ServingInfo;
 
 /// Files of the serving certificate, in PEM.
@@ -17,6 +19,15 @@ pub struct KeyPair {
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+}
+
+/// The serving certificate.
+#[derive(Clone, Debug)]
+pub enum ServingCertificate {
+    /// In files.
+    Files(KeyPair),
+    /// Made by this process.
+    Own(OwnCertificate),
 }
 
 /// Why TLS cannot be set up.
@@ -51,6 +62,9 @@ pub enum TlsError {
         #[source]
         error: rustls::Error,
     },
+    /// The settings do not fit together.
+    #[error("cannot set up TLS: {0}")]
+    Settings(#[source] rustls::Error),
 }
 
 /// Weak suites that the TLS library does not implement. OpenShift's TLS profiles may list them.
@@ -147,8 +161,8 @@ fn suites(names: &[String], only_tls13: bool) -> Result<Vec<SupportedCipherSuite
     Ok(suites)
 }
 
-/// Validates the settings and reads the key pair.
-pub(super) fn server_config(info: &ServingInfo, pair: &KeyPair) -> Result<ServerConfig, TlsError> {
+/// Validates the settings and reads the certificate.
+pub(super) fn server_config(info: &ServingInfo, certificate: &ServingCertificate) -> Result<ServerConfig, TlsError> {
     let mut versions = versions(&info.min_tls_version)?;
     let mut provider = crypto::aws_lc_rs::default_provider();
     provider.cipher_suites = suites(&info.cipher_suites, versions == TLS13)?;
@@ -156,6 +170,27 @@ pub(super) fn server_config(info: &ServingInfo, pair: &KeyPair) -> Result<Server
         // The list contains suites of TLS 1.3 only.
         versions = TLS13;
     }
+    let config = ServerConfig::builder_with_provider(provider.into())
+        .with_protocol_versions(versions)
+        .map_err(TlsError::Settings)?
+        .with_no_client_auth();
+    let mut config = match certificate {
+        ServingCertificate::Own(own) => config.with_cert_resolver(Arc::new(own.clone())),
+        ServingCertificate::Files(pair) => {
+            let (certificates, key) = read(pair)?;
+            config
+                .with_single_cert(certificates, key)
+                .map_err(|error| TlsError::KeyPair {
+                    pair: pair.clone(),
+                    error,
+                })?
+        }
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn read(pair: &KeyPair) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
     let failed = |what, path: &PathBuf| {
         let path = path.clone();
         move |error| TlsError::Pem { what, path, error }
@@ -164,16 +199,7 @@ pub(super) fn server_config(info: &ServingInfo, pair: &KeyPair) -> Result<Server
         .and_then(Iterator::collect)
         .map_err(failed("serving certificate", &pair.certificate))?;
     let key = PrivateKeyDer::from_pem_file(&pair.key).map_err(failed("serving key", &pair.key))?;
-    let unusable = |error| TlsError::KeyPair {
-        pair: pair.clone(),
-        error,
-    };
-    let mut config = ServerConfig::builder_with_provider(provider.into())
-        .with_protocol_versions(versions)
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key))
-        .map_err(unusable)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    Ok((certificates, key))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ fn job(name: &str, created: &str, conditions: &[(&str, &str)]) -> Value {
 
 fn findings(jobs: Vec<&Value>) -> Findings<'_> {
     Findings {
+        supported: true,
         cron_job: true,
         suspended: false,
         jobs,
@@ -180,4 +181,31 @@ fn an_unchanged_status_is_not_written_and_foreign_conditions_stay() {
     let later = "2026-01-02T00:00:00Z".parse().unwrap();
     assert_eq!(status_patch(&patch["status"], 3, &condition_updates, later), None);
     assert!(status_patch(&Value::Null, 3, &condition_updates, now).is_some());
+}
+
+// In part: kubernetes 21 (the pruner); section 6.
+#[test]
+fn without_the_image_api_nothing_is_pruned_and_nothing_is_wrong() {
+    let failed = job("failed", "2026-01-01T00:00:00Z", &[("Failed", "BackoffLimitExceeded")]);
+    let unsupported = Findings {
+        supported: false,
+        cron_job: false,
+        ..findings(vec![&failed])
+    };
+    assert_eq!(
+        shown(&unsupported),
+        [
+            "True/AsExpected",
+            "False/Complete",
+            "False/Unsupported",
+            "False/AsExpected"
+        ]
+    );
+    assert!(judge(&unsupported)[2].message.contains("image.openshift.io"));
+    assert_eq!(install_status(&unsupported), 0);
+    let failing = Findings {
+        failing: Verdict::Report("no".to_owned()),
+        ..unsupported
+    };
+    assert_eq!(shown(&failing)[3], "True/SyncError");
 }

@@ -208,6 +208,11 @@ impl Cluster {
         self.nodes_ready(client, options).await
     }
 
+    /// Installs a CRD of the platform, such as `routes`, on a cluster without the platform's APIs.
+    pub async fn install_platform_crd(&self, plural: &str) -> Result<()> {
+        platform::install_crd(&self.client().await?, plural).await
+    }
+
     async fn nodes_ready(&self, client: &Client, options: &Options) -> Result<()> {
         let api: Api<Node> = Api::all(client.clone());
         let mut names = simulated::names(options);

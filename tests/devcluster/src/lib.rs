@@ -82,6 +82,9 @@ pub struct Options {
     pub security_api: bool,
     /// Whether to install a CRD `imagestreams.image.openshift.io/v1`.
     pub imagestreams: bool,
+    /// Whether to install the platform's CRDs and objects, as on OKD. Without them the cluster is a plain Kubernetes that has this
+    /// project's CRDs and the namespaces that `deploy/` needs. [`Cluster::install_platform_crd`] adds one later.
+    pub platform_apis: bool,
     /// Whether to apply `deploy/`, all but the operator's Deployment: tests run the operator as a process.
     pub deploy: bool,
     /// Whether to start the stand-ins for the platform's controllers.
@@ -98,6 +101,7 @@ impl Default for Options {
             platform: "None".into(),
             security_api: false,
             imagestreams: false,
+            platform_apis: true,
             deploy: true,
             standins: true,
         }

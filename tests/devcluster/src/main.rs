@@ -216,6 +216,7 @@ async fn up(arguments: Up) -> Result<()> {
         platform: arguments.platform,
         security_api: arguments.security_api,
         imagestreams: arguments.imagestreams,
+        platform_apis: true,
         deploy: !arguments.no_deploy,
         standins: !arguments.no_standins,
     };

@@ -30,10 +30,13 @@ pub(crate) async fn install(client: &Client, options: &Options, record: &Record)
     let applier = Applier::new(client.clone(), PLATFORM);
     let (crds, namespaces) = futures::join!(
         install_crds(client, &applier, options),
-        apply_all(&applier, namespaces())
+        apply_all(&applier, namespaces(options.platform_apis))
     );
     crds?;
     namespaces?;
+    if !options.platform_apis {
+        return Ok(());
+    }
     let mut objects = config_objects(options, record);
     // A CRD that the chosen set lacks belongs to a platform that lacks the kind.
     objects.retain(|object| known(&applier, object));
@@ -53,7 +56,11 @@ async fn apply_all(applier: &Applier, objects: Vec<Value>) -> Result<()> {
 
 async fn install_crds(client: &Client, applier: &Applier, options: &Options) -> Result<()> {
     let mut texts = Vec::new();
-    for directory in crd_directories() {
+    let mut directories = crd_directories();
+    if !options.platform_apis {
+        directories = vec![repository().join("crds")];
+    }
+    for directory in directories {
         for path in files::list(&directory, "yaml")? {
             texts.push((path.display().to_string(), files::read(&path)?));
         }
@@ -73,6 +80,21 @@ async fn install_crds(client: &Client, applier: &Applier, options: &Options) -> 
         names.push(applied.name_any());
     }
     established(client, applier, &names).await
+}
+
+/// Installs a CRD of the platform on a cluster that lacks it. `plural`: `routes`, `clusteroperators` and so on.
+pub(crate) async fn install_crd(client: &Client, plural: &str) -> Result<()> {
+    let applier = Applier::new(client.clone(), PLATFORM);
+    let optional = ["imagestreams"].contains(&plural);
+    let directory = if optional { "crds/optional" } else { "crds/platform" };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(directory)
+        .join(format!("{plural}.yaml"));
+    let mut names = Vec::new();
+    for object in applier.apply_yaml(&files::read(&path)?).await? {
+        names.push(object.name_any());
+    }
+    established(client, &applier, &names).await
 }
 
 /// `PLATFORM_CRDS` alone, or the ones generated from this project's types.
@@ -113,7 +135,8 @@ async fn established(client: &Client, applier: &Applier, names: &[String]) -> Re
     .await
 }
 
-fn namespaces() -> Vec<Value> {
+/// The namespaces; on the platform with the ranges that it assigns.
+fn namespaces(platform: bool) -> Vec<Value> {
     // Each with ranges of its own; the registry's is the one that its tests expect.
     let names = [
         "openshift-config",
@@ -126,18 +149,15 @@ fn namespaces() -> Vec<Value> {
         .iter()
         .zip(start)
         .map(|(name, start)| {
-            json!({
-                "apiVersion": "v1",
-                "kind": "Namespace",
-                "metadata": {
-                    "name": name,
-                    "annotations": {
-                        "openshift.io/sa.scc.uid-range": format!("{start}/10000"),
-                        "openshift.io/sa.scc.supplemental-groups": format!("{start}/10000"),
-                        "openshift.io/sa.scc.mcs": "s0:c17,c9",
-                    },
-                },
-            })
+            let mut namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+            if platform {
+                namespace["metadata"]["annotations"] = json!({
+                    "openshift.io/sa.scc.uid-range": format!("{start}/10000"),
+                    "openshift.io/sa.scc.supplemental-groups": format!("{start}/10000"),
+                    "openshift.io/sa.scc.mcs": "s0:c17,c9",
+                });
+            }
+            namespace
         })
         .collect()
 }
