@@ -15,7 +15,7 @@ PURE_TESTS := $(patsubst %,--test %,$(shell for program in tests/*.rs tests/*/ma
 	files=$${program%/main.rs}; grep --quiet --recursive 'mod support\|devcluster::' $$files || basename $$files .rs; done))
 # The tests that compare generated files, and write them if UPDATE_GOLDEN is set.
 GENERATORS := the_consoles_config_map_has_the_dashboard committed_crds_are_what_the_types_generate \
-	committed_platform_crds_are_what_is_generated_for_devcluster variant_b_is_the_generated_one the_bases_are_copies_of_the_install_set \
+	committed_platform_crds_are_what_is_generated_for_devcluster variants::variant_b_is_the_generated_one copies::the_bases_are_copies_of_the_install_set \
 	chart::the_charts_readme_documents_each_value
 # Folder of debug builds; .cargo/config.toml names the target.
 DEBUG = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc --print host-tuple)/debug
@@ -26,17 +26,18 @@ export IMAGE ?= localhost/cluster-image-registry-operator:dev
 
 .PHONY: help
 help: ## List all targets
-	@echo 'The image registry operator of OKD. Start with `make demo`; see README.md.'
+	@echo 'The image registry operator of OKD, and for any Kubernetes. Start with `make demo`; see README.md.'
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
+DEMO ?= okd
 .PHONY: demo
-demo: prerequisites ## A whole cluster on this machine: a registry starts, an image is pushed, a pod runs it (needs root)
+demo: prerequisites ## A whole cluster on this machine: a registry starts, an image is pushed, a pod runs it (needs root; DEMO=kubernetes: without OKD's APIs)
 	cargo build --locked --package devcluster --bins
 	@# Cargo and Go work beside each other: alone, neither keeps all cores busy.
-	PROFILE=dev image/build operator & image=$$!; $(DEBUG)/devcluster programs --demo >/dev/null; wait $$image
-	exec $(DEBUG)/devcluster demo --operator $(or $(CARGO_TARGET_DIR),target)/image-dev/operator
+	PROFILE=dev image/build operator & image=$$!; $(DEBUG)/devcluster programs --demo $(DEMO) >/dev/null; wait $$image
+	exec $(DEBUG)/devcluster demo --on $(DEMO) --operator $(or $(CARGO_TARGET_DIR),target)/image-dev/operator
 
 ##@ Test
 

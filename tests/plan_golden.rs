@@ -40,6 +40,7 @@ impl Scenario {
             environment: Environment {
                 gates_version: String::new(),
                 node_ca_user: None,
+                default_spec: serde_json::Map::new(),
                 program: about["environment"]["program"]
                     .as_str()
                     .map_or(Program::Platform, |name| Program::named(name).expect("a program")),

@@ -1,6 +1,7 @@
 //! Defaults of a new Config, by platform.
 
-use serde_json::{Value, json};
+use serde::Deserialize as _;
+use serde_json::{Map, Value, json};
 
 use crate::api::openshift::InfrastructureStatus;
 use crate::api::registry_config::{
@@ -104,6 +105,24 @@ pub fn bootstrap_config(
             "observedConfig": observed_config,
         },
     })
+}
+
+/// The Config of [`bootstrap_config`] with fields of `spec` that the installation sets. Each replaces the whole field.
+pub fn with_spec(mut config: Value, given: &Map<String, Value>) -> Value {
+    if let Some(Value::Object(spec)) = config.get_mut("spec") {
+        spec.extend(given.clone());
+    }
+    config
+}
+
+/// The storage among fields of `spec` that the installation sets; `None` if there is none.
+pub fn given_storage(given: &Map<String, Value>) -> Result<Option<Storage>, String> {
+    let Some(storage) = given.get("storage") else {
+        return Ok(None);
+    };
+    Storage::deserialize(storage)
+        .map(Some)
+        .map_err(|error| error.to_string())
 }
 
 /// The platform's usual StorageClass for the claim that bootstrap creates before the Config.

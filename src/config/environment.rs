@@ -1,5 +1,7 @@
 //! Settings of the process that a reconcile pass uses. The command line reads them at start.
 
+use serde_json::{Map, Value};
+
 use crate::names::Program;
 
 /// Images and version of this release. No image is empty, except that of the pruner: the command line refuses an empty image.
@@ -19,4 +21,6 @@ pub struct Environment {
     pub gates_version: String,
     /// `runAsUser` of node-ca (`NODE_CA_RUN_AS_USER`); `None` selects the default.
     pub node_ca_user: Option<u32>,
+    /// Fields of `spec` for the Config that the operator creates (`DEFAULT_CONFIG_SPEC`).
+    pub default_spec: Map<String, Value>,
 }

@@ -72,17 +72,28 @@ pub(super) async fn bootstrap(
         }
     };
     let platform = defaults::platform(&infrastructure);
-    let storage = storage::platform_default(snapshot, platform.as_deref(), &context.storage)
-        .await
-        .map_err(|error| {
+    let given = &snapshot.environment.default_spec;
+    let given_storage = defaults::given_storage(given).map_err(|error| {
+        let message =
+            format!("environment variable DEFAULT_CONFIG_SPEC of the operator: storage: {error}: correct the variable");
+        NotCreated::Failed(ErrorClass::ActionRequired, message)
+    })?;
+    let storage = if given_storage.is_some() {
+        given_storage
+    } else {
+        let found = storage::platform_default(snapshot, platform.as_deref(), &context.storage).await;
+        let storage = found.map_err(|error| {
             let message = format!("the default storage of the platform is not known: {}", error.message);
             NotCreated::Failed(error.class, message)
         })?;
-    if storage.as_ref().is_some_and(|s| s.pvc.is_some()) {
-        create_claim(context, snapshot, platform.as_deref(), since).await?;
-    }
+        if storage.as_ref().is_some_and(|s| s.pvc.is_some()) {
+            create_claim(context, snapshot, platform.as_deref(), since).await?;
+        }
+        storage
+    };
     let observed = ServingInfo::observed(snapshot.api_server().as_ref());
     let config = defaults::bootstrap_config(&infrastructure, storage.as_ref(), &observed.to_observed_config());
+    let config = defaults::with_spec(config, given);
     if let Some((tried, error)) = last.as_ref().filter(|_| !due)
         && *tried == config
     {

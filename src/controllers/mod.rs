@@ -58,6 +58,7 @@ pub async fn run(settings: Settings) -> Result<(), String> {
         release_version: settings.environment.release_version.clone(),
         gates_version: settings.environment.operator_image_version.clone(),
         node_ca_user: settings.environment.node_ca_user,
+        default_spec: settings.environment.default_spec.clone(),
     };
     let clock = settings.clock.clone();
     let caches = Caches::start(settings.client.clone(), environment, Arc::new(move || clock.now()));

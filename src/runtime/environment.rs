@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, env, path::PathBuf};
 
+use serde_json::{Map, Value};
+
 use crate::names::Program;
 use crate::sensitive::Sensitive;
 
@@ -19,6 +21,9 @@ pub enum EnvironmentError {
     /// `NODE_CA_RUN_AS_USER` is no user id.
     #[error("environment variable NODE_CA_RUN_AS_USER is {0:?}: it must be a user id, 0 or more")]
     NoUserId(String),
+    /// `DEFAULT_CONFIG_SPEC` is no map.
+    #[error("environment variable DEFAULT_CONFIG_SPEC must be a map of fields of a Config's spec, as YAML or JSON")]
+    NoSpec,
     /// `REGISTRY_PROGRAM` names no program.
     #[error("environment variable REGISTRY_PROGRAM is {0:?}: it must be platform or distribution")]
     NoProgram(String),
@@ -43,6 +48,8 @@ pub struct ProcessEnvironment {
     pub pod_name: Option<String>,
     /// `NODE_CA_RUN_AS_USER`: user id of node-ca; needed where the host's `/etc/docker/certs.d` does not belong to group root.
     pub node_ca_user: Option<u32>,
+    /// `DEFAULT_CONFIG_SPEC`: fields of `spec` for the Config that the operator creates if there is none.
+    pub default_spec: Map<String, Value>,
     /// `AZURE_ENVIRONMENT_FILEPATH`: the file for the endpoints of Azure Stack Hub.
     pub azure_environment_filepath: Option<PathBuf>,
 }
@@ -105,6 +112,10 @@ impl ProcessEnvironment {
             node_ca_user: take("NODE_CA_RUN_AS_USER")
                 .map(|id| id.parse().map_err(|_| EnvironmentError::NoUserId(id)))
                 .transpose()?,
+            default_spec: take("DEFAULT_CONFIG_SPEC")
+                .map(|text| serde_saphyr::from_str(&text).map_err(|_| EnvironmentError::NoSpec))
+                .transpose()?
+                .unwrap_or_default(),
             azure_environment_filepath: take("AZURE_ENVIRONMENT_FILEPATH").map(PathBuf::from),
         })
     }
@@ -161,6 +172,20 @@ mod tests {
             let refused = of(unknown, &IMAGES).unwrap_err();
             assert_eq!(refused, EnvironmentError::NoProgram(unknown.to_owned()));
             assert!(refused.to_string().contains("REGISTRY_PROGRAM"));
+        }
+    }
+
+    #[test]
+    fn the_spec_of_a_new_config_must_be_a_map() {
+        let of = |text| read(&[IMAGES.as_slice(), &[("DEFAULT_CONFIG_SPEC", text)]].concat());
+        assert_eq!(of("").unwrap().default_spec, Map::new());
+        for text in ["{\"replicas\": 2}", "replicas: 2"] {
+            assert_eq!(of(text).unwrap().default_spec["replicas"], 2);
+        }
+        for text in ["2", "[]", "{", "- replicas: 2"] {
+            let refused = of(text).unwrap_err();
+            assert_eq!(refused, EnvironmentError::NoSpec, "{text}");
+            assert!(refused.to_string().contains(" DEFAULT_CONFIG_SPEC "));
         }
     }
 

@@ -184,7 +184,9 @@ impl Scenario {
             .await
             .unwrap();
         self.say("images are loaded");
-        install::deploy_operator(self.cluster.devcluster).await.unwrap();
+        install::deploy_operator(self.cluster.devcluster, &install::OKD)
+            .await
+            .unwrap();
         let deployment = operand(Kind::Deployment, OPERATOR);
         self.cluster
             .until(&deployment, "available", |d| {

@@ -89,7 +89,7 @@ async fn promtool(directory: &Path, words: &[&str]) -> Result<String, String> {
     }
 }
 
-// deploy 43 (the expressions are compared in tests/manifests.rs)
+// deploy 43 (the expressions are compared in tests/manifests)
 #[tokio::test]
 async fn promtool_accepts_every_rule() {
     let directory = prepared();

@@ -1,6 +1,6 @@
 //! What the chart and the overlay render.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use serde_json::{Value, json};
@@ -41,8 +41,10 @@ fn chart(tools: &Tools, values: &[&str]) -> Set {
 
 /// Takes the annotation away that keeps an object at an uninstallation; whether it was there.
 fn take_policy(object: &mut Value) -> bool {
-    let annotations = object["metadata"]["annotations"].as_object_mut();
-    let Some(annotations) = annotations else { return false };
+    let annotations = object.pointer_mut("/metadata/annotations");
+    let Some(annotations) = annotations.and_then(Value::as_object_mut) else {
+        return false;
+    };
     let kept = annotations.remove(POLICY);
     if annotations.is_empty() {
         object["metadata"].as_object_mut().unwrap().remove("annotations");
@@ -81,8 +83,13 @@ async fn overlay_and_chart_render_the_install_set_of_the_profile() {
     assert_same("overlay", &overlay, &install_set());
     assert!(overlay.len() > 35, "{}", overlay.len());
 
-    let mut chart = chart(&tools, &[]);
-    let bases = ["crds", "registry"].map(|base| {
+    assert_same("chart", &kept_as_wanted(&tools, &[], "okd"), &overlay);
+}
+
+/// The objects of the chart without the annotation that keeps some of them. Checks that it keeps those that it should.
+fn kept_as_wanted(tools: &Tools, values: &[&str], platform: &str) -> Set {
+    let mut chart = chart(tools, values);
+    let bases = ["crds".to_owned(), format!("{platform}/registry")].map(|base| {
         set(objects(
             &tools.kubectl(&["kustomize", &format!("{CHART}/base/{base}")]).unwrap(),
         ))
@@ -91,7 +98,90 @@ async fn overlay_and_chart_render_the_install_set_of_the_profile() {
         let keeps = bases.iter().any(|base| base.contains_key(key));
         assert_eq!(take_policy(object), keeps, "{key:?}");
     }
-    assert_same("chart", &chart, &overlay);
+    chart
+}
+
+// kubernetes 23: the first half
+#[tokio::test]
+async fn overlay_and_chart_render_the_same_for_plain_kubernetes() {
+    let tools = Tools::get().await;
+    let overlay = set(objects(
+        &tools.kubectl(&["kustomize", "deploy/overlays/kubernetes"]).unwrap(),
+    ));
+    let kubernetes = ["--set", "platform=kubernetes"];
+    assert_same("chart", &kept_as_wanted(&tools, &kubernetes, "kubernetes"), &overlay);
+    let groups: BTreeSet<&str> = overlay
+        .values()
+        .map(|object| {
+            object["apiVersion"]
+                .as_str()
+                .unwrap()
+                .split_once('/')
+                .map_or("", |(group, _)| group)
+        })
+        .collect();
+    let own = [
+        "",
+        "apiextensions.k8s.io",
+        "apps",
+        "networking.k8s.io",
+        "rbac.authorization.k8s.io",
+    ];
+    assert_eq!(groups, own.into(), "every cluster serves these");
+
+    let values = [
+        "image.operator=quay.example.com/op:v7",
+        "image.registry=registry:3.1",
+        "image.pruner=quay.example.com/oc:v1",
+        "registryProgram=platform",
+        "nodeCA=docker",
+        "exposure.by=ingress",
+        "exposure.domain=apps.example.com",
+        "exposure.ingressClass=traefik",
+        "exposure.gateway=web/edge/https",
+        "exposure.annotations.a/b=c",
+        "config.storage.s3.bucket=images",
+        "config.replicas=2",
+        "priorityClassName=mine",
+    ];
+    let sets: Vec<&str> = values.iter().flat_map(|value| ["--set", value]).collect();
+    let changed = chart(&tools, &[&kubernetes[..], &sets].concat());
+    let pod = deployment(&changed);
+    assert_eq!(pod["priorityClassName"], "mine");
+    let container = &pod["containers"][0];
+    assert_eq!(container["image"], "quay.example.com/op:v7");
+    let variables: BTreeMap<&str, &Value> = container["env"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|variable| (variable["name"].as_str().unwrap(), &variable["value"]))
+        .collect();
+    for (name, value) in [
+        ("OPERATOR_IMAGE", "quay.example.com/op:v7"),
+        ("IMAGE", "registry:3.1"),
+        ("IMAGE_PRUNER", "quay.example.com/oc:v1"),
+        ("REGISTRY_PROGRAM", "platform"),
+        ("NODE_CA", "docker"),
+        ("EXPOSE", "ingress"),
+        ("EXPOSE_DOMAIN", "apps.example.com"),
+        ("EXPOSE_INGRESS_CLASS", "traefik"),
+        ("EXPOSE_GATEWAY", "web/edge/https"),
+        ("EXPOSE_ANNOTATIONS", r#"{"a/b":"c"}"#),
+        (
+            "DEFAULT_CONFIG_SPEC",
+            r#"{"replicas":2,"storage":{"s3":{"bucket":"images"}}}"#,
+        ),
+    ] {
+        assert_eq!(variables[name], value, "{name}");
+    }
+    let values = tempfile::NamedTempFile::new().unwrap();
+    fs::write(values.path(), "nodeCA: off\n").unwrap(); // for YAML a boolean
+    let off = chart(
+        &tools,
+        &[&kubernetes[..], &["--values", values.path().to_str().unwrap()]].concat(),
+    );
+    let env = deployment(&off)["containers"][0]["env"].as_array().unwrap();
+    assert!(env.contains(&json!({"name": "NODE_CA", "value": "off"})));
 }
 
 #[tokio::test]
@@ -100,7 +190,7 @@ async fn images_and_version_are_set_in_one_place_and_mean_the_same_in_both() {
     let digest = format!("sha256:{}", "a".repeat(64));
     let directory = tempfile::tempdir().unwrap();
     run(std::process::Command::new("cp")
-        .args(["-r", "deploy"])
+        .args(["-r", "deploy", "charts"])
         .arg(directory.path()))
     .unwrap();
     let file = directory.path().join("deploy/overlays/okd/kustomization.yaml");
@@ -248,13 +338,22 @@ async fn helm_finds_nothing_to_complain_about() {
     tools.helm(&["lint", "--strict", CHART]).unwrap();
 }
 
+// kubernetes 23: the second half
 #[tokio::test]
 async fn the_schema_refuses_values_that_cannot_be_meant() {
     let tools = Tools::get().await;
     for (value, names) in [
         ("image.operator=", "/image/operator"),
         ("image.registry=has a blank", "/image/registry"),
-        ("image.pruner=null", "pruner"),
+        ("image.pruner=UPPER case", "/image/pruner"),
+        ("platform=k3s", "/platform"),
+        ("registryProgram=zot", "/registryProgram"),
+        ("nodeCA=crio", "/nodeCA"),
+        ("exposure.by=loadbalancer", "/exposure/by"),
+        ("exposure.gateway=edge", "/exposure/gateway"),
+        ("exposure.domain=-a", "/exposure/domain"),
+        ("exposure.annotations.a=1", "/exposure/annotations/a"),
+        ("config=managed", "/config"),
         ("releaseVersion=latest", "/releaseVersion"),
         ("proxy.httpProxy=proxy:3128", "/proxy/httpProxy"),
         ("resources.request.cpu=1", "request"),
@@ -297,8 +396,8 @@ fn documented() -> Vec<(String, String, String)> {
             walk(&inner, schema, values.and_then(|values| values.get(name)), rows);
         }
     }
-    let schema: Value = serde_json::from_str(&read("deploy/chart/values.schema.json")).unwrap();
-    let values: Value = serde_saphyr::from_str(&read("deploy/chart/values.yaml")).unwrap();
+    let schema: Value = serde_json::from_str(&read("charts/image-registry-operator/values.schema.json")).unwrap();
+    let values: Value = serde_saphyr::from_str(&read("charts/image-registry-operator/values.yaml")).unwrap();
     let mut rows = Vec::new();
     walk("", &schema, Some(&values), &mut rows);
     rows
@@ -313,15 +412,15 @@ fn the_charts_readme_documents_each_value() {
         .iter()
         .map(|(path, default, text)| format!("| `{path}` | `{default}` | {text} |\n"));
     let table = lines.collect::<Vec<_>>().concat();
-    let readme = read("deploy/chart/README.md");
+    let readme = read("charts/image-registry-operator/README.md");
     let (before, rest) = readme.split_once(BEGIN).expect("the table of values");
     let after = rest.split_once("\n\n").map_or("", |(_, after)| after);
     let wanted = format!("{before}{BEGIN}{table}\n{after}");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(format!("{ROOT}/deploy/chart/README.md"), &wanted).unwrap();
+        fs::write(format!("{ROOT}/charts/image-registry-operator/README.md"), &wanted).unwrap();
     }
     assert!(
-        read("deploy/chart/README.md") == wanted,
-        "deploy/chart/README.md is out of date: run `make generate`"
+        read("charts/image-registry-operator/README.md") == wanted,
+        "charts/image-registry-operator/README.md is out of date: run `make generate`"
     );
 }

@@ -228,7 +228,7 @@ impl Scenario {
         let rendered = objects(
             &self
                 .tools
-                .kubectl(&["kustomize", &format!("deploy/chart/base/{base}")])
+                .kubectl(&["kustomize", &format!("charts/image-registry-operator/base/{base}")])
                 .unwrap(),
         );
         let all = self.everything();
@@ -292,7 +292,7 @@ impl Scenario {
     /// Ends with a registry whose operator Helm has installed. The ids of its objects.
     async fn helm_installs_and_upgrades(&self) -> Vec<String> {
         self.shell(&Self::installed());
-        for base in ["crds", "registry", "operator"] {
+        for base in ["crds", "okd/registry", "okd/operator"] {
             assert!(self.base_is_there(base), "{base}");
         }
         let shipped = operand(Kind::Deployment, OPERATOR);
@@ -353,7 +353,7 @@ impl Scenario {
         );
         for round in ["first", "again"] {
             self.shell(&format!("{uninstall} --wait --timeout {LIMIT}s"));
-            assert!(!self.base_is_there("operator"), "{round}");
+            assert!(!self.base_is_there("okd/operator"), "{round}");
             for base in ["crds", "registry"] {
                 assert!(self.base_is_there(base), "{round}: {base}");
             }
@@ -361,7 +361,7 @@ impl Scenario {
             assert!(!self.present(&cluster_operator()).await);
             if round == "first" {
                 self.shell(&Self::installed());
-                assert!(self.base_is_there("operator"));
+                assert!(self.base_is_there("okd/operator"));
             }
         }
     }
@@ -372,7 +372,7 @@ impl Scenario {
             commands("docs/installation.md", "With kustomize", &["kubectl"]),
             "apply",
         ));
-        assert!(self.base_is_there("operator"));
+        assert!(self.base_is_there("okd/operator"));
         assert_eq!(self.registry().await, registry);
         let local = self.run_locally().await;
         self.cluster.until_up().await;
@@ -389,8 +389,8 @@ impl Scenario {
         );
         assert!(!self.present(&deployment()).await);
         assert!(self.present(&default_claim()).await, "the claim is the user's");
-        self.shell(&format!("{} --timeout {LIMIT}s", only(steps, "chart/base/operator")));
-        assert!(!self.base_is_there("operator"));
+        self.shell(&format!("{} --timeout {LIMIT}s", only(steps, "base/okd/operator")));
+        assert!(!self.base_is_there("okd/operator"));
         drop(local);
     }
 

@@ -18,7 +18,8 @@ use std::process::Command;
 use devcluster::programs;
 use serde_json::Value;
 
-const CHART: &str = "deploy/chart";
+const CHART: &str = "charts/image-registry-operator";
+/// The overlay for OKD.
 const OVERLAY: &str = "deploy/overlays/okd";
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 

@@ -48,7 +48,7 @@ async fn verifies(cluster: &TestCluster, name: &str) -> bool {
         .is_ok()
 }
 
-// deploy 37, deploy 52; kubernetes 6, kubernetes 21; in part: kubernetes 1 (with the rights of deploy/ instead of the overlay's)
+// deploy 37, deploy 52; kubernetes 1, kubernetes 6, kubernetes 21
 #[tokio::test]
 async fn without_the_platforms_apis_the_registry_comes_up_and_apis_that_are_served_later_are_taken_up() {
     let cluster = TestCluster::exclusive(Options {

@@ -158,6 +158,44 @@ fn openstack_gets_swift_or_a_claim() {
     );
 }
 
+#[test]
+fn the_installation_sets_fields_of_a_new_config() {
+    let none = infrastructure(json!({}));
+    let given = |text: &str| serde_saphyr::from_str::<Map<String, Value>>(text).unwrap();
+    let of = |text: &str| {
+        let storage = given_storage(&given(text)).unwrap();
+        with_spec(
+            bootstrap_config(&none, storage.as_ref(), &json!({"a": 1})),
+            &given(text),
+        )
+    };
+    assert_eq!(of(""), bootstrap_config(&none, None, &json!({"a": 1})));
+    let empty_dir = of("storage: {emptyDir: {}}");
+    let expected = (
+        json!({"emptyDir": {}}),
+        json!(1),
+        json!("Managed"),
+        json!("RollingUpdate"),
+    );
+    assert_eq!(summary(&empty_dir), expected);
+    let s3 = of("{storage: {s3: {bucket: images}}, replicas: 3, defaultRoute: true}");
+    let expected = (
+        json!({"s3": {"bucket": "images"}}),
+        json!(3),
+        json!("Managed"),
+        json!("RollingUpdate"),
+    );
+    assert_eq!(summary(&s3), expected);
+    assert_eq!(s3["spec"]["defaultRoute"], true);
+    assert_eq!(s3["spec"]["observedConfig"], json!({"a": 1}));
+    assert_eq!(summary(&of("storage: {pvc: {claim: mine}}")).3, "Recreate");
+    assert_eq!(
+        summary(&of("{storage: {emptyDir: {}}, managementState: Removed}")).2,
+        "Removed"
+    );
+    assert!(given_storage(&given("storage: {s3: {bucket: [1]}}")).is_err());
+}
+
 // lifecycle 27: the claim
 #[test]
 fn the_bootstrap_claim_has_the_owner_annotation_and_the_storage_class_of_the_platform() {

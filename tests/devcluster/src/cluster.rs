@@ -195,7 +195,7 @@ impl Cluster {
             self.companion = Some(Companion::start(self.layout.root()).await?);
         }
         if options.deploy {
-            platform::deploy(client).await?;
+            platform::deploy(client, options.platform_apis).await?;
         }
         for namespace in ["default", "openshift-image-registry"] {
             let api: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);

@@ -28,7 +28,11 @@ pub async fn command(record: &Record, node: &str, words: &[&str]) -> Result<Comm
 /// Runs `crane` in a node to its end; its standard output without the line's end.
 pub async fn crane(record: &Record, node: &str, words: &[&str]) -> Result<String> {
     let words: Vec<&str> = ["crane"].iter().chain(words).copied().collect();
-    let mut command = command(record, node, &words).await?;
+    run(command(record, node, &words).await?).await
+}
+
+/// Runs a command of [`command`] to its end; its standard output without the line's end.
+pub async fn run(mut command: Command) -> Result<String> {
     let output = tokio::task::spawn_blocking(move || crate::process::run(&mut command)).await?;
     Ok(output?.trim().to_owned())
 }

@@ -1,5 +1,5 @@
-//! The operator as a pod: its image as users build it and an image of the registry loaded, and `deploy/07-operator.yaml` applied with
-//! nothing replaced but the names of the images.
+//! The operator as a pod: its image as users build it and an image of the registry loaded, and the manifest of its Deployment applied
+//! with nothing replaced but the names of the images.
 
 use crate::{Cluster, apply::Applier, files, image, platform, process, programs, wait};
 use anyhow::{Context as _, Result, bail};
@@ -14,15 +14,32 @@ pub const REGISTRY_IMAGE: &str = "localhost/registry:dev";
 /// Nothing runs the pruner yet.
 const PRUNER_IMAGE: &str = "localhost/cli:dev";
 
-/// The images that the manifest names, which the release tool would replace.
-const REPLACED: [(&str, &str); 3] = [
-    (
-        "docker.io/openshift/origin-cluster-image-registry-operator:latest",
-        OPERATOR_IMAGE,
-    ),
-    ("docker.io/openshift/origin-docker-registry:latest", REGISTRY_IMAGE),
-    ("quay.io/openshift/origin-cli:v4.0", PRUNER_IMAGE),
-];
+/// The operator's Deployment: its file, and the images that the file names, which users or the release tool replace.
+pub struct Manifest {
+    file: &'static str,
+    replaced: &'static [(&'static str, &'static str)],
+}
+
+const PLACEHOLDER: (&str, &str) = (
+    "docker.io/openshift/origin-cluster-image-registry-operator:latest",
+    OPERATOR_IMAGE,
+);
+
+/// On OKD.
+pub const OKD: Manifest = Manifest {
+    file: "deploy/07-operator.yaml",
+    replaced: &[
+        PLACEHOLDER,
+        ("docker.io/openshift/origin-docker-registry:latest", REGISTRY_IMAGE),
+        ("quay.io/openshift/origin-cli:v4.0", PRUNER_IMAGE),
+    ],
+};
+
+/// On a cluster without the platform's APIs.
+pub const KUBERNETES: Manifest = Manifest {
+    file: "deploy/kubernetes/07-operator.yaml",
+    replaced: &[PLACEHOLDER, ("docker.io/library/registry:3", REGISTRY_IMAGE)],
+};
 
 /// The shell and tools of the registry's image; static, for the image has no libraries.
 const BUSYBOX: &str = "/bin/busybox";
@@ -41,13 +58,24 @@ pub fn built_image(image: &str) -> PathBuf {
     platform::repository().join(target).join("image").join(image)
 }
 
-/// Loads the operator's image (an image layout) and an image of the registry with these programs into every real node.
+/// Loads the operator's image (an image layout) and an image of the platform's registry with these programs into every real node.
 pub async fn load_images(cluster: &Cluster, operator: &Path, registry: &[&str]) -> Result<()> {
     if !Path::new(BUSYBOX).is_file() {
         bail!("there is no {BUSYBOX} for the registry's image: run tests/devcluster/install-prerequisites");
     }
     let programs = programs::ensure(registry).await?;
     let registry = image::registry_image(REGISTRY_IMAGE, &programs.registry()?, Path::new(BUSYBOX));
+    load(cluster, operator, &registry).await
+}
+
+/// Loads the operator's image (an image layout) and an image of the stock registry into every real node.
+pub async fn load_stock_images(cluster: &Cluster, operator: &Path) -> Result<()> {
+    let programs = programs::ensure(programs::STOCK_REGISTRY).await?;
+    let registry = image::stock_registry_image(REGISTRY_IMAGE, programs.path("distribution")?);
+    load(cluster, operator, &registry).await
+}
+
+async fn load(cluster: &Cluster, operator: &Path, registry: &image::Image) -> Result<()> {
     let tar = cluster.directory().join("image.tar");
     image::archive(operator, OPERATOR_IMAGE, &tar)?;
     cluster.load_image(&tar).await?;
@@ -56,12 +84,12 @@ pub async fn load_images(cluster: &Cluster, operator: &Path, registry: &[&str]) 
     files::remove(&tar)
 }
 
-/// Applies the Deployment of the operator; the rest of `deploy/` is there since the cluster came up.
-pub async fn deploy_operator(cluster: &Cluster) -> Result<()> {
-    let mut manifest = files::read(&platform::repository().join("deploy/07-operator.yaml"))?;
-    for (from, to) in REPLACED {
+/// Applies the Deployment of the operator; the rest of the install set is there since the cluster came up.
+pub async fn deploy_operator(cluster: &Cluster, Manifest { file, replaced }: &Manifest) -> Result<()> {
+    let mut manifest = files::read(&platform::repository().join(file))?;
+    for (from, to) in *replaced {
         if !manifest.contains(from) {
-            bail!("deploy/07-operator.yaml names no image {from}");
+            bail!("{file} names no image {from}");
         }
         manifest = manifest.replace(from, to);
     }

@@ -83,7 +83,7 @@ pub struct Options {
     /// Whether to install a CRD `imagestreams.image.openshift.io/v1`.
     pub imagestreams: bool,
     /// Whether to install the platform's CRDs and objects, as on OKD. Without them the cluster is a plain Kubernetes that has this
-    /// project's CRDs and the namespaces that `deploy/` needs. [`Cluster::install_platform_crd`] adds one later.
+    /// project's CRDs and the objects of `deploy/overlays/kubernetes`. [`Cluster::install_platform_crd`] adds one later.
     pub platform_apis: bool,
     /// Whether to apply `deploy/`, all but the operator's Deployment: tests run the operator as a process.
     pub deploy: bool,

@@ -56,9 +56,9 @@ enum Action {
     Bench(Bench),
     /// Find or build every program that clusters and tests use, and show where they are.
     Programs {
-        /// Only the programs that the demo uses.
-        #[arg(long)]
-        demo: bool,
+        /// Only the programs that a demo uses.
+        #[arg(long, value_name = "KIND")]
+        demo: Option<demo::On>,
     },
     /// Tell which rights of deploy/02-rbac.yaml the operator used on clusters; fails for a denied request and for a rule that no
     /// request used.
@@ -190,10 +190,10 @@ fn rights(folder: &Path, table: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-async fn list_programs(demo: bool) -> Result<()> {
-    let names = if demo { programs::demo() } else { programs::all() };
+async fn list_programs(demo: Option<demo::On>) -> Result<()> {
+    let names = demo.map_or_else(programs::all, demo::On::programs);
     let found = programs::ensure(&names).await?;
-    if !demo {
+    if demo.is_none() {
         programs::ensure_openstack().await?;
         programs::google_clients().await?;
         programs::ibm_clients().await?;

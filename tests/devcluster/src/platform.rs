@@ -285,9 +285,20 @@ fn in_profile(object: &Value) -> bool {
         || profiles.any(|(key, value)| key.ends_with("self-managed-high-availability") && value == "true")
 }
 
-/// Applies the project's `deploy/` without the operator's Deployment.
-pub(crate) async fn deploy(client: &Client) -> Result<()> {
-    let left_out = apply_directory(client, &repository().join("deploy"), false).await?;
-    tracing::debug!(?left_out, "deploy/ is applied");
+/// Applies the project's install set without the operator's Deployment: `deploy/`, or without the platform's APIs what
+/// `deploy/overlays/kubernetes` consists of.
+pub(crate) async fn deploy(client: &Client, platform: bool) -> Result<()> {
+    let kubernetes = Path::new("charts/image-registry-operator/base/kubernetes");
+    let directories = if platform {
+        vec![repository().join("deploy")]
+    } else {
+        ["registry", "operator"]
+            .map(|base| repository().join(kubernetes).join(base))
+            .to_vec()
+    };
+    for directory in directories {
+        let left_out = apply_directory(client, &directory, false).await?;
+        tracing::debug!(?left_out, "{} is applied", directory.display());
+    }
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! `devcluster demo`: a person sees all of it work, from nothing to a pod that runs from the registry.
 
 mod conditions;
+mod kubernetes;
 
 use crate::interrupted;
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use conditions::{Conditions, config_api};
 use devcluster::{Cluster, Options, image, inside, install, programs};
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
@@ -21,8 +22,30 @@ const HELLO: &str = "demo/hello:v1";
 /// How long each step may take; generous, for machines with too much to do.
 const LIMIT: Duration = Duration::from_mins(3);
 
+/// What kind of cluster a demo runs on.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum On {
+    /// OKD, with its registry.
+    Okd,
+    /// A cluster without OKD's APIs, with the stock registry.
+    Kubernetes,
+}
+
+impl On {
+    /// What a demo on it uses.
+    pub(crate) fn programs(self) -> Vec<&'static str> {
+        programs::demo(match self {
+            Self::Okd => programs::REGISTRY,
+            Self::Kubernetes => programs::STOCK_REGISTRY,
+        })
+    }
+}
+
 #[derive(Args)]
 pub(crate) struct Demo {
+    /// What kind of cluster.
+    #[arg(long, default_value = "okd")]
+    on: On,
     /// The operator's image, an OCI image layout; by default the one that `make image` built.
     #[arg(long)]
     operator: Option<PathBuf>,
@@ -34,7 +57,10 @@ pub(crate) struct Demo {
 /// Plays the demo. With a terminal the cluster then stays until Ctrl-C; in the end nothing is left of it.
 pub(crate) async fn run(arguments: Demo) -> Result<()> {
     let stay = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let operator = arguments.operator.unwrap_or_else(|| install::built_image("operator"));
+    let operator = arguments
+        .operator
+        .clone()
+        .unwrap_or_else(|| install::built_image("operator"));
     ensure!(
         operator.join("index.json").is_file(),
         "there is no image of the operator in {}: build it with `make image`, or name it with --operator",
@@ -44,12 +70,15 @@ pub(crate) async fn run(arguments: Demo) -> Result<()> {
     let story = Story::begin();
     // Dropping the cluster in the middle of the play removes it.
     let (cluster, conditions) = tokio::select! {
-        played = story.play(&arguments.name, &operator) => played?,
+        played = story.play(&arguments, &operator) => played?,
         () = interrupted() => bail!("interrupted; nothing is left of the cluster"),
     };
     story.tell("Done: the registry is available; an image was pushed, pulled and run.")?;
     if stay {
-        try_next(&cluster, &arguments.name)?;
+        match arguments.on {
+            On::Okd => try_next(&cluster, &arguments.name)?,
+            On::Kubernetes => kubernetes::try_next(&cluster)?,
+        }
         interrupted().await;
         story.tell("Removing the cluster")?;
     }
@@ -76,21 +105,28 @@ impl Story {
         print(&format!("{} {on}{what}{off}", conditions::since(self.began)))
     }
 
-    async fn play(&self, name: &str, operator: &Path) -> Result<(Cluster, Conditions)> {
+    async fn play(&self, Demo { on, name, .. }: &Demo, operator: &Path) -> Result<(Cluster, Conditions)> {
         self.tell(
             "Programs: etcd, Kubernetes, containerd, a registry, ... (built from source the first time, then kept)",
         )?;
-        programs::ensure(&programs::demo()).await?;
+        programs::ensure(&on.programs()).await?;
         self.tell("A cluster with three nodes, each with kubelet, containerd and kube-proxy")?;
+        let is_okd = *on == On::Okd;
         let options = Options {
             name: name.into(),
             simulated_nodes: 0,
             real_nodes: 3,
-            security_api: true,
+            security_api: is_okd,
+            platform_apis: is_okd,
+            standins: is_okd,
             ..Options::default()
         };
         let cluster = Cluster::up(options).await?;
-        match self.play_on(&cluster, operator).await {
+        let played = match on {
+            On::Okd => self.play_on(&cluster, operator).await,
+            On::Kubernetes => self.play_on_kubernetes(&cluster, operator).await,
+        };
+        match played {
             Ok(conditions) => Ok((cluster, conditions)),
             Err(error) => {
                 let kept = cluster.down_keeping_logs().await?;
@@ -107,7 +143,7 @@ impl Story {
         )?;
         typed("kubectl apply -f deploy/07-operator.yaml")?;
         let conditions = Conditions::follow(cluster, self.began).await?;
-        install::deploy_operator(cluster).await?;
+        install::deploy_operator(cluster, &install::OKD).await?;
         conditions.until("Available", "True", "Removed", LIMIT).await?;
 
         self.tell("Platform None starts without a registry. The administrator switches it on")?;
@@ -127,7 +163,7 @@ impl Story {
         let host = self.route(cluster).await?;
         install::nodes_trust(cluster, &host).await?;
         self.pull(cluster, "node3", &host, &pushed).await?;
-        self.run_pod(cluster, &pushed).await?;
+        self.run_pod(cluster, &pushed, None).await?;
         // For who switches to storage that lasts.
         cluster.host_volume("images", &["ReadWriteMany"]).await?;
         Ok(conditions)
@@ -146,11 +182,7 @@ impl Story {
     /// Pushes an image; answers its digest.
     async fn push(&self, cluster: &Cluster) -> Result<String> {
         self.tell("An image is pushed from a node through the Service, over TLS")?;
-        let layout = hello(cluster);
-        let programs = programs::ensure(&["pause"]).await?;
-        let payload = b"hello\n".repeat(200_000);
-        let image = image::sample_image("localhost/hello:v1", programs.path("pause")?, payload);
-        let digest = image.write_layout(&layout)?.to_string();
+        let (layout, digest) = sample(cluster).await?;
         let reference = format!("{REGISTRY}/{HELLO}");
         let words = ["push", &layout.display().to_string(), &reference];
         typed(&format!("crane {}", words.join(" ")))?;
@@ -184,10 +216,18 @@ impl Story {
         .await
     }
 
-    async fn run_pod(&self, cluster: &Cluster, digest: &str) -> Result<()> {
+    /// Runs a pod from the image that was pushed. `secret` has the login, if the registry asks for one.
+    async fn run_pod(&self, cluster: &Cluster, digest: &str, secret: Option<&str>) -> Result<()> {
         self.tell("The cluster runs a pod from it")?;
         let image = format!("{REGISTRY}/{HELLO}");
-        typed(&format!("kubectl run hello --image {image}"))?;
+        let secrets: Vec<Value> = secret.into_iter().map(|name| json!({ "name": name })).collect();
+        let overrides = if secrets.is_empty() {
+            String::new()
+        } else {
+            let spec = json!({ "spec": { "imagePullSecrets": secrets } });
+            format!(" --overrides '{spec}'")
+        };
+        typed(&format!("kubectl run hello --image {image}{overrides}"))?;
         let client = cluster.client().await?;
         let accounts: Api<ServiceAccount> = Api::default_namespaced(client.clone());
         conditions::wait("ServiceAccount default", LIMIT, || async {
@@ -196,7 +236,7 @@ impl Story {
         .await?;
         let pod: Pod = serde_json::from_value(json!({
             "metadata": { "name": "hello", "labels": { "run": "hello" } },
-            "spec": { "containers": [{ "name": "hello", "image": image, "imagePullPolicy": "Always" }] },
+            "spec": { "imagePullSecrets": secrets, "containers": [{ "name": "hello", "image": image, "imagePullPolicy": "Always" }] },
         }))?;
         let api: Api<Pod> = Api::default_namespaced(client);
         api.create(&PostParams::default(), &pod).await?;
@@ -216,6 +256,16 @@ impl Story {
         }
         detail(&format!("running on {node}, from {running}"))
     }
+}
+
+/// The image to push, as a layout, and its digest.
+async fn sample(cluster: &Cluster) -> Result<(PathBuf, String)> {
+    let layout = hello(cluster);
+    let programs = programs::ensure(&["pause"]).await?;
+    let payload = b"hello\n".repeat(200_000);
+    let image = image::sample_image("localhost/hello:v1", programs.path("pause")?, payload);
+    let digest = image.write_layout(&layout)?.to_string();
+    Ok((layout, digest))
 }
 
 /// Where the image to push lies.

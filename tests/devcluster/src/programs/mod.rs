@@ -190,9 +190,9 @@ pub fn all() -> Vec<&'static str> {
     names
 }
 
-/// What the demo uses.
-pub fn demo() -> Vec<&'static str> {
-    [CONTROL_PLANE, REAL, REGISTRY, &["crane"]].concat()
+/// What a demo uses that runs this registry.
+pub fn demo(registry: &[&'static str]) -> Vec<&'static str> {
+    [CONTROL_PLANE, REAL, registry, &["crane"]].concat()
 }
 
 /// Where programs are.

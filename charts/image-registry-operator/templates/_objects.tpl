@@ -32,20 +32,35 @@
 {{- if eq .object.kind "Deployment" }}
 {{- $pod := .object.spec.template.spec }}
 {{- $container := index $pod.containers 0 }}
+{{- if $values.image.operator }}
 {{- $_ := set $container "image" $values.image.operator }}
-{{- $set := dict "OPERATOR_IMAGE" $values.image.operator "IMAGE" $values.image.registry "IMAGE_PRUNER" $values.image.pruner "RELEASE_VERSION" $values.releaseVersion "OPERATOR_IMAGE_VERSION" $values.releaseVersion }}
+{{- end }}
+{{- $expose := $values.exposure }}
+{{- /* YAML reads `off` as false. */}}
+{{- $set := dict "OPERATOR_IMAGE" $values.image.operator "IMAGE" $values.image.registry "IMAGE_PRUNER" $values.image.pruner
+  "RELEASE_VERSION" $values.releaseVersion "OPERATOR_IMAGE_VERSION" $values.releaseVersion
+  "REGISTRY_PROGRAM" $values.registryProgram "NODE_CA" (eq (toString $values.nodeCA) "false" | ternary "off" $values.nodeCA)
+  "EXPOSE" $expose.by "EXPOSE_DOMAIN" $expose.domain "EXPOSE_INGRESS_CLASS" $expose.ingressClass "EXPOSE_GATEWAY" $expose.gateway
+  "EXPOSE_ANNOTATIONS" (empty $expose.annotations | ternary "" (toJson $expose.annotations))
+  "DEFAULT_CONFIG_SPEC" (empty $values.config | ternary "" (toJson $values.config))
+  "HTTP_PROXY" $values.proxy.httpProxy "HTTPS_PROXY" $values.proxy.httpsProxy "NO_PROXY" $values.proxy.noProxy }}
+{{- $found := dict }}
 {{- range $variable := $container.env }}
-{{- if hasKey $set $variable.name }}
+{{- $_ := set $found $variable.name true }}
+{{- if get $set $variable.name }}
 {{- $_ := set $variable "value" (get $set $variable.name) }}
 {{- end }}
 {{- end }}
-{{- range $name, $value := dict "HTTP_PROXY" $values.proxy.httpProxy "HTTPS_PROXY" $values.proxy.httpsProxy "NO_PROXY" $values.proxy.noProxy }}
-{{- if $value }}
+{{- range $name, $value := $set }}
+{{- if and $value (not (hasKey $found $name)) }}
 {{- $_ := set $container "env" (append $container.env (dict "name" $name "value" $value)) }}
 {{- end }}
 {{- end }}
 {{- if kindIs "map" $values.resources }}
 {{- $_ := set $container "resources" $values.resources }}
+{{- end }}
+{{- if $values.priorityClassName }}
+{{- $_ := set $pod "priorityClassName" $values.priorityClassName }}
 {{- end }}
 {{- if kindIs "map" $values.nodeSelector }}
 {{- $_ := set $pod "nodeSelector" $values.nodeSelector }}
@@ -53,7 +68,7 @@
 {{- if kindIs "slice" $values.tolerations }}
 {{- $_ := set $pod "tolerations" $values.tolerations }}
 {{- end }}
-{{- else if eq .object.kind "ClusterOperator" }}
+{{- else if and (eq .object.kind "ClusterOperator") $values.releaseVersion }}
 {{- range .object.status.versions }}
 {{- $_ := set . "version" $values.releaseVersion }}
 {{- end }}
