@@ -17,9 +17,10 @@ const BASES: [&str; 5] = [
 const REGISTRY_FILES: [&str; 4] = ["01-", "04-", "05-", "06-"];
 /// Beginnings of the files of `deploy/` that a cluster without the platform's APIs has no use for, or has its own of: platform objects,
 /// and what is in [`KUBERNETES`].
-const NOT_ON_KUBERNETES: [&str; 6] = [
+const NOT_ON_KUBERNETES: [&str; 7] = [
     "0000_90_",
     "01-",
+    "04-",
     "05-",
     "07-operator.yaml",
     "08-clusteroperator",
