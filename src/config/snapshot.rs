@@ -120,6 +120,15 @@ pub struct Snapshot {
     pub now: Timestamp,
 }
 
+/// Why no image can be pruned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unprunable {
+    /// The cluster does not serve the image API, through which the pruner works.
+    NoApi,
+    /// The operator knows no image of the pruner.
+    NoImage,
+}
+
 impl Snapshot {
     /// A cluster without objects.
     pub fn empty() -> Self {
@@ -149,9 +158,13 @@ impl Snapshot {
         !self.is_platform() && !self.service_ca_api
     }
 
-    /// Whether images can be pruned: the pruner works through the image API.
-    pub fn prunes_images(&self) -> bool {
-        self.is_platform() || self.image_api
+    /// Why no image can be pruned; `None` if images can be.
+    pub fn unprunable(&self) -> Option<Unprunable> {
+        if !self.is_platform() && !self.image_api {
+            Some(Unprunable::NoApi)
+        } else {
+            self.environment.pruner_image.is_empty().then_some(Unprunable::NoImage)
+        }
     }
 
     /// Status of the Infrastructure; `None` if the object does not exist.

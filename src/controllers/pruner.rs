@@ -119,7 +119,7 @@ async fn prune(context: &Context, pruner: &mut Pruner) -> Result<Duration, Failu
     let objects = context.caches.snapshot().objects;
     let findings = Findings {
         cron_job: objects.operand(Kind::CronJob, names::PRUNER_CRON_JOB).is_some(),
-        supported: snapshot.prunes_images(),
+        unprunable: snapshot.unprunable(),
         suspended: decoded.spec.suspend.unwrap_or(false),
         jobs: objects.of(Kind::Job).map(|(_, job)| job).collect(),
         failing,
@@ -141,15 +141,15 @@ async fn prune(context: &Context, pruner: &mut Pruner) -> Result<Duration, Failu
 /// The pruner's objects that this controller applies now.
 fn planned(pruner: &ImagePruner, snapshot: &Snapshot, awaits_registry: bool) -> Plan {
     let mut plan = plan::pruner(&pruner.spec, snapshot);
+    let prunes = snapshot.unprunable().is_none();
     plan.present.retain(|desired| {
         // The certificates controller applies this ConfigMap in every state. Two writers of one object would conflict.
         let elsewhere = desired.reference.name == names::SERVICE_CA_MAP;
-        let is_cron_job = desired.reference.kind == Kind::CronJob;
-        !(elsewhere || is_cron_job && (awaits_registry || !snapshot.prunes_images()))
+        prunes && !(elsewhere || awaits_registry && desired.reference.kind == Kind::CronJob)
     });
     // A cluster that had the image API, or an operator that did not know that it is missing.
     let cron_job = ObjectRef::new(Kind::CronJob, names::NAMESPACE, names::PRUNER_CRON_JOB);
-    if !snapshot.prunes_images() && snapshot.objects.find(&cron_job).is_some() {
+    if !prunes && snapshot.objects.find(&cron_job).is_some() {
         plan.absent.push(cron_job);
     }
     plan

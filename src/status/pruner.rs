@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::conditions::{ConditionUpdate, Status, Verdict};
 use super::config_status::{difference, differs, next_conditions};
 use super::deployment::text;
+use crate::config::snapshot::Unprunable;
 use crate::names;
 
 const CRON_JOB: &str = "image-pruner";
@@ -17,8 +18,8 @@ const CREATED_BY: (&str, &str) = ("created-by", CRON_JOB);
 pub struct Findings<'a> {
     /// Whether the CronJob exists after this pass.
     pub cron_job: bool,
-    /// Whether the cluster serves the API through which images are pruned.
-    pub supported: bool,
+    /// Why no image can be pruned, if so.
+    pub unprunable: Option<Unprunable>,
     /// `spec.suspend`.
     pub suspended: bool,
     /// All Jobs of the registry's namespace.
@@ -31,8 +32,8 @@ pub struct Findings<'a> {
 
 /// Conditions of the ImagePruner: `Available`, `Failed`, `Scheduled`, and `Degraded` unless it stays as it is.
 pub fn judge(findings: &Findings<'_>) -> Vec<ConditionUpdate> {
-    if !findings.supported {
-        return unsupported(findings);
+    if let Some(why) = findings.unprunable {
+        return unsupported(findings, why);
     }
     let name = format!("CronJob {}/{CRON_JOB}", names::NAMESPACE);
     let available = if findings.cron_job {
@@ -65,13 +66,19 @@ pub fn judge(findings: &Findings<'_>) -> Vec<ConditionUpdate> {
     [available, failed, scheduled].into_iter().chain(degraded).collect()
 }
 
-/// Conditions on a cluster without the image API: there is nothing to prune, which is no error. Jobs of earlier times do not
-/// matter.
-fn unsupported(findings: &Findings<'_>) -> Vec<ConditionUpdate> {
-    let why = format!(
-        "Images are pruned through the API {}, which this cluster does not serve: there is no CronJob",
-        names::IMAGE_GROUP
-    );
+/// Conditions where nothing can be pruned, which is no error. Jobs of earlier times do not matter.
+fn unsupported(findings: &Findings<'_>, why: Unprunable) -> Vec<ConditionUpdate> {
+    let why = match why {
+        Unprunable::NoApi => format!(
+            "Images are pruned through the API {}, which this cluster does not serve: there is no CronJob",
+            names::IMAGE_GROUP
+        ),
+        Unprunable::NoImage => {
+            "There is no CronJob, because the operator knows no image of the pruner: set IMAGE_PRUNER in the \
+                                operator's Deployment"
+                .to_owned()
+        }
+    };
     let failed = ConditionUpdate::new("Failed", Status::False, "Complete", "No pruner job runs");
     let degraded = degraded(&findings.failing, &failed);
     let available = ConditionUpdate::new("Available", Status::True, "AsExpected", why.clone());

@@ -32,7 +32,7 @@ const MORE_KINDS: [(&str, &str, &str, &str); 3] = [
 ];
 const IMAGES_CRD: &str = "tests/devcluster/crds/platform/images.yaml";
 /// What a deletion may take.
-const LIMIT: &str = "60";
+pub const LIMIT: &str = "60";
 
 /// The text of a section of a page.
 fn section(page: &str, heading: &str) -> String {
@@ -44,7 +44,7 @@ fn section(page: &str, heading: &str) -> String {
 }
 
 /// Commands of a section of a page, one a line.
-fn commands(page: &str, heading: &str, tool: &[&str]) -> Vec<String> {
+pub fn commands(page: &str, heading: &str, tool: &[&str]) -> Vec<String> {
     let section = section(page, heading).replace("\\\n", " ");
     let lines = section.lines().filter(|line| line.starts_with("    ")).map(str::trim);
     lines
@@ -53,14 +53,14 @@ fn commands(page: &str, heading: &str, tool: &[&str]) -> Vec<String> {
         .collect()
 }
 
-fn only(mut commands: Vec<String>, part: &str) -> String {
+pub fn only(mut commands: Vec<String>, part: &str) -> String {
     commands.retain(|command| command.contains(part));
     assert_eq!(commands.len(), 1, "{part}: {commands:?}");
     commands.remove(0)
 }
 
-struct Scenario {
-    cluster: TestCluster,
+pub struct Scenario {
+    pub cluster: TestCluster,
     tools: Tools,
     kubeconfig: PathBuf,
 }
@@ -79,20 +79,25 @@ impl Drop for Local {
 }
 
 impl Scenario {
-    async fn begin() -> Self {
+    /// A cluster on which nothing is installed.
+    pub async fn on(options: Options) -> Self {
         let tools = Tools::get().await;
+        let cluster = TestCluster::exclusive(options).await;
+        let kubeconfig = cluster.devcluster.kubeconfig().to_owned();
+        Self {
+            cluster,
+            tools,
+            kubeconfig,
+        }
+    }
+
+    async fn begin() -> Self {
         let options = Options {
             deploy: false,
             simulated_nodes: 1,
             ..simulated("packaging")
         };
-        let cluster = TestCluster::exclusive(options).await;
-        let kubeconfig = cluster.devcluster.kubeconfig().to_owned();
-        let scenario = Self {
-            cluster,
-            tools,
-            kubeconfig,
-        };
+        let scenario = Self::on(options).await;
         for (group, version, kind, plural) in MORE_KINDS {
             scenario
                 .cluster
@@ -120,12 +125,12 @@ impl Scenario {
     }
 
     /// Runs commands as an administrator. `timeout` would not find the functions, so that kubectl itself limits what may hang.
-    fn shell(&self, commands: &str) -> String {
+    pub fn shell(&self, commands: &str) -> String {
         run(&mut self.script(commands)).unwrap_or_else(|error| panic!("{commands}: {error}"))
     }
 
     /// Every object of the cluster, without those that come and go by themselves.
-    fn everything(&self) -> BTreeSet<String> {
+    pub fn everything(&self) -> BTreeSet<String> {
         let columns = "custom-columns=K:.kind,V:.apiVersion,S:.metadata.namespace,N:.metadata.name";
         let listed = self.shell(&format!(
             "oc get $(oc api-resources --verbs=list,delete -o name | paste -sd,) --all-namespaces --no-headers -o {columns}"
@@ -256,7 +261,7 @@ impl Scenario {
     }
 }
 
-fn operator_image() -> &'static str {
+pub fn operator_image() -> &'static str {
     "localhost/operator:dev"
 }
 

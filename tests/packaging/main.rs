@@ -10,6 +10,7 @@ mod support;
 mod chart;
 mod inspect;
 mod install;
+mod kubernetes;
 mod targets;
 
 use std::path::{Path, PathBuf};

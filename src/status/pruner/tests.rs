@@ -13,7 +13,7 @@ fn job(name: &str, created: &str, conditions: &[(&str, &str)]) -> Value {
 
 fn findings(jobs: Vec<&Value>) -> Findings<'_> {
     Findings {
-        supported: true,
+        unprunable: None,
         cron_job: true,
         suspended: false,
         jobs,
@@ -188,7 +188,7 @@ fn an_unchanged_status_is_not_written_and_foreign_conditions_stay() {
 fn without_the_image_api_nothing_is_pruned_and_nothing_is_wrong() {
     let failed = job("failed", "2026-01-01T00:00:00Z", &[("Failed", "BackoffLimitExceeded")]);
     let unsupported = Findings {
-        supported: false,
+        unprunable: Some(Unprunable::NoApi),
         cron_job: false,
         ..findings(vec![&failed])
     };
@@ -203,6 +203,12 @@ fn without_the_image_api_nothing_is_pruned_and_nothing_is_wrong() {
     );
     assert!(judge(&unsupported)[2].message.contains("image.openshift.io"));
     assert_eq!(install_status(&unsupported), 0);
+    let without_image = Findings {
+        unprunable: Some(Unprunable::NoImage),
+        ..unsupported.clone()
+    };
+    assert_eq!(shown(&without_image), shown(&unsupported));
+    assert!(judge(&without_image)[2].message.contains("IMAGE_PRUNER"));
     let failing = Findings {
         failing: Verdict::Report("no".to_owned()),
         ..unsupported
