@@ -43,17 +43,32 @@ pub fn built_image(image: &str) -> PathBuf {
 
 /// Loads the operator's image (an image layout) and an image of the registry with these programs into every real node.
 pub async fn load_images(cluster: &Cluster, operator: &Path, registry: &[&str]) -> Result<()> {
+    let tar = cluster.directory().join("image.tar");
+    image::archive(operator, OPERATOR_IMAGE, &tar)?;
+    load_both(cluster, &tar, registry).await
+}
+
+/// The same, with an image that has nothing but this program of the operator: for an operator that runs as a process.
+pub async fn load_program(cluster: &Cluster, operator: &Path, registry: &[&str]) -> Result<()> {
+    let tar = cluster.directory().join("image.tar");
+    let image = image::Image::new(OPERATOR_IMAGE);
+    image
+        .file("/usr/bin/cluster-image-registry-operator", operator, 0o755)
+        .write(&tar)?;
+    load_both(cluster, &tar, registry).await
+}
+
+/// `tar`: the operator's image; it is removed.
+async fn load_both(cluster: &Cluster, tar: &Path, registry: &[&str]) -> Result<()> {
     if !Path::new(BUSYBOX).is_file() {
         bail!("there is no {BUSYBOX} for the registry's image: run tests/devcluster/install-prerequisites");
     }
     let programs = programs::ensure(registry).await?;
     let registry = image::registry_image(REGISTRY_IMAGE, &programs.registry()?, Path::new(BUSYBOX));
-    let tar = cluster.directory().join("image.tar");
-    image::archive(operator, OPERATOR_IMAGE, &tar)?;
-    cluster.load_image(&tar).await?;
-    registry.write(&tar)?;
-    cluster.load_image(&tar).await?;
-    files::remove(&tar)
+    cluster.load_image(tar).await?;
+    registry.write(tar)?;
+    cluster.load_image(tar).await?;
+    files::remove(tar)
 }
 
 /// Applies the Deployment of the operator; the rest of `deploy/` is there since the cluster came up.
