@@ -16,10 +16,10 @@ use crate::names::{self, NodeCa};
 pub fn node_ca(snapshot: &Snapshot) -> Plan {
     let environment = &snapshot.environment;
     let desired = match environment.node_ca {
-        NodeCa::Docker => daemon_set("10%", docker(environment)),
+        NodeCa::Docker => daemon_set("10%", &docker(environment)),
         // A pod waits on a node without a directory for containerd, and such pods must not hold up the others. The pods serve
         // nobody, and what they wrote stays, so all may be replaced at a time.
-        NodeCa::Containerd => daemon_set("100%", containerd(environment, servers(snapshot))),
+        NodeCa::Containerd => daemon_set("100%", &containerd(environment, servers(snapshot))),
         NodeCa::Off => {
             let live = snapshot.objects.operand(Kind::DaemonSet, names::NODE_CA);
             let absent = live
@@ -44,7 +44,7 @@ fn is_own(live: &Value) -> bool {
         && metadata("annotations").is_some_and(|annotations| annotations.get(names::SPEC_HASH_ANNOTATION).is_some())
 }
 
-fn daemon_set(max_unavailable: &str, pod: Value) -> Desired {
+fn daemon_set(max_unavailable: &str, pod: &Value) -> Desired {
     let labels = json!({"name": names::NODE_CA});
     let spec = json!({
         "selector": {"matchLabels": labels},

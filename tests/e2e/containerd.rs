@@ -59,7 +59,7 @@ async fn nodes_with_containerd_pull_by_the_name_of_the_service_without_dns_and_f
 
 impl Scenario {
     async fn play_containerd(&self) {
-        install::load_program(self.cluster.devcluster, &program(), &programs::REGISTRY)
+        install::load_program(self.cluster.devcluster, &program(), programs::REGISTRY)
             .await
             .unwrap();
         for node in ALL {
@@ -169,7 +169,7 @@ impl Scenario {
     async fn until_nodes_have(&self, address: &str) {
         let file = format!("cat {HOSTS}/{REGISTRY}/hosts.toml");
         let has = |node: &&str| self.on_node(node, &file).is_ok_and(|text| text.contains(address));
-        crate::support::eventually("each node has the address", async || ALL.iter().all(|node| has(&node))).await;
+        crate::support::eventually("each node has the address", async || ALL.iter().all(&has)).await;
     }
 
     async fn a_pod_runs_on(&self, node: &str, sample: &Sample) {
