@@ -34,6 +34,12 @@ pub const DEFAULT_ROUTE: &str = "default-route";
 pub const DEFAULT_CLAIM: &str = "image-registry-storage";
 /// DaemonSet that writes the registry's CA to every node.
 pub const NODE_CA: &str = "node-ca";
+/// Where CRI-O, podman and Docker look for the CAs of registries.
+pub const DOCKER_CERTS: &str = "/etc/docker/certs.d";
+/// Where containerd has its configuration.
+pub const CONTAINERD_DIRECTORY: &str = "/etc/containerd";
+/// Where containerd looks for registries, if its `config_path` says so. Its documentation and its default name this directory.
+pub const CONTAINERD_HOSTS: &str = "/etc/containerd/certs.d";
 
 /// The pruner's CronJob.
 pub const PRUNER_CRON_JOB: &str = "image-pruner";
@@ -219,6 +225,30 @@ impl Program {
         match name {
             "platform" => Some(Self::Platform),
             "distribution" => Some(Self::Distribution),
+            _ => None,
+        }
+    }
+}
+
+/// For which container runtime node-ca writes (`NODE_CA`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NodeCa {
+    /// CRI-O, podman and Docker: [`DOCKER_CERTS`].
+    #[default]
+    Docker,
+    /// containerd: [`CONTAINERD_HOSTS`].
+    Containerd,
+    /// There is no node-ca.
+    Off,
+}
+
+impl NodeCa {
+    /// What this value of `NODE_CA` selects.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "docker" => Some(Self::Docker),
+            "containerd" => Some(Self::Containerd),
+            "off" => Some(Self::Off),
             _ => None,
         }
     }

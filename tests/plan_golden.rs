@@ -15,7 +15,7 @@ use image_registry_operator::config::environment::Environment;
 use image_registry_operator::config::facts::{EnvValue, EnvVar, StorageFacts};
 use image_registry_operator::config::resolve::{Resolved, resolve};
 use image_registry_operator::config::snapshot::{Objects, Snapshot};
-use image_registry_operator::names::Program;
+use image_registry_operator::names::{NodeCa, Program};
 use image_registry_operator::plan::{self, Inputs, Source};
 use serde_json::{Value, json};
 
@@ -39,6 +39,7 @@ impl Scenario {
             objects,
             environment: Environment {
                 gates_version: String::new(),
+                node_ca: NodeCa::default(),
                 node_ca_user: None,
                 default_spec: serde_json::Map::new(),
                 program: about["environment"]["program"]

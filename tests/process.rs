@@ -258,6 +258,17 @@ fn the_error_names_a_missing_image_variable() {
 }
 
 #[test]
+fn a_wrong_value_of_a_variable_is_refused_by_its_name() {
+    for name in ["NODE_CA", "REGISTRY_PROGRAM"] {
+        let stage = Stage::new();
+        let mut command = stage.command(&[]);
+        let (status, text) = end(command.env(name, "cri-o"));
+        assert_eq!(status, Some(1), "{text}");
+        assert!(text.contains(&format!("{name} is \"cri-o\"")), "{text}");
+    }
+}
+
+#[test]
 fn a_directory_cannot_be_watched() {
     let stage = Stage::new();
     let dir = show(stage.dir.path());

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::names::Program;
+use crate::names::{NodeCa, Program};
 
 /// Images and version of this release. No image is empty, except that of the pruner: the command line refuses an empty image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Environment {
     pub release_version: String,
     /// Version whose feature gates apply (`OPERATOR_IMAGE_VERSION`). If empty, all gates are disabled.
     pub gates_version: String,
+    /// For which container runtime node-ca writes (`NODE_CA`).
+    pub node_ca: NodeCa,
     /// `runAsUser` of node-ca (`NODE_CA_RUN_AS_USER`); `None` selects the default.
     pub node_ca_user: Option<u32>,
     /// Fields of `spec` for the Config that the operator creates (`DEFAULT_CONFIG_SPEC`).

@@ -95,8 +95,8 @@ fn node(object: &Value) -> Value {
     kept
 }
 
-/// Name, node, phase, when the deletion began, and why the pod does not run. A pod that runs has nothing of the last, so that its
-/// probes and restarts cause no pass.
+/// Name, node, phase, when the deletion began, why the pod does not run, and since when its first container that must end still
+/// runs. A pod that runs has nothing of the last two, so that its probes and restarts cause no pass.
 fn pod(object: &Value) -> Value {
     let metadata = [
         "name",
@@ -122,6 +122,9 @@ fn pod(object: &Value) -> Value {
         let container = first("/status/containerStatuses", &waiting, &["/name", "/state/waiting"]);
         status.extend(condition.map(|c| ("conditions".to_owned(), c)));
         status.extend(container.map(|c| ("containerStatuses".to_owned(), c)));
+        let running = |c: &&Value| c.pointer("/state/running").is_some();
+        let initial = first("/status/initContainerStatuses", &running, &["/name", "/state/running"]);
+        status.extend(initial.map(|c| ("initContainerStatuses".to_owned(), c)));
     }
     kept
 }
@@ -170,6 +173,27 @@ mod tests {
                          "status": {"phase": "Failed", "podIP": "10.0.0.1"}});
         let expected = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n"}, "status": {"phase": "Failed"}});
         assert_eq!(trim(Kind::Pod, pod), expected);
+    }
+
+    #[test]
+    fn of_the_containers_that_must_end_only_a_running_one_is_cached() {
+        let pod = |state: Value| {
+            let initial = json!([{"name": "i", "image": "x", "state": state}]);
+            trim(
+                Kind::Pod,
+                json!({"metadata": {"name": "p"}, "status": {"phase": "Pending", "initContainerStatuses": initial}}),
+            )
+        };
+        assert_eq!(
+            pod(json!({"terminated": {"exitCode": 0}})),
+            json!({"metadata": {"name": "p"}, "status": {"phase": "Pending"}})
+        );
+        let running = json!({"running": {"startedAt": "2031-05-06T07:08:09Z"}});
+        let kept = json!([{"name": "i", "state": running}]);
+        assert_eq!(
+            pod(running.clone()),
+            json!({"metadata": {"name": "p"}, "status": {"phase": "Pending", "initContainerStatuses": kept}})
+        );
     }
 
     // spec/README 14: a pass can only read what the watches keep

@@ -7,12 +7,12 @@ use super::{Context, RESYNC};
 use crate::api::{Kind, ObjectRef};
 use crate::apply::{self, Recorded};
 use crate::config::snapshot::Snapshot;
-use crate::names;
+use crate::names::{self, NodeCa};
 use crate::observe::Controller;
-use crate::plan::{self, Plan};
+use crate::plan;
 use crate::status::conditions::Status;
 use crate::status::config_status::{recorded_generation, stored_conditions};
-use crate::status::node_ca;
+use crate::status::node_ca::{self, Waiting};
 
 const CONDITION: &str = "NodeCADaemonControllerDegraded";
 
@@ -30,12 +30,7 @@ pub(super) async fn run(context: Context) {
 
 async fn pass(context: &Context) -> Result<Duration, Failure> {
     let snapshot = context.caches.snapshot();
-    let desired = plan::node_ca(&snapshot.environment);
-    let reference = desired.reference.clone();
-    let plan = Plan {
-        present: vec![desired],
-        ..Plan::default()
-    };
+    let plan = plan::node_ca(&snapshot);
     let mut report = apply::apply(
         &plan,
         &snapshot,
@@ -51,14 +46,26 @@ async fn pass(context: &Context) -> Result<Duration, Failure> {
     }
     let failures = report.failure_message();
     context.publish_report(&mut report);
-    let objects = context.caches.snapshot().objects;
-    let daemon_set = objects.find(&reference).map(AsRef::as_ref);
-    context.set_conditions(node_ca::judge(Ok(daemon_set), is_progressing(context, &snapshot)));
+    let again = conditions(context);
     if failures.is_empty() {
-        Ok(RESYNC)
+        Ok(again.map_or(RESYNC, |again| again.min(RESYNC)))
     } else {
         Err(Failure::failed(failures))
     }
+}
+
+/// Sets the conditions. Returns when to look at the pods again.
+fn conditions(context: &Context) -> Option<Duration> {
+    let snapshot = context.caches.snapshot();
+    if snapshot.environment.node_ca == NodeCa::Off {
+        context.set_conditions(node_ca::off());
+        return None;
+    }
+    let daemon_set = snapshot.objects.operand(Kind::DaemonSet, names::NODE_CA);
+    let waiting = Waiting::of(&snapshot.objects, snapshot.now);
+    let progressing = is_progressing(context, &snapshot);
+    context.set_conditions(node_ca::judge(Ok(daemon_set), progressing, &waiting));
+    waiting.again.and_then(|again| again.try_into().ok())
 }
 
 /// Whether `NodeCADaemonProgressing` is True: as this process set it last, or else as the Config's status has it.

@@ -32,13 +32,15 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
-/// What [`copy_if_different`] did.
+/// What a write of one file, or of the files of one host, did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CopyResult {
     /// The file was absent or different.
     Copied,
     /// The content was equal.
     Equal,
+    /// A directory of others has the host: nothing was written.
+    LeftAlone,
 }
 
 /// Creates a directory with mode 0755, regardless of the umask, and its parents.
@@ -59,6 +61,14 @@ pub(super) fn flush_directory(path: &Path) -> Result<(), FileError> {
         .map_err(|error| FileError::new(path, error))
 }
 
+/// Removes a directory that may be absent, and everything in it.
+pub(super) fn remove_directory(path: &Path) -> Result<(), FileError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::new(path, error)),
+        _ => Ok(()),
+    }
+}
+
 /// Removes a file that may be absent.
 pub(super) fn remove_file(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {
@@ -71,11 +81,16 @@ pub(super) fn remove_file(path: &Path) -> Result<(), FileError> {
 /// left behind.
 pub(super) fn copy_if_different(from: &Path, to: &Path) -> Result<CopyResult, FileError> {
     let (content, mode) = read(from).map_err(|error| FileError::new(from, error))?;
-    if has_content(to, &content) {
+    write_if_different(to, &content, mode)
+}
+
+/// Writes `to` if the content differs. Removes what an interrupted write left behind.
+pub(super) fn write_if_different(to: &Path, content: &[u8], mode: u32) -> Result<CopyResult, FileError> {
+    if has_content(to, content) {
         remove_file(&temporary(to))?;
         return Ok(CopyResult::Equal);
     }
-    replace(to, &content, mode)?;
+    replace(to, content, mode)?;
     Ok(CopyResult::Copied)
 }
 

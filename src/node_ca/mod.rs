@@ -2,12 +2,16 @@
 //! runtime of a node reads them. Key `registry.example.com..5000` of ConfigMap `image-registry-certificates` becomes
 //! `/etc/docker/certs.d/registry.example.com:5000/ca.crt`.
 //!
+//! `containerd.rs` does the same for containerd, in its form.
+//!
 //! Administrators and the machine-config operator create directories there as well. So a directory that this program creates,
 //! or finds under a required name, gets a [marker](MARKER), and only directories with the marker are removed.
 //!
 //! The program runs on every node, so it saves memory: no Kubernetes client, and one file is read at a time.
 
+mod containerd;
 mod disk;
+mod marker;
 
 use std::{
     collections::BTreeMap,
@@ -23,18 +27,20 @@ use std::{
 
 use tokio::time::Instant;
 
+use self::containerd::HOSTS_FILE;
+pub(crate) use self::containerd::{Server, Servers, await_directory};
 use self::disk::{CopyResult, FileError};
+pub use self::marker::MARKER;
+use self::marker::{CERTIFICATE, is_marked, mark};
 use crate::names;
 use crate::runtime::shutdown::Shutdown;
 
 /// Where the DaemonSet mounts the ConfigMap.
 pub(crate) const SOURCE: &str = "/tmp/serviceca";
-/// Where the DaemonSet mounts the node's directory of the same path; CRI-O, podman and docker all read it.
-pub const DESTINATION: &str = "/etc/docker/certs.d";
-/// File that marks a directory as managed by this program. Container runtimes ignore its suffix.
-pub const MARKER: &str = ".managed-by-image-registry-operator";
-/// Name of the certificate file that container runtimes read.
-const CERTIFICATE: &str = "ca.crt";
+/// Where the DaemonSet mounts the node's directory of the same path, for CRI-O, podman and Docker.
+pub const DESTINATION: &str = names::DOCKER_CERTS;
+/// The same for containerd.
+pub(crate) const CONTAINERD_DESTINATION: &str = names::CONTAINERD_HOSTS;
 
 /// Longest time between two passes, after which a change made on the node is reverted.
 const PERIOD: Duration = Duration::from_mins(1);
@@ -50,6 +56,9 @@ pub(crate) enum SyncError {
     /// The destination cannot be created or accessed.
     #[error("cannot make directory {0}")]
     Destination(#[source] FileError),
+    /// The destination was deleted on the node while the container has it mounted. Only a new container mounts a new one.
+    #[error("{} was deleted on the node", .0.display())]
+    Deleted(PathBuf),
     /// A directory cannot be listed. Without a complete list nothing is copied or removed.
     #[error("cannot list {0}")]
     List(#[source] FileError),
@@ -62,6 +71,8 @@ pub(crate) struct Summary {
     pub copied: usize,
     /// Certificates that were up to date.
     pub skipped: usize,
+    /// Hosts that a directory of others has.
+    pub left_alone: usize,
     /// Directories that were removed because they are not required any more.
     pub trimmed: usize,
     /// Entries with an error, which was logged.
@@ -77,19 +88,32 @@ pub(crate) struct NodeCaSync {
     pub destination: PathBuf,
     /// Also removes directories without the marker, as the Go operator did.
     pub prune_unmanaged: bool,
+    /// Form of the directories.
+    pub layout: Layout,
+}
+
+/// What a container runtime reads.
+#[derive(Clone, Debug)]
+pub(crate) enum Layout {
+    /// `ca.crt` alone: CRI-O, podman and Docker.
+    Docker,
+    /// Also `hosts.toml`, with these servers.
+    Containerd(Servers),
 }
 
 /// Required certificates: name of the directory on the node, and the file to copy.
 type Wanted = BTreeMap<OsString, PathBuf>;
 
 impl NodeCaSync {
-    /// Runs a pass at once, after each change of the source, and every minute, until the process shuts down.
-    pub(crate) async fn run(&self, shutdown: &Shutdown) {
+    /// Runs a pass at once, after each change of the source, and every minute, until the process shuts down. An error needs a new
+    /// container.
+    pub(crate) async fn run(&self, shutdown: &Shutdown) -> Result<(), SyncError> {
         while !shutdown.is_begun() {
             // Read before the pass, so that a change during the pass leads to another pass.
             let before = Fingerprint::of(&self.source);
             match self.pass() {
                 Ok(summary) => summary.log(),
+                Err(error @ SyncError::Deleted(_)) => return Err(error),
                 Err(error) => tracing::error!("sync failed, trying again within {PERIOD:?}: {error}"),
             }
             tokio::select! {
@@ -100,6 +124,7 @@ impl NodeCaSync {
         }
         // Existing tests of users search for this line.
         tracing::info!("shutting down {}", names::NODE_CA);
+        Ok(())
     }
 
     /// Waits until the next pass is due.
@@ -124,9 +149,14 @@ impl NodeCaSync {
         let wanted = self.wanted(&mut summary)?;
         let present = list(&self.destination)?;
         for (name, file) in &wanted {
-            match self.copy(name, file) {
+            let done = match &self.layout {
+                Layout::Docker => self.copy(name, file),
+                Layout::Containerd(servers) => containerd::publish(&self.destination, name, file, servers),
+            };
+            match done {
                 Ok(CopyResult::Copied) => summary.copied += 1,
                 Ok(CopyResult::Equal) => summary.skipped += 1,
+                Ok(CopyResult::LeftAlone) => summary.left_alone += 1,
                 Err(error) => summary.fail(&error),
             }
         }
@@ -145,6 +175,7 @@ impl NodeCaSync {
     /// Creates the destination if it is absent.
     fn prepare(&self) -> Result<(), SyncError> {
         match fs::metadata(&self.destination) {
+            Ok(found) if found.is_dir() && found.nlink() == 0 => Err(SyncError::Deleted(self.destination.clone())),
             Ok(found) if found.is_dir() => Ok(()),
             Ok(_) => Err(SyncError::NotADirectory(self.destination.clone())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -212,10 +243,17 @@ impl NodeCaSync {
         {
             return Ok(false);
         }
-        if self.prune_unmanaged {
-            fs::remove_dir_all(&directory).map_err(|error| FileError::new(&directory, error))?;
+        let files: &[&str] = match self.layout {
+            Layout::Docker => &[CERTIFICATE],
+            // Without `hosts.toml`, containerd reads `ca.crt` alone; the other way round it fails.
+            Layout::Containerd(_) => &[HOSTS_FILE, CERTIFICATE],
+        };
+        let is_incomplete =
+            matches!(self.layout, Layout::Containerd(_)) && containerd::is_incomplete(&entry.file_name());
+        if self.prune_unmanaged || is_incomplete {
+            disk::remove_directory(&directory)?;
         } else if is_marked(&directory)? {
-            remove_managed(&directory)?;
+            remove_managed(&directory, files)?;
         } else {
             return Ok(false);
         }
@@ -227,9 +265,9 @@ impl NodeCaSync {
 
 /// Removes the managed files, the marker last, and then the directory. If it contains files of others, such as a client
 /// certificate in an adopted directory, the directory and these files stay.
-fn remove_managed(directory: &Path) -> Result<(), FileError> {
-    let certificate = directory.join(CERTIFICATE);
-    for file in [disk::temporary(&certificate), certificate, directory.join(MARKER)] {
+fn remove_managed(directory: &Path, files: &[&str]) -> Result<(), FileError> {
+    for file in files.iter().chain(&[MARKER]).map(|name| directory.join(name)) {
+        disk::remove_file(&disk::temporary(&file))?;
         disk::remove_file(&file)?;
     }
     match fs::remove_dir(directory) {
@@ -238,28 +276,6 @@ fn remove_managed(directory: &Path) -> Result<(), FileError> {
             disk::flush_directory(directory)
         }
         result => result.map_err(|error| FileError::new(directory, error)),
-    }
-}
-
-/// Writes the marker into a directory unless it exists.
-fn mark(directory: &Path) -> Result<(), FileError> {
-    if is_marked(directory)? {
-        return Ok(());
-    }
-    let text = format!(
-        "Created or adopted by DaemonSet {}/{}, which removes it when the registry no longer needs it.\n",
-        names::NAMESPACE,
-        names::NODE_CA
-    );
-    disk::replace(&directory.join(MARKER), text.as_bytes(), 0o644)
-}
-
-fn is_marked(directory: &Path) -> Result<bool, FileError> {
-    let marker = directory.join(MARKER);
-    match fs::symlink_metadata(&marker) {
-        Ok(found) => Ok(found.is_file()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(FileError::new(&marker, error)),
     }
 }
 
@@ -320,10 +336,15 @@ impl Summary {
         let Self {
             copied,
             skipped,
+            left_alone,
             trimmed,
             failed,
         } = self;
-        tracing::info!("sync done: copied {copied}, skipped {skipped}, trimmed {trimmed}, failed {failed}");
+        let left_alone = match left_alone {
+            0 => String::new(),
+            some => format!(", left alone {some}"),
+        };
+        tracing::info!("sync done: copied {copied}, skipped {skipped}, trimmed {trimmed}, failed {failed}{left_alone}");
     }
 }
 

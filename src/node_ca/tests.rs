@@ -10,9 +10,9 @@ use super::*;
 use crate::runtime::shutdown::Cause;
 
 /// A source and a destination that does not exist yet.
-struct Node {
-    root: tempfile::TempDir,
-    sync: NodeCaSync,
+pub(super) struct Node {
+    pub(super) root: tempfile::TempDir,
+    pub(super) sync: NodeCaSync,
 }
 
 impl Node {
@@ -22,20 +22,21 @@ impl Node {
             source: root.path().join("serviceca"),
             destination: root.path().join("etc/docker/certs.d"),
             prune_unmanaged: false,
+            layout: Layout::Docker,
         };
         fs::create_dir(&sync.source).unwrap();
         Self { root, sync }
     }
 
     /// With a source as the kubelet mounts it.
-    fn mounted(keys: &[(&str, &str)]) -> Self {
+    pub(super) fn mounted(keys: &[(&str, &str)]) -> Self {
         let node = Self::new();
         node.mount("..2026_01_01_00_00_00.1", keys);
         node
     }
 
     /// Updates the mount as the kubelet does when the ConfigMap changes, in the same order.
-    fn mount(&self, version: &str, keys: &[(&str, &str)]) {
+    pub(super) fn mount(&self, version: &str, keys: &[(&str, &str)]) {
         let source = &self.sync.source;
         let before = fs::read_link(source.join("..data")).ok();
         fs::create_dir(source.join(version)).unwrap();
@@ -61,25 +62,25 @@ impl Node {
         }
     }
 
-    fn source(&self, name: &str) -> PathBuf {
+    pub(super) fn source(&self, name: &str) -> PathBuf {
         self.sync.source.join(name)
     }
 
-    fn destination(&self, name: &str) -> PathBuf {
+    pub(super) fn destination(&self, name: &str) -> PathBuf {
         self.sync.destination.join(name)
     }
 
-    fn read(&self, name: &str) -> String {
+    pub(super) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.destination(name)).unwrap()
     }
 
     /// Writes a file on the node, and creates its parent directories.
-    fn put(&self, name: &str, content: &str) {
+    pub(super) fn put(&self, name: &str, content: &str) {
         fs::create_dir_all(self.destination(name).parent().unwrap()).unwrap();
         fs::write(self.destination(name), content).unwrap();
     }
 
-    fn entries(&self, name: &str) -> Vec<String> {
+    pub(super) fn entries(&self, name: &str) -> Vec<String> {
         let entries = list(&self.destination(name)).unwrap();
         entries
             .iter()
@@ -87,17 +88,17 @@ impl Node {
             .collect()
     }
 
-    fn pass(&self) -> Summary {
+    pub(super) fn pass(&self) -> Summary {
         self.sync.pass().unwrap()
     }
 }
 
-fn summary(copied: usize, skipped: usize, trimmed: usize) -> Summary {
+pub(super) fn summary(copied: usize, skipped: usize, trimmed: usize) -> Summary {
     Summary {
         copied,
         skipped,
         trimmed,
-        failed: 0,
+        ..Summary::default()
     }
 }
 
@@ -402,7 +403,9 @@ async fn until(node: &Node, condition: impl Fn() -> bool) -> Duration {
         shutdown.begin(Cause::Signal("SIGTERM"));
         started.elapsed()
     };
-    tokio::join!(node.sync.run(&shutdown), watcher).1
+    let (ended, took) = tokio::join!(node.sync.run(&shutdown), watcher);
+    ended.unwrap();
+    took
 }
 
 #[tokio::test(start_paused = true)]
@@ -454,6 +457,20 @@ async fn failed_passes_do_not_end_the_loop() {
         node.destination("a/ca.crt").exists()
     });
     assert!(took.await <= Duration::from_secs(12));
+}
+
+#[tokio::test]
+async fn a_destination_that_was_deleted_under_its_mount_ends_the_process() {
+    let mut node = Node::mounted(&[("a", "A")]);
+    let mounted = node.root.path().join("mounted");
+    fs::create_dir(&mounted).unwrap();
+    // Like a bind mount, the open file keeps the directory that nobody can reach by its name.
+    let held = fs::File::open(&mounted).unwrap();
+    fs::remove_dir(&mounted).unwrap();
+    let descriptor = std::os::fd::AsRawFd::as_raw_fd(&held);
+    node.sync.destination = format!("/proc/self/fd/{descriptor}").into();
+    let error = node.sync.run(&Shutdown::new()).await.unwrap_err();
+    assert!(matches!(error, SyncError::Deleted(_)), "{error}");
 }
 
 #[test]

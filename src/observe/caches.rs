@@ -85,7 +85,7 @@ impl Caches {
         let caches = Self {
             shared: Arc::new(shared),
         };
-        for spec in watch_specs(caches.shared.environment.program) {
+        for spec in watch_specs(&caches.shared.environment) {
             caches.watch(spec);
         }
         caches
@@ -148,11 +148,12 @@ impl Caches {
         self.state().served.security = served;
     }
 
-    /// Sets whether the API server serves the kind ServiceCA; a change triggers the registry's pass.
+    /// Sets whether the API server serves the kind ServiceCA; a change triggers the passes that depend on it.
     pub(crate) fn set_service_ca_api(&self, served: bool) {
         let before = std::mem::replace(&mut self.state().served.service_ca, served);
         if before != served {
             self.trigger(Controller::Registry);
+            self.trigger(Controller::NodeCa);
         }
     }
 
@@ -169,7 +170,7 @@ impl Caches {
             .filter(|object| object.is_possible())
             .filter_map(|object| referenced(object, triggers))
             .collect();
-        let known = watch_specs(self.shared.environment.program);
+        let known = watch_specs(&self.shared.environment);
         let unwanted: Vec<WatchSpec> = {
             let state = self.state();
             let referenced = state
@@ -337,9 +338,10 @@ impl EventHandler for Caches {
         let stale: Vec<ObjectRef> = state
             .objects
             .of(spec.kind)
-            .map(|(reference, _)| reference)
-            .filter(|reference| spec.covers(reference) && !listed.contains(*reference))
-            .cloned()
+            .filter(|(reference, object)| {
+                spec.covers(reference) && spec.selects(object) && !listed.contains(*reference)
+            })
+            .map(|(reference, _)| reference.clone())
             .collect();
         for reference in &stale {
             state.objects.remove(reference);

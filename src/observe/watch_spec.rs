@@ -5,7 +5,10 @@
 
 use Controller::{AzurePathFix, AzureStack, Certificates, ClusterOperator, ImageConfig, NodeCa, Pruner, Registry};
 
+use serde_json::Value;
+
 use crate::api::{Kind, ObjectRef};
+use crate::config::environment::Environment;
 use crate::names::{self, Program};
 
 /// A controller that a watch event can trigger.
@@ -65,6 +68,15 @@ impl WatchSpec {
             && self.namespace.unwrap_or_default() == object.namespace
             && self.name.as_ref().is_none_or(|name| *name == object.name)
     }
+
+    /// Whether the labels of an object match this watch. Two watches of pods in one namespace differ in nothing else.
+    pub(super) fn selects(&self, object: &Value) -> bool {
+        let Some((key, value)) = self.labels.and_then(|labels| labels.split_once('=')) else {
+            return true;
+        };
+        let labels = object.pointer("/metadata/labels");
+        labels.and_then(|labels| labels.get(key)?.as_str()) == Some(value)
+    }
 }
 
 impl std::fmt::Display for WatchSpec {
@@ -83,8 +95,8 @@ impl std::fmt::Display for WatchSpec {
 /// references.
 ///
 /// [`Caches::watch_referenced`]: super::Caches::watch_referenced
-pub(super) fn watch_specs(program: Program) -> Vec<WatchSpec> {
-    let of_program = match program {
+pub(super) fn watch_specs(environment: &Environment) -> Vec<WatchSpec> {
+    let of_program = match environment.program {
         Program::Platform => Vec::new(),
         Program::Distribution => stock_registry(),
     };
@@ -95,6 +107,7 @@ pub(super) fn watch_specs(program: Program) -> Vec<WatchSpec> {
         secrets(),
         config_maps(),
         of_program,
+        of_nodes(environment.node_ca),
     ]
     .concat()
 }
@@ -106,6 +119,18 @@ fn stock_registry() -> Vec<WatchSpec> {
     let secrets = secrets.map(|name| one(Kind::Secret, own, name, &[Registry]));
     let map = one(Kind::ConfigMap, own, names::REGISTRY_CONFIG_MAP, &[Registry]);
     secrets.into_iter().chain([map]).collect()
+}
+
+/// Pods of node-ca: they tell on which nodes containerd has no directory.
+fn of_nodes(node_ca: names::NodeCa) -> Vec<WatchSpec> {
+    let pods = WatchSpec {
+        labels: Some("name=node-ca"),
+        ..all(Kind::Pod, Some(names::NAMESPACE), &[Controller::NodeCa])
+    };
+    match node_ca {
+        names::NodeCa::Containerd => vec![pods],
+        names::NodeCa::Docker | names::NodeCa::Off => Vec::new(),
+    }
 }
 
 fn cluster_scoped() -> Vec<WatchSpec> {
@@ -140,7 +165,7 @@ fn workloads() -> Vec<WatchSpec> {
     vec![
         all(Kind::Deployment, own, &[Registry, ClusterOperator]),
         one(Kind::DaemonSet, own, names::NODE_CA, &[NodeCa]),
-        all(Kind::Service, own, &[Registry, Certificates, ImageConfig]),
+        all(Kind::Service, own, &[Registry, Certificates, ImageConfig, NodeCa]),
         all(Kind::ServiceAccount, own, &[Registry, Pruner]),
         all(Kind::PodDisruptionBudget, own, &[Registry]),
         all(Kind::NetworkPolicy, own, &[Registry, Pruner]),
@@ -187,7 +212,7 @@ fn secrets() -> Vec<WatchSpec> {
             Kind::Secret,
             own,
             names::SERVING_CERT_SECRET,
-            &[Registry, Certificates, ClusterOperator],
+            &[Registry, Certificates, ClusterOperator, NodeCa],
         ),
         one(Kind::Secret, own, names::OPERATOR_CA_SECRET, &[Registry, Certificates]),
         one(Kind::Secret, own, names::PULL_SECRET_COPY, &[Registry]),

@@ -106,10 +106,7 @@ pub(super) fn own_keys(objects: &Objects) -> BTreeSet<String> {
     let Some(service) = objects.operand(Kind::Service, names::REGISTRY) else {
         return BTreeSet::new();
     };
-    let port = service
-        .pointer("/spec/ports/0/port")
-        .and_then(Value::as_u64)
-        .unwrap_or(names::REGISTRY_PORT.into());
+    let port = service::port(service);
     // A ConfigMap key cannot contain a colon; `..` takes its place.
     let port = if port == 443 {
         String::new()

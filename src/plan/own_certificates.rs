@@ -178,6 +178,17 @@ pub fn published(snapshot: &Snapshot) -> Option<String> {
     (!all.is_empty()).then(|| pem(&all))
 }
 
+/// Whether clients of the registry can verify its certificate at an address of the Service: the operator's certificates have the
+/// addresses, those of the service CA do not, and another one may.
+pub(super) fn has_address(snapshot: &Snapshot, address: IpAddr) -> bool {
+    match snapshot.objects.operand(Kind::Secret, names::SERVING_CERT_SECRET) {
+        // A new address is a reason for a new certificate.
+        Some(own) if is_issued(own) => true,
+        Some(theirs) => check::sound(theirs).is_some_and(|sound| sound.pair.has_name(&address.to_string())),
+        None => snapshot.issues_certificates(),
+    }
+}
+
 /// The Secret with a CA. `previous` are earlier CAs, PEM.
 pub fn authority_secret(certificate: &str, key: &Sensitive, previous: &str) -> Desired {
     let mut all = check::parse(certificate);

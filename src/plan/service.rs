@@ -1,6 +1,6 @@
 //! Service of the registry.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Desired, Drift, exclusive};
 use crate::api::Kind;
@@ -15,6 +15,13 @@ pub(super) fn host() -> String {
 /// Host name and port of the Service.
 pub(super) fn address() -> String {
     format!("{}:{}", host(), names::REGISTRY_PORT)
+}
+
+/// The port of a live Service.
+pub(super) fn port(service: &Value) -> u16 {
+    let port = service.pointer("/spec/ports/0/port").and_then(Value::as_u64);
+    port.and_then(|port| port.try_into().ok())
+        .unwrap_or(names::REGISTRY_PORT)
 }
 
 /// The Service. The API server assigns addresses and IP families, which stay.
@@ -48,6 +55,6 @@ pub(super) fn service(objects: &Objects) -> Desired {
     Desired::new(Kind::Service, Drift::Named, body)
 }
 
-fn selector_of(live: Option<&serde_json::Value>) -> Option<&serde_json::Value> {
+fn selector_of(live: Option<&Value>) -> Option<&Value> {
     live.and_then(|service| service.pointer("/spec/selector"))
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, env, path::PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::names::Program;
+use crate::names::{NodeCa, Program};
 use crate::sensitive::Sensitive;
 
 /// A missing variable that the pod templates need.
@@ -27,6 +27,9 @@ pub enum EnvironmentError {
     /// `REGISTRY_PROGRAM` names no program.
     #[error("environment variable REGISTRY_PROGRAM is {0:?}: it must be platform or distribution")]
     NoProgram(String),
+    /// `NODE_CA` names no container runtime.
+    #[error("environment variable NODE_CA is {0:?}: it must be docker, containerd or off")]
+    NoNodeCa(String),
 }
 
 /// The environment at the start. An empty variable counts as absent.
@@ -46,6 +49,8 @@ pub struct ProcessEnvironment {
     pub image_pruner: String,
     /// `POD_NAME`: the operator's pod, whose owner is the involved object of events.
     pub pod_name: Option<String>,
+    /// `NODE_CA`: for which container runtime node-ca writes.
+    pub node_ca: NodeCa,
     /// `NODE_CA_RUN_AS_USER`: user id of node-ca; needed where the host's `/etc/docker/certs.d` does not belong to group root.
     pub node_ca_user: Option<u32>,
     /// `DEFAULT_CONFIG_SPEC`: fields of `spec` for the Config that the operator creates if there is none.
@@ -109,6 +114,9 @@ impl ProcessEnvironment {
                 Program::Distribution => image_pruner.unwrap_or_default(),
             },
             pod_name: take("POD_NAME"),
+            node_ca: take("NODE_CA").map_or(Ok(NodeCa::default()), |name| {
+                NodeCa::named(&name).ok_or(EnvironmentError::NoNodeCa(name))
+            })?,
             node_ca_user: take("NODE_CA_RUN_AS_USER")
                 .map(|id| id.parse().map_err(|_| EnvironmentError::NoUserId(id)))
                 .transpose()?,
@@ -186,6 +194,25 @@ mod tests {
             let refused = of(text).unwrap_err();
             assert_eq!(refused, EnvironmentError::NoSpec, "{text}");
             assert!(refused.to_string().contains(" DEFAULT_CONFIG_SPEC "));
+        }
+    }
+
+    #[test]
+    fn an_unknown_runtime_of_nodes_is_refused_by_the_name_of_the_variable() {
+        let of = |name| read(&[IMAGES.as_slice(), &[("NODE_CA", name)]].concat());
+        assert_eq!(read(&IMAGES).unwrap().node_ca, NodeCa::Docker);
+        for (name, node_ca) in [
+            ("", NodeCa::Docker),
+            ("docker", NodeCa::Docker),
+            ("containerd", NodeCa::Containerd),
+            ("off", NodeCa::Off),
+        ] {
+            assert_eq!(of(name).unwrap().node_ca, node_ca, "{name}");
+        }
+        for unknown in ["cri-o", "Docker", "false"] {
+            let refused = of(unknown).unwrap_err();
+            assert_eq!(refused, EnvironmentError::NoNodeCa(unknown.to_owned()));
+            assert!(refused.to_string().contains(" NODE_CA is "));
         }
     }
 

@@ -1,7 +1,8 @@
 //! End to end, on real nodes: the operator runs as a pod from `deploy/` and brings up a registry when the administrator asks
 //! for one; clients push and pull images through Service and route; the cluster runs a pod from an image of the registry.
 //!
-//! One scenario on one cluster: each step builds on the one before. Real nodes need root.
+//! One scenario on one cluster: each step builds on the one before. Real nodes need root. `containerd` has a second, short scenario, on
+//! a cluster without the platform's APIs.
 
 // A test may panic, print a figure, and hold the lock on the shared cluster while it waits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
@@ -12,6 +13,7 @@ mod support;
 
 mod azure;
 mod clouds;
+mod containerd;
 mod gcs;
 mod image;
 mod partner;
@@ -52,6 +54,9 @@ const OPERATOR: &str = names::OPERATOR_DEPLOYMENT;
 const REGISTRY: &str = "image-registry.openshift-image-registry.svc:5000";
 const CLAIM: &str = "registry-images";
 
+/// One cluster of real nodes at a time.
+static NODES: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 // lifecycle 45, 48; storage-volumes 20; deploy 19; issue 4: a registry that only `additionalTrustedCA` makes trusted
 #[tokio::test]
 async fn the_operator_in_a_pod_brings_up_a_registry_from_which_the_cluster_runs_an_image() {
@@ -60,6 +65,7 @@ async fn the_operator_in_a_pod_brings_up_a_registry_from_which_the_cluster_runs_
         "the end-to-end test runs real nodes, which take root: run it as root, or leave it out \
          (`make test-fast` needs neither)"
     );
+    let _alone = NODES.lock().await;
     let options = Options {
         name: format!("e2e-{}", std::process::id()),
         simulated_nodes: 0,

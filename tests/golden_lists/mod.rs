@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use image_registry_operator::api::{ImagePrunerSpec, Kind};
+use image_registry_operator::names::NodeCa;
 use image_registry_operator::plan::{self, Desired, Plan};
 use serde_json::{Value, json};
 
@@ -55,11 +56,10 @@ fn the_plans_of_the_pruner_and_of_node_ca_equal_the_golden_ones() {
         "everything": pruner(everything, "Managed").to_value(),
     });
     assert_golden("pruner", &plans);
-    let node_ca = Plan {
-        present: vec![plan::node_ca(&cluster("Managed").snapshot.environment)],
-        ..Plan::default()
-    };
-    assert_golden("node_ca", &node_ca.to_value());
+    let mut on_nodes = cluster("Managed").snapshot;
+    assert_golden("node_ca", &plan::node_ca(&on_nodes).to_value());
+    on_nodes.environment.node_ca = NodeCa::Containerd;
+    assert_golden("node_ca_containerd", &plan::node_ca(&on_nodes).to_value());
 }
 
 // deploy 41: the pruner's part

@@ -4,8 +4,8 @@ use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use crate::registry;
-use crate::support::{STATES, cluster_operator, condition, daemon_set, is, operand, uid};
+use crate::support::{STATES, cluster_operator, condition, daemon_set, is, is_up, operand, uid};
+use crate::{empty_cluster, registry};
 
 // lifecycle 44, 87, 89, workload 80, 81, 107
 // In part: 44 (node-ca); 107 (node-ca).
@@ -101,4 +101,84 @@ fn assert_complete(set: &Value) {
     assert_eq!(container["securityContext"]["privileged"], true);
     assert_eq!(set["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"], "10%");
     assert_eq!(pod["volumes"].as_array().unwrap().len(), 2);
+}
+
+/// A pod of node-ca that is not being deleted.
+async fn a_pod(cluster: &crate::support::TestCluster) -> Option<Value> {
+    let pods = cluster.list(Kind::Pod, names::NAMESPACE).await;
+    pods.into_iter().find(|pod| {
+        let metadata = &pod["metadata"];
+        metadata["labels"]["name"] == "node-ca"
+            && metadata["deletionTimestamp"].is_null()
+            && pod["spec"]["initContainers"].is_array()
+            && pod["spec"]["nodeName"].is_string()
+    })
+}
+
+// kubernetes, section 3: NODE_CA
+#[tokio::test]
+async fn node_ca_follows_the_runtime_that_the_operator_is_told_and_names_nodes_without_a_directory() {
+    let cluster = empty_cluster().await;
+    cluster.create_config(json!({})).await;
+    let operator = cluster.operator_with(&[("NODE_CA", "containerd")]).await;
+    cluster.until_config("up", is_up).await;
+    cluster.settle().await;
+    let set = cluster.until_present(&daemon_set()).await;
+    let pod = &set["spec"]["template"]["spec"];
+    assert_eq!(pod["hostNetwork"], Value::Null);
+    for container in [&pod["initContainers"][0], &pod["containers"][0]] {
+        let security = &container["securityContext"];
+        assert_eq!(
+            (&security["privileged"], &security["runAsUser"]),
+            (&Value::Null, &json!(0))
+        );
+    }
+    // The certificate of the service CA does not have the address.
+    assert_eq!(
+        pod["containers"][0]["args"],
+        json!(["node-ca-sync", "--runtime=containerd"])
+    );
+    cluster.devcluster.pause_simulated_pods().unwrap();
+    let waiting = a_pod(&cluster).await.expect("node-ca has a pod on a node");
+    let node = waiting["spec"]["nodeName"].as_str().unwrap().to_owned();
+    let status = json!({"name": "containerd", "image": "x", "imageID": "x", "ready": false, "restartCount": 0,
+        "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}});
+    let reference = operand(Kind::Pod, waiting["metadata"]["name"].as_str().unwrap());
+    cluster
+        .patch_status(&reference, json!({"status": {"initContainerStatuses": [status]}}))
+        .await;
+    let message = |c: &Value| condition(c, "NodeCADaemonAvailable").2;
+    let config = cluster
+        .until_config("naming the node", |c| message(c).contains(&node))
+        .await;
+    assert!(message(&config).contains("config_path"), "{}", message(&config));
+    let done = json!({"name": "containerd", "image": "x", "imageID": "x", "ready": true, "restartCount": 0,
+        "state": {"terminated": {"exitCode": 0}}});
+    cluster
+        .patch_status(&reference, json!({"status": {"initContainerStatuses": [done]}}))
+        .await;
+    cluster
+        .until_config("without complaint", |c| !message(c).contains(&node))
+        .await;
+    cluster.devcluster.resume_simulated_pods().unwrap();
+    operator.stop().await;
+
+    let operator = cluster.operator_with(&[("NODE_CA", "off")]).await;
+    cluster.until_absent(&daemon_set()).await;
+    let off = |c: &Value| is(c, "NodeCADaemonAvailable", "True", "AsExpected") && message(c).contains("NODE_CA=off");
+    let config = cluster.until_config("without node-ca", off).await;
+    assert!(is(&config, "NodeCADaemonProgressing", "False", "AsExpected"));
+    let ready = |o: &Value| is(o, "Available", "True", "Ready") && condition(o, "Degraded").0 == "False";
+    cluster
+        .until(&cluster_operator(), "available without node-ca", |o| {
+            o.is_some_and(ready)
+        })
+        .await;
+    operator.stop().await;
+
+    let _operator = cluster.operator().await;
+    assert_complete(&cluster.until_present(&daemon_set()).await);
+    cluster
+        .until_config("with node-ca", |c| is(c, "NodeCADaemonAvailable", "True", "AsExpected"))
+        .await;
 }

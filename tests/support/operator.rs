@@ -12,6 +12,13 @@ use super::TestCluster;
 const NAMESPACE: &str = "openshift-image-registry";
 pub const ACCOUNT: &str = "cluster-image-registry-operator";
 
+/// The operator's program: `make test` names that of the image; the debug build is for a test that is run alone.
+pub fn program() -> PathBuf {
+    std::env::var_os("OPERATOR_PROGRAM")
+        .unwrap_or_else(|| env!("CARGO_BIN_EXE_cluster-image-registry-operator").into())
+        .into()
+}
+
 /// A running operator. It ends when it is dropped, and at the latest with the test process.
 pub struct Operator {
     child: Child,
@@ -52,10 +59,7 @@ impl TestCluster {
         fs::write(&config, text).unwrap();
         let log = self.devcluster.directory().join(format!("operator-{}.log", unique()));
         let file = File::create(&log).unwrap();
-        // `make test` names the program of the image; the debug build is for a test that is run alone.
-        let program = std::env::var_os("OPERATOR_PROGRAM")
-            .unwrap_or_else(|| env!("CARGO_BIN_EXE_cluster-image-registry-operator").into());
-        let mut command = Command::new(program);
+        let mut command = Command::new(program());
         let (variable, directory_of_cluster) = self.devcluster.mark_of_processes();
         command
             .env_clear()

@@ -6,7 +6,7 @@ fn synced() -> Caches {
     let api = FakeApi::default();
     api.fault(Fault::NoWatch);
     let caches = Caches::start(api.client(), Environment::default(), Arc::new(jiff::Timestamp::now));
-    for spec in watch_specs(crate::names::Program::Platform) {
+    for spec in watch_specs(&Environment::default()) {
         caches.list_completed(&spec, &BTreeSet::new());
     }
     caches
@@ -53,4 +53,28 @@ async fn volumes_are_cached_only_while_they_are_watched() {
     caches.watch_volumes(false);
     assert!(caches.latest(&volume).is_none());
     caches.watch_volumes(false);
+}
+
+#[tokio::test]
+async fn the_list_of_one_watch_of_pods_does_not_remove_those_of_the_other() {
+    let caches = synced();
+    let specs: Vec<_> = [("docker-registry=default", "r"), ("name=node-ca", "n")]
+        .map(|(labels, name)| {
+            let (key, value) = labels.split_once('=').unwrap();
+            let pods = ObjectRef::new(Kind::Pod, crate::names::NAMESPACE, name);
+            let known = watch_specs(&Environment {
+                node_ca: crate::names::NodeCa::Containerd,
+                ..Environment::default()
+            });
+            let spec = known.into_iter().find(|spec| spec.labels == Some(labels)).unwrap();
+            let pod = serde_json::json!({"metadata": {"name": name, "resourceVersion": "1", "labels": {key: value}}});
+            caches.applied(&spec, pods.clone(), pod);
+            (spec, pods)
+        })
+        .into();
+    let known = |pod: &ObjectRef| caches.latest(pod).is_some();
+    caches.list_completed(&specs[0].0, &[specs[0].1.clone()].into());
+    assert!(known(&specs[0].1) && known(&specs[1].1));
+    caches.list_completed(&specs[1].0, &BTreeSet::new());
+    assert!(known(&specs[0].1) && !known(&specs[1].1));
 }

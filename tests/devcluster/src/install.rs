@@ -60,24 +60,50 @@ pub fn built_image(image: &str) -> PathBuf {
 
 /// Loads the operator's image (an image layout) and an image of the platform's registry with these programs into every real node.
 pub async fn load_images(cluster: &Cluster, operator: &Path, registry: &[&str]) -> Result<()> {
-    if !Path::new(BUSYBOX).is_file() {
-        bail!("there is no {BUSYBOX} for the registry's image: run tests/devcluster/install-prerequisites");
-    }
-    let programs = programs::ensure(registry).await?;
-    let registry = image::registry_image(REGISTRY_IMAGE, &programs.registry()?, Path::new(BUSYBOX));
-    load(cluster, operator, &registry).await
+    image::archive(operator, OPERATOR_IMAGE, &archive(cluster))?;
+    load(cluster, &platform_registry(registry).await?).await
+}
+
+/// The same, with an image that has nothing but this program of the operator: for an operator that runs as a process.
+pub async fn load_program(cluster: &Cluster, operator: &Path, registry: &[&str]) -> Result<()> {
+    let image = image::Image::new(OPERATOR_IMAGE);
+    image
+        .file("/usr/bin/cluster-image-registry-operator", operator, 0o755)
+        .write(&archive(cluster))?;
+    load(cluster, &platform_registry(registry).await?).await
 }
 
 /// Loads the operator's image (an image layout) and an image of the stock registry into every real node.
 pub async fn load_stock_images(cluster: &Cluster, operator: &Path) -> Result<()> {
     let programs = programs::ensure(programs::STOCK_REGISTRY).await?;
-    let registry = image::stock_registry_image(REGISTRY_IMAGE, programs.path("distribution")?);
-    load(cluster, operator, &registry).await
+    image::archive(operator, OPERATOR_IMAGE, &archive(cluster))?;
+    load(
+        cluster,
+        &image::stock_registry_image(REGISTRY_IMAGE, programs.path("distribution")?),
+    )
+    .await
 }
 
-async fn load(cluster: &Cluster, operator: &Path, registry: &image::Image) -> Result<()> {
-    let tar = cluster.directory().join("image.tar");
-    image::archive(operator, OPERATOR_IMAGE, &tar)?;
+async fn platform_registry(programs: &[&str]) -> Result<image::Image> {
+    if !Path::new(BUSYBOX).is_file() {
+        bail!("there is no {BUSYBOX} for the registry's image: run tests/devcluster/install-prerequisites");
+    }
+    let programs = programs::ensure(programs).await?;
+    Ok(image::registry_image(
+        REGISTRY_IMAGE,
+        &programs.registry()?,
+        Path::new(BUSYBOX),
+    ))
+}
+
+/// Where images lie on their way to the nodes.
+fn archive(cluster: &Cluster) -> PathBuf {
+    cluster.directory().join("image.tar")
+}
+
+/// Loads the operator's image, which is in the archive, and that of the registry.
+async fn load(cluster: &Cluster, registry: &image::Image) -> Result<()> {
+    let tar = archive(cluster);
     cluster.load_image(&tar).await?;
     registry.write(&tar)?;
     cluster.load_image(&tar).await?;

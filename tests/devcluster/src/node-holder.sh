@@ -15,6 +15,11 @@ mkdir -p "$d/etc"
 mount -t tmpfs tmpfs "$d/etc"
 cp -a /etc/. "$d/etc/"
 mkdir -p "$d/etc/docker/certs.d"
+# containerd reads one directory; a list of two is read by no pull of containerd 2.3. node-ca of OKD writes the other one. A test with
+# node-ca for containerd removes the link.
+rm -rf "$d/etc/containerd"
+mkdir "$d/etc/containerd"
+ln -s /etc/docker/certs.d "$d/etc/containerd/certs.d"
 rm -f "$d/etc/hosts" "$d/etc/resolv.conf"
 : >"$d/etc/hosts"
 : >"$d/etc/resolv.conf"

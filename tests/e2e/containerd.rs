@@ -1,0 +1,258 @@
+//! Nodes of a cluster without the platform's APIs: nothing resolves the name of the registry's Service there, and nothing but node-ca
+//! makes containerd trust the registry.
+
+use std::time::{Duration, Instant};
+
+use devcluster::{Options, install, programs};
+use image_registry_operator::api::{Kind, ObjectRef};
+use image_registry_operator::names;
+use kube::api::{Api, ListParams, LogParams};
+use serde_json::{Value, json};
+
+use crate::support::operator::{ACCOUNT, program};
+use crate::support::{TestCluster, condition, daemon_set, deployment, is, is_up, operand, service, uid};
+use crate::{NAMESPACE, NODES, Pod, REGISTRY, Sample, Scenario, is_root};
+
+const HOSTS: &str = names::CONTAINERD_HOSTS;
+/// The node without a directory of containerd.
+const BARE: &str = "node3";
+const ALL: [&str; 3] = ["node1", "node2", BARE];
+/// Directories of an administrator, the second one for a name of the registry.
+const FOREIGN: [&str; 2] = [
+    "foreign.example.com",
+    "image-registry.openshift-image-registry.svc.cluster.local:5000",
+];
+
+// kubernetes 10, 11, 12; in part: kubernetes 20 (node-ca and the CA stay)
+#[tokio::test]
+async fn nodes_with_containerd_pull_by_the_name_of_the_service_without_dns_and_follow_its_address() {
+    assert!(is_root(), "the end-to-end test runs real nodes, which take root");
+    let _alone = NODES.lock().await;
+    let began = Instant::now();
+    let mut cluster = TestCluster::exclusive(Options {
+        name: format!("e2ec-{}", std::process::id()),
+        simulated_nodes: 0,
+        real_nodes: 3,
+        platform_apis: false,
+        standins: false,
+        ..Options::default()
+    })
+    .await;
+    cluster.timeout = Duration::from_secs(150);
+    let scenario = Scenario { cluster, began };
+    let failed = {
+        use futures::FutureExt as _;
+        std::panic::AssertUnwindSafe(scenario.play_containerd())
+            .catch_unwind()
+            .await
+    };
+    if let Err(panic) = failed {
+        scenario.show_what_is_there().await;
+        std::panic::resume_unwind(panic);
+    }
+    let name = scenario.cluster.devcluster.name().to_owned();
+    tokio::task::spawn_blocking(move || devcluster::cluster::down(&name))
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+impl Scenario {
+    async fn play_containerd(&self) {
+        install::load_program(self.cluster.devcluster, &program(), programs::REGISTRY)
+            .await
+            .unwrap();
+        for node in ALL {
+            self.on_node(node, "rm -r /etc/containerd").unwrap();
+            for name in FOREIGN.into_iter().filter(|_| node != BARE) {
+                let made = format!("mkdir -p {HOSTS}/{name} && echo '# {name}' > {HOSTS}/{name}/hosts.toml");
+                self.on_node(node, &made).expect("a directory of the administrator");
+            }
+        }
+        let operator = self.cluster.operator_with(&[("NODE_CA", "containerd")]).await;
+        self.a_node_without_the_directory_is_named().await;
+        self.cluster
+            .edit(json!({"managementState": "Managed", "storage": {"emptyDir": {}}, "replicas": 1}))
+            .await;
+        self.cluster.until_config("up", is_up).await;
+        let first = self.sample("first").await;
+        let address = self.push_to_the_address(&first).await;
+        self.nothing_else_helps_the_nodes();
+        for node in ["node2", BARE] {
+            self.until_nodes_have(&address).await;
+            self.a_pod_runs_on(node, &first).await;
+        }
+        self.say("pods run on nodes that do not resolve the Service's name");
+        let moved = self.the_service_is_made_anew(&address).await;
+        let second = self.sample("second").await;
+        assert_eq!(self.push_to_the_address(&second).await, moved);
+        self.a_pod_runs_on("node1", &second).await;
+        self.say("a pod runs from the new address");
+        self.registry_is_removed().await;
+        let denied = self.cluster.devcluster.audit().unwrap();
+        let denied = denied.by_service_account(NAMESPACE, ACCOUNT).denied();
+        assert!(denied.is_empty(), "{denied}");
+        assert!(operator.stop().await.success());
+    }
+
+    /// Runs a shell in a node; its output, or what it wrote to standard error.
+    fn on_node(&self, node: &str, script: &str) -> Result<String, String> {
+        let mut command = self
+            .cluster
+            .devcluster
+            .node_command(node, &["sh", "-c", script])
+            .unwrap();
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() {
+            Ok(text(&output.stdout))
+        } else {
+            Err(text(&output.stderr))
+        }
+    }
+
+    /// The condition names the node and the setting of containerd, the pod logs it, and nobody needs to restart anything.
+    async fn a_node_without_the_directory_is_named(&self) {
+        let message = |c: &Value| condition(c, "NodeCADaemonAvailable").2;
+        let named = |c: &Value| message(c).contains(BARE) && is(c, "NodeCADaemonAvailable", "True", "AsExpected");
+        let config = self.cluster.until_config("naming the node", named).await;
+        let text = message(&config);
+        assert!(text.contains("config_path = \"/etc/containerd/certs.d\""), "{text}");
+        assert!(!text.contains("node1") && !text.contains("node2"), "{text}");
+        let log = self.log_of_the_first_container(BARE).await;
+        assert!(log.contains("no directory /etc/containerd"), "{log}");
+        self.say("the condition names the node without a directory");
+        self.on_node(BARE, &format!("mkdir -p {HOSTS}")).unwrap();
+        let everywhere = |o: Option<&Value>| o.is_some_and(|o| o["status"]["numberAvailable"] == 3);
+        self.cluster.until(&daemon_set(), "on all nodes", everywhere).await;
+        self.cluster
+            .until_config("without complaint", |c| !message(c).contains(BARE))
+            .await;
+        self.say("node-ca runs on all nodes");
+    }
+
+    async fn log_of_the_first_container(&self, node: &str) -> String {
+        let api: Api<Pod> = Api::namespaced(self.cluster.client.clone(), NAMESPACE);
+        let of_node = ListParams::default()
+            .labels("name=node-ca")
+            .fields(&format!("spec.nodeName={node}"));
+        let name = api.list(&of_node).await.unwrap().items.remove(0).metadata.name.unwrap();
+        let first = LogParams {
+            container: Some("containerd".to_owned()),
+            ..LogParams::default()
+        };
+        api.logs(&name, &first).await.unwrap()
+    }
+
+    /// Pushes without the name and without trust; returns the address.
+    async fn push_to_the_address(&self, sample: &Sample) -> String {
+        let service = self.cluster.get(&service()).await.unwrap();
+        let address = format!("{}:5000", service["spec"]["clusterIP"].as_str().unwrap());
+        let layout = sample.layout.display().to_string();
+        self.crane("node1", &["push", "--insecure", &layout, &sample.at(&address)])
+            .await;
+        address
+    }
+
+    fn nothing_else_helps_the_nodes(&self) {
+        let (host, _) = REGISTRY.split_once(':').unwrap();
+        for node in ALL {
+            assert!(
+                self.on_node(node, &format!("getent hosts {host}")).is_err(),
+                "{node} resolves {host}"
+            );
+            let docker = self.on_node(node, &format!("ls -A {}", names::DOCKER_CERTS)).unwrap();
+            assert_eq!(docker, "", "{node} has certificates of another program");
+        }
+    }
+
+    async fn until_nodes_have(&self, address: &str) {
+        let file = format!("cat {HOSTS}/{REGISTRY}/hosts.toml");
+        let has = |node: &&str| self.on_node(node, &file).is_ok_and(|text| text.contains(address));
+        crate::support::eventually("each node has the address", async || ALL.iter().all(&has)).await;
+    }
+
+    async fn a_pod_runs_on(&self, node: &str, sample: &Sample) {
+        let reference = ObjectRef::new(Kind::Pod, "default", &format!("runs-on-{node}"));
+        let image = sample.at(REGISTRY);
+        self.cluster
+            .create(json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": reference.name, "namespace": reference.namespace},
+                "spec": {
+                    "nodeName": node,
+                    "containers": [{"name": "main", "image": image, "imagePullPolicy": "Always"}],
+                },
+            }))
+            .await;
+        let running = |pod: &Value| pod["status"]["containerStatuses"][0]["ready"] == true;
+        let found = self
+            .cluster
+            .until(&reference, "running", |pod| pod.is_some_and(running))
+            .await
+            .unwrap();
+        let image = found["status"]["containerStatuses"][0]["imageID"].as_str().unwrap();
+        assert!(image.ends_with(&sample.digest), "{image}");
+        self.cluster.delete(&reference).await;
+    }
+
+    /// Deletes the Service until it has another address; returns that when nodes know it and the registry has its certificate.
+    async fn the_service_is_made_anew(&self, before: &str) -> String {
+        let address = loop {
+            let old = self.cluster.get(&service()).await.unwrap();
+            self.cluster.delete(&service()).await;
+            let deleted = Instant::now();
+            let anew = |o: Option<&Value>| o.is_some_and(|o| uid(o) != uid(&old));
+            let new = self.cluster.until(&service(), "made anew", anew).await.unwrap();
+            let address = format!("{}:5000", new["spec"]["clusterIP"].as_str().unwrap());
+            if address != before {
+                self.until_nodes_have(&address).await;
+                let took = deleted.elapsed();
+                self.say(&format!("nodes followed from {before} to {address} in {took:.1?}"));
+                assert!(took < Duration::from_mins(1), "{took:?}");
+                break address;
+            }
+        };
+        // The pods of the certificate with the new address.
+        let rolled_out = |o: &Value| {
+            let status = &o["status"];
+            o["metadata"]["annotations"]["deployment.kubernetes.io/revision"] != "1"
+                && status["updatedReplicas"] == 1
+                && status["availableReplicas"] == 1
+                && status["replicas"] == 1
+        };
+        self.cluster
+            .until(&deployment(), "rolled out", |o| o.is_some_and(rolled_out))
+            .await;
+        self.cluster.until_config("up", is_up).await;
+        address
+    }
+
+    /// Without a registry, its directories go; those of others, node-ca and the operator's CA stay.
+    async fn registry_is_removed(&self) {
+        self.cluster.enter_state("Removed").await;
+        let list = |node: &str| self.on_node(node, &format!("ls -A {HOSTS}")).unwrap();
+        let rest = |node: &str| {
+            if node == BARE {
+                String::new()
+            } else {
+                FOREIGN.join("\n")
+            }
+        };
+        let began = Instant::now();
+        while ALL.iter().any(|node| list(node) != rest(node)) {
+            assert!(began.elapsed() < self.cluster.timeout, "{:?}", ALL.map(list));
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        for node in ALL.into_iter().filter(|node| *node != BARE) {
+            for name in FOREIGN {
+                let text = self.on_node(node, &format!("cd {HOSTS}/{name} && ls -A && cat *"));
+                assert_eq!(text.unwrap(), format!("hosts.toml\n# {name}"), "{node}");
+            }
+        }
+        assert!(self.cluster.get(&daemon_set()).await.is_some());
+        let authority = operand(Kind::Secret, names::OPERATOR_CA_SECRET);
+        assert!(self.cluster.get(&authority).await.is_some());
+        self.say("the registry's directories are gone, those of others are as they were");
+    }
+}
