@@ -459,7 +459,7 @@ async fn failed_passes_do_not_end_the_loop() {
     assert!(took.await <= Duration::from_secs(12));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_destination_that_was_deleted_under_its_mount_ends_the_process() {
     let mut node = Node::mounted(&[("a", "A")]);
     let mounted = node.root.path().join("mounted");
@@ -469,7 +469,9 @@ async fn a_destination_that_was_deleted_under_its_mount_ends_the_process() {
     fs::remove_dir(&mounted).unwrap();
     let descriptor = std::os::fd::AsRawFd::as_raw_fd(&held);
     node.sync.destination = format!("/proc/self/fd/{descriptor}").into();
-    let error = node.sync.run(&Shutdown::new()).await.unwrap_err();
+    let shutdown = Shutdown::new();
+    let ended = tokio::time::timeout(5 * PERIOD, node.sync.run(&shutdown)).await;
+    let error = ended.expect("the process ends").unwrap_err();
     assert!(matches!(error, SyncError::Deleted(_)), "{error}");
 }
 
