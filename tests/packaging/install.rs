@@ -359,7 +359,7 @@ impl Scenario {
         for round in ["first", "again"] {
             self.shell(&format!("{uninstall} --wait --timeout {LIMIT}s"));
             assert!(!self.base_is_there("okd/operator"), "{round}");
-            for base in ["crds", "registry"] {
+            for base in ["crds", "okd/registry"] {
                 assert!(self.base_is_there(base), "{round}: {base}");
             }
             assert_eq!(self.registry().await, registry, "{round}");
