@@ -66,7 +66,7 @@ async fn on_plain_kubernetes_the_chart_brings_a_registry_and_all_of_it_goes_agai
     let borrowed: Vec<(&str, &str)> = environment.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
     let operator = scenario.cluster.operator_with(&borrowed).await;
     scenario.cluster.until_config("up", is_up).await;
-    let wait = only(commands(PAGE, "Install", &["kubectl"]), "kubectl wait");
+    let wait = only(commands(PAGE, "Install", &["kubectl"]), "condition=Available");
     scenario.shell(&wait);
     let pods = scenario.pods();
     assert!(!pods.is_empty());
