@@ -85,9 +85,7 @@ async fn login(cluster: &Cluster, client: &kube::Client) -> Result<(PathBuf, Pat
 
 /// Pods pull with a Secret of their own namespace.
 async fn copy_login(cluster: &Cluster) -> Result<()> {
-    typed(
-        "kubectl -n openshift-image-registry get secret image-registry-login -o json | jq 'del(.metadata)+{metadata:{name:\"image-registry-login\"}}' | kubectl apply -f -",
-    )?;
+    typed("kubectl create secret docker-registry image-registry-login --from-file=.dockerconfigjson=config.json")?;
     let client = cluster.client().await?;
     let from: Api<Secret> = Api::namespaced(client.clone(), NAMESPACE);
     let mut secret = from.get(LOGIN).await?;
