@@ -10,7 +10,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 
 use self::check::{CERTIFICATE, KEY, Pair, Sound};
-use super::{Desired, Plan, operand, route, secret};
+use super::{Desired, Plan, operand, owned, secret};
 use crate::api::Kind;
 use crate::config::certificate::Certificate;
 use crate::config::content;
@@ -320,7 +320,7 @@ fn route_hosts(snapshot: &Snapshot) -> Vec<String> {
     let config = objects.cluster(Kind::Config, names::CLUSTER);
     let entries = config.and_then(|config| config.pointer("/spec/routes")?.as_array());
     let configured = entries.into_iter().flatten().map(|entry| entry.get("hostname"));
-    let assigned = route::owned(objects)
+    let assigned = owned::owned(objects)
         .filter_map(|reference| objects.find(reference))
         .map(|route| route.pointer("/spec/host"));
     configured
