@@ -84,6 +84,8 @@ impl Site {
                 ..Environment::default()
             },
             security_api: false,
+            service_ca_api: true,
+            image_api: true,
             now: "2031-05-06T07:08:09Z".parse().unwrap(),
         };
         let resolved = resolve(&snapshot.config().unwrap().unwrap(), &snapshot).unwrap();
