@@ -1,6 +1,6 @@
 //! Settings of the process that a reconcile pass uses. The command line reads them at start.
 
-use crate::names::Program;
+use crate::names::{Exposure, Program};
 
 /// Images and version of this release. No image is empty, except that of the pruner: the command line refuses an empty image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Environment {
     pub release_version: String,
     /// Version whose feature gates apply (`OPERATOR_IMAGE_VERSION`). If empty, all gates are disabled.
     pub gates_version: String,
+    /// How clients outside of the cluster reach the registry (`EXPOSE` and `EXPOSE_...`).
+    pub exposure: Exposure,
     /// `runAsUser` of node-ca (`NODE_CA_RUN_AS_USER`); `None` selects the default.
     pub node_ca_user: Option<u32>,
 }

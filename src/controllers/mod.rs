@@ -57,6 +57,7 @@ pub async fn run(settings: Settings) -> Result<(), String> {
         operator_image: settings.environment.operator_image.clone(),
         release_version: settings.environment.release_version.clone(),
         gates_version: settings.environment.operator_image_version.clone(),
+        exposure: settings.environment.exposure.clone(),
         node_ca_user: settings.environment.node_ca_user,
     };
     let clock = settings.clock.clone();

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, env, path::PathBuf};
 
-use crate::names::Program;
+use super::exposure::{self, WrongExposure};
+use crate::names::{Exposure, Program};
 use crate::sensitive::Sensitive;
 
 /// A missing variable that the pod templates need.
@@ -22,6 +23,9 @@ pub enum EnvironmentError {
     /// `REGISTRY_PROGRAM` names no program.
     #[error("environment variable REGISTRY_PROGRAM is {0:?}: it must be platform or distribution")]
     NoProgram(String),
+    /// One of the variables of the exposure is wrong.
+    #[error(transparent)]
+    Exposure(#[from] WrongExposure),
 }
 
 /// The environment at the start. An empty variable counts as absent.
@@ -43,6 +47,8 @@ pub struct ProcessEnvironment {
     pub pod_name: Option<String>,
     /// `NODE_CA_RUN_AS_USER`: user id of node-ca; needed where the host's `/etc/docker/certs.d` does not belong to group root.
     pub node_ca_user: Option<u32>,
+    /// `EXPOSE` and `EXPOSE_...`: how clients outside of the cluster reach the registry.
+    pub exposure: Exposure,
     /// `AZURE_ENVIRONMENT_FILEPATH`: the file for the endpoints of Azure Stack Hub.
     pub azure_environment_filepath: Option<PathBuf>,
 }
@@ -102,6 +108,7 @@ impl ProcessEnvironment {
                 Program::Distribution => image_pruner.unwrap_or_default(),
             },
             pod_name: take("POD_NAME"),
+            exposure: exposure::read(&mut take)?,
             node_ca_user: take("NODE_CA_RUN_AS_USER")
                 .map(|id| id.parse().map_err(|_| EnvironmentError::NoUserId(id)))
                 .transpose()?,
