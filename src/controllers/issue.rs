@@ -59,7 +59,9 @@ impl Issuing {
         let events = std::mem::take(&mut plan.events);
         let mut report = apply::apply(&plan, snapshot, &NothingRecorded, &context.writer).await;
         if report.failures.is_empty() && again.is_none() {
-            reasons.iter().for_each(|reason| tracing::info!("{reason}"));
+            for reason in &reasons {
+                tracing::info!("{reason}");
+            }
             context.publish_events(events);
         }
         let faults = report.faults();
