@@ -41,14 +41,14 @@ impl Issuing {
         }
         let OwnCertificates { issue, mut plan } = own::own_certificates(snapshot, removed);
         let mut again = None;
-        let mut reasons = Vec::new();
+        let mut reason = None;
         if let Some(issue) = issue {
             again = self.pause(&issue);
             if again.is_none() {
                 let (what, why) = (described(&issue.what), issue.why);
                 match make(&issue, snapshot.now) {
                     Ok(desired) => {
-                        reasons.push(format!("{what} is issued: {why:?}"));
+                        reason = Some(format!("{what} is issued: {why:?}"));
                         plan.present.push(desired);
                     }
                     Err(error) => return failed(&error),
@@ -59,7 +59,7 @@ impl Issuing {
         let events = std::mem::take(&mut plan.events);
         let mut report = apply::apply(&plan, snapshot, &NothingRecorded, &context.writer).await;
         if report.failures.is_empty() && again.is_none() {
-            for reason in &reasons {
+            if let Some(reason) = reason {
                 tracing::info!("{reason}");
             }
             context.publish_events(events);

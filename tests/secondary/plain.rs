@@ -117,7 +117,9 @@ fn simulate(spec: Option<Value>, script: impl AsyncFnOnce(&Plain)) {
         .unwrap();
     executor.block_on(async {
         let server = Server::start(7);
-        PLATFORM.iter().for_each(|path| server.leave_out(path));
+        for path in PLATFORM {
+            server.leave_out(path);
+        }
         server.merge(&ObjectRef::new(Kind::Namespace, "", names::NAMESPACE), &json!({}));
         server.merge(&ObjectRef::new(Kind::Node, "", "a"), &json!({"spec": {}}));
         if let Some(spec) = spec {
@@ -134,8 +136,8 @@ fn simulate(spec: Option<Value>, script: impl AsyncFnOnce(&Plain)) {
     });
 }
 
-fn managed() -> Option<Value> {
-    Some(json!({"managementState": "Managed", "replicas": 1, "storage": {"emptyDir": {}}, "defaultRoute": true}))
+fn managed() -> Value {
+    json!({"managementState": "Managed", "replicas": 1, "storage": {"emptyDir": {}}, "defaultRoute": true})
 }
 
 // In part: kubernetes 1 (the state of a new cluster)
@@ -155,7 +157,7 @@ fn a_new_cluster_has_no_registry_and_no_certificates() {
 // kubernetes 7
 #[test]
 fn a_certificate_is_renewed_after_60_days_and_a_ca_before_its_end_with_one_rollout_each() {
-    simulate(managed(), async |plain| {
+    simulate(Some(managed()), async |plain| {
         plain.rest().await;
         let (serving, authority) = (plain.serving(), plain.authority());
         assert_eq!((plain.rollouts(), plain.trusted()), (1, 1));
@@ -187,7 +189,7 @@ fn a_certificate_is_renewed_after_60_days_and_a_ca_before_its_end_with_one_rollo
 // kubernetes 9
 #[test]
 fn a_deleted_ca_is_made_anew_with_one_rollout() {
-    simulate(managed(), async |plain| {
+    simulate(Some(managed()), async |plain| {
         plain.rest().await;
         let (serving, authority) = (plain.serving(), plain.authority());
         plain.server.delete(&secret(names::OPERATOR_CA_SECRET));
@@ -200,7 +202,7 @@ fn a_deleted_ca_is_made_anew_with_one_rollout() {
 // kubernetes 8
 #[test]
 fn a_certificate_of_others_is_used_and_never_written() {
-    simulate(managed(), async |plain| {
+    simulate(Some(managed()), async |plain| {
         plain.rest().await;
         let authority = plain.data(&secret(names::OPERATOR_CA_SECRET), "ca.crt");
         let theirs = json!({"tls.crt": "dGhlaXJz", "tls.key": "a2V5", "ca.crt": authority});
@@ -226,7 +228,7 @@ fn a_certificate_of_others_is_used_and_never_written() {
 
 #[test]
 fn a_clock_that_jumps_to_and_fro_causes_few_rollouts() {
-    simulate(managed(), async |plain| {
+    simulate(Some(managed()), async |plain| {
         plain.rest().await;
         for _ in 0..60 {
             plain.clock.jump(11 * 365);
@@ -242,7 +244,7 @@ fn a_clock_that_jumps_to_and_fro_causes_few_rollouts() {
 
 #[test]
 fn without_a_registry_its_certificate_is_gone_and_the_ca_stays() {
-    simulate(managed(), async |plain| {
+    simulate(Some(managed()), async |plain| {
         plain.rest().await;
         let authority = plain.authority();
         plain
@@ -259,7 +261,7 @@ fn without_a_registry_its_certificate_is_gone_and_the_ca_stays() {
 // kubernetes 21; section 6: the pruner with and without the image API
 #[test]
 fn apis_that_are_served_later_are_taken_up() {
-    simulate(managed(), async |plain| {
+    simulate(Some(managed()), async |plain| {
         plain.rest().await;
         for absent in [cron_job(), cluster_operator(), default_route()] {
             assert!(plain.server.get(&absent).is_none(), "{absent}");

@@ -451,21 +451,22 @@ async fn a_clock_that_jumps_to_and_fro_replaces_a_certificate_every_ten_minutes_
 #[test]
 fn debug_output_contains_no_private_key() {
     let mut plain = Plain::new();
-    let mut shown = String::new();
+    let mut shown = Vec::new();
     for _ in 0..2 {
         let found = plain.decide();
-        shown.push_str(&format!(
+        shown.push(format!(
             "{found:?} {:?}",
             make(found.issue.as_ref().unwrap(), plain.snapshot.now)
         ));
         let desired = make(found.issue.as_ref().unwrap(), plain.snapshot.now).unwrap();
         plain.snapshot.objects.insert(desired.reference, desired.body);
     }
-    shown.push_str(&format!(
+    shown.push(format!(
         "{:?} {:?}",
         plain.decide(),
         issuer::authority("x", validity(plain.snapshot.now, days(1), None))
     ));
+    let shown = shown.concat();
     let key = plain.text(names::OPERATOR_CA_SECRET, "tls.key");
     let line = key.lines().nth(1).unwrap();
     assert!(shown.contains("redacted"));
