@@ -27,12 +27,11 @@ pub(super) fn plan(inputs: &Inputs<'_>, plan: &mut Plan) {
     for other in EXPOSING.into_iter().filter(|other| Some(*other) != kind) {
         plan.absent.extend(of_kind(objects, other).cloned());
     }
-    let needed: &[Kind] = match kind {
-        Some(kind) => plan_kind(inputs, way, kind, plan),
-        None => {
-            cannot(inputs.resolved, Kind::Route, NOWHERE, plan);
-            &[]
-        }
+    let needed = if let Some(kind) = kind {
+        plan_kind(inputs, way, kind, plan)
+    } else {
+        cannot(inputs.resolved, Kind::Route, NOWHERE, plan);
+        &[]
     };
     plan.absent
         .extend(helpers(objects).filter(|helper| !needed.contains(&helper.kind)));

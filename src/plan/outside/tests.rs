@@ -118,12 +118,15 @@ fn wants_default() -> Value {
     json!({"defaultRoute": true})
 }
 
+/// `spec.controller`, the controller, its annotations on the Ingress and on the Service, and whether it reads the CA.
+type Row = (&'static str, Controller, Vec<String>, Vec<String>, bool);
+
 // kubernetes 13, in part: what each controller is told
 #[test]
 fn each_controller_gets_the_annotations_that_it_reads() {
     let ca = "openshift-image-registry/image-registry-backend-ca";
     let transport = "openshift-image-registry-image-registry@kubernetescrd";
-    let rows: [(&str, Controller, Vec<String>, Vec<String>, bool); 6] = [
+    let rows: [Row; 6] = [
         (
             "traefik.io/ingress-controller",
             Controller::Traefik,
@@ -409,9 +412,9 @@ fn an_http_route_leads_through_the_gateway_with_the_registrys_ca() {
         given.gateway.as_mut().unwrap().section = Some("https".to_owned());
         given.annotations = [("harbour.test/pilot".to_owned(), "yes".to_owned())].into();
         let mut cluster = cluster(given, &spec, []);
-        absent
-            .into_iter()
-            .for_each(|kind| cluster.snapshot.objects.set_absent_kind(kind));
+        if let Some(kind) = absent {
+            cluster.snapshot.objects.set_absent_kind(kind);
+        }
         let plan = cluster.plan();
         assert!(plan.failures.is_empty(), "{:?}", plan.failures);
         assert_eq!(plan.events[0].reason, "RouteCertificateNotUsed");
@@ -740,9 +743,9 @@ fn an_api_that_is_not_served_is_reported() {
         (Way::Route, vec![Kind::Route], "RoutesUnsupported"),
     ] {
         let mut cluster = cluster(exposure(way), &wants_default(), []);
-        kinds
-            .into_iter()
-            .for_each(|kind| cluster.snapshot.objects.set_absent_kind(kind));
+        for kind in kinds {
+            cluster.snapshot.objects.set_absent_kind(kind);
+        }
         let plan = cluster.plan();
         assert!(failure(&plan).contains(told), "{}", failure(&plan));
     }
