@@ -1,6 +1,10 @@
 //! Names, namespaces, labels, annotations, ports and finalizers that must match something outside of this program. Each is
 //! one constant with its reason.
 
+mod exposure;
+
+pub use exposure::{Exposure, GatewayRef, Way};
+
 /// Namespace of the operator and of its workloads. Users, monitoring and the release payload refer to this name.
 pub const NAMESPACE: &str = "openshift-image-registry";
 /// Namespace of global configuration by administrators; the operator only reads it.
@@ -135,6 +139,20 @@ pub const STORAGE_CA_KEY: &str = "storage-ca-bundle.pem";
 /// Annotation on Routes and PersistentVolumeClaims that the operator created. Only its presence counts, for the Go operator
 /// too.
 pub const OWNED_ANNOTATION: &str = "imageregistry.openshift.io";
+/// Secret and ConfigMap with the CA of the registry's certificate, for what exposes the registry on other clusters than OpenShift.
+pub const BACKEND_CA: &str = "image-registry-backend-ca";
+/// Key of the CA in [`BACKEND_CA`].
+pub const BACKEND_CA_KEY: &str = "ca.crt";
+/// BackendTLSPolicy and ServersTransport for the registry's Service.
+pub const BACKEND_TLS: &str = REGISTRY;
+/// Annotation on the Service: `ingress` or `gateway` while that exposes the registry. It tells a later process, which has other
+/// variables, that there are objects to delete.
+pub const EXPOSURE_ANNOTATION: &str = "imageregistry.operator.openshift.io/exposure";
+/// Annotation on the Service: the hosts that Ingress controllers and Gateways have admitted, that of the default route first.
+pub const HOSTNAMES_ANNOTATION: &str = "imageregistry.operator.openshift.io/hostnames";
+/// Annotation on Service, Ingresses and HTTPRoutes: keys of the annotations for the controller, so that the operator removes them
+/// when it does not set them any more.
+pub const EXPOSURE_KEYS_ANNOTATION: &str = "imageregistry.operator.openshift.io/exposure-annotations";
 /// Annotation with the digest of the last write. After a rollback, the Go operator detects a mismatch and writes its own form.
 pub const CHECKSUM_ANNOTATION: &str = "imageregistry.operator.openshift.io/checksum";
 /// Annotation on the pod template: digest of all Secrets and ConfigMaps that the pods use. A change causes a rollout.
@@ -252,4 +270,15 @@ impl NodeCa {
             _ => None,
         }
     }
+}
+
+/// Whether the string is a DNS-1123 subdomain, the format of most object names.
+pub fn is_subdomain(name: &str) -> bool {
+    let label = |label: &str| {
+        let inner = label
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        inner && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
 }

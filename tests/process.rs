@@ -269,6 +269,20 @@ fn a_wrong_value_of_a_variable_is_refused_by_its_name() {
 }
 
 #[test]
+fn a_wrong_exposure_is_refused_with_variable_and_value() {
+    let stage = Stage::new();
+    for (name, value) in [
+        ("EXPOSE", "loadbalancer"),
+        ("EXPOSE_DOMAIN", "*.example.com"),
+        ("EXPOSE_ANNOTATIONS", "{a: true}"),
+    ] {
+        let (status, log) = end(stage.command(&[]).env(name, value));
+        assert_eq!(status, Some(1), "{log}");
+        assert!(log.contains(&format!("{name} is {value:?}: ")), "{log}");
+    }
+}
+
+#[test]
 fn a_directory_cannot_be_watched() {
     let stage = Stage::new();
     let dir = show(stage.dir.path());

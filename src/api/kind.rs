@@ -2,6 +2,8 @@
 
 use kube::api::ApiResource;
 
+pub use crate::names::is_subdomain;
+
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident = $group:literal, $version:literal, $kind:literal, $plural:literal, $namespaced:literal;)*) => {
         /// A kind of Kubernetes object. The order has no meaning.
@@ -97,6 +99,18 @@ kinds! {
     PodDisruptionBudget = "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", true;
     /// Allows traffic of the registry and of the pruner in a namespace that denies all traffic.
     NetworkPolicy = "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", true;
+    /// Exposes a Service to clients outside of the cluster, by the controller of its class.
+    Ingress = "networking.k8s.io", "v1", "Ingress", "ingresses", true;
+    /// Names the controller of Ingresses.
+    IngressClass = "networking.k8s.io", "v1", "IngressClass", "ingressclasses", false;
+    /// Exposes a Service to clients outside of the cluster, by a Gateway.
+    HttpRoute = "gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes", true;
+    /// How a Gateway speaks TLS to a Service.
+    BackendTlsPolicy = "gateway.networking.k8s.io", "v1", "BackendTLSPolicy", "backendtlspolicies", true;
+    /// The same, before version 1.4 of the Gateway API.
+    BackendTlsPolicyAlpha = "gateway.networking.k8s.io", "v1alpha3", "BackendTLSPolicy", "backendtlspolicies", true;
+    /// How Traefik speaks TLS to a Service.
+    ServersTransport = "traefik.io", "v1alpha1", "ServersTransport", "serverstransports", true;
     /// Permissions of the registry and of the pruner.
     ClusterRole = "rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", false;
     /// Grants a ClusterRole to a ServiceAccount.
@@ -160,17 +174,6 @@ impl ObjectRef {
     pub fn is_possible(&self) -> bool {
         is_subdomain(&self.name)
     }
-}
-
-/// Whether the string is a DNS-1123 subdomain, the format of most object names.
-pub fn is_subdomain(name: &str) -> bool {
-    let label = |label: &str| {
-        let inner = label
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-        inner && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
-    };
-    name.len() <= 253 && name.split('.').all(label)
 }
 
 impl std::fmt::Display for ObjectRef {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::names::{NodeCa, Program};
+use crate::names::{Exposure, NodeCa, Program};
 
 /// Images and version of this release. No image is empty, except that of the pruner: the command line refuses an empty image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Environment {
     pub gates_version: String,
     /// For which container runtime node-ca writes (`NODE_CA`).
     pub node_ca: NodeCa,
+    /// How clients outside of the cluster reach the registry (`EXPOSE` and `EXPOSE_...`).
+    pub exposure: Exposure,
     /// `runAsUser` of node-ca (`NODE_CA_RUN_AS_USER`); `None` selects the default.
     pub node_ca_user: Option<u32>,
     /// Fields of `spec` for the Config that the operator creates (`DEFAULT_CONFIG_SPEC`).

@@ -3,6 +3,7 @@
 //! All validation and defaulting happens here, once: a [`resolve::Resolved`] cannot hold an invalid value. This room uses no
 //! client, no clock (time is a parameter), no environment variables and no randomness. It may import `api` and `names`.
 
+pub mod admission;
 pub mod certificate;
 pub mod complete;
 pub mod content;

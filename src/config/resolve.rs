@@ -9,7 +9,7 @@ use super::snapshot::Snapshot;
 use super::tls;
 use crate::api::registry_config::{RequestLimits, RouteEntry, Storage};
 use crate::api::{Config, Kind, Sensitive, duration};
-use crate::names::{self, Program};
+use crate::names::{self, Exposure, Program};
 
 /// `spec.managementState`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,14 +78,14 @@ pub struct Proxy {
     pub no_proxy: Option<String>,
 }
 
-/// A Route that the Config requests.
+/// A Route that the Config requests, or what takes its place on clusters without Routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedRoute {
     /// Index in `spec.routes`; `None` for the default Route.
     pub index: Option<usize>,
     /// Name of the Route.
     pub name: String,
-    /// Host; `None` lets the router choose.
+    /// Host; `None` lets the router of OpenShift choose, and is not enough for Ingress and HTTPRoute.
     pub host: Option<String>,
     /// Name of the Secret with the certificate and its key.
     pub secret: Option<String>,
@@ -173,6 +173,7 @@ pub fn resolve(config: &Config, snapshot: &Snapshot) -> Result<Resolved, Rejecti
     let routes = routes(
         spec.default_route.unwrap_or(false),
         spec.routes.as_deref().unwrap_or_default(),
+        &snapshot.environment.exposure,
     )?;
     let requests = spec.requests.clone().unwrap_or_default();
     Ok(Resolved {
@@ -246,11 +247,11 @@ fn log_level(level: Option<&str>, logging: i64) -> &'static str {
     }
 }
 
-fn routes(default_route: bool, entries: &[RouteEntry]) -> Result<Vec<WantedRoute>, Rejection> {
+fn routes(default_route: bool, entries: &[RouteEntry], exposure: &Exposure) -> Result<Vec<WantedRoute>, Rejection> {
     let default = WantedRoute {
         index: None,
         name: names::DEFAULT_ROUTE.to_owned(),
-        host: None,
+        host: exposure.generated_host(names::DEFAULT_ROUTE),
         secret: None,
     };
     let mut wanted: Vec<_> = default_route.then_some(default).into_iter().collect();
@@ -274,7 +275,7 @@ fn routes(default_route: bool, entries: &[RouteEntry]) -> Result<Vec<WantedRoute
         wanted.push(WantedRoute {
             index: Some(index),
             name: entry.name.clone(),
-            host: non_empty(&entry.hostname),
+            host: non_empty(&entry.hostname).or_else(|| exposure.generated_host(&entry.name)),
             secret: non_empty(&entry.secret_name),
         });
     }

@@ -58,6 +58,7 @@ pub async fn run(settings: Settings) -> Result<(), String> {
         release_version: settings.environment.release_version.clone(),
         gates_version: settings.environment.operator_image_version.clone(),
         node_ca: settings.environment.node_ca,
+        exposure: settings.environment.exposure.clone(),
         node_ca_user: settings.environment.node_ca_user,
         default_spec: settings.environment.default_spec.clone(),
     };

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::watch::{self, EventHandler};
-use super::watch_spec::{Controller, WatchSpec, volumes, watch_specs};
+use super::watch_spec::{Controller, WatchSpec, exposure, volumes, watch_specs};
 use crate::api::{Kind, ObjectRef};
 use crate::config::environment::Environment;
 use crate::config::snapshot::{Objects, Snapshot};
@@ -170,7 +170,9 @@ impl Caches {
             .filter(|object| object.is_possible())
             .filter_map(|object| referenced(object, triggers))
             .collect();
-        let known = watch_specs(&self.shared.environment);
+        let mut known = watch_specs(&self.shared.environment);
+        let running = |spec: &WatchSpec| self.state().running.contains_key(spec);
+        known.extend(exposure().into_iter().filter(running));
         let unwanted: Vec<WatchSpec> = {
             let state = self.state();
             let referenced = state
@@ -201,6 +203,18 @@ impl Caches {
             (false, true) => self.watch(spec),
             (true, false) => self.unwatch(&spec),
             _ => {}
+        }
+    }
+
+    /// Watches Ingresses, HTTPRoutes and what they need, or ends these watches.
+    pub(crate) fn watch_exposure(&self, wanted: bool) {
+        for spec in exposure() {
+            let running = self.state().running.contains_key(&spec);
+            match (running, wanted) {
+                (false, true) => self.watch(spec),
+                (true, false) => self.unwatch(&spec),
+                _ => {}
+            }
         }
     }
 
@@ -259,6 +273,8 @@ impl Caches {
         }
         state.pending.remove(spec);
         state.last_deletion.remove(spec);
+        state.absent.remove(spec);
+        refresh_absent_kinds(&mut state);
         let of_kind = state.objects.of(spec.kind).map(|(object, _)| object);
         let unwatched: Vec<ObjectRef> = of_kind
             // Another controller may watch the same object.
@@ -388,6 +404,7 @@ fn referenced(object: &ObjectRef, triggers: &'static [Controller]) -> Option<Wat
         name: Some(object.name.clone()),
         labels: None,
         triggers,
+        optional: false,
     })
 }
 

@@ -32,7 +32,7 @@ const TIMEOUT_SECONDS: u32 = 1200;
 enum Ended {
     /// The server does not support streaming of the initial list.
     NoStreaming,
-    /// The server does not serve the kind.
+    /// The server does not serve the kind, or the operator works without it and may not read it.
     Absent,
     /// Any other error, with its words if the log needs them.
     Failed(Option<String>),
@@ -147,7 +147,7 @@ async fn attempt(
                 let reference = ObjectRef::new(spec.kind, &object.namespace().unwrap_or_default(), &object.name_any());
                 handler.deleted(spec, &reference, version.as_deref());
             }
-            Err(error) => match classify(&error, streaming) {
+            Err(error) => match classify(&error, streaming, spec.optional) {
                 // The watcher resumes after the wait.
                 None => {
                     debug!(kind = spec.kind.kind(), %error, "watch was interrupted");
@@ -162,11 +162,12 @@ async fn attempt(
     Ended::Failed(None)
 }
 
-fn classify(error: &watcher::Error, streaming: bool) -> Option<Ended> {
+fn classify(error: &watcher::Error, streaming: bool, optional: bool) -> Option<Ended> {
     match error {
         watcher::Error::WatchStartFailed(kube::Error::Api(status))
         | watcher::Error::InitialListFailed(kube::Error::Api(status)) => match status.code {
             404 => Some(Ended::Absent),
+            403 if optional => Some(Ended::Absent),
             400 | 422 if streaming => Some(Ended::NoStreaming),
             410 => None,
             _ => Some(Ended::Failed(Some(error.to_string()))),

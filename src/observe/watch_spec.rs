@@ -59,6 +59,8 @@ pub(crate) struct WatchSpec {
     pub labels: Option<&'static str>,
     /// Controllers that a change triggers.
     pub triggers: &'static [Controller],
+    /// The operator works without the kind: one that it may not read counts as one that the cluster does not serve.
+    pub optional: bool,
 }
 
 impl WatchSpec {
@@ -160,6 +162,28 @@ pub(super) fn volumes() -> WatchSpec {
     all(Kind::PersistentVolume, None, &[Registry])
 }
 
+/// What exposes the registry beside Routes, for [`Caches::watch_exposure`](super::Caches::watch_exposure).
+pub(super) fn exposure() -> Vec<WatchSpec> {
+    let own = Some(names::NAMESPACE);
+    let helpers = [
+        (Kind::BackendTlsPolicy, names::BACKEND_TLS),
+        (Kind::BackendTlsPolicyAlpha, names::BACKEND_TLS),
+        (Kind::ServersTransport, names::BACKEND_TLS),
+        (Kind::Secret, names::BACKEND_CA),
+        (Kind::ConfigMap, names::BACKEND_CA),
+    ];
+    let helpers = helpers.map(|(kind, name)| one(kind, own, name, &[Registry]));
+    [
+        all(Kind::Ingress, own, &[Registry]),
+        all(Kind::HttpRoute, own, &[Registry]),
+        all(Kind::IngressClass, None, &[Registry]),
+    ]
+    .into_iter()
+    .chain(helpers)
+    .map(|spec| WatchSpec { optional: true, ..spec })
+    .collect()
+}
+
 fn workloads() -> Vec<WatchSpec> {
     let own = Some(names::NAMESPACE);
     vec![
@@ -255,6 +279,7 @@ fn all(kind: Kind, namespace: Option<&'static str>, triggers: &'static [Controll
         name: None,
         labels: None,
         triggers,
+        optional: false,
     }
 }
 

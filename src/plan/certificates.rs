@@ -129,7 +129,7 @@ fn own_entries(snapshot: &Snapshot) -> BTreeMap<String, String> {
 
 /// The CAs of the registry's serving certificate, PEM: what the service CA published, or the operator's own. Both while a
 /// service CA takes over from the operator.
-fn own_authorities(snapshot: &Snapshot) -> Option<String> {
+pub(super) fn own_authorities(snapshot: &Snapshot) -> Option<String> {
     let issued = own_certificates::published(snapshot);
     if snapshot.issues_certificates() && issued.is_some() {
         return issued;

@@ -1,4 +1,4 @@
-//! Whether the stock registry asks for a login, and whether Routes may lead to it: never both not.
+//! Whether the stock registry asks for a login, and whether Routes (or Ingresses, or HTTPRoutes) may lead to it: never both not.
 
 use serde_json::Value;
 
@@ -17,7 +17,8 @@ pub(super) fn asks_for_login(resolved: &Resolved, snapshot: &Snapshot) -> bool {
         Login::Nowhere => false,
         Login::NotInside => {
             let open = live_deployment(snapshot).is_some_and(is_open);
-            !open && owned::owned(&snapshot.objects).next().is_some()
+            let objects = &snapshot.objects;
+            !open && (owned::owned(objects).next().is_some() || owned::is_unknown(objects))
         }
     }
 }
@@ -33,8 +34,8 @@ pub fn refused(resolved: &Resolved) -> Option<Rejection> {
     refused.then(|| {
         let message = format!(
             "annotation {} is true, so that the registry asks for no login, and spec.defaultRoute or spec.routes would expose it \
-             outside of the cluster: no Route is made. Remove the annotation, or the Routes; or set the annotation to exposed, and \
-             everybody who reaches a Route can push and pull",
+             outside of the cluster: they are not made. Remove the annotation, or the routes; or set the annotation to exposed, and \
+             everybody who reaches a route can push and pull",
             names::ANONYMOUS_ANNOTATION
         );
         Rejection::new(Reason::ExposureRefused, message)

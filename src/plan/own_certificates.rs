@@ -326,19 +326,26 @@ fn serving_names(snapshot: &Snapshot, service: &Value) -> Vec<String> {
     all
 }
 
+/// Hosts of the routes, also where the Config does not decode.
 fn route_hosts(snapshot: &Snapshot) -> Vec<String> {
     let objects = &snapshot.objects;
+    let exposure = &snapshot.environment.exposure;
     let config = objects.cluster(Kind::Config, names::CLUSTER);
-    let entries = config.and_then(|config| config.pointer("/spec/routes")?.as_array());
-    let configured = entries.into_iter().flatten().map(|entry| entry.get("hostname"));
-    let assigned = owned::owned(objects)
-        .filter_map(|reference| objects.find(reference))
-        .map(|route| route.pointer("/spec/host"));
+    let spec = config.and_then(|config| config.get("spec"));
+    let entries = spec.and_then(|spec| spec.get("routes")?.as_array());
+    let configured = entries.into_iter().flatten().filter_map(|entry| {
+        let host = content::text(entry.get("hostname")).map(str::to_owned);
+        host.or_else(|| exposure.generated_host(content::text(entry.get("name"))?))
+    });
+    let wants_default = spec.and_then(|spec| spec.get("defaultRoute")) == Some(&Value::Bool(true));
+    let default = wants_default
+        .then(|| exposure.generated_host(names::DEFAULT_ROUTE))
+        .flatten();
+    let live = owned::hosts(objects);
     configured
-        .chain(assigned)
-        .filter_map(content::text)
-        .filter(|host| ServerName::try_from(*host).is_ok())
-        .map(str::to_owned)
+        .chain(default)
+        .chain(live)
+        .filter(|host| ServerName::try_from(host.as_str()).is_ok())
         .collect()
 }
 

@@ -1,21 +1,69 @@
-//! The Routes of this operator.
+//! What leads clients from outside of the cluster to the registry, and belongs to this operator.
 
 use serde_json::Value;
 
-use super::annotation;
-use crate::api::Kind;
+use super::{annotation, operand};
+use crate::api::{Kind, ObjectRef};
+use crate::config::admission;
 use crate::config::snapshot::Objects;
-use crate::names;
+use crate::names::{self, Way};
 
-/// Routes that this operator or the Go operator created: those with the owner annotation, whatever its value.
-pub(super) fn owned(objects: &Objects) -> impl Iterator<Item = &crate::api::ObjectRef> {
+/// Kinds that lead clients from outside of the cluster to the registry. Beside Routes they are cached only where they may be in use.
+pub(super) const EXPOSING: [Kind; 3] = [Kind::Route, Kind::Ingress, Kind::HttpRoute];
+
+/// All that exposes the registry, of every kind: Routes, Ingresses and HTTPRoutes with the owner annotation.
+pub(super) fn owned(objects: &Objects) -> impl Iterator<Item = &ObjectRef> {
+    EXPOSING.into_iter().flat_map(|kind| of_kind(objects, kind))
+}
+
+/// The objects of a kind in the registry's namespace that this operator or the Go operator created: those with the owner
+/// annotation, whatever its value.
+pub(super) fn of_kind(objects: &Objects, kind: Kind) -> impl Iterator<Item = &ObjectRef> {
     objects
-        .of(Kind::Route)
-        .filter(|(reference, route)| reference.namespace == names::NAMESPACE && is_owned(route))
+        .of(kind)
+        .filter(|(reference, object)| reference.namespace == names::NAMESPACE && is_owned(object))
         .map(|(reference, _)| reference)
 }
 
-/// Whether a Route has the owner annotation.
-pub(super) fn is_owned(route: &Value) -> bool {
-    annotation(route, names::OWNED_ANNOTATION).is_some()
+/// What Ingresses and HTTPRoutes need beside themselves: the CA of the registry's certificate, and how a controller uses it.
+pub(super) const HELPERS: [(Kind, &str); 5] = [
+    (Kind::BackendTlsPolicy, names::BACKEND_TLS),
+    (Kind::BackendTlsPolicyAlpha, names::BACKEND_TLS),
+    (Kind::ServersTransport, names::BACKEND_TLS),
+    (Kind::Secret, names::BACKEND_CA),
+    (Kind::ConfigMap, names::BACKEND_CA),
+];
+
+/// Those of [`HELPERS`] that this operator made.
+pub(super) fn helpers(objects: &Objects) -> impl Iterator<Item = ObjectRef> {
+    HELPERS
+        .into_iter()
+        // One and the same object, in two versions.
+        .filter(|(kind, _)| *kind != Kind::BackendTlsPolicyAlpha || !objects.served(Kind::BackendTlsPolicy))
+        .map(|(kind, name)| operand(kind, name))
+        .filter(|reference| objects.find(reference).is_some_and(|object| is_owned(object)))
+}
+
+/// Whether a kind that exposed the registry cannot be read any more: then it is unknown what still leads to the registry.
+pub(super) fn is_unknown(objects: &Objects) -> bool {
+    let service = objects.operand(Kind::Service, names::REGISTRY);
+    let way = service.and_then(|service| annotation(service, names::EXPOSURE_ANNOTATION));
+    match way.and_then(Way::named) {
+        Some(Way::Ingress) => !objects.served(Kind::Ingress),
+        Some(Way::Gateway) => !objects.served(Kind::HttpRoute),
+        _ => false,
+    }
+}
+
+/// Whether an object has the owner annotation.
+pub(super) fn is_owned(object: &Value) -> bool {
+    annotation(object, names::OWNED_ANNOTATION).is_some()
+}
+
+/// Hosts of all that exposes the registry.
+pub(super) fn hosts(objects: &Objects) -> Vec<String> {
+    let all = owned(objects).filter_map(|reference| objects.find(reference));
+    all.flat_map(|object| admission::hosts(object))
+        .map(str::to_owned)
+        .collect()
 }

@@ -1,10 +1,10 @@
 //! The plan of the registry's objects.
 
 use super::model::{Inputs, Plan};
-use super::{deployment, disruption, network, rbac, route, secret, service, stock};
+use super::{deployment, disruption, network, outside, rbac, secret, service, stock};
 
 /// All objects of the registry, in the order in which they are applied: RBAC objects and ServiceAccount, Secrets, Service,
-/// Deployment, PodDisruptionBudget, NetworkPolicy, Routes.
+/// Deployment, PodDisruptionBudget, NetworkPolicy, Routes or what takes their place.
 pub fn registry(inputs: &Inputs<'_>) -> Plan {
     let mut plan = Plan::default();
     plan.present.extend([
@@ -15,7 +15,9 @@ pub fn registry(inputs: &Inputs<'_>) -> Plan {
     secret::plan_pull_secret(inputs.snapshot, &mut plan);
     plan.present.extend(inputs.storage.facts().map(secret::private));
     stock::plan(inputs, &mut plan);
-    plan.present.push(service::service(&inputs.snapshot.objects));
+    let mut service = service::service(&inputs.snapshot.objects);
+    outside::annotate(inputs, &mut service);
+    plan.present.push(service);
     let scale = deployment::Scale::of(inputs);
     deployment::plan(inputs, scale.as_ref(), &mut plan);
     plan.present.push(disruption::budget(
@@ -23,7 +25,7 @@ pub fn registry(inputs: &Inputs<'_>) -> Plan {
     ));
     plan.present
         .push(network::registry(inputs.snapshot.environment.program));
-    route::plan(inputs, &mut plan);
+    outside::plan(inputs, &mut plan);
     plan
 }
 

@@ -1,5 +1,5 @@
-//! Removal of the registry, in two stages: first the Routes, the PodDisruptionBudget and the Deployment; after the pods
-//! terminated, the objects that pods use.
+//! Removal of the registry, in two stages: first the Routes (or Ingresses, or HTTPRoutes), the PodDisruptionBudget and the
+//! Deployment; after the pods terminated, the objects that pods use.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -42,6 +42,7 @@ pub fn removal(snapshot: &Snapshot, deployment_gone: Option<Timestamp>) -> Remov
     let objects = &snapshot.objects;
     let pods: Vec<_> = registry_pods(objects).collect();
     let mut first_stage: Vec<ObjectRef> = owned::owned(objects).cloned().collect();
+    first_stage.extend(owned::helpers(objects));
     first_stage.extend([Kind::PodDisruptionBudget, Kind::Deployment].map(|kind| operand(kind, names::REGISTRY)));
     // The service CA's certificate has the Service as its owner, and goes with it.
     let issued = operand(Kind::Secret, names::SERVING_CERT_SECRET);

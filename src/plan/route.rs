@@ -1,52 +1,17 @@
 //! Routes of the registry, for clients outside of the cluster.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
-use super::owned::{is_owned, owned};
-use super::{Desired, Drift, Inputs, Origin, Plan, annotation, config, exposure};
+use super::owned::is_owned;
+use super::{Desired, Drift, Origin, annotation, config};
 use crate::api::Kind;
 use crate::config::content;
 use crate::config::resolve::WantedRoute;
 use crate::config::snapshot::Objects;
 use crate::names;
 
-/// Plans the Routes that the Config requests, in the order of the Config, and deletes other Routes of this operator.
-pub(super) fn plan(inputs: &Inputs<'_>, plan: &mut Plan) {
-    let wanted = &inputs.resolved.routes;
-    let objects = &inputs.snapshot.objects;
-    if !objects.served(Kind::Route) {
-        if let Some(first) = wanted.first() {
-            let message = "RoutesUnsupported: this cluster does not serve route.openshift.io: \
-                           turn spec.defaultRoute off and empty spec.routes";
-            plan.fail(Kind::Route, &first.name, message);
-        }
-        return;
-    }
-    if exposure::refused(inputs.resolved).is_some() {
-        plan.absent.extend(owned(objects).cloned());
-        return;
-    }
-    let held = exposure::open_pods_remain(inputs.resolved, inputs.snapshot);
-    for entry in wanted {
-        if held && objects.operand(Kind::Route, &entry.name).is_none() {
-            let message = "it is made once every pod that asks for no login has ended";
-            plan.fail(Kind::Route, &entry.name, message);
-            continue;
-        }
-        match route(entry, objects) {
-            Ok(desired) => plan.present.push(desired.with_origins(origins(entry))),
-            Err(message) => plan.fail(Kind::Route, &entry.name, message),
-        }
-    }
-    // A requested Route that could not be planned is not deleted either.
-    let names: BTreeSet<&str> = wanted.iter().map(|entry| entry.name.as_str()).collect();
-    let obsolete = owned(objects).filter(|reference| !names.contains(reference.name.as_str()));
-    plan.absent.extend(obsolete.cloned());
-}
-
-fn route(entry: &WantedRoute, objects: &Objects) -> Result<Desired, String> {
+/// A Route that the Config requests.
+pub(super) fn route(entry: &WantedRoute, objects: &Objects) -> Result<Desired, String> {
     let live = objects.operand(Kind::Route, &entry.name);
     let owned = live.filter(|route| is_owned(route));
     let mut spec = json!({
@@ -91,7 +56,7 @@ fn route(entry: &WantedRoute, objects: &Objects) -> Result<Desired, String> {
             desired.body["metadata"]["annotations"][names::OWNED_ANNOTATION] = json!(value);
         }
     }
-    Ok(desired)
+    Ok(desired.with_origins(origins(entry)))
 }
 
 /// Fields of a Route that come from the Config and the Secret that it names.

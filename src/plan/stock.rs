@@ -172,7 +172,7 @@ fn login(resolved: &Resolved, objects: &Objects) -> Option<Desired> {
     (!hosts.is_empty()).then(|| login_body(&account, &hosts))
 }
 
-/// Names and addresses of the Service with its port, and the hosts of the Routes.
+/// Names and addresses of the Service with its port, and the hosts of the routes.
 fn hosts(resolved: &Resolved, objects: &Objects) -> BTreeSet<String> {
     let names = own_keys(objects).into_iter().map(|key| key.replace("..", ":"));
     let service = objects.operand(Kind::Service, names::REGISTRY);
@@ -188,10 +188,7 @@ fn hosts(resolved: &Resolved, objects: &Objects) -> BTreeSet<String> {
         format!("{address}:{}", names::REGISTRY_PORT)
     });
     let wanted = resolved.routes.iter().filter_map(|route| route.host.clone());
-    let live = owned::owned(objects).filter_map(|reference| {
-        let route = objects.find(reference)?;
-        content::text(route.pointer("/spec/host")).map(str::to_owned)
-    });
+    let live = owned::hosts(objects);
     names.chain(addresses).chain(wanted).chain(live).collect()
 }
 
@@ -245,7 +242,7 @@ fn exposed() -> EventRequest {
         warning: true,
         reason: "ExposedWithoutLogin",
         message: format!(
-            "annotation {} is exposed: everybody who reaches a Route of the registry can push and pull without a login",
+            "annotation {} is exposed: everybody who reaches a route of the registry can push and pull without a login",
             names::ANONYMOUS_ANNOTATION
         ),
     }

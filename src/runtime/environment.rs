@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, env, path::PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::names::{NodeCa, Program};
+use super::exposure::{self, WrongExposure};
+use crate::names::{Exposure, NodeCa, Program};
 use crate::sensitive::Sensitive;
 
 /// A missing variable that the pod templates need.
@@ -30,6 +31,9 @@ pub enum EnvironmentError {
     /// `NODE_CA` names no container runtime.
     #[error("environment variable NODE_CA is {0:?}: it must be docker, containerd or off")]
     NoNodeCa(String),
+    /// One of the variables of the exposure is wrong.
+    #[error(transparent)]
+    Exposure(#[from] WrongExposure),
 }
 
 /// The environment at the start. An empty variable counts as absent.
@@ -55,6 +59,8 @@ pub struct ProcessEnvironment {
     pub node_ca_user: Option<u32>,
     /// `DEFAULT_CONFIG_SPEC`: fields of `spec` for the Config that the operator creates if there is none.
     pub default_spec: Map<String, Value>,
+    /// `EXPOSE` and `EXPOSE_...`: how clients outside of the cluster reach the registry.
+    pub exposure: Exposure,
     /// `AZURE_ENVIRONMENT_FILEPATH`: the file for the endpoints of Azure Stack Hub.
     pub azure_environment_filepath: Option<PathBuf>,
 }
@@ -117,6 +123,7 @@ impl ProcessEnvironment {
             node_ca: take("NODE_CA").map_or(Ok(NodeCa::default()), |name| {
                 NodeCa::named(&name).ok_or(EnvironmentError::NoNodeCa(name))
             })?,
+            exposure: exposure::read(&mut take)?,
             node_ca_user: take("NODE_CA_RUN_AS_USER")
                 .map(|id| id.parse().map_err(|_| EnvironmentError::NoUserId(id)))
                 .transpose()?,

@@ -5,6 +5,7 @@ pub mod clock;
 pub(crate) mod config_file;
 pub mod environment;
 pub mod event;
+pub mod exposure;
 pub(crate) mod file_watch;
 pub mod issuer;
 pub mod leader;

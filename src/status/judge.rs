@@ -11,11 +11,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::conditions::{ConditionUpdate, Status};
-use super::deployment::{Deployment, text};
+use super::deployment::Deployment;
 use crate::api::Condition;
-use crate::config::elapsed;
 use crate::config::error_class::ErrorClass;
 use crate::config::resolve::{ManagementState, Reason, Rejection};
+use crate::config::{admission, elapsed};
 use crate::names;
 
 /// An error that lasts strictly longer than this is reported as `Degraded`.
@@ -128,7 +128,7 @@ pub struct Findings<'a> {
     pub deployment: Option<&'a Value>,
     /// Why the Deployment's pods do not run, where they say so.
     pub not_running: Option<String>,
-    /// The wanted Routes that exist.
+    /// The wanted Routes that exist, and what takes their place on other clusters.
     pub routes: Vec<&'a Value>,
     /// The error that ended the pass early.
     pub failing: Option<Failing>,
@@ -458,7 +458,7 @@ impl Case<'_> {
             let message = format!("The rollout of {} timed out: {cause}", name());
             return condition_update(Status::True, "ProgressDeadlineExceeded", message);
         }
-        let refused = refused_routes(&self.findings.routes);
+        let refused = admission::refusals(&self.findings.routes);
         if refused.is_empty() {
             fine()
         } else {
@@ -540,46 +540,6 @@ const fn goes_on(reason: Reason) -> bool {
         reason,
         Reason::RouteConflict | Reason::ExposureRefused | Reason::PvcIncompatible
     )
-}
-
-/// Messages of the routers about Routes that they do not admit. A Route without a status of a router is not reported.
-fn refused_routes(routes: &[&Value]) -> Vec<String> {
-    let list = |object: &Value, pointer: &str| {
-        object
-            .pointer(pointer)
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default()
-    };
-    let mut refused = Vec::new();
-    for route in routes {
-        let name = route
-            .pointer("/metadata/name")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        for ingress in list(route, "/status/ingress") {
-            let conditions = list(&ingress, "/conditions");
-            let admitted = conditions.iter().find(|c| text(c, "type") == "Admitted");
-            if let Some(admitted) = admitted.filter(|c| text(c, "status") != "True") {
-                refused.push(format!(
-                    "route {name} (host {}, router {}) is not admitted: {}",
-                    text(&ingress, "host"),
-                    text(&ingress, "routerName"),
-                    [
-                        text(admitted, "message"),
-                        text(admitted, "reason"),
-                        "the router gave no cause"
-                    ]
-                    .into_iter()
-                    .find(|said| !said.is_empty())
-                    .unwrap_or_default(),
-                ));
-            }
-        }
-    }
-    // The order of the routers must not change the message.
-    refused.sort();
-    refused
 }
 
 fn name() -> String {

@@ -76,10 +76,12 @@ fn only_the_arguments_of_the_pruner_depend_on_the_state() {
     }
 }
 
-/// All objects of `deploy/`, in the order of the files.
+/// All objects of `deploy/` and of what plain Kubernetes gets on top, in the order of the files.
 fn installed() -> Vec<Value> {
-    let mut files: Vec<_> = fs::read_dir(root().join("deploy"))
-        .unwrap()
+    let folders = ["deploy", "deploy/kubernetes"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    let mut files: Vec<_> = folders
+        .into_iter()
+        .flatten()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
         .collect();

@@ -15,6 +15,7 @@ mod certificates;
 mod crds;
 mod deletion;
 mod drift;
+mod exposure;
 mod inputs;
 mod refused;
 mod remote;

@@ -54,6 +54,7 @@ impl TestCluster {
         let kinds = [
             Kind::Deployment,
             Kind::Route,
+            Kind::Ingress,
             Kind::PersistentVolumeClaim,
             Kind::Job,
             Kind::Secret,

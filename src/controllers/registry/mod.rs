@@ -28,6 +28,7 @@ use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::observe::Controller;
+use crate::plan;
 use crate::status::cluster_operator::BootstrapDelay;
 
 /// How often a changed Config may start a pass over before the controller waits.
@@ -116,6 +117,7 @@ impl Registry {
         };
         self.set_bootstrap_delay(None);
         let watched = self.watch_referenced(&config);
+        self.context.caches.watch_exposure(plan::may_expose(&snapshot));
         if !self.watch_volumes(bootstrap::reads_volumes(&snapshot, Some(&config))) || !watched {
             return Ok(Ended::SUCCESS); // The sync of the watch triggers the next pass.
         }

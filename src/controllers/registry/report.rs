@@ -17,7 +17,7 @@ use crate::config::snapshot::{Snapshot, Undecodable};
 use crate::controllers::status_debounce::without_messages;
 use crate::names;
 use crate::observe::Controller;
-use crate::plan::removal::registry_pods;
+use crate::plan::{self, removal::registry_pods};
 use crate::status::conditions::{ConditionUpdate, Status};
 use crate::status::config_status::{self, Next};
 use crate::status::deployment::Deployment;
@@ -115,10 +115,7 @@ impl Registry {
             state: outcome.state.unwrap_or(ManagementState::Managed),
             deployment: objects.operand(Kind::Deployment, names::REGISTRY),
             not_running: why_not_running(registry_pods(&objects)),
-            routes: routes
-                .iter()
-                .filter_map(|name| objects.operand(Kind::Route, name))
-                .collect(),
+            routes: plan::exposing(&objects, &routes),
             failing: outcome.failing,
             problems: outcome.problems,
             operation: outcome.operation,

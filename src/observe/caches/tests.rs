@@ -78,3 +78,27 @@ async fn the_list_of_one_watch_of_pods_does_not_remove_those_of_the_other() {
     caches.list_completed(&specs[1].0, &BTreeSet::new());
     assert!(known(&specs[0].1) && !known(&specs[1].1));
 }
+
+// Without the rights for Ingresses the operator works as if the cluster served none.
+#[tokio::test(start_paused = true)]
+async fn kinds_that_are_optional_and_may_not_be_read_count_as_not_served() {
+    let caches = synced();
+    caches.watch_exposure(true);
+    assert!(!caches.is_synced(Controller::Registry));
+    while !caches.is_synced(Controller::Registry) {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let served = |kind| caches.snapshot().objects.served(kind);
+    assert!(!served(Kind::Ingress) && !served(Kind::HttpRoute));
+    assert!(served(Kind::Route), "all others are waited for");
+    // Their own watches are not taken for those of references.
+    caches.watch_referenced(&BTreeSet::new(), &[Controller::Registry]);
+    let ca = ObjectRef::new(Kind::Secret, crate::names::NAMESPACE, crate::names::BACKEND_CA);
+    let watches = |object: &ObjectRef| caches.state().running.keys().any(|spec| spec.covers(object));
+    assert!(watches(&ca));
+    caches.watch_exposure(false);
+    assert!(!watches(&ca) && served(Kind::Ingress));
+    // A Secret of this name that a spec names is watched like any other.
+    caches.watch_referenced(&[ca.clone()].into(), &[Controller::Registry]);
+    assert!(watches(&ca));
+}

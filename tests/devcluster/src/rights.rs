@@ -1,4 +1,4 @@
-//! Which rights of `deploy/02-rbac.yaml` the operator uses: what the audit logs of all clusters of a test run tell, beside the
+//! Which rights of `deploy/02-rbac.yaml` and `deploy/kubernetes/02-rbac-exposure.yaml` the operator uses: what the audit logs of all clusters of a test run tell, beside the
 //! rules.
 //!
 //! If the variable `DEVCLUSTER_AUDIT_LOGS` names a folder, each cluster that is removed leaves its audit log there.
@@ -18,7 +18,7 @@ use crate::{apply, audit, files, layout::Layout, platform, teardown};
 const ASKED_BY_THE_PLATFORM: &str = "routes/custom-host";
 /// Names the folder for audit logs.
 const VARIABLE: &str = "DEVCLUSTER_AUDIT_LOGS";
-const MANIFEST: &str = "deploy/02-rbac.yaml";
+const MANIFESTS: [&str; 2] = ["deploy/02-rbac.yaml", "deploy/kubernetes/02-rbac-exposure.yaml"];
 const NAMESPACE: &str = "openshift-image-registry";
 const NAME: &str = "cluster-image-registry-operator";
 /// The comment of the manifest after which rules are held only to be granted.
@@ -86,7 +86,7 @@ impl Report {
     pub fn read(folder: &Path) -> Result<Self> {
         teardown::remove_leftovers()?;
         let mut report = Self {
-            rules: rules(&files::read(&platform::repository().join(MANIFEST))?)?,
+            rules: shipped()?,
             denied: Vec::new(),
             requests: 0,
         };
@@ -170,7 +170,16 @@ impl Report {
     }
 }
 
-/// The rules of the manifest, each with the comment above it.
+/// The rules of all manifests.
+fn shipped() -> Result<Vec<Rule>> {
+    let mut all = Vec::new();
+    for manifest in MANIFESTS {
+        all.extend(rules(&files::read(&platform::repository().join(manifest))?)?);
+    }
+    Ok(all)
+}
+
+/// The rules of a manifest, each with the comment above it.
 fn rules(manifest: &str) -> Result<Vec<Rule>> {
     let mut reasons = reasons(manifest).into_iter();
     let mut rules = Vec::new();
@@ -314,7 +323,7 @@ rules:
     #[test]
     fn the_page_about_rights_has_each_rule() {
         let report = Report {
-            rules: rules(&files::read(&platform::repository().join(super::MANIFEST)).unwrap()).unwrap(),
+            rules: shipped().unwrap(),
             denied: Vec::new(),
             requests: 0,
         };

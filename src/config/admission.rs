@@ -1,0 +1,224 @@
+//! PURE: what routers, Ingress controllers and Gateways say about the objects that expose the registry.
+
+use serde_json::Value;
+
+use super::content::text;
+use crate::api::Kind;
+use crate::names;
+
+/// The hosts of Ingresses and HTTPRoutes that their controllers have admitted, without duplicates: that of the default route first.
+pub fn hostnames<'a>(objects: impl Iterator<Item = &'a Value>) -> Vec<String> {
+    let mut found: Vec<(bool, String)> = Vec::new();
+    for object in objects.filter(|object| is_admitted(object)) {
+        let is_other = text(object.pointer("/metadata/name")) != Some(names::DEFAULT_ROUTE);
+        found.extend(hosts(object).into_iter().map(|host| (is_other, host.to_owned())));
+    }
+    found.sort();
+    let mut hosts: Vec<String> = Vec::new();
+    for (_, host) in found {
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    hosts
+}
+
+/// Hosts of a Route, an Ingress or an HTTPRoute.
+pub fn hosts(object: &Value) -> Vec<&str> {
+    let route = object.pointer("/spec/host");
+    let rules = list(object, "/spec/rules").map(|rule| rule.get("host"));
+    let hostnames = list(object, "/spec/hostnames").map(Some);
+    std::iter::once(route)
+        .chain(rules)
+        .chain(hostnames)
+        .filter_map(text)
+        .collect()
+}
+
+/// Why objects are not admitted, sorted: the order of routers and controllers must not change a message. An object about which nobody
+/// said anything is not reported.
+pub fn refusals(objects: &[&Value]) -> Vec<String> {
+    let mut all: Vec<String> = objects.iter().flat_map(|object| refusals_of(object)).collect();
+    all.sort();
+    all
+}
+
+fn refusals_of(object: &Value) -> Vec<String> {
+    let kind = text(object.get("kind")).unwrap_or_default();
+    match kind {
+        _ if kind == Kind::Ingress.kind() => of_ingress(object),
+        _ if kind == Kind::HttpRoute.kind() => of_gateway(object, "/status/parents", "parentRef"),
+        _ if kind == Kind::BackendTlsPolicy.kind() => of_gateway(object, "/status/ancestors", "ancestorRef"),
+        _ => of_route(object),
+    }
+}
+
+/// Whether a controller serves the object: an Ingress has an address, an HTTPRoute a Gateway that accepts it.
+fn is_admitted(object: &Value) -> bool {
+    if text(object.get("kind")) == Some(Kind::HttpRoute.kind()) {
+        return list(object, "/status/parents").any(|parent| {
+            let is = |type_, status| condition(object, parent, type_).is_some_and(|c| member(c, "status") == status);
+            is("Accepted", "True") && !is("ResolvedRefs", "False")
+        });
+    }
+    let has_address = |entry: &Value| !member(entry, "ip").is_empty() || !member(entry, "hostname").is_empty();
+    list(object, "/status/loadBalancer/ingress").any(has_address)
+}
+
+fn of_route(route: &Value) -> Vec<String> {
+    let refused = list(route, "/status/ingress").filter_map(|ingress| {
+        let mut conditions = list(ingress, "/conditions");
+        let admitted = conditions.find(|c| member(c, "type") == "Admitted")?;
+        (member(admitted, "status") != "True").then(|| {
+            format!(
+                "route {} (host {}, router {}) is not admitted: {}",
+                name(route),
+                member(ingress, "host"),
+                member(ingress, "routerName"),
+                said(admitted, "the router gave no cause")
+            )
+        })
+    });
+    refused.collect()
+}
+
+/// An Ingress has no condition; a controller may report an error for each port of its address.
+fn of_ingress(ingress: &Value) -> Vec<String> {
+    let ports = list(ingress, "/status/loadBalancer/ingress").flat_map(|entry| list(entry, "/ports"));
+    let faulty = ports.filter(|port| !member(port, "error").is_empty()).map(|port| {
+        format!(
+            "Ingress {} (host {}) is not admitted: port {}: {}",
+            name(ingress),
+            hosts(ingress).join(", "),
+            port.get("port").unwrap_or(&Value::Null),
+            member(port, "error")
+        )
+    });
+    let mut all: Vec<String> = faulty.collect();
+    all.dedup();
+    all
+}
+
+/// `entries`: what each Gateway says about the object. `reference`: the member that names the Gateway.
+fn of_gateway(object: &Value, entries: &str, reference: &str) -> Vec<String> {
+    let refused = list(object, entries).flat_map(|entry| {
+        let gateway = entry.get(reference).unwrap_or(&Value::Null);
+        let bad = ["Accepted", "ResolvedRefs"]
+            .into_iter()
+            .filter_map(|type_| condition(object, entry, type_))
+            .filter(|c| member(c, "status") == "False");
+        bad.map(|condition| {
+            format!(
+                "{} {} (Gateway {}/{}, controller {}) has {}=False: {}",
+                member(object, "kind"),
+                name(object),
+                member(gateway, "namespace"),
+                member(gateway, "name"),
+                member(entry, "controllerName"),
+                member(condition, "type"),
+                said(condition, "the controller gave no cause")
+            )
+        })
+        .collect::<Vec<_>>()
+    });
+    refused.collect()
+}
+
+/// A condition of the current generation: what a controller said about an earlier one does not count.
+fn condition<'a>(object: &Value, entry: &'a Value, type_: &str) -> Option<&'a Value> {
+    let generation = object.pointer("/metadata/generation").and_then(Value::as_i64);
+    let is_current = |c: &&Value| {
+        let observed = c.get("observedGeneration").and_then(Value::as_i64);
+        observed.is_none() || observed == generation
+    };
+    list(entry, "/conditions")
+        .filter(is_current)
+        .find(|c| member(c, "type") == type_)
+}
+
+fn said<'a>(condition: &'a Value, nothing: &'a str) -> &'a str {
+    let all = [member(condition, "message"), member(condition, "reason"), nothing];
+    all.into_iter().find(|said| !said.is_empty()).unwrap_or_default()
+}
+
+fn name(object: &Value) -> &str {
+    text(object.pointer("/metadata/name")).unwrap_or_default()
+}
+
+fn member<'a>(value: &'a Value, name: &str) -> &'a str {
+    text(value.get(name)).unwrap_or_default()
+}
+
+fn list<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    value.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn ingress(name: &str, host: &str, status: &Value) -> Value {
+        json!({"kind": "Ingress", "metadata": {"name": name}, "spec": {"rules": [{"host": host}]}, "status": status})
+    }
+
+    fn http_route(name: &str, conditions: &Value) -> Value {
+        json!({"kind": "HTTPRoute", "metadata": {"name": name, "generation": 3}, "spec": {"hostnames": [format!("{name}.test")]},
+        "status": {"parents": [{
+            "controllerName": "harbour.test/controller", "parentRef": {"namespace": "edge", "name": "outer"},
+            "conditions": conditions,
+        }]}})
+    }
+
+    #[test]
+    fn hosts_count_once_a_controller_has_admitted_them_and_the_default_route_comes_first() {
+        let address = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}});
+        let accepted = json!([{"type": "Accepted", "status": "True", "observedGeneration": 3}]);
+        let unresolved = json!([{"type": "Accepted", "status": "True"}, {"type": "ResolvedRefs", "status": "False"}]);
+        let outdated = json!([{"type": "Accepted", "status": "True", "observedGeneration": 2}]);
+        let all = [
+            ingress("alpha", "alpha.test", &address),
+            ingress("default-route", "zeta.test", &address),
+            ingress("again", "alpha.test", &address),
+            ingress("fresh", "fresh.test", &json!({"loadBalancer": {}})),
+            ingress("new", "new.test", &Value::Null),
+            ingress("empty", "empty.test", &json!({"loadBalancer": {"ingress": [{}]}})),
+            http_route("beta", &accepted),
+            http_route("unresolved", &unresolved),
+            http_route("outdated", &outdated),
+        ];
+        assert_eq!(hostnames(all.iter()), ["zeta.test", "alpha.test", "beta.test"]);
+    }
+
+    #[test]
+    fn refusals_name_the_object_who_refuses_it_and_why() {
+        let faulty = json!({"loadBalancer": {"ingress": [
+            {"ip": "192.0.2.1", "ports": [{"port": 443, "protocol": "TCP", "error": "CertificateInvalid"}, {"port": 80}]},
+        ]}});
+        let refused = json!([
+            {"type": "Accepted", "status": "False", "reason": "NotAllowedByListeners", "message": "no listener"},
+            {"type": "ResolvedRefs", "status": "False", "reason": "BackendNotFound"},
+        ]);
+        let outdated = json!([{"type": "Accepted", "status": "False", "observedGeneration": 2}]);
+        let policy = json!({"kind": "BackendTLSPolicy", "metadata": {"name": "image-registry"}, "status": {"ancestors": [{
+            "controllerName": "c", "ancestorRef": {"namespace": "edge", "name": "outer"},
+            "conditions": [{"type": "Accepted", "status": "False"}, {"type": "ResolvedRefs", "status": "True"}],
+        }]}});
+        let all = [
+            ingress("alpha", "alpha.test", &faulty),
+            ingress("fresh", "fresh.test", &Value::Null),
+            http_route("beta", &refused),
+            http_route("outdated", &outdated),
+            policy,
+        ];
+        let all: Vec<&Value> = all.iter().collect();
+        let expected = [
+            "BackendTLSPolicy image-registry (Gateway edge/outer, controller c) has Accepted=False: the controller gave no cause",
+            "HTTPRoute beta (Gateway edge/outer, controller harbour.test/controller) has Accepted=False: no listener",
+            "HTTPRoute beta (Gateway edge/outer, controller harbour.test/controller) has ResolvedRefs=False: BackendNotFound",
+            "Ingress alpha (host alpha.test) is not admitted: port 443: CertificateInvalid",
+        ];
+        assert_eq!(refusals(&all), expected);
+    }
+}

@@ -1,0 +1,76 @@
+//! What all ways have in common that are not Routes: the owner, the CA of the registry's certificate, and conflicts with others.
+
+use serde_json::{Value, json};
+
+use crate::api::Kind;
+use crate::config::resolve::WantedRoute;
+use crate::config::snapshot::{Objects, Snapshot};
+use crate::names;
+use crate::plan::certificates::own_authorities;
+use crate::plan::secret::{self, encoded};
+use crate::plan::{Desired, Drift, Plan, annotation};
+
+/// Metadata of an object of this operator in the registry's namespace.
+pub(super) fn metadata(name: &str) -> Value {
+    json!({"name": name, "namespace": names::NAMESPACE, "annotations": {names::OWNED_ANNOTATION: "true"}})
+}
+
+/// Marks the object as not to be written if another owner has the live one.
+pub(super) fn guard(desired: &mut Desired, objects: &Objects) {
+    let Some(live) = objects.find(&desired.reference) else {
+        return;
+    };
+    match annotation(live, names::OWNED_ANNOTATION) {
+        // Any value marks the object as owned: keep the live value to save a write.
+        Some(value) => desired.body["metadata"]["annotations"][names::OWNED_ANNOTATION] = json!(value),
+        None => {
+            desired.refused = Some(format!(
+                "{} exists and was not made by this operator: delete or rename it, or let the operator take it over by setting the \
+                 annotation {}",
+                desired.reference,
+                names::OWNED_ANNOTATION
+            ));
+        }
+    }
+}
+
+/// Plans the CA of the registry's certificate, as a Secret or a ConfigMap.
+pub(super) fn plan_ca(kind: Kind, snapshot: &Snapshot, plan: &mut Plan) {
+    let Some(ca) = own_authorities(snapshot) else {
+        let message = format!(
+            "the CA of the registry's certificate is not known yet: it is in ConfigMap {}/{}, or in key {} of Secret {}",
+            names::NAMESPACE,
+            names::SERVICE_CA_MAP,
+            names::BACKEND_CA_KEY,
+            names::SERVING_CERT_SECRET
+        );
+        plan.fail(kind, names::BACKEND_CA, message);
+        return;
+    };
+    let mut desired = if kind == Kind::Secret {
+        // The controller of haproxy.org reads the CA under the other key.
+        let data = json!({names::BACKEND_CA_KEY: encoded(&ca), "tls.crt": encoded(&ca)});
+        secret::secret(names::BACKEND_CA, "Opaque", &data)
+    } else {
+        let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {names::BACKEND_CA_KEY: ca}, "metadata": {
+            "name": names::BACKEND_CA, "namespace": names::NAMESPACE,
+        }});
+        Desired::new(Kind::ConfigMap, Drift::Whole(&["data", "binaryData"]), body).with_immutable(&["/immutable"])
+    };
+    desired.body["metadata"] = metadata(names::BACKEND_CA);
+    guard(&mut desired, &snapshot.objects);
+    plan.present.push(desired);
+}
+
+/// The host of an entry, or what is missing for one.
+pub(super) fn host(entry: &WantedRoute) -> Result<&str, String> {
+    entry.host.as_deref().ok_or_else(|| match entry.index {
+        None => "spec.defaultRoute needs a domain: set variable EXPOSE_DOMAIN of the operator to the domain below which it gets its \
+                 host, or turn spec.defaultRoute off"
+            .to_owned(),
+        Some(index) => format!(
+            "spec.routes[{index}].hostname is empty: set it, or set variable EXPOSE_DOMAIN of the operator to the domain below which \
+             routes get their hosts"
+        ),
+    })
+}
