@@ -238,6 +238,11 @@ async fn apply_object(
     Ok(())
 }
 
+fn has_label(object: &Value, label: &str) -> bool {
+    let labels = object.pointer("/metadata/labels");
+    labels.is_some_and(|labels| labels.get(label).is_some())
+}
+
 async fn write(
     desired: &Desired,
     live: Option<&Value>,
@@ -254,6 +259,12 @@ async fn write(
         record_write(desired, &written, Written::Created(digest), report);
         return Ok(());
     };
+    if desired.own_label.is_some_and(|label| !has_label(live, label)) {
+        // The next pass sees the object of somebody else.
+        return Err(WriteError::Conflict(format!(
+            "{reference} is not the operator's any more"
+        )));
+    }
     if drift::immutable_differs(desired, live) {
         writer
             .delete(reference, live.pointer("/metadata/uid").and_then(Value::as_str))

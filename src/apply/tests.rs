@@ -59,6 +59,7 @@ fn desired(reference: ObjectRef, body: Value) -> Desired {
         checksum: true,
         immutable: &[],
         refused: None,
+        own_label: None,
         origins: Vec::new(),
     }
 }
@@ -225,6 +226,25 @@ impl tower::Service<Request<Body>> for Unreachable {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         panic!("sent without leading: {} {}", request.method(), request.uri());
+    }
+}
+
+// kubernetes 8: also if the Secret of somebody else comes after the plan. The same type, and another one, for which the operator would delete it.
+#[tokio::test]
+async fn an_object_without_the_label_of_the_operators_own_is_not_touched() {
+    let writer = Writer::new(Client::new(Unreachable, "n"), Arc::new(|| true), Arc::new(EmptyCache));
+    let reference = ObjectRef::new(Kind::Service, "n", "s");
+    let own = Desired {
+        own_label: Some("own"),
+        immutable: &["/spec/type"],
+        ..desired(reference, object(&json!({"type": "A", "a": 1})))
+    };
+    for kind in ["A", "B"] {
+        let theirs = object(&json!({"type": kind}));
+        let mut report = Report::default();
+        let written = write(&own, Some(&theirs), None, &NothingRecorded, &writer, &mut report).await;
+        assert!(matches!(written, Err(WriteError::Conflict(_))), "{written:?}");
+        assert_eq!(report.writes, 0);
     }
 }
 

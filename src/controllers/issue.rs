@@ -1,13 +1,16 @@
 //! Issues the operator's own certificates, on clusters without a service CA.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use super::Context;
+use crate::api::Kind;
 use crate::apply::{self, NothingRecorded};
 use crate::config::snapshot::Snapshot;
+use crate::names;
 use crate::plan::Desired;
 use crate::plan::own_certificates::{self as own, Issue, OwnCertificates, What, Why};
 use crate::runtime::issuer::{self, IssueError, Issued, Signer, Validity};
@@ -17,11 +20,24 @@ use crate::status::conditions::Faults;
 /// registry's pods all the time.
 const CLOCK_PAUSE: Duration = Duration::from_mins(10);
 
-/// When the clock was the reason for a certificate.
+/// How many certificates of one kind are made within [`PAUSE`]: another writer that replaces them must not replace the registry's pods
+/// all the time.
+const MOST: usize = 5;
+const PAUSE: Duration = CLOCK_PAUSE;
+
+/// When certificates were made.
 #[derive(Default)]
 pub(super) struct Issuing {
-    authority: Option<Instant>,
-    serving: Option<Instant>,
+    authority: Made,
+    serving: Made,
+}
+
+#[derive(Default)]
+struct Made {
+    /// When the clock alone was the reason.
+    by_clock: Option<Instant>,
+    /// For any reason, the latest last.
+    all: VecDeque<Instant>,
 }
 
 /// What a pass did about the operator's own certificates.
@@ -44,16 +60,19 @@ impl Issuing {
         let mut reason = None;
         if let Some(issue) = issue {
             again = self.pause(&issue);
+            let (what, why) = (described(&issue.what), issue.why);
             if again.is_none() {
-                let (what, why) = (described(&issue.what), issue.why);
                 match make(&issue, snapshot.now) {
-                    Ok(desired) => {
+                    Ok(Some(desired)) => {
                         reason = Some(format!("{what} is issued: {why:?}"));
                         plan.present.push(desired);
                     }
+                    Ok(None) => plan.failures.extend(own::foreign_authority().plan.failures),
                     Err(error) => return failed(&error),
                 }
                 self.note(&issue);
+            } else if why != Why::Time {
+                plan.fail(Kind::Secret, secret(&issue.what), too_often(what));
             }
         }
         let events = std::mem::take(&mut plan.events);
@@ -69,23 +88,33 @@ impl Issuing {
         Outcome { faults, again }
     }
 
-    /// How long the clock has to wait.
+    /// How long the certificate has to wait.
     fn pause(&self, issue: &Issue) -> Option<Duration> {
-        let last = match issue.what {
-            What::Authority { .. } => self.authority,
-            What::Serving { .. } => self.serving,
+        let made = match issue.what {
+            What::Authority { .. } => &self.authority,
+            What::Serving { .. } => &self.serving,
         };
-        let last = last.filter(|_| issue.why == Why::Time)?;
-        let left = CLOCK_PAUSE.saturating_sub(last.elapsed());
-        (!left.is_zero()).then_some(left)
+        let by_clock = made.by_clock.filter(|_| issue.why == Why::Time);
+        let oldest = made.all.iter().rev().nth(MOST - 1);
+        let left = by_clock
+            .iter()
+            .chain(oldest)
+            .map(|last| PAUSE.saturating_sub(last.elapsed()));
+        left.max().filter(|left| !left.is_zero())
     }
 
     fn note(&mut self, issue: &Issue) {
+        let made = match issue.what {
+            What::Authority { .. } => &mut self.authority,
+            What::Serving { .. } => &mut self.serving,
+        };
+        let now = Instant::now();
         if issue.why == Why::Time {
-            match issue.what {
-                What::Authority { .. } => self.authority = Some(Instant::now()),
-                What::Serving { .. } => self.serving = Some(Instant::now()),
-            }
+            made.by_clock = Some(now);
+        }
+        made.all.push_back(now);
+        if made.all.len() > MOST {
+            made.all.pop_front();
         }
     }
 }
@@ -97,19 +126,34 @@ fn described(what: &What) -> &'static str {
     }
 }
 
+fn secret(what: &What) -> &'static str {
+    match what {
+        What::Authority { .. } => names::OPERATOR_CA_SECRET,
+        What::Serving { .. } => names::SERVING_CERT_SECRET,
+    }
+}
+
+fn too_often(what: &str) -> String {
+    format!(
+        "{what} was issued {MOST} times within {} minutes, and is wrong again: find out who replaces or deletes the Secret. The operator goes \
+         on more slowly",
+        PAUSE.as_secs() / 60
+    )
+}
+
 fn failed(error: &IssueError) -> Outcome {
     let mut outcome = Outcome::default();
     outcome.faults.retry.push(error.to_string());
     outcome
 }
 
-/// Makes a certificate, and the Secret for it.
-fn make(issue: &Issue, now: Timestamp) -> Result<Desired, IssueError> {
+/// Makes a certificate, and the Secret for it; `None` if the stored CA is not one that the operator made, so that nothing would verify.
+fn make(issue: &Issue, now: Timestamp) -> Result<Option<Desired>, IssueError> {
     match &issue.what {
         What::Authority { previous } => {
             let validity = validity(now, own::AUTHORITY_VALIDITY, None);
             let Issued { certificate, key } = issuer::authority(&own::subject(validity.begins), validity)?;
-            Ok(own::authority_secret(&certificate, &key, previous))
+            Ok(Some(own::authority_secret(&certificate, &key, previous)))
         }
         What::Serving { authority, names } => {
             let validity = validity(now, own::SERVING_VALIDITY, Some(authority.ends));
@@ -118,7 +162,8 @@ fn make(issue: &Issue, now: Timestamp) -> Result<Desired, IssueError> {
                 key: &authority.key,
             };
             let Issued { certificate, key } = issuer::serving(names, validity, Some(signer))?;
-            Ok(own::serving_secret(&certificate, &key, &authority.certificate))
+            let verifies = own::is_signed(&certificate, &authority.certificate);
+            Ok(verifies.then(|| own::serving_secret(&certificate, &key, &authority.certificate)))
         }
     }
 }

@@ -63,6 +63,9 @@ pub struct Desired {
     pub immutable: &'static [&'static str],
     /// Set if another owner has the live object: a message that says why the operator does not write the object.
     pub refused: Option<String>,
+    /// Label of an object that may also be somebody else's: a write never touches a live object without it, also if the live object has
+    /// replaced the one that was planned for.
+    pub own_label: Option<&'static str>,
     /// Where fields of the object come from, for the message if the API server refuses one.
     pub origins: Vec<Origin>,
 }
@@ -129,6 +132,7 @@ impl Desired {
             checksum: true,
             immutable: &[],
             refused: None,
+            own_label: None,
             origins: Vec::new(),
         }
     }
@@ -180,6 +184,7 @@ impl fmt::Debug for Desired {
             checksum,
             immutable,
             refused,
+            own_label,
             origins,
         } = self;
         f.debug_struct("Desired")
@@ -189,6 +194,7 @@ impl fmt::Debug for Desired {
             .field("checksum", checksum)
             .field("immutable", immutable)
             .field("refused", refused)
+            .field("own_label", own_label)
             .field("origins", origins)
             .finish_non_exhaustive()
     }
@@ -226,7 +232,8 @@ impl Plan {
             .find(|desired| desired.reference.kind == kind && desired.reference.name == name)
     }
 
-    pub(super) fn fail(&mut self, kind: Kind, name: &str, message: impl Into<String>) {
+    /// Adds a failure that names an object of the registry's namespace.
+    pub fn fail(&mut self, kind: Kind, name: &str, message: impl Into<String>) {
         self.failures.push(Failure {
             reference: operand(kind, name),
             class: ErrorClass::ActionRequired,

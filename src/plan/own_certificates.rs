@@ -149,6 +149,9 @@ pub fn own_certificates(snapshot: &Snapshot, removed: bool) -> OwnCertificates {
     if now < authority.pair.valid.0 || now.duration_since(authority.pair.valid.1) >= -AUTHORITY_RENEWAL {
         return new_authority(Why::Time, Vec::new());
     }
+    if serving.is_some_and(|serving| is_replaced(serving, stored, &authority, now)) {
+        return foreign_content();
+    }
     let mut found = OwnCertificates::default();
     found.plan.present.extend(pruned(stored, now));
     let names = serving_names(snapshot, service);
@@ -243,7 +246,40 @@ fn handed_over(snapshot: &Snapshot, serving: Option<&Value>) -> OwnCertificates 
     found
 }
 
-fn foreign_authority() -> OwnCertificates {
+/// Whether somebody has put a certificate into the operator's Secret and left the label there: it works, and none of the operator's CAs
+/// signed it.
+fn is_replaced(serving: &Value, stored: &Value, authority: &Sound, now: Timestamp) -> bool {
+    let Some(Sound { pair, .. }) = check::sound(serving) else {
+        return false;
+    };
+    let mut own = certificates(stored, AUTHORITIES);
+    own.extend(authority.pair.chain.iter().cloned());
+    now <= pair.valid.1 && !pair.is_signed_by(&own)
+}
+
+fn foreign_content() -> OwnCertificates {
+    let mut found = OwnCertificates::default();
+    let name = names::SERVING_CERT_SECRET;
+    let message = format!(
+        "Secret {name} has a certificate that the operator did not issue, and the operator's label. The certificate is used as it is: remove \
+         label {} to keep it, or delete the Secret to get one of the operator",
+        names::ISSUED_LABEL
+    );
+    found.plan.fail(Kind::Secret, name, message);
+    found
+}
+
+/// Whether this CA signed a certificate, both PEM.
+pub fn is_signed(certificate: &str, authority: &str) -> bool {
+    let chain = check::parse(certificate);
+    let read = chain.first().and_then(|first| Certificate::read(first));
+    let time = |second| Timestamp::from_second(second).ok();
+    let valid = read.and_then(|read| Some((time(read.not_before)?, time(read.not_after)?)));
+    valid.is_some_and(|valid| check::Pair { chain, valid }.is_signed_by(&check::parse(authority)))
+}
+
+/// The operator cannot sign with the CA that is stored, because the operator did not make it.
+pub fn foreign_authority() -> OwnCertificates {
     let mut found = OwnCertificates::default();
     found.plan.fail(
         Kind::Secret,
@@ -345,6 +381,8 @@ fn route_hosts(snapshot: &Snapshot) -> Vec<String> {
     configured
         .chain(default)
         .chain(live)
+        // Clients ask without the dot at the end, and a certificate may not have it.
+        .map(|host| host.trim_end_matches('.').to_owned())
         .filter(|host| ServerName::try_from(host.as_str()).is_ok())
         .collect()
 }
@@ -402,6 +440,7 @@ fn issued_secret(name: &str, certificate: &str, key: &Sensitive, authorities: &s
     });
     let mut desired = secret::secret(name, "kubernetes.io/tls", &data);
     desired.body["metadata"]["labels"] = json!({names::ISSUED_LABEL: names::ISSUED_LABEL_VALUE});
+    desired.own_label = Some(names::ISSUED_LABEL);
     desired.without_checksum()
 }
 

@@ -2,16 +2,18 @@
 
 use super::model::{Inputs, Plan};
 use super::{deployment, disruption, network, outside, rbac, secret, service, stock};
+use crate::names::Program;
 
 /// All objects of the registry, in the order in which they are applied: RBAC objects and ServiceAccount, Secrets, Service,
 /// Deployment, PodDisruptionBudget, NetworkPolicy, Routes or what takes their place.
 pub fn registry(inputs: &Inputs<'_>) -> Plan {
     let mut plan = Plan::default();
-    plan.present.extend([
-        rbac::cluster_role(),
-        rbac::cluster_role_binding(),
-        rbac::service_account(),
-    ]);
+    // The stock registry never asks the API server.
+    if inputs.snapshot.environment.program == Program::Platform {
+        plan.present
+            .extend([rbac::cluster_role(), rbac::cluster_role_binding()]);
+    }
+    plan.present.push(rbac::service_account());
     secret::plan_pull_secret(inputs.snapshot, &mut plan);
     plan.present.extend(inputs.storage.facts().map(secret::private));
     stock::plan(inputs, &mut plan);

@@ -6,6 +6,7 @@ use image_registry_operator::names;
 use serde_json::Value;
 
 use crate::install::{LIMIT, Scenario, commands, only, operator_image};
+use crate::support::operator::Operator;
 use crate::support::{deployment, eventually, is_up, operand, simulated};
 
 const PAGE: &str = "docs/kubernetes.md";
@@ -23,6 +24,21 @@ impl Scenario {
             // Not for a process outside of the cluster: a file of the image.
             .filter(|(name, _)| name != "SSL_CERT_FILE")
             .collect()
+    }
+
+    /// The operator with the environment of the installed one.
+    async fn installed_operator(&self) -> Operator {
+        let environment = self.environment().await;
+        let borrowed: Vec<(&str, &str)> = environment.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        self.cluster.operator_with(&borrowed).await
+    }
+
+    /// Replaces the operator by one with the environment that is installed now, and waits until that one has nothing left to do.
+    async fn another(&self, operator: Operator) -> Operator {
+        assert!(operator.stop().await.success());
+        let next = self.installed_operator().await;
+        self.cluster.settle().await;
+        next
     }
 
     /// The pods of the registry.
@@ -62,9 +78,7 @@ async fn on_plain_kubernetes_the_chart_brings_a_registry_and_all_of_it_goes_agai
     let helm = helm.replace("<your image>", operator_image());
     assert!(!helm.contains('<'), "{helm}");
     scenario.shell(&helm);
-    let environment = scenario.environment().await;
-    let borrowed: Vec<(&str, &str)> = environment.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-    let operator = scenario.cluster.operator_with(&borrowed).await;
+    let operator = scenario.installed_operator().await;
     scenario.cluster.until_config("up", is_up).await;
     let wait = only(commands(PAGE, "Install", &["kubectl"]), "condition=Available");
     scenario.shell(&wait);
@@ -74,7 +88,7 @@ async fn on_plain_kubernetes_the_chart_brings_a_registry_and_all_of_it_goes_agai
     // An upgrade that changes only the operator's Deployment, and the way back.
     let upgrade = helm
         .replace("helm install", "helm upgrade")
-        .replace(operator_image(), "localhost/operator:next");
+        .replace(operator_image(), "localhost/operator:next --set releaseVersion=1.2.3");
     scenario.shell(&upgrade);
     let rolled_out = async |image: &str| {
         eventually("the operator's image", async || {
@@ -84,10 +98,12 @@ async fn on_plain_kubernetes_the_chart_brings_a_registry_and_all_of_it_goes_agai
         .await;
     };
     rolled_out("localhost/operator:next").await;
+    let operator = scenario.another(operator).await;
+    assert_eq!(scenario.pods(), pods, "the upgrade restarts no pod of the registry");
     scenario.shell("helm rollback image-registry-operator --namespace kube-system");
     rolled_out(operator_image()).await;
-    scenario.cluster.settle().await;
-    assert_eq!(scenario.pods(), pods, "no pod of the registry restarts");
+    let operator = scenario.another(operator).await;
+    assert_eq!(scenario.pods(), pods, "nor does the rollback");
 
     let overlay = only(commands(PAGE, "Install", &["kubectl"]), "apply -k");
     scenario.shell(&format!("{overlay} --server-side --force-conflicts"));

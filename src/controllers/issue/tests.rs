@@ -97,7 +97,7 @@ impl Plain {
             self.events.extend(plan.events.iter().map(|event| event.reason));
             if let Some(issue) = &issue {
                 self.issued.push(described(&issue.what));
-                plan.present.push(make(issue, self.snapshot.now).unwrap());
+                plan.present.extend(make(issue, self.snapshot.now).unwrap());
             }
             plan.present.extend(self.maps().present);
             let mut wrote = false;
@@ -419,6 +419,82 @@ fn a_service_ca_that_appears_takes_over() {
     );
 }
 
+// kubernetes 8: also a certificate that was put into the operator's Secret, so that the label is still there.
+#[test]
+fn a_certificate_of_others_with_the_operators_label_is_reported_and_never_written() {
+    let mut plain = Plain::new();
+    plain.settle();
+    let signer = issuer::authority("corporate", validity(plain.snapshot.now, days(30), None)).unwrap();
+    let by = Signer {
+        subject: "corporate",
+        key: &signer.key,
+    };
+    let valid = validity(plain.snapshot.now, days(20), None);
+    let theirs = issuer::serving(&["registry.example.com".to_owned()], valid, Some(by)).unwrap();
+    let mut put = plain.find(Kind::Secret, names::SERVING_CERT_SECRET).unwrap().clone();
+    put["data"]["tls.crt"] = json!(STANDARD.encode(&theirs.certificate));
+    put["data"]["tls.key"] = json!(STANDARD.encode(theirs.key.expose()));
+    for authority in [None, Some(&signer.certificate)] {
+        if let Some(authority) = authority {
+            put["data"]["ca.crt"] = json!(STANDARD.encode(authority));
+        }
+        plain.put(Kind::Secret, names::SERVING_CERT_SECRET, put.clone());
+        let found = plain.decide();
+        assert!(found.issue.is_none() && found.plan.present.is_empty());
+        assert_eq!(found.plan.failures.len(), 1);
+    }
+    // What has ended helps nobody.
+    plain.snapshot.now += days(21);
+    assert!(matches!(plain.decide().issue.unwrap().what, What::Serving { .. }));
+}
+
+#[test]
+fn a_ca_of_others_with_the_operators_label_signs_nothing() {
+    let mut plain = Plain::new();
+    plain.settle();
+    let theirs = issuer::authority("corporate", validity(plain.snapshot.now, days(9 * 365), None)).unwrap();
+    let mut put = plain.find(Kind::Secret, names::OPERATOR_CA_SECRET).unwrap().clone();
+    put["data"]["tls.crt"] = json!(STANDARD.encode(&theirs.certificate));
+    put["data"]["tls.key"] = json!(STANDARD.encode(theirs.key.expose()));
+    plain.put(Kind::Secret, names::OPERATOR_CA_SECRET, put);
+    plain.remove(names::SERVING_CERT_SECRET);
+    let issue = plain.decide().issue.unwrap();
+    assert!(matches!(issue.what, What::Serving { .. }));
+    assert!(make(&issue, plain.snapshot.now).unwrap().is_none());
+}
+
+#[test]
+fn a_host_with_a_dot_at_its_end_is_issued_once_without_it() {
+    let mut plain = Plain::new();
+    plain.config(&json!([{"name": "own", "hostname": "registry.example.com."}]));
+    plain.settle();
+    assert_eq!(plain.issued.len(), 2);
+    assert!(verifies(
+        &plain.serving().0,
+        &plain.serviceca(),
+        "registry.example.com",
+        plain.snapshot.now
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_writer_makes_the_operator_slow_and_not_busy() {
+    let mut plain = Plain::new();
+    plain.settle();
+    let (mut issuing, mut made) = (Issuing::default(), 0);
+    for _ in 0..1200 {
+        plain.remove(names::SERVING_CERT_SECRET);
+        let issue = plain.decide().issue.unwrap();
+        assert_eq!(issue.why, Why::Absent);
+        if issuing.pause(&issue).is_none() {
+            made += 1;
+            issuing.note(&issue);
+        }
+        tokio::time::advance(StdDuration::from_secs(1)).await;
+    }
+    assert_eq!(made, 2 * MOST, "in twenty minutes");
+}
+
 // In part: kubernetes 7 (clocks that jump)
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_jumps_to_and_fro_replaces_a_certificate_every_ten_minutes_at_most() {
@@ -458,7 +534,9 @@ fn debug_output_contains_no_private_key() {
             "{found:?} {:?}",
             make(found.issue.as_ref().unwrap(), plain.snapshot.now)
         ));
-        let desired = make(found.issue.as_ref().unwrap(), plain.snapshot.now).unwrap();
+        let desired = make(found.issue.as_ref().unwrap(), plain.snapshot.now)
+            .unwrap()
+            .unwrap();
         plain.snapshot.objects.insert(desired.reference, desired.body);
     }
     shown.push(format!(

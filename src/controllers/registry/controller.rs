@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::login::LastLogin;
 use crate::api::ObjectRef;
 use crate::apply::{Recorded, WriteError};
 use crate::config::error_class::ErrorClass;
@@ -89,6 +90,8 @@ pub(super) struct Registry {
     pub(super) failing_since: Option<Timestamp>,
     /// Why the API server refused the last write of the Config; `None` after a successful write.
     pub(super) unstored: Option<String>,
+    /// The login of the stock registry.
+    pub(super) login: LastLogin,
     /// Since when a removal finds no Deployment.
     pub(super) gone_since: Option<Timestamp>,
     /// Since when a removal lacks the credentials of the storage.

@@ -18,6 +18,14 @@ const PASSWORD_BYTES: usize = 24;
 /// The registry computes a hash at each request. A long random password needs no slow one.
 const COST: u32 = 5;
 
+/// The last attempt to make a login, if it failed.
+#[derive(Debug, Default)]
+pub(super) struct LastLogin {
+    failure: Option<Failure>,
+    /// A user with a line in the Secret with the users, and without a login Secret.
+    account: Option<Account>,
+}
+
 impl Registry {
     /// Creates the Secret with the users and the one with the login, if they do not exist. What exists is not written, except that
     /// a new login adds a user of its own to the users that the operator made. A failure is reported, and stops nothing: without users
@@ -38,6 +46,14 @@ impl Registry {
             self.confirm(&context.config).await?;
             context.confirmed.set(true);
         }
+        // The failed write changed objects whose watch events start a pass at once: the backoff holds all the same.
+        if let Some(failure) = self.login.failure.clone()
+            && missing != Missing::Nothing
+            && !self.retry_due
+        {
+            outcome.add_failures(vec![failure]);
+            return Ok(());
+        }
         let made = match missing {
             Missing::Nothing => Ok(()),
             Missing::Everything => self.new_login(context, None).await,
@@ -51,26 +67,37 @@ impl Registry {
                 names::LOGIN_SECRET
             ))),
         };
-        if let Err(failure) = made {
-            outcome.add_failures(vec![failure]);
-        }
+        self.login.failure = made.err();
+        outcome.add_failures(self.login.failure.clone().into_iter().collect());
         Ok(())
     }
 
     /// A new password: for the first user, or for one more.
-    async fn new_login(&self, context: &mut PassContext, more: Option<(Sensitive, String)>) -> Result<(), Failure> {
-        let no_randomness = || action_required("the system has no randomness for a password".to_owned());
-        let password = random::key_hex::<PASSWORD_BYTES>().ok_or_else(no_randomness)?;
-        let user = more.as_ref().map_or(names::LOGIN_USER, |(_, user)| user.as_str());
-        let account = Account {
-            user: user.to_owned(),
-            password: Sensitive::new(password),
+    async fn new_login(&mut self, context: &mut PassContext, more: Option<(Sensitive, String)>) -> Result<(), Failure> {
+        // An account whose Secret could not be created has its line already.
+        let has_line = |account: &Account| match &more {
+            Some((users, _)) => users
+                .expose()
+                .lines()
+                .any(|line| line.starts_with(&format!("{}:", account.user))),
+            None => false,
         };
-        if let Some((users, _)) = &more {
-            self.add_user(context, users, &account).await?;
-        }
+        let known = self.login.account.take().filter(has_line);
+        let account = match (known, &more) {
+            (Some(account), _) => account,
+            (None, None) => new_account(names::LOGIN_USER)?,
+            (None, Some((users, user))) => {
+                let account = new_account(user)?;
+                self.add_user(context, users, &account).await?;
+                account
+            }
+        };
         let login = stock::login_secret(&account);
-        self.create_secret(context, names::LOGIN_SECRET, &login).await?;
+        let created = self.create_secret(context, names::LOGIN_SECRET, &login).await;
+        if created.is_err() {
+            self.login.account = Some(account);
+            return created;
+        }
         match more {
             Some(_) => Ok(()),
             None => self.users(context, &account).await,
@@ -104,6 +131,16 @@ impl Registry {
         context.snapshot.objects.insert(reference, created);
         Ok(())
     }
+}
+
+/// A user with a random password.
+fn new_account(user: &str) -> Result<Account, Failure> {
+    let no_randomness = || action_required("the system has no randomness for a password".to_owned());
+    let password = random::key_hex::<PASSWORD_BYTES>().ok_or_else(no_randomness)?;
+    Ok(Account {
+        user: user.to_owned(),
+        password: Sensitive::new(password),
+    })
 }
 
 fn secret(name: &str) -> ObjectRef {

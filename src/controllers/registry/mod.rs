@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use self::controller::{Ended, Interrupted, Registry};
+use self::login::LastLogin;
 use self::pass::PassContext;
 use super::bootstrap::{self, NotCreated};
 use super::status_debounce::StatusDebounce;
@@ -46,6 +47,7 @@ pub async fn run(context: Context) {
         retry_due: true,
         failing_since: None,
         unstored: None,
+        login: LastLogin::default(),
         gone_since: None,
         left_since: None,
         debounce: StatusDebounce::start(),
