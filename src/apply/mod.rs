@@ -238,9 +238,15 @@ async fn apply_object(
     Ok(())
 }
 
-fn has_label(object: &Value, label: &str) -> bool {
-    let labels = object.pointer("/metadata/labels");
-    labels.is_some_and(|labels| labels.get(label).is_some())
+/// Without the label the object is somebody else's, which the next pass sees.
+fn still_own(desired: &Desired, live: &Value) -> Result<(), WriteError> {
+    let Some(label) = desired.own_label else { return Ok(()) };
+    let labels = live.pointer("/metadata/labels");
+    if labels.is_some_and(|labels| labels.get(label).is_some()) {
+        return Ok(());
+    }
+    let message = format!("{} is not the operator's any more", desired.reference);
+    Err(WriteError::Conflict(message))
 }
 
 async fn write(
@@ -259,12 +265,7 @@ async fn write(
         record_write(desired, &written, Written::Created(digest), report);
         return Ok(());
     };
-    if desired.own_label.is_some_and(|label| !has_label(live, label)) {
-        // The next pass sees the object of somebody else.
-        return Err(WriteError::Conflict(format!(
-            "{reference} is not the operator's any more"
-        )));
-    }
+    still_own(desired, live)?;
     if drift::immutable_differs(desired, live) {
         writer
             .delete(reference, live.pointer("/metadata/uid").and_then(Value::as_str))

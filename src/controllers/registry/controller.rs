@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::login::LastLogin;
+use super::last_login::LastLogin;
 use crate::api::ObjectRef;
 use crate::apply::{Recorded, WriteError};
 use crate::config::error_class::ErrorClass;

@@ -18,14 +18,6 @@ const PASSWORD_BYTES: usize = 24;
 /// The registry computes a hash at each request. A long random password needs no slow one.
 const COST: u32 = 5;
 
-/// The last attempt to make a login, if it failed.
-#[derive(Debug, Default)]
-pub(super) struct LastLogin {
-    failure: Option<Failure>,
-    /// A user with a line in the Secret with the users, and without a login Secret.
-    account: Option<Account>,
-}
-
 impl Registry {
     /// Creates the Secret with the users and the one with the login, if they do not exist. What exists is not written, except that
     /// a new login adds a user of its own to the users that the operator made. A failure is reported, and stops nothing: without users

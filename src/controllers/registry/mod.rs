@@ -2,6 +2,7 @@
 
 mod cluster;
 mod controller;
+mod last_login;
 mod login;
 mod manage;
 mod pass;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use self::controller::{Ended, Interrupted, Registry};
-use self::login::LastLogin;
+use self::last_login::LastLogin;
 use self::pass::PassContext;
 use super::bootstrap::{self, NotCreated};
 use super::status_debounce::StatusDebounce;
