@@ -309,7 +309,7 @@ async fn changed_data_of_mounted_objects_causes_one_rollout_and_changed_labels_n
     Control::default().set(&cluster.client).await.unwrap();
 }
 
-// storage-volumes 18, workload 40
+// deploy 16, storage-volumes 18, workload 40
 #[tokio::test]
 async fn without_a_supplemental_group_range_the_deployment_is_neither_created_nor_changed() {
     let cluster = empty_cluster().await;

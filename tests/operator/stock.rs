@@ -24,7 +24,7 @@ fn asks(deployment: &Value) -> bool {
     env(deployment, "REGISTRY_AUTH").is_some()
 }
 
-// kubernetes 16 to 20 in a cluster, as far as there are Routes; 22
+// kubernetes 17, 18, 19, 22; in part: kubernetes 16 (no pod pulls here), kubernetes 20 (as far as there are Routes)
 #[tokio::test]
 async fn the_stock_registry_gets_users_and_a_login_once_and_is_never_exposed_without_them() {
     let cluster = empty_cluster().await;

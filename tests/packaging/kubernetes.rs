@@ -51,7 +51,7 @@ impl Scenario {
     }
 }
 
-// kubernetes 1, 20: the last half; 24
+// kubernetes 24; in part: kubernetes 1 (with the chart), kubernetes 20 (the last half)
 #[tokio::test]
 async fn on_plain_kubernetes_the_chart_brings_a_registry_and_all_of_it_goes_again() {
     let options = Options {
