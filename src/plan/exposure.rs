@@ -18,7 +18,7 @@ pub(super) fn asks_for_login(resolved: &Resolved, snapshot: &Snapshot) -> bool {
         Login::NotInside => {
             let open = live_deployment(snapshot).is_some_and(is_open);
             let objects = &snapshot.objects;
-            !open && (owned::owned(objects).next().is_some() || owned::is_unknown(objects))
+            !open && (owned::owned(objects).next().is_some() || !owned::unread(objects).is_empty())
         }
     }
 }

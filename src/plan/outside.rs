@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::owned::{EXPOSING, helpers, is_unknown, of_kind};
+use super::owned::{EXPOSING, WAYS, helpers, of_kind, remedy, remembered, unread};
 use super::{Desired, Inputs, Plan, annotation, exposure, operand, route};
 use crate::api::Kind;
 use crate::config::admission;
@@ -26,6 +26,12 @@ pub(super) fn plan(inputs: &Inputs<'_>, plan: &mut Plan) {
     let kind = kind_of(way);
     for other in EXPOSING.into_iter().filter(|other| Some(*other) != kind) {
         plan.absent.extend(of_kind(objects, other).cloned());
+    }
+    for unread in unread(objects) {
+        // The one that is wanted has a message of its own, if something is to be exposed.
+        if Some(unread) != kind || inputs.resolved.routes.is_empty() {
+            plan.fail(unread, names::REGISTRY, remedy(unread));
+        }
     }
     let needed = if let Some(kind) = kind {
         plan_kind(inputs, way, kind, plan)
@@ -46,7 +52,8 @@ fn plan_kind(inputs: &Inputs<'_>, way: Way, kind: Kind, plan: &mut Plan) -> &'st
     let objects = &inputs.snapshot.objects;
     if !objects.served(kind) {
         cannot(inputs.resolved, kind, unserved(way), plan);
-        return needed_by(way);
+        let is_wanted = exposure::refused(inputs.resolved).is_none() && !wanted.is_empty();
+        return if is_wanted { needed_by(way) } else { &[] };
     }
     if exposure::refused(inputs.resolved).is_some() || wanted.is_empty() {
         plan.absent.extend(of_kind(objects, kind).cloned());
@@ -136,10 +143,9 @@ pub(super) fn annotate(inputs: &Inputs<'_>, service: &mut Desired) {
         && !inputs.resolved.routes.is_empty()
         && exposure::refused(inputs.resolved).is_none();
     let mut own = BTreeMap::new();
-    if exposes || is_exposed(objects) || is_unknown(objects) {
-        let known = live.and_then(|live| annotation(live, names::EXPOSURE_ANNOTATION));
-        let name = known.filter(|_| !exposes).unwrap_or(way.name());
-        own.insert(names::EXPOSURE_ANNOTATION, name.to_owned());
+    let ways = ways(objects, way, exposes);
+    if !ways.is_empty() {
+        own.insert(names::EXPOSURE_ANNOTATION, ways.join(","));
         let all = [Kind::Ingress, Kind::HttpRoute]
             .into_iter()
             .flat_map(|kind| of_kind(objects, kind));
@@ -165,12 +171,20 @@ pub(super) fn annotate(inputs: &Inputs<'_>, service: &mut Desired) {
     annotations::set(service, &for_controller, live);
 }
 
-/// Whether objects of this operator beside Routes are there.
-fn is_exposed(objects: &Objects) -> bool {
-    let mut all = [Kind::Ingress, Kind::HttpRoute]
-        .into_iter()
-        .flat_map(|kind| of_kind(objects, kind));
-    all.next().is_some() || helpers(objects).next().is_some()
+/// Names of the ways by which the registry is or may be exposed. A way is forgotten only when its kind can be read and nothing of it is
+/// left.
+fn ways(objects: &Objects, way: Way, exposes: bool) -> Vec<&'static str> {
+    let known = remembered(objects);
+    let is_left = |kind: Kind| of_kind(objects, kind).next().is_some();
+    let stays = |(candidate, kind): &(Way, Kind)| {
+        exposes && *candidate == way || is_left(*kind) || known.contains(&(*candidate, *kind)) && !objects.served(*kind)
+    };
+    let mut ways: Vec<_> = WAYS.into_iter().filter(stays).collect();
+    // Their helpers go last.
+    if ways.is_empty() && helpers(objects).next().is_some() {
+        ways = known;
+    }
+    ways.into_iter().map(|(way, _)| way.name()).collect()
 }
 
 /// Whether Ingresses and HTTPRoutes of this operator may be there, or are to be made: then they have to be watched. On OpenShift, where

@@ -269,6 +269,11 @@ fn foreign_content() -> OwnCertificates {
     found
 }
 
+/// The certificates of PEM text, and nothing else of it.
+pub(super) fn certificates_of(text: &str) -> String {
+    pem(&check::parse(text))
+}
+
 /// Whether this CA signed a certificate, both PEM.
 pub fn is_signed(certificate: &str, authority: &str) -> bool {
     let chain = check::parse(certificate);

@@ -44,15 +44,37 @@ pub(super) fn helpers(objects: &Objects) -> impl Iterator<Item = ObjectRef> {
         .filter(|reference| objects.find(reference).is_some_and(|object| is_owned(object)))
 }
 
-/// Whether a kind that exposed the registry cannot be read any more: then it is unknown what still leads to the registry.
-pub(super) fn is_unknown(objects: &Objects) -> bool {
+/// What the annotation of the Service names: the ways beside Routes by which the registry may be exposed, with their kinds.
+pub(super) fn remembered(objects: &Objects) -> Vec<(Way, Kind)> {
     let service = objects.operand(Kind::Service, names::REGISTRY);
-    let way = service.and_then(|service| annotation(service, names::EXPOSURE_ANNOTATION));
-    match way.and_then(Way::named) {
-        Some(Way::Ingress) => !objects.served(Kind::Ingress),
-        Some(Way::Gateway) => !objects.served(Kind::HttpRoute),
-        _ => false,
-    }
+    let names = service.and_then(|service| annotation(service, names::EXPOSURE_ANNOTATION));
+    let known: Vec<Way> = names
+        .into_iter()
+        .flat_map(|names| names.split(','))
+        .filter_map(Way::named)
+        .collect();
+    WAYS.into_iter().filter(|(way, _)| known.contains(way)).collect()
+}
+
+/// Ways beside Routes, with their kinds.
+pub(super) const WAYS: [(Way, Kind); 2] = [(Way::Ingress, Kind::Ingress), (Way::Gateway, Kind::HttpRoute)];
+
+/// Kinds that exposed the registry and cannot be read any more: it is unknown what still leads to the registry.
+pub(super) fn unread(objects: &Objects) -> Vec<Kind> {
+    let kinds = remembered(objects).into_iter().map(|(_, kind)| kind);
+    kinds.filter(|kind| !objects.served(*kind)).collect()
+}
+
+/// What to do about a kind of [`unread`].
+pub(super) fn remedy(kind: Kind) -> String {
+    format!(
+        "the operator cannot read whether an {} of its own still leads to the registry: give it the right \
+         (deploy/kubernetes/02-rbac-exposure.yaml); or, if there is none, remove annotation {} of Service {}/{}",
+        kind.kind(),
+        names::EXPOSURE_ANNOTATION,
+        names::NAMESPACE,
+        names::REGISTRY
+    )
 }
 
 /// Whether an object has the owner annotation.

@@ -59,11 +59,17 @@ pub fn removal(snapshot: &Snapshot, deployment_gone: Option<Timestamp>) -> Remov
     let is_own = |reference: &ObjectRef| objects.find(reference).is_some_and(|object| stock::is_own(object));
     second_stage.extend(stock::generated().into_iter().filter(is_own));
     second_stage.extend(issued);
+    let unread = owned::unread(objects);
+    if !unread.is_empty() {
+        // The Service alone remembers that something outside may lead to it.
+        second_stage.retain(|reference| reference.kind != Kind::Service);
+    }
     let exists = |reference: &&ObjectRef| objects.find(reference).is_some();
-    let objects_gone = !first_stage
-        .iter()
-        .chain(&second_stage)
-        .any(|reference| exists(&reference));
+    let objects_gone = unread.is_empty()
+        && !first_stage
+            .iter()
+            .chain(&second_stage)
+            .any(|reference| exists(&reference));
 
     let deployment = operand(Kind::Deployment, names::REGISTRY);
     let deployment_deleted = objects
@@ -82,7 +88,7 @@ pub fn removal(snapshot: &Snapshot, deployment_gone: Option<Timestamp>) -> Remov
     };
     Removal {
         delete: due.filter(to_delete).cloned().collect(),
-        waiting: waiting(&pods),
+        waiting: waiting(&pods).or_else(|| Some(format!("a right: {}", owned::remedy(*unread.first()?)))),
         objects_gone,
         pods_gone: pods.is_empty(),
     }

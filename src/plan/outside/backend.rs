@@ -7,6 +7,7 @@ use crate::config::resolve::WantedRoute;
 use crate::config::snapshot::{Objects, Snapshot};
 use crate::names;
 use crate::plan::certificates::own_authorities;
+use crate::plan::own_certificates::certificates_of;
 use crate::plan::secret::{self, encoded};
 use crate::plan::{Desired, Drift, Plan, annotation};
 
@@ -36,7 +37,10 @@ pub(super) fn guard(desired: &mut Desired, objects: &Objects) {
 
 /// Plans the CA of the registry's certificate, as a Secret or a ConfigMap.
 pub(super) fn plan_ca(kind: Kind, snapshot: &Snapshot, plan: &mut Plan) {
-    let Some(ca) = own_authorities(snapshot) else {
+    let ca = own_authorities(snapshot)
+        .map(|ca| certificates_of(&ca))
+        .unwrap_or_default();
+    if ca.is_empty() {
         let message = format!(
             "the CA of the registry's certificate is not known yet: it is in ConfigMap {}/{}, or in key {} of Secret {}",
             names::NAMESPACE,
@@ -46,7 +50,7 @@ pub(super) fn plan_ca(kind: Kind, snapshot: &Snapshot, plan: &mut Plan) {
         );
         plan.fail(kind, names::BACKEND_CA, message);
         return;
-    };
+    }
     let mut desired = if kind == Kind::Secret {
         // The controller of haproxy.org reads the CA under the other key.
         let data = json!({names::BACKEND_CA_KEY: encoded(&ca), "tls.crt": encoded(&ca)});

@@ -91,8 +91,9 @@ impl Controller {
                 [
                     ("server-ssl", "true"),
                     ("server-ca", &ca),
-                    ("server-sni", &host),
                     ("ssl-redirect", "true"),
+                    // Else it redirects to port 8443.
+                    ("ssl-redirect-port", "443"),
                     ("timeout-server", &seconds),
                 ],
             ),

@@ -142,6 +142,10 @@ pub(super) fn ingress(inputs: &Inputs<'_>, entry: &WantedRoute, plan: &mut Plan)
     wanted.extend(given.clone().into_iter().filter(|(key, _)| !is_for_service(key)));
     annotations::set(&mut desired, &wanted, objects.operand(Kind::Ingress, &entry.name));
     backend::guard(&mut desired, objects);
+    if entry.secret.is_none() && class.known() == Some(Controller::Contour) {
+        let message = "Contour serves no host without a certificate: use spec.routes with secretName instead of spec.defaultRoute";
+        plan.fail(Kind::Ingress, &entry.name, message);
+    }
     if let Some(problem) = entry.secret.as_deref().and_then(|name| unusable(name, entry, objects)) {
         plan.fail(Kind::Ingress, &entry.name, problem);
     }
@@ -152,7 +156,7 @@ pub(super) fn ingress(inputs: &Inputs<'_>, entry: &WantedRoute, plan: &mut Plan)
 fn unusable(name: &str, entry: &WantedRoute, objects: &Objects) -> Option<String> {
     let described = |problem: &str| {
         Some(format!(
-            "Secret {}/{name}, which route {} uses, {problem}. Until then the controller serves its own certificate",
+            "Secret {}/{name}, which route {} uses, {problem}. Until then the controller serves its own certificate, or nothing",
             names::NAMESPACE,
             entry.name
         ))

@@ -171,9 +171,9 @@ fn each_controller_gets_the_annotations_that_it_reads() {
             Controller::Haproxy,
             vec![
                 format!("haproxy.org/server-ca: {ca}"),
-                format!("haproxy.org/server-sni: {HOST}"),
                 "haproxy.org/server-ssl: true".to_owned(),
                 "haproxy.org/ssl-redirect: true".to_owned(),
+                "haproxy.org/ssl-redirect-port: 443".to_owned(),
                 "haproxy.org/timeout-server: 900s".to_owned(),
             ],
             vec![],
@@ -207,7 +207,8 @@ fn each_controller_gets_the_annotations_that_it_reads() {
     for (controller, known, on_ingress, on_service, reads_ca) in rows {
         assert_eq!(Controller::of_class(controller), Some(known));
         let plan = cluster(of_class("edge"), &wants_default(), [class("edge", controller, false)]).plan();
-        assert!(plan.failures.is_empty() && plan.events.is_empty(), "{controller}");
+        let lacking = usize::from(known == Controller::Contour); // a certificate of its own
+        assert!(plan.failures.len() == lacking && plan.events.is_empty(), "{controller}");
         assert_eq!(annotations(&ingress(&plan, DEFAULT).body), on_ingress);
         let service = plan.desired(Kind::Service, "image-registry").unwrap();
         assert_eq!(annotations(&service.body), on_service, "{controller}");
@@ -702,6 +703,24 @@ fn a_registry_without_logins_is_not_exposed_by_any_way() {
             None,
         );
         assert_eq!(kept["metadata"]["annotations"][names::EXPOSURE_ANNOTATION], way.name());
+        // Neither another way nor a removal forgets it, nor loses the only memory of it.
+        let (other, of_other) = match way {
+            Way::Ingress => (Way::Gateway, exposure(Way::Gateway)),
+            _ => (Way::Ingress, exposure(Way::Ingress)),
+        };
+        let own = std::mem::replace(&mut stock.snapshot.environment.exposure, of_other);
+        assert!(stock.env("REGISTRY_AUTH").is_some(), "{way:?}, then {other:?}");
+        let told = stock
+            .plan()
+            .failures
+            .iter()
+            .any(|failure| failure.message.contains("02-rbac-exposure.yaml"));
+        assert!(told);
+        stock.snapshot.environment.exposure = own;
+        let removal = crate::plan::removal::removal(&stock.snapshot, None);
+        assert!(!removal.objects_gone && !removal.storage_may_go());
+        assert!(!removal.delete.iter().any(|reference| reference.kind == Kind::Service));
+        assert!(removal.waiting.unwrap().contains("02-rbac-exposure.yaml"));
         stock.snapshot.objects = known;
         assert!(crate::plan::exposure::refused(&stock.resolved).is_some());
         // Back: only once no pod is left that asks nobody.
@@ -729,6 +748,40 @@ fn a_registry_without_logins_is_not_exposed_by_any_way() {
 }
 
 const USERS: &str = "sam:$2y$05$926C3y10Quzn/LnqQH86VOEVh/18T6RnLaS.khre96jLNL/7e.K5W\n";
+
+// Both ways are remembered while something of both is there.
+#[test]
+fn a_change_of_the_way_remembers_both_until_nothing_of_the_first_is_left() {
+    let mut changed = cluster(exposure(Way::Gateway), &wants_default(), []);
+    let made = changed.plan().desired(Kind::HttpRoute, DEFAULT).cloned().unwrap();
+    changed.put(&drift::merged(&made, &Value::Null, None));
+    let mut service = live_service();
+    service["metadata"]["annotations"][names::EXPOSURE_ANNOTATION] = json!("gateway");
+    changed.put(&service);
+    changed.snapshot.environment.exposure = exposure(Way::Ingress);
+    let remembered = |cluster: &Cluster| {
+        let plan = cluster.plan();
+        let service = plan.desired(Kind::Service, "image-registry").unwrap();
+        service.body["metadata"]["annotations"][names::EXPOSURE_ANNOTATION].clone()
+    };
+    assert_eq!(remembered(&changed), "ingress,gateway");
+    // The right is gone before the HTTPRoute is.
+    service["metadata"]["annotations"][names::EXPOSURE_ANNOTATION] = json!("ingress,gateway");
+    changed.put(&service);
+    let known = changed.snapshot.objects.clone();
+    changed.snapshot.objects.set_absent_kind(Kind::HttpRoute);
+    assert_eq!(remembered(&changed), "ingress,gateway");
+    changed.snapshot.objects = known;
+    changed.remove(Kind::HttpRoute, "openshift-image-registry", DEFAULT);
+    assert_eq!(remembered(&changed), "ingress");
+}
+
+#[test]
+fn contour_has_no_certificate_of_its_own() {
+    let plan = cluster(of_class("contour"), &wants_default(), []).plan();
+    assert!(failure(&plan).contains("secretName"), "{}", failure(&plan));
+    assert!(plan.desired(Kind::Ingress, DEFAULT).is_some());
+}
 
 #[test]
 fn an_api_that_is_not_served_is_reported() {
