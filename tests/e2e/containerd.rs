@@ -216,17 +216,10 @@ impl Scenario {
                 break address;
             }
         };
-        // The pods of the certificate with the new address.
-        let rolled_out = |o: &Value| {
-            let status = &o["status"];
-            revision(o) != earlier
-                && status["updatedReplicas"] == 1
-                && status["availableReplicas"] == 1
-                && status["replicas"] == 1
-        };
-        self.cluster
-            .until(&deployment(), "rolled out", |o| o.is_some_and(rolled_out))
-            .await;
+        // The pods of the certificate with the new address: the images of the earlier pod go with it.
+        let begun = |o: Option<&Value>| o.is_some_and(|o| revision(o) != earlier);
+        self.cluster.until(&deployment(), "rolling out", begun).await;
+        self.cluster.until_rolled_out().await;
         self.cluster.until_config("up", is_up).await;
         address
     }
