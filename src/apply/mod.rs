@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::api::{Kind, ObjectRef};
+use crate::config::content;
 use crate::config::error_class::ErrorClass;
 use crate::config::event_request::EventRequest;
 use crate::config::snapshot::Snapshot;
@@ -240,9 +241,7 @@ async fn apply_object(
 
 /// Without the label the object is somebody else's, which the next pass sees.
 fn still_own(desired: &Desired, live: &Value) -> Result<(), WriteError> {
-    let Some(label) = desired.own_label else { return Ok(()) };
-    let labels = live.pointer("/metadata/labels");
-    if labels.is_some_and(|labels| labels.get(label).is_some()) {
+    if desired.own_label.is_none_or(|label| content::has_label(live, label)) {
         return Ok(());
     }
     let message = format!("{} is not the operator's any more", desired.reference);

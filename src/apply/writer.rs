@@ -311,24 +311,23 @@ impl Writer {
 
     /// Whether the API server serves an API group.
     pub async fn serves_group(&self, group: &str) -> Result<bool, WriteError> {
-        let request = http::Request::get(format!("/apis/{group}"))
-            .body(Vec::new())
-            .map_err(|error| WriteError::Transient(error.to_string()))?;
-        match self.send(self.client.request::<Value>(request)).await {
-            Ok(_) => Ok(true),
-            Err(WriteError::NotFound) => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(self.discover(group).await?.is_some())
     }
 
     /// Whether the API server serves a resource of a group and version.
     pub async fn serves_resource(&self, group_version: &str, plural: &str) -> Result<bool, WriteError> {
-        let request = http::Request::get(format!("/apis/{group_version}"))
+        let list = self.discover(group_version).await?;
+        Ok(list.is_some_and(|list| has_resource(&list, plural)))
+    }
+
+    /// What the API server says about an API group, or one of its versions; `None` if it does not serve it.
+    async fn discover(&self, path: &str) -> Result<Option<Value>, WriteError> {
+        let request = http::Request::get(format!("/apis/{path}"))
             .body(Vec::new())
             .map_err(|error| WriteError::Transient(error.to_string()))?;
         match self.send(self.client.request::<Value>(request)).await {
-            Ok(list) => Ok(has_resource(&list, plural)),
-            Err(WriteError::NotFound) => Ok(false),
+            Ok(found) => Ok(Some(found)),
+            Err(WriteError::NotFound) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -44,6 +44,18 @@ pub fn text(field: Option<&Value>) -> Option<&str> {
     field.and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
+/// Whether an object has a label, whatever its value.
+pub fn has_label(object: &Value, label: &str) -> bool {
+    object
+        .pointer("/metadata/labels")
+        .is_some_and(|labels| labels.get(label).is_some())
+}
+
+/// Whether an object is being deleted.
+pub fn is_deleting(object: &Value) -> bool {
+    object.pointer("/metadata/deletionTimestamp").is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

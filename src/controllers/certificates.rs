@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::issue::{self, Issuing};
+use super::optional_api::OptionalApi;
 use super::secondary::{self, DegradedCondition, Failure};
 use super::shared_conditions::StorageCa;
 use super::{API_RETRY, Context, RESYNC};
@@ -29,8 +30,7 @@ struct Certificates {
     began: Instant,
     failure: LastingFailure,
     issuing: Issuing,
-    /// When the API server was asked whether there is a service CA.
-    asked: Option<Instant>,
+    service_ca: OptionalApi,
 }
 
 /// Runs passes until the process stops leading.
@@ -39,7 +39,7 @@ pub(super) async fn run(context: Context) {
         began: Instant::now(),
         failure: LastingFailure::default(),
         issuing: Issuing::default(),
-        asked: None,
+        service_ca: OptionalApi::default(),
     };
     secondary::run(
         context,
@@ -52,61 +52,59 @@ pub(super) async fn run(context: Context) {
 }
 
 async fn pass(context: &Context, certificates: &mut Certificates) -> Result<Duration, Failure> {
-    let snapshot = context.caches.snapshot();
+    let mut snapshot = context.caches.snapshot();
     watch_referenced(context, &snapshot);
     if !context.caches.is_synced(Controller::Certificates) {
         return Ok(RESYNC); // the sync of the watch triggers the next pass
     }
-    let asks_again = certificates.ask(context, &snapshot).await?;
-    let wait = maps(context, certificates).await?;
+    let asks_again = certificates.ask(context, &mut snapshot).await?;
+    let wait = maps(context, certificates, &snapshot).await?;
     Ok(asks_again.map_or(wait, |again| wait.min(again)))
 }
 
 impl Certificates {
     /// Asks the API server whether there is a service CA, unless the platform is known to have one. Returns when to ask again.
-    async fn ask(&mut self, context: &Context, snapshot: &Snapshot) -> Result<Option<Duration>, Failure> {
+    async fn ask(&mut self, context: &Context, snapshot: &mut Snapshot) -> Result<Option<Duration>, Failure> {
         if snapshot.is_platform() {
             return Ok(None);
         }
-        if self.asked.is_none_or(|asked| asked.elapsed() >= API_RETRY) {
-            let (group, plural) = names::SERVICE_CA_RESOURCE;
-            let served = context.writer.serves_resource(group, plural).await;
-            let served = served.map_err(|error| Failure::failed(format!("cannot ask for the API {group}: {error}")))?;
-            self.asked = Some(Instant::now());
+        let (group, plural) = names::SERVICE_CA_RESOURCE;
+        let question = context.writer.serves_resource(group, plural);
+        if let Some(served) = self.service_ca.ask(group, question).await? {
             context.caches.set_service_ca_api(served);
+            snapshot.service_ca_api = served;
         }
         Ok(Some(API_RETRY))
     }
 }
 
 /// Issues what has to be issued, and applies the ConfigMaps.
-async fn maps(context: &Context, certificates: &mut Certificates) -> Result<Duration, Failure> {
-    let snapshot = context.caches.snapshot();
-    let state = ManagementState::stored(&snapshot);
+async fn maps(context: &Context, certificates: &mut Certificates, snapshot: &Snapshot) -> Result<Duration, Failure> {
+    let state = ManagementState::stored(snapshot);
     let removed = state.is_none_or(|state| state == ManagementState::Removed);
     let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
     let no_redirect = config.and_then(|c| c.pointer("/spec/disableRedirect")) == Some(&Value::Bool(true));
     // Until the registry controller has reported the CA bundle of the storage, keep the published one.
     let ca = match context.shared.storage_ca() {
         StorageCa::Known(bundle) => bundle,
-        StorageCa::Unknown => published_storage_ca(&snapshot),
+        StorageCa::Unknown => published_storage_ca(snapshot),
     };
     let ca = ca.filter(|_| !removed);
-    let leaves = removed || is_deleting(config);
+    let leaves = removed || config.is_some_and(content::is_deleting);
     let issue::Outcome {
         faults: unissued,
         again,
-    } = certificates.issuing.pass(context, &snapshot, leaves).await;
-    let mut wanted = plan::certificates(&snapshot, ca.as_deref(), no_redirect, removed);
+    } = certificates.issuing.pass(context, snapshot, leaves).await;
+    let mut wanted = plan::certificates(snapshot, ca.as_deref(), no_redirect, removed);
     let expected = state.is_none_or(|state| state == ManagementState::Managed);
     let left = SETTLE.saturating_sub(certificates.began.elapsed());
-    let waiting = expected && !left.is_zero() && !settled(&snapshot);
+    let waiting = expected && !left.is_zero() && !settled(snapshot);
     if waiting {
         // Create serviceca now: the service CA operator injects the CA bundle into it.
         let present = &mut wanted.plan.present;
         present.retain(|d| d.reference.name == names::SERVICE_CA_MAP);
     }
-    let mut report = apply::apply(&wanted.plan, &snapshot, &NothingRecorded, &context.writer).await;
+    let mut report = apply::apply(&wanted.plan, snapshot, &NothingRecorded, &context.writer).await;
     let mut faults = report.faults();
     faults.edit.extend(unissued.edit);
     faults.retry.extend(unissued.retry);
@@ -125,10 +123,6 @@ async fn maps(context: &Context, certificates: &mut Certificates) -> Result<Dura
         return Err(Failure::Failed { message, within });
     }
     Ok(again.map_or(RESYNC, |again| again.min(RESYNC)))
-}
-
-fn is_deleting(config: Option<&Value>) -> bool {
-    config.is_some_and(|config| config.pointer("/metadata/deletionTimestamp").is_some())
 }
 
 /// Whether the Service and the injected service CA exist, or the ConfigMap was already written.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::secondary::{self, DegradedCondition, Failure};
 use super::{Context, RESYNC};
 use crate::api::{Kind, ObjectRef};
+use crate::config::content;
 use crate::config::event_request::EventRequest;
 use crate::config::gates::{self, IMAGE_STREAM_IMPORT_MODE};
 use crate::config::resolve::ManagementState;
@@ -94,7 +95,7 @@ impl BringUp {
 /// Whether the registry controller makes the Service if it is missing.
 fn is_managed(snapshot: &Snapshot) -> bool {
     let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
-    let deleting = config.is_some_and(|config| config.pointer("/metadata/deletionTimestamp").is_some());
+    let deleting = config.is_some_and(content::is_deleting);
     ManagementState::stored(snapshot) == Some(ManagementState::Managed) && !deleting
 }
 

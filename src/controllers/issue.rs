@@ -16,14 +16,10 @@ use crate::plan::own_certificates::{self as own, Issue, OwnCertificates, What, W
 use crate::runtime::issuer::{self, IssueError, Issued, Signer, Validity};
 use crate::status::conditions::Faults;
 
-/// Shortest time between two certificates of one kind that only the clock asked for: a clock that jumps to and fro must not replace the
-/// registry's pods all the time.
-const CLOCK_PAUSE: Duration = Duration::from_mins(10);
-
-/// How many certificates of one kind are made within [`PAUSE`]: another writer that replaces them must not replace the registry's pods
-/// all the time.
+/// A clock that jumps to and fro, and another writer that replaces the certificates, must not replace the registry's pods all the time:
+/// within this time the clock alone asks for one certificate of a kind at most, and all reasons together for [`MOST`].
+const PAUSE: Duration = Duration::from_mins(10);
 const MOST: usize = 5;
-const PAUSE: Duration = CLOCK_PAUSE;
 
 /// When certificates were made.
 #[derive(Default)]
@@ -67,7 +63,7 @@ impl Issuing {
                         reason = Some(format!("{what} is issued: {why:?}"));
                         plan.present.push(desired);
                     }
-                    Ok(None) => plan.failures.extend(own::foreign_authority().plan.failures),
+                    Ok(None) => own::fail_foreign_authority(&mut plan),
                     Err(error) => return failed(&error),
                 }
                 self.note(&issue);

@@ -12,6 +12,7 @@ mod image_config;
 mod issue;
 mod move_blobs;
 mod node_ca;
+mod optional_api;
 mod pruner;
 mod registry;
 mod secondary;

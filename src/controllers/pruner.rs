@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::optional_api::OptionalApi;
 use super::secondary::{self, DegradedCondition, Failure};
 use super::{API_RETRY, Context, RESYNC};
 use crate::api::{ImagePruner, Kind, ObjectRef};
@@ -27,7 +28,7 @@ pub(super) async fn run(context: Context) {
     let mut pruner = Pruner {
         began: Instant::now(),
         failure: LastingFailure::default(),
-        asked: None,
+        image_api: OptionalApi::default(),
     };
     secondary::run(
         context,
@@ -43,22 +44,20 @@ pub(super) async fn run(context: Context) {
 struct Pruner {
     began: Instant,
     failure: LastingFailure,
-    /// When the API server was asked for the image API.
-    asked: Option<Instant>,
+    image_api: OptionalApi,
 }
 
 impl Pruner {
     /// Asks the API server for the image API, unless the platform is known to have one. Returns when to ask again.
-    async fn ask(&mut self, context: &Context, snapshot: &Snapshot) -> Result<Option<Duration>, Failure> {
+    async fn ask(&mut self, context: &Context, snapshot: &mut Snapshot) -> Result<Option<Duration>, Failure> {
         if snapshot.is_platform() {
             return Ok(None);
         }
-        if self.asked.is_none_or(|asked| asked.elapsed() >= API_RETRY) {
-            let served = context.writer.serves_group(names::IMAGE_GROUP).await;
-            let group = names::IMAGE_GROUP;
-            let served = served.map_err(|error| Failure::failed(format!("cannot ask for the API {group}: {error}")))?;
-            self.asked = Some(Instant::now());
+        let group = names::IMAGE_GROUP;
+        let question = context.writer.serves_group(group);
+        if let Some(served) = self.image_api.ask(group, question).await? {
             context.caches.set_image_api(served);
+            snapshot.image_api = served;
         }
         Ok(Some(API_RETRY))
     }
@@ -81,29 +80,28 @@ fn reference() -> ObjectRef {
 }
 
 async fn pass(context: &Context, pruner: &mut Pruner) -> Result<Duration, Failure> {
-    let snapshot = context.caches.snapshot();
+    let mut snapshot = context.caches.snapshot();
     if !snapshot.objects.served(Kind::ImagePruner) {
         return Ok(RESYNC);
     }
-    let asks_again = pruner.ask(context, &snapshot).await?;
-    let wait = prune(context, pruner).await?;
+    let asks_again = pruner.ask(context, &mut snapshot).await?;
+    let wait = prune(context, pruner, &snapshot).await?;
     Ok(asks_again.map_or(wait, |again| wait.min(again)))
 }
 
-async fn prune(context: &Context, pruner: &mut Pruner) -> Result<Duration, Failure> {
-    let snapshot = context.caches.snapshot();
+async fn prune(context: &Context, pruner: &mut Pruner, snapshot: &Snapshot) -> Result<Duration, Failure> {
     let Some(object) = snapshot.objects.find(&reference()) else {
         return bootstrap(context).await.map(|()| RESYNC);
     };
     let decoded: ImagePruner = match serde_json::from_value(object.as_ref().clone()) {
         Ok(decoded) => decoded,
-        Err(error) => return undecodable(context, &snapshot, object, &error).await.map(|()| RESYNC),
+        Err(error) => return undecodable(context, snapshot, object, &error).await.map(|()| RESYNC),
     };
     let waits = SETTLE.saturating_sub(pruner.began.elapsed());
-    let waiting = awaits_registry(&snapshot) && !waits.is_zero();
+    let waiting = awaits_registry(snapshot) && !waits.is_zero();
     let mut report = apply::apply(
-        &planned(&decoded, &snapshot, waiting),
-        &snapshot,
+        &planned(&decoded, snapshot, waiting),
+        snapshot,
         &NothingRecorded,
         &context.writer,
     )
@@ -128,7 +126,7 @@ async fn prune(context: &Context, pruner: &mut Pruner) -> Result<Duration, Failu
     context
         .metrics
         .pruner_install_status(pruner::install_status(&findings).into());
-    write(context, &snapshot, object, &pruner::judge(&findings)).await?;
+    write(context, snapshot, object, &pruner::judge(&findings)).await?;
     if faults.is_empty() {
         return Ok(RESYNC);
     }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::owned;
 use super::parts::live_deployment;
 use super::removal::registry_pods;
+use crate::config::content::has_label;
 use crate::config::resolve::{Login, Reason, Rejection, Resolved};
 use crate::config::snapshot::Snapshot;
 use crate::names;
@@ -24,8 +25,8 @@ pub(super) fn asks_for_login(resolved: &Resolved, snapshot: &Snapshot) -> bool {
 }
 
 fn is_open(deployment: &Value) -> bool {
-    let labels = deployment.pointer("/spec/template/metadata/labels");
-    labels.is_some_and(|labels| labels.get(names::ANONYMOUS_LABEL).is_some())
+    let template = deployment.pointer("/spec/template");
+    template.is_some_and(|template| has_label(template, names::ANONYMOUS_LABEL))
 }
 
 /// Why the Routes of the Config are not made; `None` if they are.
@@ -44,10 +45,7 @@ pub fn refused(resolved: &Resolved) -> Option<Rejection> {
 
 /// Whether pods run, or may be started, that ask for no login while the Config wants one: no new Route must lead to them.
 pub(super) fn open_pods_remain(resolved: &Resolved, snapshot: &Snapshot) -> bool {
-    let open = |pod: &Value| {
-        let labels = pod.pointer("/metadata/labels");
-        labels.is_some_and(|labels| labels.get(names::ANONYMOUS_LABEL).is_some())
-    };
+    let open = |pod: &Value| has_label(pod, names::ANONYMOUS_LABEL);
     resolved.login == Login::Required
         && (live_deployment(snapshot).is_some_and(is_open)
             || registry_pods(&snapshot.objects).any(|(_, pod)| open(pod)))

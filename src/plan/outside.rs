@@ -146,9 +146,7 @@ pub(super) fn annotate(inputs: &Inputs<'_>, service: &mut Desired) {
     let ways = ways(objects, way, exposes);
     if !ways.is_empty() {
         own.insert(names::EXPOSURE_ANNOTATION, ways.join(","));
-        let all = [Kind::Ingress, Kind::HttpRoute]
-            .into_iter()
-            .flat_map(|kind| of_kind(objects, kind));
+        let all = WAYS.into_iter().flat_map(|(_, kind)| of_kind(objects, kind));
         let hosts = admission::hostnames(all.filter_map(|reference| objects.find(reference)).map(AsRef::as_ref));
         if !hosts.is_empty() {
             own.insert(names::HOSTNAMES_ANNOTATION, hosts.join(","));

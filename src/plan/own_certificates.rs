@@ -13,7 +13,7 @@ use self::check::{CERTIFICATE, KEY, Pair, Sound};
 use super::{Desired, Plan, operand, owned, secret};
 use crate::api::Kind;
 use crate::config::certificate::Certificate;
-use crate::config::content;
+use crate::config::content::{self, is_deleting};
 use crate::config::event_request::EventRequest;
 use crate::config::snapshot::{Objects, Snapshot};
 use crate::names;
@@ -140,7 +140,7 @@ pub fn own_certificates(snapshot: &Snapshot, removed: bool) -> OwnCertificates {
         return OwnCertificates::default();
     }
     if !is_issued(stored) {
-        return foreign_authority();
+        return failing(fail_foreign_authority);
     }
     let Some(authority) = sound_authority(stored) else {
         return new_authority(Why::Lost, vec![lost("holds no CA with its private key")]);
@@ -150,7 +150,7 @@ pub fn own_certificates(snapshot: &Snapshot, removed: bool) -> OwnCertificates {
         return new_authority(Why::Time, Vec::new());
     }
     if serving.is_some_and(|serving| is_replaced(serving, stored, &authority, now)) {
-        return foreign_content();
+        return failing(fail_foreign_content);
     }
     let mut found = OwnCertificates::default();
     found.plan.present.extend(pruned(stored, now));
@@ -212,9 +212,7 @@ pub fn serving_secret(certificate: &str, key: &Sensitive, authority: &str) -> De
 
 /// Whether the operator issued the certificate of a Secret.
 pub(super) fn is_issued(secret: &Value) -> bool {
-    secret
-        .pointer("/metadata/labels")
-        .is_some_and(|labels| labels.get(names::ISSUED_LABEL).is_some())
+    content::has_label(secret, names::ISSUED_LABEL)
 }
 
 impl From<Sound> for Authority {
@@ -246,6 +244,12 @@ fn handed_over(snapshot: &Snapshot, serving: Option<&Value>) -> OwnCertificates 
     found
 }
 
+fn failing(fail: impl FnOnce(&mut Plan)) -> OwnCertificates {
+    let mut found = OwnCertificates::default();
+    fail(&mut found.plan);
+    found
+}
+
 /// Whether somebody has put a certificate into the operator's Secret and left the label there: it works, and none of the operator's CAs
 /// signed it.
 fn is_replaced(serving: &Value, stored: &Value, authority: &Sound, now: Timestamp) -> bool {
@@ -257,16 +261,14 @@ fn is_replaced(serving: &Value, stored: &Value, authority: &Sound, now: Timestam
     now <= pair.valid.1 && !pair.is_signed_by(&own)
 }
 
-fn foreign_content() -> OwnCertificates {
-    let mut found = OwnCertificates::default();
+fn fail_foreign_content(plan: &mut Plan) {
     let name = names::SERVING_CERT_SECRET;
     let message = format!(
         "Secret {name} has a certificate that the operator did not issue, and the operator's label. The certificate is used as it is: remove \
          label {} to keep it, or delete the Secret to get one of the operator",
         names::ISSUED_LABEL
     );
-    found.plan.fail(Kind::Secret, name, message);
-    found
+    plan.fail(Kind::Secret, name, message);
 }
 
 /// The certificates of PEM text, and nothing else of it.
@@ -276,27 +278,19 @@ pub(super) fn certificates_of(text: &str) -> String {
 
 /// Whether this CA signed a certificate, both PEM.
 pub fn is_signed(certificate: &str, authority: &str) -> bool {
-    let chain = check::parse(certificate);
-    let read = chain.first().and_then(|first| Certificate::read(first));
-    let time = |second| Timestamp::from_second(second).ok();
-    let valid = read.and_then(|read| Some((time(read.not_before)?, time(read.not_after)?)));
-    valid.is_some_and(|valid| check::Pair { chain, valid }.is_signed_by(&check::parse(authority)))
+    let pair = Pair::of(check::parse(certificate));
+    pair.is_some_and(|pair| pair.is_signed_by(&check::parse(authority)))
 }
 
-/// The operator cannot sign with the CA that is stored, because the operator did not make it.
-pub fn foreign_authority() -> OwnCertificates {
-    let mut found = OwnCertificates::default();
-    found.plan.fail(
-        Kind::Secret,
-        names::OPERATOR_CA_SECRET,
-        format!(
-            "Secret {ca} is not the operator's, so no serving certificate can be issued: delete the Secret, and the operator \
-             makes its own CA; or create Secret {} with a certificate of yours",
-            names::SERVING_CERT_SECRET,
-            ca = names::OPERATOR_CA_SECRET
-        ),
+/// Adds the failure that the stored CA is not one that the operator made, so that the operator cannot sign with it.
+pub fn fail_foreign_authority(plan: &mut Plan) {
+    let message = format!(
+        "Secret {ca} is not the operator's, so no serving certificate can be issued: delete the Secret, and the operator \
+         makes its own CA; or create Secret {} with a certificate of yours",
+        names::SERVING_CERT_SECRET,
+        ca = names::OPERATOR_CA_SECRET
     );
-    found
+    plan.fail(Kind::Secret, names::OPERATOR_CA_SECRET, message);
 }
 
 fn lost(what: &str) -> EventRequest {
@@ -454,8 +448,4 @@ fn pem(certificates: &[CertificateDer<'_>]) -> String {
         .iter()
         .map(|certificate| check::encode(certificate))
         .collect()
-}
-
-fn is_deleting(object: &Value) -> bool {
-    object.pointer("/metadata/deletionTimestamp").is_some()
 }

@@ -1,8 +1,8 @@
 //! What leads clients from outside of the cluster to the registry, and belongs to this operator.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{annotation, operand};
+use super::{Desired, annotation, operand};
 use crate::api::{Kind, ObjectRef};
 use crate::config::admission;
 use crate::config::snapshot::Objects;
@@ -80,6 +80,25 @@ pub(super) fn remedy(kind: Kind) -> String {
 /// Whether an object has the owner annotation.
 pub(super) fn is_owned(object: &Value) -> bool {
     annotation(object, names::OWNED_ANNOTATION).is_some()
+}
+
+/// Marks the object as not to be written if another owner has the live one.
+pub(super) fn guard(desired: &mut Desired, objects: &Objects) {
+    let Some(live) = objects.find(&desired.reference) else {
+        return;
+    };
+    match annotation(live, names::OWNED_ANNOTATION) {
+        // Any value marks the object as owned: keep the live value to save a write.
+        Some(value) => desired.body["metadata"]["annotations"][names::OWNED_ANNOTATION] = json!(value),
+        None => {
+            desired.refused = Some(format!(
+                "{} exists and was not made by this operator: delete or rename it, or let the operator take it over by setting the \
+                 annotation {}",
+                desired.reference,
+                names::OWNED_ANNOTATION
+            ));
+        }
+    }
 }
 
 /// Hosts of all that exposes the registry.

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::owned::is_owned;
-use super::{Desired, Drift, Origin, annotation, config};
+use super::owned::{guard, is_owned};
+use super::{Desired, Drift, Origin, config};
 use crate::api::Kind;
 use crate::config::content;
 use crate::config::resolve::WantedRoute;
@@ -49,13 +49,7 @@ pub(super) fn route(entry: &WantedRoute, objects: &Objects) -> Result<Desired, S
         desired.body["spec"]["wildcardPolicy"] = json!(NO_WILDCARD);
         desired = desired.with_immutable(&["/spec/wildcardPolicy"]);
     }
-    if let Some(live) = live {
-        desired.refused = refusal(entry, live);
-        if let Some(value) = annotation(live, names::OWNED_ANNOTATION) {
-            // Any value marks the Route as owned: keep the live value to save a write.
-            desired.body["metadata"]["annotations"][names::OWNED_ANNOTATION] = json!(value);
-        }
-    }
+    guard(&mut desired, objects);
     Ok(desired.with_origins(origins(entry)))
 }
 
@@ -97,19 +91,6 @@ fn has_wildcard(route: &Value) -> bool {
 /// is a custom resource, such an update would clear it.
 fn assigned_host(live: &Value) -> Option<&str> {
     content::text(live.pointer("/spec/host"))
-}
-
-fn refusal(entry: &WantedRoute, live: &Value) -> Option<String> {
-    let message = || {
-        format!(
-            "Route {}/{} exists and was not made by this operator: delete or rename it, or let the operator take it over \
-             by setting the annotation {}",
-            names::NAMESPACE,
-            entry.name,
-            names::OWNED_ANNOTATION
-        )
-    };
-    (!is_owned(live)).then(message)
 }
 
 fn tls(entry: &WantedRoute, objects: &Objects) -> Result<Value, String> {

@@ -9,7 +9,7 @@ use super::dependencies::Dependencies;
 use super::parts::Parts;
 use super::{Certificates, Inputs, Plan, drift};
 use crate::api::Kind;
-use crate::config::content;
+use crate::config::content::{self, is_deleting};
 use crate::config::snapshot::{Objects, Snapshot};
 use crate::config::tls::ServingInfo;
 use crate::names;
@@ -174,10 +174,6 @@ fn config(inputs: &Inputs<'_>) -> Vec<String> {
         missing.push("spec.observedConfig of the Config".to_owned());
     }
     missing
-}
-
-fn is_deleting(object: &Value) -> bool {
-    object.pointer("/metadata/deletionTimestamp").is_some()
 }
 
 #[cfg(test)]

@@ -66,15 +66,20 @@ fn domain(text: String) -> Result<String, WrongExposure> {
     // A host below it has one more label of at most 63 characters.
     let fits = names::is_subdomain(&text) && text.len() <= 189 && text.split('.').all(|label| label.len() <= 63);
     let problem = "it must be a domain in lower case, such as apps.example.com";
-    fits.then_some(text.clone())
-        .ok_or_else(|| WrongExposure::new(DOMAIN, text, problem))
+    checked(DOMAIN, text, fits, problem)
 }
 
 fn class(text: String) -> Result<String, WrongExposure> {
-    let problem = "it must be the name of an IngressClass";
-    names::is_subdomain(&text)
-        .then_some(text.clone())
-        .ok_or_else(|| WrongExposure::new(CLASS, text, problem))
+    let fits = names::is_subdomain(&text);
+    checked(CLASS, text, fits, "it must be the name of an IngressClass")
+}
+
+fn checked(variable: &'static str, text: String, fits: bool, problem: &str) -> Result<String, WrongExposure> {
+    if fits {
+        Ok(text)
+    } else {
+        Err(WrongExposure::new(variable, text, problem))
+    }
 }
 
 fn gateway(text: &str) -> Result<GatewayRef, WrongExposure> {

@@ -10,7 +10,7 @@ use kube::api::{Api, ListParams, LogParams};
 use serde_json::{Value, json};
 
 use crate::support::operator::{ACCOUNT, program};
-use crate::support::{TestCluster, condition, daemon_set, deployment, is, is_up, operand, service, uid};
+use crate::support::{TestCluster, condition, daemon_set, eventually, is, is_up, operand, service, uid};
 use crate::{NAMESPACE, NODES, Pod, REGISTRY, Sample, Scenario, is_root};
 
 const HOSTS: &str = names::CONTAINERD_HOSTS;
@@ -40,21 +40,7 @@ async fn nodes_with_containerd_pull_by_the_name_of_the_service_without_dns_and_f
     .await;
     cluster.timeout = Duration::from_secs(150);
     let scenario = Scenario { cluster, began };
-    let failed = {
-        use futures::FutureExt as _;
-        std::panic::AssertUnwindSafe(scenario.play_containerd())
-            .catch_unwind()
-            .await
-    };
-    if let Err(panic) = failed {
-        scenario.show_what_is_there().await;
-        std::panic::resume_unwind(panic);
-    }
-    let name = scenario.cluster.devcluster.name().to_owned();
-    tokio::task::spawn_blocking(move || devcluster::cluster::down(&name))
-        .await
-        .unwrap()
-        .unwrap();
+    scenario.run(scenario.play_containerd()).await;
 }
 
 impl Scenario {
@@ -146,6 +132,13 @@ impl Scenario {
 
     /// Pushes without the name and without trust; returns the address.
     async fn push_to_the_address(&self, sample: &Sample) -> String {
+        self.cluster.until_rolled_out().await;
+        // A push may still reach the earlier pod while that ends, and its images go with it.
+        let began = Instant::now();
+        while self.registry_pods().await.len() != 1 {
+            assert!(began.elapsed() < self.cluster.timeout, "the earlier pod does not end");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
         let service = self.cluster.get(&service()).await.unwrap();
         let address = format!("{}:5000", service["spec"]["clusterIP"].as_str().unwrap());
         let layout = sample.layout.display().to_string();
@@ -169,7 +162,7 @@ impl Scenario {
     async fn until_nodes_have(&self, address: &str) {
         let file = format!("cat {HOSTS}/{REGISTRY}/hosts.toml");
         let has = |node: &&str| self.on_node(node, &file).is_ok_and(|text| text.contains(address));
-        crate::support::eventually("each node has the address", async || ALL.iter().all(&has)).await;
+        eventually("each node has the address", async || ALL.iter().all(&has)).await;
     }
 
     async fn a_pod_runs_on(&self, node: &str, sample: &Sample) {
@@ -198,9 +191,9 @@ impl Scenario {
 
     /// Deletes the Service until it has another address; returns that when nodes know it and the registry has its certificate.
     async fn the_service_is_made_anew(&self, before: &str) -> String {
+        self.cluster.until_rolled_out().await;
         // A busy machine may have needed more than one rollout until here.
-        let revision = |o: &Value| o["metadata"]["annotations"]["deployment.kubernetes.io/revision"].clone();
-        let earlier = revision(&self.cluster.until_rolled_out().await);
+        let earlier = self.revision().await;
         let address = loop {
             let old = self.cluster.get(&service()).await.unwrap();
             self.cluster.delete(&service()).await;
@@ -216,9 +209,8 @@ impl Scenario {
                 break address;
             }
         };
-        // The pods of the certificate with the new address: the images of the earlier pod go with it.
-        let begun = |o: Option<&Value>| o.is_some_and(|o| revision(o) != earlier);
-        self.cluster.until(&deployment(), "rolling out", begun).await;
+        // The pods of the certificate with the new address.
+        eventually("the rollout begins", async || self.revision().await != earlier).await;
         self.cluster.until_rolled_out().await;
         self.cluster.until_config("up", is_up).await;
         address

@@ -82,19 +82,7 @@ async fn the_operator_in_a_pod_brings_up_a_registry_from_which_the_cluster_runs_
     cluster.timeout = Duration::from_secs(150);
     let scenario = Scenario { cluster, began };
     scenario.say("three nodes are up");
-    let failed = {
-        use futures::FutureExt as _;
-        std::panic::AssertUnwindSafe(scenario.play()).catch_unwind().await
-    };
-    if let Err(panic) = failed {
-        scenario.show_what_is_there().await;
-        std::panic::resume_unwind(panic);
-    }
-    let name = scenario.cluster.devcluster.name().to_owned();
-    tokio::task::spawn_blocking(move || devcluster::cluster::down(&name))
-        .await
-        .unwrap()
-        .unwrap();
+    scenario.run(scenario.play()).await;
 }
 
 fn is_root() -> bool {
@@ -107,6 +95,21 @@ struct Scenario {
 }
 
 impl Scenario {
+    /// Plays to its end and removes the cluster. If the play fails, shows what is there.
+    async fn run(&self, play: impl Future<Output = ()>) {
+        use futures::FutureExt as _;
+        let played = std::panic::AssertUnwindSafe(play).catch_unwind().await;
+        if let Err(panic) = played {
+            self.show_what_is_there().await;
+            std::panic::resume_unwind(panic);
+        }
+        let name = self.cluster.devcluster.name().to_owned();
+        tokio::task::spawn_blocking(move || devcluster::cluster::down(&name))
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
     /// Prints progress and the time since the start, because this test takes minutes.
     fn say(&self, what: &str) {
         eprintln!("{:6.1} s  {what}", self.began.elapsed().as_secs_f32());

@@ -75,6 +75,11 @@ impl Plain {
         self.snapshot.objects.operand(kind, name)
     }
 
+    /// Whether a client that trusts what is published accepts the certificate for the name now.
+    fn serves(&self, name: &str) -> bool {
+        verifies(&self.serving().0, &self.serviceca(), name, self.snapshot.now)
+    }
+
     fn text(&self, secret: &str, key: &str) -> String {
         let encoded = self.find(Kind::Secret, secret).unwrap()["data"][key].as_str().unwrap();
         String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap()
@@ -304,12 +309,7 @@ fn a_lost_ca_is_made_anew_and_the_earlier_one_stays_published() {
     plain.remove(names::SERVING_CERT_SECRET);
     plain.settle();
     assert_eq!(plain.serviceca(), plain.text(names::OPERATOR_CA_SECRET, "tls.crt"));
-    assert!(verifies(
-        &plain.serving().0,
-        &plain.serviceca(),
-        NAMES[0],
-        plain.snapshot.now
-    ));
+    assert!(plain.serves(NAMES[0]));
 }
 
 #[test]
@@ -323,10 +323,7 @@ fn a_damaged_secret_is_replaced_and_one_of_others_is_reported() {
             plain.put(Kind::Secret, name, damaged);
             plain.settle();
             assert!(plain.decide().issue.is_none(), "{name} {key}");
-            assert!(
-                verifies(&plain.serving().0, &plain.serviceca(), NAMES[0], plain.snapshot.now),
-                "{name} {key}"
-            );
+            assert!(plain.serves(NAMES[0]), "{name} {key}");
         }
     }
     // The key of another certificate.
@@ -353,12 +350,7 @@ fn a_new_address_or_host_needs_a_new_certificate_and_one_that_is_gone_does_not()
     let mut before = plain.serving().0;
     plain.service(&["10.3.0.99"]);
     plain.settle();
-    assert!(verifies(
-        &plain.serving().0,
-        &plain.serviceca(),
-        "10.3.0.99",
-        plain.snapshot.now
-    ));
+    assert!(plain.serves("10.3.0.99"));
     assert_ne!(plain.serving().0, before);
     before = plain.serving().0;
     plain.config(&json!([]));
@@ -367,12 +359,7 @@ fn a_new_address_or_host_needs_a_new_certificate_and_one_that_is_gone_does_not()
     let route = json!({"metadata": {"name": "r", "annotations": {names::OWNED_ANNOTATION: "true"}}, "spec": {"host": "r.apps.test"}});
     plain.put(Kind::Route, "r", route);
     plain.settle();
-    assert!(verifies(
-        &plain.serving().0,
-        &plain.serviceca(),
-        "r.apps.test",
-        plain.snapshot.now
-    ));
+    assert!(plain.serves("r.apps.test"));
 }
 
 #[test]
@@ -469,12 +456,7 @@ fn a_host_with_a_dot_at_its_end_is_issued_once_without_it() {
     plain.config(&json!([{"name": "own", "hostname": "registry.example.com."}]));
     plain.settle();
     assert_eq!(plain.issued.len(), 2);
-    assert!(verifies(
-        &plain.serving().0,
-        &plain.serviceca(),
-        "registry.example.com",
-        plain.snapshot.now
-    ));
+    assert!(plain.serves("registry.example.com"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use super::RESYNC;
 use super::controller::{Ended, Interrupted, Registry, Unstored};
 use crate::api::registry_config::Storage;
 use crate::api::{Kind, ObjectRef};
+use crate::config::content;
 use crate::config::error_class::ErrorClass;
 use crate::config::event_request::EventRequest;
 use crate::config::resolve::{ManagementState, Reason, Rejection};
@@ -183,7 +184,7 @@ impl Registry {
         );
         let snapshot = self.context.caches.snapshot();
         let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
-        let deleting = config.is_some_and(|c| c.pointer("/metadata/deletionTimestamp").is_some());
+        let deleting = config.is_some_and(content::is_deleting);
         let mut outcome = Outcome {
             state: ManagementState::stored(&snapshot),
             unobserved: observed.then(|| message.clone()),

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::api::Kind;
+use crate::config::content::has_label;
 use crate::config::resolve::Resolved;
 use crate::config::snapshot::Snapshot;
 use crate::names;
@@ -49,11 +50,6 @@ fn spreads_over_workers(snapshot: &Snapshot) -> bool {
 
 fn nodes(snapshot: &Snapshot) -> impl Iterator<Item = &Value> {
     snapshot.objects.of(Kind::Node).map(|(_, node)| node)
-}
-
-fn has_label(node: &Value, label: &str) -> bool {
-    node.pointer("/metadata/labels")
-        .is_some_and(|labels| labels.get(label).is_some())
 }
 
 /// Whether a node is ready, not cordoned and without taints.

@@ -4,35 +4,17 @@ use serde_json::{Value, json};
 
 use crate::api::Kind;
 use crate::config::resolve::WantedRoute;
-use crate::config::snapshot::{Objects, Snapshot};
+use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::plan::certificates::own_authorities;
 use crate::plan::own_certificates::certificates_of;
+use crate::plan::owned::guard;
 use crate::plan::secret::{self, encoded};
-use crate::plan::{Desired, Drift, Plan, annotation};
+use crate::plan::{Desired, Drift, Plan};
 
 /// Metadata of an object of this operator in the registry's namespace.
 pub(super) fn metadata(name: &str) -> Value {
     json!({"name": name, "namespace": names::NAMESPACE, "annotations": {names::OWNED_ANNOTATION: "true"}})
-}
-
-/// Marks the object as not to be written if another owner has the live one.
-pub(super) fn guard(desired: &mut Desired, objects: &Objects) {
-    let Some(live) = objects.find(&desired.reference) else {
-        return;
-    };
-    match annotation(live, names::OWNED_ANNOTATION) {
-        // Any value marks the object as owned: keep the live value to save a write.
-        Some(value) => desired.body["metadata"]["annotations"][names::OWNED_ANNOTATION] = json!(value),
-        None => {
-            desired.refused = Some(format!(
-                "{} exists and was not made by this operator: delete or rename it, or let the operator take it over by setting the \
-                 annotation {}",
-                desired.reference,
-                names::OWNED_ANNOTATION
-            ));
-        }
-    }
 }
 
 /// Plans the CA of the registry's certificate, as a Secret or a ConfigMap.

@@ -8,6 +8,7 @@ use crate::config::event_request::EventRequest;
 use crate::config::resolve::WantedRoute;
 use crate::config::snapshot::Objects;
 use crate::names::{self, GatewayRef};
+use crate::plan::owned::guard;
 use crate::plan::{Desired, Drift, Inputs, Origin, Plan, config, service};
 
 const GROUP: &str = "gateway.networking.k8s.io";
@@ -54,7 +55,7 @@ fn policy(kind: Kind, objects: &Objects) -> Desired {
             },
         }),
     );
-    backend::guard(&mut desired, objects);
+    guard(&mut desired, objects);
     desired
 }
 
@@ -88,7 +89,7 @@ pub(super) fn route(inputs: &Inputs<'_>, entry: &WantedRoute) -> Result<Desired,
     });
     let mut desired = Desired::new(Kind::HttpRoute, Drift::Named, body);
     annotations::set(&mut desired, &exposure.annotations, live);
-    backend::guard(&mut desired, objects);
+    guard(&mut desired, objects);
     let mut all = origins(entry, &["spec.hostnames"]);
     all.push(variable("spec.parentRefs", "EXPOSE_GATEWAY"));
     Ok(desired.with_origins(all))

@@ -12,6 +12,7 @@ use crate::config::event_request::EventRequest;
 use crate::config::resolve::WantedRoute;
 use crate::config::snapshot::{Objects, Snapshot};
 use crate::names;
+use crate::plan::owned::guard;
 use crate::plan::{Desired, Drift, Inputs, Origin, Plan, annotation, config, service};
 
 const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
@@ -90,7 +91,7 @@ fn transport(objects: &Objects) -> Desired {
             },
         }),
     );
-    backend::guard(&mut desired, objects);
+    guard(&mut desired, objects);
     desired
 }
 
@@ -141,7 +142,7 @@ pub(super) fn ingress(inputs: &Inputs<'_>, entry: &WantedRoute, plan: &mut Plan)
     let given = &snapshot.environment.exposure.annotations;
     wanted.extend(given.clone().into_iter().filter(|(key, _)| !is_for_service(key)));
     annotations::set(&mut desired, &wanted, objects.operand(Kind::Ingress, &entry.name));
-    backend::guard(&mut desired, objects);
+    guard(&mut desired, objects);
     if entry.secret.is_none() && class.known() == Some(Controller::Contour) {
         let message = "Contour serves no host without a certificate: use spec.routes with secretName instead of spec.defaultRoute";
         plan.fail(Kind::Ingress, &entry.name, message);

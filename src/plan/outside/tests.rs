@@ -4,7 +4,7 @@ use super::controllers::Controller;
 use crate::api::Kind;
 use crate::config::resolve::resolve;
 use crate::names::{self, Exposure, GatewayRef, Program, Way};
-use crate::plan::fixture::{Cluster, live_service, map, operand, secret};
+use crate::plan::fixture::{Cluster, USERS, live_service, map, operand, secret};
 use crate::plan::removal::removal;
 use crate::plan::stock::users_secret;
 use crate::plan::{Desired, Plan, conflicts, drift};
@@ -659,26 +659,13 @@ fn the_service_tells_the_hosts_that_are_admitted_and_remembers_the_way() {
 // kubernetes 19, for Ingresses and HTTPRoutes
 #[test]
 fn a_registry_without_logins_is_not_exposed_by_any_way() {
-    let config = |cluster: &Cluster, value: Option<&str>| {
-        let mut config = cluster
-            .snapshot
-            .objects
-            .cluster(Kind::Config, "cluster")
-            .unwrap()
-            .clone();
-        config["metadata"]["annotations"] = match value {
-            Some(value) => json!({names::ANONYMOUS_ANNOTATION: value}),
-            None => json!({}),
-        };
-        config
-    };
     for (way, kind) in [(Way::Ingress, Kind::Ingress), (Way::Gateway, Kind::HttpRoute)] {
         let mut stock = cluster(exposure(way), &wants_default(), [users_secret(USERS)]);
         stock.snapshot.environment.program = Program::Distribution;
         let made = stock.plan().desired(kind, DEFAULT).cloned().unwrap();
         let reference = made.reference.clone();
         stock.put(&drift::merged(&made, &Value::Null, None));
-        stock.put(&config(&stock, Some("true")));
+        stock.allow_anonymous(Some("true"));
         let mut stock = resolved(stock);
         let plan = stock.plan();
         assert!(plan.desired(kind, DEFAULT).is_none());
@@ -728,13 +715,13 @@ fn a_registry_without_logins_is_not_exposed_by_any_way() {
         let mut live = drift::merged(&open, &Value::Null, None);
         live["metadata"]["uid"] = json!("u");
         stock.put(&live);
-        stock.put(&config(&stock, None));
+        stock.allow_anonymous(None);
         let stock = resolved(stock);
         assert!(stock.plan().desired(kind, DEFAULT).is_none());
         // With the administrator's word it is exposed.
         let mut exposed = cluster(exposure(way), &wants_default(), [users_secret(USERS)]);
         exposed.snapshot.environment.program = Program::Distribution;
-        exposed.put(&config(&exposed, Some("exposed")));
+        exposed.allow_anonymous(Some("exposed"));
         let exposed = resolved(exposed);
         assert!(exposed.plan().desired(kind, DEFAULT).is_some());
         assert!(
@@ -746,8 +733,6 @@ fn a_registry_without_logins_is_not_exposed_by_any_way() {
         );
     }
 }
-
-const USERS: &str = "sam:$2y$05$926C3y10Quzn/LnqQH86VOEVh/18T6RnLaS.khre96jLNL/7e.K5W\n";
 
 // Both ways are remembered while something of both is there.
 #[test]

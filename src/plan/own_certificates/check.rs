@@ -34,7 +34,7 @@ pub(super) struct Sound {
     pub(super) pair: Pair,
 }
 
-/// A certificate whose private key is known.
+/// A certificate with those after it.
 pub(super) struct Pair {
     /// The certificate and those after it.
     pub(super) chain: Vec<CertificateDer<'static>>,
@@ -49,17 +49,22 @@ pub(super) fn sound(secret: &Value) -> Option<Sound> {
     let chain = parse(&certificate);
     let private = PrivateKeyDer::from_pem_slice(key.as_bytes()).ok()?;
     CertifiedKey::from_der(chain.clone(), private, &provider()).ok()?;
-    let read = Certificate::read(chain.first()?)?;
-    let time = |second| Timestamp::from_second(second).ok();
-    let valid = (time(read.not_before)?, time(read.not_after)?);
     Some(Sound {
         certificate,
         key: Sensitive::new(key),
-        pair: Pair { chain, valid },
+        pair: Pair::of(chain)?,
     })
 }
 
 impl Pair {
+    /// Reads when the first certificate is valid.
+    pub(super) fn of(chain: Vec<CertificateDer<'static>>) -> Option<Self> {
+        let read = Certificate::read(chain.first()?)?;
+        let time = |second| Timestamp::from_second(second).ok();
+        let valid = (time(read.not_before)?, time(read.not_after)?);
+        Some(Self { chain, valid })
+    }
+
     /// Whether one of these CAs signed the certificate. The time of the day does not matter.
     pub(super) fn is_signed_by(&self, authorities: &[CertificateDer<'static>]) -> bool {
         let mut roots = RootCertStore::empty();

@@ -7,12 +7,11 @@ use crate::api::{Kind, Sensitive};
 use crate::config::resolve::{Login, Reason, resolve};
 use crate::names::Program;
 use crate::plan::exposure::refused;
-use crate::plan::fixture::{Cluster, live_service, operand, secret};
+use crate::plan::fixture::{Cluster, USERS, live_service, operand, secret};
 use crate::plan::removal::removal;
 use crate::plan::source::Source;
 use crate::plan::storage_differs;
 
-const USERS: &str = "sam:$2y$05$926C3y10Quzn/LnqQH86VOEVh/18T6RnLaS.khre96jLNL/7e.K5W\n";
 const COPY: &str = "image-registry-htpasswd-valid";
 
 /// A cluster with the stock registry, and with users.
@@ -22,16 +21,7 @@ fn stock(annotation: Option<&str>, spec: &Value, objects: impl IntoIterator<Item
     for object in objects {
         cluster.put(&object);
     }
-    let mut config = cluster
-        .snapshot
-        .objects
-        .cluster(Kind::Config, "cluster")
-        .unwrap()
-        .clone();
-    if let Some(value) = annotation {
-        config["metadata"]["annotations"] = json!({"imageregistry.operator.openshift.io/allow-anonymous": value});
-    }
-    cluster.put(&config);
+    cluster.allow_anonymous(annotation);
     cluster.resolved = resolve(&cluster.snapshot.config().unwrap().unwrap(), &cluster.snapshot).unwrap();
     cluster
 }

@@ -10,6 +10,9 @@ use crate::config::snapshot::{Objects, Snapshot};
 use crate::names;
 use crate::plan::{Desired, Inputs, Plan, Source, registry};
 
+/// Users of the stock registry.
+pub(in crate::plan) const USERS: &str = "sam:$2y$05$926C3y10Quzn/LnqQH86VOEVh/18T6RnLaS.khre96jLNL/7e.K5W\n";
+
 pub(in crate::plan) struct Cluster {
     pub(in crate::plan) snapshot: Snapshot,
     pub(in crate::plan) resolved: Resolved,
@@ -33,6 +36,17 @@ impl Cluster {
             resolved,
             facts: empty_dir(),
         }
+    }
+
+    /// Sets the annotation of the Config about logins; `None` removes it.
+    pub(in crate::plan) fn allow_anonymous(&mut self, value: Option<&str>) {
+        let config = self.snapshot.objects.cluster(Kind::Config, "cluster");
+        let mut config = config.unwrap().clone();
+        config["metadata"]["annotations"] = match value {
+            Some(value) => json!({"imageregistry.operator.openshift.io/allow-anonymous": value}),
+            None => json!({}),
+        };
+        self.put(&config);
     }
 
     pub(in crate::plan) fn inputs(&self) -> Inputs<'_> {

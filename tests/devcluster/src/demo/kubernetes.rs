@@ -16,13 +16,8 @@ impl Story {
     pub(super) async fn play_on_kubernetes(&self, cluster: &Cluster, operator: &Path) -> Result<Conditions> {
         self.tell("Images of operator and registry, loaded into the nodes")?;
         install::load_stock_images(cluster, operator).await?;
-        self.tell(
-            "The operator, as the overlay has it but for the names of the images; its conditions follow as they change",
-        )?;
-        typed("kubectl apply -k deploy/overlays/kubernetes")?;
-        let conditions = Conditions::follow(cluster, self.began).await?;
-        install::deploy_operator(cluster, &install::KUBERNETES).await?;
-        conditions.until("Available", "True", "Removed", LIMIT).await?;
+        let apply = "kubectl apply -k deploy/overlays/kubernetes";
+        let conditions = self.deploy(cluster, "the overlay", apply, &install::KUBERNETES).await?;
 
         self.tell("No registry runs yet. The administrator switches it on")?;
         let spec = json!({ "managementState": "Managed", "storage": { "emptyDir": {} } });

@@ -7,6 +7,7 @@ use crate::interrupted;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use conditions::{Conditions, config_api};
+use devcluster::install::Manifest;
 use devcluster::{Cluster, Options, image, inside, install, programs};
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
@@ -138,13 +139,8 @@ impl Story {
     async fn play_on(&self, cluster: &Cluster, operator: &Path) -> Result<Conditions> {
         self.tell("Images of operator and registry, loaded into the nodes")?;
         install::load_images(cluster, operator, programs::REGISTRY).await?;
-        self.tell(
-            "The operator, as deploy/ has it but for the names of the images; its conditions follow as they change",
-        )?;
-        typed("kubectl apply -f deploy/07-operator.yaml")?;
-        let conditions = Conditions::follow(cluster, self.began).await?;
-        install::deploy_operator(cluster, &install::OKD).await?;
-        conditions.until("Available", "True", "Removed", LIMIT).await?;
+        let apply = "kubectl apply -f deploy/07-operator.yaml";
+        let conditions = self.deploy(cluster, "deploy/", apply, &install::OKD).await?;
 
         self.tell("Platform None starts without a registry. The administrator switches it on")?;
         self.edit(
@@ -166,6 +162,18 @@ impl Story {
         self.run_pod(cluster, &pushed, None).await?;
         // For who switches to storage that lasts.
         cluster.host_volume("images", &["ReadWriteMany"]).await?;
+        Ok(conditions)
+    }
+
+    /// Deploys the operator and waits until it reports. `set`: what the manifest belongs to.
+    async fn deploy(&self, cluster: &Cluster, set: &str, apply: &str, manifest: &Manifest) -> Result<Conditions> {
+        self.tell(&format!(
+            "The operator, as {set} has it but for the names of the images; its conditions follow as they change"
+        ))?;
+        typed(apply)?;
+        let conditions = Conditions::follow(cluster, self.began).await?;
+        install::deploy_operator(cluster, manifest).await?;
+        conditions.until("Available", "True", "Removed", LIMIT).await?;
         Ok(conditions)
     }
 
