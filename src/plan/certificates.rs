@@ -263,8 +263,9 @@ fn checked(key: &str, value: &[u8], events: &mut Vec<EventRequest>) -> Option<Ve
              registry.example.com or registry.example.com..5000"
         )));
     }
-    let (value, had_key) = entry::without_private_keys(value);
-    if had_key {
+    let key_file = entry::is_key_file(value);
+    let (value, had_key) = entry::without_private_keys(if key_file { &[] } else { value });
+    if had_key || key_file {
         events.push(EventRequest {
             warning: true,
             reason: "PrivateKeyIgnored",

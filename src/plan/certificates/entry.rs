@@ -1,5 +1,7 @@
 //! Entries of the ConfigMap that `additionalTrustedCA` names: is a key the name of a host, and which values are secret.
 
+use rustls_pki_types::PrivateKeyDer;
+
 use crate::config::host;
 
 /// Endings of file names. None of them is a top-level domain.
@@ -62,6 +64,39 @@ pub(super) fn without_private_keys(value: &[u8]) -> (Vec<u8>, bool) {
     }
     kept.extend_from_slice(rest);
     (kept, found)
+}
+
+/// First bytes of key stores of Java, JKS and JCEKS.
+const KEY_STORES: [&[u8]; 2] = [&[0xfe, 0xed, 0xfe, 0xed], &[0xce, 0xce, 0xce, 0xce]];
+/// The version of a PKCS#12 file, which is its first member (RFC 7292, section 4).
+const PKCS12_VERSION: &[u8] = &[0x02, 0x01, 0x03, 0x30];
+/// The object identifiers 1.2.840.113549.1.5 (PBES1 and PBES2) and 1.2.840.113549.1.12.1 (of PKCS#12), without their last arcs. They
+/// begin an encrypted private key (RFC 5958, section 3).
+const ENCRYPTIONS: [&[u8]; 2] = [
+    &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05],
+    &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x0c, 0x01],
+];
+
+/// Whether a value is a file that holds private keys, or is made to hold them: a key in DER, also an encrypted one, PKCS#12, or a
+/// key store of Java. No container runtime reads these as a CA.
+pub(super) fn is_key_file(value: &[u8]) -> bool {
+    if PrivateKeyDer::try_from(value).is_ok() || KEY_STORES.iter().any(|magic| value.starts_with(magic)) {
+        return true;
+    }
+    let Some(content) = sequence(value) else { return false };
+    let encrypted = |algorithm: &[u8]| {
+        let identifier = algorithm.strip_prefix(&[0x06]).and_then(|rest| rest.get(1..));
+        identifier.is_some_and(|identifier| ENCRYPTIONS.iter().any(|prefix| identifier.starts_with(prefix)))
+    };
+    content.starts_with(PKCS12_VERSION) || sequence(content).is_some_and(encrypted)
+}
+
+/// Content of the DER sequence with which a value begins, and what follows it.
+fn sequence(value: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = value.strip_prefix(&[0x30])?.split_first()?;
+    // In the long form, the lower seven bits count the bytes of the length.
+    let more = if *length < 0x80 { 0 } else { usize::from(length & 0x7f) };
+    rest.get(more..)
 }
 
 /// Length of the block that begins here, with the line break behind it.
@@ -219,6 +254,92 @@ mod tests {
                 (plain.into(), false),
                 "{plain:?}"
             );
+        }
+    }
+
+    /// What OpenSSL 3.0 and keytool 17 wrote, in base64. The keys are used nowhere.
+    const KEY_FILES: [(&str, &str); 7] = [
+        (
+            "PKCS#8",
+            "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgLBY0euagXULKfeEz24rF7QWAB7urtxSNqejyruODgU+hRANCAASD\
+             z1U2fksiaoj+qLIoSzi/180k/aM+Ac4b3N4iILErB2qje/ckz9BPR0kQNN5e02uL/pTvN7fXA+UlskeQlQRw",
+        ),
+        (
+            "SEC 1",
+            "MHcCAQEEICwWNHrmoF1Cyn3hM9uKxe0FgAe7q7cUjano8q7jg4FPoAoGCCqGSM49AwEHoUQDQgAEg89VNn5LImqI/qiyKEs4v9fN\
+             JP2jPgHOG9zeIiCxKwdqo3v3JM/QT0dJEDTeXtNri/6U7ze31wPlJbJHkJUEcA==",
+        ),
+        (
+            "PKCS#1",
+            "MIIBOwIBAAJBAPHQnZdJShKMaLFnXfBTChVivieEn4Ap9BbPMrq6H/YVd0hnP1n1HhGXLNBGP3uL5HAQnx+Gpq/fYFstBGf4LOMC\
+             AwEAAQJADgZUbYbRpfvAwrFFEIAwcIcWkkIt4ggM4RnJTm0nF2WQdhduFpUyzxazfR2Zi8SKqhGsmkkv09BpMvVH0bk0IQIhAPmI\
+             H0AdUcJiw0m/V4AdVh/pJuPCzJnjLD9EZUWNNXMRAiEA+BVI/sO5bDtaryauUNIdW42xUGl4YBzDfp0/TtmdOLMCIQDJlISiV80n\
+             un9GwVNfhNOBfelTz5dXreSdy5QARt3p8QIgDeN7K7AfcFy+TfH3blTlCdwb4imVcKQLmcoJ4ksyjxsCIQDKSkbAQipcVGvuuhB5\
+             k8rlMCco2EbDkDamhcWAlzibrQ==",
+        ),
+        (
+            "encrypted by PBES2",
+            "MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAh0o+6mNFpwbQICCAAwDAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoE\
+             ENuveKIT4Oq74FieRhV8tk8EgZCDCzlHsXEO6nV+8xnZBWPThPiS5X1ORJnoqenzOip/qe1tI/8e6+nw9VtSWW2B8qo0MRUVCP6L\
+             5zRscRn6tDGy8O1yJnGUxUWR8Y3/WW0pMXjitTvCl6FNRzbc+onQNM5l1hHLKN2po5jZdfN1rDDXoDd/NPuWlfSf5QHVMl1uAaGi\
+             kWRIFbvCOnrxB+g7i6w=",
+        ),
+        (
+            "encrypted by PKCS#12's scheme",
+            "MIGxMBwGCiqGSIb3DQEMAQMwDgQIkUJx7OuKfd4CAggABIGQxvzJphtbMyMVhZWcdErLl2BK5nXuSV6hHo0RJfPMMlLcgEJIjNRY\
+             v8aKK7vxiiCQmd5lCB23EudjMLI20AESq85ZkDMIEgmOvkErnhE7wHutrkvvKmmFgQ3qWhrATjPVWb6ftawrVQEqs/fAOkdkX4Wk\
+             QGmeMejLDmXjFPAui4qok7PGHN4bIuI0eVv7Nx+P",
+        ),
+        (
+            "begin of PKCS#12",
+            "MIID/AIBAzCCA7IGCSqGSIb3DQEHAaCCA6MEggOfMIIDmzCCAlIGCSqGSIb3DQEHBqCCAkMwggI/AgEAMIICOAYJKoZIhvcNAQcB\
+             MFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAhRDoiht0U/fwICCAAw",
+        ),
+        (
+            "begin of JKS",
+            "/u3+7QAAAAIAAAABAAAAAQABMQAAAaIoWtnmAAAAyDCBxTAOBgorBgEEASoCEQEBBQAEgbIsfLq8u4ux",
+        ),
+    ];
+    const CERTIFICATE_FILES: [(&str, &str); 2] = [
+        (
+            "certificate",
+            "MIIBbDCCAROgAwIBAgIUH2zSoKvRBoktAhOAbJctYqVmCqAwCgYIKoZIzj0EAwIwDDEKMAgGA1UEAwwBYTAeFw0yNjExMjkxNzI5\
+             MzBaFw0yNjEyMDIxNzI5MzBaMAwxCjAIBgNVBAMMAWEwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASDz1U2fksiaoj+qLIoSzi/\
+             180k/aM+Ac4b3N4iILErB2qje/ckz9BPR0kQNN5e02uL/pTvN7fXA+UlskeQlQRwo1MwUTAdBgNVHQ4EFgQUscA/9+sInnJ2GEMH\
+             mCc0Y2rJOFwwHwYDVR0jBBgwFoAUscA/9+sInnJ2GEMHmCc0Y2rJOFwwDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNHADBE\
+             AiAGF5FOqE5iDXS3zKQ/N9zY7sS6ao9AeA7hHpiS5gNP+QIgA80NAMMeNA2opn2FCfuAXbmVFgBjrcnLTUYpDLuzK6g=",
+        ),
+        (
+            "PKCS#7",
+            "MIIBmwYJKoZIhvcNAQcCoIIBjDCCAYgCAQExADALBgkqhkiG9w0BBwGgggFwMIIBbDCCAROgAwIBAgIUH2zSoKvRBoktAhOAbJct\
+             YqVmCqAwCgYIKoZIzj0EAwIwDDEKMAgGA1UEAwwBYTAeFw0yNjExMjkxNzI5MzBaFw0yNjEyMDIxNzI5MzBaMAwxCjAIBgNVBAMM\
+             AWEwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASDz1U2fksiaoj+qLIoSzi/180k/aM+Ac4b3N4iILErB2qje/ckz9BPR0kQNN5e\
+             02uL/pTvN7fXA+UlskeQlQRwo1MwUTAdBgNVHQ4EFgQUscA/9+sInnJ2GEMHmCc0Y2rJOFwwHwYDVR0jBBgwFoAUscA/9+sInnJ2\
+             GEMHmCc0Y2rJOFwwDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNHADBEAiAGF5FOqE5iDXS3zKQ/N9zY7sS6ao9AeA7hHpiS\
+             5gNP+QIgA80NAMMeNA2opn2FCfuAXbmVFgBjrcnLTUYpDLuzK6gxAA==",
+        ),
+    ];
+
+    // issue 10, row 18
+    #[test]
+    fn keys_in_der_and_key_stores_are_told_from_certificates() {
+        use base64::Engine as _;
+        let decoded = |text: &str| base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+        for (what, file) in KEY_FILES {
+            assert!(is_key_file(&decoded(file)), "{what}");
+        }
+        for (what, file) in CERTIFICATE_FILES {
+            assert!(!is_key_file(&decoded(file)), "{what}");
+        }
+        // Nothing that is cut short or is no DER stops the program.
+        for (_, file) in KEY_FILES.iter().chain(&CERTIFICATE_FILES) {
+            let file = decoded(file);
+            for length in 0..file.len().min(64) {
+                let _ = is_key_file(&file[..length]);
+            }
+        }
+        for plain in [b"".as_slice(), b"0", b"text", &[0x30, 0xff], &[0x30, 0x84, 0, 0]] {
+            assert!(!is_key_file(plain), "{plain:?}");
         }
     }
 }

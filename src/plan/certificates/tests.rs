@@ -285,9 +285,10 @@ fn a_private_key_is_not_published_and_file_names_are_told() {
     let secret = "-----BEGIN EC PRIVATE KEY-----\nU0VDUkVU\n-----END EC PRIVATE KEY-----\n";
     let mixed = format!("{PEM}{secret}");
     let encoded = |text: &str| STANDARD.encode(text);
+    let key_store = STANDARD.encode([0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2]);
     let user = user_map(
         &json!({"mixed.example.com": mixed, "tls.key": secret, "ca.crt": PEM, "good.example.com..5000": PEM, OWN: mixed}),
-        &json!({"binary.example.com": encoded(&mixed), "only.example.com": encoded(secret)}),
+        &json!({"binary.example.com": encoded(&mixed), "only.example.com": encoded(secret), "store.example.com": key_store}),
     );
     let found = certificates(&cluster([image(), user.clone()]), None, false, false);
     let nodes = data(&found, names::CERTIFICATES_MAP);
@@ -317,6 +318,7 @@ fn a_private_key_is_not_published_and_file_names_are_told() {
         OWN,
         "binary.example.com",
         "only.example.com",
+        "store.example.com",
     ] {
         assert_eq!(told("PrivateKeyIgnored", key), 1, "{key}: {:?}", found.events);
     }
