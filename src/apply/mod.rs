@@ -13,7 +13,6 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::api::{Kind, ObjectRef};
-use crate::config::content;
 use crate::config::error_class::ErrorClass;
 use crate::config::event_request::EventRequest;
 use crate::config::snapshot::Snapshot;
@@ -162,7 +161,9 @@ pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, w
     }
     report.announce_created();
     for reference in absent {
-        match writer.delete(reference, None).await {
+        // Not what replaced the object of the plan.
+        let seen = snapshot.objects.find(reference).and_then(|seen| uid(seen));
+        match writer.delete(reference, seen).await {
             Ok(()) => {
                 report.writes += 1;
                 report
@@ -239,9 +240,13 @@ async fn apply_object(
     Ok(())
 }
 
-/// Without the label the object is somebody else's, which the next pass sees.
+fn uid(object: &Value) -> Option<&str> {
+    object.pointer("/metadata/uid").and_then(Value::as_str)
+}
+
+/// Without the mark the object is somebody else's, which the next pass sees.
 fn still_own(desired: &Desired, live: &Value) -> Result<(), WriteError> {
-    if desired.own_label.is_none_or(|label| content::has_label(live, label)) {
+    if desired.mark.is_none_or(|mark| mark.is_on(live)) {
         return Ok(());
     }
     let message = format!("{} is not the operator's any more", desired.reference);
@@ -266,9 +271,7 @@ async fn write(
     };
     still_own(desired, live)?;
     if drift::immutable_differs(desired, live) {
-        writer
-            .delete(reference, live.pointer("/metadata/uid").and_then(Value::as_str))
-            .await?;
+        writer.delete(reference, uid(live)).await?;
         let why = "an immutable field differed: the object is created again";
         report.write_events.push(EventRequest {
             warning: true,

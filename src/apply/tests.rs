@@ -9,6 +9,7 @@ use kube::client::Body;
 use serde_json::json;
 
 use super::*;
+use crate::plan::Mark;
 
 /// Gives the same response to every request.
 #[derive(Clone)]
@@ -59,7 +60,7 @@ fn desired(reference: ObjectRef, body: Value) -> Desired {
         checksum: true,
         immutable: &[],
         refused: None,
-        own_label: None,
+        mark: None,
         origins: Vec::new(),
     }
 }
@@ -229,17 +230,21 @@ impl tower::Service<Request<Body>> for Unreachable {
     }
 }
 
-// kubernetes 8: also if the Secret of somebody else comes after the plan. The same type, and another one, for which the operator would delete it.
+// kubernetes 8, 14: also if the Secret or Ingress of somebody else comes after the plan. The same type, and another one, for which the
+// operator would delete it.
 #[tokio::test]
-async fn an_object_without_the_label_of_the_operators_own_is_not_touched() {
+async fn an_object_without_the_mark_of_the_operators_own_is_not_touched() {
     let writer = Writer::new(Client::new(Unreachable, "n"), Arc::new(|| true), Arc::new(EmptyCache));
     let reference = ObjectRef::new(Kind::Service, "n", "s");
-    let own = Desired {
-        own_label: Some("own"),
-        immutable: &["/spec/type"],
-        ..desired(reference, object(&json!({"type": "A", "a": 1})))
-    };
-    for kind in ["A", "B"] {
+    for (mark, kind) in [Mark::Label("own"), Mark::Annotation("own")]
+        .into_iter()
+        .flat_map(|mark| ["A", "B"].map(|kind| (mark, kind)))
+    {
+        let own = Desired {
+            mark: Some(mark),
+            immutable: &["/spec/type"],
+            ..desired(reference.clone(), object(&json!({"type": "A", "a": 1})))
+        };
         let theirs = object(&json!({"type": kind}));
         let mut report = Report::default();
         let written = write(&own, Some(&theirs), None, &NothingRecorded, &writer, &mut report).await;
@@ -375,6 +380,30 @@ async fn each_update_carries_its_precondition() {
     tests(&sent[4], "/metadata/uid", json!("u"));
     tests(&sent[4], "/metadata/finalizers/0", json!("f"));
     assert_eq!(sent[5]["preconditions"], json!({"uid": "u"}));
+}
+
+// kubernetes 14: nor is an object deleted that replaced the one of the plan.
+#[tokio::test]
+async fn a_plan_deletes_the_object_that_it_saw() {
+    let recorder = Recorder::default();
+    let writer = Writer::new(
+        Client::new(recorder.clone(), "n"),
+        Arc::new(|| true),
+        Arc::new(EmptyCache),
+    );
+    let service = ObjectRef::new(Kind::Service, "n", "s");
+    let mut snapshot = Snapshot::empty();
+    snapshot.objects.insert(service.clone(), object(&json!({})));
+    let plan = Plan {
+        absent: vec![service],
+        ..Plan::default()
+    };
+    for seen in [&snapshot, &Snapshot::empty()] {
+        apply(&plan, seen, &NothingRecorded, &writer).await;
+    }
+    let sent = recorder.0.lock().unwrap().clone();
+    let preconditions: Vec<_> = sent.iter().map(|options| options["preconditions"].clone()).collect();
+    assert_eq!(preconditions, [json!({"uid": "u"}), Value::Null]);
 }
 
 // The events of a bring-up are one, those of later changes are single ones.

@@ -40,7 +40,7 @@ mod tests;
 pub use self::certificates::{Certificates, certificates};
 pub use self::checksum::checksum;
 pub use self::deployment::affinity_first;
-pub use self::model::{Desired, Drift, Failure, Inputs, Origin, Plan};
+pub use self::model::{Desired, Drift, Failure, Inputs, Mark, Origin, Plan};
 use self::model::{annotation, config, exclusive, operand};
 pub use self::node_ca::node_ca;
 pub use self::outside::{exposing, may_expose};

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::source::Source;
 use crate::api::{Kind, ObjectRef};
+use crate::config::content;
 use crate::config::error_class::ErrorClass;
 use crate::config::event_request::EventRequest;
 use crate::config::rejection::Rejection;
@@ -63,11 +64,30 @@ pub struct Desired {
     pub immutable: &'static [&'static str],
     /// Set if another owner has the live object: a message that says why the operator does not write the object.
     pub refused: Option<String>,
-    /// Label of an object that may also be somebody else's: a write never touches a live object without it, also if the live object has
-    /// replaced the one that was planned for.
-    pub own_label: Option<&'static str>,
+    /// Set if an object of this name may also be somebody else's: a write never touches a live object without the mark, also if the live
+    /// object came, or replaced another one, after the plan.
+    pub mark: Option<Mark>,
     /// Where fields of the object come from, for the message if the API server refuses one.
     pub origins: Vec<Origin>,
+}
+
+/// Key of the label or annotation by which the operator knows an object of its own. The value does not matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// A label.
+    Label(&'static str),
+    /// An annotation.
+    Annotation(&'static str),
+}
+
+impl Mark {
+    /// Whether an object has it.
+    pub fn is_on(self, object: &Value) -> bool {
+        match self {
+            Self::Label(key) => content::has_label(object, key),
+            Self::Annotation(key) => annotation(object, key).is_some(),
+        }
+    }
 }
 
 /// Where a field of an object comes from.
@@ -132,7 +152,7 @@ impl Desired {
             checksum: true,
             immutable: &[],
             refused: None,
-            own_label: None,
+            mark: None,
             origins: Vec::new(),
         }
     }
@@ -184,7 +204,7 @@ impl fmt::Debug for Desired {
             checksum,
             immutable,
             refused,
-            own_label,
+            mark,
             origins,
         } = self;
         f.debug_struct("Desired")
@@ -194,7 +214,7 @@ impl fmt::Debug for Desired {
             .field("checksum", checksum)
             .field("immutable", immutable)
             .field("refused", refused)
-            .field("own_label", own_label)
+            .field("mark", mark)
             .field("origins", origins)
             .finish_non_exhaustive()
     }

@@ -10,7 +10,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 
 use self::check::{CERTIFICATE, KEY, Pair, Sound};
-use super::{Desired, Plan, operand, owned, secret};
+use super::{Desired, Mark, Plan, operand, owned, secret};
 use crate::api::Kind;
 use crate::config::certificate::Certificate;
 use crate::config::content::{self, is_deleting};
@@ -439,7 +439,7 @@ fn issued_secret(name: &str, certificate: &str, key: &Sensitive, authorities: &s
     });
     let mut desired = secret::secret(name, "kubernetes.io/tls", &data);
     desired.body["metadata"]["labels"] = json!({names::ISSUED_LABEL: names::ISSUED_LABEL_VALUE});
-    desired.own_label = Some(names::ISSUED_LABEL);
+    desired.mark = Some(Mark::Label(names::ISSUED_LABEL));
     desired.without_checksum()
 }
 

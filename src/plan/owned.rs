@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Desired, annotation, operand};
+use super::{Desired, Mark, annotation, operand};
 use crate::api::{Kind, ObjectRef};
 use crate::config::admission;
 use crate::config::snapshot::Objects;
@@ -77,13 +77,16 @@ pub(super) fn remedy(kind: Kind) -> String {
     )
 }
 
+const OWNER: Mark = Mark::Annotation(names::OWNED_ANNOTATION);
+
 /// Whether an object has the owner annotation.
 pub(super) fn is_owned(object: &Value) -> bool {
-    annotation(object, names::OWNED_ANNOTATION).is_some()
+    OWNER.is_on(object)
 }
 
-/// Marks the object as not to be written if another owner has the live one.
+/// Marks the object as not to be written if another owner has the live one, now or when it is written.
 pub(super) fn guard(desired: &mut Desired, objects: &Objects) {
+    desired.mark = Some(OWNER);
     let Some(live) = objects.find(&desired.reference) else {
         return;
     };

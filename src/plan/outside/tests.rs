@@ -516,11 +516,11 @@ fn objects_of_others_are_conflicts_and_stay() {
         ),
         (Way::Gateway, operand("v1", "ConfigMap", names::BACKEND_CA, &json!({}))),
     ] {
-        let given = Exposure {
+        let given = || Exposure {
             ingress_class: Some("traefik".to_owned()),
             ..exposure(way)
         };
-        let plan = cluster(given, &spec, [foreign.clone()]).plan();
+        let plan = cluster(given(), &spec, [foreign.clone()]).plan();
         let found = conflicts(&plan);
         let name = foreign["metadata"]["name"].as_str().unwrap().to_owned();
         assert_eq!(found.len(), 1, "{found:?}");
@@ -535,6 +535,13 @@ fn objects_of_others_are_conflicts_and_stay() {
         )
         .unwrap();
         let reference = crate::api::ObjectRef::new(kind, names::NAMESPACE, &name);
+        // What comes after the plan is not written either.
+        let before = cluster(given(), &spec, []).plan();
+        let own = before.present.iter().find(|desired| desired.reference == reference);
+        assert!(
+            own.unwrap().mark.is_some_and(|mark| !mark.is_on(&foreign)),
+            "{reference}"
+        );
         let elsewhere = cluster(exposure(Way::Nowhere), &json!({}), [foreign]);
         assert!(elsewhere.plan().absent.is_empty());
         let removed = removal(&elsewhere.snapshot, None).delete;
