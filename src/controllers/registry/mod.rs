@@ -25,6 +25,7 @@ use super::bootstrap::{self, NotCreated};
 use super::status_debounce::StatusDebounce;
 use super::{Backoff, Context, RESYNC};
 use crate::api::{Config, Kind, ObjectRef};
+use crate::config::event_request::EventRequest;
 use crate::config::last_logged::LastLogged;
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
@@ -179,7 +180,14 @@ impl Registry {
         if self.context.shared.set_bootstrap_delay(delay.clone()) {
             match delay {
                 Some(BootstrapDelay::Pending(cause)) => info!("the Config is not created yet: {cause}"),
-                Some(BootstrapDelay::Failed(cause)) => warn!("the Config cannot be created: {cause}"),
+                // Plain Kubernetes has no ClusterOperator that would report it.
+                Some(BootstrapDelay::Failed(cause)) => {
+                    self.context.publish_events([EventRequest {
+                        warning: true,
+                        reason: "ConfigNotCreated",
+                        message: format!("the Config cannot be created: {cause}"),
+                    }]);
+                }
                 None => {}
             }
             self.context.caches.trigger(Controller::ClusterOperator);
