@@ -1,9 +1,13 @@
-//! Nodes of a cluster without the platform's APIs: nothing resolves the name of the registry's Service there, and nothing but node-ca
-//! makes containerd trust the registry.
+//! The stock registry on a cluster without the platform's APIs: nothing resolves the name of the registry's Service on the nodes there,
+//! nothing but node-ca makes containerd trust the registry, and nobody pulls without a login.
 
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use devcluster::{Options, install, programs};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use devcluster::{Options, inside, install};
 use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
 use kube::api::{Api, ListParams, LogParams};
@@ -23,7 +27,7 @@ const FOREIGN: [&str; 2] = [
     "image-registry.openshift-image-registry.svc.cluster.local:5000",
 ];
 
-// kubernetes 10, 11, 12; in part: kubernetes 20 (node-ca and the CA stay)
+// kubernetes 10, 11, 12, 16; in part: kubernetes 2 (emptyDir), 20 (node-ca and the CA stay)
 #[tokio::test]
 async fn nodes_with_containerd_pull_by_the_name_of_the_service_without_dns_and_follow_its_address() {
     assert!(is_root(), "the end-to-end test runs real nodes, which take root");
@@ -45,7 +49,7 @@ async fn nodes_with_containerd_pull_by_the_name_of_the_service_without_dns_and_f
 
 impl Scenario {
     async fn play_containerd(&self) {
-        install::load_program(self.cluster.devcluster, &program(), programs::REGISTRY)
+        install::load_stock_program(self.cluster.devcluster, &program())
             .await
             .unwrap();
         for node in ALL {
@@ -55,7 +59,12 @@ impl Scenario {
                 self.on_node(node, &made).expect("a directory of the administrator");
             }
         }
-        let operator = self.cluster.operator_with(&[("NODE_CA", "containerd")]).await;
+        let environment = [
+            ("NODE_CA", "containerd"),
+            ("REGISTRY_PROGRAM", "distribution"),
+            ("IMAGE_PRUNER", ""),
+        ];
+        let operator = self.cluster.operator_with(&environment).await;
         self.a_node_without_the_directory_is_named().await;
         self.cluster
             .edit(json!({"managementState": "Managed", "storage": {"emptyDir": {}}, "replicas": 1}))
@@ -63,6 +72,7 @@ impl Scenario {
         self.cluster.until_config("up", is_up).await;
         let first = self.sample("first").await;
         let address = self.push_to_the_address(&first).await;
+        self.nobody_pushes_without_a_login(&address, &first).await;
         self.nothing_else_helps_the_nodes();
         for node in ["node2", BARE] {
             self.until_nodes_have(&address).await;
@@ -130,7 +140,7 @@ impl Scenario {
         api.logs(&name, &first).await.unwrap()
     }
 
-    /// Pushes without the name and without trust; returns the address.
+    /// Pushes by the address, with the CA and the login that the operator made; returns the address.
     async fn push_to_the_address(&self, sample: &Sample) -> String {
         self.cluster.until_rolled_out().await;
         // A push may still reach the earlier pod while that ends, and its images go with it.
@@ -141,10 +151,45 @@ impl Scenario {
         }
         let service = self.cluster.get(&service()).await.unwrap();
         let address = format!("{}:5000", service["spec"]["clusterIP"].as_str().unwrap());
-        let layout = sample.layout.display().to_string();
-        self.crane("node1", &["push", "--insecure", &layout, &sample.at(&address)])
-            .await;
+        let login = self.login(&address).await;
+        let folder = self.cluster.devcluster.directory().join("login");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("config.json"), login).unwrap();
+        self.push(&address, sample, Some(&folder)).await.unwrap();
         address
+    }
+
+    async fn push(&self, address: &str, sample: &Sample, login: Option<&Path>) -> Result<String, String> {
+        let reference = operand(Kind::ConfigMap, names::SERVICE_CA_MAP);
+        let authorities = self.cluster.get(&reference).await.unwrap();
+        let file = self.cluster.devcluster.directory().join("authorities.pem");
+        fs::write(&file, authorities["data"][names::SERVICE_CA_KEY].as_str().unwrap()).unwrap();
+        let layout = sample.layout.display().to_string();
+        let words = ["crane", "push", &layout, &sample.at(address)];
+        let mut command = inside::command(self.record(), "node1", &words).await.unwrap();
+        let nowhere = self.cluster.devcluster.directory().join("no-login");
+        command
+            .env("SSL_CERT_FILE", file)
+            .env("DOCKER_CONFIG", login.unwrap_or(&nowhere));
+        inside::run(command).await.map_err(|error| format!("{error:#}"))
+    }
+
+    async fn nobody_pushes_without_a_login(&self, address: &str, sample: &Sample) {
+        let refused = self.push(address, sample, None).await.unwrap_err();
+        assert!(refused.contains("UNAUTHORIZED") || refused.contains("401"), "{refused}");
+        self.say("nobody pushes without a login");
+    }
+
+    /// The login that the operator made, once it is good for this address.
+    async fn login(&self, address: &str) -> String {
+        let reference = operand(Kind::Secret, names::LOGIN_SECRET);
+        let document = |secret: &Value| {
+            let data = secret["data"][".dockerconfigjson"].as_str().unwrap();
+            String::from_utf8(STANDARD.decode(data).unwrap()).unwrap()
+        };
+        let is_for = |secret: Option<&Value>| secret.is_some_and(|secret| document(secret).contains(address));
+        let secret = self.cluster.until(&reference, "for the address", is_for).await;
+        document(&secret.unwrap())
     }
 
     fn nothing_else_helps_the_nodes(&self) {
@@ -168,12 +213,14 @@ impl Scenario {
     async fn a_pod_runs_on(&self, node: &str, sample: &Sample) {
         let reference = ObjectRef::new(Kind::Pod, "default", &format!("runs-on-{node}"));
         let image = sample.at(REGISTRY);
+        self.pods_have_the_login().await;
         self.cluster
             .create(json!({
                 "apiVersion": "v1", "kind": "Pod",
                 "metadata": {"name": reference.name, "namespace": reference.namespace},
                 "spec": {
                     "nodeName": node,
+                    "imagePullSecrets": [{"name": names::LOGIN_SECRET}],
                     "containers": [{"name": "main", "image": image, "imagePullPolicy": "Always"}],
                 },
             }))
@@ -187,6 +234,23 @@ impl Scenario {
         let image = found["status"]["containerStatuses"][0]["imageID"].as_str().unwrap();
         assert!(image.ends_with(&sample.digest), "{image}");
         self.cluster.delete(&reference).await;
+    }
+
+    /// Pods pull with a Secret of their own namespace: a copy of the login.
+    async fn pods_have_the_login(&self) {
+        let login = self
+            .cluster
+            .get(&operand(Kind::Secret, names::LOGIN_SECRET))
+            .await
+            .unwrap();
+        let copy = ObjectRef::new(Kind::Secret, "default", names::LOGIN_SECRET);
+        self.cluster.delete(&copy).await;
+        self.cluster
+            .create(json!({
+                "apiVersion": "v1", "kind": "Secret", "type": login["type"], "data": login["data"],
+                "metadata": {"name": copy.name, "namespace": copy.namespace},
+            }))
+            .await;
     }
 
     /// Deletes the Service until it has another address; returns that when nodes know it and the registry has its certificate.

@@ -64,24 +64,25 @@ pub async fn load_images(cluster: &Cluster, operator: &Path, registry: &[&str]) 
     load(cluster, &platform_registry(registry).await?).await
 }
 
+/// Loads the operator's image (an image layout) and an image of the stock registry into every real node.
+pub async fn load_stock_images(cluster: &Cluster, operator: &Path) -> Result<()> {
+    image::archive(operator, OPERATOR_IMAGE, &archive(cluster))?;
+    load(cluster, &stock_registry().await?).await
+}
+
 /// The same, with an image that has nothing but this program of the operator: for an operator that runs as a process.
-pub async fn load_program(cluster: &Cluster, operator: &Path, registry: &[&str]) -> Result<()> {
+pub async fn load_stock_program(cluster: &Cluster, operator: &Path) -> Result<()> {
     let image = image::Image::new(OPERATOR_IMAGE);
     image
         .file("/usr/bin/cluster-image-registry-operator", operator, 0o755)
         .write(&archive(cluster))?;
-    load(cluster, &platform_registry(registry).await?).await
+    load(cluster, &stock_registry().await?).await
 }
 
-/// Loads the operator's image (an image layout) and an image of the stock registry into every real node.
-pub async fn load_stock_images(cluster: &Cluster, operator: &Path) -> Result<()> {
+async fn stock_registry() -> Result<image::Image> {
     let programs = programs::ensure(programs::STOCK_REGISTRY).await?;
-    image::archive(operator, OPERATOR_IMAGE, &archive(cluster))?;
-    load(
-        cluster,
-        &image::stock_registry_image(REGISTRY_IMAGE, programs.path("distribution")?),
-    )
-    .await
+    let program = programs.path("distribution")?;
+    Ok(image::stock_registry_image(REGISTRY_IMAGE, program))
 }
 
 async fn platform_registry(programs: &[&str]) -> Result<image::Image> {
