@@ -105,8 +105,13 @@ impl Operand {
         };
         let path = container.pointer("/readinessProbe/httpGet/path").and_then(text);
         let path = path.unwrap_or_else(|| "/healthz".to_owned());
+        let name = options.authority.server_name();
         home.until("the registry is healthy", || async {
-            let answer = target.call(Call::new(Method::GET, &path)).await;
+            let call = Call {
+                host: name,
+                ..Call::new(Method::GET, &path)
+            };
+            let answer = target.call(call).await;
             answer.ok().filter(|answer| answer.status == 200)
         })
         .await?;

@@ -1,0 +1,301 @@
+//! A real controller before a real registry: Traefik serves the operator's Ingress, and its HTTPRoute.
+//!
+//! Both are processes. The nodes of the cluster are simulated, so an EndpointSlice of the test leads the Service to the registry: to a
+//! forwarder on an address of this machine, because the API server admits no loopback address there.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::Stdio;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use devcluster::operand::{Files, Operand, OperandOptions};
+use devcluster::stores::Authority;
+use devcluster::{image, programs};
+use image_registry_operator::api::Kind;
+use image_registry_operator::names;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+
+use crate::exposure::{cluster_with, http_route, ingress, until_hosts};
+use crate::support::{TestCluster, deployment, https, operand};
+
+/// The kinds that Traefik watches beside those of the operator.
+const KINDS: &str = include_str!("../data/traefik-crds.yaml");
+const HOST: &str = "blue.test";
+const SERVICE: &str = "image-registry.openshift-image-registry.svc";
+const STOCK: [(&str, &str); 2] = [("REGISTRY_PROGRAM", "distribution"), ("IMAGE_PRUNER", "")];
+const SLICE: &str = "/apis/discovery.k8s.io/v1/namespaces/openshift-image-registry/endpointslices";
+
+/// Leads each connection to an address. It ends with the test.
+async fn forward(from: SocketAddr, to: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind(from).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(to).await.unwrap();
+                let _ = copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    address
+}
+
+/// A proxy that leads every host to one address: clients need no name service.
+async fn proxy(to: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(client.read_u8().await.unwrap());
+                }
+                assert!(head.starts_with(b"CONNECT "), "{}", String::from_utf8_lossy(&head));
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                let mut server = TcpStream::connect(to).await.unwrap();
+                let _ = copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    address
+}
+
+/// An address of this machine that is not a loopback address. No packet is sent.
+fn own_address() -> std::net::IpAddr {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect("192.0.2.254:9").unwrap();
+    socket.local_addr().unwrap().ip()
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+async fn traefik(cluster: &TestCluster, port: u16) -> Child {
+    let programs = programs::ensure(programs::INGRESS_CONTROLLER).await.unwrap();
+    let (variable, mark) = cluster.devcluster.mark_of_processes();
+    let log = std::fs::File::create(cluster.devcluster.directory().join("traefik.log")).unwrap();
+    let mut command = Command::new(programs.path("traefik").unwrap());
+    command
+        .env_clear()
+        .env(variable, mark)
+        .env("KUBECONFIG", cluster.devcluster.kubeconfig())
+        .args([
+            "--global.checknewversion=false",
+            "--global.sendanonymoususage=false",
+            "--log.level=INFO",
+        ])
+        .arg(format!("--entrypoints.websecure.address=127.0.0.1:{port}"))
+        .arg("--entrypoints.websecure.transport.respondingtimeouts.readtimeout=0")
+        .args([
+            "--providers.kubernetescrd",
+            "--providers.kubernetesingress",
+            "--providers.kubernetesgateway",
+        ])
+        .arg("--providers.kubernetesingress.ingressendpoint.ip=192.0.2.1")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .kill_on_drop(true);
+    command.spawn().unwrap()
+}
+
+/// What the Secrets or ConfigMaps of the registry's namespace hold.
+async fn data(cluster: &TestCluster, kind: Kind) -> BTreeMap<String, Files> {
+    let decoded = |text: &str| match kind {
+        Kind::Secret => STANDARD.decode(text).unwrap(),
+        _ => text.as_bytes().to_vec(),
+    };
+    let of = |object: &Value| -> Files {
+        let members = object["data"].as_object().into_iter().flatten();
+        members
+            .map(|(key, value)| (key.clone(), decoded(value.as_str().unwrap())))
+            .collect()
+    };
+    let all = cluster.list(kind, names::NAMESPACE).await;
+    all.iter()
+        .map(|object| (object["metadata"]["name"].as_str().unwrap().to_owned(), of(object)))
+        .collect()
+}
+
+/// The registry, as the operator rendered it.
+async fn registry(cluster: &TestCluster) -> Operand {
+    let rendered = cluster.until_present(&deployment()).await;
+    for name in [names::SERVING_CERT_SECRET, names::HTPASSWD_COPY] {
+        cluster.until_present(&operand(Kind::Secret, name)).await;
+    }
+    let mut pod = rendered["spec"]["template"]["spec"].clone();
+    let secrets = data(cluster, Kind::Secret).await;
+    for variable in pod["containers"][0]["env"].as_array_mut().unwrap() {
+        let Some(source) = variable.pointer("/valueFrom/secretKeyRef").cloned() else {
+            continue;
+        };
+        let value = &secrets[source["name"].as_str().unwrap()][source["key"].as_str().unwrap()];
+        *variable = json!({"name": variable["name"], "value": String::from_utf8(value.clone()).unwrap()});
+    }
+    let options = OperandOptions {
+        pod,
+        secrets,
+        config_maps: data(cluster, Kind::ConfigMap).await,
+        token: String::new(),
+        hosts: Vec::new(),
+        authority: Authority::elsewhere(&cluster.devcluster.service_ca().unwrap(), SERVICE).unwrap(),
+    };
+    Operand::start(options).await.unwrap()
+}
+
+/// Leads the Service to the registry. There are no pods, so that this is its only endpoint.
+async fn endpoint(cluster: &TestCluster, address: SocketAddr) {
+    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "image-registry-process", "labels": {
+            "kubernetes.io/service-name": names::REGISTRY, "endpointslice.kubernetes.io/managed-by": "tests",
+        }},
+        "endpoints": [{"addresses": [address.ip().to_string()], "conditions": {"ready": true}}],
+        "ports": [{"name": names::REGISTRY_PORT_NAME, "port": address.port(), "protocol": "TCP"}]});
+    cluster.create_raw(SLICE, slice).await;
+}
+
+async fn remove_endpoint(cluster: &TestCluster) {
+    let request = http::Request::delete(format!("{SLICE}/image-registry-process"))
+        .body(Vec::new())
+        .unwrap();
+    let _ = cluster.client.request::<Value>(request).await;
+}
+
+/// A client outside of the cluster, which trusts the route's certificate alone and has the login that the operator made.
+struct Client {
+    directory: tempfile::TempDir,
+    proxy: SocketAddr,
+}
+
+impl Client {
+    async fn new(cluster: &TestCluster, certificate: &str, controller: SocketAddr) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let login = cluster.until_present(&operand(Kind::Secret, names::LOGIN_SECRET)).await;
+        let login = STANDARD
+            .decode(login["data"][".dockerconfigjson"].as_str().unwrap())
+            .unwrap();
+        std::fs::write(directory.path().join("config.json"), login).unwrap();
+        std::fs::write(directory.path().join("trusted.pem"), certificate).unwrap();
+        Self {
+            directory,
+            proxy: proxy(controller).await,
+        }
+    }
+
+    async fn crane(&self, words: &[&str]) -> Result<String, String> {
+        let programs = programs::ensure(&["crane"]).await.unwrap();
+        let output = Command::new(programs.path("crane").unwrap())
+            .env_clear()
+            .env("HTTPS_PROXY", format!("http://{}", self.proxy))
+            .env("DOCKER_CONFIG", self.directory.path())
+            .env("SSL_CERT_FILE", self.directory.path().join("trusted.pem"))
+            .args(words)
+            .output()
+            .await
+            .unwrap();
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+
+    /// Pushes an image as soon as the controller serves the route, and pulls it.
+    async fn push_and_pull(&self, repository: &str, log: &Path) {
+        let pause = programs::ensure(&["pause"]).await.unwrap();
+        let payload = repository.repeat(20_000).into_bytes();
+        let sample = image::sample_image("localhost/sample:v1", pause.path("pause").unwrap(), payload);
+        let layout = self.directory.path().join(repository);
+        let digest = sample.write_layout(&layout).unwrap().to_string();
+        let name = format!("{HOST}/{repository}:v1");
+        let began = std::time::Instant::now();
+        let mut last = String::new();
+        // While the controller changes from one way to the other, a request may still take the earlier one.
+        while let Err(error) = self.attempt(layout.to_str().unwrap(), &name, &digest).await {
+            last = error;
+            let log = || std::fs::read_to_string(log).unwrap_or_default();
+            assert!(began.elapsed() < crate::support::TIMEOUT, "{last}\n{}", log());
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        println!("{repository}: served after {:?}; before: {last}", began.elapsed());
+    }
+
+    async fn attempt(&self, layout: &str, name: &str, digest: &str) -> Result<(), String> {
+        self.crane(&["push", layout, name]).await?;
+        assert_eq!(self.crane(&["digest", name]).await?, digest);
+        let tar = self.directory.path().join("pulled.tar");
+        self.crane(&["pull", name, tar.to_str().unwrap()]).await.map(drop)
+    }
+}
+
+// kubernetes 13
+#[tokio::test]
+async fn push_and_pull_pass_through_traefik_by_ingress_and_by_gateway() {
+    let routes = json!([{"name": "blue", "hostname": HOST, "secretName": "blue-tls"}]);
+    let cluster = cluster_with(json!({"replicas": 0, "routes": routes})).await;
+    cluster.devcluster.apply(KINDS).await.unwrap();
+    remove_endpoint(&cluster).await;
+    let signed = rcgen::generate_simple_self_signed(vec![HOST.to_owned()]).unwrap();
+    let certificate = signed.cert.pem();
+    let tls = json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": {"name": "blue-tls", "namespace": names::NAMESPACE},
+        "stringData": {"tls.crt": certificate, "tls.key": signed.signing_key.serialize_pem()}});
+    cluster.create(tls).await;
+    let port = free_port();
+    let controller = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let log = cluster.devcluster.directory().join("traefik.log");
+
+    let environment = [&STOCK[..], &[("EXPOSE", "ingress"), ("EXPOSE_INGRESS_CLASS", "edge")]].concat();
+    let operator = cluster.operator_with(&environment).await;
+    cluster.until_present(&ingress("blue")).await;
+    let registry = registry(&cluster).await;
+    let address = forward(SocketAddr::new(own_address(), 0), registry.target().address).await;
+    endpoint(&cluster, address).await;
+    let _traefik = traefik(&cluster, port).await;
+    let client = Client::new(&cluster, &certificate, controller).await;
+    client.push_and_pull("by-ingress", &log).await;
+    let (status, _) = https::get(controller, HOST, &certificate, "/v2/").await;
+    assert_eq!(status, 401, "nobody gets in without a login");
+    until_hosts(&cluster, Some(HOST)).await;
+    assert!(operator.stop().await.success());
+
+    // The Gateway of an administrator.
+    let group = "/apis/gateway.networking.k8s.io/v1";
+    let class = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "traefik"},
+        "spec": {"controllerName": "traefik.io/gateway-controller"}});
+    let listener = json!({"name": "https", "port": port, "protocol": "HTTPS",
+        "tls": {"mode": "Terminate", "certificateRefs": [{"group": "", "kind": "Secret", "name": "blue-tls"}]},
+        "allowedRoutes": {"namespaces": {"from": "Same"}}});
+    let gateway = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "outer"},
+        "spec": {"gatewayClassName": "traefik", "listeners": [listener]}});
+    let gateways = format!("{group}/namespaces/{}/gateways", names::NAMESPACE);
+    for path in [format!("{group}/gatewayclasses/traefik"), format!("{gateways}/outer")] {
+        let request = http::Request::delete(path).body(Vec::new()).unwrap();
+        let _ = cluster.client.request::<Value>(request).await;
+    }
+    cluster.create_raw(&format!("{group}/gatewayclasses"), class).await;
+    cluster.create_raw(&gateways, gateway).await;
+    let of_gateway = [
+        ("EXPOSE", "gateway"),
+        ("EXPOSE_GATEWAY", "openshift-image-registry/outer/https"),
+    ];
+    let operator = cluster.operator_with(&[&STOCK[..], &of_gateway].concat()).await;
+    cluster.until_absent(&ingress("blue")).await;
+    cluster
+        .until(&http_route("blue"), "accepted by the Gateway", |o| {
+            o.is_some_and(|o| o.pointer("/status/parents/0/conditions").is_some())
+        })
+        .await;
+    client.push_and_pull("by-gateway", &log).await;
+    until_hosts(&cluster, Some(HOST)).await;
+    assert!(operator.stop().await.success());
+    remove_endpoint(&cluster).await;
+}
