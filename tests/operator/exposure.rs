@@ -70,7 +70,7 @@ pub fn ingress(name: &str) -> ObjectRef {
     operand(Kind::Ingress, name)
 }
 
-pub fn http_route(name: &str) -> ObjectRef {
+fn http_route(name: &str) -> ObjectRef {
     operand(Kind::HttpRoute, name)
 }
 

@@ -1,12 +1,15 @@
 //! A real controller before a real registry: Traefik serves the operator's Ingress, and its HTTPRoute.
 //!
-//! Both are processes. The nodes of the cluster are simulated, so an EndpointSlice of the test leads the Service to the registry: to a
+//! Traefik and the registry are processes. The nodes of the cluster are simulated, so an EndpointSlice of the test leads the Service to the registry: to a
 //! forwarder on an address of this machine, because the API server admits no loopback address there.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,29 +23,42 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
-use crate::exposure::{cluster_with, http_route, ingress, until_hosts};
-use crate::support::{TestCluster, deployment, https, operand};
+use crate::exposure::{cluster_with, ingress, until_hosts};
+use crate::support::{TIMEOUT, TestCluster, deployment, https, operand};
 
 /// The kinds that Traefik watches beside those of the operator.
 const KINDS: &str = include_str!("../data/traefik-crds.yaml");
-const HOST: &str = "blue.test";
+/// The host of the Ingress, and that of the HTTPRoute.
+const BLUE: &str = "blue.test";
+const GREEN: &str = "green.test";
+/// The Secret with the certificate of both.
+const CERTIFICATE: &str = "outer-tls";
 const SERVICE: &str = "image-registry.openshift-image-registry.svc";
 const STOCK: [(&str, &str); 2] = [("REGISTRY_PROGRAM", "distribution"), ("IMAGE_PRUNER", "")];
 const SLICE: &str = "/apis/discovery.k8s.io/v1/namespaces/openshift-image-registry/endpointslices";
 
-/// Leads each connection to an address. It ends with the test.
-async fn forward(from: SocketAddr, to: SocketAddr) -> SocketAddr {
+/// First byte of a connection that begins with TLS.
+const HANDSHAKE: u8 = 22;
+
+/// Leads each connection to an address, and counts those in clear. It ends with the test.
+async fn forward(from: SocketAddr, to: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind(from).await.unwrap();
     let address = listener.local_addr().unwrap();
+    let in_clear = Arc::new(AtomicUsize::new(0));
+    let counter = in_clear.clone();
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
+            let counter = counter.clone();
             tokio::spawn(async move {
+                let mut first = [HANDSHAKE];
+                let _ = client.peek(&mut first).await;
+                counter.fetch_add(usize::from(first != [HANDSHAKE]), Ordering::Relaxed);
                 let mut server = TcpStream::connect(to).await.unwrap();
                 let _ = copy_bidirectional(&mut client, &mut server).await;
             });
         }
     });
-    address
+    (address, in_clear)
 }
 
 /// A proxy that leads every host to one address: clients need no name service.
@@ -58,8 +74,10 @@ async fn proxy(to: SocketAddr) -> SocketAddr {
                 }
                 assert!(head.starts_with(b"CONNECT "), "{}", String::from_utf8_lossy(&head));
                 client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-                let mut server = TcpStream::connect(to).await.unwrap();
-                let _ = copy_bidirectional(&mut client, &mut server).await;
+                // Not before the controller listens.
+                if let Ok(mut server) = TcpStream::connect(to).await {
+                    let _ = copy_bidirectional(&mut client, &mut server).await;
+                }
             });
         }
     });
@@ -176,12 +194,15 @@ struct Client {
 }
 
 impl Client {
-    async fn new(cluster: &TestCluster, certificate: &str, controller: SocketAddr) -> Self {
+    async fn new(cluster: &TestCluster, certificate: &str, controller: SocketAddr, host: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let login = cluster.until_present(&operand(Kind::Secret, names::LOGIN_SECRET)).await;
-        let login = STANDARD
-            .decode(login["data"][".dockerconfigjson"].as_str().unwrap())
-            .unwrap();
+        let text = |secret: &Value| {
+            let encoded = secret["data"][".dockerconfigjson"].as_str().unwrap();
+            String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap()
+        };
+        let secret = operand(Kind::Secret, names::LOGIN_SECRET);
+        let has_host = |o: Option<&Value>| o.is_some_and(|o| text(o).contains(host));
+        let login = text(&cluster.until(&secret, "with the host", has_host).await.unwrap());
         std::fs::write(directory.path().join("config.json"), login).unwrap();
         std::fs::write(directory.path().join("trusted.pem"), certificate).unwrap();
         Self {
@@ -208,71 +229,48 @@ impl Client {
         }
     }
 
-    /// Pushes an image as soon as the controller serves the route, and pulls it.
-    async fn push_and_pull(&self, repository: &str, log: &Path) {
+    /// Pushes an image, as soon as the controller serves the host, and pulls it.
+    async fn push_and_pull(&self, host: &str, log: &Path) {
         let pause = programs::ensure(&["pause"]).await.unwrap();
-        let payload = repository.repeat(20_000).into_bytes();
+        let payload = host.repeat(20_000).into_bytes();
         let sample = image::sample_image("localhost/sample:v1", pause.path("pause").unwrap(), payload);
-        let layout = self.directory.path().join(repository);
+        let layout = self.directory.path().join(host);
         let digest = sample.write_layout(&layout).unwrap().to_string();
-        let name = format!("{HOST}/{repository}:v1");
-        let began = std::time::Instant::now();
-        let mut last = String::new();
-        // While the controller changes from one way to the other, a request may still take the earlier one.
-        while let Err(error) = self.attempt(layout.to_str().unwrap(), &name, &digest).await {
-            last = error;
+        let name = format!("{host}/dock/sample:v1");
+        let began = Instant::now();
+        while let Err(error) = self.crane(&["push", layout.to_str().unwrap(), &name]).await {
             let log = || std::fs::read_to_string(log).unwrap_or_default();
-            assert!(began.elapsed() < crate::support::TIMEOUT, "{last}\n{}", log());
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            assert!(began.elapsed() < TIMEOUT, "{error}\n{}", log());
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        println!("{repository}: served after {:?}; before: {last}", began.elapsed());
-    }
-
-    async fn attempt(&self, layout: &str, name: &str, digest: &str) -> Result<(), String> {
-        self.crane(&["push", layout, name]).await?;
-        assert_eq!(self.crane(&["digest", name]).await?, digest);
-        let tar = self.directory.path().join("pulled.tar");
-        self.crane(&["pull", name, tar.to_str().unwrap()]).await.map(drop)
+        println!("{host}: pushed after {:?}", began.elapsed());
+        assert_eq!(self.crane(&["digest", &name]).await.unwrap(), digest);
+        let pulled = self.directory.path().join("pulled");
+        let pull = ["pull", "--format", "oci", &name, pulled.to_str().unwrap()];
+        self.crane(&pull).await.unwrap();
+        let index = std::fs::read_to_string(pulled.join("index.json")).unwrap();
+        assert!(index.contains(&digest), "{index}");
     }
 }
 
-// kubernetes 13
-#[tokio::test]
-async fn push_and_pull_pass_through_traefik_by_ingress_and_by_gateway() {
-    let routes = json!([{"name": "blue", "hostname": HOST, "secretName": "blue-tls"}]);
-    let cluster = cluster_with(json!({"replicas": 0, "routes": routes})).await;
-    cluster.devcluster.apply(KINDS).await.unwrap();
-    remove_endpoint(&cluster).await;
-    let signed = rcgen::generate_simple_self_signed(vec![HOST.to_owned()]).unwrap();
-    let certificate = signed.cert.pem();
-    let tls = json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
-        "metadata": {"name": "blue-tls", "namespace": names::NAMESPACE},
-        "stringData": {"tls.crt": certificate, "tls.key": signed.signing_key.serialize_pem()}});
-    cluster.create(tls).await;
-    let port = free_port();
-    let controller = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let log = cluster.devcluster.directory().join("traefik.log");
+/// A client that asks for a host all the time, with whatever result. It ends with the test.
+fn keep_asking(controller: SocketAddr, host: &'static str, certificate: &str) {
+    let certificate = certificate.to_owned();
+    tokio::spawn(async move {
+        loop {
+            let _ = https::try_get(controller, host, &certificate, "/v2/").await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+}
 
-    let environment = [&STOCK[..], &[("EXPOSE", "ingress"), ("EXPOSE_INGRESS_CLASS", "edge")]].concat();
-    let operator = cluster.operator_with(&environment).await;
-    cluster.until_present(&ingress("blue")).await;
-    let registry = registry(&cluster).await;
-    let address = forward(SocketAddr::new(own_address(), 0), registry.target().address).await;
-    endpoint(&cluster, address).await;
-    let _traefik = traefik(&cluster, port).await;
-    let client = Client::new(&cluster, &certificate, controller).await;
-    client.push_and_pull("by-ingress", &log).await;
-    let (status, _) = https::get(controller, HOST, &certificate, "/v2/").await;
-    assert_eq!(status, 401, "nobody gets in without a login");
-    until_hosts(&cluster, Some(HOST)).await;
-    assert!(operator.stop().await.success());
-
-    // The Gateway of an administrator.
+/// The Gateway of an administrator, with the certificate.
+async fn make_gateway(cluster: &TestCluster, port: u16) {
     let group = "/apis/gateway.networking.k8s.io/v1";
     let class = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "traefik"},
         "spec": {"controllerName": "traefik.io/gateway-controller"}});
     let listener = json!({"name": "https", "port": port, "protocol": "HTTPS",
-        "tls": {"mode": "Terminate", "certificateRefs": [{"group": "", "kind": "Secret", "name": "blue-tls"}]},
+        "tls": {"mode": "Terminate", "certificateRefs": [{"group": "", "kind": "Secret", "name": CERTIFICATE}]},
         "allowedRoutes": {"namespaces": {"from": "Same"}}});
     let gateway = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "outer"},
         "spec": {"gatewayClassName": "traefik", "listeners": [listener]}});
@@ -283,19 +281,66 @@ async fn push_and_pull_pass_through_traefik_by_ingress_and_by_gateway() {
     }
     cluster.create_raw(&format!("{group}/gatewayclasses"), class).await;
     cluster.create_raw(&gateways, gateway).await;
+}
+
+/// A certificate for both hosts, in a Secret.
+async fn make_certificate(cluster: &TestCluster) -> String {
+    let signed = rcgen::generate_simple_self_signed([BLUE, GREEN].map(str::to_owned)).unwrap();
+    let tls = json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": {"name": CERTIFICATE, "namespace": names::NAMESPACE},
+        "stringData": {"tls.crt": signed.cert.pem(), "tls.key": signed.signing_key.serialize_pem()}});
+    cluster.delete(&operand(Kind::Secret, CERTIFICATE)).await;
+    cluster.create(tls).await;
+    signed.cert.pem()
+}
+
+// kubernetes 13
+#[tokio::test]
+async fn push_and_pull_pass_through_traefik_by_ingress_and_by_gateway() {
+    let route = |name: &str, host: &str| json!([{"name": name, "hostname": host, "secretName": CERTIFICATE}]);
+    let cluster = cluster_with(json!({"replicas": 0, "routes": route("blue", BLUE)})).await;
+    cluster.devcluster.apply(KINDS).await.unwrap();
+    remove_endpoint(&cluster).await;
+    let certificate = make_certificate(&cluster).await;
+    let port = free_port();
+    let controller = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let log = cluster.devcluster.directory().join("traefik.log");
+
+    let of_ingress = [("EXPOSE", "ingress"), ("EXPOSE_INGRESS_CLASS", "edge")];
+    let operator = cluster.operator_with(&[&STOCK[..], &of_ingress].concat()).await;
+    cluster.until_present(&ingress("blue")).await;
+    let registry = registry(&cluster).await;
+    let (address, in_clear) = forward(SocketAddr::new(own_address(), 0), registry.target().address).await;
+    endpoint(&cluster, address).await;
+    let _traefik = traefik(&cluster, port).await;
+    let client = Client::new(&cluster, &certificate, controller, BLUE).await;
+    client.push_and_pull(BLUE, &log).await;
+    let (status, _) = https::get(controller, BLUE, &certificate, "/v2/").await;
+    assert_eq!(status, 401, "nobody gets in without a login");
+    until_hosts(&cluster, Some(BLUE)).await;
+    keep_asking(controller, BLUE, &certificate);
+    assert!(operator.stop().await.success());
+
+    // Another host, so that no request takes the Ingress.
+    make_gateway(&cluster, port).await;
+    cluster.edit(json!({"routes": route("green", GREEN)})).await;
     let of_gateway = [
         ("EXPOSE", "gateway"),
         ("EXPOSE_GATEWAY", "openshift-image-registry/outer/https"),
     ];
     let operator = cluster.operator_with(&[&STOCK[..], &of_gateway].concat()).await;
     cluster.until_absent(&ingress("blue")).await;
-    cluster
-        .until(&http_route("blue"), "accepted by the Gateway", |o| {
-            o.is_some_and(|o| o.pointer("/status/parents/0/conditions").is_some())
-        })
-        .await;
-    client.push_and_pull("by-gateway", &log).await;
-    until_hosts(&cluster, Some(HOST)).await;
+    // By then the login is for this host too.
+    until_hosts(&cluster, Some(GREEN)).await;
+    let client = Client::new(&cluster, &certificate, controller, GREEN).await;
+    client.push_and_pull(GREEN, &log).await;
+    let (status, _) = https::get(controller, GREEN, &certificate, "/v2/").await;
+    assert_eq!(status, 401, "nobody gets in without a login");
     assert!(operator.stop().await.success());
+    assert_eq!(
+        in_clear.load(Ordering::Relaxed),
+        0,
+        "Traefik always speaks TLS to the registry"
+    );
     remove_endpoint(&cluster).await;
 }
