@@ -10,33 +10,66 @@ use std::process::Command;
 struct Replaced {
     group: &'static str,
     module: &'static str,
-    /// A file of the module, and the one of the group that takes its place.
-    file: (&'static str, &'static str),
+    /// A file of the module, or a folder of which all Go files go; and the file of the group that takes the place.
+    files: &'static [(&'static str, &'static str)],
 }
 
-/// Traefik's ACME client contains clients of a hundred clouds: half of the time of the build, and modules that not every proxy has.
-const REPLACED: &[Replaced] = &[Replaced {
-    group: "traefik",
-    module: "github.com/go-acme/lego/v4",
-    file: ("providers/dns/zz_gen_dns_providers.go", "dns.go"),
-}];
+/// Half of what Traefik consists of are clients of clouds and an interpreter for plugins. Without them the build takes half of the
+/// time, and needs no modules that not every proxy has.
+const REPLACED: &[Replaced] = &[
+    Replaced {
+        group: "traefik",
+        module: "github.com/go-acme/lego/v4",
+        files: &[("providers/dns", "dns.go")],
+    },
+    Replaced {
+        group: "traefik",
+        module: "github.com/traefik/traefik/v3",
+        files: &[
+            ("pkg/provider/docker", "docker.go"),
+            ("pkg/provider/ecs", "ecs.go"),
+            ("pkg/provider/kv/etcd", "etcd.go"),
+            ("pkg/provider/kv/redis", "redis.go"),
+            ("pkg/middlewares/ratelimiter/redis_limiter.go", "redis_limiter.go"),
+            ("pkg/middlewares/ratelimiter/lua.go", "lua.go"),
+            ("pkg/plugins", "plugins.go"),
+            ("pkg/observability/metrics/influxdb2.go", "influxdb2.go"),
+        ],
+    },
+];
 
 /// The `go.mod` to build a group with, if it replaces something. `pins`: the group's folder. `directory`: for what is made.
 pub(super) fn module_file(group: &str, pins: &Path, directory: &Path) -> Result<Option<PathBuf>> {
-    let Some(replaced) = REPLACED.iter().find(|replaced| replaced.group == group) else {
+    let all: Vec<&Replaced> = REPLACED.iter().filter(|replaced| replaced.group == group).collect();
+    if all.is_empty() {
         return Ok(None);
-    };
-    let copy = directory.join("replaced");
-    copy_tree(&downloaded(pins, replaced.module)?, &copy)?;
-    let (to, from) = replaced.file;
-    files::replace(&copy.join(to), std::fs::read(pins.join(from))?)?;
+    }
     let mut text = files::read(&pins.join("go.mod"))?;
-    writeln!(text, "\nreplace {} => {}", replaced.module, copy.display())?;
+    for replaced in all {
+        let copy = directory.join(replaced.module.replace('/', "-"));
+        copy_tree(&downloaded(pins, replaced.module)?, &copy)?;
+        for (at, with) in replaced.files {
+            put(&pins.join(with), &copy.join(at))?;
+        }
+        writeln!(text, "\nreplace {} => {}", replaced.module, copy.display())?;
+    }
     let file = directory.join("go.mod");
     files::write(&file, text)?;
     // Go looks for it beside that file.
     files::write(&directory.join("go.sum"), files::read(&pins.join("go.sum"))?)?;
     Ok(Some(file))
+}
+
+/// Puts a file in the place of another one, or of all Go files of a folder.
+fn put(file: &Path, at: &Path) -> Result<()> {
+    let content = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    if !at.is_dir() {
+        return files::replace(at, content);
+    }
+    for old in files::list(at, "go")? {
+        files::remove(&old)?;
+    }
+    files::replace(&at.join("replaced.go"), content)
 }
 
 /// The folder of a module in Go's cache.
