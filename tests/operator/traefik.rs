@@ -3,6 +3,8 @@
 //! Traefik and the registry are processes. The nodes of the cluster are simulated, so an EndpointSlice of the test leads the Service to the registry: to a
 //! forwarder on an address of this machine, because the API server admits no loopback address there.
 
+mod pulls;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
@@ -13,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use devcluster::operand::{Files, Operand, OperandOptions};
-use devcluster::stores::Authority;
+use devcluster::operand::{Files, Operand, OperandOptions, Replica};
+use devcluster::stores::{Authority, Target};
 use devcluster::{image, programs};
 use image_registry_operator::api::Kind;
 use image_registry_operator::names;
@@ -24,13 +26,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
 use crate::exposure::{cluster_with, ingress, until_hosts};
-use crate::support::{TIMEOUT, TestCluster, deployment, https, operand};
+use crate::support::{TIMEOUT, TestCluster, deployment, env, https, operand};
+use pulls::{Pulls, Source};
 
 /// The kinds that Traefik watches beside those of the operator.
 const KINDS: &str = include_str!("../data/traefik-crds.yaml");
 /// The host of the Ingress, and that of the HTTPRoute.
 const BLUE: &str = "blue.test";
 const GREEN: &str = "green.test";
+/// Processes that play the pods before and after a rollout.
+const OLD: [&str; 2] = ["old-1", "old-2"];
+const NEW: [&str; 2] = ["new-1", "new-2"];
 /// The Secret with the certificate of both.
 const CERTIFICATE: &str = "outer-tls";
 const SERVICE: &str = "image-registry.openshift-image-registry.svc";
@@ -41,24 +47,25 @@ const SLICE: &str = "/apis/discovery.k8s.io/v1/namespaces/openshift-image-regist
 const HANDSHAKE: u8 = 22;
 
 /// Leads each connection to an address, and counts those in clear. It ends with the test.
-async fn forward(from: SocketAddr, to: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind(from).await.unwrap();
+async fn forward(to: SocketAddr, in_clear: &Arc<AtomicUsize>) -> SocketAddr {
+    let listener = TcpListener::bind(SocketAddr::new(own_address(), 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let in_clear = Arc::new(AtomicUsize::new(0));
-    let counter = in_clear.clone();
+    let in_clear = in_clear.clone();
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
-            let counter = counter.clone();
+            let counter = in_clear.clone();
             tokio::spawn(async move {
                 let mut first = [HANDSHAKE];
                 let _ = client.peek(&mut first).await;
                 counter.fetch_add(usize::from(first != [HANDSHAKE]), Ordering::Relaxed);
-                let mut server = TcpStream::connect(to).await.unwrap();
-                let _ = copy_bidirectional(&mut client, &mut server).await;
+                // Not after the registry has ended.
+                if let Ok(mut server) = TcpStream::connect(to).await {
+                    let _ = copy_bidirectional(&mut client, &mut server).await;
+                }
             });
         }
     });
-    (address, in_clear)
+    address
 }
 
 /// A proxy that leads every host to one address: clients need no name service.
@@ -143,8 +150,8 @@ async fn data(cluster: &TestCluster, kind: Kind) -> BTreeMap<String, Files> {
         .collect()
 }
 
-/// The registry, as the operator rendered it.
-async fn registry(cluster: &TestCluster) -> Operand {
+/// A pod of the registry, as the operator rendered it.
+async fn pod(cluster: &TestCluster) -> Value {
     let rendered = cluster.until_present(&deployment()).await;
     for name in [names::SERVING_CERT_SECRET, names::HTPASSWD_COPY] {
         cluster.until_present(&operand(Kind::Secret, name)).await;
@@ -158,9 +165,14 @@ async fn registry(cluster: &TestCluster) -> Operand {
         let value = &secrets[source["name"].as_str().unwrap()][source["key"].as_str().unwrap()];
         *variable = json!({"name": variable["name"], "value": String::from_utf8(value.clone()).unwrap()});
     }
+    pod
+}
+
+/// The registry, as the operator rendered it.
+async fn registry(cluster: &TestCluster) -> Operand {
     let options = OperandOptions {
-        pod,
-        secrets,
+        pod: pod(cluster).await,
+        secrets: data(cluster, Kind::Secret).await,
         config_maps: data(cluster, Kind::ConfigMap).await,
         token: String::new(),
         hosts: Vec::new(),
@@ -169,10 +181,10 @@ async fn registry(cluster: &TestCluster) -> Operand {
     Operand::start(options).await.unwrap()
 }
 
-/// Leads the Service to the registry. There are no pods, so that this is its only endpoint.
-async fn endpoint(cluster: &TestCluster, address: SocketAddr) {
+/// Leads the Service to a registry, too. There are no pods, so that the test's are its only endpoints.
+async fn endpoint(cluster: &TestCluster, name: &str, address: SocketAddr) {
     let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": "image-registry-process", "labels": {
+        "metadata": {"name": name, "labels": {
             "kubernetes.io/service-name": names::REGISTRY, "endpointslice.kubernetes.io/managed-by": "tests",
         }},
         "endpoints": [{"addresses": [address.ip().to_string()], "conditions": {"ready": true}}],
@@ -180,16 +192,24 @@ async fn endpoint(cluster: &TestCluster, address: SocketAddr) {
     cluster.create_raw(SLICE, slice).await;
 }
 
-async fn remove_endpoint(cluster: &TestCluster) {
-    let request = http::Request::delete(format!("{SLICE}/image-registry-process"))
+async fn remove_endpoint(cluster: &TestCluster, name: &str) {
+    let request = http::Request::delete(format!("{SLICE}/{name}"))
         .body(Vec::new())
         .unwrap();
     let _ = cluster.client.request::<Value>(request).await;
 }
 
+async fn remove_endpoints(cluster: &TestCluster) {
+    for name in OLD.into_iter().chain(NEW) {
+        remove_endpoint(cluster, name).await;
+    }
+}
+
 /// A client outside of the cluster, which trusts the route's certificate alone and has the login that the operator made.
 struct Client {
     directory: tempfile::TempDir,
+    certificate: String,
+    controller: SocketAddr,
     proxy: SocketAddr,
 }
 
@@ -207,6 +227,8 @@ impl Client {
         std::fs::write(directory.path().join("trusted.pem"), certificate).unwrap();
         Self {
             directory,
+            certificate: certificate.to_owned(),
+            controller,
             proxy: proxy(controller).await,
         }
     }
@@ -227,6 +249,25 @@ impl Client {
         } else {
             Err(String::from_utf8_lossy(&output.stderr).into_owned())
         }
+    }
+
+    /// A small image behind a host, to be pulled often.
+    async fn source(&self, host: &str) -> Source {
+        let layer = self.directory.path().join("layer.tar");
+        std::fs::write(&layer, b"not worth an archive".repeat(1000)).unwrap();
+        let name = format!("{host}/dock/small:v1");
+        self.crane(&["append", "--new_layer", layer.to_str().unwrap(), "--new_tag", &name])
+            .await
+            .unwrap();
+        let login = std::fs::read(self.directory.path().join("config.json")).unwrap();
+        let login: Value = serde_json::from_slice(&login).unwrap();
+        Source::new(
+            self.controller,
+            host,
+            "dock/small",
+            &self.certificate,
+            &login["auths"][host],
+        )
     }
 
     /// Pushes an image, as soon as the controller serves the host, and pulls it.
@@ -251,6 +292,45 @@ impl Client {
         let index = std::fs::read_to_string(pulled.join("index.json")).unwrap();
         assert!(index.contains(&digest), "{index}");
     }
+}
+
+/// Makes a registry an endpoint of the Service.
+async fn serve(cluster: &TestCluster, name: &str, registry: &Target, in_clear: &Arc<AtomicUsize>) {
+    let address = forward(registry.address, in_clear).await;
+    endpoint(cluster, name, address).await;
+}
+
+/// A rollout of two replicas on one volume. The pods of this cluster run nothing, so the test plays the kubelet: a pod that is to end
+/// loses its endpoint at once, and is told to end after the pause of its preStop hook.
+async fn rollout_under_pulls(
+    cluster: &TestCluster,
+    first: &Operand,
+    source: Source,
+    in_clear: &Arc<AtomicUsize>,
+) -> Vec<Replica> {
+    let before = pod(cluster).await;
+    let pause = before.pointer("/containers/0/lifecycle/preStop/sleep/seconds");
+    let pause = Duration::from_secs(pause.and_then(Value::as_u64).unwrap());
+    let second = first.replica(OLD[1], &before).await.unwrap();
+    serve(cluster, OLD[1], second.target(), in_clear).await;
+    let pulls = Pulls::start(source);
+    cluster.edit(json!({"logLevel": "Debug"})).await;
+    let is_new =
+        |o: Option<&Value>| o.is_some_and(|o| env(o, "REGISTRY_LOG_LEVEL").is_some_and(|level| level == "debug"));
+    cluster.until(&deployment(), "of the new log level", is_new).await;
+    let after = pod(cluster).await;
+    let mut replicas = Vec::new();
+    for (old, new) in OLD.into_iter().zip(NEW) {
+        let replica = first.replica(new, &after).await.unwrap();
+        serve(cluster, new, replica.target(), in_clear).await;
+        replicas.push(replica);
+        remove_endpoint(cluster, old).await;
+    }
+    tokio::time::sleep(pause).await;
+    let (one, two) = tokio::join!(first.terminate(), second.terminate());
+    one.and(two).unwrap();
+    pulls.end().await;
+    replicas
 }
 
 /// A client that asks for a host all the time, with whatever result. It ends with the test.
@@ -294,13 +374,15 @@ async fn make_certificate(cluster: &TestCluster) -> String {
     signed.cert.pem()
 }
 
-// kubernetes 13
+// kubernetes 13; in part: kubernetes 25 (the test plays the kubelet)
 #[tokio::test]
 async fn push_and_pull_pass_through_traefik_by_ingress_and_by_gateway() {
     let route = |name: &str, host: &str| json!([{"name": name, "hostname": host, "secretName": CERTIFICATE}]);
-    let cluster = cluster_with(json!({"replicas": 0, "routes": route("blue", BLUE)})).await;
+    let storage = json!({"emptyDir": null, "pvc": {}});
+    let cluster = cluster_with(json!({"replicas": 0, "storage": storage, "routes": route("blue", BLUE)})).await;
+    cluster.shared_volume().await;
     cluster.devcluster.apply(KINDS).await.unwrap();
-    remove_endpoint(&cluster).await;
+    remove_endpoints(&cluster).await;
     let certificate = make_certificate(&cluster).await;
     let port = free_port();
     let controller = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -310,14 +392,16 @@ async fn push_and_pull_pass_through_traefik_by_ingress_and_by_gateway() {
     let operator = cluster.operator_with(&[&STOCK[..], &of_ingress].concat()).await;
     cluster.until_present(&ingress("blue")).await;
     let registry = registry(&cluster).await;
-    let (address, in_clear) = forward(SocketAddr::new(own_address(), 0), registry.target().address).await;
-    endpoint(&cluster, address).await;
+    let in_clear = Arc::new(AtomicUsize::new(0));
+    serve(&cluster, OLD[0], registry.target(), &in_clear).await;
     let _traefik = traefik(&cluster, port).await;
     let client = Client::new(&cluster, &certificate, controller, BLUE).await;
     client.push_and_pull(BLUE, &log).await;
     let (status, _) = https::get(controller, BLUE, &certificate, "/v2/").await;
     assert_eq!(status, 401, "nobody gets in without a login");
     until_hosts(&cluster, Some(BLUE)).await;
+    let source = client.source(BLUE).await;
+    let _replicas = rollout_under_pulls(&cluster, &registry, source, &in_clear).await;
     keep_asking(controller, BLUE, &certificate);
     assert!(operator.stop().await.success());
 
@@ -342,5 +426,5 @@ async fn push_and_pull_pass_through_traefik_by_ingress_and_by_gateway() {
         0,
         "Traefik always speaks TLS to the registry"
     );
-    remove_endpoint(&cluster).await;
+    remove_endpoints(&cluster).await;
 }
