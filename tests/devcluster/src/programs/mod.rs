@@ -137,7 +137,7 @@ const GROUPS: &[Group] = &[
     },
     Group {
         name: "traefik",
-        seconds: 600,
+        seconds: 240,
         programs: &[("traefik", "github.com/traefik/traefik/v3/cmd/traefik")],
         tags: "",
     },
