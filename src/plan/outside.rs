@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::owned::{EXPOSING, WAYS, helpers, of_kind, remedy, remembered, unread};
+use super::owned::{EXPOSING, WAYS, helpers, is_in_use, of_kind, remedy, remembered, unread};
 use super::{Desired, Inputs, Plan, annotation, exposure, operand, route};
 use crate::api::Kind;
 use crate::config::admission;
@@ -40,7 +40,7 @@ pub(super) fn plan(inputs: &Inputs<'_>, plan: &mut Plan) {
         &[]
     };
     plan.absent
-        .extend(helpers(objects).filter(|helper| !needed.contains(&helper.kind)));
+        .extend(helpers(objects).filter(|helper| !needed.contains(&helper.kind) && !is_in_use(objects, helper.kind)));
 }
 
 const NOWHERE: &str = "NotExposed: variable EXPOSE of the operator is none: set it to route, ingress or gateway, or turn \
@@ -163,6 +163,9 @@ pub(super) fn annotate(inputs: &Inputs<'_>, service: &mut Desired) {
     }
     let for_controller = if exposes && way == Way::Ingress {
         ingress::on_service(inputs)
+    } else if of_kind(objects, Kind::Ingress).next().is_some() {
+        // Until the last Ingress is gone its controller must know that the registry speaks TLS.
+        annotations::recorded(live)
     } else {
         BTreeMap::new()
     };

@@ -34,6 +34,16 @@ pub(super) const HELPERS: [(Kind, &str); 5] = [
     (Kind::ConfigMap, names::BACKEND_CA),
 ];
 
+/// Whether one of [`HELPERS`] must stay for now: something that needs it leads to the registry, or may. Without it the controller would
+/// send the clients' logins to the registry in clear.
+pub(super) fn is_in_use(objects: &Objects, helper: Kind) -> bool {
+    let kind = match helper {
+        Kind::ServersTransport | Kind::Secret => Kind::Ingress,
+        _ => Kind::HttpRoute,
+    };
+    of_kind(objects, kind).next().is_some() || unread(objects).contains(&kind)
+}
+
 /// Those of [`HELPERS`] that this operator made.
 pub(super) fn helpers(objects: &Objects) -> impl Iterator<Item = ObjectRef> {
     HELPERS

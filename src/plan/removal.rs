@@ -42,7 +42,8 @@ pub fn removal(snapshot: &Snapshot, deployment_gone: Option<Timestamp>) -> Remov
     let objects = &snapshot.objects;
     let pods: Vec<_> = registry_pods(objects).collect();
     let mut first_stage: Vec<ObjectRef> = owned::owned(objects).cloned().collect();
-    first_stage.extend(owned::helpers(objects));
+    let helpers: Vec<ObjectRef> = owned::helpers(objects).collect();
+    first_stage.extend(helpers.iter().cloned());
     first_stage.extend([Kind::PodDisruptionBudget, Kind::Deployment].map(|kind| operand(kind, names::REGISTRY)));
     // The service CA's certificate has the Service as its owner, and goes with it.
     let issued = operand(Kind::Secret, names::SERVING_CERT_SECRET);
@@ -80,7 +81,10 @@ pub fn removal(snapshot: &Snapshot, deployment_gone: Option<Timestamp>) -> Remov
         && pods
             .iter()
             .all(|(_, pod)| deletion_requested(pod).or(deployment_gone).is_some_and(over));
-    let due = first_stage.iter().chain(second_stage.iter().filter(|_| pods_done));
+    let helper_in_use =
+        |reference: &ObjectRef| helpers.contains(reference) && owned::is_in_use(objects, reference.kind);
+    let due = first_stage.iter().filter(|reference| !helper_in_use(reference));
+    let due = due.chain(second_stage.iter().filter(|_| pods_done));
     let to_delete = |reference: &&ObjectRef| {
         objects
             .find(reference)

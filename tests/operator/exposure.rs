@@ -21,7 +21,7 @@ const HOST: &str = "default-route-openshift-image-registry.apps.harbour.test";
 const GATEWAY: (&str, &str) = ("EXPOSE_GATEWAY", "edge/outer/https");
 
 /// A cluster that serves all kinds, with the rights for them, and a Config.
-async fn cluster_with(spec: Value) -> TestCluster {
+pub async fn cluster_with(spec: Value) -> TestCluster {
     let cluster = empty_cluster().await;
     cluster.devcluster.apply(RIGHTS).await.unwrap();
     cluster.devcluster.apply(KINDS).await.unwrap();
@@ -66,7 +66,7 @@ async fn up(cluster: &TestCluster, environment: &[(&str, &str)]) -> Operator {
     operator
 }
 
-fn ingress(name: &str) -> ObjectRef {
+pub fn ingress(name: &str) -> ObjectRef {
     operand(Kind::Ingress, name)
 }
 
@@ -92,7 +92,7 @@ fn helpers() -> [[ObjectRef; 2]; 2] {
     ]
 }
 
-async fn until_hosts(cluster: &TestCluster, expected: Option<&str>) {
+pub async fn until_hosts(cluster: &TestCluster, expected: Option<&str>) {
     cluster
         .until(&service(), "with the hosts", |o| {
             o.is_some_and(|o| annotation(o, names::HOSTNAMES_ANNOTATION) == expected)

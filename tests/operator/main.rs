@@ -23,6 +23,7 @@ mod rollout;
 mod routes;
 mod status;
 mod stock;
+mod traefik;
 mod transitions;
 mod volumes;
 

@@ -15,6 +15,17 @@ use tokio_rustls::TlsConnector;
 
 /// Sends a GET; returns status and body.
 pub async fn get(address: SocketAddr, name: &str, authority: &str, path: &str) -> (u16, String) {
+    let answer = try_get(address, name, authority, path).await;
+    answer.unwrap_or_else(|error| panic!("{name} at {address}: {error}"))
+}
+
+/// The same where a failure is no fault.
+pub async fn try_get(
+    address: SocketAddr,
+    name: &str,
+    authority: &str,
+    path: &str,
+) -> Result<(u16, String), Box<dyn std::error::Error + Send + Sync>> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
         roots.add(certificate.unwrap()).unwrap();
@@ -24,20 +35,17 @@ pub async fn get(address: SocketAddr, name: &str, authority: &str, path: &str) -
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let stream = TcpStream::connect(address).await.unwrap();
-    let server = ServerName::try_from(name.to_owned()).unwrap();
-    let stream = TlsConnector::from(Arc::new(config)).connect(server, stream).await;
-    let stream = stream.unwrap_or_else(|error| panic!("{name} at {address}: {error}"));
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .unwrap();
+    let stream = TcpStream::connect(address).await?;
+    let server = ServerName::try_from(name.to_owned())?;
+    let stream = TlsConnector::from(Arc::new(config)).connect(server, stream).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let request = http::Request::get(path)
         .header("host", name)
         .body(Empty::<Bytes>::new())
         .unwrap();
-    let response = sender.send_request(request).await.unwrap();
+    let response = sender.send_request(request).await?;
     let status = response.status().as_u16();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    (status, String::from_utf8_lossy(&body).into_owned())
+    let body = response.into_body().collect().await?.to_bytes();
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }

@@ -7,9 +7,18 @@ use serde_json::{Value, json};
 use crate::names;
 use crate::plan::{Desired, annotation};
 
+const KEYS: &str = names::EXPOSURE_KEYS_ANNOTATION;
+
+/// The annotations of a live object that [`set`] recorded.
+pub(super) fn recorded(live: Option<&Value>) -> BTreeMap<String, String> {
+    let keys = live.and_then(|live| annotation(live, KEYS)).into_iter();
+    let keys = keys.flat_map(|keys| keys.split(','));
+    keys.filter_map(|key| Some((key.to_owned(), annotation(live?, key)?.to_owned())))
+        .collect()
+}
+
 /// Sets annotations, records their keys in one more, and removes recorded ones that are not wanted any more.
 pub(super) fn set(desired: &mut Desired, wanted: &BTreeMap<String, String>, live: Option<&Value>) {
-    const KEYS: &str = names::EXPOSURE_KEYS_ANNOTATION;
     let own = &mut desired.body["metadata"]["annotations"];
     let recorded = live.and_then(|live| annotation(live, KEYS));
     let has = |key: &str| live.is_some_and(|live| annotation(live, key).is_some());

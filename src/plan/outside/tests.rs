@@ -552,30 +552,36 @@ fn objects_of_others_are_conflicts_and_stay() {
 #[test]
 fn another_way_deletes_the_objects_of_the_earlier_one() {
     let route = "Route default-route";
-    let of_ingress = [
-        "Ingress default-route",
-        "Secret image-registry-backend-ca",
-        "ServersTransport image-registry",
-    ];
-    let of_gateway = [
-        "BackendTLSPolicy image-registry",
-        "ConfigMap image-registry-backend-ca",
-        "HTTPRoute default-route",
-    ];
+    let [ingress, http_route] = ["Ingress default-route", "HTTPRoute default-route"];
+    let for_ingress = ["Secret image-registry-backend-ca", "ServersTransport image-registry"];
+    let for_gateway = ["BackendTLSPolicy image-registry", "ConfigMap image-registry-backend-ca"];
     let sorted = |lists: &[&[&str]]| {
         let mut all: Vec<String> = lists.concat().into_iter().map(str::to_owned).collect();
         all.sort();
         all
     };
-    for (way, expected) in [
-        (Way::Route, sorted(&[&of_ingress, &of_gateway])),
-        (Way::Ingress, sorted(&[&[route], &of_gateway])),
-        (Way::Gateway, sorted(&[&[route], &of_ingress])),
-        (Way::Nowhere, sorted(&[&[route], &of_ingress, &of_gateway])),
+    for (way, first, last) in [
+        (
+            Way::Route,
+            sorted(&[&[ingress, http_route]]),
+            sorted(&[&for_ingress, &for_gateway]),
+        ),
+        (Way::Ingress, sorted(&[&[route, http_route]]), sorted(&[&for_gateway])),
+        (Way::Gateway, sorted(&[&[route, ingress]]), sorted(&[&for_ingress])),
+        (
+            Way::Nowhere,
+            sorted(&[&[route, ingress, http_route]]),
+            sorted(&[&for_ingress, &for_gateway]),
+        ),
     ] {
-        let switched = cluster(exposure(way), &wants_default(), everything());
+        let mut switched = cluster(exposure(way), &wants_default(), everything());
         let plan = switched.plan();
-        assert_eq!(absent(&plan), expected, "{way:?}");
+        // How a controller speaks TLS to the registry outlives what it serves.
+        assert_eq!(absent(&plan), first, "{way:?}");
+        for gone in &plan.absent {
+            switched.remove(gone.kind, "openshift-image-registry", DEFAULT);
+        }
+        assert_eq!(absent(&switched.plan()), last, "{way:?}");
         if way == Way::Nowhere {
             let message = failure(&plan);
             assert!(
@@ -585,7 +591,7 @@ fn another_way_deletes_the_objects_of_the_earlier_one() {
         }
         // Without a wish all go.
         let none = cluster(exposure(way), &json!({}), everything());
-        let all = sorted(&[&[route], &of_ingress, &of_gateway]);
+        let all = sorted(&[&[route, ingress, http_route]]);
         assert_eq!(absent(&none.plan()), all, "{way:?}");
         assert!(none.plan().failures.is_empty());
     }
@@ -594,27 +600,65 @@ fn another_way_deletes_the_objects_of_the_earlier_one() {
 // kubernetes 20: what exposes the registry
 #[test]
 fn a_removal_takes_all_that_exposes_the_registry_first() {
-    let cluster = cluster(exposure(Way::Ingress), &wants_default(), everything());
-    let removed = removal(&cluster.snapshot, None);
-    let first: Vec<_> = removed
-        .delete
-        .iter()
-        .take(7)
-        .map(|reference| format!("{} {}", reference.kind.kind(), reference.name))
-        .collect();
-    assert_eq!(
-        first,
-        [
-            "Route default-route",
-            "Ingress default-route",
-            "HTTPRoute default-route",
-            "BackendTLSPolicy image-registry",
-            "ServersTransport image-registry",
-            "Secret image-registry-backend-ca",
-            "ConfigMap image-registry-backend-ca",
-        ]
-    );
-    assert!(!removed.objects_gone);
+    let mut cluster = cluster(exposure(Way::Ingress), &wants_default(), everything());
+    let removed = |cluster: &Cluster| {
+        let removed = removal(&cluster.snapshot, None);
+        assert!(!removed.objects_gone);
+        let all = removed.delete.iter();
+        // The Service goes when no pod is left.
+        let all = all.filter(|reference| reference.kind != Kind::Service);
+        all.map(|reference| format!("{} {}", reference.kind.kind(), reference.name))
+            .collect::<Vec<_>>()
+    };
+    let leads = [
+        "Route default-route",
+        "Ingress default-route",
+        "HTTPRoute default-route",
+    ];
+    assert_eq!(removed(&cluster), leads);
+    // Each helper outlives what needs it.
+    let for_ingress = ["ServersTransport image-registry", "Secret image-registry-backend-ca"];
+    let for_gateway = ["BackendTLSPolicy image-registry", "ConfigMap image-registry-backend-ca"];
+    let remove = |cluster: &mut Cluster, kind| cluster.remove(kind, "openshift-image-registry", DEFAULT);
+    remove(&mut cluster, Kind::Ingress);
+    assert_eq!(removed(&cluster), [&[leads[0], leads[2]][..], &for_ingress].concat());
+    remove(&mut cluster, Kind::HttpRoute);
+    let [policy, map] = for_gateway;
+    let [transport, secret] = for_ingress;
+    assert_eq!(removed(&cluster), [leads[0], policy, transport, secret, map]);
+}
+
+// A controller that still serves an Ingress would else send the logins to the registry in clear.
+#[test]
+fn the_service_says_that_the_registry_speaks_tls_until_the_last_ingress_is_gone() {
+    let edge = class("edge", "traefik.io/ingress-controller", false);
+    let mut cluster = cluster(of_class("edge"), &wants_default(), [edge]);
+    let plan = cluster.plan();
+    cluster.put(&drift::merged(&ingress(&plan, DEFAULT), &Value::Null, None));
+    let with_scheme = |cluster: &Cluster| {
+        let plan = cluster.plan();
+        let live = cluster.snapshot.objects.operand(Kind::Service, "image-registry");
+        let service = plan.desired(Kind::Service, "image-registry").unwrap();
+        let service = drift::merged(service, live.unwrap(), None);
+        let found = annotations(&service);
+        (service, found.iter().any(|one| one.contains("serversscheme: https")))
+    };
+    let (service, told) = with_scheme(&cluster);
+    assert!(told);
+    cluster.put(&service);
+    for (way, spec) in [
+        (Way::Gateway, wants_default()),
+        (Way::Nowhere, wants_default()),
+        (Way::Ingress, json!({})),
+    ] {
+        let mut changed = self::cluster(exposure(way), &spec, [service.clone()]);
+        let live = drift::merged(&ingress(&plan, DEFAULT), &Value::Null, None);
+        changed.put(&live);
+        assert_eq!(absent(&changed.plan()), ["Ingress default-route"]);
+        assert!(with_scheme(&changed).1, "{way:?}");
+        changed.remove(Kind::Ingress, "openshift-image-registry", DEFAULT);
+        assert!(!with_scheme(&changed).1, "{way:?}");
+    }
 }
 
 #[test]

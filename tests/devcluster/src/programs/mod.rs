@@ -7,6 +7,7 @@
 
 mod environment;
 mod node;
+mod replaced;
 
 use crate::files;
 use anyhow::{Context as _, Result, bail};
@@ -135,6 +136,12 @@ const GROUPS: &[Group] = &[
         tags: "remove_all_sd",
     },
     Group {
+        name: "traefik",
+        seconds: 240,
+        programs: &[("traefik", "github.com/traefik/traefik/v3/cmd/traefik")],
+        tags: "",
+    },
+    Group {
         name: "pause",
         seconds: 3,
         programs: &[("pause", ".")],
@@ -177,6 +184,8 @@ pub const POLICIES: &[&str] = &["policies"];
 pub const CLIENT: &[&str] = &["kubectl"];
 /// What installs the chart.
 pub const CHARTS: &[&str] = &["helm"];
+/// A controller of Ingresses and of the Gateway API.
+pub const INGRESS_CONTROLLER: &[&str] = &["traefik"];
 /// What checks and tests rules for Prometheus.
 pub const MONITORING: &[&str] = &["promtool"];
 /// Storage servers, which only tests use.
@@ -500,8 +509,8 @@ fn build(group: &Group, names: &[&str], directory: &Path) -> Result<()> {
         std::fs::rename(&output, directory.join(name)).with_context(|| format!("cannot store {name}"))?;
     }
     progress(&format!("  {} after {} s", group.name, start.elapsed().as_secs()));
-    // Ignored: an empty directory in a cache.
-    let _ = std::fs::remove_dir(&unfinished);
+    // Ignored: what is left in a cache harms nobody.
+    let _ = std::fs::remove_dir_all(&unfinished);
     Ok(())
 }
 
@@ -524,15 +533,11 @@ fn go_build(group: &Group, packages: &[&str], directory: &Path) -> Result<()> {
         .current_dir(module(group))
         .env("CGO_ENABLED", "0")
         .env("GOTOOLCHAIN", "auto");
-    command.args([
-        "build",
-        "-trimpath",
-        "-ldflags",
-        &link_flags(group),
-        "-tags",
-        group.tags,
-        "-o",
-    ]);
+    command.arg("build");
+    if let Some(file) = replaced::module_file(group.name, &module(group), directory)? {
+        command.arg("-modfile").arg(file);
+    }
+    command.args(["-trimpath", "-ldflags", &link_flags(group), "-tags", group.tags, "-o"]);
     command.arg(format!("{}/", directory.display())).args(packages);
     let result = match command.output() {
         Ok(result) => result,

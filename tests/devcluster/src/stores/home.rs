@@ -78,10 +78,9 @@ impl Home {
     }
 
     /// Starts a program with a clean environment, in the directory.
-    pub fn spawn(&self, name: &str, mut command: Command) -> Result<()> {
+    pub fn spawn(&self, name: &str, mut command: Command) -> Result<ProcessId> {
         command.current_dir(self.directory());
-        self.processes.spawn(name, command)?;
-        Ok(())
+        self.processes.spawn(name, command)
     }
 
     /// Waits until `ready` answers something, as long as the process runs.

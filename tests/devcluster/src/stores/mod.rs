@@ -28,7 +28,7 @@ pub(crate) mod home;
 mod ibm;
 mod moto;
 mod openstack;
-mod port;
+pub(crate) mod port;
 mod proxy;
 mod seaweed;
 mod serve;

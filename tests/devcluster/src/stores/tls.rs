@@ -31,6 +31,8 @@ pub struct Authority {
     certificate: String,
     /// Servers show the authority's own certificate instead of one that it issues.
     shows_itself: bool,
+    /// The name that clients ask its servers for, instead of the address.
+    server: Option<String>,
 }
 
 impl std::fmt::Debug for Authority {
@@ -68,7 +70,22 @@ impl Authority {
             issuer: Arc::new(Issuer::new(parameters, key)),
             certificate,
             shows_itself,
+            server: None,
         })
+    }
+
+    /// An authority elsewhere: clients trust its certificate (PEM), and ask a server that has one of its certificates for this name.
+    pub fn elsewhere(certificate: &str, server: &str) -> Result<Self> {
+        Ok(Self {
+            certificate: certificate.to_owned(),
+            server: Some(server.to_owned()),
+            ..Self::new(server)?
+        })
+    }
+
+    /// The name that clients ask its servers for; `None`: their address.
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        self.server.as_deref()
     }
 
     /// Its certificate, PEM: what a client must trust.

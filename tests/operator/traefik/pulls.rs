@@ -1,0 +1,124 @@
+//! Clients that pull at a steady pace, whatever becomes of the pulls before.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// Two thousand a minute.
+const PACE: Duration = Duration::from_millis(30);
+
+/// An image behind a route, and who pulls it.
+#[derive(Clone)]
+pub struct Source {
+    client: reqwest::Client,
+    /// URL of the repository.
+    url: String,
+    user: (String, String),
+}
+
+impl Source {
+    /// Clients trust the route's certificate alone. `login`: the entry of a Docker configuration file.
+    pub fn new(controller: SocketAddr, host: &str, repository: &str, certificate: &str, login: &Value) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap())
+            .unwrap();
+        let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .no_proxy()
+            .resolve(host, controller)
+            .timeout(Duration::from_secs(30));
+        let text = |member: &str| login[member].as_str().unwrap().to_owned();
+        Self {
+            client: client.build().unwrap(),
+            url: format!("https://{host}:{}/v2/{repository}", controller.port()),
+            user: (text("username"), text("password")),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Result<Vec<u8>, String> {
+        let request = self.client.get(format!("{}/{path}", self.url));
+        let request = request.basic_auth(&self.user.0, Some(&self.user.1));
+        let request = request.header("accept", "application/vnd.docker.distribution.manifest.v2+json");
+        let told = |error: reqwest::Error| format!("{path}: {error:?}");
+        let answer = request.send().await.map_err(told)?;
+        let answer = answer.error_for_status().map_err(told)?;
+        Ok(answer.bytes().await.map_err(told)?.to_vec())
+    }
+
+    /// Pulls the manifest, the configuration and each layer, and compares the sizes.
+    async fn pull(&self) -> Result<(), String> {
+        let manifest = self.get("manifests/v1").await?;
+        let manifest: Value = serde_json::from_slice(&manifest).map_err(|error| error.to_string())?;
+        let layers = manifest["layers"].as_array().into_iter().flatten();
+        for blob in layers.chain([&manifest["config"]]) {
+            let digest = blob["digest"].as_str().ok_or("no digest")?;
+            let content = self.get(&format!("blobs/{digest}")).await?;
+            if blob["size"].as_u64() != u64::try_from(content.len()).ok() {
+                return Err(format!("{digest} has {} bytes", content.len()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What pulls until it is ended.
+pub struct Pulls {
+    end: oneshot::Sender<()>,
+    task: JoinHandle<(usize, Vec<String>)>,
+    began: Instant,
+}
+
+impl Pulls {
+    pub fn start(source: Source) -> Self {
+        let (end, mut ended) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let mut all = JoinSet::new();
+            // It makes up for ticks that a busy machine missed.
+            let mut ticks = tokio::time::interval(PACE);
+            let mut count = 0;
+            loop {
+                tokio::select! {
+                    _ = &mut ended => break,
+                    _ = ticks.tick() => {
+                        let source = source.clone();
+                        all.spawn(async move { source.pull().await });
+                        count += 1;
+                    }
+                }
+            }
+            let failed = all.join_all().await.into_iter().filter_map(Result::err);
+            (count, failed.collect())
+        });
+        Self {
+            end,
+            task,
+            began: Instant::now(),
+        }
+    }
+
+    /// Ends when the last pull has: none has failed, and there were two thousand a minute.
+    pub async fn end(self) {
+        let seconds = self.began.elapsed().as_secs_f64();
+        self.end.send(()).unwrap();
+        let (count, failed) = self.task.await.unwrap();
+        let count = f64::from(u32::try_from(count).unwrap());
+        println!("{count} pulls in {seconds:.0} s");
+        assert_eq!(failed, Vec::<String>::new());
+        // A busy machine may be late by a second.
+        assert!(count >= (seconds - 1.0) * 2000.0 / 60.0, "{count} in {seconds} s");
+    }
+}
