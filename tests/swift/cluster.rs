@@ -1,5 +1,6 @@
 //! One cluster on OpenStack: the shared harness, credentials, and a gate between the operator and the real servers.
 
+use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use devcluster::stores::{Asked, Authority, Fault, Gate, GateOptions, REGION, Reply};
+use devcluster::stores::{Asked, Authority, Fault, Gate, GateOptions, Reply};
 use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use image_registry_operator::program::Proxies;
@@ -17,11 +18,13 @@ use image_registry_operator::storage::net::http::Http;
 use image_registry_operator::storage::net::network::Settings;
 use serde_json::{Value, json};
 
-use super::cloud::{Cloud, cloud};
+use super::cloud::{self, Cloud};
 use super::harness::{CheckedClients, StorageHarness};
 
 /// Objects that one request may delete, as the gate lets Swift tell.
 pub const PAGE: usize = 5;
+/// Bytes of the longest name of a container.
+pub const LONGEST_NAME: usize = 256;
 /// Hosts of the gate.
 const KEYSTONE: &str = "keystone.test.example";
 const SWIFT: &str = "swift.test.example";
@@ -52,15 +55,34 @@ fn process(timeout: Option<Duration>) -> StorageClients {
     })
 }
 
-/// A cluster.
-pub struct SwiftCluster {
+/// The object store of a test.
+#[allow(async_fn_in_trait)] // One thread runs all of it.
+pub trait Server: 'static {
+    async fn cloud() -> &'static Cloud;
+}
+
+/// Swift of OpenStack.
+pub struct OpenStackSwift;
+
+impl Server for OpenStackSwift {
+    async fn cloud() -> &'static Cloud {
+        cloud::cloud().await
+    }
+}
+
+/// A cluster before a server.
+pub struct Site<S> {
     harness: StorageHarness<CheckedClients>,
     pub gate: Gate,
     pub cloud: &'static Cloud,
     scheme: &'static str,
+    server: PhantomData<S>,
 }
 
-impl Deref for SwiftCluster {
+/// A cluster on OpenStack.
+pub type SwiftCluster = Site<OpenStackSwift>;
+
+impl<S> Deref for Site<S> {
     type Target = StorageHarness<CheckedClients>;
 
     fn deref(&self) -> &Self::Target {
@@ -68,7 +90,7 @@ impl Deref for SwiftCluster {
     }
 }
 
-impl DerefMut for SwiftCluster {
+impl<S> DerefMut for Site<S> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut self.harness
     }
@@ -79,12 +101,17 @@ pub fn is_of_keystone(asked: &Asked) -> bool {
     asked.host.starts_with(KEYSTONE)
 }
 
+/// Whether the request asks what the store can do.
+pub fn is_info(asked: &Asked) -> bool {
+    matches!(asked.path.as_str(), "/info" | "/swift/info")
+}
+
 /// Whether the request changes nothing. A login changes nothing.
 pub fn is_read(asked: &Asked) -> bool {
     is_of_keystone(asked) || matches!(asked.method.as_str(), "GET" | "HEAD")
 }
 
-impl SwiftCluster {
+impl<S: Server> Site<S> {
     /// A cluster of this name before the servers, with `spec.storage` as given; the platform's Secret holds the rest.
     pub async fn new(infrastructure: &str, storage: Value) -> Self {
         Self::behind(infrastructure, storage, None).await
@@ -96,12 +123,12 @@ impl SwiftCluster {
     }
 
     async fn behind(infrastructure: &str, storage: Value, authority: Option<&Authority>) -> Self {
-        let cloud = cloud().await;
+        let cloud = S::cloud().await;
         let gate = Gate::with(GateOptions {
             address: (Ipv4Addr::LOCALHOST, 0).into(),
             routes: vec![
                 (KEYSTONE.to_owned(), cloud.stack.keystone.target().clone()),
-                (SWIFT.to_owned(), cloud.stack.swift.target().clone()),
+                (SWIFT.to_owned(), cloud.store.clone()),
             ],
             authority: authority.cloned(),
             names: vec![KEYSTONE.to_owned(), SWIFT.to_owned()],
@@ -115,12 +142,13 @@ impl SwiftCluster {
             gate,
             cloud,
             scheme: if authority.is_some() { "https" } else { "http" },
+            server: PhantomData,
         };
         let objects = &cluster.snapshot.objects;
         let mut object = objects.cluster(Kind::Infrastructure, "cluster").unwrap().clone();
         object["status"]["infrastructureName"] = json!(infrastructure);
         cluster.add(object);
-        cluster.set_cloud(cloud.password(), json!({"region_name": REGION}));
+        cluster.set_cloud(cloud.password(), json!({"region_name": cloud.region}));
         cluster.pass_all();
         cluster
     }
@@ -135,8 +163,8 @@ impl SwiftCluster {
     }
 
     /// What the gate does with a request that no test disturbs: the catalogue names the gate, and Swift tells how much it deletes at once.
-    pub fn undisturbed(&self) -> impl Fn(&Asked) -> Fault + Send + Clone + use<> {
-        let real = self.cloud.stack.swift.url();
+    pub fn undisturbed(&self) -> impl Fn(&Asked) -> Fault + Send + Clone + use<S> {
+        let real = self.cloud.url.clone();
         let gated = format!("{}://{SWIFT}:{}", self.scheme, self.port());
         move |asked: &Asked| {
             let (real, gated) = (real.clone(), gated.clone());
@@ -145,7 +173,7 @@ impl SwiftCluster {
                     let text = String::from_utf8_lossy(answer.body()).replace(&real, &gated);
                     *answer.body_mut() = text.into_bytes().into();
                 })
-            } else if asked.path == "/info" {
+            } else if is_info(asked) {
                 Fault::change(|_, answer| {
                     let mut info: Value = serde_json::from_slice(answer.body()).unwrap();
                     info["bulk_delete"]["max_deletes_per_request"] = json!(PAGE);

@@ -1,5 +1,5 @@
-//! Swift at the level of the storage room: driver and engine together, against the real Keystone and the real Swift, with a gate in
-//! between. No cluster.
+//! Swift at the level of the storage room: driver and engine together, against the real Keystone, the real Swift and Ceph's
+//! gateway, with a gate in between. No cluster.
 
 // A test may end where it stands, tell a number, and hold its turn while it waits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
@@ -7,6 +7,7 @@
 #![allow(clippy::large_futures)]
 
 mod bootstrap;
+mod ceph;
 mod cloud;
 mod cluster;
 #[allow(
@@ -26,6 +27,7 @@ mod harness;
 mod logins;
 mod many;
 mod preflight;
+mod projects;
 mod removal;
 mod rendering;
 mod settled;

@@ -1,5 +1,5 @@
-//! A container full of objects and segments, removed by processes that die. `SWIFT_MANY_OBJECTS=20000` makes them as many as a small
-//! registry has; the usual run takes fewer. `tests/cloud_storage/many.rs` kills the real program.
+//! A container full of objects and segments, removed by processes that die. `tests/cloud_storage/swift.rs` kills the real program, with
+//! as many objects as a registry has.
 
 use devcluster::stores::Fault;
 use serde_json::json;
@@ -8,34 +8,30 @@ use super::cluster::{PAGE, SwiftCluster};
 use super::conformance::{BackendUnderTest as _, owned};
 use super::harness::Killed;
 
-const USUAL: usize = 60;
+const COUNT: usize = 60;
 const DEATHS: usize = 10;
 
 // storage-swift 40, storage-core 45
 #[tokio::test]
 async fn objects_and_segments_go_though_the_process_dies_ten_times() {
-    let asked = std::env::var("SWIFT_MANY_OBJECTS").ok();
-    let count: usize = asked.and_then(|n| n.parse().ok()).unwrap_or(USUAL);
     let (mut site, name) = owned::<SwiftCluster>("many-m1").await;
     let account = &site.cloud.account;
-    for first in (0..count).step_by(50) {
-        let puts = (first..count.min(first + 50)).map(|n| {
-            let folder = if n % 2 == 0 {
-                "files/docker/registry/v2/blobs"
-            } else {
-                "segments/abc"
-            };
-            let (object, name) = (format!("{folder}/{n:016}"), name.clone());
-            async move { account.put(&name, &object, b"x").await.unwrap() }
-        });
-        futures::future::join_all(puts).await;
-    }
+    let puts = (0..COUNT).map(|n| {
+        let folder = if n % 2 == 0 {
+            "files/docker/registry/v2/blobs"
+        } else {
+            "segments/abc"
+        };
+        let (object, name) = (format!("{folder}/{n:016}"), name.clone());
+        async move { account.put(&name, &object, b"x").await.unwrap() }
+    });
+    futures::future::join_all(puts).await;
     site.edit(json!({"managementState": "Removed"}));
     for death in 0..DEATHS {
         let killed = Killed::new();
         let kill = killed.clone();
         let operation = if death % 2 == 0 { "BulkDelete" } else { "GetContainer" };
-        let mut left = 1 + count / PAGE / DEATHS / 2;
+        let mut left = 1 + COUNT / PAGE / DEATHS / 2;
         site.disturb(move |asked| {
             let counts = asked.operation() == operation;
             left = left.saturating_sub(usize::from(counts));

@@ -4,7 +4,7 @@ use devcluster::stores::Fault;
 use image_registry_operator::status::judge::Preflight;
 use serde_json::{Value, json};
 
-use super::cluster::SwiftCluster;
+use super::cluster::{SwiftCluster, is_info};
 use super::conformance::{BackendUnderTest as _, brought, owned};
 
 // storage-decisions T14, T14a: a push in small, as the driver does it
@@ -13,7 +13,7 @@ async fn a_push_in_small_is_what_the_driver_sends() {
     let mut site = SwiftCluster::new("push-p1", json!({"swift": {}})).await;
     site.converge().await;
     let asked = site.gate.asked();
-    let account = format!("/v1/AUTH_{}", site.cloud.project.id);
+    let account = site.cloud.account.path().to_owned();
     let container = format!("{account}/{}", site.generated());
     let key = "docker/registry/v2/_preflight/0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
     let wanted = [
@@ -151,7 +151,7 @@ async fn a_catalogue_that_the_registry_cannot_use_is_noticed() {
         panic!("{outcome:?}");
     };
     assert!(
-        message.contains("EndpointNotFound") && message.contains("container/swift/RegionOne"),
+        message.contains("EndpointNotFound") && message.contains(&format!("container/swift/{}", site.cloud.region)),
         "{message}"
     );
 }
@@ -170,7 +170,7 @@ async fn the_account_is_not_asked_to_go_where_nobody_tells_of_bulk_deletion() {
         let mut site = site;
         let undisturbed = site.undisturbed();
         site.gate.rule(move |asked| {
-            if asked.path == "/info" {
+            if is_info(asked) {
                 Fault::Answer(devcluster::stores::Reply::new(status, body))
             } else {
                 undisturbed(asked)
@@ -179,7 +179,7 @@ async fn the_account_is_not_asked_to_go_where_nobody_tells_of_bulk_deletion() {
         site.converge().await;
         assert!(site.running.is_some(), "{status}");
         let asked = site.gate.asked();
-        let account = format!("/v1/AUTH_{}", site.cloud.project.id);
+        let account = site.cloud.account.path().to_owned();
         assert!(
             !asked.iter().any(|a| a.method == "DELETE" && a.path == account),
             "{status} {body}"

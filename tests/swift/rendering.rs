@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use devcluster::operand::{Files, Operand, OperandOptions};
-use devcluster::stores::Authority;
+use devcluster::stores::{Authority, Call};
 use devcluster::{image, programs};
+use http::Method;
 use image_registry_operator::config::facts::EnvValue;
 use image_registry_operator::config::yaml;
 use image_registry_operator::names;
@@ -50,6 +51,25 @@ fn pod(site: &SwiftCluster) -> Value {
     })
 }
 
+/// Gets a layer as a client does, through the temporary URL to which the registry redirects. Its host is a name that only the pod knows.
+async fn pull(site: &SwiftCluster, registry: &Operand, image: &str) {
+    let manifest = registry.crane(&["manifest", image]).await.unwrap();
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    let layer = &manifest["layers"][0];
+    let path = format!("/v2/lab/sample/blobs/{}", layer["digest"].as_str().unwrap());
+    let redirected = registry.target().call(Call::new(Method::GET, &path)).await.unwrap();
+    assert_eq!(redirected.status, 307, "{}", redirected.text());
+    let url = redirected.headers["location"].to_str().unwrap();
+    assert!(url.contains("temp_url_sig="), "{url}");
+    let (_, place) = url.split_once("://").unwrap();
+    let (host, path) = place.split_once('/').unwrap();
+    let path = format!("/{path}");
+    let call = Call::new(Method::GET, &path).host(host);
+    let answer = site.gate.target().call(call).await.unwrap();
+    assert_eq!(answer.status, 200, "{url}: {}", answer.text());
+    assert_eq!(json!(answer.body.len()), layer["size"]);
+}
+
 /// Starts the registry as the cluster would, and pushes an image to it and pulls the image from it.
 async fn push_and_pull(site: &SwiftCluster) {
     let mut maps = Files::new();
@@ -80,7 +100,7 @@ async fn push_and_pull(site: &SwiftCluster) {
         panic!("{error:#}\n{}\n{asked:#?}", registry.log().unwrap())
     });
     assert_eq!(registry.crane(&["digest", &name]).await.unwrap(), digest);
-    // Layers come through temporary URLs, which `crane` does not resolve: the names are those of the pod.
+    pull(site, &registry, &name).await;
     let stored = cloud().await.objects(&site.generated()).await;
     assert!(
         stored
@@ -98,7 +118,7 @@ async fn a_registry_pushes_with_a_password_and_with_an_application_credential() 
     push_and_pull(&site).await;
     let credential = &cloud().await.credentials[0];
     let auth = json!({"application_credential_id": credential.id, "application_credential_secret": credential.secret});
-    site.set_cloud(auth, json!({"region_name": devcluster::stores::REGION}));
+    site.set_cloud(auth, json!({"region_name": site.cloud.region}));
     site.converge().await;
     push_and_pull(&site).await;
 }

@@ -3,7 +3,7 @@
 use devcluster::stores::{Asked, Fault, Reply};
 use serde_json::Value;
 
-use super::cluster::{self, SwiftCluster, is_of_keystone, is_read};
+use super::cluster::{self, Server, Site, is_of_keystone, is_read};
 use super::conformance::{BLOBS, BackendUnderTest, Death, Failure, Sent, conformance};
 use super::harness::{CheckedClients, Killed};
 
@@ -55,7 +55,7 @@ fn object(key: &str) -> String {
     }
 }
 
-impl BackendUnderTest for SwiftCluster {
+impl<S: Server> BackendUnderTest for Site<S> {
     type Storage = CheckedClients;
     const FIELD: (&'static str, &'static str) = ("swift", "container");
     const PAGE: usize = cluster::PAGE;

@@ -198,6 +198,7 @@ async fn list_programs(demo: Option<demo::On>) -> Result<()> {
         programs::google_clients().await?;
         programs::ibm_clients().await?;
         programs::ensure_azure().await?;
+        programs::ensure_ceph().await?;
     }
     names
         .iter()

@@ -139,7 +139,11 @@ impl Call {
 
     /// The error of a response.
     pub fn failed(&self, status: u16, of_swift: bool, body: &[u8]) -> CallError {
-        let error = error::answered(self.action, &self.resource, self.of, status, of_swift, body);
+        let mut error = error::answered(self.action, &self.resource, self.of, status, of_swift, body);
+        if status == 409 && !self.changes() {
+            // Ceph RGW makes a user at its first request, and refuses what comes at the same time.
+            error.class = UNDECIDED;
+        }
         self.coded(error)
     }
 
@@ -347,6 +351,16 @@ mod tests {
             assert_eq!(decoded_text(&encoded(name)), name);
         }
         assert_eq!(decoded_text("100%"), "100%");
+    }
+
+    #[test]
+    fn a_conflict_is_an_answer_only_to_what_changes_something() {
+        let class = |method: Method| {
+            let call = Call::of_container("a", method, "images").unwrap();
+            call.failed(409, true, b"").class
+        };
+        assert_eq!([Method::HEAD, Method::GET].map(class), [UNDECIDED; 2]);
+        assert_eq!(class(Method::DELETE), crate::storage::model::call::CallClass::NotEmpty);
     }
 
     // A relative path in a name must not change what a request is about.

@@ -1,10 +1,12 @@
 //! The programs of a cluster and of storage servers: found by `KUBEBUILDER_ASSETS`, or made once from what is pinned in
-//! `tools/`: Go modules are built, packages of Python (see `environment`) and of Node.js (see `node`) installed.
+//! `tools/`: Go modules are built, packages of Python (see `environment`) and of Node.js (see `node`) installed. Packages of Debian
+//! (see `debian`) are those of the machine's release.
 //!
 //! Each group is a Go module of its own, so that their versions do not bind each other. What is built is kept in
 //! `${XDG_CACHE_HOME:-~/.cache}/image-registry-operator/devcluster/GROUP-HASH`, where the hash covers the module's files
 //! and the build flags: a change of either builds anew, a second run builds nothing.
 
+mod debian;
 mod environment;
 mod node;
 mod replaced;
@@ -323,6 +325,47 @@ pub async fn azure_clients() -> Result<PathBuf> {
 /// Makes all that storage servers consist of, beside the programs that [`ensure`] knows by name.
 pub async fn ensure_openstack() -> Result<()> {
     openstack().await.map(drop)
+}
+
+/// Ceph with its RADOS Gateway.
+#[derive(Clone, Debug)]
+pub(crate) struct Ceph {
+    /// Directory of the programs.
+    pub programs: PathBuf,
+    /// What `LD_LIBRARY_PATH` has to be.
+    pub libraries: std::ffi::OsString,
+    /// Directory of Ceph's plug-ins.
+    pub plugins: PathBuf,
+    /// Directory of the classes of objects, which a gateway uses.
+    pub classes: PathBuf,
+}
+
+/// Unpacks Ceph unless it is there.
+pub(crate) async fn ceph() -> Result<Ceph> {
+    tokio::task::spawn_blocking(|| {
+        let root = debian::unpack("ceph", &["ceph-mon", "ceph-osd", "radosgw"])?;
+        // Named after the machine's architecture.
+        let libraries = std::fs::read_dir(root.join("usr/lib"))?.filter_map(Result::ok);
+        let mut libraries = libraries.map(|entry| entry.path());
+        let libraries = libraries.find(|path| path.join("rados-classes").is_dir());
+        let libraries = libraries.with_context(|| format!("no Ceph in {}", root.display()))?;
+        let plugins = libraries.join("ceph");
+        // Some packages have theirs in /lib.
+        let architecture = libraries.file_name().context("a directory of libraries")?;
+        let older = root.join("lib").join(architecture);
+        Ok(Ceph {
+            programs: root.join("usr/bin"),
+            classes: libraries.join("rados-classes"),
+            libraries: std::env::join_paths([&libraries, &older, &plugins])?,
+            plugins,
+        })
+    })
+    .await?
+}
+
+/// Unpacks Ceph unless it is there.
+pub async fn ensure_ceph() -> Result<()> {
+    ceph().await.map(drop)
 }
 
 /// Finds the named programs and builds those that are nowhere; waits for another process that builds the same.

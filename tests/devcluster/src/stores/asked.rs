@@ -169,7 +169,9 @@ impl Asked {
         if self.path == "/v3" || self.path.starts_with("/v3/") {
             return Some(format!("{} {}", self.method, self.path));
         }
-        let below = self.path.strip_prefix("/v1/AUTH_")?.trim_end_matches('/');
+        // Ceph's gateway has its Swift below a prefix.
+        let path = self.path.strip_prefix("/swift").unwrap_or(&self.path);
+        let below = path.strip_prefix("/v1/AUTH_")?.trim_end_matches('/');
         if self.parameter("bulk-delete").is_some() {
             return Some("BulkDelete".to_owned());
         }
@@ -309,6 +311,7 @@ mod tests {
             ("POST", "/v1/AUTH_a/c/", "PostContainer"),
             ("PUT", "/v1/AUTH_a/c/o/p", "PutObject"),
             ("POST", "/v1/AUTH_a?bulk-delete", "BulkDelete"),
+            ("PUT", "/swift/v1/AUTH_a/c/o/p", "PutObject"),
             ("POST", "/v3/auth/tokens", "POST /v3/auth/tokens"),
         ] {
             assert_eq!(asked(method, "127.0.0.1", path).operation(), expected);

@@ -49,8 +49,8 @@ pub use gcs::{Accepted, Discovery, Federation, Gcs, GcsOptions, Operation, Servi
 pub use ibm::{Ibm, IbmOptions};
 pub use moto::{ACCOUNT, Moto, MotoOptions, OTHER_ACCOUNT};
 pub use openstack::{
-    Account, ApplicationCredential, Keystone, KeystoneOptions, OpenStack, OpenStackOptions, Project, REGION, Swift,
-    SwiftOptions,
+    Account, ApplicationCredential, CEPH, Keystone, KeystoneOptions, OpenStack, OpenStackOptions, Project, REGION, Rgw,
+    Swift, SwiftOptions,
 };
 pub use proxy::{ForwardProxy, Hosts, Proxied, ProxyOptions};
 pub use seaweed::{Seaweed, SeaweedOptions};

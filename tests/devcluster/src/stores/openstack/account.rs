@@ -37,15 +37,25 @@ impl Swift {
 
     /// The same, seen with somebody's token.
     pub fn account_with(&self, project: &Project, token: &str) -> Account {
-        Account {
-            target: self.target().clone(),
-            path: format!("/v1/AUTH_{}", project.id),
-            token: token.to_owned(),
-        }
+        Account::new(self.target(), format!("/v1/AUTH_{}", project.id), token)
     }
 }
 
 impl Account {
+    /// The account with this path.
+    pub(super) fn new(target: &Target, path: String, token: &str) -> Self {
+        Self {
+            target: target.clone(),
+            path,
+            token: token.to_owned(),
+        }
+    }
+
+    /// Path of its URL.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// A call below the account: `path` is encoded, such as `/container/object` or `?bulk-delete`. Whatever the answer.
     pub async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer> {
         let mut all = vec![("x-auth-token", self.token.as_str())];

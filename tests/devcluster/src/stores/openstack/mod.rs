@@ -1,4 +1,4 @@
-//! OpenStack for tests: the real Keystone and the real Swift.
+//! OpenStack for tests: the real Keystone and the real Swift; and Ceph's gateway, which speaks Swift too.
 //!
 //! One Keystone serves any number of Swifts, each in a region of its own. A test makes its own [`Project`] with one user:
 //! projects are separate accounts of Swift, so tests do not see each other.
@@ -6,11 +6,13 @@
 mod account;
 mod keystone;
 mod project;
+mod rgw;
 mod swift;
 
 pub use account::Account;
 pub use keystone::{Keystone, KeystoneOptions};
 pub use project::{ApplicationCredential, Project};
+pub use rgw::{CEPH, Rgw};
 pub use swift::{Swift, SwiftOptions};
 
 use super::gate::Reply;

@@ -1,0 +1,37 @@
+//! A container of another project.
+
+use serde_json::json;
+
+use super::cloud::cloud;
+use super::cluster::SwiftCluster;
+use super::conformance::{BackendUnderTest as _, Sent, owned};
+
+// storage-decisions T4: a change of the cloud's Secret alone
+#[tokio::test]
+async fn another_project_behind_the_same_names_is_not_written_to_before_the_mark_is_read() {
+    let (mut site, name) = owned::<SwiftCluster>("other-a12").await;
+    let other = cloud().await.stack.keystone.project("other-a12").await.unwrap();
+    let stack = &cloud().await.stack;
+    let account = stack.swift.account(&stack.keystone, &other).await.unwrap();
+    account.create(&name, &[]).await.unwrap();
+    account.put(&name, "image", b"x").await.unwrap();
+    site.never_show(&other.password);
+    let auth = json!({"username": other.user, "password": other.password, "project_id": other.id, "user_domain_name": "Default"});
+    site.set_cloud(auth, json!({"region_name": "RegionOne"}));
+    let running = site.running.clone();
+    site.forget();
+    for _ in 0..3 {
+        site.pass().await;
+        site.later(std::time::Duration::from_mins(11));
+    }
+    assert_eq!(site.running, running, "the registry keeps its credentials");
+    assert!(
+        !site.sent().contains(&Sent::Probe) && site.changes().is_empty(),
+        "{:?}",
+        site.operations()
+    );
+    site.edit(json!({"managementState": "Removed"}));
+    site.settle().await;
+    assert_eq!(account.objects(&name).await.unwrap(), ["image"]);
+    assert!(site.exists(&name).await);
+}
