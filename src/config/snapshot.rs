@@ -153,6 +153,11 @@ impl Snapshot {
         self.objects.served(Kind::ClusterVersion)
     }
 
+    /// Whether the cluster is on no platform that the operator knows: nothing there has the cluster's name and its cloud.
+    pub fn has_no_platform(&self) -> bool {
+        !self.is_platform() && !self.objects.served(Kind::Infrastructure)
+    }
+
     /// Whether the operator issues the registry's serving certificate itself, because no service CA does.
     pub fn issues_certificates(&self) -> bool {
         !self.is_platform() && !self.service_ca_api

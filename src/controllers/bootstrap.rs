@@ -60,10 +60,7 @@ pub(super) async fn bootstrap(
 ) -> Result<(), NotCreated> {
     let infrastructure = match snapshot.infrastructure() {
         Some(infrastructure) => infrastructure,
-        // A cluster of its own, on no platform that the operator knows.
-        None if !snapshot.is_platform() && !snapshot.objects.served(Kind::Infrastructure) => {
-            InfrastructureStatus::default()
-        }
+        None if snapshot.has_no_platform() => InfrastructureStatus::default(),
         None => {
             return Err(NotCreated::Failed(
                 ErrorClass::Transient,

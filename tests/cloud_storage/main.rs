@@ -22,6 +22,7 @@ mod many;
 mod options;
 mod oss;
 mod outage;
+mod plain;
 mod swift;
 mod switch;
 mod trust;

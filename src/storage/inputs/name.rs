@@ -11,11 +11,11 @@ const LONGEST: usize = 62;
 /// Number of hexadecimal digits of the namespace's uid in the replacement for an empty infrastructure name.
 const UID_DIGITS: usize = 10;
 
-/// Name of the cluster in container names and tags: `infrastructureName`. If it is empty, `ns-` and ten hexadecimal
-/// digits of the uid of the registry's namespace, so that two clusters in one account never have the same name.
+/// Name of the cluster in container names and tags: `infrastructureName`. If it is empty, or the cluster is on no platform, `ns-` and
+/// ten hexadecimal digits of the uid of the registry's namespace, so that two clusters in one account never have the same name.
 ///
 /// # Errors
-/// Transient: neither name is known, or the Infrastructure is missing or cannot be read. With another name the operator
+/// Transient: neither name is known, or the Infrastructure of a platform is missing or cannot be read. With another name the operator
 /// would not recognize its own storage.
 pub fn infrastructure_name(snapshot: &Snapshot) -> Result<String, StorageError> {
     let name = stored_name(snapshot)?;
@@ -30,16 +30,19 @@ pub fn infrastructure_name(snapshot: &Snapshot) -> Result<String, StorageError> 
         .collect();
     if uid.len() < UID_DIGITS {
         return Err(StorageError::transient(format!(
-            "infrastructures/cluster has no infrastructureName, and the uid of Namespace {} is not known yet, so that \
-             no name can be chosen for the storage",
+            "the cluster has no infrastructureName, and the uid of Namespace {} is not known yet, so that no name can be \
+             chosen for the storage",
             names::NAMESPACE
         )));
     }
     Ok(format!("ns-{}", uid.to_ascii_lowercase()))
 }
 
-/// `infrastructureName` of the Infrastructure; may be empty.
+/// `infrastructureName` of the Infrastructure; empty where there is none.
 fn stored_name(snapshot: &Snapshot) -> Result<String, StorageError> {
+    if snapshot.has_no_platform() {
+        return Ok(String::new());
+    }
     let unknown = |why: &str| {
         StorageError::transient(format!(
             "infrastructures/cluster {why}, so that the name of the cluster and of its storage is not known: restore it"
@@ -187,6 +190,26 @@ mod tests {
         assert_eq!(infrastructure_name(&cluster(None, uid)).unwrap(), "ns-1b4e28ba2f");
         let unknown = infrastructure_name(&cluster(None, "")).unwrap_err();
         assert!(unknown.message.contains("openshift-image-registry"), "{unknown}");
+    }
+
+    // kubernetes 2, the name of the storage
+    #[test]
+    fn a_cluster_on_no_platform_is_named_after_its_namespace() {
+        let mut plain = cluster(None, "1b4e28ba-2fa1-11d2-883f-0016d3cca427");
+        plain
+            .objects
+            .remove(&ObjectRef::new(Kind::Infrastructure, "", names::CLUSTER));
+        // OpenShift without the object, or with the API not there yet, is a fault.
+        for absent in [&[][..], &[Kind::ClusterVersion], &[Kind::Infrastructure]] {
+            let mut platform = plain.clone();
+            platform.objects.set_absent_kinds(absent.iter().copied().collect());
+            let error = infrastructure_name(&platform).unwrap_err();
+            assert_eq!(error.class, ErrorClass::Transient, "{absent:?}");
+        }
+        plain
+            .objects
+            .set_absent_kinds([Kind::ClusterVersion, Kind::Infrastructure].into());
+        assert_eq!(infrastructure_name(&plain).unwrap(), "ns-1b4e28ba2f");
     }
 
     // storage-decisions T2: only an empty name is replaced

@@ -39,6 +39,7 @@ fn fetch(packages: &[&str], directory: &Path) -> Result<()> {
         // The caller's environment stays: the proxies are how a machine reaches the archive.
         let mut command = Command::new("apt-get");
         command.args(["-qq", "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=root"]);
+        command.args(["-o", "Acquire::Retries=3"]);
         command.arg("-o").arg(format!("Dir::State::lists={}", lists.display()));
         command.arg("-o").arg(format!("Dir::Cache={}", cache.display()));
         process::run(command.args(arguments)).context(REMEDY)
