@@ -161,10 +161,9 @@ pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, w
     }
     report.announce_created();
     for reference in absent {
-        // Not what replaced the object of the plan.
-        let seen = snapshot.objects.find(reference).and_then(|seen| uid(seen));
-        match writer.delete(reference, seen).await {
-            Ok(()) => {
+        match delete_seen(reference, snapshot, writer).await {
+            Ok(false) => {}
+            Ok(true) => {
                 report.writes += 1;
                 report
                     .write_events
@@ -179,14 +178,23 @@ pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, w
     report
 }
 
-/// Deletes objects. An object that does not exist counts as deleted. The report has the failures.
-pub async fn delete(references: &[ObjectRef], writer: &Writer) -> Report {
+/// Deletes the object that was seen. Returns whether it was deleted; an object that replaced it stays, and is left to the next pass.
+async fn delete_seen(reference: &ObjectRef, snapshot: &Snapshot, writer: &Writer) -> Result<bool, WriteError> {
+    let seen = snapshot.objects.find(reference).and_then(|seen| uid(seen));
+    match writer.delete(reference, seen).await {
+        Err(WriteError::Conflict(_)) => writer.read(reference).await.map(|_| false),
+        deleted => deleted.map(|()| true),
+    }
+}
+
+/// Deletes objects of a snapshot. An object that does not exist counts as deleted; one that replaced the object of the snapshot stays. The
+/// report has the failures.
+pub async fn delete(references: &[ObjectRef], snapshot: &Snapshot, writer: &Writer) -> Report {
     let plan = Plan {
         absent: references.to_vec(),
         ..Plan::default()
     };
-    let nothing = Snapshot::empty();
-    apply(&plan, &nothing, &NothingRecorded, writer).await
+    apply(&plan, snapshot, &NothingRecorded, writer).await
 }
 
 /// Creates an object that is no operand. Returns the result and the events about the write; an object that exists already leads to

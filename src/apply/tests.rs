@@ -406,6 +406,46 @@ async fn a_plan_deletes_the_object_that_it_saw() {
     assert_eq!(preconditions, [json!({"uid": "u"}), Value::Null]);
 }
 
+/// Another object has the name: a DELETE with a precondition fails, and everything else succeeds.
+#[derive(Clone)]
+struct Replaced;
+
+impl tower::Service<Request<Body>> for Replaced {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let conflict =
+            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "code": 409});
+        let (status, answer) = if request.method() == http::Method::DELETE {
+            (409, conflict)
+        } else {
+            (200, object(&json!({})))
+        };
+        let body = Body::from(answer.to_string().into_bytes());
+        ready(Ok(Response::builder().status(status).body(body).unwrap()))
+    }
+}
+
+// kubernetes 14: what has come in the place of an object is no failure, and is left to the next pass.
+#[tokio::test]
+async fn a_removal_leaves_what_replaced_the_object_that_it_saw() {
+    let writer = Writer::new(Client::new(Replaced, "n"), Arc::new(|| true), Arc::new(EmptyCache));
+    let service = ObjectRef::new(Kind::Service, "n", "s");
+    let mut snapshot = Snapshot::empty();
+    snapshot.objects.insert(service.clone(), object(&json!({})));
+    let report = delete(&[service], &snapshot, &writer).await;
+    assert_eq!(
+        (report.writes, report.failures.len(), report.write_events.len()),
+        (0, 0, 0)
+    );
+}
+
 // The events of a bring-up are one, those of later changes are single ones.
 #[tokio::test]
 async fn a_pass_that_creates_several_objects_leads_to_one_event() {

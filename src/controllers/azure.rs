@@ -116,7 +116,7 @@ async fn path_fix_pass(context: &Context) -> Result<Duration, Failure> {
             .unwrap_or(&json!(null))
             .is_null()
     }) {
-        let mut report = apply::delete(&[job], &context.writer).await;
+        let mut report = apply::delete(&[job], &snapshot, &context.writer).await;
         let failures = report.failure_message();
         context.publish_report(&mut report);
         if !failures.is_empty() {

@@ -263,9 +263,19 @@ fn checked(key: &str, value: &[u8], events: &mut Vec<EventRequest>) -> Option<Ve
              registry.example.com or registry.example.com..5000"
         )));
     }
-    let key_file = entry::is_key_file(value);
-    let (value, had_key) = entry::without_private_keys(if key_file { &[] } else { value });
-    if had_key || key_file {
+    if entry::is_key_file(value) {
+        events.push(EventRequest {
+            warning: true,
+            reason: "PrivateKeyIgnored",
+            message: format!(
+                "Key {key} of {SOURCE} is a private key in DER or a key store (PKCS#12, JKS), which is not published: no client reads a \
+                 CA from it. Put certificates in PEM there; and if a private key is in it, replace that if it is in use"
+            ),
+        });
+        return None;
+    }
+    let (value, had_key) = entry::without_private_keys(value);
+    if had_key {
         events.push(EventRequest {
             warning: true,
             reason: "PrivateKeyIgnored",

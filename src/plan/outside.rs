@@ -59,17 +59,24 @@ fn plan_kind(inputs: &Inputs<'_>, way: Way, kind: Kind, plan: &mut Plan) -> &'st
         plan.absent.extend(of_kind(objects, kind).cloned());
         return &[];
     }
-    match way {
-        Way::Ingress => ingress::plan_backend(inputs, plan),
+    let speaks_tls = match way {
+        Way::Ingress => {
+            ingress::plan_backend(inputs, plan);
+            true
+        }
         Way::Gateway => gateway::plan_backend(inputs, plan),
-        Way::Route | Way::Nowhere => {}
-    }
-    let held = exposure::open_pods_remain(inputs.resolved, inputs.snapshot);
+        Way::Route | Way::Nowhere => true,
+    };
+    let open = exposure::open_pods_remain(inputs.resolved, inputs.snapshot);
     for entry in wanted {
-        if held && objects.operand(kind, &entry.name).is_none() {
+        let is_new = objects.operand(kind, &entry.name).is_none();
+        if is_new && open {
             let message = "it is made once every pod that asks for no login has ended";
             plan.fail(kind, &entry.name, message);
             continue;
+        }
+        if is_new && !speaks_tls {
+            continue; // What is missing is a failure of its own.
         }
         let made = match way {
             Way::Ingress => ingress::ingress(inputs, entry, plan),
@@ -161,14 +168,16 @@ pub(super) fn annotate(inputs: &Inputs<'_>, service: &mut Desired) {
             None => {}
         }
     }
-    let for_controller = if exposes && way == Way::Ingress {
+    let by_ingress = exposes && way == Way::Ingress;
+    let mut for_controller = if by_ingress {
         ingress::on_service(inputs)
-    } else if of_kind(objects, Kind::Ingress).next().is_some() {
-        // Until the last Ingress is gone its controller must know that the registry speaks TLS.
-        annotations::recorded(live)
     } else {
         BTreeMap::new()
     };
+    if ingress::serves_otherwise(inputs.snapshot, by_ingress) {
+        // Until it serves no Ingress any more, a controller must know that the registry speaks TLS.
+        annotations::keep(&mut for_controller, live);
+    }
     annotations::set(service, &for_controller, live);
 }
 

@@ -61,7 +61,10 @@ pub fn removal(snapshot: &Snapshot, deployment_gone: Option<Timestamp>) -> Remov
     second_stage.extend(stock::generated().into_iter().filter(is_own));
     second_stage.extend(issued);
     let unread = owned::unread(objects);
-    if !unread.is_empty() {
+    let leads = [Kind::Ingress, Kind::HttpRoute]
+        .iter()
+        .any(|kind| owned::of_kind(objects, *kind).next().is_some());
+    if leads || !helpers.is_empty() || !unread.is_empty() {
         // The Service alone remembers that something outside may lead to it.
         second_stage.retain(|reference| reference.kind != Kind::Service);
     }

@@ -326,7 +326,7 @@ async fn a_full_container_goes_in_bounded_memory_though_the_operator_is_killed_t
     removal_of_many(World::new("kw-smany").await, ON_SWIFT).await;
 }
 
-// storage-swift 40, storage-core 40, 45; issue 11: 20,000 objects with segments
+// storage-swift 40, storage-core 40, 45; with SWIFT_MANY_OBJECTS=20000, issue 11: 20,000 objects with segments
 #[tokio::test]
 async fn a_full_container_of_ceph_goes_in_bounded_memory_though_the_operator_is_killed_ten_times() {
     let gateway = Rgw::start(&stack().await.keystone).await.unwrap();

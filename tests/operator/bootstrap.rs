@@ -196,7 +196,7 @@ async fn a_policy_that_denies_removed_is_reported_in_its_words_and_asked_ever_le
             assert!(*wait >= 200_000 << number, "{reason}: {waits:?}");
         }
         assert!(cluster.get(&config_ref()).await.is_none());
-        // Plain Kubernetes has no ClusterOperator: there the event is all that an administrator sees.
+        // Plain Kubernetes has no ClusterOperator.
         cluster.until_event("Warning ConfigNotCreated", DENIAL).await;
         // The cause has one line in the log, not one for each attempt.
         assert_eq!(operator.log().matches("the Config cannot be created: ").count(), 1);

@@ -333,15 +333,21 @@ async fn rollout_under_pulls(
     replicas
 }
 
-/// A client that asks for a host all the time, with whatever result. It ends with the test.
-fn keep_asking(controller: SocketAddr, host: &'static str, certificate: &str) {
+/// A client that asks for a host all the time, with whatever result. It ends with the test. Returns how often the registry answered.
+fn keep_asking(controller: SocketAddr, host: &'static str, certificate: &str) -> Arc<AtomicUsize> {
     let certificate = certificate.to_owned();
+    let answered = Arc::new(AtomicUsize::new(0));
+    let count = answered.clone();
     tokio::spawn(async move {
         loop {
-            let _ = https::try_get(controller, host, &certificate, "/v2/").await;
+            let answer = https::try_get(controller, host, &certificate, "/v2/").await;
+            if answer.is_ok_and(|(status, _)| status == 401) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
+    answered
 }
 
 /// The Gateway of an administrator, with the certificate.
@@ -402,7 +408,7 @@ async fn push_and_pull_pass_through_traefik_by_ingress_and_by_gateway() {
     until_hosts(&cluster, Some(BLUE)).await;
     let source = client.source(BLUE).await;
     let _replicas = rollout_under_pulls(&cluster, &registry, source, &in_clear).await;
-    keep_asking(controller, BLUE, &certificate);
+    let answered = keep_asking(controller, BLUE, &certificate);
     assert!(operator.stop().await.success());
 
     // Another host, so that no request takes the Ingress.
@@ -412,8 +418,11 @@ async fn push_and_pull_pass_through_traefik_by_ingress_and_by_gateway() {
         ("EXPOSE", "gateway"),
         ("EXPOSE_GATEWAY", "openshift-image-registry/outer/https"),
     ];
+    let before = answered.load(Ordering::Relaxed);
     let operator = cluster.operator_with(&[&STOCK[..], &of_gateway].concat()).await;
     cluster.until_absent(&ingress("blue")).await;
+    let during = answered.load(Ordering::Relaxed) - before;
+    assert!(during > 0, "clients reach the registry while EXPOSE changes");
     // By then the login is for this host too.
     until_hosts(&cluster, Some(GREEN)).await;
     let client = Client::new(&cluster, &certificate, controller, GREEN).await;

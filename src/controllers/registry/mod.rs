@@ -177,18 +177,17 @@ impl Registry {
             self.bootstrap_since = None;
             self.bootstrapped = None;
         }
+        // Plain Kubernetes has no ClusterOperator that would report it, and an event lasts an hour.
+        if let Some(BootstrapDelay::Failed(cause)) = &delay {
+            self.context.publish_events([EventRequest {
+                warning: true,
+                reason: "ConfigNotCreated",
+                message: format!("the Config cannot be created: {cause}"),
+            }]);
+        }
         if self.context.shared.set_bootstrap_delay(delay.clone()) {
-            match delay {
-                Some(BootstrapDelay::Pending(cause)) => info!("the Config is not created yet: {cause}"),
-                // Plain Kubernetes has no ClusterOperator that would report it.
-                Some(BootstrapDelay::Failed(cause)) => {
-                    self.context.publish_events([EventRequest {
-                        warning: true,
-                        reason: "ConfigNotCreated",
-                        message: format!("the Config cannot be created: {cause}"),
-                    }]);
-                }
-                None => {}
+            if let Some(BootstrapDelay::Pending(cause)) = delay {
+                info!("the Config is not created yet: {cause}");
             }
             self.context.caches.trigger(Controller::ClusterOperator);
         }

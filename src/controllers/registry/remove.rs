@@ -86,7 +86,7 @@ impl Registry {
             if !context.confirmed.get() {
                 self.confirm(&context.config).await?;
             }
-            let mut report = apply::delete(&stage.delete, &self.context.writer).await;
+            let mut report = apply::delete(&stage.delete, &context.snapshot, &self.context.writer).await;
             let failures = report.failure_message();
             self.context.publish_report(&mut report);
             if !failures.is_empty() {

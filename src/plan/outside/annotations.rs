@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::controllers;
 use crate::names;
 use crate::plan::{Desired, annotation};
 
 const KEYS: &str = names::EXPOSURE_KEYS_ANNOTATION;
 
-/// The annotations of a live object that [`set`] recorded.
-pub(super) fn recorded(live: Option<&Value>) -> BTreeMap<String, String> {
+/// Adds what the live object has of the operator's annotations for a controller that is known, so that [`set`] does not remove it.
+pub(super) fn keep(wanted: &mut BTreeMap<String, String>, live: Option<&Value>) {
     let keys = live.and_then(|live| annotation(live, KEYS)).into_iter();
-    let keys = keys.flat_map(|keys| keys.split(','));
-    keys.filter_map(|key| Some((key.to_owned(), annotation(live?, key)?.to_owned())))
-        .collect()
+    for key in keys.flat_map(|keys| keys.split(',')) {
+        let value = live.and_then(|live| annotation(live, key));
+        if let Some(value) = value.filter(|_| controllers::is_known(key)) {
+            wanted.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+        }
+    }
 }
 
 /// Sets annotations, records their keys in one more, and removes recorded ones that are not wanted any more.

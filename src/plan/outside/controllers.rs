@@ -26,6 +26,15 @@ pub(super) enum Controller {
 const PATIENCE_SECONDS: &str = "900";
 
 impl Controller {
+    const ALL: [Self; 6] = [
+        Self::Traefik,
+        Self::IngressNginx,
+        Self::NginxF5,
+        Self::Haproxy,
+        Self::HaproxyIngress,
+        Self::Contour,
+    ];
+
     /// The controller that `spec.controller` of an IngressClass names.
     pub(super) fn of_class(controller: &str) -> Option<Self> {
         let (domain, path) = controller.split_once('/').unwrap_or((controller, ""));
@@ -135,6 +144,12 @@ impl Controller {
 
 const TRAEFIK_SERVICE: &str = "traefik.ingress.kubernetes.io/service";
 const CONTOUR_PROTOCOL: &str = "projectcontour.io/upstream-protocol.tls";
+
+/// Whether the operator sets this annotation for one of the controllers.
+pub(super) fn is_known(key: &str) -> bool {
+    let mut all = Controller::ALL.into_iter();
+    all.any(|controller| controller.on_ingress().contains_key(key) || controller.on_service(true).contains_key(key))
+}
 
 /// Whether controllers read the annotation from the Service.
 pub(super) fn is_for_service(key: &str) -> bool {

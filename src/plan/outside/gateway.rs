@@ -20,9 +20,11 @@ pub(super) fn policy_kind(objects: &Objects) -> Option<Kind> {
         .find(|kind| objects.served(*kind))
 }
 
-/// Plans the CA and the BackendTLSPolicy.
-pub(super) fn plan_backend(inputs: &Inputs<'_>, plan: &mut Plan) {
+/// Plans the CA and the BackendTLSPolicy. Returns whether both can be written: without them the Gateway would send logins to the registry
+/// in clear.
+pub(super) fn plan_backend(inputs: &Inputs<'_>, plan: &mut Plan) -> bool {
     let objects = &inputs.snapshot.objects;
+    let begin = plan.present.len();
     backend::plan_ca(Kind::ConfigMap, inputs.snapshot, plan);
     match policy_kind(objects) {
         Some(kind) => plan.present.push(policy(kind, objects)),
@@ -33,8 +35,11 @@ pub(super) fn plan_backend(inputs: &Inputs<'_>, plan: &mut Plan) {
              it, so that the Gateway does not speak TLS to the registry: install it, or apply deploy/kubernetes/02-rbac-exposure.yaml",
         ),
     }
+    let planned = plan.present.iter().skip(begin);
+    let both = planned.filter(|desired| desired.refused.is_none()).count() == 2;
     let unused = inputs.resolved.routes.iter().find(|entry| entry.secret.is_some());
     plan.events.extend(unused.map(certificate_not_used));
+    both
 }
 
 fn policy(kind: Kind, objects: &Objects) -> Desired {

@@ -12,7 +12,7 @@ use crate::config::event_request::EventRequest;
 use crate::config::resolve::WantedRoute;
 use crate::config::snapshot::{Objects, Snapshot};
 use crate::names;
-use crate::plan::owned::guard;
+use crate::plan::owned::{guard, of_kind};
 use crate::plan::{Desired, Drift, Inputs, Origin, Plan, annotation, config, service};
 
 const DEFAULT_CLASS: &str = "ingressclass.kubernetes.io/is-default-class";
@@ -35,6 +35,11 @@ impl<'a> Class<'a> {
             name,
             controller: class.and_then(|class| content::text(class.pointer("/spec/controller"))),
         }
+    }
+
+    /// Whether a live Ingress has this class.
+    fn is_of(&self, live: &Value) -> bool {
+        self.name == content::text(live.pointer("/spec/ingressClassName"))
     }
 
     fn known(&self) -> Option<Controller> {
@@ -95,6 +100,14 @@ fn transport(objects: &Objects) -> Desired {
     desired
 }
 
+/// Whether a controller may serve an Ingress of this operator that is not wanted as it is: of another class, of a class whose controller
+/// cannot be told now, or, without `wanted`, of any.
+pub(super) fn serves_otherwise(snapshot: &Snapshot, wanted: bool) -> bool {
+    let class = Class::of(snapshot);
+    let mut live = of_kind(&snapshot.objects, Kind::Ingress).filter_map(|reference| snapshot.objects.find(reference));
+    live.any(|live| !wanted || class.known().is_none() || !class.is_of(live))
+}
+
 /// What the controller reads from the Service.
 pub(super) fn on_service(inputs: &Inputs<'_>) -> BTreeMap<String, String> {
     let snapshot = inputs.snapshot;
@@ -141,7 +154,12 @@ pub(super) fn ingress(inputs: &Inputs<'_>, entry: &WantedRoute, plan: &mut Plan)
     let mut wanted = class.known().map_or_else(BTreeMap::new, Controller::on_ingress);
     let given = &snapshot.environment.exposure.annotations;
     wanted.extend(given.clone().into_iter().filter(|(key, _)| !is_for_service(key)));
-    annotations::set(&mut desired, &wanted, objects.operand(Kind::Ingress, &entry.name));
+    let live = objects.operand(Kind::Ingress, &entry.name);
+    if class.known().is_none() && live.is_some_and(|live| class.is_of(live)) {
+        // Where the class cannot be read for a while, its controller goes on to serve the Ingress.
+        annotations::keep(&mut wanted, live);
+    }
+    annotations::set(&mut desired, &wanted, live);
     guard(&mut desired, objects);
     if entry.secret.is_none() && class.known() == Some(Controller::Contour) {
         let message = "Contour serves no host without a certificate: use spec.routes with secretName instead of spec.defaultRoute";
@@ -167,8 +185,13 @@ fn unusable(name: &str, entry: &WantedRoute, objects: &Objects) -> Option<String
     };
     let lacks = ["tls.crt", "tls.key"]
         .into_iter()
-        .find(|key| content::secret_text(secret, key).is_none())?;
-    described(&format!("has no key {lacks}: add it"))
+        .find(|key| content::secret_text(secret, key).is_none());
+    if let Some(lacks) = lacks {
+        return described(&format!("has no key {lacks}: add it"));
+    }
+    // Controllers may read no other.
+    let is_tls = content::text(secret.get("type")) == Some("kubernetes.io/tls");
+    (!is_tls).then(|| described("is not of type kubernetes.io/tls: make it anew with `kubectl create secret tls`"))?
 }
 
 /// Fields of an Ingress that come from the Config and from variables of the operator.

@@ -601,12 +601,16 @@ fn another_way_deletes_the_objects_of_the_earlier_one() {
 #[test]
 fn a_removal_takes_all_that_exposes_the_registry_first() {
     let mut cluster = cluster(exposure(Way::Ingress), &wants_default(), everything());
+    let service_goes = |cluster: &Cluster| {
+        let removed = removal(&cluster.snapshot, None);
+        removed.delete.iter().any(|reference| reference.kind == Kind::Service)
+    };
     let removed = |cluster: &Cluster| {
         let removed = removal(&cluster.snapshot, None);
         assert!(!removed.objects_gone);
+        // The Service remembers what may still lead to it.
+        assert!(!service_goes(cluster));
         let all = removed.delete.iter();
-        // The Service goes when no pod is left.
-        let all = all.filter(|reference| reference.kind != Kind::Service);
         all.map(|reference| format!("{} {}", reference.kind.kind(), reference.name))
             .collect::<Vec<_>>()
     };
@@ -626,6 +630,41 @@ fn a_removal_takes_all_that_exposes_the_registry_first() {
     let [policy, map] = for_gateway;
     let [transport, secret] = for_ingress;
     assert_eq!(removed(&cluster), [leads[0], policy, transport, secret, map]);
+    let name = "image-registry";
+    cluster.remove(Kind::BackendTlsPolicy, "openshift-image-registry", name);
+    cluster.remove(Kind::ServersTransport, "openshift-image-registry", name);
+    for kind in [Kind::Secret, Kind::ConfigMap] {
+        assert!(!service_goes(&cluster), "{kind:?}");
+        cluster.remove(kind, "openshift-image-registry", names::BACKEND_CA);
+    }
+    assert!(service_goes(&cluster));
+}
+
+// An Ingress or HTTPRoute that the operator may not read any more may still be served.
+#[test]
+fn what_something_unread_may_need_stays() {
+    for (way, kind, helper) in [
+        (Way::Ingress, Kind::Ingress, owned("v1", "Secret", names::BACKEND_CA)),
+        (
+            Way::Gateway,
+            Kind::HttpRoute,
+            owned("v1", "ConfigMap", names::BACKEND_CA),
+        ),
+    ] {
+        let mut cluster = cluster(exposure(Way::Nowhere), &json!({}), [helper]);
+        cluster.snapshot.objects.set_absent_kind(kind);
+        let deletes = |cluster: &Cluster| {
+            let is_helper = |reference: &crate::api::ObjectRef| reference.name == names::BACKEND_CA;
+            let removed = removal(&cluster.snapshot, None).delete;
+            [cluster.plan().absent, removed].map(|all| all.iter().any(is_helper))
+        };
+        let mut service = live_service();
+        service["metadata"]["annotations"][names::EXPOSURE_ANNOTATION] = json!(way.name());
+        cluster.put(&service);
+        assert_eq!(deletes(&cluster), [false; 2], "{way:?}");
+        cluster.put(&live_service());
+        assert_eq!(deletes(&cluster), [true; 2], "{way:?}");
+    }
 }
 
 // A controller that still serves an Ingress would else send the logins to the registry in clear.
@@ -659,6 +698,74 @@ fn the_service_says_that_the_registry_speaks_tls_until_the_last_ingress_is_gone(
         changed.remove(Kind::Ingress, "openshift-image-registry", DEFAULT);
         assert!(!with_scheme(&changed).1, "{way:?}");
     }
+    // Another class: until the Ingress has it.
+    let inner = class("inner", "k8s.io/ingress-nginx", false);
+    let mut moved = self::cluster(of_class("inner"), &wants_default(), [inner, service.clone()]);
+    moved.put(&drift::merged(&ingress(&plan, DEFAULT), &Value::Null, None));
+    assert!(with_scheme(&moved).1);
+    let live = moved.snapshot.objects.operand(Kind::Ingress, DEFAULT).unwrap().clone();
+    let next = drift::merged(&ingress(&moved.plan(), DEFAULT), &live, None);
+    moved.put(&next);
+    assert!(!with_scheme(&moved).1);
+}
+
+// An upgrade of the controller may make its class anew, and a right may be lost: the controller goes on.
+#[test]
+fn a_class_that_cannot_be_read_takes_no_annotation_away() {
+    for (controller, key) in [
+        (
+            "traefik.io/ingress-controller",
+            "traefik.ingress.kubernetes.io/service.serversscheme",
+        ),
+        ("k8s.io/ingress-nginx", "nginx.ingress.kubernetes.io/backend-protocol"),
+    ] {
+        let mut cluster = cluster(of_class("edge"), &wants_default(), [class("edge", controller, false)]);
+        let has_key = |cluster: &mut Cluster| {
+            let plan = cluster.plan();
+            let mut all = Vec::new();
+            for (kind, name) in [(Kind::Service, "image-registry"), (Kind::Ingress, DEFAULT)] {
+                let live = cluster
+                    .snapshot
+                    .objects
+                    .operand(kind, name)
+                    .cloned()
+                    .unwrap_or_default();
+                let next = drift::merged(plan.desired(kind, name).unwrap(), &live, None);
+                all.extend(next["metadata"]["annotations"].get(key).cloned());
+                cluster.put(&next);
+            }
+            !all.is_empty()
+        };
+        assert!(has_key(&mut cluster));
+        cluster
+            .snapshot
+            .objects
+            .remove(&crate::api::ObjectRef::new(Kind::IngressClass, "", "edge"));
+        assert!(has_key(&mut cluster), "{controller}");
+        cluster.snapshot.objects.set_absent_kind(Kind::IngressClass);
+        assert!(has_key(&mut cluster), "{controller}");
+    }
+}
+
+// Without it the Gateway would send logins to the registry in clear.
+#[test]
+fn no_route_is_new_while_the_gateway_cannot_be_told_to_speak_tls() {
+    let gateway = "gateway.networking.k8s.io/v1";
+    let foreign = operand(gateway, "BackendTLSPolicy", "image-registry", &json!({}));
+    let live = owned(gateway, "HTTPRoute", DEFAULT);
+    let has_route = |cluster: &Cluster| cluster.plan().desired(Kind::HttpRoute, DEFAULT).is_some();
+    let with = |objects: Vec<Value>| cluster(exposure(Way::Gateway), &wants_default(), objects);
+    assert!(has_route(&with(vec![])));
+    assert!(!has_route(&with(vec![foreign.clone()])));
+    assert!(has_route(&with(vec![foreign, live])), "what is there stays");
+    let mut unserved = with(vec![]);
+    for kind in [Kind::BackendTlsPolicy, Kind::BackendTlsPolicyAlpha] {
+        unserved.snapshot.objects.set_absent_kind(kind);
+    }
+    assert!(!has_route(&unserved));
+    let mut without_ca = with(vec![]);
+    without_ca.remove(Kind::ConfigMap, names::NAMESPACE, "serviceca");
+    assert!(!has_route(&without_ca));
 }
 
 #[test]

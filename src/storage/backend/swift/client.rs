@@ -354,13 +354,15 @@ mod tests {
     }
 
     #[test]
-    fn a_conflict_is_an_answer_only_to_what_changes_something() {
-        let class = |method: Method| {
+    fn a_conflict_is_an_answer_only_to_what_changes_something_and_else_repeated() {
+        let answered = |method: Method| {
             let call = Call::of_container("a", method, "images").unwrap();
-            call.failed(409, true, b"").class
+            let error = call.failed(409, true, b"");
+            (error.class, error::first_wait(&error).is_some())
         };
-        assert_eq!([Method::HEAD, Method::GET].map(class), [UNDECIDED; 2]);
-        assert_eq!(class(Method::DELETE), crate::storage::model::call::CallClass::NotEmpty);
+        assert_eq!([Method::HEAD, Method::GET].map(answered), [(UNDECIDED, true); 2]);
+        let refused = (crate::storage::model::call::CallClass::NotEmpty, false);
+        assert_eq!(answered(Method::DELETE), refused);
     }
 
     // A relative path in a name must not change what a request is about.
