@@ -176,7 +176,8 @@ impl Scenario {
 
     async fn nobody_pushes_without_a_login(&self, address: &str, sample: &Sample) {
         let refused = self.push(address, sample, None).await.unwrap_err();
-        assert!(refused.contains("UNAUTHORIZED"), "{refused}");
+        // An answer to HEAD has no body with a code.
+        assert!(refused.to_uppercase().contains("UNAUTHORIZED"), "{refused}");
         self.say("nobody pushes without a login");
     }
 

@@ -185,13 +185,8 @@ fn unusable(name: &str, entry: &WantedRoute, objects: &Objects) -> Option<String
     };
     let lacks = ["tls.crt", "tls.key"]
         .into_iter()
-        .find(|key| content::secret_text(secret, key).is_none());
-    if let Some(lacks) = lacks {
-        return described(&format!("has no key {lacks}: add it"));
-    }
-    // Controllers may read no other.
-    let is_tls = content::text(secret.get("type")) == Some("kubernetes.io/tls");
-    (!is_tls).then(|| described("is not of type kubernetes.io/tls: make it anew with `kubectl create secret tls`"))?
+        .find(|key| content::secret_text(secret, key).is_none())?;
+    described(&format!("has no key {lacks}: add it"))
 }
 
 /// Fields of an Ingress that come from the Config and from variables of the operator.
