@@ -94,7 +94,10 @@ async fn proxy(to: SocketAddr) -> SocketAddr {
 /// An address of this machine that is not a loopback address. No packet is sent.
 fn own_address() -> std::net::IpAddr {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    socket.connect("192.0.2.254:9").unwrap();
+    let routed = socket.connect("192.0.2.254:9");
+    routed.expect(
+        "Traefik reaches the registry by an address of this machine: it needs an interface with a route beside lo",
+    );
     socket.local_addr().unwrap().ip()
 }
 
