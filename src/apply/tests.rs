@@ -11,9 +11,27 @@ use serde_json::json;
 use super::*;
 use crate::plan::Mark;
 
-/// Gives the same response to every request.
+type Answer = dyn Fn(&Request<Body>) -> (u16, Value) + Send + Sync;
+
+/// Answers each request with a status and a body.
 #[derive(Clone)]
-struct Api(u16, Value);
+struct Api(Arc<Answer>);
+
+impl Api {
+    fn new(answer: impl Fn(&Request<Body>) -> (u16, Value) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(answer))
+    }
+
+    /// Gives the same response to every request.
+    fn always(status: u16, answer: Value) -> Self {
+        Self::new(move |_| (status, answer.clone()))
+    }
+
+    /// Fails the test if a request arrives.
+    fn unreachable() -> Self {
+        Self::new(|request| panic!("sent without leading: {} {}", request.method(), request.uri()))
+    }
+}
 
 impl tower::Service<Request<Body>> for Api {
     type Response = Response<Body>;
@@ -24,9 +42,10 @@ impl tower::Service<Request<Body>> for Api {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<Body>) -> Self::Future {
-        let body = Body::from(self.1.to_string().into_bytes());
-        ready(Ok(Response::builder().status(self.0).body(body).unwrap()))
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (status, answer) = (self.0)(&request);
+        let body = Body::from(answer.to_string().into_bytes());
+        ready(Ok(Response::builder().status(status).body(body).unwrap()))
     }
 }
 
@@ -41,7 +60,7 @@ impl ObjectCache for EmptyCache {
 }
 
 fn failing() -> Api {
-    Api(
+    Api::always(
         500,
         json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no", "code": 500}),
     )
@@ -97,7 +116,7 @@ async fn a_failed_write_of_an_absent_object_is_a_failed_create_and_otherwise_a_f
 #[tokio::test]
 async fn different_changes_lead_to_different_events_and_equal_changes_to_equal_ones() {
     let update = async |from: Value, to: Value| {
-        let events = events(Api(200, object(&to)), Some(from), &to).await;
+        let events = events(Api::always(200, object(&to)), Some(from), &to).await;
         assert_eq!((events[0].warning, events[0].reason), (false, "ServiceUpdated"));
         events[0].message.clone()
     };
@@ -155,7 +174,7 @@ async fn refused(code: u16, details: Value) -> Failure {
     };
     let answer = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "the cause",
         "reason": "R", "code": code, "details": details});
-    let client = Client::new(Api(code, answer), "n");
+    let client = Client::new(Api::always(code, answer), "n");
     let writer = Writer::new(client, Arc::new(|| true), Arc::new(EmptyCache));
     let mut report = apply(&plan, &Snapshot::empty(), &NothingRecorded, &writer).await;
     assert_eq!(report.write_events.len(), 1);
@@ -212,29 +231,15 @@ async fn each_answer_of_the_api_server_has_its_class_and_a_refused_field_is_name
     }
 }
 
-/// Fails the test if a request arrives.
-#[derive(Clone)]
-struct Unreachable;
-
-impl tower::Service<Request<Body>> for Unreachable {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        panic!("sent without leading: {} {}", request.method(), request.uri());
-    }
-}
-
 // kubernetes 8, 14: also if the Secret or Ingress of somebody else comes after the plan. The same type, and another one, for which the
 // operator would delete it.
 #[tokio::test]
 async fn an_object_without_the_mark_of_the_operators_own_is_not_touched() {
-    let writer = Writer::new(Client::new(Unreachable, "n"), Arc::new(|| true), Arc::new(EmptyCache));
+    let writer = Writer::new(
+        Client::new(Api::unreachable(), "n"),
+        Arc::new(|| true),
+        Arc::new(EmptyCache),
+    );
     let reference = ObjectRef::new(Kind::Service, "n", "s");
     for (mark, kind) in [Mark::Label("own"), Mark::Annotation("own")]
         .into_iter()
@@ -256,7 +261,11 @@ async fn an_object_without_the_mark_of_the_operators_own_is_not_touched() {
 // lifecycle 20, the part of this room
 #[tokio::test]
 async fn a_writer_that_does_not_lead_sends_nothing() {
-    let writer = Writer::new(Client::new(Unreachable, "n"), Arc::new(|| false), Arc::new(EmptyCache));
+    let writer = Writer::new(
+        Client::new(Api::unreachable(), "n"),
+        Arc::new(|| false),
+        Arc::new(EmptyCache),
+    );
     assert!(!writer.leads());
     let seen = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "n", "uid": "u",
         "resourceVersion": "1", "generation": 1, "finalizers": ["f"]}, "spec": {"a": 1}});
@@ -406,36 +415,20 @@ async fn a_plan_deletes_the_object_that_it_saw() {
     assert_eq!(preconditions, [json!({"uid": "u"}), Value::Null]);
 }
 
-/// Another object has the name: a DELETE with a precondition fails, and everything else succeeds.
-#[derive(Clone)]
-struct Replaced;
-
-impl tower::Service<Request<Body>> for Replaced {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let conflict =
-            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "code": 409});
-        let (status, answer) = if request.method() == http::Method::DELETE {
-            (409, conflict)
-        } else {
-            (200, object(&json!({})))
-        };
-        let body = Body::from(answer.to_string().into_bytes());
-        ready(Ok(Response::builder().status(status).body(body).unwrap()))
-    }
-}
-
 // kubernetes 14: what has come in the place of an object is no failure, and is left to the next pass.
 #[tokio::test]
 async fn a_removal_leaves_what_replaced_the_object_that_it_saw() {
-    let writer = Writer::new(Client::new(Replaced, "n"), Arc::new(|| true), Arc::new(EmptyCache));
+    // A DELETE with a precondition fails, and everything else succeeds.
+    let replaced = Api::new(|request| {
+        let conflict =
+            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "code": 409});
+        if request.method() == http::Method::DELETE {
+            (409, conflict)
+        } else {
+            (200, object(&json!({})))
+        }
+    });
+    let writer = Writer::new(Client::new(replaced, "n"), Arc::new(|| true), Arc::new(EmptyCache));
     let service = ObjectRef::new(Kind::Service, "n", "s");
     let mut snapshot = Snapshot::empty();
     snapshot.objects.insert(service.clone(), object(&json!({})));
@@ -531,7 +524,7 @@ async fn a_pass_that_creates_several_objects_leads_to_one_event() {
             ..Plan::default()
         };
         let answer = if code == 200 {
-            Api(200, object(&json!({"a": 2})))
+            Api::always(200, object(&json!({"a": 2})))
         } else {
             failing()
         };

@@ -44,6 +44,14 @@ pub(super) fn is_in_use(objects: &Objects, helper: Kind) -> bool {
     of_kind(objects, kind).next().is_some() || unread(objects).contains(&kind)
 }
 
+/// Whether something beside Routes leads to the registry, or may, or has left helpers. The Service alone remembers it.
+pub(super) fn is_remembered(objects: &Objects) -> bool {
+    let leads = WAYS
+        .into_iter()
+        .any(|(_, kind)| of_kind(objects, kind).next().is_some());
+    leads || helpers(objects).next().is_some() || !unread(objects).is_empty()
+}
+
 /// Those of [`HELPERS`] that this operator made.
 pub(super) fn helpers(objects: &Objects) -> impl Iterator<Item = ObjectRef> {
     HELPERS

@@ -60,14 +60,10 @@ pub fn removal(snapshot: &Snapshot, deployment_gone: Option<Timestamp>) -> Remov
     let is_own = |reference: &ObjectRef| objects.find(reference).is_some_and(|object| stock::is_own(object));
     second_stage.extend(stock::generated().into_iter().filter(is_own));
     second_stage.extend(issued);
-    let unread = owned::unread(objects);
-    let leads = [Kind::Ingress, Kind::HttpRoute]
-        .iter()
-        .any(|kind| owned::of_kind(objects, *kind).next().is_some());
-    if leads || !helpers.is_empty() || !unread.is_empty() {
-        // The Service alone remembers that something outside may lead to it.
+    if owned::is_remembered(objects) {
         second_stage.retain(|reference| reference.kind != Kind::Service);
     }
+    let unread = owned::unread(objects);
     let exists = |reference: &&ObjectRef| objects.find(reference).is_some();
     let objects_gone = unread.is_empty()
         && !first_stage

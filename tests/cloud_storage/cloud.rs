@@ -23,6 +23,27 @@ pub async fn moto() -> &'static Moto {
     Moto::shared().await.unwrap()
 }
 
+/// A call as the account's administrator.
+pub async fn call(method: Method, path: &str, body: &str) -> (u16, String) {
+    let moto = moto().await;
+    let call = Call::new(method, path).body(body.as_bytes());
+    let answer = moto.target().call(call.signed(moto.admin(), "s3", REGION)).await;
+    let answer = answer.unwrap();
+    (answer.status, answer.text())
+}
+
+pub async fn exists(bucket: &str) -> bool {
+    call(Method::HEAD, &format!("/{bucket}"), "").await.0 == 200
+}
+
+pub async fn make(bucket: &str) {
+    let body = format!(
+        "<CreateBucketConfiguration><LocationConstraint>{REGION}</LocationConstraint></CreateBucketConfiguration>"
+    );
+    let (status, text) = call(Method::PUT, &format!("/{bucket}"), &body).await;
+    assert_eq!(status, 200, "{text}");
+}
+
 /// A cluster on AWS, with nothing of the operator in it.
 pub struct World {
     pub cluster: TestCluster,
@@ -199,23 +220,15 @@ impl World {
 
     /// A call as the account's administrator, past the gate.
     pub async fn call(&self, method: Method, path: &str, body: &str) -> (u16, String) {
-        let moto = moto().await;
-        let call = Call::new(method, path).body(body.as_bytes());
-        let answer = moto.target().call(call.signed(moto.admin(), "s3", REGION)).await;
-        let answer = answer.unwrap();
-        (answer.status, answer.text())
+        call(method, path, body).await
     }
 
     pub async fn exists(&self, bucket: &str) -> bool {
-        self.call(Method::HEAD, &format!("/{bucket}"), "").await.0 == 200
+        exists(bucket).await
     }
 
     pub async fn make(&self, bucket: &str) {
-        let body = format!(
-            "<CreateBucketConfiguration><LocationConstraint>{REGION}</LocationConstraint></CreateBucketConfiguration>"
-        );
-        let (status, text) = self.call(Method::PUT, &format!("/{bucket}"), &body).await;
-        assert_eq!(status, 200, "{text}");
+        make(bucket).await;
     }
 
     pub async fn put(&self, bucket: &str, key: &str) {

@@ -1,31 +1,16 @@
 //! S3 on a cluster without the platform's APIs: nothing there names the cluster, and the stock registry uses the storage.
 
-use devcluster::Options;
-use devcluster::stores::Call;
 use http::Method;
 use image_registry_operator::api::{Kind, ObjectRef};
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use crate::cloud::{REGION, moto};
-use crate::support::{TestCluster, condition, deployment, env, is, simulated};
+use crate::cloud::{REGION, call, exists, make, moto};
+use crate::support::operator::STOCK;
+use crate::support::{TestCluster, condition, deployment, env, is, plain};
 use crate::{is_settled, observed};
 
-const STOCK: [(&str, &str); 2] = [("REGISTRY_PROGRAM", "distribution"), ("IMAGE_PRUNER", "")];
 const USERS_BUCKET: &str = "images-of-a-plain-cluster";
-
-/// A call as the account's administrator.
-async fn call(method: Method, path: &str) -> (u16, String) {
-    let moto = moto().await;
-    let call = Call::new(method, path);
-    let answer = moto.target().call(call.signed(moto.admin(), "s3", "us-east-1")).await;
-    let answer = answer.unwrap();
-    (answer.status, answer.text())
-}
-
-async fn exists(bucket: &str) -> bool {
-    call(Method::HEAD, &format!("/{bucket}")).await.0 == 200
-}
 
 /// Deletes the Config's storage and sets this one.
 async fn uses(cluster: &TestCluster, s3: Value) {
@@ -51,13 +36,7 @@ async fn bucket_of_the_pods(cluster: &TestCluster) -> String {
 // In part: kubernetes 2 (S3; the pods are simulated)
 #[tokio::test]
 async fn a_cluster_without_the_platforms_apis_uses_a_bucket_and_makes_and_removes_its_own() {
-    let cluster = TestCluster::exclusive(Options {
-        platform_apis: false,
-        security_api: false,
-        standins: false,
-        ..simulated("plain-s3")
-    })
-    .await;
+    let cluster = TestCluster::exclusive(plain("plain-s3")).await;
     let everything = json!([{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]);
     let keys = moto().await.user("plain", &everything).await.unwrap();
     let data = json!({"REGISTRY_STORAGE_S3_ACCESSKEY": keys.id, "REGISTRY_STORAGE_S3_SECRETKEY": keys.secret});
@@ -65,8 +44,7 @@ async fn a_cluster_without_the_platforms_apis_uses_a_bucket_and_makes_and_remove
         .create(json!({"apiVersion": "v1", "kind": "Secret", "stringData": data,
                        "metadata": {"name": names::USER_SECRET, "namespace": names::NAMESPACE}}))
         .await;
-    let (status, text) = call(Method::PUT, &format!("/{USERS_BUCKET}")).await;
-    assert_eq!(status, 200, "{text}");
+    make(USERS_BUCKET).await;
     let operator = cluster.operator_with(&STOCK).await;
     cluster
         .until_config("removed", |c| is(c, "Available", "True", "Removed"))
@@ -90,7 +68,7 @@ async fn a_cluster_without_the_platforms_apis_uses_a_bucket_and_makes_and_remove
     let own = bucket_of_the_pods(&cluster).await;
     let begin = format!("ns-{}-image-registry", &uid[..10]);
     assert!(own.starts_with(&begin), "{own}: {begin}");
-    let (_, tags) = call(Method::GET, &format!("/{own}?tagging")).await;
+    let (_, tags) = call(Method::GET, &format!("/{own}?tagging"), "").await;
     assert!(
         tags.contains(&format!("kubernetes.io/cluster/ns-{}", &uid[..10])),
         "{tags}"

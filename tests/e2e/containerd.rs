@@ -13,7 +13,7 @@ use image_registry_operator::names;
 use kube::api::{Api, ListParams, LogParams};
 use serde_json::{Value, json};
 
-use crate::support::operator::{ACCOUNT, program};
+use crate::support::operator::{ACCOUNT, STOCK, program};
 use crate::support::{TestCluster, condition, daemon_set, eventually, is, is_up, operand, service, uid};
 use crate::{NAMESPACE, NODES, Pod, REGISTRY, Sample, Scenario, is_root};
 
@@ -59,11 +59,7 @@ impl Scenario {
                 self.on_node(node, &made).expect("a directory of the administrator");
             }
         }
-        let environment = [
-            ("NODE_CA", "containerd"),
-            ("REGISTRY_PROGRAM", "distribution"),
-            ("IMAGE_PRUNER", ""),
-        ];
+        let environment = [&STOCK[..], &[("NODE_CA", "containerd")]].concat();
         let operator = self.cluster.operator_with(&environment).await;
         self.a_node_without_the_directory_is_named().await;
         self.cluster

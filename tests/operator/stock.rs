@@ -7,9 +7,8 @@ use image_registry_operator::names;
 use serde_json::{Value, json};
 
 use crate::empty_cluster;
+use crate::support::operator::STOCK;
 use crate::support::{condition, deployment, env, is, operand, uid};
-
-const STOCK: [(&str, &str); 2] = [("REGISTRY_PROGRAM", "distribution"), ("IMAGE_PRUNER", "")];
 
 fn secret(name: &str) -> ObjectRef {
     operand(Kind::Secret, name)

@@ -26,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
 use crate::exposure::{cluster_with, ingress, until_hosts};
+use crate::support::operator::STOCK;
 use crate::support::{TIMEOUT, TestCluster, deployment, env, eventually, https, operand};
 use pulls::{Pulls, Source};
 
@@ -40,7 +41,6 @@ const NEW: [&str; 2] = ["new-1", "new-2"];
 /// The Secret with the certificate of both.
 const CERTIFICATE: &str = "outer-tls";
 const SERVICE: &str = "image-registry.openshift-image-registry.svc";
-const STOCK: [(&str, &str); 2] = [("REGISTRY_PROGRAM", "distribution"), ("IMAGE_PRUNER", "")];
 const SLICE: &str = "/apis/discovery.k8s.io/v1/namespaces/openshift-image-registry/endpointslices";
 
 /// First byte of a connection that begins with TLS.

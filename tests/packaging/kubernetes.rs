@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::install::{LIMIT, Scenario, commands, only, operator_image};
 use crate::support::operator::Operator;
-use crate::support::{deployment, eventually, is_up, operand, simulated};
+use crate::support::{deployment, eventually, is_up, operand, plain};
 
 const PAGE: &str = "docs/kubernetes.md";
 
@@ -55,12 +55,9 @@ impl Scenario {
 #[tokio::test]
 async fn on_plain_kubernetes_the_chart_brings_a_registry_and_all_of_it_goes_again() {
     let options = Options {
-        platform_apis: false,
-        security_api: false,
-        standins: false,
         deploy: false,
         simulated_nodes: 1,
-        ..simulated("packaging-k8s")
+        ..plain("packaging-k8s")
     };
     let scenario = Scenario::on(options).await;
     // devcluster has installed what an installation brings.

@@ -74,6 +74,16 @@ pub fn simulated(name: &str) -> Options {
     }
 }
 
+/// Options of such a cluster without the platform's APIs and what plays its controllers.
+pub fn plain(name: &str) -> Options {
+    Options {
+        platform_apis: false,
+        security_api: false,
+        standins: false,
+        ..simulated(name)
+    }
+}
+
 /// As `kubectl patch --type merge`, but without deleting what is null.
 pub fn merge(target: &mut Value, patch: Value) {
     match (target.as_object_mut(), patch) {

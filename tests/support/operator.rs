@@ -11,6 +11,8 @@ use super::TestCluster;
 
 const NAMESPACE: &str = "openshift-image-registry";
 pub const ACCOUNT: &str = "cluster-image-registry-operator";
+/// Variables of an operator that runs the stock registry; nothing can be pruned there.
+pub const STOCK: [(&str, &str); 2] = [("REGISTRY_PROGRAM", "distribution"), ("IMAGE_PRUNER", "")];
 
 /// The operator's program: `make test` names that of the image; the debug build is for a test that is run alone.
 pub fn program() -> PathBuf {

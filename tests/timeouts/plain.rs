@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use devcluster::Options;
 use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use rustls::RootCertStore;
@@ -18,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::support::operator::ACCOUNT;
 use crate::support::{
-    TestCluster, cluster_operator, cron_job, default_route, image_pruner, is, is_up, operand, service, simulated,
+    TestCluster, cluster_operator, cron_job, default_route, image_pruner, is, is_up, operand, plain, service,
 };
 
 /// Whether a client that trusts ConfigMap `serviceca` accepts the registry's certificate for this name.
@@ -51,13 +50,7 @@ async fn verifies(cluster: &TestCluster, name: &str) -> bool {
 // deploy 37, deploy 52; kubernetes 1, kubernetes 6, kubernetes 21
 #[tokio::test]
 async fn without_the_platforms_apis_the_registry_comes_up_and_apis_that_are_served_later_are_taken_up() {
-    let cluster = TestCluster::exclusive(Options {
-        platform_apis: false,
-        security_api: false,
-        standins: false,
-        ..simulated("plain")
-    })
-    .await;
+    let cluster = TestCluster::exclusive(plain("plain")).await;
     let operator = cluster.operator().await;
     let bootstrapped = cluster
         .until_config("removed", |config| is(config, "Available", "True", "Removed"))
