@@ -5,6 +5,7 @@ import os
 import sqlite3
 import ssl
 import sys
+import threading
 
 address, port, *tls = sys.argv[1:]
 # oslo.config parses the command line of whatever program it is in.
@@ -25,9 +26,21 @@ for number in (0, 1):
 from keystone.wsgi.api import application  # noqa: E402
 from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: E402
 
+# One request that writes at a time: SQLite ends a transaction that has read ("database is locked", status 500) when it begins to
+# write after another one has written. Other databases let it wait.
+writing = threading.Lock()
+
+
+def serve(environ, start_response):
+    if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        return application(environ, start_response)
+    with writing:
+        return application(environ, start_response)
+
+
 # Connections stay open, as with the servers that production uses.
 WSGIRequestHandler.protocol_version = "HTTP/1.1"
-server = make_server(address, int(port), application, threaded=True)
+server = make_server(address, int(port), serve, threaded=True)
 if tls:
     server.ssl_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.ssl_context.load_cert_chain(*tls)
