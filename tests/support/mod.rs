@@ -25,6 +25,7 @@ pub mod proxy;
 pub mod pruner;
 pub mod reset;
 pub mod rollout_recorder;
+pub mod traefik;
 pub mod volume;
 
 use std::time::{Duration, Instant};
@@ -223,24 +224,26 @@ impl TestCluster {
         what: &str,
         expected: impl Fn(Option<&Value>) -> bool,
     ) -> Option<Value> {
-        let mut last = None;
+        let (mut last, mut listed) = (None, false);
         let api = self.api(reference);
         let config = watcher::Config::default().fields(&format!("metadata.name={}", reference.name));
         let mut stream = Box::pin(watcher(api, config));
         let waited = tokio::time::timeout(self.timeout, async {
             while let Some(event) = stream.next().await {
                 match event {
-                    Ok(Event::Init | Event::Delete(_)) => last = None,
+                    Ok(Event::Init) => {
+                        listed = false;
+                        last = None;
+                    }
+                    Ok(Event::Delete(_)) => last = None,
                     Ok(Event::InitApply(object) | Event::Apply(object)) => {
                         last = Some(serde_json::to_value(object).unwrap());
                     }
-                    Ok(Event::InitDone) => {}
-                    Err(_) => {
-                        tokio::time::sleep(Duration::from_millis(200)).await;
-                        continue;
-                    }
+                    Ok(Event::InitDone) => listed = true,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
                 }
-                if expected(last.as_ref()) {
+                // Before the list is complete, an object that is not in it may still exist.
+                if listed && expected(last.as_ref()) {
                     return;
                 }
             }
