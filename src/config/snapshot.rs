@@ -19,6 +19,7 @@ use crate::names;
 pub struct Objects {
     objects: BTreeMap<ObjectRef, Arc<Value>>,
     absent_kinds: BTreeSet<Kind>,
+    unreadable_kinds: BTreeSet<Kind>,
 }
 
 impl Objects {
@@ -76,6 +77,16 @@ impl Objects {
     /// Whether the API server serves the kind.
     pub fn served(&self, kind: Kind) -> bool {
         !self.absent_kinds.contains(&kind)
+    }
+
+    /// Sets the kinds whose objects cannot be read, although passes go on without them.
+    pub fn set_unreadable_kinds(&mut self, kinds: BTreeSet<Kind>) {
+        self.unreadable_kinds = kinds;
+    }
+
+    /// Whether the objects of the kind are known. If not, those that were read before are still there.
+    pub fn readable(&self, kind: Kind) -> bool {
+        !self.unreadable_kinds.contains(&kind)
     }
 
     /// Builds a set of objects from manifests; used by tests.

@@ -88,8 +88,12 @@ pub(super) async fn bootstrap(
         }
         storage
     };
-    let observed = ServingInfo::observed(snapshot.api_server().as_ref());
-    let config = defaults::bootstrap_config(&infrastructure, storage.as_ref(), &observed.to_observed_config());
+    let observed = if snapshot.objects.readable(Kind::ApiServer) {
+        ServingInfo::observed(snapshot.api_server().as_ref()).to_observed_config()
+    } else {
+        Value::Null
+    };
+    let config = defaults::bootstrap_config(&infrastructure, storage.as_ref(), &observed);
     let config = defaults::with_spec(config, given);
     if let Some((tried, error)) = last.as_ref().filter(|_| !due)
         && *tried == config

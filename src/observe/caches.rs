@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::watch::{self, EventHandler};
-use super::watch_spec::{Controller, WatchSpec, exposure, volumes, watch_specs};
+use super::watch_spec::{Controller, Unreadable, WatchSpec, exposure, volumes, watch_specs};
 use crate::api::{Kind, ObjectRef};
 use crate::config::environment::Environment;
 use crate::config::snapshot::{Objects, Snapshot};
@@ -39,6 +39,8 @@ struct State {
     objects: Objects,
     /// Watches whose kind the API server does not serve.
     absent: HashSet<WatchSpec>,
+    /// Watches whose kind cannot be read, although passes go on.
+    unreadable: HashSet<WatchSpec>,
     /// Watches without a complete initial list.
     pending: HashSet<WatchSpec>,
     running: HashMap<WatchSpec, AbortHandle>,
@@ -274,7 +276,8 @@ impl Caches {
         state.pending.remove(spec);
         state.last_deletion.remove(spec);
         state.absent.remove(spec);
-        refresh_absent_kinds(&mut state);
+        state.unreadable.remove(spec);
+        refresh_missing_kinds(&mut state);
         let of_kind = state.objects.of(spec.kind).map(|(object, _)| object);
         let unwatched: Vec<ObjectRef> = of_kind
             // Another controller may watch the same object.
@@ -363,8 +366,8 @@ impl EventHandler for Caches {
             state.objects.remove(reference);
         }
         // A kind that is served now changes what a pass does, also if it has no object yet.
-        let appeared = state.absent.remove(spec);
-        refresh_absent_kinds(&mut state);
+        let appeared = state.absent.remove(spec) | state.unreadable.remove(spec);
+        refresh_missing_kinds(&mut state);
         let first = state.pending.remove(spec);
         drop(state);
         if first || appeared || !stale.is_empty() {
@@ -377,7 +380,8 @@ impl EventHandler for Caches {
         let mut state = self.state();
         let new = state.absent.insert(spec.clone());
         state.pending.remove(spec);
-        refresh_absent_kinds(&mut state);
+        state.unreadable.remove(spec);
+        refresh_missing_kinds(&mut state);
         drop(state);
         if new {
             tracing::info!(
@@ -385,6 +389,18 @@ impl EventHandler for Caches {
                 group = spec.kind.group(),
                 "the API server does not serve this kind; the watch is retried"
             );
+            self.notify(spec);
+        }
+        self.shared.synced.notify_waiters();
+    }
+
+    fn kind_unreadable(&self, spec: &WatchSpec) {
+        let mut state = self.state();
+        let new = state.unreadable.insert(spec.clone());
+        state.pending.remove(spec);
+        refresh_missing_kinds(&mut state);
+        drop(state);
+        if new {
             self.notify(spec);
         }
         self.shared.synced.notify_waiters();
@@ -404,13 +420,15 @@ fn referenced(object: &ObjectRef, triggers: &'static [Controller]) -> Option<Wat
         name: Some(object.name.clone()),
         labels: None,
         triggers,
-        optional: false,
+        unreadable: Unreadable::Wait,
     })
 }
 
-fn refresh_absent_kinds(state: &mut State) {
-    let absent: BTreeSet<Kind> = state.absent.iter().map(|i| i.kind).collect();
+fn refresh_missing_kinds(state: &mut State) {
+    let kinds = |specs: &HashSet<WatchSpec>| specs.iter().map(|spec| spec.kind).collect();
+    let (absent, unreadable) = (kinds(&state.absent), kinds(&state.unreadable));
     state.objects.set_absent_kinds(absent);
+    state.objects.set_unreadable_kinds(unreadable);
 }
 
 fn version_of(object: &Value) -> Option<u64> {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::watch_spec::WatchSpec;
+use super::watch_spec::{Unreadable, WatchSpec};
 use crate::api::ObjectRef;
 use crate::config::last_logged::LastLogged;
 
@@ -20,6 +20,9 @@ use crate::config::last_logged::LastLogged;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 /// After this time without an error, the backoff starts over.
 const BACKOFF_RESET: Duration = Duration::from_mins(1);
+/// How long a watch may fail before passes go on without its kind, if they can. An API server denies a request for a moment after the
+/// right for it was granted.
+const UNREADABLE_AFTER: Duration = Duration::from_secs(10);
 /// How often a kind that the API server does not serve is tried again.
 const ABSENT_KIND_RETRY: Duration = Duration::from_secs(30);
 
@@ -48,6 +51,8 @@ pub(super) trait EventHandler: Send + Sync {
     fn list_completed(&self, spec: &WatchSpec, listed: &BTreeSet<ObjectRef>);
     /// The API server does not serve the kind.
     fn kind_absent(&self, spec: &WatchSpec);
+    /// The kind cannot be read, and passes go on without it ([`Unreadable::Unknown`]).
+    fn kind_unreadable(&self, spec: &WatchSpec);
 }
 
 /// Watches `spec` and passes everything to `handler`. Never returns; the caller aborts the task.
@@ -66,7 +71,11 @@ pub(super) async fn run(client: Client, spec: WatchSpec, handler: impl EventHand
                 if let Some(error) = error.filter(|error| backoff.logged.is_new(error)) {
                     warn!("cannot watch {spec}: {error}");
                 }
-                tokio::time::sleep(backoff.next()).await;
+                let wait = backoff.next();
+                if spec.unreadable == Unreadable::Unknown && backoff.failing() >= UNREADABLE_AFTER {
+                    handler.kind_unreadable(&spec);
+                }
+                tokio::time::sleep(wait).await;
             }
         }
     }
@@ -77,6 +86,8 @@ pub(super) async fn run(client: Client, spec: WatchSpec, handler: impl EventHand
 #[derive(Default)]
 struct Backoff {
     last: Option<(Duration, Instant)>,
+    /// The first of the consecutive errors.
+    since: Option<Instant>,
     logged: LastLogged,
 }
 
@@ -86,13 +97,22 @@ impl Backoff {
         let consecutive = self
             .last
             .filter(|(_, due)| now.saturating_duration_since(*due) < BACKOFF_RESET);
+        if consecutive.is_none() {
+            self.since = Some(now);
+        }
         let wait = consecutive.map_or(BACKOFF.0, |(wait, _)| (wait * 2).min(BACKOFF.1));
         self.last = Some((wait, now + wait));
         wait
     }
 
+    /// For how long consecutive errors have occurred.
+    fn failing(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
     fn reset(&mut self) {
         self.last = None;
+        self.since = None;
     }
 }
 
@@ -147,7 +167,7 @@ async fn attempt(
                 let reference = ObjectRef::new(spec.kind, &object.namespace().unwrap_or_default(), &object.name_any());
                 handler.deleted(spec, &reference, version.as_deref());
             }
-            Err(error) => match classify(&error, streaming, spec.optional) {
+            Err(error) => match classify(&error, streaming, spec.unreadable) {
                 // The watcher resumes after the wait.
                 None => {
                     debug!(kind = spec.kind.kind(), %error, "watch was interrupted");
@@ -162,12 +182,12 @@ async fn attempt(
     Ended::Failed(None)
 }
 
-fn classify(error: &watcher::Error, streaming: bool, optional: bool) -> Option<Ended> {
+fn classify(error: &watcher::Error, streaming: bool, unreadable: Unreadable) -> Option<Ended> {
     match error {
         watcher::Error::WatchStartFailed(kube::Error::Api(status))
         | watcher::Error::InitialListFailed(kube::Error::Api(status)) => match status.code {
             404 => Some(Ended::Absent),
-            403 if optional => Some(Ended::Absent),
+            403 if unreadable == Unreadable::NotServed => Some(Ended::Absent),
             400 | 422 if streaming => Some(Ended::NoStreaming),
             410 => None,
             _ => Some(Ended::Failed(Some(error.to_string()))),

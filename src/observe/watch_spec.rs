@@ -46,6 +46,17 @@ impl Controller {
     ];
 }
 
+/// What passes do while the operator cannot read a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Unreadable {
+    /// They wait.
+    Wait,
+    /// A kind that the operator may not read counts as one that the cluster does not serve.
+    NotServed,
+    /// They go on, and know that they do not know the objects ([`Objects::readable`](crate::config::snapshot::Objects::readable)).
+    Unknown,
+}
+
 /// One watch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct WatchSpec {
@@ -59,8 +70,8 @@ pub(crate) struct WatchSpec {
     pub labels: Option<&'static str>,
     /// Controllers that a change triggers.
     pub triggers: &'static [Controller],
-    /// The operator works without the kind: one that it may not read counts as one that the cluster does not serve.
-    pub optional: bool,
+    /// What passes do while the kind cannot be read.
+    pub unreadable: Unreadable,
 }
 
 impl WatchSpec {
@@ -147,7 +158,10 @@ fn cluster_scoped() -> Vec<WatchSpec> {
             &[Registry, Certificates, AzureStack, AzurePathFix],
         ),
         one(Kind::Proxy, None, names::CLUSTER, &[Registry]),
-        one(Kind::ApiServer, None, names::CLUSTER, &[Registry]),
+        WatchSpec {
+            unreadable: Unreadable::Unknown,
+            ..one(Kind::ApiServer, None, names::CLUSTER, &[Registry])
+        },
         one(Kind::ClusterVersion, None, names::CLUSTER_VERSION, &[ImageConfig]),
         one(Kind::FeatureGate, None, names::CLUSTER, &[ImageConfig]),
         one(Kind::ClusterOperator, None, names::CLUSTER_OPERATOR, &[ClusterOperator]),
@@ -180,7 +194,10 @@ pub(super) fn exposure() -> Vec<WatchSpec> {
     ]
     .into_iter()
     .chain(helpers)
-    .map(|spec| WatchSpec { optional: true, ..spec })
+    .map(|spec| WatchSpec {
+        unreadable: Unreadable::NotServed,
+        ..spec
+    })
     .collect()
 }
 
@@ -279,7 +296,7 @@ fn all(kind: Kind, namespace: Option<&'static str>, triggers: &'static [Controll
         name: None,
         labels: None,
         triggers,
-        optional: false,
+        unreadable: Unreadable::Wait,
     }
 }
 

@@ -170,7 +170,8 @@ fn config(inputs: &Inputs<'_>) -> Vec<String> {
     if resolved.http_secret.is_empty() {
         missing.push("spec.httpSecret of the Config".to_owned());
     }
-    if snapshot.objects.served(Kind::ApiServer) && !stored() {
+    let observable = snapshot.objects.served(Kind::ApiServer) && snapshot.objects.readable(Kind::ApiServer);
+    if observable && !stored() {
         missing.push("spec.observedConfig of the Config".to_owned());
     }
     missing

@@ -17,10 +17,11 @@ mod lasting_errors;
 mod lease_expiry;
 mod missing_input;
 mod plain;
+mod unreadable;
 
 use support::{TestCluster, shared_cluster, simulated};
 
-/// The cluster that the two shorter tests share.
+/// The cluster that the shorter tests share.
 async fn empty_cluster() -> TestCluster {
     shared_cluster(simulated("timeouts")).await
 }

@@ -17,20 +17,22 @@ const HTTP_SECRET_BYTES: usize = 64;
 
 impl Registry {
     /// Adds missing fields to the Config: the finalizer, the observed TLS settings and, if `with_secret`,
-    /// `spec.httpSecret`. Returns whether it wrote the Config.
+    /// `spec.httpSecret`. While the cluster's TLS profile cannot be read, the settings observed before stay. Returns whether it wrote
+    /// the Config.
     pub(super) async fn complete(&mut self, context: &mut PassContext, with_secret: bool) -> Result<bool, Interrupted> {
-        let observed = ServingInfo::observed(context.snapshot.api_server().as_ref());
+        let profile = &context.snapshot;
+        let known = profile.objects.readable(Kind::ApiServer);
+        let observed = known.then(|| ServingInfo::observed(profile.api_server().as_ref()));
         let secret = if with_secret {
             random::key_hex::<HTTP_SECRET_BYTES>()
         } else {
             None
         };
-        let patch = completion(&context.config, Some(&observed), secret.as_deref());
+        let patch = completion(&context.config, observed.as_ref(), secret.as_deref());
         let tls_changes = patch.pointer("/spec/observedConfig").is_some();
-        let changes = if tls_changes {
-            observed.changes(context.config.spec.observed_config.as_ref())
-        } else {
-            Vec::new()
+        let changes = match &observed {
+            Some(observed) if tls_changes => observed.changes(context.config.spec.observed_config.as_ref()),
+            _ => Vec::new(),
         };
         let event = |reason, message| EventRequest {
             warning: false,

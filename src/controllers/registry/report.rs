@@ -30,6 +30,8 @@ use crate::storage::STORAGE_CONDITIONS;
 const OBSERVED: Duration = Duration::from_millis(250);
 
 const OBSERVATION: &str = "ConfigObservationDegraded";
+const UNREADABLE: &str = "APIServer cluster cannot be read, so the TLS settings of the registry do not follow the cluster's TLS profile: \
+                          grant the operator the rights of its ClusterRole again; its log has the error";
 
 /// Findings of a pass for the status.
 #[derive(Default)]
@@ -129,7 +131,8 @@ impl Registry {
         });
         let mut condition_updates = judgement.condition_updates;
         condition_updates.extend(outcome.conditions);
-        condition_updates.push(match outcome.unobserved {
+        let unreadable = || (!objects.readable(Kind::ApiServer)).then(|| UNREADABLE.to_owned());
+        condition_updates.push(match outcome.unobserved.or_else(unreadable) {
             Some(message) => ConditionUpdate::new(OBSERVATION, Status::True, "Error", message),
             None => ConditionUpdate::new(OBSERVATION, Status::False, "", ""),
         });
