@@ -283,3 +283,46 @@ fn each_metric_that_a_file_names_exists() {
         );
     }
 }
+
+/// On plain Kubernetes Prometheus Operator finds the operator by its Service, and the stock registry by the port of its pods.
+#[test]
+fn the_monitors_of_plain_kubernetes_select_what_is_there() {
+    let documents = |text: &str| -> Vec<Value> {
+        text.split("\n---\n")
+            .map(|text| serde_saphyr::from_str(text).unwrap())
+            .collect()
+    };
+    let monitors = documents(&read("deploy/optional/monitors-kubernetes.yaml"));
+    let [operator, registry] = &monitors[..] else {
+        panic!("{monitors:?}")
+    };
+    let service: Value = serde_saphyr::from_str(&read("deploy/07-operator-service.yaml")).unwrap();
+    assert_eq!(
+        operator["spec"]["selector"]["matchLabels"],
+        service["metadata"]["labels"]
+    );
+    let endpoint = &operator["spec"]["endpoints"][0];
+    assert_eq!(endpoint["port"], service["spec"]["ports"][0]["name"]);
+    // What the operator renders for the stock registry.
+    let plan: Value = serde_saphyr::from_str(&read("tests/golden/distribution_s3/plan.yaml")).unwrap();
+    let template = find_template(&plan).expect("the plan has a Deployment");
+    let wanted = registry["spec"]["selector"]["matchLabels"].as_object().unwrap();
+    for (label, value) in wanted {
+        assert_eq!(&template["metadata"]["labels"][label], value, "{label}");
+    }
+    let ports = template["spec"]["containers"][0]["ports"].as_array().unwrap();
+    let endpoint = &registry["spec"]["podMetricsEndpoints"][0];
+    assert!(ports.iter().any(|port| port["name"] == endpoint["port"]), "{ports:?}");
+}
+
+/// The template of the pods of Deployment `image-registry`.
+fn find_template(value: &Value) -> Option<&Value> {
+    match value {
+        Value::Object(members) if members.get("kind").is_some_and(|kind| kind == "Deployment") => {
+            value.pointer("/spec/template")
+        }
+        Value::Object(members) => members.values().find_map(find_template),
+        Value::Array(items) => items.iter().find_map(find_template),
+        _ => None,
+    }
+}

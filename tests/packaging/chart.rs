@@ -308,14 +308,16 @@ async fn the_other_values_change_the_deployment_or_leave_objects_out() {
 #[tokio::test]
 async fn the_optional_pieces_are_those_of_deploy_optional() {
     let tools = Tools::get().await;
-    let all = chart(&tools, &[]);
-    for (value, file) in [
-        ("alerts=true", "prometheus-rules.yaml"),
-        ("removedAlert=true", "prometheus-rules-removed.yaml"),
-        ("dashboard=true", "dashboard-configmap.yaml"),
-        ("admissionPolicy=Warn", "admission-policy.yaml"),
+    for (platform, value, file) in [
+        ("okd", "alerts=true", "prometheus-rules.yaml"),
+        ("okd", "removedAlert=true", "prometheus-rules-removed.yaml"),
+        ("okd", "dashboard=true", "dashboard-configmap.yaml"),
+        ("okd", "admissionPolicy=Warn", "admission-policy.yaml"),
+        ("kubernetes", "monitors=true", "monitors-kubernetes.yaml"),
     ] {
-        let mut more = chart(&tools, &["--set", &format!("optional.{value}")]);
+        let (platform, value) = (format!("platform={platform}"), format!("optional.{value}"));
+        let all = chart(&tools, &["--set", &platform]);
+        let mut more = chart(&tools, &["--set", &platform, "--set", &value]);
         more.retain(|key, _| !all.contains_key(key));
         assert_same(file, &more, &set(objects(&read(&format!("deploy/optional/{file}")))));
     }
@@ -362,6 +364,7 @@ async fn the_schema_refuses_values_that_cannot_be_meant() {
         ("crds=yes", "/crds"),
         ("optional.admissionPolicy=Audit", "/optional/admissionPolicy"),
         ("optional.alert=true", "alert"),
+        ("optional.monitors=true", "/platform"),
         ("replicas=2", "replicas"),
     ] {
         let error = template(&tools, &["--set", value]).expect_err(value);
