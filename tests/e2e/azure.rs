@@ -20,7 +20,7 @@ const CONTAINER: &str = "images-of-e2e";
 const USER_KEY: &str = "REGISTRY_STORAGE_AZURE_ACCOUNTKEY";
 
 /// Azure with a storage account and a container of a customer, as pods and nodes reach it.
-struct Meadow {
+pub struct Meadow {
     azure: Azure,
     subscription: String,
     /// ID of the account.
@@ -32,8 +32,7 @@ struct Meadow {
 }
 
 impl Meadow {
-    async fn start(cluster: &TestCluster) -> Self {
-        let authority = Authority::new("azure-ca").unwrap();
+    pub async fn start(cluster: &TestCluster, authority: Authority) -> Self {
         let azure = Azure::start(AzureOptions::new(authority.clone())).await.unwrap();
         let tenant = azure.tenant();
         let subscription = azure.subscription(&tenant);
@@ -55,6 +54,22 @@ impl Meadow {
             identity,
             authority,
         }
+    }
+
+    /// The user's Secret with a key of the account.
+    pub fn secret(&self) -> Value {
+        let [key, _] = self.azure.account_keys(ACCOUNT).unwrap();
+        json!({USER_KEY: key})
+    }
+
+    /// The container, as the Config names it.
+    pub fn container() -> Value {
+        json!({"accountName": ACCOUNT, "container": CONTAINER})
+    }
+
+    /// Names of the blobs in the container.
+    pub async fn blobs(&self) -> Vec<String> {
+        self.azure.blobs(ACCOUNT, CONTAINER).await.unwrap()
     }
 
     /// The Secret that the platform's credential operator writes for a workload identity.
@@ -88,7 +103,7 @@ impl Scenario {
     /// Switches the registry from emptyDir to Azure and back.
     // issue 14: account key, change of credentials, workload identity, and back
     pub async fn on_azure(&self, first: &Sample) {
-        let meadow = Meadow::start(&self.cluster).await;
+        let meadow = Meadow::start(&self.cluster, Authority::new("azure-ca").unwrap()).await;
         self.say("Azure is there");
         let sample = self.account_key(&meadow).await;
         self.other_account_key(&meadow, &sample).await;
@@ -102,7 +117,7 @@ impl Scenario {
         self.push_and_pull(REGISTRY, first).await;
         self.say("back on emptyDir");
         self.cluster.delete(&operand(Kind::Secret, names::MINTED_SECRET)).await;
-        let kept = meadow.azure.blobs(ACCOUNT, CONTAINER).await.unwrap();
+        let kept = meadow.blobs().await;
         assert!(
             kept.iter().any(|name| name.contains("blobs")),
             "the container keeps its images: {kept:?}"
@@ -112,9 +127,8 @@ impl Scenario {
     /// From emptyDir to Azure with a key of the account; a node pulls through URLs that the registry signs with the key.
     async fn account_key(&self, meadow: &Meadow) -> Sample {
         self.trust(&meadow.authority).await;
-        let [key, _] = meadow.azure.account_keys(ACCOUNT).unwrap();
-        set(&self.cluster, &user_secret(), "stringData", json!({USER_KEY: key})).await;
-        let block = json!({"accountName": ACCOUNT, "container": CONTAINER});
+        set(&self.cluster, &user_secret(), "stringData", meadow.secret()).await;
+        let block = Meadow::container();
         self.change(async || {
             let storage = json!({"emptyDir": null, "managementState": null, "azure": block});
             self.cluster.edit(json!({"storage": storage})).await;

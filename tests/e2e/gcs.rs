@@ -26,7 +26,7 @@ const TOKENS: &str = "oauth2.googleapis.com";
 const FEDERATION: [&str; 2] = ["sts.googleapis.com", "iamcredentials.googleapis.com"];
 
 /// Google Cloud with a project and a service account in it, as pods and nodes reach it.
-struct Highlands {
+pub struct Highlands {
     gcs: Gcs,
     key: ServiceAccountKey,
     /// A pool that trusts the cluster; operator and registry may be the service account.
@@ -36,8 +36,7 @@ struct Highlands {
 }
 
 impl Highlands {
-    async fn start(cluster: &TestCluster) -> Self {
-        let authority = Authority::new("google-ca").unwrap();
+    pub async fn start(cluster: &TestCluster, authority: Authority) -> Self {
         let gcs = Gcs::start(GcsOptions::new(authority.clone())).await.unwrap();
         gcs.project(PROJECT);
         let key = gcs.service_account(PROJECT, "registry", &permissions()).unwrap();
@@ -56,6 +55,21 @@ impl Highlands {
             federation,
             authority,
         }
+    }
+
+    /// The user's Secret with the key.
+    pub fn secret(&self) -> Value {
+        key_file(&self.key)
+    }
+
+    /// A bucket that is to be made, as the Config names it.
+    pub fn bucket() -> Value {
+        json!({"bucket": BUCKET, "region": REGION})
+    }
+
+    /// Names of the objects in the bucket.
+    pub fn objects(&self) -> Vec<String> {
+        self.gcs.objects(BUCKET)
     }
 
     /// Hosts that were asked.
@@ -93,7 +107,7 @@ impl Scenario {
     /// Switches the registry from emptyDir to Google Cloud Storage and back.
     // issue 12: key, change of the key, federation, and back
     pub async fn on_gcs(&self, first: &Sample) {
-        let highlands = Highlands::start(&self.cluster).await;
+        let highlands = Highlands::start(&self.cluster, Authority::new("google-ca").unwrap()).await;
         self.say("Google Cloud is there");
         let sample = self.service_account_key(&highlands).await;
         let key = self.other_service_account_key(&highlands, &sample).await;
@@ -107,7 +121,7 @@ impl Scenario {
         .await;
         self.push_and_pull(REGISTRY, first).await;
         self.say("back on emptyDir");
-        let kept = highlands.gcs.objects(BUCKET);
+        let kept = highlands.objects();
         assert!(
             kept.iter().any(|name| name.contains("blobs")),
             "the bucket keeps its images: {kept:?}"
@@ -117,8 +131,8 @@ impl Scenario {
     /// From emptyDir to a new bucket; a node pulls through URLs that the registry signs with the key.
     async fn service_account_key(&self, highlands: &Highlands) -> Sample {
         self.trust(&highlands.authority).await;
-        set(&self.cluster, &user_secret(), "stringData", key_file(&highlands.key)).await;
-        let block = json!({"bucket": BUCKET, "region": REGION});
+        set(&self.cluster, &user_secret(), "stringData", highlands.secret()).await;
+        let block = Highlands::bucket();
         self.change(async || {
             let storage = json!({"emptyDir": null, "managementState": null, "gcs": block});
             self.cluster.edit(json!({"storage": storage})).await;

@@ -1,8 +1,8 @@
 //! End to end, on real nodes: the operator runs as a pod from `deploy/` and brings up a registry when the administrator asks
 //! for one; clients push and pull images through Service and route; the cluster runs a pod from an image of the registry.
 //!
-//! One scenario on one cluster: each step builds on the one before. Real nodes need root. `containerd` has a second, short scenario, on
-//! a cluster without the platform's APIs.
+//! One scenario on one cluster: each step builds on the one before. Real nodes need root. `kubernetes` has a second scenario, on a
+//! cluster without the platform's APIs.
 
 // A test may panic, print a figure, and hold the lock on the shared cluster while it waits.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
@@ -13,9 +13,9 @@ mod support;
 
 mod azure;
 mod clouds;
-mod containerd;
 mod gcs;
 mod image;
+mod kubernetes;
 mod partner;
 mod policies;
 mod pulls;
@@ -441,7 +441,8 @@ impl Scenario {
     async fn rollout_under_pulls(&self, host: &str, sample: &Sample) {
         let before: BTreeSet<String> = self.pod_names().await;
         let revision = self.revision().await;
-        let pulls = Pulls::start(self.record().clone(), vec![sample.at(REGISTRY), sample.at(host)]);
+        let references = vec![sample.at(REGISTRY), sample.at(host)];
+        let pulls = Pulls::start(self.record().clone(), references, Vec::new());
         self.cluster.edit(json!({"logLevel": "Debug"})).await;
         self.until_settled("up after the rollout", 2).await;
         self.say("the new pods are up");

@@ -1,11 +1,15 @@
 //! Clients that pull without interruption.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use devcluster::{Record, inside};
 
-/// Pulls whole images, alternately through Service and route, until stopped.
+/// Variables for crane.
+pub type Environment = Vec<(&'static str, PathBuf)>;
+
+/// Pulls whole images, one after the other, until stopped.
 pub struct Pulls {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
@@ -13,7 +17,8 @@ pub struct Pulls {
 }
 
 impl Pulls {
-    pub fn start(record: Record, references: Vec<String>) -> Self {
+    /// `environment`: beside the CAs that the node's runtime trusts.
+    pub fn start(record: Record, references: Vec<String>, environment: Environment) -> Self {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (ended, count) = (stop.clone(), done.clone());
         let task = tokio::spawn(async move {
@@ -21,7 +26,10 @@ impl Pulls {
             while !ended.load(Ordering::Relaxed) {
                 for reference in &references {
                     // A pull fetches manifest, configuration and layers, and checks all digests.
-                    match inside::crane(&record, "node3", &["pull", reference, "/dev/null"]).await {
+                    let words = ["crane", "pull", reference, "/dev/null"];
+                    let mut command = inside::command(&record, "node3", &words).await.unwrap();
+                    command.envs(environment.iter().cloned());
+                    match inside::run(command).await {
                         Ok(_) => {
                             count.fetch_add(1, Ordering::Relaxed);
                         }

@@ -2,10 +2,10 @@
 //! AWS, then tokens of the cluster.
 
 use devcluster::install;
-use devcluster::stores::{ACCOUNT, Asked, Authority, Call, Cloud, Keys, Moto, MotoOptions, Sts, StsOptions};
+use devcluster::stores::{ACCOUNT, Asked, Authority, Call, Cloud, Gate, Keys, Moto, MotoOptions, Sts, StsOptions};
 use http::Method;
 use image_registry_operator::names;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::TestCluster;
 use crate::switch::{map, set, user_secret};
@@ -32,7 +32,7 @@ pub struct S3 {
 }
 
 impl S3 {
-    pub async fn start(cluster: &TestCluster) -> Self {
+    pub async fn start(cluster: &TestCluster, authority: Authority) -> Self {
         let options = MotoOptions {
             authorisation: true,
             ..MotoOptions::default()
@@ -40,7 +40,6 @@ impl S3 {
         let moto = Moto::start(options).await.unwrap();
         let private = Moto::start(MotoOptions::default()).await.unwrap();
         let address = Cloud::address_in(cluster.devcluster).to_string();
-        let authority = Authority::new("cloud-ca").unwrap();
         let sts = Sts::start(
             &moto,
             StsOptions {
@@ -76,6 +75,21 @@ impl S3 {
         }
     }
 
+    /// The user's Secret with the key pair of a user who may do everything.
+    pub fn secret(&self) -> Value {
+        json!({"REGISTRY_STORAGE_S3_ACCESSKEY": self.keys.id, "REGISTRY_STORAGE_S3_SECRETKEY": self.keys.secret})
+    }
+
+    /// A bucket in the private store, as the Config names it.
+    pub fn private_bucket(&self, name: &str) -> Value {
+        json!({"bucket": name, "region": REGION, "regionEndpoint": format!("https://{}", self.cloud.address())})
+    }
+
+    /// Where requests to both stores are seen.
+    pub fn gate(&self) -> &Gate {
+        self.cloud.gate()
+    }
+
     /// Number of objects in a bucket, at most one page.
     async fn count(&self, moto: &Moto, bucket: &str) -> usize {
         let path = format!("/{bucket}?list-type=2");
@@ -95,7 +109,7 @@ impl S3 {
 impl Scenario {
     /// Switches the registry from emptyDir to S3 and back.
     pub async fn on_s3(&self, first: &Sample) {
-        let s3 = S3::start(&self.cluster).await;
+        let s3 = S3::start(&self.cluster, Authority::new("cloud-ca").unwrap()).await;
         self.say("a cloud is there");
         self.keys_and_private_ca(&s3).await;
         let sample = self.public_names(&s3).await;
@@ -121,15 +135,11 @@ impl Scenario {
 
     // issue 10, row 17; workload 74: nodes follow redirects to a store whose CA only the Config names
     async fn keys_and_private_ca(&self, s3: &S3) {
-        let keys = (&s3.keys.id, &s3.keys.secret);
-        let data = json!({"REGISTRY_STORAGE_S3_ACCESSKEY": keys.0, "REGISTRY_STORAGE_S3_SECRETKEY": keys.1});
-        set(&self.cluster, &user_secret(), "stringData", data).await;
+        set(&self.cluster, &user_secret(), "stringData", s3.secret()).await;
         let ca = json!({"ca-bundle.crt": s3.authority.pem()});
         set(&self.cluster, &map(names::CONFIG_NAMESPACE, "s3-ca"), "data", ca).await;
-        let block = json!({
-            "bucket": "e2e-quarry", "region": REGION, "regionEndpoint": format!("https://{}", s3.cloud.address()),
-            "trustedCA": {"name": "s3-ca"},
-        });
+        let mut block = s3.private_bucket("e2e-quarry");
+        block["trustedCA"] = json!({"name": "s3-ca"});
         let spec = json!({"storage": {"emptyDir": null, "s3": block}});
         self.change(async || {
             self.cluster.edit(spec).await;

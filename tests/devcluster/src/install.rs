@@ -61,7 +61,7 @@ pub fn built_image(image: &str) -> PathBuf {
 /// Loads the operator's image (an image layout) and an image of the platform's registry with these programs into every real node.
 pub async fn load_images(cluster: &Cluster, operator: &Path, registry: &[&str]) -> Result<()> {
     image::archive(operator, OPERATOR_IMAGE, &archive(cluster))?;
-    load(cluster, &platform_registry(registry).await?).await
+    load(cluster, &platform_registry(REGISTRY_IMAGE, registry).await?).await
 }
 
 /// Loads the operator's image (an image layout) and an image of the stock registry into every real node.
@@ -70,13 +70,12 @@ pub async fn load_stock_images(cluster: &Cluster, operator: &Path) -> Result<()>
     load(cluster, &stock_registry().await?).await
 }
 
-/// The same, with an image that has nothing but this program of the operator: for an operator that runs as a process.
-pub async fn load_stock_program(cluster: &Cluster, operator: &Path) -> Result<()> {
-    let image = image::Image::new(OPERATOR_IMAGE);
-    image
-        .file("/usr/bin/cluster-image-registry-operator", operator, 0o755)
-        .write(&archive(cluster))?;
-    load(cluster, &stock_registry().await?).await
+/// Loads an image of the platform's registry, under a name of its own, into every real node.
+pub async fn load_platform_registry(cluster: &Cluster, reference: &str) -> Result<()> {
+    let tar = archive(cluster);
+    platform_registry(reference, programs::REGISTRY).await?.write(&tar)?;
+    cluster.load_image(&tar).await?;
+    files::remove(&tar)
 }
 
 async fn stock_registry() -> Result<image::Image> {
@@ -85,13 +84,13 @@ async fn stock_registry() -> Result<image::Image> {
     Ok(image::stock_registry_image(REGISTRY_IMAGE, program))
 }
 
-async fn platform_registry(programs: &[&str]) -> Result<image::Image> {
+async fn platform_registry(reference: &str, programs: &[&str]) -> Result<image::Image> {
     if !Path::new(BUSYBOX).is_file() {
         bail!("there is no {BUSYBOX} for the registry's image: run tests/devcluster/install-prerequisites");
     }
     let programs = programs::ensure(programs).await?;
     Ok(image::registry_image(
-        REGISTRY_IMAGE,
+        reference,
         &programs.registry()?,
         Path::new(BUSYBOX),
     ))

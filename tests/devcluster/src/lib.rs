@@ -17,7 +17,7 @@
 //! Modules: `programs` finds or builds the binaries; `slot` hands out addresses and ports; `process` starts
 //! and stops; `control_plane`, `simulated`, `node`, `network` and `policies` are the parts of a cluster; `platform` and
 //! `apply` fill it; `image` packs what runs on real nodes, `install` runs the operator there, `inside` runs commands on a
-//! node, `pod_network` connects and listens as a pod;
+//! node, `login` is what clients of a stock registry need, `pod_network` connects and listens as a pod;
 //! `standin` replaces the platform's controllers, started by `companion`; `stores` are storage servers for tests, `operand`
 //! is the registry as a process; `bench` measures the operator; `teardown` removes a cluster, also a crashed one;
 //! `cluster` combines them.
@@ -30,6 +30,7 @@ pub mod hosts;
 pub mod image;
 pub mod inside;
 pub mod install;
+pub mod login;
 pub mod operand;
 pub mod pod_network;
 pub mod programs;

@@ -6,21 +6,17 @@
 //! can be written, and there is no user but the caller.
 
 use crate::image::{self, SEARCH_PATH};
-use crate::process::ProcessId;
 use crate::stores::home::Home;
-use crate::stores::port::Ports;
 use crate::stores::{Authority, Call, Target};
-use crate::{files, node, process, programs, wait};
+use crate::{files, node, process, programs};
 use anyhow::{Context as _, Result, bail};
 use hyper::Method;
-use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 const BUSYBOX: &str = "/bin/busybox";
 /// First word of the stock registry's command; the platform's begins with a shell.
@@ -30,9 +26,6 @@ const DEBUG_ADDRESS: &str = "REGISTRY_HTTP_DEBUG_ADDR";
 const CERTIFICATE: &str = "REGISTRY_HTTP_TLS_CERTIFICATE";
 /// The Secret that the platform makes for the registry's Service.
 const SERVING: &str = "image-registry-tls";
-
-/// How long a registry may take to end: longer than it waits for requests that are under way.
-const GRACE: Duration = Duration::from_mins(1);
 
 /// Files by name, as the data of a Secret or ConfigMap.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -58,7 +51,6 @@ pub struct OperandOptions {
 #[derive(Debug)]
 pub struct Operand {
     home: Home,
-    process: ProcessId,
     target: Target,
     debug: Target,
     options: OperandOptions,
@@ -93,7 +85,36 @@ impl Operand {
         files::create_dir(&root.join("etc"))?;
         files::write(&root.join("etc/hosts"), names)?;
         mount(&options, container, &root)?;
-        let (process, target) = launch(&home, "registry", container, [address, debug], &options.authority).await?;
+        let environment = environment(container)?;
+        let secure = environment.iter().any(|(name, _)| name == CERTIFICATE);
+        let mut command = inside(&root)?;
+        command.args(words(container)).env_clear().envs(environment);
+        if let Some((name, path)) = SEARCH_PATH.split_once('=') {
+            command.env(name, path);
+        }
+        command.env(ADDRESS, address.to_string());
+        command.env(DEBUG_ADDRESS, debug.to_string());
+        home.spawn("registry", command)?;
+        let target = Target {
+            address,
+            tls: if secure {
+                Some(options.authority.client()?)
+            } else {
+                None
+            },
+        };
+        let path = container.pointer("/readinessProbe/httpGet/path").and_then(text);
+        let path = path.unwrap_or_else(|| "/healthz".to_owned());
+        let name = options.authority.server_name();
+        home.until("the registry is healthy", || async {
+            let call = Call {
+                host: name,
+                ..Call::new(Method::GET, &path)
+            };
+            let answer = target.call(call).await;
+            answer.ok().filter(|answer| answer.status == 200)
+        })
+        .await?;
         files::write(&home.directory().join("authority.pem"), options.authority.pem())?;
         home.complete = true;
         let debug = Target {
@@ -102,32 +123,10 @@ impl Operand {
         };
         Ok(Self {
             home,
-            process,
             target,
             debug,
             options,
         })
-    }
-
-    /// Starts one more registry with the same volumes, as another pod of a registry on shared storage. `pod`: as in the options.
-    pub async fn replica(&self, name: &str, pod: &Value) -> Result<Replica> {
-        let container = pod.pointer("/containers/0").context("the pod has no container")?;
-        let ports = Ports::take(2)?;
-        let [port, debug] = ports.numbers() else {
-            bail!("two ports")
-        };
-        let addresses = [*port, *debug].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        let (process, target) = launch(&self.home, name, container, addresses, &self.options.authority).await?;
-        Ok(Replica {
-            process,
-            target,
-            _ports: ports,
-        })
-    }
-
-    /// Asks it to end, as the kubelet does, and waits until it has.
-    pub async fn terminate(&self) -> Result<()> {
-        terminate(self.process).await
     }
 
     /// Changes a Secret, as the kubelet brings it to a running pod.
@@ -179,67 +178,6 @@ impl Operand {
         let output = tokio::task::spawn_blocking(move || process::run(&mut command)).await??;
         Ok(output.trim().to_owned())
     }
-}
-
-/// One more registry on the volumes of an [`Operand`], which it must not outlive.
-#[derive(Debug)]
-pub struct Replica {
-    process: ProcessId,
-    target: Target,
-    _ports: Ports,
-}
-
-impl Replica {
-    /// Where it listens.
-    pub fn target(&self) -> &Target {
-        &self.target
-    }
-
-    /// Asks it to end, as the kubelet does, and waits until it has.
-    pub async fn terminate(&self) -> Result<()> {
-        terminate(self.process).await
-    }
-}
-
-async fn terminate(process: ProcessId) -> Result<()> {
-    process.signal(Signal::TERM);
-    let ended = || async { Ok((!process.alive()).then_some(())) };
-    wait::until("the registry has ended", GRACE, ended).await
-}
-
-/// Starts the process in its root directory, and waits until its readiness probe passes. `addresses`: for clients, and for metrics.
-async fn launch(
-    home: &Home,
-    name: &str,
-    container: &Value,
-    addresses: [SocketAddr; 2],
-    authority: &Authority,
-) -> Result<(ProcessId, Target)> {
-    let [address, debug] = addresses;
-    let environment = environment(container)?;
-    let secure = environment.iter().any(|(name, _)| name == CERTIFICATE);
-    let mut command = inside(&home.directory().join("root"))?;
-    command.args(words(container)).env_clear().envs(environment);
-    if let Some((name, path)) = SEARCH_PATH.split_once('=') {
-        command.env(name, path);
-    }
-    command.env(ADDRESS, address.to_string());
-    command.env(DEBUG_ADDRESS, debug.to_string());
-    let process = home.spawn(name, command)?;
-    let tls = if secure { Some(authority.client()?) } else { None };
-    let target = Target { address, tls };
-    let path = container.pointer("/readinessProbe/httpGet/path").and_then(text);
-    let path = path.unwrap_or_else(|| "/healthz".to_owned());
-    home.until("the registry is healthy", || async {
-        let call = Call {
-            host: authority.server_name(),
-            ..Call::new(Method::GET, &path)
-        };
-        let answer = target.call(call).await;
-        answer.ok().filter(|answer| answer.status == 200)
-    })
-    .await?;
-    Ok((process, target))
 }
 
 /// What the pod's command needs.
@@ -325,7 +263,7 @@ fn mount(options: &OperandOptions, container: &Value, root: &Path) -> Result<()>
 
 /// Paths and bytes of a volume, as the kubelet would make them.
 fn content(options: &OperandOptions, volume: &Value) -> Result<Vec<(PathBuf, Vec<u8>)>> {
-    if volume.get("emptyDir").is_some() || volume.get("persistentVolumeClaim").is_some() {
+    if volume.get("emptyDir").is_some() {
         return Ok(Vec::new());
     }
     if let Some(sources) = volume.pointer("/projected/sources").and_then(Value::as_array) {

@@ -78,9 +78,10 @@ impl Home {
     }
 
     /// Starts a program with a clean environment, in the directory.
-    pub fn spawn(&self, name: &str, mut command: Command) -> Result<ProcessId> {
+    pub fn spawn(&self, name: &str, mut command: Command) -> Result<()> {
         command.current_dir(self.directory());
-        self.processes.spawn(name, command)
+        self.processes.spawn(name, command)?;
+        Ok(())
     }
 
     /// Waits until `ready` answers something, as long as the process runs.

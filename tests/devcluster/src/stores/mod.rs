@@ -28,7 +28,7 @@ pub(crate) mod home;
 mod ibm;
 mod moto;
 mod openstack;
-pub(crate) mod port;
+mod port;
 mod proxy;
 mod seaweed;
 mod serve;

@@ -11,7 +11,7 @@ const COUNT: u16 = 2_000;
 
 /// Ports that no other server of ours takes on this machine while this value lives.
 #[derive(Debug)]
-pub(crate) struct Ports {
+pub(super) struct Ports {
     numbers: Vec<u16>,
     _locks: Vec<File>,
 }

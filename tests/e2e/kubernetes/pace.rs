@@ -110,15 +110,15 @@ impl Pulls {
         }
     }
 
-    /// Ends when the last pull has: none has failed, and there were two thousand a minute.
-    pub async fn end(self) {
+    /// Ends when the last pull has: none has failed, and there were two thousand a minute. Returns the number of pulls, and the seconds.
+    pub async fn end(self) -> (f64, f64) {
         let seconds = self.began.elapsed().as_secs_f64();
         self.end.send(()).unwrap();
         let (count, failed) = self.task.await.unwrap();
         let count = f64::from(u32::try_from(count).unwrap());
-        println!("{count} pulls in {seconds:.0} s");
         assert_eq!(failed, Vec::<String>::new());
         // A busy machine may be late by a second.
         assert!(count >= (seconds - 1.0) * 2000.0 / 60.0, "{count} in {seconds} s");
+        (count, seconds)
     }
 }

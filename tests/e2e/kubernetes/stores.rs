@@ -1,0 +1,122 @@
+//! The stock registry on each cloud that it has a driver for, and another registry program on the same storage.
+
+use devcluster::install;
+use devcluster::stores::Authority;
+use image_registry_operator::names;
+use serde_json::{Value, json};
+
+use crate::azure::Meadow;
+use crate::gcs::Highlands;
+use crate::pulls::Pulls;
+use crate::s3::S3;
+use crate::support::{deployment, env};
+use crate::switch::{set, user_secret};
+use crate::{Sample, Scenario};
+
+/// What the nodes know the image of the platform's registry by.
+const PLATFORM_IMAGE: &str = "localhost/registry-of-the-platform:dev";
+const BUCKET: &str = "e2e-reef";
+
+impl Scenario {
+    // kubernetes 2 (S3, GCS, Azure)
+    pub async fn on_each_store(&self, authority: &Authority) {
+        let s3 = S3::start(&self.cluster, authority.clone()).await;
+        // Nodes do not resolve the names of clouds.
+        let mut spec = Self::storage("pvc", "s3", s3.private_bucket(BUCKET));
+        spec["replicas"] = json!(1);
+        spec["routes"] = Value::Null;
+        let (sample, _) = self.store("reef", s3.secret(), spec).await;
+        self.rendered("REGISTRY_STORAGE_S3_FORCEPATHSTYLE", "true").await;
+        self.on_another_program(&s3, &sample).await;
+        drop(s3);
+
+        let highlands = Highlands::start(&self.cluster, authority.clone()).await;
+        let spec = Self::storage("s3", "gcs", Highlands::bucket());
+        self.store("glacier", highlands.secret(), spec).await;
+        let kept = highlands.objects();
+        assert!(kept.iter().any(|name| name.contains("blobs")), "{kept:?}");
+        drop(highlands);
+
+        let meadow = Meadow::start(&self.cluster, authority.clone()).await;
+        let spec = Self::storage("gcs", "azure", Meadow::container());
+        self.store("meadow", meadow.secret(), spec).await;
+        self.rendered("REGISTRY_STORAGE_AZURE_CREDENTIALS_TYPE", "shared_key")
+            .await;
+        let kept = meadow.blobs().await;
+        assert!(kept.iter().any(|name| name.contains("blobs")), "{kept:?}");
+    }
+
+    /// An edit of the Config that replaces the storage.
+    fn storage(old: &str, new: &str, block: Value) -> Value {
+        json!({
+            "logLevel": "Normal", "disableRedirect": true,
+            "storage": {old: null, "managementState": null, new: block},
+        })
+    }
+
+    /// Uses a store, whose former one may be gone already; pushes an image there, and runs it. Returns the image and the registry's address.
+    async fn store(&self, name: &str, secret: Value, spec: Value) -> (Sample, String) {
+        self.change(async || {
+            set(&self.cluster, &user_secret(), "stringData", secret).await;
+            self.cluster.edit(spec).await;
+        })
+        .await;
+        let sample = self.sample(name).await;
+        let address = self.push_to_the_address(&sample).await;
+        self.a_pod_runs_on("node2", &sample).await;
+        self.say(&format!("pushed {name}, and a pod runs from it"));
+        (sample, address)
+    }
+
+    async fn rendered(&self, name: &str, value: &str) {
+        let deployment = self.cluster.get(&deployment()).await.unwrap();
+        assert_eq!(env(&deployment, name), Some(value), "{deployment}");
+    }
+
+    // kubernetes 5
+    async fn on_another_program(&self, s3: &S3, sample: &Sample) {
+        install::load_platform_registry(self.cluster.devcluster, PLATFORM_IMAGE)
+            .await
+            .unwrap();
+        let address = self.address().await;
+        let login = self.login(&address).await;
+        let environment = vec![
+            ("DOCKER_CONFIG", login.directory.clone()),
+            ("SSL_CERT_FILE", login.authorities.clone()),
+        ];
+        let pulls = Pulls::start(self.record().clone(), vec![sample.at(&address)], environment);
+        for (program, image, style) in [
+            ("platform", PLATFORM_IMAGE, "REGISTRY_STORAGE_S3_VIRTUALHOSTEDSTYLE"),
+            (
+                "distribution",
+                install::REGISTRY_IMAGE,
+                "REGISTRY_STORAGE_S3_FORCEPATHSTYLE",
+            ),
+        ] {
+            let before = s3.gate().asked().len();
+            self.change(async || {
+                let [program, image] = [format!("REGISTRY_PROGRAM={program}"), format!("IMAGE={image}")];
+                // The platform's program is not without its pruner.
+                self.set_variables(&[&program, &image, "IMAGE_PRUNER=localhost/cli:dev"])
+                    .await;
+            })
+            .await;
+            let live = self.cluster.get(&deployment()).await.unwrap();
+            assert_eq!(live["spec"]["template"]["spec"]["containers"][0]["image"], image);
+            assert!(env(&live, style).is_some(), "{live}");
+            let asked = s3.gate().asked();
+            let tried = asked[before..].iter().any(|asked| {
+                let by_operator = asked
+                    .header("user-agent")
+                    .is_some_and(|agent| agent.contains(names::USER_AGENT));
+                by_operator && asked.operation() == "CompleteMultipartUpload"
+            });
+            assert!(tried, "the storage was tried for {program}");
+            self.say(&format!("program {program} runs on the same bucket"));
+        }
+        let (done, failed) = pulls.end().await;
+        assert_eq!(failed, Vec::<String>::new());
+        assert!(done > 10, "only {done} pulls");
+        self.say(&format!("{done} pulls meanwhile"));
+    }
+}
