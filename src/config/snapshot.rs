@@ -17,7 +17,7 @@ use crate::names;
 /// test never shows a pass a field that the watches do not keep.
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
-    objects: BTreeMap<ObjectRef, Arc<Value>>,
+    known: BTreeMap<ObjectRef, Arc<Value>>,
     absent_kinds: BTreeSet<Kind>,
     unreadable_kinds: BTreeSet<Kind>,
 }
@@ -25,14 +25,14 @@ pub struct Objects {
 impl Objects {
     /// The object, if it exists.
     pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Value> {
-        self.objects
+        self.known
             .get(&ObjectRef::new(kind, namespace, name))
             .map(AsRef::as_ref)
     }
 
     /// The object that `reference` names, if it exists.
     pub fn find(&self, reference: &ObjectRef) -> Option<&Arc<Value>> {
-        self.objects.get(reference)
+        self.known.get(reference)
     }
 
     /// The object in the registry's namespace, if it exists.
@@ -47,7 +47,7 @@ impl Objects {
 
     /// All objects of a kind, sorted by namespace and name.
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = (&ObjectRef, &Value)> {
-        self.objects
+        self.known
             .iter()
             .filter(move |(reference, _)| reference.kind == kind)
             .map(|(r, o)| (r, o.as_ref()))
@@ -56,12 +56,12 @@ impl Objects {
     /// Adds or replaces an object, without the fields that no pass reads.
     pub fn insert(&mut self, reference: ObjectRef, object: Value) {
         let kept = trim::trim(reference.kind, object);
-        self.objects.insert(reference, Arc::new(kept));
+        self.known.insert(reference, Arc::new(kept));
     }
 
     /// Removes an object.
     pub fn remove(&mut self, reference: &ObjectRef) {
-        self.objects.remove(reference);
+        self.known.remove(reference);
     }
 
     /// Sets which kinds the API server does not serve.

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 
 use super::watch::{self, EventHandler};
 use super::watch_spec::{Controller, Unreadable, WatchSpec, exposure, volumes, watch_specs};
-use crate::api::{Kind, ObjectRef};
+use crate::api::ObjectRef;
 use crate::config::environment::Environment;
 use crate::config::snapshot::{Objects, Snapshot};
 use crate::config::trim;

@@ -186,7 +186,6 @@ impl Client {
             assert!(began.elapsed() < self.timeout, "{error}\n{}", log());
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        println!("{host}: pushed after {:?}", began.elapsed());
         assert_eq!(self.crane(&["digest", &name]).await.unwrap(), digest);
         let pulled = self.directory.path().join("pulled");
         let pull = ["pull", "--format", "oci", &name, pulled.to_str().unwrap()];

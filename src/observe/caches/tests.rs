@@ -1,4 +1,5 @@
 use super::*;
+use crate::api::Kind;
 use crate::testing::fake_api::{FakeApi, Fault};
 
 /// Caches whose watches are forbidden, but have delivered an empty initial list.
@@ -77,6 +78,32 @@ async fn the_list_of_one_watch_of_pods_does_not_remove_those_of_the_other() {
     assert!(known(&specs[0].1) && known(&specs[1].1));
     caches.list_completed(&specs[1].0, &BTreeSet::new());
     assert!(known(&specs[0].1) && !known(&specs[1].1));
+}
+
+// lifecycle 32: it may be a moment until the API server knows a new right, so that nothing is decided by the first denial
+#[tokio::test(start_paused = true)]
+async fn passes_go_on_without_a_tls_profile_that_cannot_be_read_for_a_while() {
+    let api = FakeApi::default();
+    api.fault(Fault::NoWatch);
+    let caches = Caches::start(api.client(), Environment::default(), Arc::new(jiff::Timestamp::now));
+    let is_profile = |spec: &WatchSpec| spec.kind == Kind::ApiServer;
+    for spec in watch_specs(&Environment::default())
+        .iter()
+        .filter(|spec| !is_profile(spec))
+    {
+        caches.list_completed(spec, &BTreeSet::new());
+    }
+    let began = tokio::time::Instant::now();
+    assert!(!caches.is_synced(Controller::Registry));
+    caches.wait_synced().await;
+    assert!(began.elapsed() >= std::time::Duration::from_secs(10));
+    let readable = |kind| caches.snapshot().objects.readable(kind);
+    assert!(!readable(Kind::ApiServer) && readable(Kind::Infrastructure));
+    assert!(caches.snapshot().objects.served(Kind::ApiServer));
+    let mut specs = watch_specs(&Environment::default());
+    specs.retain(is_profile);
+    caches.list_completed(&specs[0], &BTreeSet::new());
+    assert!(readable(Kind::ApiServer));
 }
 
 // Without the rights for Ingresses the operator works as if the cluster served none.

@@ -70,7 +70,8 @@ impl Scenario {
         let source = Source::new(traefik.address, HOST, "dock/small", &certificate, &client.login);
         let pulls = Pulls::start(source);
         self.change(async || {
-            cluster.edit(json!({"logLevel": "Debug"})).await;
+            let requests = json!({"requests": {"cpu": "20m"}});
+            cluster.edit(json!({"resources": requests})).await;
         })
         .await;
         while !self.pod_names().await.is_disjoint(&before) {

@@ -22,7 +22,7 @@ impl Scenario {
     pub async fn on_each_store(&self, authority: &Authority) {
         let s3 = S3::start(&self.cluster, authority.clone()).await;
         // Nodes do not resolve the names of clouds.
-        let mut spec = Self::storage("pvc", "s3", s3.private_bucket(BUCKET));
+        let mut spec = Self::storage("pvc", "s3", &s3.private_bucket(BUCKET));
         spec["replicas"] = json!(1);
         spec["routes"] = Value::Null;
         let (sample, _) = self.store("reef", s3.secret(), spec).await;
@@ -31,14 +31,14 @@ impl Scenario {
         drop(s3);
 
         let highlands = Highlands::start(&self.cluster, authority.clone()).await;
-        let spec = Self::storage("s3", "gcs", Highlands::bucket());
+        let spec = Self::storage("s3", "gcs", &Highlands::bucket());
         self.store("glacier", highlands.secret(), spec).await;
         let kept = highlands.objects();
         assert!(kept.iter().any(|name| name.contains("blobs")), "{kept:?}");
         drop(highlands);
 
         let meadow = Meadow::start(&self.cluster, authority.clone()).await;
-        let spec = Self::storage("gcs", "azure", Meadow::container());
+        let spec = Self::storage("gcs", "azure", &Meadow::container());
         self.store("meadow", meadow.secret(), spec).await;
         self.rendered("REGISTRY_STORAGE_AZURE_CREDENTIALS_TYPE", "shared_key")
             .await;
@@ -47,9 +47,9 @@ impl Scenario {
     }
 
     /// An edit of the Config that replaces the storage.
-    fn storage(old: &str, new: &str, block: Value) -> Value {
+    fn storage(old: &str, new: &str, block: &Value) -> Value {
         json!({
-            "logLevel": "Normal", "disableRedirect": true,
+            "disableRedirect": true,
             "storage": {old: null, "managementState": null, new: block},
         })
     }
@@ -85,12 +85,12 @@ impl Scenario {
             ("SSL_CERT_FILE", login.authorities.clone()),
         ];
         let pulls = Pulls::start(self.record().clone(), vec![sample.at(&address)], environment);
-        for (program, image, style) in [
-            ("platform", PLATFORM_IMAGE, "REGISTRY_STORAGE_S3_VIRTUALHOSTEDSTYLE"),
+        for (program, image, ciphers) in [
+            ("platform", PLATFORM_IMAGE, "OPENSHIFT_REGISTRY_HTTP_TLS_CIPHERSUITES"),
             (
                 "distribution",
                 install::REGISTRY_IMAGE,
-                "REGISTRY_STORAGE_S3_FORCEPATHSTYLE",
+                "REGISTRY_HTTP_TLS_CIPHERSUITES",
             ),
         ] {
             let before = s3.gate().asked().len();
@@ -103,12 +103,12 @@ impl Scenario {
             .await;
             let live = self.cluster.get(&deployment()).await.unwrap();
             assert_eq!(live["spec"]["template"]["spec"]["containers"][0]["image"], image);
-            assert!(env(&live, style).is_some(), "{live}");
+            assert!(env(&live, ciphers).is_some(), "{live}");
             let asked = s3.gate().asked();
             let tried = asked[before..].iter().any(|asked| {
                 let by_operator = asked
                     .header("user-agent")
-                    .is_some_and(|agent| agent.contains(names::USER_AGENT));
+                    .is_some_and(|agent| agent.contains(names::OPERATOR_DEPLOYMENT));
                 by_operator && asked.operation() == "CompleteMultipartUpload"
             });
             assert!(tried, "the storage was tried for {program}");
