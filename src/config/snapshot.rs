@@ -19,7 +19,7 @@ use crate::names;
 pub struct Objects {
     known: BTreeMap<ObjectRef, Arc<Value>>,
     absent_kinds: BTreeSet<Kind>,
-    unreadable_kinds: BTreeSet<Kind>,
+    unreadable_kinds: BTreeMap<Kind, String>,
 }
 
 impl Objects {
@@ -79,14 +79,14 @@ impl Objects {
         !self.absent_kinds.contains(&kind)
     }
 
-    /// Sets the kinds whose objects cannot be read, although passes go on without them.
-    pub fn set_unreadable_kinds(&mut self, kinds: BTreeSet<Kind>) {
+    /// Sets the kinds that cannot be read, although passes go on without them, with the error of each.
+    pub fn set_unreadable_kinds(&mut self, kinds: BTreeMap<Kind, String>) {
         self.unreadable_kinds = kinds;
     }
 
-    /// Whether the objects of the kind are known. If not, those that were read before are still there.
-    pub fn readable(&self, kind: Kind) -> bool {
-        !self.unreadable_kinds.contains(&kind)
+    /// Why the kind cannot be read; `None` if its objects are known. Objects that were read before are still there.
+    pub fn unreadable(&self, kind: Kind) -> Option<&str> {
+        self.unreadable_kinds.get(&kind).map(String::as_str)
     }
 
     /// Builds a set of objects from manifests; used by tests.

@@ -88,10 +88,9 @@ pub(super) async fn bootstrap(
         }
         storage
     };
-    let observed = if snapshot.objects.readable(Kind::ApiServer) {
-        ServingInfo::observed(snapshot.api_server().as_ref()).to_observed_config()
-    } else {
-        Value::Null
+    let observed = match snapshot.objects.unreadable(Kind::ApiServer) {
+        None => ServingInfo::observed(snapshot.api_server().as_ref()).to_observed_config(),
+        Some(_) => Value::Null,
     };
     let config = defaults::bootstrap_config(&infrastructure, storage.as_ref(), &observed);
     let config = defaults::with_spec(config, given);

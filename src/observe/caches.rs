@@ -39,8 +39,8 @@ struct State {
     objects: Objects,
     /// Watches whose kind the API server does not serve.
     absent: HashSet<WatchSpec>,
-    /// Watches whose kind cannot be read, although passes go on.
-    unreadable: HashSet<WatchSpec>,
+    /// Watches whose kind cannot be read, although passes go on, and the error.
+    unreadable: HashMap<WatchSpec, String>,
     /// Watches without a complete initial list.
     pending: HashSet<WatchSpec>,
     running: HashMap<WatchSpec, AbortHandle>,
@@ -366,7 +366,7 @@ impl EventHandler for Caches {
             state.objects.remove(reference);
         }
         // A kind that is served now changes what a pass does, also if it has no object yet.
-        let appeared = state.absent.remove(spec) | state.unreadable.remove(spec);
+        let appeared = state.absent.remove(spec) | state.unreadable.remove(spec).is_some();
         refresh_missing_kinds(&mut state);
         let first = state.pending.remove(spec);
         drop(state);
@@ -394,9 +394,10 @@ impl EventHandler for Caches {
         self.shared.synced.notify_waiters();
     }
 
-    fn kind_unreadable(&self, spec: &WatchSpec) {
+    fn kind_unreadable(&self, spec: &WatchSpec, error: &str) {
         let mut state = self.state();
-        let new = state.unreadable.insert(spec.clone());
+        let before = state.unreadable.insert(spec.clone(), error.to_owned());
+        let new = before.is_none_or(|before| before != error);
         state.pending.remove(spec);
         refresh_missing_kinds(&mut state);
         drop(state);
@@ -425,8 +426,9 @@ fn referenced(object: &ObjectRef, triggers: &'static [Controller]) -> Option<Wat
 }
 
 fn refresh_missing_kinds(state: &mut State) {
-    let kinds = |specs: &HashSet<WatchSpec>| specs.iter().map(|spec| spec.kind).collect();
-    let (absent, unreadable) = (kinds(&state.absent), kinds(&state.unreadable));
+    let absent = state.absent.iter().map(|spec| spec.kind).collect();
+    let unreadable = state.unreadable.iter();
+    let unreadable = unreadable.map(|(spec, error)| (spec.kind, error.clone())).collect();
     state.objects.set_absent_kinds(absent);
     state.objects.set_unreadable_kinds(unreadable);
 }

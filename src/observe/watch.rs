@@ -20,8 +20,8 @@ use crate::config::last_logged::LastLogged;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 /// After this time without an error, the backoff starts over.
 const BACKOFF_RESET: Duration = Duration::from_mins(1);
-/// How long a watch may fail before passes go on without its kind, if they can. An API server denies a request for a moment after the
-/// right for it was granted.
+/// How long the API server may answer a watch with errors before passes go on without its kind, if they can: for a moment after a right
+/// was granted, or while it starts, the API server still denies requests.
 const UNREADABLE_AFTER: Duration = Duration::from_secs(10);
 /// How often a kind that the API server does not serve is tried again.
 const ABSENT_KIND_RETRY: Duration = Duration::from_secs(30);
@@ -52,7 +52,7 @@ pub(super) trait EventHandler: Send + Sync {
     /// The API server does not serve the kind.
     fn kind_absent(&self, spec: &WatchSpec);
     /// The kind cannot be read, and passes go on without it ([`Unreadable::Unknown`]).
-    fn kind_unreadable(&self, spec: &WatchSpec);
+    fn kind_unreadable(&self, spec: &WatchSpec, error: &str);
 }
 
 /// Watches `spec` and passes everything to `handler`. Never returns; the caller aborts the task.
@@ -64,18 +64,20 @@ pub(super) async fn run(client: Client, spec: WatchSpec, handler: impl EventHand
         match attempt(&client, &spec, &handler, strategy.clone(), &mut backoff).await {
             Ended::NoStreaming => strategy = InitialListStrategy::ListWatch,
             Ended::Absent => {
+                backoff.reset();
                 handler.kind_absent(&spec);
                 tokio::time::sleep(ABSENT_KIND_RETRY).await;
             }
             Ended::Failed(error) => {
-                if let Some(error) = error.filter(|error| backoff.logged.is_new(error)) {
-                    warn!("cannot watch {spec}: {error}");
+                if let Some(error) = error {
+                    if backoff.logged.is_new(&error) {
+                        warn!("cannot watch {spec}: {error}");
+                    }
+                    if spec.unreadable == Unreadable::Unknown && backoff.refused() >= UNREADABLE_AFTER {
+                        handler.kind_unreadable(&spec, &error);
+                    }
                 }
-                let wait = backoff.next();
-                if spec.unreadable == Unreadable::Unknown && backoff.failing() >= UNREADABLE_AFTER {
-                    handler.kind_unreadable(&spec);
-                }
-                tokio::time::sleep(wait).await;
+                tokio::time::sleep(backoff.next()).await;
             }
         }
     }
@@ -86,8 +88,8 @@ pub(super) async fn run(client: Client, spec: WatchSpec, handler: impl EventHand
 #[derive(Default)]
 struct Backoff {
     last: Option<(Duration, Instant)>,
-    /// The first of the consecutive errors.
-    since: Option<Instant>,
+    /// The first of the consecutive attempts that the API server answered with an error.
+    refused: Option<Instant>,
     logged: LastLogged,
 }
 
@@ -97,22 +99,24 @@ impl Backoff {
         let consecutive = self
             .last
             .filter(|(_, due)| now.saturating_duration_since(*due) < BACKOFF_RESET);
-        if consecutive.is_none() {
-            self.since = Some(now);
-        }
         let wait = consecutive.map_or(BACKOFF.0, |(wait, _)| (wait * 2).min(BACKOFF.1));
         self.last = Some((wait, now + wait));
         wait
     }
 
-    /// For how long consecutive errors have occurred.
-    fn failing(&self) -> Duration {
-        self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    /// The API server answered with an error; for how long it has.
+    fn refused(&mut self) -> Duration {
+        self.refused.get_or_insert_with(Instant::now).elapsed()
+    }
+
+    /// The API server did not answer, or a watch ended that had begun.
+    fn interrupted(&mut self) {
+        self.refused = None;
     }
 
     fn reset(&mut self) {
         self.last = None;
-        self.since = None;
+        self.refused = None;
     }
 }
 
@@ -171,6 +175,7 @@ async fn attempt(
                 // The watcher resumes after the wait.
                 None => {
                     debug!(kind = spec.kind.kind(), %error, "watch was interrupted");
+                    backoff.interrupted();
                     tokio::time::sleep(backoff.next()).await;
                 }
                 Some(ended) => {
@@ -230,5 +235,19 @@ mod tests {
         assert_eq!(waits[9], BACKOFF.1);
         tokio::time::advance(BACKOFF_RESET).await;
         assert_eq!(backoff.next(), BACKOFF.0);
+    }
+
+    // While the API server restarts, it does not answer at all; the first error that it answers decides nothing.
+    #[tokio::test(start_paused = true)]
+    async fn only_errors_that_the_api_server_answers_in_a_row_count() {
+        let mut backoff = Backoff::default();
+        assert_eq!(backoff.refused(), Duration::ZERO);
+        tokio::time::advance(UNREADABLE_AFTER).await;
+        assert_eq!(backoff.refused(), UNREADABLE_AFTER);
+        backoff.interrupted();
+        assert_eq!(backoff.refused(), Duration::ZERO);
+        tokio::time::advance(UNREADABLE_AFTER).await;
+        backoff.reset();
+        assert_eq!(backoff.refused(), Duration::ZERO);
     }
 }

@@ -53,7 +53,7 @@ pub(crate) enum Unreadable {
     Wait,
     /// A kind that the operator may not read counts as one that the cluster does not serve.
     NotServed,
-    /// They go on, and know that they do not know the objects ([`Objects::readable`](crate::config::snapshot::Objects::readable)).
+    /// They go on, and know that they do not know the objects ([`Objects::unreadable`](crate::config::snapshot::Objects::unreadable)).
     Unknown,
 }
 

@@ -170,7 +170,7 @@ fn config(inputs: &Inputs<'_>) -> Vec<String> {
     if resolved.http_secret.is_empty() {
         missing.push("spec.httpSecret of the Config".to_owned());
     }
-    let observable = snapshot.objects.served(Kind::ApiServer) && snapshot.objects.readable(Kind::ApiServer);
+    let observable = snapshot.objects.served(Kind::ApiServer) && snapshot.objects.unreadable(Kind::ApiServer).is_none();
     if observable && !stored() {
         missing.push("spec.observedConfig of the Config".to_owned());
     }

@@ -125,9 +125,9 @@ async fn prepare(cluster: &TestCluster, directory: &Path, page: &str) {
         commands.push_str("\noc apply -f deploy/07-operator.yaml");
     }
     if ["docs/metrics.md", "docs/runbooks"].contains(&page) {
-        let definition = directory.join("prometheusrules.yaml");
-        std::fs::write(&definition, PROMETHEUS_RULES).unwrap();
-        commands.push_str("\noc apply -f prometheusrules.yaml\noc wait --for=condition=Established crd/prometheusrules.monitoring.coreos.com");
+        let kinds = ["PrometheusRule", "ServiceMonitor", "PodMonitor"].map(kind_of_prometheus);
+        std::fs::write(directory.join("prometheus.yaml"), kinds.join("---\n")).unwrap();
+        commands.push_str("\noc apply -f prometheus.yaml\noc wait --for=condition=Established -f prometheus.yaml");
     }
     if page == "docs/runbooks" {
         commands.push_str("\noc apply -f deploy/optional/prometheus-rules-removed.yaml");
@@ -135,21 +135,25 @@ async fn prepare(cluster: &TestCluster, directory: &Path, page: &str) {
     pages::follow(cluster, directory, page, &commands).await.unwrap();
 }
 
-/// The kind of Prometheus' operator, without its schema.
-const PROMETHEUS_RULES: &str = r"
-apiVersion: apiextensions.k8s.io/v1
+/// A kind of Prometheus Operator, without its schema.
+fn kind_of_prometheus(kind: &str) -> String {
+    let singular = kind.to_lowercase();
+    format!(
+        "apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
-metadata: {name: prometheusrules.monitoring.coreos.com}
+metadata: {{name: {singular}s.monitoring.coreos.com}}
 spec:
   group: monitoring.coreos.com
-  names: {kind: PrometheusRule, listKind: PrometheusRuleList, plural: prometheusrules, singular: prometheusrule}
+  names: {{kind: {kind}, listKind: {kind}List, plural: {singular}s, singular: {singular}}}
   scope: Namespaced
   versions:
   - name: v1
     served: true
     storage: true
-    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-";
+    schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}
+"
+    )
+}
 
 /// Runs a block, waits until the operator has seen what it changed, and compares with what the page promises.
 async fn run_block(cluster: &TestCluster, directory: &Path, block: &Block) -> Result<(), String> {

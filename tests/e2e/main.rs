@@ -367,14 +367,10 @@ impl Scenario {
         self.say("the operator answers over HTTPS");
     }
 
-    /// Changes storage, replicas and the default route in one edit.
-    async fn move_to_a_claim_and_open_the_route(&self) -> (PathBuf, String, Sample) {
-        let data = self
-            .cluster
-            .devcluster
-            .host_volume("registry", &["ReadWriteMany"])
-            .await
-            .unwrap();
+    /// Makes a claim of the administrator; the directory of its volume, which all nodes share.
+    async fn make_claim(&self) -> PathBuf {
+        let volume = self.cluster.devcluster.host_volume("registry", &["ReadWriteMany"]);
+        let data = volume.await.unwrap();
         self.cluster
             .create(json!({
                 "apiVersion": "v1", "kind": "PersistentVolumeClaim",
@@ -382,6 +378,12 @@ impl Scenario {
                 "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "100Gi"}}},
             }))
             .await;
+        data
+    }
+
+    /// Changes storage, replicas and the default route in one edit.
+    async fn move_to_a_claim_and_open_the_route(&self) -> (PathBuf, String, Sample) {
+        let data = self.make_claim().await;
         let scratch = self.registry_pods().await.remove(0).status.unwrap().pod_ip.unwrap();
         self.cluster
             .edit(json!({
@@ -446,9 +448,7 @@ impl Scenario {
         self.cluster.edit(json!({"logLevel": "Debug"})).await;
         self.until_settled("up after the rollout", 2).await;
         self.say("the new pods are up");
-        while !self.pod_names().await.is_disjoint(&before) {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
+        self.until_gone(&before).await;
         let (done, failed) = pulls.end().await;
         self.say(&format!("the old pods are gone, {done} pulls meanwhile"));
         assert_eq!(failed, Vec::<String>::new());
@@ -459,6 +459,15 @@ impl Scenario {
             "from the new pods"
         );
         assert_eq!(self.revision().await, revision + 1, "one rollout");
+    }
+
+    /// Waits until none of these pods is there any more.
+    async fn until_gone(&self, pods: &BTreeSet<String>) {
+        let began = Instant::now();
+        while !self.pod_names().await.is_disjoint(pods) {
+            assert!(began.elapsed() < self.cluster.timeout, "earlier pods do not end");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
     }
 
     async fn pod_names(&self) -> BTreeSet<String> {

@@ -1,7 +1,7 @@
 //! A real controller before a real registry: Traefik serves the operator's Ingress, and its HTTPRoute.
 //!
-//! Traefik and the registry are processes. The nodes of the cluster are simulated, so an EndpointSlice of the test leads the Service to the registry: to a
-//! forwarder on an address of this machine, because the API server admits no loopback address there.
+//! Traefik and the registry are processes, because the nodes of the cluster are simulated. An EndpointSlice of the test leads the Service to
+//! the registry: to a forwarder on an address of this machine, because the API server admits no loopback address there.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};

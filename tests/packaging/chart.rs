@@ -321,6 +321,9 @@ async fn the_optional_pieces_are_those_of_deploy_optional() {
         more.retain(|key, _| !all.contains_key(key));
         assert_same(file, &more, &set(objects(&read(&format!("deploy/optional/{file}")))));
     }
+    let all = chart(&tools, &[]);
+    let unset = chart(&tools, &["--set", "optional.monitors=null"]);
+    assert_same("a value that is taken away", &unset, &all);
     let denying = chart(&tools, &["--set", "optional.admissionPolicy=Deny"]);
     let bindings: Vec<_> = denying
         .iter()

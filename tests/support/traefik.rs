@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use devcluster::login::Login;
 use devcluster::{image, programs};
 use image_registry_operator::api::Kind;
 use image_registry_operator::names;
@@ -126,13 +125,8 @@ pub struct Client {
 impl Client {
     pub async fn new(cluster: &TestCluster, certificate: &str, controller: &Traefik, host: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let text = |secret: &Value| {
-            let encoded = secret["data"][".dockerconfigjson"].as_str().unwrap();
-            String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap()
-        };
-        let secret = operand(Kind::Secret, names::LOGIN_SECRET);
-        let has_host = |o: Option<&Value>| o.is_some_and(|o| text(o).contains(host));
-        let login = text(&cluster.until(&secret, "with the host", has_host).await.unwrap());
+        let files = Login::of(cluster.devcluster, host, cluster.timeout).await.unwrap();
+        let login = std::fs::read_to_string(files.directory.join("config.json")).unwrap();
         std::fs::write(directory.path().join("config.json"), &login).unwrap();
         std::fs::write(directory.path().join("trusted.pem"), certificate).unwrap();
         let login: Value = serde_json::from_str(&login).unwrap();

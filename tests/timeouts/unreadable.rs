@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use crate::empty_cluster;
 use crate::support::{condition, is, is_up};
 
-// lifecycle 32; lifecycle 3.13: without the cluster's TLS profile, the settings observed before stay
+// lifecycle 32; section 3.13: without the cluster's TLS profile, the settings observed before stay
 #[tokio::test]
-async fn a_tls_profile_that_cannot_be_read_delays_nothing_and_is_told() {
+async fn a_tls_profile_that_cannot_be_read_blocks_nothing_and_is_reported() {
     let cluster = empty_cluster().await;
     cluster.platform("Libvirt").await;
     let proxy = cluster.proxy().await;
@@ -19,6 +19,7 @@ async fn a_tls_profile_that_cannot_be_read_delays_nothing_and_is_told() {
     assert!(is(&config, "ConfigObservationDegraded", "True", "Error"), "{config}");
     let (_, _, message) = condition(&config, "ConfigObservationDegraded");
     assert!(message.contains("APIServer cluster cannot be read"), "{message}");
+    assert!(message.contains("403"), "{message}");
     assert_eq!(config["spec"].get("observedConfig"), Some(&Value::Null));
 
     // The right comes back.
@@ -28,5 +29,14 @@ async fn a_tls_profile_that_cannot_be_read_delays_nothing_and_is_told() {
             && is(config, "ConfigObservationDegraded", "False", "")
     };
     cluster.until_config("with the profile", observed).await;
+
+    operator.kill().await;
+    cluster.clear_lease().await;
+    proxy.refuse(403, |request| request.path.contains("/apiservers"));
+    let operator = cluster.operator_at(&proxy.kubeconfig(), &[]);
+    let reported = |config: &Value| is(config, "ConfigObservationDegraded", "True", "Error");
+    let config = cluster.until_config("without the profile again", reported).await;
+    let kept = &config["spec"]["observedConfig"]["servingInfo"]["minTLSVersion"];
+    assert_eq!(kept, "VersionTLS12");
     assert!(operator.stop().await.success());
 }

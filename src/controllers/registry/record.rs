@@ -21,7 +21,7 @@ impl Registry {
     /// the Config.
     pub(super) async fn complete(&mut self, context: &mut PassContext, with_secret: bool) -> Result<bool, Interrupted> {
         let profile = &context.snapshot;
-        let known = profile.objects.readable(Kind::ApiServer);
+        let known = profile.objects.unreadable(Kind::ApiServer).is_none();
         let observed = known.then(|| ServingInfo::observed(profile.api_server().as_ref()));
         let secret = if with_secret {
             random::key_hex::<HTTP_SECRET_BYTES>()

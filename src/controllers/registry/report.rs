@@ -30,8 +30,14 @@ use crate::storage::STORAGE_CONDITIONS;
 const OBSERVED: Duration = Duration::from_millis(250);
 
 const OBSERVATION: &str = "ConfigObservationDegraded";
-const UNREADABLE: &str = "APIServer cluster cannot be read, so the TLS settings of the registry do not follow the cluster's TLS profile: \
-                          grant the operator the rights of its ClusterRole again; its log has the error";
+/// The cluster's TLS profile cannot be read.
+fn unreadable(error: &str) -> String {
+    format!(
+        "APIServer {} cannot be read, so the registry keeps the TLS settings of spec.observedConfig: {error}. If access is denied, restore \
+         the ClusterRole of the operator and its binding",
+        names::CLUSTER
+    )
+}
 
 /// Findings of a pass for the status.
 #[derive(Default)]
@@ -131,7 +137,7 @@ impl Registry {
         });
         let mut condition_updates = judgement.condition_updates;
         condition_updates.extend(outcome.conditions);
-        let unreadable = || (!objects.readable(Kind::ApiServer)).then(|| UNREADABLE.to_owned());
+        let unreadable = || objects.unreadable(Kind::ApiServer).map(unreadable);
         condition_updates.push(match outcome.unobserved.or_else(unreadable) {
             Some(message) => ConditionUpdate::new(OBSERVATION, Status::True, "Error", message),
             None => ConditionUpdate::new(OBSERVATION, Status::False, "", ""),

@@ -97,7 +97,7 @@ async fn passes_go_on_without_a_tls_profile_that_cannot_be_read_for_a_while() {
     assert!(!caches.is_synced(Controller::Registry));
     caches.wait_synced().await;
     assert!(began.elapsed() >= std::time::Duration::from_secs(10));
-    let readable = |kind| caches.snapshot().objects.readable(kind);
+    let readable = |kind| caches.snapshot().objects.unreadable(kind).is_none();
     assert!(!readable(Kind::ApiServer) && readable(Kind::Infrastructure));
     assert!(caches.snapshot().objects.served(Kind::ApiServer));
     let mut specs = watch_specs(&Environment::default());

@@ -1,11 +1,8 @@
 //! The registry behind an ingress controller: two replicas on one volume, from which clients pull while new pods replace the old.
 
-use std::time::Duration;
-
-use image_registry_operator::names;
 use serde_json::json;
 
-use super::pace::{Pulls, Source};
+use super::pace::{Done, Pulls, Source};
 use crate::support::https;
 use crate::support::traefik::{CONTROLLER, Client, free_port};
 use crate::{CLAIM, Scenario};
@@ -34,18 +31,7 @@ impl Scenario {
     pub async fn behind_an_ingress_controller(&self) {
         let cluster = &self.cluster;
         let certificate = cluster.certificate_for(CERTIFICATE, &[HOST]).await;
-        cluster
-            .devcluster
-            .host_volume("registry", &["ReadWriteMany"])
-            .await
-            .unwrap();
-        cluster
-            .create(json!({
-                "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-                "metadata": {"name": CLAIM, "namespace": names::NAMESPACE},
-                "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "100Gi"}}},
-            }))
-            .await;
+        self.make_claim().await;
         let routes = json!([{"name": "harbour", "hostname": HOST, "secretName": CERTIFICATE}]);
         self.change(async || {
             cluster
@@ -74,12 +60,14 @@ impl Scenario {
             cluster.edit(json!({"resources": requests})).await;
         })
         .await;
-        while !self.pod_names().await.is_disjoint(&before) {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-        let (count, seconds) = pulls.end().await;
+        self.until_gone(&before).await;
+        let Done {
+            count,
+            seconds,
+            slowest,
+        } = pulls.end().await;
         self.say(&format!(
-            "the old pods are gone, {count} pulls in {seconds:.0} s meanwhile"
+            "the old pods are gone, {count} pulls in {seconds:.0} s meanwhile, the slowest took {slowest:.1?}"
         ));
         assert_eq!(self.revision().await, revision + 1, "one rollout");
     }

@@ -79,8 +79,16 @@ impl Source {
 /// What pulls until it is ended.
 pub struct Pulls {
     end: oneshot::Sender<()>,
-    task: JoinHandle<(usize, Vec<String>)>,
+    task: JoinHandle<Vec<Result<Duration, String>>>,
     began: Instant,
+}
+
+/// Pulls of which none failed.
+pub struct Done {
+    pub count: usize,
+    pub seconds: f64,
+    /// A busy machine is slow, also without a rollout.
+    pub slowest: Duration,
 }
 
 impl Pulls {
@@ -90,19 +98,19 @@ impl Pulls {
             let mut all = JoinSet::new();
             // It makes up for ticks that a busy machine missed.
             let mut ticks = tokio::time::interval(PACE);
-            let mut count = 0;
             loop {
                 tokio::select! {
                     _ = &mut ended => break,
                     _ = ticks.tick() => {
                         let source = source.clone();
-                        all.spawn(async move { source.pull().await });
-                        count += 1;
+                        all.spawn(async move {
+                            let began = Instant::now();
+                            source.pull().await.map(|()| began.elapsed())
+                        });
                     }
                 }
             }
-            let failed = all.join_all().await.into_iter().filter_map(Result::err);
-            (count, failed.collect())
+            all.join_all().await
         });
         Self {
             end,
@@ -111,15 +119,24 @@ impl Pulls {
         }
     }
 
-    /// Ends when the last pull has: none has failed, and there were two thousand a minute. Returns the number of pulls, and the seconds.
-    pub async fn end(self) -> (f64, f64) {
+    /// Ends when the last pull has: none has failed, and there were two thousand a minute.
+    pub async fn end(self) -> Done {
         let seconds = self.began.elapsed().as_secs_f64();
         self.end.send(()).unwrap();
-        let (count, failed) = self.task.await.unwrap();
-        let count = f64::from(u32::try_from(count).unwrap());
+        let (done, failed): (Vec<_>, Vec<_>) = self.task.await.unwrap().into_iter().partition(Result::is_ok);
+        let failed: Vec<String> = failed.into_iter().filter_map(Result::err).collect();
         assert_eq!(failed, Vec::<String>::new());
+        let count = done.len();
         // A busy machine may be late by a second.
-        assert!(count >= (seconds - 1.0) * 2000.0 / 60.0, "{count} in {seconds} s");
-        (count, seconds)
+        let wanted = (seconds - 1.0) * 2000.0 / 60.0;
+        assert!(
+            f64::from(u32::try_from(count).unwrap()) >= wanted,
+            "{count} in {seconds} s"
+        );
+        Done {
+            count,
+            seconds,
+            slowest: done.into_iter().flatten().max().unwrap_or_default(),
+        }
     }
 }

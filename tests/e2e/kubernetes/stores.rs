@@ -18,14 +18,14 @@ const PLATFORM_IMAGE: &str = "localhost/registry-of-the-platform:dev";
 const BUCKET: &str = "e2e-reef";
 
 impl Scenario {
-    // kubernetes 2 (S3, GCS, Azure)
+    // In part: kubernetes 2 (S3, GCS, Azure; `plan_golden` and `distribution` compare the whole environment)
     pub async fn on_each_store(&self, authority: &Authority) {
         let s3 = S3::start(&self.cluster, authority.clone()).await;
         // Nodes do not resolve the names of clouds.
         let mut spec = Self::storage("pvc", "s3", &s3.private_bucket(BUCKET));
         spec["replicas"] = json!(1);
         spec["routes"] = Value::Null;
-        let (sample, _) = self.store("reef", s3.secret(), spec).await;
+        let sample = self.store("reef", s3.secret(), spec).await;
         self.rendered("REGISTRY_STORAGE_S3_FORCEPATHSTYLE", "true").await;
         self.on_another_program(&s3, &sample).await;
         drop(s3);
@@ -54,18 +54,18 @@ impl Scenario {
         })
     }
 
-    /// Uses a store, whose former one may be gone already; pushes an image there, and runs it. Returns the image and the registry's address.
-    async fn store(&self, name: &str, secret: Value, spec: Value) -> (Sample, String) {
+    /// Moves the registry to a store, pushes an image there, and runs it. Returns the image.
+    async fn store(&self, name: &str, secret: Value, spec: Value) -> Sample {
         self.change(async || {
             set(&self.cluster, &user_secret(), "stringData", secret).await;
             self.cluster.edit(spec).await;
         })
         .await;
         let sample = self.sample(name).await;
-        let address = self.push_to_the_address(&sample).await;
+        self.push_to_the_address(&sample).await;
         self.a_pod_runs_on("node2", &sample).await;
         self.say(&format!("pushed {name}, and a pod runs from it"));
-        (sample, address)
+        sample
     }
 
     async fn rendered(&self, name: &str, value: &str) {
@@ -73,7 +73,7 @@ impl Scenario {
         assert_eq!(env(&deployment, name), Some(value), "{deployment}");
     }
 
-    // kubernetes 5
+    // In part: kubernetes 5 (that the preflight speaks as each program: `s3_wire`)
     async fn on_another_program(&self, s3: &S3, sample: &Sample) {
         install::load_platform_registry(self.cluster.devcluster, PLATFORM_IMAGE)
             .await
