@@ -147,10 +147,23 @@ impl Writer {
     pub async fn create(&self, reference: &ObjectRef, body: &Value) -> Result<Value, WriteError> {
         let object: DynamicObject = decode(body)?;
         let api = self.api(reference);
-        let parameters = PostParams::default();
-        let written = self.send(api.create(&parameters, &object)).await?;
+        let written = if reference.kind == Kind::Config {
+            self.create_strictly(&api, body).await?
+        } else {
+            self.send(api.create(&PostParams::default(), &object)).await?
+        };
         info!("object created: {reference}");
         self.store(reference, written)
+    }
+
+    /// The API server refuses fields that it does not know, instead of dropping them. A Config has fields that the installation sets: with a
+    /// misspelt bucket dropped, the operator would make another bucket.
+    async fn create_strictly(&self, api: &Api<DynamicObject>, body: &Value) -> Result<DynamicObject, WriteError> {
+        let request = http::Request::post(format!("{}?fieldValidation=Strict", api.resource_url()))
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(body.to_string().into_bytes())
+            .map_err(|error| WriteError::Refused(Refusal::other(error.to_string())))?;
+        self.send(self.client.request(request)).await
     }
 
     /// Updates an object from `seen` to `wanted`. Returns [`WriteError::Conflict`] if its spec has changed since, or, for

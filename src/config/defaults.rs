@@ -120,9 +120,11 @@ pub fn given_storage(given: &Map<String, Value>) -> Result<Option<Storage>, Stri
     let Some(storage) = given.get("storage") else {
         return Ok(None);
     };
-    Storage::deserialize(storage)
-        .map(Some)
-        .map_err(|error| error.to_string())
+    let given = Storage::deserialize(storage).map_err(|error| error.to_string())?;
+    if given.backends().is_empty() {
+        return Err("it names no storage, such as emptyDir, pvc or s3".to_owned());
+    }
+    Ok(Some(given))
 }
 
 /// The platform's usual StorageClass for the claim that bootstrap creates before the Config.

@@ -155,8 +155,13 @@ pub struct Resolved {
     pub spread: Option<Vec<Value>>,
 }
 
-// The operator sets annotations under these keys itself.
-const RESERVED_PREFIXES: &[&str] = &["imageregistry.operator.openshift.io/", "operator.openshift.io/"];
+// The operator sets annotations under these keys itself, and the Deployment controller its own: an override of its revision would be
+// reverted by each of its syncs, and written again by each pass.
+const RESERVED_PREFIXES: &[&str] = &[
+    "imageregistry.operator.openshift.io/",
+    "operator.openshift.io/",
+    "deployment.kubernetes.io/",
+];
 const RESERVED_KEYS: &[&str] = &[names::VERSION_ANNOTATION, names::SCC_ANNOTATION];
 
 /// Validates the Config and resolves everything except the storage backend (see [`select`]).

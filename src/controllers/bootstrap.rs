@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Context;
 use crate::api::openshift::InfrastructureStatus;
@@ -29,6 +29,21 @@ pub(super) enum NotCreated {
 }
 
 impl NotCreated {
+    /// A refused Config has fields of the environment: whoever reads the message has to know which.
+    fn of_the_variable(self, given: &Map<String, Value>) -> Self {
+        match self {
+            Self::Failed(ErrorClass::ActionRequired, message) if !given.is_empty() => {
+                let fields: Vec<&str> = given.keys().map(String::as_str).collect();
+                let message = format!(
+                    "{message}. Fields {} come from environment variable DEFAULT_CONFIG_SPEC of the operator (value `config` of the chart)",
+                    fields.join(", ")
+                );
+                Self::Failed(ErrorClass::ActionRequired, message)
+            }
+            other => other,
+        }
+    }
+
     /// For the ClusterOperator, and the time after which it changes although nothing happens. `since`: the first of these
     /// failures.
     pub(super) fn report(self, since: Timestamp, now: Timestamp) -> (BootstrapDelay, Option<Duration>) {
@@ -100,6 +115,7 @@ pub(super) async fn bootstrap(
         return Err(error.clone());
     }
     let created = create(context, &ObjectRef::new(Kind::Config, "", names::CLUSTER), &config).await;
+    let created = created.map_err(|error| error.of_the_variable(given));
     *last = created.as_ref().err().map(|error| (config, error.clone()));
     created
 }

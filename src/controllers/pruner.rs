@@ -112,7 +112,12 @@ async fn prune(context: &Context, pruner: &mut Pruner, snapshot: &Snapshot) -> R
         return Ok(waits);
     }
     let (failing, within) = pruner.failure.judge(&faults, snapshot.now);
-    let notice = plan::short_age(&decoded.spec);
+    // Nothing prunes where the CronJob cannot run.
+    let notice = snapshot
+        .unprunable()
+        .is_none()
+        .then(|| plan::short_age(&decoded.spec))
+        .flatten();
     context.publish_events(notice.as_deref().map(short_age_event));
     let objects = context.caches.snapshot().objects;
     let findings = Findings {
@@ -140,6 +145,9 @@ async fn prune(context: &Context, pruner: &mut Pruner, snapshot: &Snapshot) -> R
 fn planned(pruner: &ImagePruner, snapshot: &Snapshot, awaits_registry: bool) -> Plan {
     let mut plan = plan::pruner(&pruner.spec, snapshot);
     let prunes = snapshot.unprunable().is_none();
+    if !prunes {
+        plan.failures.clear();
+    }
     plan.present.retain(|desired| {
         // The certificates controller applies this ConfigMap in every state. Two writers of one object would conflict.
         let elsewhere = desired.reference.name == names::SERVICE_CA_MAP;

@@ -67,7 +67,7 @@ impl Parts {
         let value_of = |wanted: &str| {
             let found = env.iter().find(|variable| name(variable) == wanted)?;
             let value = found.get("value")?.as_str()?;
-            (!value.is_empty()).then(|| value.to_owned())
+            (!value.is_empty()).then(|| expanded(value))
         };
         let of_storage = env.iter().take_while(|variable| name(variable) != FIRST_OWN_VARIABLE);
         let volumes = list("/spec/template/spec/volumes").iter();
@@ -121,6 +121,21 @@ impl Parts {
             || other(&self.mounts, &live.mounts)
             || self.proxy != live.proxy
     }
+}
+
+/// The value of a variable by which a container gets exactly this text: the kubelet expands `$(NAME)` and reads `$$` as `$`. Any other text
+/// stays as it is, so that pods are not replaced for it.
+pub(super) fn literal(text: &str) -> String {
+    if text.contains("$(") || text.contains("$$") {
+        text.replace('$', "$$")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// What a container gets by the value of a variable, as far as that names no other variable.
+fn expanded(value: &str) -> String {
+    value.replace("$$", "$")
 }
 
 /// A variable of the storage.

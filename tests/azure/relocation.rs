@@ -436,6 +436,33 @@ async fn a_copy_of_another_length_or_checksum_keeps_its_source() {
     }
 }
 
+// A proxy that joins slashes leads both names to one blob: its deletion would lose it.
+#[tokio::test]
+async fn a_blob_that_both_names_lead_to_stays() {
+    let site = Site::new("relocatedtwice", &["docker/x"]).await;
+    let content = site.content("docker/x").await.unwrap();
+    site.put("/docker/x", &content).await;
+    let etag = std::sync::Arc::new(std::sync::Mutex::new(None));
+    site.gate.rule(move |asked| {
+        if call(asked) != "Blob_GetProperties" {
+            return Fault::Pass;
+        }
+        let (of_target, etag) = (asked.path.contains("%2Fdocker"), etag.clone());
+        Fault::change(move |_, answer| {
+            let mut etag = etag.lock().unwrap();
+            if of_target {
+                answer.headers_mut().insert("etag", etag.clone().unwrap());
+            } else {
+                *etag = answer.headers().get("etag").cloned();
+            }
+        })
+    });
+    let moved = site.run().await.unwrap();
+    assert_eq!((moved.moved, moved.failed), (0, 1), "{moved}");
+    assert_eq!(site.content("docker/x").await, Some(content));
+    assert_eq!(site.count("Blob_Delete"), 0);
+}
+
 // storage-azure section 12.3
 #[tokio::test]
 async fn blobs_are_moved_once_and_others_stay() {

@@ -314,3 +314,21 @@ async fn on_ovirt_the_operator_creates_a_claim_and_never_deletes_it() {
         .delete(&ObjectRef::new(Kind::PersistentVolume, "", "of-its-class"))
         .await;
 }
+
+// A misspelt bucket that the API server dropped would become a bucket of the operator's own.
+#[tokio::test]
+async fn a_misspelt_field_of_the_environment_creates_no_config() {
+    let cluster = empty_cluster().await;
+    let given = r#"{"storage": {"s3": {"buket": "images"}}}"#;
+    let operator = cluster.operator_with(&[("DEFAULT_CONFIG_SPEC", given)]).await;
+    let message = cluster
+        .until_event("Warning ConfigNotCreated", "spec.storage.s3.buket")
+        .await;
+    assert!(message.contains("DEFAULT_CONFIG_SPEC"), "{message}");
+    assert!(cluster.get(&config_ref()).await.is_none());
+    assert!(operator.stop().await.success());
+    let given = r#"{"storage": {"emptyDir": {}}}"#;
+    let _operator = cluster.operator_with(&[("DEFAULT_CONFIG_SPEC", given)]).await;
+    let config = cluster.until_config("created", |_| true).await;
+    assert!(config["spec"]["storage"]["emptyDir"].is_object(), "{config}");
+}

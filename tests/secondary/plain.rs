@@ -266,6 +266,10 @@ fn apis_that_are_served_later_are_taken_up() {
         for absent in [cron_job(), cluster_operator(), default_route()] {
             assert!(plain.server.get(&absent).is_none(), "{absent}");
         }
+        // Nothing prunes, so that neither an odd age nor a wrong one is a fault.
+        let odd = json!({"spec": {"keepYoungerThanDuration": "soon 5m"}});
+        plain.server.merge(&image_pruner(), &odd);
+        tokio::time::sleep(Duration::from_mins(2)).await;
         let pruner = plain.server.get(&image_pruner()).unwrap();
         for (condition, status, reason) in [
             ("Scheduled", "False", "Unsupported"),
@@ -274,6 +278,9 @@ fn apis_that_are_served_later_are_taken_up() {
         ] {
             assert!(is(&pruner, condition, status, reason), "{}", pruner["status"]);
         }
+        plain
+            .server
+            .merge(&image_pruner(), &json!({"spec": {"keepYoungerThanDuration": null}}));
         for path in [IMAGES, ROUTES, CLUSTER_OPERATORS] {
             plain.server.serve(path);
         }

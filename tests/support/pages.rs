@@ -280,7 +280,7 @@ pub async fn bash(directory: &Path, script: String) -> Output {
     tokio::task::spawn_blocking(run).await.unwrap().unwrap()
 }
 
-/// Runs commands with bash, with `oc` as `kubectl` on this cluster. They end at the first failure.
+/// Runs commands with bash, with `oc` and `kubectl` on this cluster. They end at the first failure.
 pub async fn run(cluster: &TestCluster, directory: &Path, commands: &str) -> Output {
     let kubectl = kubectl(cluster).await;
     // Two blocks of a page may create the same object, as alternatives.
@@ -289,8 +289,11 @@ pub async fn run(cluster: &TestCluster, directory: &Path, commands: &str) -> Out
          {kubectl} \"$@\" --dry-run=client -o yaml | {kubectl} delete --ignore-not-found -f - >&2\nfi\nexec {kubectl} \"$@\"\n"
     );
     let bin = tempfile::tempdir().unwrap();
-    fs::write(bin.path().join("oc"), oc).unwrap();
-    fs::set_permissions(bin.path().join("oc"), fs::Permissions::from_mode(0o755)).unwrap();
+    for name in ["oc", "kubectl"] {
+        let path = bin.path().join(name);
+        fs::write(&path, &oc).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
     let mut script = format!("set -euo pipefail\nPATH='{}':$PATH\n{commands}", bin.path().display());
     for (placeholder, value) in REPLACED {
         script = script.replace(placeholder, value);

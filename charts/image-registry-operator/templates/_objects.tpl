@@ -8,7 +8,8 @@
 {{- if hasKey $object "Error" }}
 {{- fail (printf "%s: %s" $path $object.Error) }}
 {{- end }}
-{{- if $object }}
+{{- $unwanted := and $object (not $root.Values.namespace) (eq $object.kind "Namespace") (eq $object.metadata.name "openshift-image-registry") }}
+{{- if and $object (not $unwanted) }}
 {{- include $change (dict "root" $root "object" $object) }}
 ---
 # {{ $path }}
@@ -24,6 +25,11 @@
 {{- $annotations := $metadata.annotations | default dict }}
 {{- $_ := set $annotations "helm.sh/resource-policy" "keep" }}
 {{- $_ := set $metadata "annotations" $annotations }}
+{{- end }}
+
+{{/* The kubelet expands `$(NAME)` in the value of a variable, and reads `$$` as `$`. */}}
+{{- define "literal" }}
+{{- . | replace "$" "$$" }}
 {{- end }}
 
 {{/* Images, version and placement of the operator. */}}
@@ -48,12 +54,12 @@
 {{- range $variable := $container.env }}
 {{- $_ := set $found $variable.name true }}
 {{- if get $set $variable.name }}
-{{- $_ := set $variable "value" (get $set $variable.name) }}
+{{- $_ := set $variable "value" (include "literal" (get $set $variable.name)) }}
 {{- end }}
 {{- end }}
 {{- range $name, $value := $set }}
 {{- if and $value (not (hasKey $found $name)) }}
-{{- $_ := set $container "env" (append $container.env (dict "name" $name "value" $value)) }}
+{{- $_ := set $container "env" (append $container.env (dict "name" $name "value" (include "literal" $value))) }}
 {{- end }}
 {{- end }}
 {{- if kindIs "map" $values.resources }}

@@ -193,7 +193,9 @@ fn the_installation_sets_fields_of_a_new_config() {
         summary(&of("{storage: {emptyDir: {}}, managementState: Removed}")).2,
         "Removed"
     );
-    assert!(given_storage(&given("storage: {s3: {bucket: [1]}}")).is_err());
+    for wrong in ["{s3: {bucket: [1]}}", "{}", "{S3: {bucket: images}}"] {
+        assert!(given_storage(&given(&format!("storage: {wrong}"))).is_err(), "{wrong}");
+    }
 }
 
 // lifecycle 27: the claim

@@ -288,6 +288,7 @@ fn each_proxy_field_falls_back_to_the_status_of_the_cluster_proxy() {
 fn overrides_are_read_without_reserved_annotations() {
     let spec = json!({"unsupportedConfigOverrides": {"foo": [1], "deployment": {"runtimeClassName": "x", "annotations": {
         "a": "b",
+        "deployment.kubernetes.io/revision": "5",
         "imageregistry.operator.openshift.io/checksum": "1",
         "openshift.io/required-scc": "2",
         "operator.openshift.io/spec-hash": "3",
@@ -302,6 +303,7 @@ fn overrides_are_read_without_reserved_annotations() {
     assert_eq!(
         overrides.ignored,
         [
+            "deployment.kubernetes.io/revision",
             "imageregistry.operator.openshift.io/checksum",
             "openshift.io/required-scc",
             "operator.openshift.io/spec-hash",

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::api::duration;
 use crate::config::resolve::{Limits, Proxy, Resolved};
 use crate::names;
-use crate::plan::parts::{FIRST_OWN_VARIABLE, Parts};
+use crate::plan::parts::{self, FIRST_OWN_VARIABLE, Parts};
 use crate::plan::service;
 
 /// Variables of the storage, then those of the registry.
@@ -32,7 +32,7 @@ pub(super) fn variables(resolved: &Resolved, parts: &Parts) -> Vec<Value> {
         set(names::NO_REDIRECT, "true");
     }
     for (name, value) in proxy_variables(&parts.proxy) {
-        set(name, value);
+        set(name, &parts::literal(value));
     }
     variables.extend(request_limits(resolved));
     let mut set = |name: &str, value: &str| variables.push(json!({"name": name, "value": value}));

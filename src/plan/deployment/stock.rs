@@ -6,7 +6,7 @@ use super::{common, environment};
 use crate::config::resolve::Resolved;
 use crate::config::tls::ServingInfo;
 use crate::names::{self, NO_REDIRECT};
-use crate::plan::parts::{FIRST_OWN_VARIABLE, Parts, STOCK_COMMAND};
+use crate::plan::parts::{self, FIRST_OWN_VARIABLE, Parts, STOCK_COMMAND};
 use crate::plan::stock::CONFIG_FILE;
 use crate::plan::volumes;
 
@@ -105,7 +105,7 @@ fn variables(resolved: &Resolved, parts: &Parts, asks_for_login: bool) -> Vec<Va
         set("REGISTRY_AUTH_HTPASSWD_PATH", &path);
     }
     for (name, value) in environment::proxy_variables(&parts.proxy) {
-        set(name, value);
+        set(name, &parts::literal(value));
     }
     set("REGISTRY_HTTP_TLS_CERTIFICATE", "/etc/secrets/tls.crt");
     set("REGISTRY_HTTP_TLS_KEY", "/etc/secrets/tls.key");

@@ -51,8 +51,14 @@ fn nanos(suffix: &str) -> Option<i128> {
         "M" | "G" | "T" | "P" | "E" => power("kMGTPE", 1000, suffix),
         "Ki" | "Mi" | "Gi" | "Ti" | "Pi" | "Ei" => power("KMGTPE", 1024, suffix.trim_end_matches('i')),
         exponent => {
-            let exponent: u32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
-            unit.checked_mul(10_i128.checked_pow(exponent)?)
+            let exponent: i32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
+            let factor = 10_i128.checked_pow(exponent.unsigned_abs())?;
+            if exponent < 0 {
+                // Below 10^-9 the API server rounds.
+                (unit % factor == 0).then(|| unit / factor)
+            } else {
+                unit.checked_mul(factor)
+            }
         }
     }
 }
@@ -70,6 +76,8 @@ mod tests {
             (json!(1), json!("1")),
             (json!("1024Mi"), json!("1Gi")),
             (json!("1e3"), json!("1k")),
+            (json!("1e-1"), json!("100m")),
+            (json!("100E-3"), json!("100m")),
             (json!("0.1Gi"), json!("107374182400m")),
             (json!("2000M"), json!("2G")),
         ] {

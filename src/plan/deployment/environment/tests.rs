@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use crate::api::Kind;
 use crate::config::facts::{EnvValue, EnvVar};
 use crate::plan::fixture::Cluster;
+use crate::plan::parts::Parts;
 
 fn with(spec: &Value) -> Cluster {
     Cluster::new(spec, [])
@@ -88,6 +89,23 @@ fn each_proxy_variable_falls_back_to_the_cluster_proxy() {
         [text("c1"), text("c2"), text("c3")]
     );
     assert_eq!(proxy(&with(&json!({}))), [None, None, None]);
+}
+
+// The kubelet reads `$$` as `$`, and puts another variable in place of `$(NAME)`.
+#[test]
+fn a_proxy_with_dollar_signs_reaches_the_container_as_it_was_given() {
+    for (given, rendered) in [
+        ("http://u:pa$$word@p", "http://u:pa$$$$word@p"),
+        ("http://u:$(IMAGE)@p", "http://u:$$(IMAGE)@p"),
+        ("http://u:pa$word@p", "http://u:pa$word@p"),
+    ] {
+        let cluster = with(&json!({"proxy": {"https": given}}));
+        assert_eq!(cluster.env("HTTPS_PROXY").as_deref(), Some(rendered));
+        let live = Parts::live(&json!({"spec": {"template": {"spec": {"containers": [{
+            "env": [{"name": "HTTPS_PROXY", "value": rendered}],
+        }]}}}}));
+        assert_eq!(live.proxy.https.as_deref(), Some(given), "the proxy that pods have");
+    }
 }
 
 // workload 30

@@ -339,6 +339,11 @@ impl<'a> Move<'a> {
         };
         let condition = match self.properties(&self.target).await? {
             None => ("if-none-match", "*".to_owned()),
+            // No two blobs have one ETag. A proxy that joins slashes leads both names to one blob, whose deletion would lose it.
+            Some(target) if target.etag == source.etag => {
+                return Err(self
+                    .kept("both names lead to the same blob: ask Azure directly, without a proxy that changes paths"));
+            }
             Some(target) if target.is_failed_copy() => ("if-match", target.etag),
             Some(target) if target.is_pending_from(&self.url()) => {
                 self.copied(target.copy, &source.content).await?;
