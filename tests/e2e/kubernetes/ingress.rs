@@ -27,7 +27,7 @@ impl Scenario {
             .await;
     }
 
-    // kubernetes 25; kubernetes 13 with pods, for an Ingress; in part: kubernetes 2 (a claim)
+    // kubernetes 25 (a quiet machine does two thousand pulls a minute, a busy one fewer); kubernetes 13 with pods, for an Ingress; in part: kubernetes 2 (a claim)
     pub async fn behind_an_ingress_controller(&self) {
         let cluster = &self.cluster;
         let certificate = cluster.certificate_for(CERTIFICATE, &[HOST]).await;
