@@ -323,14 +323,18 @@ impl Scenario {
 
     /// Runs a pod from the image. The kubelet pulls by the Service's name and trusts the registry's CA, which node-ca installed.
     async fn a_pod_runs(&self, sample: &Sample) {
-        let name = format!("runs-{}", sample.name);
-        let pod = json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": name, "namespace": "default"},
-            "spec": {"containers": [{"name": "main", "image": sample.at(REGISTRY), "imagePullPolicy": "Always"}]},
-        });
-        self.cluster.create(pod).await;
-        let reference = ObjectRef::new(Kind::Pod, "default", &name);
+        let spec = json!({"containers": [{"name": "main", "image": sample.at(REGISTRY), "imagePullPolicy": "Always"}]});
+        self.run_pod(&format!("runs-{}", sample.name), spec, sample).await;
+        self.say("a pod runs from the pushed image");
+    }
+
+    /// Runs a pod to its readiness, with exactly this image, and deletes it.
+    async fn run_pod(&self, name: &str, spec: Value, sample: &Sample) {
+        let reference = ObjectRef::new(Kind::Pod, "default", name);
+        let metadata = json!({"name": reference.name, "namespace": reference.namespace});
+        self.cluster
+            .create(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}))
+            .await;
         let running = |pod: &Value| pod["status"]["containerStatuses"][0]["ready"] == true;
         let pod = self
             .cluster
@@ -339,7 +343,6 @@ impl Scenario {
             .unwrap();
         let image = pod["status"]["containerStatuses"][0]["imageID"].as_str().unwrap();
         assert!(image.ends_with(&sample.digest), "{image}");
-        self.say("a pod runs from the pushed image");
         self.cluster.delete(&reference).await;
     }
 

@@ -30,6 +30,7 @@ use crate::storage::STORAGE_CONDITIONS;
 const OBSERVED: Duration = Duration::from_millis(250);
 
 const OBSERVATION: &str = "ConfigObservationDegraded";
+
 /// The cluster's TLS profile cannot be read.
 fn unreadable(error: &str) -> String {
     format!(

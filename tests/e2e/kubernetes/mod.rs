@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use devcluster::login::Login;
 use devcluster::stores::Authority;
 use devcluster::{Options, inside, install};
-use image_registry_operator::api::{Kind, ObjectRef};
+use image_registry_operator::api::Kind;
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
@@ -154,28 +154,12 @@ impl Scenario {
     }
 
     async fn a_pod_runs_on(&self, node: &str, sample: &Sample) {
-        let reference = ObjectRef::new(Kind::Pod, "default", &format!("{}-on-{node}", sample.name));
-        let image = sample.at(REGISTRY);
         Login::copy(self.cluster.devcluster, "default").await.unwrap();
-        self.cluster
-            .create(json!({
-                "apiVersion": "v1", "kind": "Pod",
-                "metadata": {"name": reference.name, "namespace": reference.namespace},
-                "spec": {
-                    "nodeName": node,
-                    "imagePullSecrets": [{"name": names::LOGIN_SECRET}],
-                    "containers": [{"name": "main", "image": image, "imagePullPolicy": "Always"}],
-                },
-            }))
-            .await;
-        let running = |pod: &Value| pod["status"]["containerStatuses"][0]["ready"] == true;
-        let found = self
-            .cluster
-            .until(&reference, "running", |pod| pod.is_some_and(running))
-            .await
-            .unwrap();
-        let image = found["status"]["containerStatuses"][0]["imageID"].as_str().unwrap();
-        assert!(image.ends_with(&sample.digest), "{image}");
-        self.cluster.delete(&reference).await;
+        let spec = json!({
+            "nodeName": node,
+            "imagePullSecrets": [{"name": names::LOGIN_SECRET}],
+            "containers": [{"name": "main", "image": sample.at(REGISTRY), "imagePullPolicy": "Always"}],
+        });
+        self.run_pod(&format!("{}-on-{node}", sample.name), spec, sample).await;
     }
 }
