@@ -34,9 +34,9 @@ help: ## List all targets
 DEMO ?= okd
 .PHONY: demo
 demo: prerequisites ## A whole cluster on this machine: a registry starts, an image is pushed, a pod runs it (needs root; DEMO=kubernetes: without OKD's APIs)
-	cargo build --locked --package devcluster --bins
-	@# Cargo and Go work beside each other: alone, neither keeps all cores busy.
-	PROFILE=dev image/build operator & image=$$!; $(DEBUG)/devcluster programs --demo $(DEMO) >/dev/null; wait $$image
+	cargo build --locked --package go-programs
+	@# Go and cargo work beside each other: alone, neither keeps all cores busy.
+	$(DEBUG)/go-programs $(DEMO) & programs=$$!; PROFILE=dev image/build operator; wait $$programs
 	exec $(DEBUG)/devcluster demo --on $(DEMO) --operator $(or $(CARGO_TARGET_DIR),target)/image-dev/operator
 
 ##@ Test

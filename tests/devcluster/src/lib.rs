@@ -42,7 +42,6 @@ pub mod wait;
 mod client;
 mod companion;
 mod control_plane;
-mod files;
 mod layout;
 mod limits;
 mod network;
@@ -55,6 +54,8 @@ mod record;
 mod simulated;
 mod slot;
 mod teardown;
+
+use go_programs::files;
 
 pub use client::from as client_from;
 pub use cluster::{Cluster, RealNode};

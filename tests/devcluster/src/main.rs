@@ -55,11 +55,7 @@ enum Action {
     /// Measure the operator on a cluster of its own, and print the figures.
     Bench(Bench),
     /// Find or build every program that clusters and tests use, and show where they are.
-    Programs {
-        /// Only the programs that a demo uses.
-        #[arg(long, value_name = "KIND")]
-        demo: Option<demo::On>,
-    },
+    Programs,
     /// Tell which rights of deploy/02-rbac.yaml the operator used on clusters; fails for a denied request and for a rule that no
     /// request used.
     Rights {
@@ -172,7 +168,7 @@ async fn act(action: Action) -> Result<()> {
         Action::Demo(arguments) => demo::run(arguments).await,
         Action::Exec { name, node, command } => exec(&name.name, &node, &command).await,
         Action::Bench(arguments) => measure(arguments).await,
-        Action::Programs { demo } => list_programs(demo).await,
+        Action::Programs => list_programs().await,
         Action::Rights { folder, table } => rights(&folder, table.as_deref()),
         Action::Standins { directory } => devcluster::run_standins(&directory).await,
     }
@@ -190,16 +186,14 @@ fn rights(folder: &Path, table: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-async fn list_programs(demo: Option<demo::On>) -> Result<()> {
-    let names = demo.map_or_else(programs::all, demo::On::programs);
+async fn list_programs() -> Result<()> {
+    let names = programs::all();
     let found = programs::ensure(&names).await?;
-    if demo.is_none() {
-        programs::ensure_openstack().await?;
-        programs::google_clients().await?;
-        programs::ibm_clients().await?;
-        programs::ensure_azure().await?;
-        programs::ensure_ceph().await?;
-    }
+    programs::ensure_openstack().await?;
+    programs::google_clients().await?;
+    programs::ibm_clients().await?;
+    programs::ensure_azure().await?;
+    programs::ensure_ceph().await?;
     names
         .iter()
         .try_for_each(|name| say(&format!("{name:24} {}", found.path(name)?.display())))

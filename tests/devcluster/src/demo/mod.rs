@@ -5,10 +5,11 @@ mod kubernetes;
 
 use crate::interrupted;
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use conditions::{Conditions, config_api};
 use devcluster::install::Manifest;
 use devcluster::{Cluster, Options, image, inside, install, programs};
+use go_programs::Demo as Kind;
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -23,30 +24,11 @@ const HELLO: &str = "demo/hello:v1";
 /// How long each step may take; generous, for machines with too much to do.
 const LIMIT: Duration = Duration::from_mins(3);
 
-/// What kind of cluster a demo runs on.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum On {
-    /// OKD, with its registry.
-    Okd,
-    /// A cluster without OKD's APIs, with the stock registry.
-    Kubernetes,
-}
-
-impl On {
-    /// What a demo on it uses.
-    pub(crate) fn programs(self) -> Vec<&'static str> {
-        programs::demo(match self {
-            Self::Okd => programs::REGISTRY,
-            Self::Kubernetes => programs::STOCK_REGISTRY,
-        })
-    }
-}
-
 #[derive(Args)]
 pub(crate) struct Demo {
     /// What kind of cluster.
     #[arg(long, default_value = "okd")]
-    on: On,
+    on: Kind,
     /// The operator's image, an OCI image layout; by default the one that `make image` built.
     #[arg(long)]
     operator: Option<PathBuf>,
@@ -77,8 +59,8 @@ pub(crate) async fn run(arguments: Demo) -> Result<()> {
     story.tell("Done: the registry is available; an image was pushed, pulled and run.")?;
     if stay {
         match arguments.on {
-            On::Okd => try_next(&cluster, &arguments.name)?,
-            On::Kubernetes => kubernetes::try_next(&cluster)?,
+            Kind::Okd => try_next(&cluster, &arguments.name)?,
+            Kind::Kubernetes => kubernetes::try_next(&cluster)?,
         }
         interrupted().await;
         story.tell("Removing the cluster")?;
@@ -112,7 +94,7 @@ impl Story {
         )?;
         programs::ensure(&on.programs()).await?;
         self.tell("A cluster with three nodes, each with kubelet, containerd and kube-proxy")?;
-        let is_okd = *on == On::Okd;
+        let is_okd = *on == Kind::Okd;
         let options = Options {
             name: name.into(),
             simulated_nodes: 0,
@@ -124,8 +106,8 @@ impl Story {
         };
         let cluster = Cluster::up(options).await?;
         let played = match on {
-            On::Okd => self.play_on(&cluster, operator).await,
-            On::Kubernetes => self.play_on_kubernetes(&cluster, operator).await,
+            Kind::Okd => self.play_on(&cluster, operator).await,
+            Kind::Kubernetes => self.play_on_kubernetes(&cluster, operator).await,
         };
         match played {
             Ok(conditions) => Ok((cluster, conditions)),

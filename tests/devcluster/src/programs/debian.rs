@@ -4,11 +4,10 @@
 //! They are those of the machine's own release, because they are linked against its libraries. apt gets lists of its own, so that
 //! neither root nor fresh lists are needed, and nothing of the machine's apt changes.
 
-use super::abbreviate;
 use super::environment::once;
-use crate::{files, process};
+use crate::process;
 use anyhow::{Context as _, Result};
-use aws_lc_rs::digest;
+use go_programs::{Fingerprint, files};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,10 +18,10 @@ const RELEASE: &str = "/etc/os-release";
 /// Unpacks the packages, and those that they depend on and that the machine lacks, unless they are there; the directory that
 /// stands for `/`.
 pub(super) fn unpack(name: &str, packages: &[&str]) -> Result<PathBuf> {
-    let mut context = digest::Context::new(&digest::SHA256);
+    let mut context = Fingerprint::default();
     context.update(&std::fs::read(RELEASE).with_context(|| format!("cannot read {RELEASE}: {REMEDY}"))?);
-    context.update(packages.join(" ").as_bytes());
-    let hash = abbreviate(context.finish());
+    context.update(packages.join(" "));
+    let hash = context.finish();
     let what = format!("unpacking {name} from packages of Debian");
     let directory = once(name, &hash, &what, |directory| fetch(packages, directory))?;
     Ok(directory.join("root"))

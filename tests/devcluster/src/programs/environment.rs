@@ -4,10 +4,8 @@
 //! An environment cannot be moved (its programs name their interpreter by path), so it is made where it stays, and a mark
 //! is written last: one without the mark was cut short, and is made anew.
 
-use super::{abbreviate, cache, lock, pins, progress};
-use crate::files;
 use anyhow::{Context as _, Result, bail};
-use aws_lc_rs::digest;
+use go_programs::{Fingerprint, cache, files, lock, pins, progress};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -122,13 +120,13 @@ fn pip(directory: &Path, options: &[&str], requirements: &Path) -> Result<()> {
 fn hash(sources: &[&Path], argument: &str) -> Result<String> {
     let version = "import sys; print(sys.implementation.cache_tag, sys.prefix)";
     let python = output(Command::new("python3").args(["-I", "-c", version]))?;
-    let mut context = digest::Context::new(&digest::SHA256);
+    let mut context = Fingerprint::default();
     for source in sources {
-        context.update(&std::fs::read(source).with_context(|| format!("cannot read {}", source.display()))?);
+        context.file(source)?;
     }
-    context.update(argument.as_bytes());
+    context.update(argument);
     context.update(&python);
-    Ok(abbreviate(context.finish()))
+    Ok(context.finish())
 }
 
 fn run(command: &mut Command) -> Result<()> {

@@ -2,9 +2,8 @@
 //! package runs a script of its own.
 
 use super::environment::once;
-use super::{abbreviate, pins};
 use anyhow::{Context as _, Result, bail};
-use aws_lc_rs::digest;
+use go_programs::{Fingerprint, pins};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,12 +14,11 @@ const REMEDY: &str = "install Node.js 20 or newer with npm (https://nodejs.org)"
 /// Installs what `tools/NAME/package-lock.json` pins, unless it is there; the program `node`, and the directory that holds
 /// `node_modules`.
 pub(super) fn make(name: &str) -> Result<(PathBuf, PathBuf)> {
-    let mut context = digest::Context::new(&digest::SHA256);
+    let mut context = Fingerprint::default();
     for file in FILES {
-        let path = pins(name).join(file);
-        context.update(&std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
+        context.file(&pins(name).join(file))?;
     }
-    let hash = abbreviate(context.finish());
+    let hash = context.finish();
     let node = which("node")?;
     let what = format!("installing {name} from packages of Node.js");
     let directory = once(name, &hash, &what, |directory| install(name, directory))?;

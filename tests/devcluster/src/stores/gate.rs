@@ -4,6 +4,7 @@
 //! hook in it too, must not wait for the test that made it.
 
 use super::asked::Asked;
+use super::connections::Connections;
 use super::lock;
 use super::proxy::fits;
 use super::serve::{Answered, Body, Closed, Handler, Peer, Server, strip};
@@ -290,7 +291,7 @@ pub struct GateOptions {
 
 struct Shared {
     /// Servers by pattern of the host.
-    routes: Vec<(String, Target)>,
+    routes: Vec<(String, Connections)>,
     scheme: &'static str,
     rule: Mutex<Rule>,
     planned: Mutex<Vec<(When, usize, Fault)>>,
@@ -311,8 +312,9 @@ impl Gate {
     /// A gate as the options say.
     pub fn with(options: GateOptions) -> Result<Self> {
         let authority = options.authority.as_ref();
+        let routes = options.routes.into_iter();
         let shared = Arc::new(Shared {
-            routes: options.routes,
+            routes: routes.map(|(host, target)| (host, Connections::new(target))).collect(),
             scheme: if authority.is_some() { "https" } else { "http" },
             rule: Mutex::new(Box::new(|_| Fault::Pass)),
             planned: Mutex::new(Vec::new()),
@@ -414,7 +416,7 @@ impl Shared {
         let answer = match self.decide(&asked) {
             Fault::Pass => self.forward(&request, body).await,
             Fault::Answer(reply) => Ok(reply.response(&asked.method)),
-            Fault::To(other) => send_on(&other, &request, body).await,
+            Fault::To(other) => Self::passed_on(other.send(onward(&request, body)).await),
             Fault::Delay(time) => {
                 tokio::time::sleep(time).await;
                 self.forward(&request, body).await
@@ -484,18 +486,23 @@ impl Shared {
         let Some((_, upstream)) = self.routes.iter().find(|(pattern, _)| fits(pattern, host)) else {
             return Ok(Reply::new(502, "this gate does not know that host").response(request.method()));
         };
-        send_on(upstream, request, body).await
+        Self::passed_on(upstream.send(onward(request, body)).await)
+    }
+
+    /// What the client gets of an upstream's answer. An upstream that is gone is a connection that is gone.
+    fn passed_on(answer: Result<Response<Incoming>>) -> Answered {
+        let mut answer = answer.map_err(|_| Closed)?;
+        strip(answer.headers_mut());
+        Ok(answer.map(Either::Left))
     }
 }
 
-async fn send_on(upstream: &Target, request: &Request<()>, body: Bytes) -> Answered {
+/// The request as the upstream gets it.
+fn onward(request: &Request<()>, body: Bytes) -> Request<Full<Bytes>> {
     let mut onward = Request::new(Full::new(body));
     *onward.method_mut() = request.method().clone();
     *onward.uri_mut() = request.uri().clone();
     *onward.headers_mut() = request.headers().clone();
     strip(onward.headers_mut());
-    // An upstream that is gone is a connection that is gone.
-    let mut answer = upstream.send(onward).await.map_err(|_| Closed)?;
-    strip(answer.headers_mut());
-    Ok(answer.map(Either::Left))
+    onward
 }

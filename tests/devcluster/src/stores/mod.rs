@@ -19,6 +19,7 @@
 mod asked;
 mod azure;
 mod cloud;
+mod connections;
 mod dns;
 mod fill;
 mod form;

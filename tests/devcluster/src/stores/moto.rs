@@ -8,7 +8,7 @@
 use super::home::Home;
 use super::tls::Authority;
 use super::wire::{Answer, Call, Keys, Target};
-use crate::{process, programs};
+use crate::programs;
 use anyhow::{Context as _, Result};
 use hyper::Method;
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ impl Moto {
         let home = Home::create("moto", 1)?;
         let port = home.ports().first().copied().context("a port")?;
         let address: SocketAddr = (Ipv4Addr::LOCALHOST, port).into();
-        let mut command = process::command(programs.path("moto_server")?);
+        let mut command = programs::moto_server(&programs)?;
         command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
         if let Some(authority) = &options.authority {
             let (certificate, key) = authority.issue(&options.names)?.write(home.directory())?;

@@ -95,15 +95,20 @@ impl Target {
 
     /// Sends a request, and gives the answer as it comes; the connection ends with it.
     pub(crate) async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>> {
+        let host = self.prepare(&mut request);
+        let mut sender = self.connect(&host).await?;
+        Ok(sender.send_request(request).await?)
+    }
+
+    /// Makes the request complete, and gives the name that TLS asks for.
+    pub(super) fn prepare(&self, request: &mut Request<Full<Bytes>>) -> String {
         // hyper sends no length with an empty body; Swift and Azurite refuse a PUT without one.
         if matches!(*request.method(), Method::PUT | Method::POST) && request.body().size_hint().exact() == Some(0) {
             let length = request.headers_mut().entry(header::CONTENT_LENGTH);
             length.or_insert(HeaderValue::from_static("0"));
         }
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = host.map_or_else(|| self.address.ip().to_string(), |host| host_name(host).to_owned());
-        let mut sender = self.connect(&host).await?;
-        Ok(sender.send_request(request).await?)
+        host.map_or_else(|| self.address.ip().to_string(), |host| host_name(host).to_owned())
     }
 
     /// A connection; the name is what TLS asks for.

@@ -3,31 +3,35 @@
 use anyhow::{Context as _, Result};
 use std::path::Path;
 
-pub(crate) fn create_dir(path: &Path) -> Result<()> {
+/// Creates a directory and those above it; none of them needs to be absent.
+pub fn create_dir(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).with_context(|| format!("cannot create directory {}", path.display()))
 }
 
-pub(crate) fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+/// Writes a file.
+pub fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
     std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Writes a file so that a reader sees either the old or the new content, never half of it.
-pub(crate) fn replace(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+pub fn replace(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
     let temporary = path.with_extension(format!("tmp{}", std::process::id()));
     write(&temporary, content)?;
     std::fs::rename(&temporary, path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-pub(crate) fn remove(path: &Path) -> Result<()> {
+/// Removes a file.
+pub fn remove(path: &Path) -> Result<()> {
     std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
 }
 
-pub(crate) fn read(path: &Path) -> Result<String> {
+/// Reads a text file.
+pub fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// The regular files of a directory with that extension, in byte order of their names; none where it is absent.
-pub(crate) fn list(directory: &Path, extension: &str) -> Result<Vec<std::path::PathBuf>> {
+pub fn list(directory: &Path, extension: &str) -> Result<Vec<std::path::PathBuf>> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -46,7 +50,8 @@ pub(crate) fn list(directory: &Path, extension: &str) -> Result<Vec<std::path::P
     Ok(paths)
 }
 
-pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<()> {
+/// Sets the mode of a file or directory.
+pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
         .with_context(|| format!("cannot set the mode of {}", path.display()))
