@@ -8,7 +8,7 @@ use kube::api::{WatchEvent, WatchParams};
 use tokio::time::Instant;
 
 use super::{
-    Candidate, Claim,
+    Candidate, Claim, Moment,
     lease::{LeaseError, LeaseStore, Observation, Record, Written, holder, reference},
     renewal,
 };
@@ -23,8 +23,8 @@ const CONTENDED: Duration = Duration::from_millis(250);
 const JITTER: Duration = Duration::from_secs(1);
 
 enum Attempt {
-    /// This process holds the Lease; the write was sent at this time.
-    Acquired(Box<Lease>, Instant),
+    /// This process holds the Lease; the write was sent at this moment.
+    Acquired(Box<Lease>, Moment),
     /// Another process holds the Lease.
     Held(Box<Lease>),
     /// Another candidate wrote the Lease at the same time.
@@ -74,7 +74,7 @@ pub async fn acquire(candidate: Candidate) -> Claim {
     }
 }
 
-fn lead(store: LeaseStore, lease: Box<Lease>, sent: Instant) -> Claim {
+fn lead(store: LeaseStore, lease: Box<Lease>, sent: Moment) -> Claim {
     tracing::info!("successfully acquired lease {}/{}", names::NAMESPACE, names::LEASE);
     let Candidate { identity, events, .. } = store.candidate();
     events.publish_about(
@@ -98,7 +98,7 @@ async fn attempt(store: &LeaseStore, observation: &mut Observation) -> Result<At
             return Ok(Attempt::Held(Box::new(lease.clone())));
         }
     }
-    let sent = Instant::now();
+    let sent = Moment::now(&*store.candidate().clock);
     let written = match &lease {
         None => store.create(limit()).await?,
         Some(lease) => store.write(lease, Record::Taken, limit()).await?,

@@ -7,7 +7,7 @@
 //!
 //! The leader has a [`Claim`], which expires at a monotonic deadline: counted from *before* the last successful renewal was
 //! sent, and shorter than the lease duration. A call that hangs, an unreachable API or a stopped renewal task cannot extend
-//! it. Check [`Claim::is_current`] before each write to the cluster or a cloud; end the process when [`Claim::lost`] returns.
+//! it. The monotonic clock stands still while the machine is suspended, so the wall clock counts too (see [`Moment`]). Check [`Claim::is_current`] before each write to the cluster or a cloud; end the process when [`Claim::lost`] returns.
 
 mod candidate;
 mod lease;
@@ -17,6 +17,7 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use kube::Client;
 use tokio::{sync::watch, time::Instant};
 
@@ -85,26 +86,60 @@ pub struct Candidate {
     pub metrics: Arc<Metrics>,
 }
 
+/// A moment on both clocks of the machine. The monotonic clock stands still while the machine is suspended, and somebody may set the
+/// wall clock: a duration is over when one of the two clocks says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Moment {
+    monotonic: Instant,
+    wall: Timestamp,
+}
+
+impl Moment {
+    fn now(clock: &dyn Clock) -> Self {
+        Self {
+            monotonic: Instant::now(),
+            wall: clock.now(),
+        }
+    }
+
+    /// Whether less than this time has passed since. Times before the moment, on a wall clock that was set back, count as none.
+    fn is_within(&self, duration: Duration, clock: &dyn Clock) -> bool {
+        let passed = clock.now().duration_since(self.wall);
+        self.monotonic.elapsed() < duration && Duration::try_from(passed).unwrap_or_default() < duration
+    }
+}
+
 /// State of the leadership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// Held until this time unless it is renewed.
-    Held(Instant),
+    /// Held, by a renewal that was sent at this moment.
+    Held(Moment),
     /// Lost, and why.
     Ended(String),
 }
 
 /// Leadership of this process, while it lasts. Clones share it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Claim {
     state: watch::Receiver<State>,
     release: watch::Sender<bool>,
+    /// How long a renewal is good for.
+    lasts: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Claim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Claim")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Claim {
     /// Whether this process may write now. Cheap; check it before each write.
     pub(crate) fn is_current(&self) -> bool {
-        matches!(*self.state.borrow(), State::Held(deadline) if Instant::now() < deadline)
+        matches!(&*self.state.borrow(), State::Held(sent) if sent.is_within(self.lasts, &*self.clock))
     }
 
     /// Waits until the claim ends: at its deadline, when another process holds the Lease, or after [`Claim::release`].
@@ -113,7 +148,7 @@ impl Claim {
         let mut state = self.state.clone();
         loop {
             let deadline = match &*state.borrow_and_update() {
-                State::Held(deadline) => *deadline,
+                State::Held(sent) => sent.monotonic + self.lasts,
                 State::Ended(why) => return why.clone(),
             };
             tokio::select! {
@@ -145,10 +180,13 @@ impl Claim {
     /// A claim that lasts for `duration` and is not renewed. For tests.
     #[cfg(test)]
     pub(crate) fn fixed(duration: Duration) -> Self {
-        let (_, state) = watch::channel(State::Held(Instant::now() + duration));
+        let clock = super::clock::SystemClock;
+        let (_, state) = watch::channel(State::Held(Moment::now(&clock)));
         Self {
             state,
             release: watch::Sender::new(false),
+            lasts: duration,
+            clock: Arc::new(clock),
         }
     }
 }

@@ -6,7 +6,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    Claim, State,
+    Claim, Moment, State,
     lease::{LeaseError, LeaseStore, Record, Written, holder},
 };
 
@@ -16,12 +16,14 @@ const RETRY: Duration = Duration::from_secs(5);
 const RELEASE: Duration = Duration::from_secs(5);
 
 /// Starts to renew a Lease that this process took with a write sent at `sent`.
-pub(super) fn start(store: LeaseStore, lease: Lease, sent: Instant) -> Claim {
-    let (state, watched) = watch::channel(State::Held(sent + store.candidate().timings.renew_deadline));
+pub(super) fn start(store: LeaseStore, lease: Lease, sent: Moment) -> Claim {
+    let (state, watched) = watch::channel(State::Held(sent));
     let release = watch::Sender::new(false);
     let claim = Claim {
         state: watched,
         release: release.clone(),
+        lasts: store.candidate().timings.renew_deadline,
+        clock: store.candidate().clock.clone(),
     };
     store.candidate().metrics.set_leader(true);
     tokio::spawn(async move {
@@ -57,26 +59,27 @@ struct Renewal {
     lease: Lease,
     state: watch::Sender<State>,
     /// When the last successful renewal was sent.
-    sent: Instant,
+    sent: Moment,
 }
 
 impl Renewal {
     async fn run(&mut self) -> Ended {
         let timings = self.store.candidate().timings;
-        let mut next = self.sent + timings.retry;
+        let clock = self.store.candidate().clock.clone();
+        let mut next = self.sent.monotonic + timings.retry;
         loop {
-            let deadline = self.sent + timings.renew_deadline;
+            let deadline = self.sent.monotonic + timings.renew_deadline;
             tokio::time::sleep_until(next.min(deadline)).await;
-            let sent = Instant::now();
-            if sent >= deadline {
+            if !self.sent.is_within(timings.renew_deadline, &*clock) {
                 return Ended::Expired;
             }
+            let sent = Moment::now(&*clock);
             // A call that hangs must leave time for the next ones.
-            match self.renew((sent + timings.retry).min(deadline)).await {
-                Ok(None) if Instant::now() < deadline => {
+            match self.renew((sent.monotonic + timings.retry).min(deadline)).await {
+                Ok(None) if self.sent.is_within(timings.renew_deadline, &*clock) => {
                     self.sent = sent;
-                    self.state.send_replace(State::Held(sent + timings.renew_deadline));
-                    next = sent + timings.retry;
+                    self.state.send_replace(State::Held(sent));
+                    next = sent.monotonic + timings.retry;
                 }
                 Ok(None) => return Ended::Expired,
                 Ok(Some(other)) => return Ended::Taken(other),

@@ -20,6 +20,22 @@ impl Clock for PausedClock {
     }
 }
 
+/// The same, on a machine that was suspended, or whose clock somebody set.
+struct SetClock(PausedClock, std::sync::atomic::AtomicI64);
+
+impl SetClock {
+    fn ahead(&self, seconds: i64) {
+        self.1.store(seconds, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> Timestamp {
+        let ahead = self.1.load(std::sync::atomic::Ordering::SeqCst);
+        self.0.now() + jiff::SignedDuration::from_secs(ahead)
+    }
+}
+
 fn candidate(api: &FakeApi, identity: &str) -> Candidate {
     Candidate {
         client: api.client(),
@@ -260,6 +276,45 @@ async fn a_claim_counts_from_before_the_renewal_was_sent() {
     seconds(3).await;
     api.fault(Fault::Fail);
     assert_eq!(timed(claim.lost()).await.1, 52 + 107 - 63);
+}
+
+// The monotonic clock does not count the time for which a machine is suspended; other candidates do.
+#[tokio::test(start_paused = true)]
+async fn a_claim_ends_while_the_machine_is_suspended() {
+    let api = FakeApi::default();
+    let clock = Arc::new(SetClock(PausedClock(Instant::now()), 0.into()));
+    let suspended = Candidate {
+        clock: clock.clone(),
+        ..candidate(&api, "a")
+    };
+    let claim = acquire(suspended).await;
+    seconds(30).await;
+    clock.ahead(102);
+    assert!(claim.is_current(), "the last renewal was sent 106 s ago");
+    clock.ahead(103);
+    assert!(!claim.is_current(), "a write after 107 s may meet another leader");
+    let renewed = spec(&api)["renewTime"].clone();
+    assert_eq!(
+        timed(claim.lost()).await,
+        ("it could not be renewed in time".to_owned(), 22)
+    );
+    assert_eq!(spec(&api)["renewTime"], renewed, "the Lease is left to others");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_prolongs_no_claim() {
+    let api = FakeApi::default();
+    let clock = Arc::new(SetClock(PausedClock(Instant::now()), 86_400.into()));
+    let set_back = Candidate {
+        clock: clock.clone(),
+        ..candidate(&api, "a")
+    };
+    let claim = acquire(set_back).await;
+    seconds(30).await;
+    clock.ahead(0);
+    assert!(claim.is_current());
+    api.fault(Fault::Fail);
+    assert_eq!(timed(claim.lost()).await.1, 26 + 107 - 30);
 }
 
 #[tokio::test(start_paused = true)]
