@@ -113,16 +113,13 @@ async fn prune(context: &Context, pruner: &mut Pruner, snapshot: &Snapshot) -> R
     }
     let (failing, within) = pruner.failure.judge(&faults, snapshot.now);
     // Nothing prunes where the CronJob cannot run.
-    let notice = snapshot
-        .unprunable()
-        .is_none()
-        .then(|| plan::short_age(&decoded.spec))
-        .flatten();
+    let unprunable = snapshot.unprunable();
+    let notice = unprunable.is_none().then(|| plan::short_age(&decoded.spec)).flatten();
     context.publish_events(notice.as_deref().map(short_age_event));
     let objects = context.caches.snapshot().objects;
     let findings = Findings {
         cron_job: objects.operand(Kind::CronJob, names::PRUNER_CRON_JOB).is_some(),
-        unprunable: snapshot.unprunable(),
+        unprunable,
         suspended: decoded.spec.suspend.unwrap_or(false),
         jobs: objects.of(Kind::Job).map(|(_, job)| job).collect(),
         failing,

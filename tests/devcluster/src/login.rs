@@ -16,9 +16,9 @@ const AUTHORITIES: &str = "serviceca";
 /// Files of a client.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// A directory with `config.json`, for variable `DOCKER_CONFIG`.
+    /// A directory with `config.json`.
     pub directory: PathBuf,
-    /// The CAs that sign the registry's certificate, in PEM, for variable `SSL_CERT_FILE`.
+    /// The CAs that sign the registry's certificate, in PEM.
     pub authorities: PathBuf,
 }
 
@@ -46,6 +46,14 @@ impl Login {
         let pem = data.get("service-ca.crt").context("no CA is published")?;
         files::replace(&login.authorities, pem.clone())?;
         Ok(login)
+    }
+
+    /// What makes `crane` use it.
+    pub fn variables(&self) -> [(&'static str, PathBuf); 2] {
+        [
+            ("DOCKER_CONFIG", self.directory.clone()),
+            ("SSL_CERT_FILE", self.authorities.clone()),
+        ]
     }
 
     /// Copies the Secret to a namespace, unless it has one: pods pull with a Secret of their own namespace.

@@ -136,9 +136,7 @@ impl Scenario {
     async fn crane_with(&self, login: &Login, node: &str, words: &[&str]) -> Result<String, String> {
         let words = [&["crane"], words].concat();
         let mut command = inside::command(self.record(), node, &words).await.unwrap();
-        command
-            .env("SSL_CERT_FILE", &login.authorities)
-            .env("DOCKER_CONFIG", &login.directory);
+        command.envs(login.variables());
         inside::run(command).await.map_err(|error| format!("{error:#}"))
     }
 

@@ -79,11 +79,7 @@ impl Scenario {
             .await
             .unwrap();
         let address = self.address().await;
-        let login = self.login(&address).await;
-        let environment = vec![
-            ("DOCKER_CONFIG", login.directory.clone()),
-            ("SSL_CERT_FILE", login.authorities.clone()),
-        ];
+        let environment = self.login(&address).await.variables().to_vec();
         let pulls = Pulls::start(self.record().clone(), vec![sample.at(&address)], environment);
         for (program, image, ciphers) in [
             ("platform", PLATFORM_IMAGE, "OPENSHIFT_REGISTRY_HTTP_TLS_CIPHERSUITES"),

@@ -52,9 +52,7 @@ impl Story {
         typed(&format!("crane push {layout} {reference}"))?;
         let words = ["crane", "push", &layout, &reference];
         let mut command = inside::command(cluster.record(), "node1", &words).await?;
-        command
-            .env("DOCKER_CONFIG", login.directory)
-            .env("SSL_CERT_FILE", login.authorities);
+        command.envs(login.variables());
         inside::run(command).await?;
         detail(&digest)?;
         Ok(digest)
