@@ -33,11 +33,16 @@ help: ## List all targets
 
 DEMO ?= okd
 .PHONY: demo
-demo: prerequisites ## A whole cluster on this machine: a registry starts, an image is pushed, a pod runs it (needs root; DEMO=kubernetes: without OKD's APIs)
+demo: demo-kind prerequisites ## A whole cluster on this machine: a registry starts, an image is pushed, a pod runs it (needs root; DEMO=kubernetes: without OKD's APIs)
 	cargo build --locked --package go-programs
-	@# Go and cargo work beside each other: alone, neither keeps all cores busy.
-	$(DEBUG)/go-programs $(DEMO) & programs=$$!; PROFILE=dev image/build operator; wait $$programs
+	@# Go and cargo work beside each other: alone, neither keeps all cores busy. xargs passes Ctrl-C on, and fails if one of them fails.
+	@# image/build builds devcluster too.
+	printf '%s\0' '$(DEBUG)/go-programs $(DEMO)' 'PROFILE=dev image/build operator' | xargs -0 -n 1 -P 2 bash -c
 	exec $(DEBUG)/devcluster demo --on $(DEMO) --operator $(or $(CARGO_TARGET_DIR),target)/image-dev/operator
+
+.PHONY: demo-kind
+demo-kind:
+	@case '$(DEMO)' in okd | kubernetes) ;; *) echo 'make demo: DEMO is okd or kubernetes' >&2; exit 2 ;; esac
 
 ##@ Test
 

@@ -320,12 +320,6 @@ fn limits(direction: &str, given: Option<&RequestLimits>) -> Result<Option<Limit
             return Err(Rejection::new(Reason::InvalidRequestsLimits, message));
         }
     }
-    if max_wait < 0 {
-        // The registry would refuse every request that has to wait.
-        let given = duration::go_text(max_wait);
-        let message = format!("spec.requests.{direction}.maxWaitInQueue is {given}: set 0s or a longer time");
-        return Err(Rejection::new(Reason::InvalidRequestsLimits, message));
-    }
     Ok(Some(Limits {
         max_running,
         max_in_queue,

@@ -223,11 +223,6 @@ fn invalid_limits_are_rejected_and_the_message_names_the_field() {
             "maxInQueue",
         ),
         (
-            json!({"maxRunning": 1, "maxWaitInQueue": "-5m"}),
-            "InvalidRequestsLimits",
-            "maxWaitInQueue",
-        ),
-        (
             json!({"maxWaitInQueue": "soon 5m"}),
             "InvalidDuration",
             "maxWaitInQueue",

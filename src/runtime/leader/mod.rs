@@ -5,9 +5,11 @@
 //! by the candidate's own clock since it last saw a change*: clocks of different nodes are never compared. Every write has a
 //! resourceVersion precondition, so only one of two candidates succeeds.
 //!
-//! The leader has a [`Claim`], which expires at a monotonic deadline: counted from *before* the last successful renewal was
-//! sent, and shorter than the lease duration. A call that hangs, an unreachable API or a stopped renewal task cannot extend
-//! it. The monotonic clock stands still while the machine is suspended, so the wall clock counts too (see [`Moment`]). Check [`Claim::is_current`] before each write to the cluster or a cloud; end the process when [`Claim::lost`] returns.
+//! The leader has a [`Claim`], which expires at a deadline: counted from *before* the last successful renewal was sent, and shorter
+//! than the lease duration. A call that hangs, an unreachable API or a stopped renewal task cannot extend it. Time counts on two
+//! clocks (see [`Moment`]). Check [`Claim::is_current`] before each write to the cluster or a cloud; end the process when
+//! [`Claim::lost`] returns. After the machine was suspended the claim is not current; it becomes current again if the Lease can be
+//! renewed, because then nobody else has led meanwhile.
 
 mod candidate;
 mod lease;

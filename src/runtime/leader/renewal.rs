@@ -12,6 +12,8 @@ use super::{
 
 /// The wait after a failed renewal.
 const RETRY: Duration = Duration::from_secs(5);
+/// How soon the renewal notices that the machine was suspended.
+const NOTICE: Duration = Duration::from_secs(5);
 /// Timeout of a release, all attempts together.
 const RELEASE: Duration = Duration::from_secs(5);
 
@@ -69,14 +71,21 @@ impl Renewal {
         let mut next = self.sent.monotonic + timings.retry;
         loop {
             let deadline = self.sent.monotonic + timings.renew_deadline;
-            tokio::time::sleep_until(next.min(deadline)).await;
-            if !self.sent.is_within(timings.renew_deadline, &*clock) {
+            let due = next.min(deadline);
+            tokio::time::sleep_until(due.min(Instant::now() + NOTICE)).await;
+            if Instant::now() >= deadline {
                 return Ended::Expired;
+            }
+            // Then the claim is not current. If nobody has written the Lease meanwhile, nobody else has led: the renewal succeeds, and
+            // leadership goes on.
+            let suspended = !self.sent.is_within(timings.renew_deadline, &*clock);
+            if Instant::now() < due && !suspended {
+                continue;
             }
             let sent = Moment::now(&*clock);
             // A call that hangs must leave time for the next ones.
             match self.renew((sent.monotonic + timings.retry).min(deadline)).await {
-                Ok(None) if self.sent.is_within(timings.renew_deadline, &*clock) => {
+                Ok(None) if Instant::now() < deadline => {
                     self.sent = sent;
                     self.state.send_replace(State::Held(sent));
                     next = sent.monotonic + timings.retry;

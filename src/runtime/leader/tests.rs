@@ -280,36 +280,68 @@ async fn a_claim_counts_from_before_the_renewal_was_sent() {
 
 // The monotonic clock does not count the time for which a machine is suspended; other candidates do.
 #[tokio::test(start_paused = true)]
-async fn a_claim_ends_while_the_machine_is_suspended() {
+async fn a_claim_is_not_current_after_a_suspension_and_ends_if_another_process_led_meanwhile() {
     let api = FakeApi::default();
-    let clock = Arc::new(SetClock(PausedClock(Instant::now()), 0.into()));
-    let suspended = Candidate {
-        clock: clock.clone(),
-        ..candidate(&api, "a")
-    };
-    let claim = acquire(suspended).await;
+    let (clock, claim) = on_a_set_clock(&api, 0).await;
     seconds(30).await;
     clock.ahead(102);
     assert!(claim.is_current(), "the last renewal was sent 106 s ago");
     clock.ahead(103);
     assert!(!claim.is_current(), "a write after 107 s may meet another leader");
-    let renewed = spec(&api)["renewTime"].clone();
-    assert_eq!(
-        timed(claim.lost()).await,
-        ("it could not be renewed in time".to_owned(), 22)
-    );
-    assert_eq!(spec(&api)["renewTime"], renewed, "the Lease is left to others");
+    let other = foreign("b", "2026-01-01T00:00:00.000000Z", 1);
+    api.put(LEASE, other);
+    let (why, time) = timed(claim.lost()).await;
+    assert!(why.contains("held by b") && time <= 5, "{why} after {time} s");
+    assert_eq!(spec(&api)["holderIdentity"], "b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn leadership_goes_on_after_a_suspension_if_nobody_wrote_the_lease() {
+    let api = FakeApi::default();
+    let (clock, claim) = on_a_set_clock(&api, 0).await;
+    seconds(30).await;
+    clock.ahead(10_000);
+    assert!(!claim.is_current());
+    let before = spec(&api)["renewTime"].clone();
+    seconds(6).await;
+    assert!(claim.is_current());
+    assert_ne!(spec(&api)["renewTime"], before);
+    assert_eq!(spec(&api)["leaseTransitions"], 0);
+    // While the API cannot be reached, the claim stays as it is, and ends at the deadline of the monotonic clock.
+    clock.ahead(20_000);
+    api.fault(Fault::Fail);
+    seconds(30).await;
+    assert!(!claim.is_current());
+    assert!(timed(claim.lost()).await.1 <= 107);
+}
+
+// The write that takes the Lease, and each renewal, count from before they were sent, also on the wall clock.
+#[tokio::test(start_paused = true)]
+async fn a_suspension_during_a_renewal_counts() {
+    let api = FakeApi::default();
+    let (clock, claim) = on_a_set_clock(&api, 0).await;
+    api.fault(Fault::Slow);
+    // The renewal was sent after 26 s; its answer comes 10 s later.
+    seconds(30).await;
+    clock.ahead(200);
+    seconds(7).await;
+    assert!(!claim.is_current());
+}
+
+/// A process that leads, on a machine whose clock is ahead by so many seconds.
+async fn on_a_set_clock(api: &FakeApi, ahead: i64) -> (Arc<SetClock>, Claim) {
+    let clock = Arc::new(SetClock(PausedClock(Instant::now()), ahead.into()));
+    let candidate = Candidate {
+        clock: clock.clone(),
+        ..candidate(api, "a")
+    };
+    (clock, acquire(candidate).await)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_set_back_prolongs_no_claim() {
     let api = FakeApi::default();
-    let clock = Arc::new(SetClock(PausedClock(Instant::now()), 86_400.into()));
-    let set_back = Candidate {
-        clock: clock.clone(),
-        ..candidate(&api, "a")
-    };
-    let claim = acquire(set_back).await;
+    let (clock, claim) = on_a_set_clock(&api, 86_400).await;
     seconds(30).await;
     clock.ahead(0);
     assert!(claim.is_current());

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use std::path::Path;
 
-/// Creates a directory and those above it; none of them needs to be absent.
+/// Creates a directory and those above it; existing ones stay.
 pub fn create_dir(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).with_context(|| format!("cannot create directory {}", path.display()))
 }

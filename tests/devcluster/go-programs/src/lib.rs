@@ -3,7 +3,7 @@
 //!
 //! Each group is a Go module of its own, so that their versions do not bind each other. What is built is kept in
 //! `${XDG_CACHE_HOME:-~/.cache}/image-registry-operator/devcluster/GROUP-HASH`, where the hash covers the module's files
-//! and the build flags: a change of either builds anew, a second run builds nothing.
+//! and the flags that change the program: a change of either builds anew, a second run builds nothing.
 //!
 //! A crate of its own with few dependencies: on a fresh machine Go begins to build after seconds, and works beside cargo.
 

@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_mins(3);
 
 #[derive(Args)]
 pub(crate) struct Demo {
-    /// What kind of cluster.
+    /// What kind of cluster: okd or kubernetes.
     #[arg(long, default_value = "okd")]
     on: Kind,
     /// The operator's image, an OCI image layout; by default the one that `make image` built.

@@ -55,16 +55,14 @@ impl Programs {
     }
 }
 
-/// The command that serves moto: `tools/stores/serve_moto.py` with the Python beside `moto_server`. Without one, as may be with
-/// `KUBEBUILDER_ASSETS`, `moto_server` itself, which is slower.
+/// The command that serves moto: `tools/stores/serve_moto.py` in the environment of Python that the tests install. A `moto_server` of
+/// `KUBEBUILDER_ASSETS` runs as it is, which is slower.
 pub(crate) fn moto_server(programs: &Programs) -> Result<Command> {
     let program = programs.path("moto_server")?;
-    // A link to the program of an environment leads there.
-    let python = program.canonicalize()?.with_file_name("python");
-    if !python.is_file() {
+    if go_programs::given("moto_server").is_some() {
         return Ok(crate::process::command(program));
     }
-    let mut command = crate::process::command(&python);
+    let mut command = crate::process::command(program.with_file_name("python"));
     command.arg("-I").arg(pins("stores").join("serve_moto.py"));
     Ok(command)
 }

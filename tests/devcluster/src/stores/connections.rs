@@ -1,5 +1,4 @@
-//! Connections that a gate keeps to a server behind it. The tests of faults send tens of thousands of requests through gates; a TLS
-//! handshake for each took a third of their CPU time.
+//! Connections that a gate keeps to a server behind it: a TLS handshake for each request is most of what a request costs.
 
 use super::lock;
 use super::wire::Target;

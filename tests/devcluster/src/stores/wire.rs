@@ -1,4 +1,4 @@
-//! HTTP/1.1 on the side of the client: one connection for one request, to an address that need not be what the URL's host
+//! HTTP/1.1 on the side of the client: requests to an address that need not be what the URL's host
 //! resolves to. Signs for AWS where it is told who asks.
 
 use anyhow::{Context as _, Result, bail};

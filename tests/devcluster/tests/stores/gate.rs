@@ -2,7 +2,7 @@
 
 use super::{REGION, s3, status};
 use anyhow::{Context as _, Result, ensure};
-use devcluster::stores::{Asked, Authority, Call, Fault, Gate, Latch, Moto, When};
+use devcluster::stores::{Asked, Authority, Call, Fault, Gate, GateOptions, Latch, Moto, When};
 use hyper::Method;
 
 /// A gate in front of a moto server that checks signatures, with a bucket `quarry`.
@@ -54,6 +54,27 @@ async fn a_gate_forwards_signed_requests_and_records_them() -> Result<()> {
     ensure!(asked.iter().map(|asked| asked.number).eq(1..=3) && asked[0].status == 200);
     // The printed form of a request contains no signature.
     ensure!(!format!("{asked:?}").contains(&admin.id));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_gate_reaches_a_server_that_was_restarted() -> Result<()> {
+    let (moto, inner) = gate().await?;
+    let outer = Gate::start(inner.target(), None, &[])?;
+    let get = || s3(outer.target(), moto.admin(), Method::GET, "/quarry?location", b"");
+    ensure!(get().await?.status == 200);
+    ensure!(get().await?.status == 200, "on the connection that was kept");
+    let address = inner.target().address;
+    drop(inner);
+    ensure!(get().await.is_err(), "there is no server");
+    let again = Gate::with(GateOptions {
+        address,
+        routes: vec![("*".to_owned(), moto.target().clone())],
+        authority: None,
+        names: Vec::new(),
+    })?;
+    ensure!(get().await?.status == 200);
+    ensure!(again.asked().len() == 1);
     Ok(())
 }
 

@@ -1,5 +1,4 @@
-"""moto's own server. Which backend serves a host is looked up once; moto lists the directories of all its backends at each request,
-a quarter of the request's CPU time."""
+"""moto's own server. Which backend serves a host is looked up once; moto lists the directories of all its backends at each request."""
 
 import functools
 
