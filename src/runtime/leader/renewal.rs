@@ -12,8 +12,6 @@ use super::{
 
 /// The wait after a failed renewal.
 const RETRY: Duration = Duration::from_secs(5);
-/// How soon the renewal notices that the machine was suspended.
-const NOTICE: Duration = Duration::from_secs(5);
 /// Timeout of a release, all attempts together.
 const RELEASE: Duration = Duration::from_secs(5);
 
@@ -71,17 +69,12 @@ impl Renewal {
         let mut next = self.sent.monotonic + timings.retry;
         loop {
             let deadline = self.sent.monotonic + timings.renew_deadline;
-            let due = next.min(deadline);
-            tokio::time::sleep_until(due.min(Instant::now() + NOTICE)).await;
+            tokio::time::sleep_until(next.min(deadline)).await;
             if Instant::now() >= deadline {
                 return Ended::Expired;
             }
-            // Then the claim is not current. If nobody has written the Lease meanwhile, nobody else has led: the renewal succeeds, and
-            // leadership goes on.
-            let suspended = !self.sent.is_within(timings.renew_deadline, &*clock);
-            if Instant::now() < due && !suspended {
-                continue;
-            }
+            // Also after the machine was suspended for longer. Then the claim is not current; if nobody has written the Lease
+            // meanwhile, nobody else has led: the renewal succeeds, and leadership goes on.
             let sent = Moment::now(&*clock);
             // A call that hangs must leave time for the next ones.
             match self.renew((sent.monotonic + timings.retry).min(deadline)).await {
