@@ -340,6 +340,21 @@ async fn on_a_set_clock(api: &FakeApi, ahead: i64) -> (Arc<SetClock>, Claim) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_duration_is_over_when_one_of_the_clocks_says_so() {
+    let clock = SetClock(PausedClock(Instant::now()), 0.into());
+    let moment = Moment::now(&clock);
+    let limit = Duration::from_secs(10);
+    seconds(9).await;
+    assert!(moment.is_within(limit, &clock));
+    clock.ahead(1);
+    assert!(!moment.is_within(limit, &clock));
+    clock.ahead(-86_400);
+    assert!(moment.is_within(limit, &clock));
+    seconds(1).await;
+    assert!(!moment.is_within(limit, &clock));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_clock_that_is_set_back_prolongs_no_claim() {
     let api = FakeApi::default();
     let (clock, claim) = on_a_set_clock(&api, 86_400).await;
