@@ -99,8 +99,9 @@ async fn prune(context: &Context, pruner: &mut Pruner, snapshot: &Snapshot) -> R
     };
     let waits = SETTLE.saturating_sub(pruner.began.elapsed());
     let waiting = awaits_registry(snapshot) && !waits.is_zero();
+    let unprunable = snapshot.unprunable();
     let mut report = apply::apply(
-        &planned(&decoded, snapshot, waiting),
+        &planned(&decoded, snapshot, unprunable.is_none(), waiting),
         snapshot,
         &NothingRecorded,
         &context.writer,
@@ -113,7 +114,6 @@ async fn prune(context: &Context, pruner: &mut Pruner, snapshot: &Snapshot) -> R
     }
     let (failing, within) = pruner.failure.judge(&faults, snapshot.now);
     // Nothing prunes where the CronJob cannot run.
-    let unprunable = snapshot.unprunable();
     let notice = unprunable.is_none().then(|| plan::short_age(&decoded.spec)).flatten();
     context.publish_events(notice.as_deref().map(short_age_event));
     let objects = context.caches.snapshot().objects;
@@ -138,10 +138,9 @@ async fn prune(context: &Context, pruner: &mut Pruner, snapshot: &Snapshot) -> R
     })
 }
 
-/// The pruner's objects that this controller applies now.
-fn planned(pruner: &ImagePruner, snapshot: &Snapshot, awaits_registry: bool) -> Plan {
+/// The pruner's objects that this controller applies now. `prunes`: whether the CronJob can run.
+fn planned(pruner: &ImagePruner, snapshot: &Snapshot, prunes: bool, awaits_registry: bool) -> Plan {
     let mut plan = plan::pruner(&pruner.spec, snapshot);
-    let prunes = snapshot.unprunable().is_none();
     if !prunes {
         plan.failures.clear();
     }

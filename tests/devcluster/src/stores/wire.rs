@@ -1,5 +1,5 @@
-//! HTTP/1.1 on the side of the client: requests to an address that need not be what the URL's host
-//! resolves to. Signs for AWS where it is told who asks.
+//! HTTP/1.1 on the side of the client: requests to an address that need not be what the URL's host resolves to. Signs for AWS where
+//! it is told who asks.
 
 use anyhow::{Context as _, Result, bail};
 use aws_credential_types::Credentials;
