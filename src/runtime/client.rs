@@ -29,7 +29,11 @@ use rustls_pki_types::ServerName;
 use tokio::time::{Instant, Sleep};
 use tower::{Layer as _, Service};
 
-use super::{metrics::Metrics, random};
+use super::{
+    clock::{Clock, Moment, SystemClock},
+    metrics::Metrics,
+    random,
+};
 use crate::names;
 
 /// Timeout of a call: connection, retries, response and body together.
@@ -111,15 +115,16 @@ pub(crate) async fn connect(
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
         .build(ConnectTimeout(connector(&config)?));
+    let clock = Arc::new(SystemClock);
     let inner = config.extra_headers_layer().map_err(setup)?.layer(Transport(client));
     let namespace = config.default_namespace.clone();
     Ok(match config.auth_layer().map_err(setup)? {
         Some(auth) => Client::new(
-            CallService::new(config.base_uri_layer().layer(auth.layer(inner)), metrics),
+            CallService::new(config.base_uri_layer().layer(auth.layer(inner)), metrics, clock),
             namespace,
         ),
         None => Client::new(
-            CallService::new(config.base_uri_layer().layer(inner), metrics),
+            CallService::new(config.base_uri_layer().layer(inner), metrics, clock),
             namespace,
         ),
     })
@@ -246,11 +251,12 @@ where
 pub(super) struct CallService<S> {
     inner: S,
     metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
 }
 
 impl<S> CallService<S> {
-    pub(super) fn new(inner: S, metrics: Arc<Metrics>) -> Self {
-        Self { inner, metrics }
+    pub(super) fn new(inner: S, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Self {
+        Self { inner, metrics, clock }
     }
 }
 
@@ -271,12 +277,12 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let Self { inner, metrics } = self.clone();
+        let Self { inner, metrics, clock } = self.clone();
         let deadline = Instant::now() + CALL_TIMEOUT;
         Box::pin(async move {
             let (method, watches) = (request.method().clone(), is_watch(request.uri()));
             let what = format!("{method} {}", request.uri().path());
-            let answer = tokio::time::timeout_at(deadline, send_with_retries(inner, request, &metrics)).await;
+            let answer = tokio::time::timeout_at(deadline, send_with_retries(inner, request, &metrics, &*clock)).await;
             let Ok(answer) = answer else {
                 metrics.api_request(&method, 0);
                 return Err(format!("{what}: no answer within {} s", CALL_TIMEOUT.as_secs()).into());
@@ -299,11 +305,17 @@ fn is_watch(uri: &Uri) -> bool {
     })
 }
 
-async fn send_with_retries<S, B>(inner: S, request: Request<Body>, metrics: &Metrics) -> Result<Response<B>, BoxError>
+async fn send_with_retries<S, B>(
+    inner: S,
+    request: Request<Body>,
+    metrics: &Metrics,
+    clock: &dyn Clock,
+) -> Result<Response<B>, BoxError>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone,
     S::Error: Into<BoxError>,
 {
+    let started = Moment::now(clock);
     let (parts, body) = request.into_parts();
     let mut next = Some(body);
     for attempt in 0.. {
@@ -325,7 +337,13 @@ where
         );
         match (&answer, &next) {
             (Ok(response), Some(_)) => match retry_delay(&parts.method, response, attempt) {
-                Some(delay) => tokio::time::sleep(delay).await,
+                Some(delay) => {
+                    tokio::time::sleep(delay).await;
+                    // The machine may have been suspended meanwhile: then another process may lead, and this one may not write.
+                    if !started.is_within(CALL_TIMEOUT, clock) {
+                        return answer;
+                    }
+                }
                 None => return answer,
             },
             _ => return answer,

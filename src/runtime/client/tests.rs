@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, api::PostParams};
 
 use super::*;
+use crate::testing::clock::PausedClock;
 
 type Reply = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
@@ -22,6 +23,10 @@ struct Scripted {
 
 impl Scripted {
     fn client(statuses: &[u16]) -> (Client, Arc<AtomicUsize>) {
+        Self::client_at(statuses, Arc::new(PausedClock::start()))
+    }
+
+    fn client_at(statuses: &[u16], clock: Arc<PausedClock>) -> (Client, Arc<AtomicUsize>) {
         let calls = Arc::new(AtomicUsize::new(0));
         let statuses = Arc::new(Mutex::new(statuses.iter().rev().copied().collect()));
         let service = CallService::new(
@@ -30,6 +35,7 @@ impl Scripted {
                 calls: calls.clone(),
             },
             Arc::new(Metrics::new("1")),
+            clock,
         );
         (Client::new(service, "default"), calls)
     }
@@ -108,6 +114,27 @@ async fn a_rejected_write_is_retried_only_if_it_was_not_executed() {
     let (succeeded, calls, seconds) = create(&[429]).await;
     assert_eq!((succeeded, calls), (false, 5));
     assert!(seconds <= 30, "a write hung for {seconds} s");
+}
+
+// After a suspension of the machine another process may lead: what this process began before may not change anything any more.
+#[tokio::test(start_paused = true)]
+async fn a_rejected_write_is_not_repeated_after_a_suspension() {
+    for (suspended, expected) in [(20, (true, 2)), (3_600, (false, 1))] {
+        let clock = Arc::new(PausedClock::start());
+        let (client, calls) = Scripted::client_at(&[429, 200], clock.clone());
+        let maps: Api<ConfigMap> = Api::default_namespaced(client);
+        let (parameters, map) = (PostParams::default(), ConfigMap::default());
+        let suspension = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            clock.ahead(suspended);
+        };
+        let (result, ()) = tokio::join!(maps.create(&parameters, &map), suspension);
+        assert_eq!(
+            (result.is_ok(), calls.load(Ordering::Relaxed)),
+            expected,
+            "{suspended} s"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

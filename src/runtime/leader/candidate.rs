@@ -8,13 +8,13 @@ use kube::api::{WatchEvent, WatchParams};
 use tokio::time::Instant;
 
 use super::{
-    Candidate, Claim, Moment,
+    Candidate, Claim,
     lease::{LeaseError, LeaseStore, Observation, Record, Written, holder, reference},
     renewal,
 };
 use crate::{
     names,
-    runtime::{event::Event, random},
+    runtime::{clock::Moment, event::Event, random},
 };
 
 /// How soon a candidate tries again after another one took the free Lease (at random up to twice as long).

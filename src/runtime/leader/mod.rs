@@ -19,13 +19,17 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use kube::Client;
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 
 pub use candidate::acquire;
 
-use super::{clock::Clock, event::Events, metrics::Metrics, random};
+use super::{
+    clock::{Clock, Moment},
+    event::Events,
+    metrics::Metrics,
+    random,
+};
 
 /// Durations of the leader election. `lease` > `renew_deadline` > `retry`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,29 +90,6 @@ pub struct Candidate {
     pub events: Events,
     /// Gets whether this process leads.
     pub metrics: Arc<Metrics>,
-}
-
-/// A moment on both clocks of the machine. The monotonic clock stands still while the machine is suspended, and somebody may set the
-/// wall clock: a duration is over when one of the two clocks says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Moment {
-    monotonic: Instant,
-    wall: Timestamp,
-}
-
-impl Moment {
-    fn now(clock: &dyn Clock) -> Self {
-        Self {
-            monotonic: Instant::now(),
-            wall: clock.now(),
-        }
-    }
-
-    /// Whether less than this time has passed since. Times before the moment, on a wall clock that was set back, count as none.
-    fn is_within(&self, duration: Duration, clock: &dyn Clock) -> bool {
-        let passed = clock.now().duration_since(self.wall);
-        self.monotonic.elapsed() < duration && Duration::try_from(passed).unwrap_or_default() < duration
-    }
 }
 
 /// State of the leadership.

@@ -6,9 +6,10 @@ use k8s_openapi::api::coordination::v1::Lease;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    Claim, Moment, State,
+    Claim, State,
     lease::{LeaseError, LeaseStore, Record, Written, holder},
 };
+use crate::runtime::clock::Moment;
 
 /// The wait after a failed renewal.
 const RETRY: Duration = Duration::from_secs(5);

@@ -1,47 +1,25 @@
-use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::*;
 use crate::{
     runtime::clock::SystemClock,
-    testing::fake_api::{FakeApi, Fault},
+    testing::{
+        clock::PausedClock,
+        fake_api::{FakeApi, Fault},
+    },
 };
 
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/openshift-image-registry/leases";
 const LEASE: &str =
     "/apis/coordination.k8s.io/v1/namespaces/openshift-image-registry/leases/openshift-master-controllers";
 
-/// A clock that follows tokio's paused time, starting at the epoch.
-struct PausedClock(Instant);
-
-impl Clock for PausedClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH + jiff::SignedDuration::try_from(self.0.elapsed()).unwrap()
-    }
-}
-
-/// The same, on a machine that was suspended, or whose clock somebody set.
-struct SetClock(PausedClock, std::sync::atomic::AtomicI64);
-
-impl SetClock {
-    fn ahead(&self, seconds: i64) {
-        self.1.store(seconds, std::sync::atomic::Ordering::SeqCst);
-    }
-}
-
-impl Clock for SetClock {
-    fn now(&self) -> Timestamp {
-        let ahead = self.1.load(std::sync::atomic::Ordering::SeqCst);
-        self.0.now() + jiff::SignedDuration::from_secs(ahead)
-    }
-}
-
 fn candidate(api: &FakeApi, identity: &str) -> Candidate {
     Candidate {
         client: api.client(),
         identity: identity.to_owned(),
         timings: Timings::HA,
-        clock: Arc::new(PausedClock(Instant::now())),
+        clock: Arc::new(PausedClock::start()),
         events: Events::discard(),
         metrics: Arc::new(Metrics::new("1")),
     }
@@ -330,28 +308,14 @@ async fn a_suspension_during_a_renewal_counts() {
 }
 
 /// A process that leads, on a machine whose clock is ahead by so many seconds.
-async fn on_a_set_clock(api: &FakeApi, ahead: i64) -> (Arc<SetClock>, Claim) {
-    let clock = Arc::new(SetClock(PausedClock(Instant::now()), ahead.into()));
+async fn on_a_set_clock(api: &FakeApi, ahead: i64) -> (Arc<PausedClock>, Claim) {
+    let clock = Arc::new(PausedClock::start());
+    clock.ahead(ahead);
     let candidate = Candidate {
         clock: clock.clone(),
         ..candidate(api, "a")
     };
     (clock, acquire(candidate).await)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_duration_is_over_when_one_of_the_clocks_says_so() {
-    let clock = SetClock(PausedClock(Instant::now()), 0.into());
-    let moment = Moment::now(&clock);
-    let limit = Duration::from_secs(10);
-    seconds(9).await;
-    assert!(moment.is_within(limit, &clock));
-    clock.ahead(1);
-    assert!(!moment.is_within(limit, &clock));
-    clock.ahead(-86_400);
-    assert!(moment.is_within(limit, &clock));
-    seconds(1).await;
-    assert!(!moment.is_within(limit, &clock));
 }
 
 #[tokio::test(start_paused = true)]
