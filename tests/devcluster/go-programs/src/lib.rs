@@ -1,9 +1,10 @@
 //! The programs of a cluster that are written in Go: found by `KUBEBUILDER_ASSETS`, or built once from the modules that are pinned
 //! in `tools/`.
 //!
-//! Each group is a Go module of its own, so that their versions do not bind each other. What is built is kept in
-//! `${XDG_CACHE_HOME:-~/.cache}/image-registry-operator/devcluster/GROUP-HASH`, where the hash covers the module's files
-//! and the flags that change the program: a change of either builds anew, a second run builds nothing.
+//! They share one Go module, so that what several of them use is compiled once: on a fresh machine that halves the build. Two have
+//! modules of their own: Traefik replaces what others use as it is, and kwok needs newer libraries of Kubernetes. What is built is kept in
+//! `${XDG_CACHE_HOME:-~/.cache}/image-registry-operator/devcluster/GROUP-HASH`, where the hash covers the module's files, the group's
+//! sources and the flags that change the program: a change of either builds anew, a second run builds nothing.
 //!
 //! A crate of its own with few dependencies: on a fresh machine Go begins to build after seconds, and works beside cargo.
 
@@ -89,14 +90,9 @@ fn announce(wanted: &BTreeMap<usize, Vec<&str>>, directories: &BTreeMap<usize, P
     }
 }
 
-/// Where a group's pins are.
-pub fn pins(group: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools").join(group)
-}
-
-/// Directory of a group's Go module.
-fn module(group: &Group) -> PathBuf {
-    pins(group.name)
+/// A folder of `tools/`: sources, and files that pin versions.
+pub fn tools(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools").join(folder)
 }
 
 /// Where everything that is made once is kept.
@@ -134,9 +130,9 @@ fn link_flags(group: &Group) -> String {
 /// What a group is built from, as twelve hex digits.
 fn hash(group: &Group) -> Result<String> {
     let mut context = Fingerprint::default();
-    let mut sources = files::list(&module(group), "mod")?;
-    sources.extend(files::list(&module(group), "sum")?);
-    sources.extend(files::list(&module(group), "go")?);
+    let module = tools(group.module);
+    let mut sources = vec![module.join("go.mod"), module.join("go.sum")];
+    sources.extend(files::list(&tools(group.name), "go")?);
     for source in sources {
         context.file(&source)?;
     }
@@ -213,7 +209,7 @@ fn build(group: &Group, names: &[&str], directory: &Path) -> Result<()> {
     let packages: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
     go_build(group, &packages, &unfinished)?;
     for (name, package) in &missing {
-        let output = unfinished.join(go_name(package, group));
+        let output = unfinished.join(go_name(package));
         std::fs::rename(&output, directory.join(name)).with_context(|| format!("cannot store {name}"))?;
     }
     progress(&format!("  {} after {} s", group.name, start.elapsed().as_secs()));
@@ -222,15 +218,16 @@ fn build(group: &Group, names: &[&str], directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The name that `go build` gives to the program of a package: the last element of its path that is not a major version. The
-/// module of a group of ours ends in the name of the group.
-fn go_name<'a>(package: &'a str, group: &'a Group) -> &'a str {
+/// The name that `go build` gives to the program of a package: the last element of its path that is not a major version.
+fn go_name(package: &str) -> &str {
     let is_version = |element: &str| {
         let digits = element.strip_prefix('v').unwrap_or_default();
         !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
     };
-    let element = package.rsplit('/').find(|element| !is_version(element));
-    element.filter(|element| *element != ".").unwrap_or(group.name)
+    package
+        .rsplit('/')
+        .find(|element| !is_version(element))
+        .unwrap_or(package)
 }
 
 /// Builds packages of a group into a directory.
@@ -238,11 +235,11 @@ fn go_build(group: &Group, packages: &[&str], directory: &Path) -> Result<()> {
     let mut command = Command::new("go");
     // The caller's environment stays: GOPROXY, GOFLAGS and the proxies are how a machine reaches its modules.
     command
-        .current_dir(module(group))
+        .current_dir(tools(group.module))
         .env("CGO_ENABLED", "0")
         .env("GOTOOLCHAIN", "auto");
     command.arg("build");
-    if let Some(file) = replaced::module_file(group.name, &module(group), directory)? {
+    if let Some(file) = replaced::module_file(group.name, &tools(group.module), directory)? {
         command.arg("-modfile").arg(file);
     }
     // The linker leaves out what debuggers read, so the compiler need not write it: a sixth of its time. The program is the same, so

@@ -38,25 +38,25 @@ const REPLACED: &[Replaced] = &[
     },
 ];
 
-/// The `go.mod` to build a group with, if it replaces something. `pins`: the group's folder. `directory`: for what is made.
-pub(super) fn module_file(group: &str, pins: &Path, directory: &Path) -> Result<Option<PathBuf>> {
+/// The `go.mod` to build a group with, if it replaces something. `module`: the folder of its Go module. `directory`: for what is made.
+pub(super) fn module_file(group: &str, module: &Path, directory: &Path) -> Result<Option<PathBuf>> {
     let all: Vec<&Replaced> = REPLACED.iter().filter(|replaced| replaced.group == group).collect();
     if all.is_empty() {
         return Ok(None);
     }
-    let mut text = files::read(&pins.join("go.mod"))?;
+    let mut text = files::read(&module.join("go.mod"))?;
     for replaced in all {
         let copy = directory.join(replaced.module.replace('/', "-"));
-        copy_tree(&downloaded(pins, replaced.module)?, &copy)?;
+        copy_tree(&downloaded(module, replaced.module)?, &copy)?;
         for (at, with) in replaced.files {
-            put(&pins.join(with), &copy.join(at))?;
+            put(&module.join(with), &copy.join(at))?;
         }
         writeln!(text, "\nreplace {} => {}", replaced.module, copy.display())?;
     }
     let file = directory.join("go.mod");
     files::write(&file, text)?;
     // Go looks for it beside that file.
-    files::write(&directory.join("go.sum"), files::read(&pins.join("go.sum"))?)?;
+    files::write(&directory.join("go.sum"), files::read(&module.join("go.sum"))?)?;
     Ok(Some(file))
 }
 
@@ -72,10 +72,10 @@ fn put(file: &Path, at: &Path) -> Result<()> {
     files::replace(&at.join("replaced.go"), content)
 }
 
-/// The folder of a module in Go's cache.
-fn downloaded(pins: &Path, module: &str) -> Result<PathBuf> {
+/// The folder of a module in Go's cache, in the version that the module in the folder `within` uses.
+fn downloaded(within: &Path, module: &str) -> Result<PathBuf> {
     let mut command = Command::new("go");
-    command.current_dir(pins).args(["mod", "download", "-json", module]);
+    command.current_dir(within).args(["mod", "download", "-json", module]);
     let output = command.output().context("cannot run go")?;
     if !output.status.success() {
         bail!("cannot get {module}: {}", String::from_utf8_lossy(&output.stdout));

@@ -5,7 +5,7 @@
 //! is written last: one without the mark was cut short, and is made anew.
 
 use anyhow::{Context as _, Result, bail};
-use go_programs::{Fingerprint, cache, files, lock, pins, progress};
+use go_programs::{Fingerprint, cache, files, lock, progress, tools};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -19,8 +19,8 @@ const REMEDY: &str = "install Python 3.10 or newer with venv (`tests/devcluster/
 
 /// Makes the environment that `tools/NAME/requirements.txt` pins, unless it is there; its directory.
 pub(super) fn make(name: &str) -> Result<PathBuf> {
-    let requirements = pins(name).join(REQUIREMENTS);
-    let sources = Some(pins(name).join(SOURCES)).filter(|sources| sources.is_file());
+    let requirements = tools(name).join(REQUIREMENTS);
+    let sources = Some(tools(name).join(SOURCES)).filter(|sources| sources.is_file());
     let all: Vec<&Path> = [Some(&requirements), sources.as_ref()]
         .into_iter()
         .flatten()
@@ -40,8 +40,8 @@ pub(super) fn make(name: &str) -> Result<PathBuf> {
 /// is returned. It is filled anew when the script, the argument or the pins change.
 pub(super) fn fill(name: &str, script: &str, argument: &str) -> Result<PathBuf> {
     let python = make(name)?.join("bin/python");
-    let path = pins(name).join(script);
-    let hash = hash(&[&pins(name).join(REQUIREMENTS), &path], argument)?;
+    let path = tools(name).join(script);
+    let hash = hash(&[&tools(name).join(REQUIREMENTS), &path], argument)?;
     once(
         &format!("{name}-data"),
         &hash,

@@ -12,7 +12,7 @@ pub use go_programs::{
 };
 
 use anyhow::{Context as _, Result};
-use go_programs::pins;
+use go_programs::tools;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -63,7 +63,7 @@ pub(crate) fn moto_server(programs: &Programs) -> Result<Command> {
         return Ok(crate::process::command(program));
     }
     let mut command = crate::process::command(program.with_file_name("python"));
-    command.arg("-I").arg(pins("stores").join("serve_moto.py"));
+    command.arg("-I").arg(tools("stores").join("serve_moto.py"));
     Ok(command)
 }
 
@@ -86,7 +86,7 @@ pub(crate) async fn openstack() -> Result<OpenStack> {
     tokio::task::spawn_blocking(|| {
         Ok(OpenStack {
             python: environment::make("openstack")?.join("bin/python"),
-            scripts: pins("openstack"),
+            scripts: tools("openstack"),
             keystone: environment::fill("openstack", "initialise.py", OPENSTACK_PASSWORD)?,
         })
     })
@@ -135,7 +135,7 @@ pub(crate) struct Azurite {
 pub(crate) async fn azurite() -> Result<Azurite> {
     tokio::task::spawn_blocking(|| {
         let (node, packages) = node::make("azurite")?;
-        let script = pins("azurite").join("serve.js");
+        let script = tools("azurite").join("serve.js");
         Ok(Azurite { node, script, packages })
     })
     .await?

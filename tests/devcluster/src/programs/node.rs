@@ -3,7 +3,7 @@
 
 use super::environment::once;
 use anyhow::{Context as _, Result, bail};
-use go_programs::{Fingerprint, pins};
+use go_programs::{Fingerprint, tools};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,7 +16,7 @@ const REMEDY: &str = "install Node.js 20 or newer with npm (https://nodejs.org)"
 pub(super) fn make(name: &str) -> Result<(PathBuf, PathBuf)> {
     let mut context = Fingerprint::default();
     for file in FILES {
-        context.file(&pins(name).join(file))?;
+        context.file(&tools(name).join(file))?;
     }
     let hash = context.finish();
     let node = which("node")?;
@@ -28,7 +28,7 @@ pub(super) fn make(name: &str) -> Result<(PathBuf, PathBuf)> {
 fn install(name: &str, directory: &Path) -> Result<()> {
     std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
     for file in FILES {
-        std::fs::copy(pins(name).join(file), directory.join(file)).with_context(|| format!("cannot copy {file}"))?;
+        std::fs::copy(tools(name).join(file), directory.join(file)).with_context(|| format!("cannot copy {file}"))?;
     }
     // The caller's environment stays: the registry, the proxies and the authorities are how a machine reaches it.
     let mut command = Command::new(which("npm")?);
