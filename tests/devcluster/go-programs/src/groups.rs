@@ -23,8 +23,8 @@ pub(crate) struct Group {
     pub tags: &'static str,
 }
 
-/// Leaves out what the client of Google Cloud Storage uses over gRPC only (Envoy, xDS), and traces of gRPC: the registries speak HTTP.
-/// A quarter of their build.
+/// Leaves out what the client of Google Cloud Storage uses over gRPC only (Envoy, xDS), and traces of gRPC: the registries and
+/// fake-gcs-server speak HTTP. A quarter of the build of a registry.
 const WITHOUT_GRPC_STORAGE: &str = "disable_grpc_modules grpcnotrace";
 
 pub(crate) const GROUPS: &[Group] = &[

@@ -1,7 +1,7 @@
 //! The programs of a cluster that are written in Go: found by `KUBEBUILDER_ASSETS`, or built once from the modules that are pinned
 //! in `tools/`.
 //!
-//! They share one Go module, so that what several of them use is compiled once: on a fresh machine that halves the build. Two have
+//! Nearly all share one Go module, so that what several of them use is compiled once: on a fresh machine that halves the build. Two have
 //! modules of their own: Traefik replaces what others use as it is, and kwok needs newer libraries of Kubernetes. What is built is kept in
 //! `${XDG_CACHE_HOME:-~/.cache}/image-registry-operator/devcluster/GROUP-HASH`, where the hash covers the module's files, the group's
 //! sources and the flags that change the program: a change of either builds anew, a second run builds nothing.
@@ -232,14 +232,15 @@ fn go_name(package: &str) -> &str {
 
 /// Builds packages of a group into a directory.
 fn go_build(group: &Group, packages: &[&str], directory: &Path) -> Result<()> {
+    let module = tools(group.module);
     let mut command = Command::new("go");
     // The caller's environment stays: GOPROXY, GOFLAGS and the proxies are how a machine reaches its modules.
     command
-        .current_dir(tools(group.module))
+        .current_dir(&module)
         .env("CGO_ENABLED", "0")
         .env("GOTOOLCHAIN", "auto");
     command.arg("build");
-    if let Some(file) = replaced::module_file(group.name, &tools(group.module), directory)? {
+    if let Some(file) = replaced::module_file(group.name, &module, directory)? {
         command.arg("-modfile").arg(file);
     }
     // The linker leaves out what debuggers read, so the compiler need not write it: a sixth of its time. The program is the same, so
