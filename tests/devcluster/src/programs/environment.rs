@@ -7,7 +7,7 @@
 use anyhow::{Context as _, Result, bail};
 use go_programs::{Fingerprint, cache, files, lock, progress, tools};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 const REQUIREMENTS: &str = "requirements.txt";
@@ -16,6 +16,11 @@ const SOURCES: &str = "sources.txt";
 /// What to do where an environment cannot be made.
 const REMEDY: &str = "install Python 3.10 or newer with venv (`tests/devcluster/install-prerequisites` as root does it \
                       on Debian), or name a directory that holds the programs in KUBEBUILDER_ASSETS";
+/// Where a Python is looked for. The distribution's own comes first: it is optimized with profiles, and a server takes a quarter less CPU
+/// time with it than with one that pyenv has compiled.
+const INTERPRETERS: [&str; 2] = ["/usr/bin/python3", "python3"];
+/// Succeeds in a Python that can make an environment. Debian's has `venv` without `ensurepip` until `python3-venv` is installed.
+const SUFFICES: &str = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))";
 
 /// Makes the environment that `tools/NAME/requirements.txt` pins, unless it is there; its directory.
 pub(super) fn make(name: &str) -> Result<PathBuf> {
@@ -96,7 +101,7 @@ pub(super) fn packages(directory: &Path) -> Result<PathBuf> {
 
 fn install(requirements: &Path, directory: &Path) -> Result<()> {
     // The caller's environment stays: the package index, the proxies and the authorities are how a machine reaches it.
-    run(Command::new("python3").args(["-m", "venv"]).arg(directory))?;
+    run(Command::new(interpreter()?).args(["-m", "venv"]).arg(directory))?;
     // Nothing that would have to be compiled.
     pip(directory, &["--only-binary=:all:"], requirements)
 }
@@ -119,7 +124,7 @@ fn pip(directory: &Path, options: &[&str], requirements: &Path) -> Result<()> {
 /// What an environment is made from: files such as its pins, an argument, and the Python that it is bound to.
 fn hash(sources: &[&Path], argument: &str) -> Result<String> {
     let version = "import sys; print(sys.implementation.cache_tag, sys.prefix)";
-    let python = output(Command::new("python3").args(["-I", "-c", version]))?;
+    let python = output(Command::new(interpreter()?).args(["-I", "-c", version]))?;
     let mut context = Fingerprint::default();
     for source in sources {
         context.file(source)?;
@@ -129,18 +134,28 @@ fn hash(sources: &[&Path], argument: &str) -> Result<String> {
     Ok(context.finish())
 }
 
+/// The first Python of this machine that can make an environment.
+fn interpreter() -> Result<&'static str> {
+    let suffices = |python: &&str| {
+        let status = Command::new(python)
+            .args(["-I", "-c", SUFFICES])
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    };
+    let found = INTERPRETERS.into_iter().find(suffices);
+    found.with_context(|| format!("storage servers for tests need Python: {REMEDY}"))
+}
+
 fn run(command: &mut Command) -> Result<()> {
     output(command).map(drop)
 }
 
 fn output(command: &mut Command) -> Result<Vec<u8>> {
-    let result = match command.output() {
-        Ok(result) => result,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            bail!("storage servers for tests need Python, and there is no `python3` in PATH: {REMEDY}")
-        }
-        Err(error) => return Err(error).context("cannot run python3"),
-    };
+    let program = command.get_program().to_owned();
+    let result = command
+        .output()
+        .with_context(|| format!("cannot run {}", program.display()))?;
     if !result.status.success() {
         let arguments: Vec<_> = command.get_args().map(std::ffi::OsStr::to_string_lossy).collect();
         bail!(

@@ -30,9 +30,22 @@ except OSError as error:
 import eventlet  # noqa: E402
 import eventlet.wsgi  # noqa: E402
 
-from swift.common import constraints, utils, wsgi  # noqa: E402
+from swift.common import constraints, db, utils, wsgi  # noqa: E402
 
 utils.eventlet_monkey_patch()
+
+
+def without_fsync(connect):
+    def connect_without(*arguments, **options):
+        connection = connect(*arguments, **options)
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
+    return connect_without
+
+
+# The data need not outlive the machine.
+os.fsync = os.fdatasync = lambda descriptor: None
+db.get_db_connection = without_fsync(db.get_db_connection)
 
 # The first filter is the outermost; symlink has to come after versioned_writes.
 PIPELINE = ["catch_errors", "gatekeeper", "healthcheck", "proxy-logging", "listing_formats", "bulk", "tempurl", "authtoken",
