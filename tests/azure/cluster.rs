@@ -4,7 +4,7 @@
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -49,15 +49,18 @@ pub struct Process {
     pub lookups: [Arc<AtomicU64>; 2],
     /// Seconds that were slept.
     pub slept: Arc<AtomicU64>,
+    /// Whether the process leads.
+    pub leads: Arc<AtomicBool>,
 }
 
 impl Process {
     /// A process: nothing is remembered from the one before.
     fn start(&self) -> StorageClients {
+        let leads = self.leads.clone();
         let clients = StorageClients::new(Settings {
             version: "4.99.0-test".to_owned(),
             proxies: Arc::new(Proxies::default),
-            leading: Arc::new(|| true),
+            leading: Arc::new(move || leads.load(Ordering::Relaxed)),
             fips: false,
             root: self.root.clone(),
         });
@@ -177,6 +180,7 @@ impl AzureCluster {
             ahead: Arc::default(),
             lookups: [Arc::default(), Arc::default()],
             slept: Arc::default(),
+            leads: Arc::new(AtomicBool::new(true)),
         };
         let clients = CheckedClients::new(process.start(), Vec::new(), &TOKENS).and(|shown| {
             let azure = &cloud.azure;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use devcluster::stores::{EntraCertificate, Fault, Reply};
@@ -273,4 +274,27 @@ async fn a_role_without_a_right_is_told_with_its_name() {
         told.contains(write) && told.contains("AuthorizationPermissionMismatch"),
         "{told}"
     );
+}
+
+// storage-decisions T8: a token may take long, and another process may lead meanwhile
+#[tokio::test]
+async fn a_request_is_not_sent_after_leadership_ended_during_the_login() {
+    let mut world = cluster("login-late", json!({"azure": {}})).await;
+    let leads = world.process.leads.clone();
+    let mut refused = false;
+    world.gate.rule(move |asked| match call(asked).as_str() {
+        "StorageAccounts_Create" => {
+            refused = true;
+            Fault::Answer(Reply::resource_manager_error(401, "ExpiredAuthenticationToken", "old"))
+        }
+        "Entra_Token" if refused => {
+            let leads = leads.clone();
+            Fault::before(move |_| leads.store(false, Ordering::Relaxed))
+        }
+        _ => Fault::Pass,
+    });
+    for _ in 0..4 {
+        world.pass().await;
+    }
+    assert_eq!(world.count("StorageAccounts_Create"), 1);
 }

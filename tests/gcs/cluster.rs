@@ -3,6 +3,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -49,11 +50,14 @@ struct Process {
     fast_clock: bool,
     /// Pauses that were asked for.
     pauses: Arc<Mutex<Vec<Duration>>>,
+    /// Whether the process leads.
+    leads: Arc<AtomicBool>,
 }
 
 impl Process {
     /// A process: nothing is remembered from the one before.
     fn start(&self) -> StorageClients {
+        let leads = self.leads.clone();
         let proxies = Proxies {
             https: self.proxy.as_ref().map(Sensitive::new),
             ..Proxies::default()
@@ -61,7 +65,7 @@ impl Process {
         let clients = StorageClients::new(Settings {
             version: "4.99.0-test".to_owned(),
             proxies: Arc::new(move || proxies.clone()),
-            leading: Arc::new(|| true),
+            leading: Arc::new(move || leads.load(Ordering::Relaxed)),
             fips: false,
             root: self.root.clone(),
         });
@@ -146,6 +150,7 @@ impl GcsCluster {
             emulator: None,
             fast_clock: false,
             pauses: Arc::default(),
+            leads: Arc::new(AtomicBool::new(true)),
         };
         let clients = CheckedClients::new(process.start(), Vec::new(), &TOKENS);
         let platform = json!({"type": "GCP", "gcp": {"region": REGION, "projectID": project(infrastructure)}});
@@ -309,6 +314,11 @@ impl GcsCluster {
         let facts = self.running.as_ref()?;
         let found = facts.env.iter().find(|variable| variable.name == name)?;
         Some(format!("{:?}", found.value))
+    }
+
+    /// Whether the process leads, for a test to change.
+    pub fn leads(&self) -> Arc<AtomicBool> {
+        self.process.leads.clone()
     }
 
     /// Calls since the gate forgot, without those for tokens.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use devcluster::stores::{Asked, Fault, ForwardProxy, Hosts, ProxyOptions, Reply, TokenIssuer, gcs_error};
@@ -669,4 +670,27 @@ async fn a_lifetime_of_any_size_is_understood() {
             "one of the operator, one with the registry's scope"
         );
     }
+}
+
+// storage-decisions T8: a token may take long, and another process may lead meanwhile
+#[tokio::test]
+async fn a_request_is_not_sent_after_leadership_ended_during_the_login() {
+    let mut world = cluster("blue-late1", json!({"gcs": {}})).await;
+    let leads = world.leads();
+    let mut refused = false;
+    world.gate.rule(move |asked| match call(asked).as_str() {
+        "buckets.insert" => {
+            refused = true;
+            super::cluster::error(401, "authError")
+        }
+        "token" if refused => {
+            let leads = leads.clone();
+            Fault::before(move |_| leads.store(false, Ordering::Relaxed))
+        }
+        _ => Fault::Pass,
+    });
+    for _ in 0..4 {
+        world.pass().await;
+    }
+    assert_eq!(world.changed(), ["buckets.insert"]);
 }

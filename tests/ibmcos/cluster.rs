@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -38,11 +39,12 @@ pub async fn ibm() -> &'static Ibm {
 }
 
 /// A process of the operator: nothing is remembered from the one before.
-fn process(timeout: Option<Duration>, public: Option<SocketAddr>) -> StorageClients {
+fn process(timeout: Option<Duration>, public: Option<SocketAddr>, leads: &Arc<AtomicBool>) -> StorageClients {
+    let leads = leads.clone();
     let clients = StorageClients::new(Settings {
         version: "4.99.0-test".to_owned(),
         proxies: Arc::new(Proxies::default),
-        leading: Arc::new(|| true),
+        leading: Arc::new(move || leads.load(Ordering::Relaxed)),
         fips: false,
         root: std::path::PathBuf::new(),
     });
@@ -71,6 +73,8 @@ pub struct IbmCluster {
     pub api_key: String,
     /// Where the public addresses of IBM Cloud are.
     public: Option<SocketAddr>,
+    /// Whether the process leads.
+    pub leads: Arc<AtomicBool>,
 }
 
 impl Deref for IbmCluster {
@@ -150,8 +154,9 @@ impl IbmCluster {
 
     fn behind(gate: Gate, ibm: &'static Ibm, infrastructure: &str, storage: Value) -> Self {
         let api_key = ibm.api_key(ACCOUNT);
+        let leads = Arc::new(AtomicBool::new(true));
         // storage-ibmcos 39, storage-core 48
-        let clients = CheckedClients::new(process(None, None), vec![api_key.clone()], &["Bearer "]);
+        let clients = CheckedClients::new(process(None, None, &leads), vec![api_key.clone()], &["Bearer "]);
         let cloud = json!({"location": LOCATION, "resourceGroupName": GROUP});
         let platform = json!({"type": "IBMCloud", "ibmcloud": cloud});
         let mut cluster = Self {
@@ -160,6 +165,7 @@ impl IbmCluster {
             ibm,
             api_key: api_key.clone(),
             public: None,
+            leads,
         };
         cluster.edit_infrastructure(|status| status["infrastructureName"] = json!(infrastructure));
         cluster.set_secret(names::MINTED_SECRET, "ibmcloud_api_key", &api_key);
@@ -275,12 +281,12 @@ impl IbmCluster {
 
     /// The operator's process ends, and another begins.
     pub fn restart(&mut self) {
-        self.storage.clients = process(None, self.public);
+        self.storage.clients = process(None, self.public, &self.leads);
     }
 
     /// Another process, with less patience for answers.
     pub fn give_up_after(&mut self, timeout: Duration) {
-        self.storage.clients = process(Some(timeout), self.public);
+        self.storage.clients = process(Some(timeout), self.public, &self.leads);
     }
 
     /// Operations since the gate forgot.

@@ -1,5 +1,6 @@
 //! Tokens and API keys.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use devcluster::stores::{Fault, Reply, When};
@@ -269,4 +270,27 @@ async fn a_service_that_does_not_answer_is_no_refusal() {
         );
         cluster.later(RESYNC);
     }
+}
+
+// storage-decisions T8: a token may take long, and another process may lead meanwhile
+#[tokio::test]
+async fn a_request_is_not_sent_after_leadership_ended_during_the_login() {
+    let mut cluster = IbmCluster::new("late-token", json!({"ibmcos": {}})).await;
+    let leads = cluster.leads.clone();
+    let mut refused = false;
+    cluster.gate.rule(move |asked| match asked.operation().as_str() {
+        "create_resource_instance" => {
+            refused = true;
+            Fault::Answer(Reply::new(401, "{}"))
+        }
+        "create_token" if refused => {
+            let leads = leads.clone();
+            Fault::before(move |_| leads.store(false, Ordering::Relaxed))
+        }
+        _ => Fault::Pass,
+    });
+    for _ in 0..4 {
+        cluster.pass().await;
+    }
+    assert_eq!(cluster.count_of("create_resource_instance"), 1);
 }

@@ -357,6 +357,25 @@ async fn leadership_is_asked_for_before_each_attempt() {
     assert_eq!((error.cause, gate.asked().len()), (Cause::NotLeading, 1));
 }
 
+// storage-decisions T8: a token service may take long, and another process may lead meanwhile
+#[tokio::test]
+async fn leadership_that_ends_while_the_sdk_gets_credentials_stops_the_request() {
+    let bench = Bench::new();
+    let (leads, expiry) = (bench.leads.clone(), bench.expiry(60));
+    let gate = answering(None, &[], move |asked| match asked.operation().as_str() {
+        "AssumeRoleWithWebIdentity" => {
+            leads.store(false, Ordering::Relaxed);
+            crate::identity::session("ASIA1", &expiry)
+        }
+        _ => ok(),
+    });
+    let mut access = crate::identity::role(Access::at(&gate.url()));
+    access.effective.sts_endpoint = Some(gate.url());
+    let error = bench.bucket(&access).delete_bucket().await.unwrap_err();
+    assert_eq!(error.cause, Cause::NotLeading, "{error}");
+    assert_eq!(gate.operations(), ["AssumeRoleWithWebIdentity"]);
+}
+
 // storage-core 48
 #[tokio::test]
 async fn a_secret_that_an_answer_repeats_is_not_in_the_error() {

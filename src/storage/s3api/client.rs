@@ -22,7 +22,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures::future::BoxFuture;
 
 use super::address::{Address, bucket_url};
-use super::transport::{RequestOverrides, Transport, Unknown, UserAgent};
+use super::transport::{Leading, RequestOverrides, Transport, Unknown, UserAgent};
 use super::{error, retry};
 use crate::api::Sensitive;
 use crate::storage::model::call::{CallError, Called};
@@ -385,6 +385,9 @@ impl Bucket {
             unknown: call.unknown.clone(),
             owner: self.owner(call).await?,
             headers: Vec::new(),
+            leading: call.changes.then(|| Leading(self.leading.clone())),
+            action: call.action,
+            resource: self.resource(call),
         };
         let resource = self.resource(call);
         let policy = Policy {

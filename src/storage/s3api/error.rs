@@ -74,7 +74,10 @@ where
     let meta = error.as_service_error().map(ProvideErrorMetadata::meta);
     let service_code = meta.and_then(|meta| meta.code()).filter(|code| !code.is_empty());
     if service_code.is_none() && response.status().is_success() {
-        let message = format!("the response ({status}) is not one of S3: is the endpoint or a proxy another service?");
+        let message = format!(
+            "the response ({status}) is not one of S3: check whether the endpoint is one of S3, and whether a proxy \
+             answers in its place"
+        );
         return garbled(action, resource, message);
     }
     let code = match service_code {

@@ -11,6 +11,7 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::interceptors::context::{
     BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextMut,
+    BeforeTransmitInterceptorContextRef,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
@@ -22,6 +23,7 @@ use md5::{Digest as _, Md5};
 
 use super::error::Unanswered;
 use crate::api::Sensitive;
+use crate::storage::model::call::CallError;
 use crate::storage::net::cause::cause;
 use crate::storage::net::http::{Egress, Http, Trust};
 use crate::storage::net::network::Settings;
@@ -174,6 +176,22 @@ pub struct RequestOverrides {
     pub unknown: Option<Unknown>,
     /// Further headers, such as a token.
     pub headers: Vec<(&'static str, Sensitive)>,
+    /// Whether this process still leads; `None` for calls that only read.
+    pub leading: Option<Leading>,
+    /// Right that the call needs, for errors.
+    pub action: &'static str,
+    /// Bucket, or bucket and key, for errors.
+    pub resource: String,
+}
+
+/// Tells whether this process still leads.
+#[derive(Clone)]
+pub struct Leading(pub Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl fmt::Debug for Leading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Leading").field(&(self.0)()).finish()
+    }
 }
 
 /// Collector of names of unknown elements.
@@ -236,6 +254,19 @@ impl Intercept for RequestOverrides {
             request.headers_mut().try_insert(*name, value.expose().to_owned())?;
         }
         Ok(())
+    }
+
+    /// The SDK signs with credentials that it may have got from a token service just now, which may have taken long.
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        match &self.leading {
+            Some(Leading(leading)) if !leading() => Err(Box::new(CallError::not_leading(self.action, &self.resource))),
+            _ => Ok(()),
+        }
     }
 
     fn modify_before_deserialization(

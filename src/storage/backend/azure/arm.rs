@@ -304,11 +304,12 @@ impl Arm {
         let mut attempts = Attempts::new(&self.clock, changes.then_some(&*self.leading));
         let mut renewed = false;
         loop {
-            attempts.begin(action, resource)?;
             if let Some(left) = self.operations.rest((self.clock.now)()) {
                 return Err(error::throttled(action, resource, left).into());
             }
             let token = self.identity.token().await?;
+            // After the token, which may have taken long.
+            attempts.begin(action, resource)?;
             let authorized = request
                 .clone()
                 .header("authorization", format!("Bearer {}", token.expose()));

@@ -139,8 +139,9 @@ impl BlobService {
         let mut attempts = Attempts::new(&self.clock, call.changes.then_some(&*self.leading));
         let mut renewed = false;
         loop {
-            attempts.begin(call.action, call.resource)?;
             let (authorized, secret) = self.authorized(request, call).await?;
+            // After token or key, which may have taken long.
+            attempts.begin(call.action, call.resource)?;
             let failure = match self.transport.exchange(&authorized).await {
                 Ok(response) if response.status / 100 == 2 => return Ok(response),
                 Ok(response) => error::of_response(self.service, call.action, call.resource, &response),

@@ -103,9 +103,10 @@ impl Client {
         let last = (self.clock.now)() + LAST_ATTEMPT;
         let (mut retries, mut renewed) = (0, false);
         loop {
-            policy.check_leading(call.action, call.resource)?;
             let token = self.token().await?;
             let authorized = self.authorized(request, token.as_ref());
+            // After the token, which may have taken long.
+            policy.check_leading(call.action, call.resource)?;
             let failure = match self.attempt(call, &authorized).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,

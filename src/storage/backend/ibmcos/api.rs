@@ -213,8 +213,9 @@ impl Api {
         };
         let (mut retries, mut renewed) = (0, false);
         loop {
-            policy.check_leading(call.action, call.resource)?;
             let token = self.iam.token().await?;
+            // After the token, which may have taken long.
+            policy.check_leading(call.action, call.resource)?;
             let request = request
                 .clone()
                 .header("accept", "application/json")
