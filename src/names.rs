@@ -167,8 +167,8 @@ pub const OVERRIDES_ANNOTATION: &str = "imageregistry.operator.openshift.io/over
 /// Annotation on the Config: location of storage that this operator is about to create. After the creation
 /// [`STORAGE_CREATED_ANNOTATION`] replaces it.
 pub const STORAGE_INTENT_ANNOTATION: &str = "imageregistry.operator.openshift.io/storage-intent";
-/// Annotation on the Config: location of storage that this operator created and marked. It is removed when the storage
-/// vanishes.
+/// Annotation on the Config: location of storage that this operator created, or adopted by consent, and marked. It is removed when
+/// the storage vanishes.
 pub const STORAGE_CREATED_ANNOTATION: &str = "imageregistry.operator.openshift.io/storage-created";
 /// [`STORAGE_CREATED_ANNOTATION`] where the service could not store an ownership mark: only this record proves the ownership.
 pub const STORAGE_CREATED_UNMARKED_ANNOTATION: &str =

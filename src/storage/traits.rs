@@ -120,6 +120,11 @@ pub trait Driver {
     fn maintained(&self, _request: &Request<'_>) -> bool {
         false
     }
+    /// Whether the same location may mean other storage, or none, for other credentials, because each tenant of the service has names
+    /// of its own. Pure.
+    fn has_tenants(&self, _request: &Request<'_>) -> bool {
+        false
+    }
     /// Cheap check whether the storage exists; must not create or change anything. An error means that the existence is
     /// unknown.
     async fn exists(&self, request: &Request<'_>) -> Result<Existence, StepError>;
@@ -219,6 +224,10 @@ pub trait ObjectBackend {
     /// [`ObjectStore::runtime_access`] fails. `None`: they cannot be told from others. Pure.
     fn kept_access(_request: &Request<'_>, _known: &RegistryStorage) -> Option<RegistryStorage> {
         None
+    }
+    /// See [`Driver::has_tenants`].
+    fn has_tenants(&self, _request: &Request<'_>) -> bool {
+        false
     }
     /// Sets the container's name in the spec, or removes it. `None` does not create the member of `spec.storage`.
     fn set_container(storage: &mut Storage, name: Option<&str>);

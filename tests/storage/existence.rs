@@ -234,15 +234,12 @@ async fn consent_that_is_given_later_is_looked_at_once() {
         json!({image_registry_operator::names::ADOPT_STORAGE_ANNOTATION: "/brought"});
     assert_eq!(warnings(&site.pass().await.events).len(), 1);
     assert_eq!(site.calls(), ["harden", "mark"]);
+    site.settle().await;
     site.looks();
     site.settle().await;
     assert_eq!(site.looks(), 0);
-    assert_eq!(
-        site.config["metadata"]["annotations"]
-            .as_object()
-            .map(serde_json::Map::len),
-        Some(1)
-    );
+    assert_eq!(site.created(), Some("/brought"));
+    assert_eq!(site.annotation(names::ADOPT_STORAGE_ANNOTATION), Some("/brought"));
     let _: &Value = site.storage_spec();
 }
 
@@ -252,9 +249,9 @@ async fn storage_that_is_seen_to_again_and_found_as_it_was_leaves_the_status_as_
     let mut site = Site::applied(json!({"s3": {}})).await;
     let before = site.config["status"].clone();
     // Asks for a whole new look at the bucket.
-    let location = format!("/{CHOSEN}");
-    site.config["metadata"]["annotations"][names::ADOPT_STORAGE_ANNOTATION] = json!(location);
-    let outcome = site.pass().await;
+    site.annotate(names::STORAGE_CREATED_ANNOTATION, "");
+    site.annotate(names::ADOPT_STORAGE_ANNOTATION, &format!("/{CHOSEN}"));
+    let outcome = site.whole().await;
     assert!(site.looks() > 0);
     let told = outcome.conditions.iter().find(|v| v.type_ == "StorageExists");
     assert_eq!(told.map(|v| v.status), Some(Status::True), "told anew");

@@ -165,6 +165,12 @@ pub struct FakeCloud {
     pub unconfirmed: RefCell<Vec<String>>,
     /// Marks are answered with a 404 that is not about the container.
     pub marks_missing: Cell<bool>,
+    /// A proxy answers each call with its own 404.
+    pub proxied: Cell<bool>,
+    /// Nobody may create a container.
+    pub creation_denied: Cell<bool>,
+    /// Each tenant has containers of its own.
+    pub has_tenants: Cell<bool>,
     /// HEAD calls since the last look.
     pub heads: Cell<u32>,
     /// Reads of the registry's keys.
@@ -230,6 +236,9 @@ impl FakeCloud {
         self.sent.borrow_mut().push(Sent::Read);
         if self.down.get() {
             return Err(error(CallClass::Undecided, "503"));
+        }
+        if self.proxied.get() {
+            return Err(error(CallClass::NotFound, "NotFound"));
         }
         Ok(())
     }
@@ -380,6 +389,10 @@ impl ObjectBackend for FakeBackend<'_> {
         Ok(self.access_of(request.storage))
     }
 
+    fn has_tenants(&self, _request: &Request<'_>) -> bool {
+        self.cloud.has_tenants.get()
+    }
+
     fn set_container(storage: &mut Storage, name: Option<&str>) {
         storage.s3.get_or_insert_with(S3Spec::default).bucket = name.map(str::to_owned);
     }
@@ -503,6 +516,12 @@ impl<'a> ObjectStore for FakeStore<'a> {
     }
 
     async fn create(&self, _permit: &CreationPermit) -> Called<()> {
+        if self.cloud.proxied.get() {
+            return Err(error(CallClass::NotFound, "NotFound"));
+        }
+        if self.cloud.creation_denied.get() {
+            return Err(error(CallClass::Forbidden, "AccessDenied"));
+        }
         if self.cloud.container(&self.container.name).is_some() {
             return Ok(()); // owned already
         }

@@ -4,7 +4,15 @@ use serde_json::json;
 
 use super::fake::{CHOSEN, CLUSTER};
 use super::site::Site;
+use image_registry_operator::names;
 use image_registry_operator::storage::engine::removal;
+
+async fn remove(site: &mut Site) {
+    site.edit(json!({"managementState": "Removed"}));
+    for _ in 0..12 {
+        site.pass().await;
+    }
+}
 
 // storage-core 12, 16, 21
 #[tokio::test]
@@ -198,9 +206,89 @@ async fn one_false_404_does_not_make_an_existing_container_the_operators() {
         site.pass().await;
     }
     assert_eq!(site.state(), Some("Unmanaged"));
-    site.edit(json!({"managementState": "Removed"}));
-    for _ in 0..12 {
+    remove(&mut site).await;
+    assert_eq!(site.cloud().container("let-go").unwrap().images, 5);
+}
+
+// storage-decisions T1, T6: a proxy may answer each call with its own 404 while the storage is being set up
+#[tokio::test]
+async fn a_container_that_a_proxy_hides_does_not_become_the_operators() {
+    for state in [None, Some("Managed")] {
+        let mut site = Site::new(json!({"s3": {"bucket": "users"}, "managementState": state}));
+        site.cloud().put("users", 0, None);
+        site.cloud().proxied.set(true);
+        for _ in 0..6 {
+            site.pass().await;
+        }
+        assert!(site.exists().starts_with("Unknown/"), "{}", site.exists());
+        assert_eq!(site.intent(), None);
+        site.cloud().proxied.set(false);
+        site.settle().await;
+        assert_eq!(site.cloud().container("users").unwrap().mark, None);
+        site.cloud().with_images("users", 5);
+        remove(&mut site).await;
+        assert_eq!(site.cloud().container("users").unwrap().images, 5, "{state:?}");
+    }
+}
+
+// storage-decisions T1, T6: the service refuses the create call, and the administrator creates the container
+#[tokio::test]
+async fn a_container_that_somebody_creates_after_a_refusal_does_not_become_the_operators() {
+    for (state, stored) in [(None, "Unmanaged"), (Some("Managed"), "Managed")] {
+        let mut site = Site::new(json!({"s3": {"bucket": "users"}, "managementState": state}));
+        site.cloud().creation_denied.set(true);
+        for _ in 0..6 {
+            site.pass().await;
+        }
+        assert_eq!(site.intent(), Some("/users"));
+        site.cloud().put("users", 0, None);
+        site.settle().await;
+        assert_eq!((site.state(), site.intent()), (Some(stored), None));
+        assert_eq!(site.cloud().container("users").unwrap().mark, None);
+        site.cloud().with_images("users", 5);
+        remove(&mut site).await;
+        assert_eq!(site.cloud().container("users").unwrap().images, 5, "{state:?}");
+    }
+}
+
+// storage-decisions T1, T4: consent is for the storage that the administrator saw
+#[tokio::test]
+async fn consent_is_used_once() {
+    let mut site = Site::new(json!({"s3": {"bucket": "users"}, "managementState": "Managed"}));
+    site.cloud().put("users", 2, None);
+    site.annotate(names::ADOPT_STORAGE_ANNOTATION, "/users");
+    site.settle().await;
+    assert_eq!(site.cloud().container("users").unwrap().mark.as_deref(), Some(CLUSTER));
+    assert_eq!(site.created(), Some("/users"));
+    // Another tenant's container of the same name, or a mark that an administrator removed.
+    site.cloud().put("users", 7, None);
+    "of-another-tenant".clone_into(&mut site.cloud().credentials.borrow_mut());
+    let running = site.running.clone();
+    site.restart();
+    for _ in 0..8 {
         site.pass().await;
     }
-    assert_eq!(site.cloud().container("let-go").unwrap().images, 5);
+    assert_eq!(
+        (site.cloud().container("users").unwrap().mark, &site.running),
+        (None, &running)
+    );
+    remove(&mut site).await;
+    assert_eq!(site.cloud().container("users").unwrap().images, 7);
+}
+
+// storage-decisions T1: the process dies between the mark and the record of the adoption
+#[tokio::test]
+async fn an_adoption_is_recorded_also_after_a_crash() {
+    let mut site = Site::new(json!({"s3": {"bucket": "users"}, "managementState": "Managed"}));
+    site.cloud().put("users", 2, Some(CLUSTER));
+    site.annotate(names::ADOPT_STORAGE_ANNOTATION, "/users");
+    site.settle().await;
+    assert_eq!(site.created(), Some("/users"));
+    // The storage vanishes: nobody consented to what comes after it.
+    site.cloud().containers.borrow_mut().clear();
+    site.restart();
+    while site.created().is_some() {
+        site.pass().await;
+    }
+    assert_eq!(site.annotation(names::ADOPT_STORAGE_ANNOTATION), None);
 }

@@ -369,3 +369,55 @@ async fn a_create_call_that_finds_a_marked_and_full_container_does_not_own_it_un
     remove(&mut site).await;
     assert_eq!(site.cloud().container(CHOSEN).unwrap().images, 5);
 }
+
+// storage-decisions T18: a proxy answers each call with its own 404
+#[tokio::test]
+async fn a_404_that_is_not_the_services_own_is_no_loss() {
+    for marks in [true, false] {
+        let mut site = unmarkable().await;
+        site.cloud().unmarkable.set(!marks);
+        let created = site.created().map(str::to_owned);
+        site.cloud().proxied.set(true);
+        site.restart();
+        for _ in 0..6 {
+            site.pass().await;
+        }
+        assert!(site.exists().starts_with("Unknown/"), "{}", site.exists());
+        assert_eq!(site.created().map(str::to_owned), created);
+        assert!(!site.events.iter().any(|event| event.reason == "StorageLost"));
+    }
+}
+
+// storage-decisions T4: credentials of a project that has no such container
+#[tokio::test]
+async fn a_tenant_without_the_container_gets_none() {
+    for has_tenants in [true, false] {
+        let mut site = Site::applied(json!({"s3": {}})).await;
+        site.cloud().has_tenants.set(has_tenants);
+        let (running, before) = (site.running.clone(), site.cloud().containers.take());
+        "of-another-tenant".clone_into(&mut site.cloud().credentials.borrow_mut());
+        site.restart();
+        for _ in 0..12 {
+            site.pass().await;
+        }
+        let lost = site.events.iter().any(|event| event.reason == "StorageLost");
+        assert_eq!((site.calls().is_empty(), lost), (has_tenants, !has_tenants));
+        if !has_tenants {
+            continue;
+        }
+        assert!(site.exists().starts_with("Unknown/"), "{}", site.exists());
+        assert!(site.message().contains("restore credentials"), "{}", site.message());
+        assert_eq!(site.running, running);
+        // The credentials before, and the container is as it was.
+        "".clone_into(&mut site.cloud().credentials.borrow_mut());
+        site.cloud().containers.replace(before);
+        site.settle().await;
+        assert_eq!((site.exists().as_str(), site.calls().len()), ("True/Bucket Exists", 0));
+        // It is really gone: with the credentials that the registry has, that is a loss.
+        vanish(&site);
+        for _ in 0..6 {
+            site.pass().await;
+        }
+        assert!(site.events.iter().any(|event| event.reason == "StorageLost"));
+    }
+}

@@ -206,6 +206,8 @@ struct Memory {
     step: Option<Cached>,
     /// Location whose consent to adoption was handled.
     consented: Option<String>,
+    /// Location whose service refused the last create call.
+    refused: Option<String>,
     preflight: Option<CachedPreflight>,
     /// Last wait and next time of the deletion of leftover probes.
     leftovers: Option<(Duration, Period)>,
@@ -327,8 +329,9 @@ impl ObservationCache {
         self.memory().stages.insert((key.to_owned(), stage), None);
     }
 
-    /// Start of the operation of a stage that is in progress. An operation that this process sees first began as `recorded`, or
-    /// now: that of an object that was ready is another one than the recorded creation.
+    /// Start of the operation of a stage that is in progress. If this process sees the operation for the first time, it
+    /// began at `recorded`, or now without a record. If the object was ready before, the operation is a new one and begins
+    /// now.
     pub fn stage_began(
         &self,
         key: &str,
@@ -351,9 +354,19 @@ impl ObservationCache {
         self.memory().consented.as_deref() == Some(location)
     }
 
-    /// Records that a step handled the consent to adopt the storage at this location.
-    pub fn store_consent(&self, location: &str) {
-        self.memory().consented = Some(location.to_owned());
+    /// Records that a step handled the consent to adopt the storage at this location; `None`: nobody consents.
+    pub fn store_consent(&self, location: Option<&str>) {
+        self.memory().consented = location.map(ToOwned::to_owned);
+    }
+
+    /// Whether the service refused the last create call for this location, so that the call created nothing.
+    pub fn is_creation_refused(&self, location: &str) -> bool {
+        self.memory().refused.as_deref() == Some(location)
+    }
+
+    /// Records whether the service refused a create call for this location.
+    pub fn store_creation(&self, location: &str, refused: bool) {
+        self.memory().refused = refused.then(|| location.to_owned());
     }
 
     /// The last preflight of this configuration.
@@ -384,7 +397,7 @@ impl ObservationCache {
         let kept = probed.kept || before.as_ref().is_some_and(|last| last.kept);
         let mut reported = before.as_ref().map(|last| last.reported.clone()).unwrap_or_default();
         reported.extend(probed.events.iter().map(|event| event.reason));
-        // A new key gets its time from its first refusal on, whatever failed before.
+        // The two minutes for a new key count from its first refusal, not from an earlier failure of another kind.
         let refused = |result: &Preflighted| matches!(result, Preflighted::Denied(denial) if denial.auth);
         let first = before
             .as_ref()

@@ -52,9 +52,7 @@ pub(super) async fn check_cached<D: Driver>(
         if std::mem::take(&mut ensured.probe_left) {
             engine.cache.store_leftovers(false, request.snapshot.now);
         }
-        if request.consent {
-            engine.cache.store_consent(location);
-        }
+        engine.cache.store_consent(request.consent.then_some(location));
     }
     let observation = match &step {
         Ok(Progress::Done(ensured)) => Some(Observation::Done(Box::new(ensured.clone()))),

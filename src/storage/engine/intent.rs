@@ -67,9 +67,16 @@ pub fn created(location: &str, marked: bool) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Whether an administrator consents to the adoption of the storage at this location.
+/// Whether an administrator consents to the adoption of the storage at this location. The consent counts until the creation
+/// record says that the operator adopted the storage: other credentials may show other storage at the same location.
 pub fn is_consented(config: &Config, location: Option<&str>) -> bool {
+    names_location(config, names::ADOPT_STORAGE_ANNOTATION, location) && !creation(config, location).is_created()
+}
+
+/// Annotation for a patch of the Config that removes the consent to the adoption of this location; `None` if there is none.
+pub fn without_consent(config: &Config, location: Option<&str>) -> Option<(&'static str, Value)> {
     names_location(config, names::ADOPT_STORAGE_ANNOTATION, location)
+        .then_some((names::ADOPT_STORAGE_ANNOTATION, Value::Null))
 }
 
 /// Annotations for a patch of the Config that removes the creation record of this location; empty if there is none.

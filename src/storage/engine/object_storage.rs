@@ -153,6 +153,10 @@ impl<B: ObjectBackend, C: Cluster> Driver for ObjectStorage<'_, B, C> {
         request.effective_state() == Some(State::Managed) && self.backend.maintained(request)
     }
 
+    fn has_tenants(&self, request: &Request<'_>) -> bool {
+        self.backend.has_tenants(request)
+    }
+
     async fn exists(&self, request: &Request<'_>) -> Result<Existence, StepError> {
         Box::pin(self.open(request)?.existence()).await
     }

@@ -65,7 +65,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             Err(error) if error.is_undecided() || error.of_identity => Err(self.failed(&error, "")),
             Err(error) if error.is_missing() => {
                 if self.request.in_use && !self.is_said_to_be_gone() {
-                    self.confirm_loss().await?;
+                    self.confirm_missing().await?;
                 }
                 Ok(Head::Missing(error))
             }
@@ -74,8 +74,9 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         }
     }
 
-    /// Confirms that a container in use does not exist: the response 404 to a HEAD has no body and may come from a proxy.
-    async fn confirm_loss(&self) -> Result<(), StepError> {
+    /// Confirms that a container does not exist: the response 404 to a HEAD has no body and may come from a proxy. A response that
+    /// is not the service's own decides nothing.
+    async fn confirm_missing(&self) -> Result<(), StepError> {
         match self.ask_whether_gone().await {
             Ok(()) => Err(self.contradicted()),
             Err(error) if error.is_container_gone() => Ok(()),
@@ -164,13 +165,8 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         if !self.request.may_create {
             // With a creation record, an existing container that the spec names would count as created by the operator;
             // under the generated name it is adopted only if it is empty.
-            if self.request.target.named
-                && matches!(
-                    self.store.read_ownership().await,
-                    Ok(Owner::Ours | Owner::Other(_) | Owner::Nobody(_))
-                )
-            {
-                return Err(self.contradicted());
+            if self.request.target.named && missing.is_missing() {
+                self.confirm_missing().await?;
             }
             return Ok(Progress::Persist(Box::new(Persist {
                 intent: Some(self.store.container().location.clone()),
@@ -180,7 +176,10 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             })));
         }
         self.confirm().await?;
-        match self.store.create(&CreationPermit::granted()).await {
+        let created = self.store.create(&CreationPermit::granted()).await;
+        let refused = created.as_ref().is_err_and(is_refusal);
+        self.cache.store_creation(&self.store.container().location, refused);
+        match created {
             // A denied HEAD does not show whether the container existed before.
             Ok(()) if missing.is_missing() => self.use_existing(Found::Created).await,
             Ok(()) => self.use_existing(Found::CreatedUnseen).await,
@@ -250,6 +249,11 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         if created && claim.record.is_created() {
             // A create call that finds a container proves nothing about its content.
             claim.record = CreationRecord::Intended;
+        }
+        let container = self.store.container();
+        if !created && !container.deterministic && self.cache.is_creation_refused(&container.location) {
+            // Somebody else created the container after that.
+            claim.record = CreationRecord::None;
         }
         let candidate = claim.record.exists() || claim.deterministic;
         if claim.state != Some(State::Managed) && !(claim.state.is_none() && candidate) {
@@ -465,15 +469,16 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         storage.management_state = Some(State::Managed.text().to_owned());
         let explicit = self.request.state == Some(State::Managed) && self.request.target.named;
         let recorded = explicit || spec::patch(self.request.config.spec.storage.as_ref(), &storage, &[]).is_none();
-        let intended = self.request.record == CreationRecord::Intended;
+        // Consent is used once: the creation record replaces it.
+        let unrecorded = self.request.record == CreationRecord::Intended || self.request.consent;
         // For applied storage, the end of this step records the managementState.
-        if !intended && (recorded || self.request.applied) {
+        if !unrecorded && (recorded || self.request.applied) {
             return self.finish(true, marked_now, events).await;
         }
         let probes = self.due_settings(marked_now).iter().any(|setting| setting.probes);
         Ok(Progress::Persist(Box::new(Persist {
             storage: Some(storage),
-            created: intended.then_some(marked),
+            created: unrecorded.then_some(marked),
             probe: probes,
             message: format!("{} is owned, its settings are applied next", self.named()),
             events,
@@ -558,6 +563,15 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             }
         }
     }
+}
+
+/// Whether the service refused a create call, so that the call created nothing.
+fn is_refusal(error: &CallError) -> bool {
+    let refused = matches!(
+        error.class,
+        CallClass::Forbidden | CallClass::Denied | CallClass::NameTaken | CallClass::Rejected
+    );
+    refused && matches!(error.cause, Cause::Answer(400..=499)) && !error.of_identity
 }
 
 /// Reason of `StorageExists=False` for a container that does not exist.

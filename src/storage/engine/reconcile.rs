@@ -214,7 +214,15 @@ struct Step<'a, D, C> {
 impl<D: Driver, C: Cluster> Step<'_, D, C> {
     async fn run(self) -> Outcome {
         let (step, again) = check_cached(self.driver, self.engine, self.request).await;
-        let mut outcome = match self.allowed(step) {
+        let mut ended = self.allowed(step);
+        if let Ended::Wait(wait) = &ended
+            && self.known.in_use
+            && self.vanishes(&wait.conditions)
+            && self.has_other_credentials().await
+        {
+            ended = Ended::Failed(unseen(&spec::describe(self.request.storage, D::BACKEND)));
+        }
+        let mut outcome = match ended {
             Ended::Done(ensured) => self.done(*ensured).await,
             Ended::Wait(wait) => {
                 let events = self.lost(&wait.conditions).into_iter().collect();
@@ -249,9 +257,11 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
         };
         outcome.again = outcome.again.into_iter().chain(again).min();
         if self.known.in_use && self.vanishes(&outcome.conditions) {
-            // Whatever exists under this name later is not what the operator created.
+            // Whatever exists under this name later is not what the operator created, or what an administrator consented to.
             let config = self.request.config;
-            let dropped = intent::without_created(config, self.request.target.location.as_deref());
+            let location = self.request.target.location.as_deref();
+            let mut dropped = intent::without_created(config, location);
+            dropped.extend(intent::without_consent(config, location));
             outcome.record = spec::both(spec::annotations(&dropped), outcome.record);
             outcome.after_status = true;
         }
@@ -341,6 +351,17 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
         let exists = conditions.iter().find(|c| c.type_ == STORAGE_EXISTS);
         let gone = exists.is_some_and(|c| c.status == Status::False && D::GONE.contains(&c.reason.as_str()));
         gone && !is_said_to_be_gone(self.request.config, D::GONE)
+    }
+
+    /// Whether the credentials are others than those with which the registry runs, and may belong to another tenant, which does not
+    /// have the storage.
+    async fn has_other_credentials(&self) -> bool {
+        if !self.driver.has_tenants(self.request) || self.request.effective_state() != Some(State::Managed) {
+            return false;
+        }
+        let access = self.driver.runtime_access(self.request).await.ok();
+        let facts = access.and_then(|access| self.facts(&access, self.request.target).ok());
+        facts.is_some_and(|facts| (self.engine.pods.differs)(&facts))
     }
 
     /// Event, once, that Managed storage in use does not exist any more.
@@ -525,6 +546,24 @@ fn freeze<D: Driver>(applied: bool) -> Freeze {
         (false, _) => Freeze::All,
         (true, true) => Freeze::Storage,
         (true, false) => Freeze::Deployment,
+    }
+}
+
+/// Storage in use does not exist for credentials with which the registry does not run yet. The storage counts neither as lost nor as
+/// missing, so that nothing is created for another tenant.
+fn unseen(storage: &str) -> StepError {
+    let message = format!(
+        "{storage} does not exist for the changed credentials, and the registry uses it with the previous ones: restore \
+         credentials of the project or tenant that has it. If it is deleted, name other storage in spec.storage"
+    );
+    StepError {
+        conditions: vec![ConditionUpdate::new(
+            STORAGE_EXISTS,
+            Status::Unknown,
+            UNKNOWN_ERROR,
+            message.clone(),
+        )],
+        error: StorageError::no_access(message),
     }
 }
 

@@ -9,7 +9,6 @@ use crate::api::{Config, Storage};
 use crate::config::event_request::EventRequest;
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
-use crate::names;
 use crate::status::conditions::{ConditionUpdate, Status};
 use crate::storage::model::error::{StepError, StorageError};
 use crate::storage::model::outcome::{Outcome, STORAGE_EXISTS, Waiting};
@@ -83,7 +82,8 @@ pub async fn remove<D: Removable>(
 ) -> Outcome {
     let stored = stored_storage(config);
     if !D::is_found(&stored) {
-        let message = "status.storage does not name the storage completely; nothing was deleted";
+        let message = "status.storage of Config cluster does not name the storage completely, so nothing was deleted: \
+             delete the storage by hand if nobody needs it";
         let condition = |reason| ConditionUpdate::new(STORAGE_EXISTS, Status::False, reason, message);
         return Outcome {
             conditions: D::NOT_FOUND.map(condition).into_iter().collect(),
@@ -322,9 +322,7 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
         }
         wanted.management_state = None;
         let mut dropped = intent::without_records(self.config, Some(&self.location));
-        if intent::is_consented(self.config, Some(&self.location)) {
-            dropped.push((names::ADOPT_STORAGE_ANNOTATION, Value::Null));
-        }
+        dropped.extend(intent::without_consent(self.config, Some(&self.location)));
         spec::patch(self.config.spec.storage.as_ref(), &wanted, &dropped)
     }
 

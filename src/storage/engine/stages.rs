@@ -285,7 +285,8 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                     let condition = self.condition_after(&wait.message);
                     return Ok(Retired::Progress(Box::new(Progress::Wait(wait.with(vec![condition])))));
                 }
-                // What comes after it would cut the registry off.
+                // Stop here: a later deletion, such as that of the DNS record of a linked zone, would make the account
+                // unreachable.
                 Err(error) if error.is_forbidden() => {
                     stays = Some(self.left(&stage, &id, &error));
                     break;
@@ -305,7 +306,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         let kept = records.into_iter().filter(|record| !is_settled(record)).collect();
         Ok(Retired::Progress(Box::new(Progress::Persist(Box::new(Persist {
             stages: Some((self.store.stage_key().to_owned(), kept)),
-            message: format!("what {} does not need any more is deleted", self.named()),
+            message: format!("the objects that {} does not need any more are gone", self.named()),
             ..Persist::default()
         })))))
     }
@@ -387,13 +388,19 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     /// Deletes the object of a stage.
     pub(super) async fn remove_stage(&self, proof: &OwnershipProof) -> Result<Deleted, StepError> {
         let Level::Stage(name, id) = proof.level() else {
-            return Ok(StorageError::action_required("the object that is deleted next is not known").into());
+            return Ok(StorageError::action_required(
+                "the removal does not know the next object; report this as a bug",
+            )
+            .into());
         };
         let holders = self.backend.prerequisites(self.request);
         let is_holder = holders.iter().any(|stage| stage.name == *name);
         let all = holders.into_iter().chain(self.backend.teardown(self.request, true));
         let Some(stage) = all.into_iter().find(|stage| stage.name == *name) else {
-            return Ok(StorageError::action_required(format!("{name} is not known any more")).into());
+            return Ok(StorageError::action_required(format!(
+                "the removal does not know the object {name}; report this as a bug"
+            ))
+            .into());
         };
         self.confirm().await?;
         match self.store.remove_stage(&stage, id, proof).await {

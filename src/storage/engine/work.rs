@@ -83,7 +83,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     /// from a proxy.
     pub(super) fn contradicted(&self) -> StepError {
         let message = format!(
-            "{} is reported as missing and as existing, it is checked again",
+            "the service reports {} as missing to one call and as existing to another; the operator checks again",
             self.named()
         );
         StepError {
@@ -131,11 +131,13 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     }
 
     /// The error of a failed call with `StorageExists`: `False` with the service's code if the response decides the
-    /// existence ([`ObjectBackend::DENIED_MEANS_EXISTS`]), otherwise, and for errors of a token service, `Unknown`.
+    /// existence ([`ObjectBackend::DENIED_MEANS_EXISTS`]), otherwise, and for errors of a token service, `Unknown`. A response 404
+    /// that is not the service's own, such as a proxy's, decides nothing.
     pub(super) fn failed(&self, error: &CallError, remedy: &str) -> StepError {
         let answered = !error.is_undecided() && !error.of_identity && (error.is_missing() || error.is_denied());
         let message = format!("{}{}", self.explain(error), if answered { remedy } else { "" });
-        let (status, reason) = if answered && !(error.is_denied() && B::DENIED_MEANS_EXISTS) {
+        let refused = answered && error.is_denied() && !B::DENIED_MEANS_EXISTS;
+        let (status, reason) = if refused || error.is_container_gone() {
             (Status::False, error.code.clone())
         } else {
             (Status::Unknown, Self::unknown_reason(error).to_owned())

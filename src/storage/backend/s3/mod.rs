@@ -158,6 +158,11 @@ impl<C: Cluster> ObjectBackend for S3<'_, C> {
         access::access(&effective(request.storage, request.snapshot)?, request.snapshot)
     }
 
+    /// The names of buckets on AWS are unique in a partition. Other services may have tenants, such as Ceph's gateway.
+    fn has_tenants(&self, request: &Request<'_>) -> bool {
+        effective(request.storage, request.snapshot).is_ok_and(|effective| effective.endpoint.is_some())
+    }
+
     fn set_container(storage: &mut Storage, name: Option<&str>) {
         spec::set_name(&mut storage.s3, name, |spec| &mut spec.bucket);
     }

@@ -56,7 +56,7 @@ fn effective(storage: &Storage, snapshot: &Snapshot) -> Result<Effective, Storag
     Effective::of(&spec_of(storage), snapshot)
 }
 
-/// The spec with the name that the operator chooses, if it has none.
+/// Name of the container: that of the spec, otherwise the one that the operator chooses.
 fn named(storage: &Storage, snapshot: &Snapshot) -> Result<String, StorageError> {
     match name_of(storage) {
         Some(name) => Ok(name.to_owned()),
@@ -148,6 +148,11 @@ impl<C: Cluster> ObjectBackend for Swift<'_, C> {
     fn access(&self, request: &Request<'_>) -> Result<RegistryStorage, StorageError> {
         let effective = effective(request.storage, request.snapshot)?;
         access::access(&effective, &named(request.storage, request.snapshot)?)
+    }
+
+    /// Each project has containers of its own, and the credentials may name the project.
+    fn has_tenants(&self, _request: &Request<'_>) -> bool {
+        true
     }
 
     fn set_container(storage: &mut Storage, name: Option<&str>) {
