@@ -46,7 +46,6 @@ use crate::{
     },
 };
 
-/// Version of this program.
 /// The CA bundle that the cluster administrator trusts, mounted from ConfigMap `trusted-ca`.
 const TRUSTED_CA_BUNDLE: &str = "/var/run/configmaps/trusted-ca/tls-ca-bundle.pem";
 /// Name of the subcommand that prints the CRDs.

@@ -109,12 +109,9 @@ fn envelope(root: &mut JSONSchemaProps) {
     let properties = root.properties.get_or_insert_default();
     properties.insert(
         "apiVersion".to_owned(),
-        of_type("string", Some("Group and version of this object's form.")),
+        of_type("string", Some("API group and version of this object.")),
     );
-    properties.insert(
-        "kind".to_owned(),
-        of_type("string", Some("Name of this object's form.")),
-    );
+    properties.insert("kind".to_owned(), of_type("string", Some("Kind of this object.")));
     properties.insert("metadata".to_owned(), of_type("object", None));
     root.title = None;
     root.required = Some(vec!["metadata".to_owned(), "spec".to_owned()]);

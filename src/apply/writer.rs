@@ -45,7 +45,7 @@ pub enum WriteError {
 }
 
 impl WriteError {
-    /// What helps. A content that the API server refuses waits for an edit (README decision 12 of the specification).
+    /// What helps. A content that the API server refuses waits for an edit.
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Refused(Refusal { content: true, .. }) => ErrorClass::Invalid(Reason::InvalidConfig),

@@ -55,8 +55,9 @@ fn untrusted_redirect(storage: &Storage) -> Option<EventRequest> {
 /// redirect. Other hosts of the registry, and clients outside the cluster, do not get the CA.
 pub fn redirect_needs_trust(host: &str, ca: &str) -> EventRequest {
     let message = format!(
-        "clients of the registry follow its redirects to {host}, and must trust {ca}. Nodes trust this CA only through the image \
-         CA map, for pulls by the name of the registry's Service. For pulls through a route, add the CA to the ConfigMap that \
+        "clients of the registry follow its redirects to {host}, and must trust {ca}. Nodes get this CA only from \
+         ConfigMap image-registry-certificates, for pulls by the name of the registry's Service. For pulls through a \
+         route, add the CA to the ConfigMap that \
          spec.additionalTrustedCA of image.config.openshift.io/cluster names, under the host of the route, and to clients \
          outside the cluster; or set spec.disableRedirect to true"
     );

@@ -5,7 +5,7 @@
 pub enum Reason {
     /// Negative replicas, two routes with the same name, or a route with the reserved name.
     VerificationFailed,
-    /// No storage backend is set, and the platform has no default.
+    /// No storage backend is set and the platform has no default, or the registry program has no driver for the backend.
     StorageNotConfigured,
     /// Several storage backends.
     StorageConflict,

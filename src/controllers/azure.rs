@@ -53,7 +53,9 @@ fn stack_pass(context: &Context, file: Option<&Path>) -> Result<(), Failure> {
             return Ok(()); // other platforms do not read the file
         }
         return Err(Failure::failed(
-            "environment variable AZURE_ENVIRONMENT_FILEPATH is not set".to_owned(),
+            "environment variable AZURE_ENVIRONMENT_FILEPATH of the operator is not set: set it in Deployment \
+             cluster-image-registry-operator"
+                .to_owned(),
         ));
     };
     let done = if endpoints.is_empty() {

@@ -79,7 +79,9 @@ pub(super) async fn bootstrap(
         None => {
             return Err(NotCreated::Failed(
                 ErrorClass::Transient,
-                "Infrastructure cluster does not exist, so the platform and its default storage are unknown".to_owned(),
+                "Infrastructure cluster does not exist, so the platform and its default storage are unknown: create \
+                 it, or create Config cluster with spec.storage"
+                    .to_owned(),
             ));
         }
     };

@@ -195,10 +195,7 @@ async fn undecodable(
     object: &Value,
     error: &serde_json::Error,
 ) -> Result<(), Failure> {
-    let message = format!(
-        "{} cannot be decoded: {error}; correct the field with `oc edit`",
-        reference()
-    );
+    let message = format!("{} cannot be decoded: {error}; correct the field", reference());
     write(
         context,
         snapshot,

@@ -108,7 +108,8 @@ pub(super) fn publish(root: &Path, host: &OsStr, ca: &Path, servers: &Servers) -
         && fs::symlink_metadata(&other).is_ok()
     {
         tracing::warn!(
-            "{} is not ours, and containerd prefers it to {}",
+            "directory {} has no file .managed-by-image-registry-operator, and containerd prefers it to {}: delete it \
+             to let node-ca write the host",
             other.display(),
             directory.display()
         );
@@ -117,7 +118,11 @@ pub(super) fn publish(root: &Path, host: &OsStr, ca: &Path, servers: &Servers) -
     match fs::symlink_metadata(&directory) {
         Ok(found) if found.is_dir() && is_marked(&directory)? => write(&directory, ca, &hosts),
         Ok(_) => {
-            tracing::warn!("{} is not ours, and is left alone", directory.display());
+            tracing::warn!(
+                "directory {} has no file .managed-by-image-registry-operator: node-ca does not change it; delete it \
+                 to let node-ca write it",
+                directory.display()
+            );
             Ok(CopyResult::LeftAlone)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(root, host, ca, &hosts),

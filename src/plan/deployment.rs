@@ -112,8 +112,8 @@ fn asks_for_login(inputs: &Inputs<'_>) -> bool {
         && exposure::asks_for_login(inputs.resolved, inputs.snapshot)
 }
 
-/// The CA map as it will be when the storage before is no longer needed, where it is another one now: pods depend on that,
-/// so that they are replaced once and not twice.
+/// ConfigMap `image-registry-certificates` as it will be after the rollout, with the CA of the new storage alone; `None` if
+/// it has that CA already. The digest of the dependencies uses it, so that the pods are replaced once.
 fn certificates_map(inputs: &Inputs<'_>) -> Option<Value> {
     let Inputs {
         resolved,

@@ -1,4 +1,4 @@
-//! Which CA of the storage the ConfigMaps publish while pods turn from one storage to another.
+//! Which CA of the storage the ConfigMaps publish during a rollout to other storage.
 //!
 //! Pods read the CA when they start: it is published before they do, and the CA of the storage before stays until all pods
 //! are new.

@@ -330,14 +330,14 @@ impl Case<'_> {
         }
         if let Some((_, message)) = self.operation() {
             let message = match self.deployment {
-                Some(_) => format!("Storage is being prepared, the registry keeps what it has: {message}"),
+                Some(_) => format!("Storage is being prepared, the registry keeps its current storage: {message}"),
                 None => format!("Storage is being prepared, {} waits for it: {message}", name()),
             };
             return condition_update(Status::True, "StorageProvisioning", message);
         }
         if let Some(message) = self.preflight() {
             let message = match self.deployment {
-                Some(_) => format!("Storage is not used yet, the registry keeps what it has: {message}"),
+                Some(_) => format!("Storage is not used yet, the registry keeps its current storage: {message}"),
                 None => format!("Storage is not used yet, {} waits for it: {message}", name()),
             };
             return condition_update(Status::True, "StoragePreflight", message);
@@ -401,7 +401,7 @@ impl Case<'_> {
             .find(|(reason, _)| *reason == Reason::PvcIncompatible)
         {
             Some((_, message)) => message.to_owned(),
-            None => format!("Objects are applied, {} is not seen yet", name()),
+            None => format!("All objects are applied; the watch has not delivered {} yet", name()),
         }
     }
 
@@ -512,7 +512,8 @@ impl Case<'_> {
                 "Removed",
                 Status::True,
                 "Removed",
-                "The registry is removed, as spec.managementState asks for",
+                "spec.managementState of Config cluster is Removed; condition Progressing says whether the removal is \
+                 complete",
             )
         } else {
             ConditionUpdate::new("Removed", Status::False, "", "")

@@ -85,7 +85,7 @@ pub fn off() -> [ConditionUpdate; 2] {
 /// does not exist; an error means that it could not be read. `progressing`: whether `NodeCADaemonProgressing` is True now.
 /// `waiting`: the message names these nodes.
 ///
-/// `Progressing` tells of a rollout, not of nodes that join or of pods that restart (lifecycle 7.4, 90). A rollout that
+/// `Progressing` tells of a rollout, not of nodes that join or of pods that restart. A rollout that
 /// began ends only when a pod is available, so that the two conditions do not contradict each other on a new cluster.
 pub fn judge(daemon_set: Result<Option<&Value>, &str>, progressing: bool, waiting: &Waiting) -> [ConditionUpdate; 2] {
     let available =

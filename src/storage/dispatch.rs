@@ -377,7 +377,8 @@ pub async fn remove(
         [one] => Backend::named(one),
         several => {
             let message = format!(
-                "status.storage names {} backends ({}), nothing was removed: leave the one in use",
+                "status.storage of Config cluster names {} backends ({}), so no storage was removed: remove all but \
+                 the one in use from status.storage",
                 several.len(),
                 several.join(", ")
             );

@@ -127,7 +127,11 @@ impl Registry {
 
 /// A user with a random password.
 fn new_account(user: &str) -> Result<Account, Failure> {
-    let no_randomness = || action_required("the system has no randomness for a password".to_owned());
+    let no_randomness = || {
+        action_required(
+            "cannot make a password for Secret image-registry-login: the system has no randomness".to_owned(),
+        )
+    };
     let password = random::key_hex::<PASSWORD_BYTES>().ok_or_else(no_randomness)?;
     Ok(Account {
         user: user.to_owned(),

@@ -169,7 +169,7 @@ impl Registry {
         snapshot: &Snapshot,
         undecodable: &Undecodable,
     ) -> Result<Ended, Interrupted> {
-        let message = format!("{undecodable}: correct the field with `oc edit`; nothing is changed until then");
+        let message = format!("{undecodable}: correct the field; nothing is changed until then");
         let failing = Some(Rejection::new(Reason::InvalidConfig, message).into());
         self.report(
             snapshot,
@@ -185,7 +185,7 @@ impl Registry {
     pub(super) async fn report_unstored(&mut self, unstored: &Unstored) -> Result<Ended, Interrupted> {
         let Unstored { error, observed } = unstored;
         let remedy = match unstored.class() {
-            ErrorClass::Invalid(_) => "Correct the field with `oc edit`",
+            ErrorClass::Invalid(_) => "Correct the field",
             _ => "Find the missing permission, admission policy or webhook that prevents the write",
         };
         let message = format!(

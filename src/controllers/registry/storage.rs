@@ -25,7 +25,10 @@ impl Registry {
             }
             BeforeRollout::PublishFirst(bundle) => {
                 self.set_storage_ca(bundle);
-                let message = format!("its CA is being written to ConfigMap {}", names::CERTIFICATES_MAP);
+                let message = format!(
+                    "the CA of the new storage is being written to ConfigMap {}",
+                    names::CERTIFICATES_MAP
+                );
                 outcome.keep_current_storage(&context.config);
                 outcome.preflight = Some(Preflight::Waiting(message));
                 None

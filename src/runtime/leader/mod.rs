@@ -143,7 +143,7 @@ impl Claim {
                 },
                 () = tokio::time::sleep_until(deadline) => {
                     if !self.is_current() {
-                        return "it could not be renewed in time".to_owned();
+                        return "the Lease could not be renewed in time".to_owned();
                     }
                 }
             }

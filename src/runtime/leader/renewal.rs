@@ -118,10 +118,10 @@ impl Renewal {
 
     async fn end(mut self, ended: Ended) {
         let why = match &ended {
-            Ended::Taken(other) if other.is_empty() => "its holder was cleared".to_owned(),
-            Ended::Taken(other) => format!("it is held by {other}"),
-            Ended::Expired => "it could not be renewed in time".to_owned(),
-            Ended::Released => "it was released".to_owned(),
+            Ended::Taken(other) if other.is_empty() => "the holder of the Lease was cleared".to_owned(),
+            Ended::Taken(other) => format!("the Lease is held by {other}"),
+            Ended::Expired => "the Lease could not be renewed in time".to_owned(),
+            Ended::Released => "the Lease was released".to_owned(),
         };
         self.state.send_replace(State::Ended(why));
         self.store.candidate().metrics.set_leader(false);

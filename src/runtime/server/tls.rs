@@ -37,7 +37,10 @@ pub enum TlsError {
     #[error("unknown TLS version {0:?} in servingInfo.minTLSVersion: use VersionTLS10, 11, 12 or 13")]
     Version(String),
     /// An unknown cipher suite.
-    #[error("unknown cipher suite {0:?} in servingInfo.cipherSuites")]
+    #[error(
+        "unknown cipher suite {0:?} in servingInfo.cipherSuites: use IANA names, such as \
+         TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+    )]
     CipherSuite(String),
     /// All listed suites are obsolete.
     #[error("none of the cipher suites in servingInfo.cipherSuites can be offered: {}", .0.join(", "))]

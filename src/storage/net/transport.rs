@@ -142,7 +142,8 @@ impl Transport {
         while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
             if body.len() + chunk.len() > self.largest {
                 return Err(NoResponse::Unreachable(format!(
-                    "the response is larger than {} MiB: is a proxy in between another service?",
+                    "the response is larger than {} MiB: check whether a proxy or another service answers in place of \
+                     the storage",
                     self.largest / MIB
                 )));
             }

@@ -305,7 +305,7 @@ async fn delete_versions<P: DataPlane>(
         warning: false,
         reason: "StorageProbeKept",
         message: format!(
-            "the storage keeps versions, and {} is denied: {version}, a few bytes, is hidden by a delete marker",
+            "the storage keeps versions, and {} is denied: {version} (a few bytes) stays, hidden by a delete marker",
             error.action
         ),
     });

@@ -266,7 +266,7 @@ pub fn of_nothing(service: Service, action: &'static str, resource: &str, error:
 
 /// Error for a response that is not one of Azure.
 pub fn garbled(service: Service, action: &'static str, resource: &str, why: &str) -> CallError {
-    let message = format!("the response is not one of Azure ({why}): is a proxy in between?");
+    let message = format!("the response is not one of Azure ({why}): check whether a proxy answers in its place");
     CallError {
         code: GARBLED.to_owned(),
         ..of_nothing(service, action, resource, NoResponse::Unreachable(message))

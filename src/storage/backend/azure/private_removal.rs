@@ -144,7 +144,7 @@ impl<C: Cluster> Store<'_, C> {
         };
         let stays = format!(
             "storage account {id} stays private, with its private endpoint and DNS, because the operator may not enable its \
-             public access ({why}): enable it, or delete them by hand"
+             public access ({why}): enable public access, or delete account, private endpoint and DNS objects by hand"
         );
         clients.leave(location, ACCESS.name, Some(stays.clone()));
         Ok(Some(stays))

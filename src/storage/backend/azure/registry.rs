@@ -160,7 +160,7 @@ impl RegistryContainer {
         Err(rejected(
             WRITE_BLOBS,
             &resource,
-            format!("the copy of a few bytes ended as {status:?}"),
+            format!("the copy of the probe object ended as {status:?}"),
         ))
     }
 

@@ -44,7 +44,8 @@ const CHANGED: [&str; 5] = [
     "TargetConditionNotMet",
 ];
 /// Error for a listing that does not end.
-const REPEATED: &str = "the listing of the blobs repeats itself: is a proxy in between another service?";
+const REPEATED: &str =
+    "the listing of the blobs repeats itself: check whether a proxy or another service answers in place of the storage";
 /// Number of failures that are told.
 const TOLD: usize = 20;
 

@@ -50,7 +50,8 @@ impl<C: Cluster> Store<'_, C> {
             "container"
         };
         let message = format!(
-            "The account key of the administrator's Secret is given, and spec.storage.azure.{field} is not: set it."
+            "Secret image-registry-private-configuration-user has an account key, and spec.storage.azure.{field} is \
+             empty: set the field."
         );
         let condition = ConditionUpdate::new(STORAGE_EXISTS, Status::False, reasons::NOT_CONFIGURED, message.clone());
         StageState::Pending(Wait::new(CONFIGURED, message).with(vec![condition]))

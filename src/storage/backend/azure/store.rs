@@ -53,8 +53,8 @@ fn refusal(name: String, failure: Failure) -> Refusal {
 }
 
 impl<C: Cluster> Store<'_, C> {
-    /// Whether the container is used without a check: an administrator gave names and key, and leaves the rest to the
-    /// operator no more than to the Go operator.
+    /// Whether the operator uses the container without a check, as the Go operator does: an administrator gave the account
+    /// key, the storage is not applied yet, and `spec.storage.managementState` is not an explicit Managed.
     fn is_trusted(&self) -> bool {
         self.session.has_user_key() && !self.request.applied && self.request.state != Some(State::Managed)
     }
@@ -67,7 +67,7 @@ impl<C: Cluster> Store<'_, C> {
         let described = self.account.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let is_private = match described {
             Some(Described(account)) => account.is_some_and(|account| account.is_private()),
-            // Without a look, it is as before.
+            // This step did not read the account, so the status counts.
             None => self.was_internal(),
         };
         if is_private {

@@ -219,7 +219,8 @@ pub fn of_nothing(action: &'static str, resource: &str, about: About, error: NoR
 
 /// Error for a response that is not one of Google's APIs.
 pub fn garbled(action: &'static str, resource: &str, about: About, why: &str) -> CallError {
-    let message = format!("the response is not one of Google Cloud ({why}): is a proxy in between?");
+    let message =
+        format!("the response is not one of Google Cloud ({why}): check whether a proxy answers in its place");
     CallError {
         code: "InvalidResponse".to_owned(),
         ..of_nothing(action, resource, about, NoResponse::Unreachable(message))

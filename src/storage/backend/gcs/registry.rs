@@ -209,7 +209,7 @@ impl DataPlane for RegistryBucket {
                 CREATE_OBJECT,
                 &resource,
                 About::Other,
-                "a copy of a few bytes is not done",
+                "the copy of the probe object is not complete",
             ));
         }
         Ok(rewrite.resource.and_then(|object| object.generation))

@@ -144,7 +144,8 @@ impl<'a, C: Cluster> Store<'a, C> {
             return error;
         };
         let message = format!(
-            "it is in use, and this place does not show it: {restore}, or name another bucket in spec.storage.ibmcos.bucket"
+            "the bucket is in use, and the location or endpoint of the spec does not show it: {restore}, or name \
+             another bucket in spec.storage.ibmcos.bucket"
         );
         CallError {
             class: CallClass::Rejected,

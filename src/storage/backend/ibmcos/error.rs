@@ -132,8 +132,8 @@ pub fn other_account(resource: &str, owner: Option<&str>, account: &str) -> Call
         |owner| format!("account {owner}"),
     );
     let why = format!(
-        "it is not shown, which proves nothing: it is of {owner}, and the API key is of account {account}. Restore an API \
-         key of the account in which the registry's storage is"
+        "the service does not show the resource, because the resource belongs to {owner} and the API key to account \
+         {account}. Restore an API key of the account that has the registry's storage"
     );
     CallError {
         class: CallClass::Denied,

@@ -1,4 +1,4 @@
-//! IBM Cloud Object Storage, on the platforms `IBMCloud` and `PowerVS`.
+//! IBM Cloud Object Storage. It is the default storage on the platforms `IBMCloud` and `PowerVS`.
 //!
 //! The operator creates a service instance and a resource key with HMAC keys, and works with a token of IAM. The registry
 //! works with the HMAC keys. A bucket carries no ownership mark: the Config's creation record and the deterministic name

@@ -95,7 +95,8 @@ impl Client {
             Vec::new()
         } else {
             serde_json::from_slice(&answer.body).map_err(|_| {
-                let message = "the listing is not one of Swift: is something else in between?".to_owned();
+                let message =
+                    "the listing is not one of Swift: check whether a proxy answers in place of Swift".to_owned();
                 super::error::unanswered(call.action, container, call.of, message)
             })?
         };
