@@ -675,7 +675,7 @@ async fn a_lifetime_of_any_size_is_understood() {
 // storage-decisions T8: a token may take long, and another process may lead meanwhile
 #[tokio::test]
 async fn a_request_is_not_sent_after_leadership_ended_during_the_login() {
-    let mut world = cluster("blue-late1", json!({"gcs": {}})).await;
+    let mut world = cluster("blue-lead1", json!({"gcs": {}})).await;
     let leads = world.leads();
     let mut refused = false;
     world.gate.rule(move |asked| match call(asked).as_str() {

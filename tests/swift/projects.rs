@@ -35,3 +35,28 @@ async fn another_project_behind_the_same_names_is_not_written_to_before_the_mark
     assert_eq!(account.objects(&name).await.unwrap(), ["image"]);
     assert!(site.exists(&name).await);
 }
+
+// storage-decisions T4: credentials of a project that has no such container
+#[tokio::test]
+async fn another_project_without_the_container_gets_none() {
+    let (mut site, name) = owned::<SwiftCluster>("none-a13").await;
+    let stack = &cloud().await.stack;
+    let other = stack.keystone.project("none-a13").await.unwrap();
+    let account = stack.swift.account(&stack.keystone, &other).await.unwrap();
+    site.never_show(&other.password);
+    let auth = json!({"username": other.user, "password": other.password, "project_id": other.id, "user_domain_name": "Default"});
+    site.set_cloud(auth, json!({"region_name": "RegionOne"}));
+    let running = site.running.clone();
+    site.forget();
+    for _ in 0..6 {
+        site.pass().await;
+        site.later(std::time::Duration::from_mins(11));
+    }
+    assert_eq!(site.running, running, "the registry keeps its credentials");
+    assert!(site.changes().is_empty(), "{:?}", site.operations());
+    assert_eq!(site.count_events("StorageLost"), 0);
+    assert!(site.condition("StorageExists").starts_with("Unknown/"));
+    assert!(site.message("StorageExists").contains("restore credentials"));
+    assert_eq!(account.containers().await.unwrap(), [] as [&str; 0]);
+    assert!(site.exists(&name).await);
+}

@@ -10,6 +10,7 @@ mod emptying;
 mod existence;
 pub(in crate::storage) mod intent;
 pub(in crate::storage) mod location;
+mod missing;
 pub mod object_storage;
 pub mod ownership;
 mod provision;

@@ -8,17 +8,18 @@ use super::context::Engine;
 use super::existence::{cache_completed, check_cached, completed_target, is_said_to_be_gone};
 use super::intent::{self, StoredSettings, StoredStages};
 use super::location::{self, Left};
+use super::missing::{gone, not_created, nothing_to_use, unseen};
 use super::select::Selected;
 use super::stopped;
 use crate::api::{Config, Storage};
 use crate::config::event_request::EventRequest;
 use crate::config::facts::StorageFacts;
-use crate::config::resolve::{Reason, Rejection};
+use crate::config::resolve::Rejection;
 use crate::config::snapshot::Snapshot;
 use crate::program::RegistryStorage;
 use crate::status::conditions::{ConditionUpdate, Status};
 use crate::status::judge::Deadline;
-use crate::storage::model::error::{ErrorClass, StepError, StorageError};
+use crate::storage::model::error::StepError;
 use crate::storage::model::outcome::{Freeze, Outcome, STORAGE_EXISTS, UNKNOWN_ERROR, Waiting};
 use crate::storage::model::progress::{Ensured, Persist, Progress, Wait};
 use crate::storage::model::spec;
@@ -526,60 +527,10 @@ fn at_once(message: String) -> Waiting {
     }
 }
 
-/// The wait before storage in use is created again: the status reports the loss first.
-fn gone<D: Driver>(persist: Persist, storage: &str) -> Wait {
-    let mut conditions = persist.conditions;
-    if !conditions.iter().any(|c| c.type_ == STORAGE_EXISTS) {
-        let reason = D::GONE.first().copied().unwrap_or_default();
-        let message = format!("{storage} does not exist");
-        conditions.push(ConditionUpdate::new(STORAGE_EXISTS, Status::False, reason, message));
-    }
-    Wait::new(
-        Duration::ZERO,
-        format!("{storage} does not exist any more and is created again"),
-    )
-    .with(conditions)
-}
-
 fn freeze<D: Driver>(applied: bool) -> Freeze {
     match (D::REMOTE, applied) {
         (false, _) => Freeze::All,
         (true, true) => Freeze::Storage,
         (true, false) => Freeze::Deployment,
-    }
-}
-
-/// Storage in use does not exist for credentials with which the registry does not run yet. The storage counts neither as lost nor as
-/// missing, so that nothing is created for another tenant.
-fn unseen(storage: &str) -> StepError {
-    let message = format!(
-        "{storage} does not exist for the changed credentials, and the registry uses it with the previous ones: restore \
-         credentials of the project or tenant that has it. If it is deleted, name other storage in spec.storage"
-    );
-    StepError {
-        conditions: vec![ConditionUpdate::new(
-            STORAGE_EXISTS,
-            Status::Unknown,
-            UNKNOWN_ERROR,
-            message.clone(),
-        )],
-        error: StorageError::no_access(message),
-    }
-}
-
-fn not_created(storage: &str) -> StorageError {
-    StorageError::action_required(format!(
-        "{storage} does not exist, and spec.storage.managementState is Unmanaged, so that it is not created: create it, \
-         name other storage, or remove managementState"
-    ))
-}
-
-fn nothing_to_use(backend: &str) -> StorageError {
-    StorageError {
-        class: ErrorClass::Invalid(Reason::InvalidConfig),
-        message: format!(
-            "spec.storage.managementState is Unmanaged, and the {backend} spec names no storage: name existing storage, or \
-             remove managementState to let the operator create it"
-        ),
     }
 }
