@@ -289,7 +289,7 @@ async fn a_request_is_not_sent_after_leadership_ended_during_the_login() {
         }
         "Entra_Token" if refused => {
             let leads = leads.clone();
-            Fault::before(move |_| leads.store(false, Ordering::Relaxed))
+            Fault::change(move |_, _| leads.store(false, Ordering::Relaxed))
         }
         _ => Fault::Pass,
     });

@@ -285,7 +285,7 @@ async fn a_request_is_not_sent_after_leadership_ended_during_the_login() {
         }
         "create_token" if refused => {
             let leads = leads.clone();
-            Fault::before(move |_| leads.store(false, Ordering::Relaxed))
+            Fault::change(move |_, _| leads.store(false, Ordering::Relaxed))
         }
         _ => Fault::Pass,
     });
