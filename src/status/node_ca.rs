@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(seen, [["False", "True"], ["True", "False"]]);
     }
 
-    // kubernetes 12 is about directories; this is section 3: a node without a directory for containerd
+    // kubernetes, section 3: a node without a directory for containerd
     #[test]
     fn the_message_names_nodes_whose_pods_still_wait_for_the_directory_of_containerd() {
         let now: Timestamp = "2031-05-06T07:08:09Z".parse().unwrap();

@@ -140,7 +140,7 @@ fn each_image_is_one_that_the_release_tool_replaces() {
 
 // ---- a cluster without the platform's APIs ----
 
-// deploy 51, 58: the Deployment differs from variant A in what is listed here, and in nothing else.
+// deploy 51: the Deployment differs from variant A in what is listed here, and in nothing else.
 #[test]
 fn the_deployment_of_plain_kubernetes_differs_from_variant_a_only_where_it_must() {
     let set = install_set();
