@@ -65,6 +65,8 @@ fn is_admitted(object: &Value) -> bool {
     list(object, "/status/loadBalancer/ingress").any(has_address)
 }
 
+/// An entry without condition `Admitted` is no refusal: the router writes each condition with an update of its own, so for a moment an
+/// entry may have only `UnservableInFutureVersions`.
 fn of_route(route: &Value) -> Vec<String> {
     let refused = list(route, "/status/ingress").filter_map(|ingress| {
         let mut conditions = list(ingress, "/conditions");
@@ -189,6 +191,25 @@ mod tests {
             http_route("outdated", &outdated),
         ];
         assert_eq!(hostnames(all.iter()), ["zeta.test", "alpha.test", "beta.test"]);
+    }
+
+    // lifecycle, section 7.1: Degraded, row 6; api, section 8.5
+    #[test]
+    fn an_entry_of_a_route_without_the_condition_admitted_is_no_refusal() {
+        let condition = |type_, status| json!({"type": type_, "status": status});
+        let future = condition("UnservableInFutureVersions", "True");
+        for (conditions, refused) in [
+            (json!(null), 0),
+            (json!([]), 0),
+            (json!([future]), 0),
+            (json!([future, condition("Admitted", "True")]), 0),
+            (json!([future, condition("Admitted", "False")]), 1),
+            (json!([condition("Admitted", "Unknown")]), 1),
+        ] {
+            let entry = json!({"host": "zeta.test", "routerName": "outer", "conditions": conditions});
+            let route = json!({"kind": "Route", "metadata": {"name": "default-route"}, "status": {"ingress": [entry]}});
+            assert_eq!(refusals(&[&route]).len(), refused, "{conditions}");
+        }
     }
 
     #[test]
