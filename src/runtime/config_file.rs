@@ -88,11 +88,12 @@ mod tests {
         read(&path)
     }
 
+    // lifecycle 6: `ServingInfo` has no durations, so that nothing can carry those of the file to the election
     #[test]
     fn only_serving_info_is_used() {
         let info = parse(
-            "apiVersion: config.openshift.io/v1\nkind: GenericControllerConfig\nleaderElection:\n  leaseDuration: 3s\n\
-             kubeClientConfig: {kubeConfig: /x}\nservingInfo:\n  bindAddress: 127.0.0.1:7\n  bindNetwork: tcp4\n  \
+            "apiVersion: config.openshift.io/v1\nkind: GenericControllerConfig\nleaderElection:\n  leaseDuration: 3s\n  \
+             renewDeadline: 2s\n  retryPeriod: 1s\nkubeClientConfig: {kubeConfig: /x}\nservingInfo:\n  bindAddress: 127.0.0.1:7\n  bindNetwork: tcp4\n  \
              minTLSVersion: VersionTLS13\n  cipherSuites: [TLS_A, TLS_B]\n",
         )
         .unwrap();

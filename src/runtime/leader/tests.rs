@@ -60,12 +60,21 @@ fn renewing(api: &FakeApi, holder: &'static str) -> tokio::task::JoinHandle<()> 
     })
 }
 
+// lifecycle 6: the three durations
 // lifecycle 11
 #[test]
 fn timings_follow_the_topology() {
-    assert_eq!(Timings::for_topology("SingleReplica").lease.as_secs(), 270);
+    let timings = |topology| {
+        let Timings {
+            lease,
+            renew_deadline,
+            retry,
+        } = Timings::for_topology(topology);
+        [lease, renew_deadline, retry].map(|duration| duration.as_secs())
+    };
+    assert_eq!(timings("SingleReplica"), [270, 240, 60]);
     for other in ["HighlyAvailable", "External", "DualReplica", ""] {
-        assert_eq!(Timings::for_topology(other).lease.as_secs(), 137, "{other}");
+        assert_eq!(timings(other), [137, 107, 26], "{other}");
     }
     for timings in [Timings::HA, Timings::SINGLE_REPLICA] {
         assert!(timings.lease > timings.renew_deadline && timings.renew_deadline > timings.retry);
