@@ -3,23 +3,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::Instant;
 
 use super::*;
-use crate::{runtime::leader::Claim, testing::fake_api::FakeApi};
+use crate::{
+    runtime::leader::Claim,
+    testing::{fake_api::FakeApi, settings},
+};
 
 fn settings(claim: Claim) -> Settings {
-    let images = ["OPERATOR_IMAGE", "IMAGE", "IMAGE_PRUNER"].map(|name| (name.to_owned(), "x".to_owned()));
-    Settings {
-        version: "0.0.0",
-        client: FakeApi::default().client(),
-        claim,
-        events: Events::discard(),
-        metrics: Arc::new(Metrics::new("1")),
-        shutdown: Shutdown::new(),
-        readiness: Readiness::default(),
-        serving: None,
-        clock: Arc::new(SystemClock),
-        environment: Arc::new(ProcessEnvironment::from_variables(images).unwrap()),
-        telemetry: Telemetry::detached(),
-    }
+    settings::settings(FakeApi::default().client(), claim)
 }
 
 fn held() -> Claim {

@@ -71,26 +71,29 @@ impl Default for ServedGroups {
 impl Caches {
     /// Starts every watch of [`watch_specs`].
     pub(crate) fn start(client: Client, environment: Environment, now: Now) -> Self {
-        let triggers = Controller::ALL
-            .iter()
-            .map(|controller| (*controller, Notify::new()))
-            .collect();
-        let state = Mutex::default();
-        let shared = Shared {
-            client,
-            environment,
-            now,
-            state,
-            triggers,
-            synced: Notify::new(),
-        };
-        let caches = Self {
-            shared: Arc::new(shared),
-        };
+        let caches = Self::new(client, environment, now, State::default());
         for spec in watch_specs(&caches.shared.environment) {
             caches.watch(spec);
         }
         caches
+    }
+
+    fn new(client: Client, environment: Environment, now: Now, state: State) -> Self {
+        let triggers = Controller::ALL
+            .iter()
+            .map(|controller| (*controller, Notify::new()))
+            .collect();
+        let shared = Shared {
+            client,
+            environment,
+            now,
+            state: Mutex::new(state),
+            triggers,
+            synced: Notify::new(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Waits until every watch has delivered its initial list, or its kind turned out not to be served.

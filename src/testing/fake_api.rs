@@ -1,5 +1,5 @@
-//! An in-memory API server for unit tests under paused time: JSON objects by path, resource versions, merge patches with
-//! preconditions, watches, and faults on demand. Integration tests run against a real API server.
+//! An in-memory API server for unit tests under paused time: JSON objects by path, resource versions, merge patches and JSON patches
+//! with preconditions, watches, and faults on demand. Integration tests run against a real API server.
 
 use std::{
     collections::BTreeMap,
@@ -36,6 +36,8 @@ pub(crate) enum Fault {
     Fail,
     /// Every watch is forbidden.
     NoWatch,
+    /// Writes fail with this code if their path contains this text.
+    Refuse(u16, &'static str),
 }
 
 #[derive(Default)]
@@ -82,10 +84,7 @@ impl FakeApi {
     }
 
     pub(crate) fn delete(&self, path: &str) {
-        let mut state = self.0.lock().unwrap();
-        if let Some(object) = state.objects.remove(path) {
-            state.send_event("DELETED", &object);
-        }
+        self.0.lock().unwrap().remove(path);
     }
 
     /// The requests since the last call.
@@ -106,6 +105,12 @@ impl State {
         self.objects.insert(path.to_owned(), object.clone());
         self.send_event(kind, &object);
         object
+    }
+
+    fn remove(&mut self, path: &str) -> Option<Value> {
+        let object = self.objects.remove(path)?;
+        self.send_event("DELETED", &object);
+        Some(object)
     }
 
     fn send_event(&mut self, kind: &str, object: &Value) {
@@ -136,15 +141,32 @@ impl State {
                 (201, self.store(&path, object))
             }
             Method::PATCH => {
+                let path = path.strip_suffix("/status").unwrap_or(path);
                 let Some(mut object) = self.objects.get(path).cloned() else {
                     return status(404, "NotFound");
                 };
-                if object["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"] {
+                if let Value::Array(steps) = body {
+                    if !apply(&mut object, steps) {
+                        return status(422, "Invalid");
+                    }
+                } else if object["metadata"]["resourceVersion"] == body["metadata"]["resourceVersion"] {
+                    merge(&mut object, body);
+                } else {
                     return status(409, "Conflict");
                 }
-                merge(&mut object, body);
                 (200, self.store(path, object))
             }
+            Method::PUT => match self.objects.get(path) {
+                None => status(404, "NotFound"),
+                Some(object) if object["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"] => {
+                    status(409, "Conflict")
+                }
+                Some(_) => (200, self.store(path, body.clone())),
+            },
+            Method::DELETE => match self.remove(path) {
+                Some(object) => (200, object),
+                None => status(404, "NotFound"),
+            },
             _ => status(405, "MethodNotAllowed"),
         }
     }
@@ -158,6 +180,28 @@ fn merge(target: &mut Value, patch: &Value) {
     for (name, value) in fields {
         merge(&mut target[name], value);
     }
+}
+
+/// Applies a JSON patch. Returns whether all its tests hold.
+fn apply(object: &mut Value, steps: &[Value]) -> bool {
+    for step in steps {
+        let path = step["path"].as_str().unwrap();
+        if step["op"] == "test" {
+            if object.pointer(path) != step.get("value") {
+                return false;
+            }
+            continue;
+        }
+        let (parent, member) = path.rsplit_once('/').unwrap();
+        let member = member.replace("~1", "/").replace("~0", "~");
+        let parent = object.pointer_mut(parent).and_then(Value::as_object_mut).unwrap();
+        if step["op"] == "remove" {
+            parent.remove(&member).unwrap();
+        } else {
+            parent.insert(member, step["value"].clone());
+        }
+    }
+    true
 }
 
 fn status(code: u16, reason: &str) -> (u16, Value) {
@@ -195,6 +239,9 @@ impl Service<Request<Body>> for FakeApi {
             let (code, object) = match fault {
                 Fault::Hang => std::future::pending().await,
                 Fault::Fail => status(500, "InternalError"),
+                Fault::Refuse(code, part) if parts.method != Method::GET && path.contains(part) => {
+                    status(code, "refused at the wish of a test")
+                }
                 _ if watches => status(403, "Forbidden"),
                 _ => state.lock().unwrap().respond(&parts.method, path, &body),
             };

@@ -2,6 +2,17 @@ use super::*;
 use crate::api::Kind;
 use crate::testing::fake_api::{FakeApi, Fault};
 
+impl Caches {
+    /// Caches that no watch fills, with these objects: what the operator writes itself is all that is added.
+    pub(crate) fn unwatched(client: Client, environment: Environment, now: Now, objects: Objects) -> Self {
+        let state = State {
+            objects,
+            ..State::default()
+        };
+        Self::new(client, environment, now, state)
+    }
+}
+
 /// Caches whose watches are forbidden, but have delivered an empty initial list.
 fn synced() -> Caches {
     let api = FakeApi::default();
