@@ -98,3 +98,54 @@ impl Recorded for Generations<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::controllers::tests::cluster::Cluster;
+    use crate::plan::drift;
+
+    const GENERATION: i64 = 4;
+
+    /// A cluster with the DaemonSet as the operator wants it, and with these entries in `status.generations`.
+    fn cluster(generations: &Value) -> Cluster {
+        let desired = plan::node_ca(&Cluster::new([]).context.caches.snapshot())
+            .present
+            .remove(0);
+        let mut set = drift::merged(&desired, &Value::Null, None);
+        set["metadata"]["generation"] = json!(GENERATION);
+        set["metadata"]["uid"] = json!("d");
+        let config = json!({"apiVersion": Kind::Config.api_version(), "kind": "Config", "metadata": {"name": "cluster"},
+            "status": {"generations": generations}});
+        Cluster::new([config, set])
+    }
+
+    // workload 63: the DaemonSet
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_set_whose_generation_is_not_recorded_is_written_once() {
+        let entry = |name, generation| {
+            json!({"group": "apps", "resource": "daemonsets", "namespace": names::NAMESPACE, "name": name,
+                "lastGeneration": generation})
+        };
+        for (generations, writes) in [
+            (json!(null), 1),
+            (json!([]), 1),
+            (json!([entry("other", GENERATION)]), 1),
+            (json!([entry(names::NODE_CA, -1)]), 1),
+            (json!([entry(names::NODE_CA, GENERATION - 1)]), 1),
+            (json!([entry("other", 9), entry(names::NODE_CA, GENERATION)]), 0),
+        ] {
+            let cluster = cluster(&generations);
+            for expected in [writes, 0] {
+                pass(&cluster.context).await.unwrap();
+                let sent = cluster.writes("/daemonsets/");
+                assert_eq!(sent.len(), expected, "{generations}: {sent:?}");
+            }
+            let set = ObjectRef::new(Kind::DaemonSet, names::NAMESPACE, names::NODE_CA);
+            let recorded = cluster.context.shared.generations().remove(&set);
+            assert_eq!(recorded, (writes == 1).then_some(GENERATION), "{generations}");
+        }
+    }
+}

@@ -71,6 +71,13 @@ impl Cluster {
     pub(in crate::controllers) fn get(&self, reference: &ObjectRef) -> Option<Value> {
         self.api.get(&path(reference))
     }
+
+    /// The writes since the last call whose path contains this text.
+    pub(in crate::controllers) fn writes(&self, part: &str) -> Vec<String> {
+        let mut requests = self.api.requests();
+        requests.retain(|request| !request.starts_with("GET ") && request.contains(part));
+        requests
+    }
 }
 
 fn path_of(object: &Value) -> String {
