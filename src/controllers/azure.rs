@@ -127,3 +127,38 @@ async fn path_fix_pass(context: &Context) -> Result<Duration, Failure> {
     }
     Ok(RESYNC)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controllers::tests::cluster::Cluster;
+
+    // workload 103: section 9 says that a cluster without `platformStatus` is not of Azure
+    // api 30: where `platformStatus` is absent, `status.platform` counts; this one the operator follows
+    #[tokio::test(start_paused = true)]
+    async fn leftovers_are_deleted_where_the_infrastructure_names_azure() {
+        for (status, cleans) in [
+            (json!({"platformStatus": {"type": "Azure"}}), true),
+            (json!({"platform": "Azure"}), true),
+            (json!({"platformStatus": null, "platform": "Azure"}), true),
+            (json!({"platformStatus": {"type": "AWS"}, "platform": "Azure"}), false),
+            (json!({"platformStatus": {}, "platform": "Azure"}), false),
+            (json!({"platform": "AWS"}), false),
+            (json!({"platform": ""}), false),
+            (json!({}), false),
+            (Value::Null, false),
+        ] {
+            let infrastructure = json!({"apiVersion": Kind::Infrastructure.api_version(), "kind": "Infrastructure",
+                "metadata": {"name": "cluster"}, "status": status});
+            let job = json!({"apiVersion": "batch/v1", "kind": "Job",
+                "metadata": {"name": names::AZURE_PATH_FIX_JOB, "namespace": names::NAMESPACE, "uid": "j"}});
+            let cluster = Cluster::new([infrastructure, job]);
+            path_fix_pass(&cluster.context).await.unwrap();
+            let job = ObjectRef::new(Kind::Job, names::NAMESPACE, names::AZURE_PATH_FIX_JOB);
+            assert_eq!(cluster.get(&job).is_none(), cleans, "{status}");
+            let mut dropped = cluster.context.shared.dropped();
+            dropped.retain(|type_| AZURE_PATH_FIX.contains(type_));
+            assert_eq!(dropped.len(), if cleans { AZURE_PATH_FIX.len() } else { 0 }, "{status}");
+        }
+    }
+}
