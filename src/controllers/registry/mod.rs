@@ -243,18 +243,4 @@ fn is_check_due(checked: Option<Instant>, served: bool) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    // In part: workload 40 (a group that is served later).
-    #[tokio::test(start_paused = true)]
-    async fn a_group_that_is_not_served_is_checked_again_once_per_resync() {
-        assert!(is_check_due(None, true));
-        let checked = Some(Instant::now());
-        tokio::time::advance(RESYNC / 2).await;
-        assert!(!is_check_due(checked, false));
-        tokio::time::advance(RESYNC / 2).await;
-        assert!(is_check_due(checked, false));
-        assert!(!is_check_due(checked, true));
-    }
-}
+mod tests;

@@ -1,0 +1,86 @@
+use serde_json::json;
+
+use super::*;
+use crate::config::snapshot::Objects;
+use crate::controllers::tests::cluster::Cluster;
+
+// In part: workload 40 (a group that is served later).
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_not_served_is_checked_again_once_per_resync() {
+    assert!(is_check_due(None, true));
+    let checked = Some(Instant::now());
+    tokio::time::advance(RESYNC / 2).await;
+    assert!(!is_check_due(checked, false));
+    tokio::time::advance(RESYNC / 2).await;
+    assert!(is_check_due(checked, false));
+    assert!(!is_check_due(checked, true));
+}
+
+fn config(members: &Value) -> Value {
+    let mut config = json!({"apiVersion": Kind::Config.api_version(), "kind": "Config",
+        "metadata": {"name": "cluster", "uid": "u", "generation": 1, "finalizers": [names::FINALIZER]},
+        "spec": {"managementState": "Managed", "replicas": 1, "httpSecret": "s3cr3t", "storage": {"emptyDir": {}}}});
+    for (member, value) in members.as_object().unwrap() {
+        config["spec"][member] = value.clone();
+    }
+    config
+}
+
+/// The Config after a minute of passes.
+async fn after_a_minute(cluster: &Cluster) -> Value {
+    tokio::select! {
+        () = run(cluster.context.clone()) => unreachable!("the controller does not end"),
+        () = tokio::time::sleep(Duration::from_mins(1)) => {}
+    }
+    cluster.get(&ObjectRef::new(Kind::Config, "", names::CLUSTER)).unwrap()
+}
+
+// workload 45: the Config that the operator rewrites
+#[tokio::test(start_paused = true)]
+async fn empty_lists_and_maps_of_the_config_are_still_there_after_the_operator_wrote_it() {
+    let empty = json!({"topologySpreadConstraints": [], "nodeSelector": {}, "affinity": {}, "resources": {}, "tolerations": []});
+    let mut before = config(&empty);
+    before["metadata"]["finalizers"] = json!([]);
+    before["spec"]["httpSecret"] = json!("");
+    let cluster = Cluster::new([before]);
+    let after = after_a_minute(&cluster).await;
+    assert_eq!(after["metadata"]["finalizers"], json!([names::FINALIZER]));
+    assert_ne!(after["spec"]["httpSecret"], "");
+    assert_eq!(after["spec"]["storage"]["managementState"], "Managed");
+    for (member, value) in empty.as_object().unwrap() {
+        assert_eq!(&after["spec"][member], value, "{member}");
+    }
+}
+
+// workload 32: the TLS profile cannot be read, so that no observer replaces what is stored
+#[tokio::test(start_paused = true)]
+async fn an_unknown_tls_setting_leaves_the_deployment_untouched_and_degraded_names_it() {
+    let info = |info: Value| json!({"observedConfig": {"servingInfo": info}});
+    for (spec, named) in [
+        (info(json!({"minTLSVersion": "VersionTLS12"})), None),
+        (info(json!({"minTLSVersion": "VersionTLS99"})), Some("VersionTLS99")),
+        (info(json!({"cipherSuites": ["TLS_ODD"]})), Some("TLS_ODD")),
+        (json!({"observedConfig": []}), Some("spec.observedConfig")),
+    ] {
+        let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 7},
+            "metadata": {"name": names::REGISTRY, "namespace": names::NAMESPACE, "uid": "d", "generation": 3}});
+        let cluster = Cluster::with([config(&spec), deployment], |objects: &mut Objects| {
+            objects.set_unreadable_kinds([(Kind::ApiServer, "denied".to_owned())].into());
+        });
+        let after = after_a_minute(&cluster).await;
+        assert_eq!(after["spec"]["observedConfig"], spec["observedConfig"]);
+        let written = cluster.writes("/deployments");
+        assert_eq!(written.is_empty(), named.is_some(), "{spec}: {written:?}");
+        let conditions = after["status"]["conditions"].as_array().unwrap();
+        let degraded = conditions.iter().find(|c| c["type"] == "Degraded").unwrap();
+        assert_eq!(degraded["reason"] == "InvalidTLSConfig", named.is_some(), "{degraded}");
+        if let Some(named) = named {
+            assert_eq!(degraded["status"], "True");
+            let message = degraded["message"].as_str().unwrap();
+            assert!(
+                message.contains("spec.observedConfig") && message.contains(named),
+                "{message}"
+            );
+        }
+    }
+}
