@@ -49,6 +49,70 @@ fn storage_volumes_are_first() {
     assert!(!pod["volumes"][1].to_string().contains("optional"));
 }
 
+// workload 39: section 5.7.5
+#[test]
+fn the_volumes_and_mounts_of_the_default_config_equal_the_specification() {
+    let projected = |source: Value| json!({"projected": {"sources": [source]}});
+    let token = json!({"serviceAccountToken": {"audience": "openshift", "path": "token"}});
+    let bundle = json!([{"key": "ca-bundle.crt", "path": "anchors/ca-bundle.crt"}]);
+    let pulls = json!([{"key": ".dockerconfigjson", "path": "config.json"}]);
+    // Name, source, path in the container, whether it is mounted for reading only.
+    let table = [
+        ("registry-storage", json!({"emptyDir": {}}), "/registry", false),
+        (
+            "registry-tls",
+            projected(json!({"secret": {"name": "image-registry-tls"}})),
+            "/etc/secrets",
+            false,
+        ),
+        (
+            "ca-trust-extracted",
+            json!({"emptyDir": {}}),
+            "/etc/pki/ca-trust/extracted",
+            false,
+        ),
+        (
+            "registry-certificates",
+            json!({"configMap": {"name": "image-registry-certificates"}}),
+            "/etc/pki/ca-trust/source/anchors",
+            false,
+        ),
+        (
+            "trusted-ca",
+            json!({"configMap": {"name": "trusted-ca", "optional": true, "items": bundle}}),
+            "/usr/share/pki/ca-trust-source",
+            false,
+        ),
+        (
+            "installation-pull-secrets",
+            json!({"secret": {"secretName": "installation-pull-secrets", "optional": true, "items": pulls}}),
+            "/var/lib/kubelet/",
+            false,
+        ),
+        (
+            "bound-sa-token",
+            projected(token),
+            "/var/run/secrets/openshift/serviceaccount",
+            true,
+        ),
+    ];
+    let pod = with(&json!({})).pod();
+    let volumes = table.iter().map(|(name, source, _, _)| {
+        let mut volume = json!({"name": name});
+        merge(&mut volume, source);
+        volume
+    });
+    assert_eq!(pod["volumes"], volumes.collect::<Value>());
+    let mounts = table.iter().map(|(name, _, path, read_only)| {
+        let mut mount = json!({"name": name, "mountPath": path});
+        if *read_only {
+            mount["readOnly"] = json!(true);
+        }
+        mount
+    });
+    assert_eq!(pod["containers"][0]["volumeMounts"], mounts.collect::<Value>());
+}
+
 // workload 40, storage-volumes 18
 #[test]
 fn the_fs_group_comes_from_the_namespace() {

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use crate::api::Kind;
 use crate::config::facts::{EnvValue, EnvVar};
-use crate::plan::fixture::Cluster;
+use crate::plan::fixture::{Cluster, merge};
 use crate::plan::parts::Parts;
 
 fn with(spec: &Value) -> Cluster {
@@ -185,6 +185,80 @@ fn storage_variables_are_first_and_encoded_as_yaml_if_the_registry_parses_yaml()
             json!({"name": "REGISTRY_HTTP_NET", "value": "tcp"}),
         ]
     );
+}
+
+// workload 37: the order of section 5.7.2, on every pass
+#[test]
+fn the_registry_has_the_variables_of_its_configuration_and_no_others() {
+    // With which fields of the Config's spec a variable is there; "": always.
+    let fields = json!({
+        "readOnly": {"readOnly": true},
+        "disableRedirect": {"disableRedirect": true},
+        "http": {"proxy": {"http": "http://a.test"}},
+        "https": {"proxy": {"https": "http://b.test"}},
+        "noProxy": {"proxy": {"noProxy": "c.test"}},
+        "read": {"requests": {"read": {"maxRunning": 1, "maxInQueue": 2, "maxWaitInQueue": "3s"}}},
+        "write": {"requests": {"write": {"maxRunning": 4, "maxInQueue": 5, "maxWaitInQueue": "90s"}}},
+        "version": {"observedConfig": {"servingInfo": {"minTLSVersion": "VersionTLS13"}}},
+        "suites": {"observedConfig": {"servingInfo": {"cipherSuites": ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"]}}},
+    });
+    let variables = [
+        ("", "REGISTRY_STORAGE", "filesystem"),
+        ("", "REGISTRY_HTTP_ADDR", ":5000"),
+        ("", "REGISTRY_HTTP_NET", "tcp"),
+        ("", "REGISTRY_HTTP_SECRET", "s3cr3t"),
+        ("", "REGISTRY_LOG_LEVEL", "info"),
+        ("", "REGISTRY_OPENSHIFT_QUOTA_ENABLED", "true"),
+        ("", "REGISTRY_STORAGE_CACHE_BLOBDESCRIPTOR", "inmemory"),
+        ("", "REGISTRY_STORAGE_DELETE_ENABLED", "true"),
+        ("", "REGISTRY_HEALTH_STORAGEDRIVER_ENABLED", "true"),
+        ("", "REGISTRY_HEALTH_STORAGEDRIVER_INTERVAL", "10s"),
+        ("", "REGISTRY_HEALTH_STORAGEDRIVER_THRESHOLD", "1"),
+        ("", "REGISTRY_OPENSHIFT_METRICS_ENABLED", "true"),
+        (
+            "",
+            "REGISTRY_OPENSHIFT_SERVER_ADDR",
+            "image-registry.openshift-image-registry.svc:5000",
+        ),
+        ("readOnly", "REGISTRY_STORAGE_MAINTENANCE_READONLY", "{enabled: true}"),
+        ("disableRedirect", "REGISTRY_STORAGE_REDIRECT_DISABLE", "true"),
+        ("http", "HTTP_PROXY", "http://a.test"),
+        ("https", "HTTPS_PROXY", "http://b.test"),
+        ("noProxy", "NO_PROXY", "c.test"),
+        ("read", "REGISTRY_OPENSHIFT_REQUESTS_READ_MAXRUNNING", "1"),
+        ("read", "REGISTRY_OPENSHIFT_REQUESTS_READ_MAXINQUEUE", "2"),
+        ("read", "REGISTRY_OPENSHIFT_REQUESTS_READ_MAXWAITINQUEUE", "3s"),
+        ("write", "REGISTRY_OPENSHIFT_REQUESTS_WRITE_MAXRUNNING", "4"),
+        ("write", "REGISTRY_OPENSHIFT_REQUESTS_WRITE_MAXINQUEUE", "5"),
+        ("write", "REGISTRY_OPENSHIFT_REQUESTS_WRITE_MAXWAITINQUEUE", "1m30s"),
+        ("", "REGISTRY_HTTP_TLS_CERTIFICATE", "/etc/secrets/tls.crt"),
+        ("", "REGISTRY_HTTP_TLS_KEY", "/etc/secrets/tls.key"),
+        ("version", "REGISTRY_HTTP_TLS_MINVERSION", "VersionTLS13"),
+        (
+            "suites",
+            "OPENSHIFT_REGISTRY_HTTP_TLS_CIPHERSUITES",
+            "TLS_AES_128_GCM_SHA256,TLS_AES_256_GCM_SHA384",
+        ),
+    ];
+    let fields = fields.as_object().unwrap();
+    let single = fields.keys().map(|field| vec![field.as_str()]);
+    let sets = single.chain([vec![], fields.keys().map(String::as_str).collect()]);
+    for set in sets {
+        let mut spec = json!({});
+        for field in &set {
+            merge(&mut spec, &fields[*field]);
+        }
+        let expected = variables
+            .iter()
+            .filter(|(with, _, _)| with.is_empty() || set.contains(with));
+        let expected: Vec<Value> = expected
+            .map(|(_, name, value)| json!({"name": name, "value": value}))
+            .collect();
+        let cluster = with(&spec);
+        for _ in 0..2 {
+            assert_eq!(cluster.pod()["containers"][0]["env"], json!(expected), "{set:?}");
+        }
+    }
 }
 
 // storage-core 32
