@@ -64,6 +64,22 @@ async fn an_empty_block_creates_and_owns_the_default_claim() {
     assert_eq!(cluster.calls(), [format!("create {OWN}")]);
 }
 
+// storage-decisions 30, T18a: as soon as the status has said that the claim was created
+#[tokio::test]
+async fn a_claim_that_was_created_exists_from_the_next_pass_on() {
+    let mut cluster = Volumes::with_storage(json!({"pvc": {}}));
+    let mut reasons = Vec::new();
+    for _ in 0..5 {
+        cluster.pass().await;
+        reasons.push(cluster.exists());
+    }
+    assert_eq!(reasons[0], "True/PVC Created");
+    assert!(
+        reasons[1..].iter().all(|reason| reason == "True/PVC Exists"),
+        "{reasons:?}"
+    );
+}
+
 // storage-volumes 2
 #[tokio::test]
 async fn a_preset_state_stays_when_the_default_claim_is_created() {
