@@ -190,9 +190,10 @@ impl Caches {
             self.unwatch(&spec);
         }
         for spec in wanted {
-            let covered = known
-                .iter()
-                .any(|k| k.kind == spec.kind && k.namespace == spec.namespace && k.name == spec.name);
+            let covered = known.iter().any(|k| {
+                let is_same = k.kind == spec.kind && k.namespace == spec.namespace && k.name == spec.name;
+                is_same && triggers.iter().all(|trigger| k.triggers.contains(trigger))
+            });
             if !covered && !self.state().running.contains_key(&spec) {
                 self.watch(spec);
             }
@@ -266,9 +267,11 @@ impl Caches {
     }
 
     fn watch(&self, spec: WatchSpec) {
-        self.state().pending.insert(spec.clone());
+        // The task finds its own watch among the running ones.
+        let mut state = self.state();
+        state.pending.insert(spec.clone());
         let task = tokio::spawn(watch::run(self.shared.client.clone(), spec.clone(), self.clone()));
-        self.state().running.insert(spec, task.abort_handle());
+        state.running.insert(spec, task.abort_handle());
     }
 
     fn unwatch(&self, spec: &WatchSpec) {
@@ -301,12 +304,10 @@ impl Caches {
     fn notify_watching(&self, reference: &ObjectRef) {
         let covering: Vec<WatchSpec> = {
             let state = self.state();
-            state
-                .running
-                .keys()
-                .filter(|spec| spec.covers(reference))
-                .cloned()
-                .collect()
+            let object = state.objects.find(reference);
+            let watches =
+                |spec: &&WatchSpec| spec.covers(reference) && object.is_none_or(|object| spec.selects(object));
+            state.running.keys().filter(watches).cloned().collect()
         };
         for spec in &covering {
             self.notify(spec);
@@ -328,10 +329,11 @@ impl EventHandler for Caches {
             return;
         }
         let changed = known.is_none_or(|known| trim::changed(known, &object));
-        state.objects.insert(reference, object);
+        state.objects.insert(reference.clone(), object);
         drop(state);
         if changed {
-            self.notify(spec);
+            // Another controller may have a watch of the same object, whose own event then brings nothing new.
+            self.notify_watching(&reference);
         }
     }
 

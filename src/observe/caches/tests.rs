@@ -140,3 +140,62 @@ async fn kinds_that_are_optional_and_may_not_be_read_count_as_not_served() {
     caches.watch_referenced(&[ca.clone()].into(), &[Controller::Registry]);
     assert!(watches(&ca));
 }
+
+/// Whether a pass of the controller was triggered since the last call.
+async fn is_triggered(caches: &Caches, controller: Controller) -> bool {
+    let changed = caches.changed(controller);
+    tokio::time::timeout(std::time::Duration::ZERO, changed).await.is_ok()
+}
+
+// lifecycle, section 3.4: ConfigMaps of openshift-config with any name
+#[tokio::test(start_paused = true)]
+async fn an_object_that_several_controllers_watch_triggers_all_of_them() {
+    let cloud = ObjectRef::new(
+        Kind::ConfigMap,
+        crate::names::CONFIG_NAMESPACE,
+        crate::names::CLOUD_PROVIDER_CONFIG,
+    );
+    let both = ObjectRef::new(Kind::ConfigMap, crate::names::CONFIG_NAMESPACE, "both");
+    for (map, others) in [
+        (cloud, &[Controller::AzureStack, Controller::Registry][..]),
+        (both, &[Controller::Registry]),
+    ] {
+        let caches = synced();
+        if others.len() == 1 {
+            caches.watch_referenced(&[map.clone()].into(), &[Controller::Registry]);
+        }
+        caches.watch_referenced(&[map.clone()].into(), &[Controller::Certificates]);
+        let mut watches: Vec<WatchSpec> = caches.state().running.keys().cloned().collect();
+        watches.retain(|watch| watch.covers(&map));
+        watches.sort_by_key(|watch| watch.triggers == [Controller::Certificates]);
+        assert_eq!(watches.len(), 2);
+        for watch in &watches {
+            caches.list_completed(watch, &BTreeSet::new());
+        }
+        let all = || others.iter().copied().chain([Controller::Certificates]);
+        for (version, (first, second)) in [(1, (0, 1)), (2, (1, 0))] {
+            for controller in all() {
+                is_triggered(&caches, controller).await;
+            }
+            let version = version.to_string();
+            let object = serde_json::json!({"metadata": {"name": map.name, "resourceVersion": version}, "data": {"ca": version}});
+            caches.applied(&watches[first], map.clone(), object.clone());
+            for controller in all() {
+                assert!(
+                    is_triggered(&caches, controller).await,
+                    "{map} {version} {controller:?}"
+                );
+            }
+            caches.applied(&watches[second], map.clone(), object);
+            for controller in all() {
+                assert!(
+                    !is_triggered(&caches, controller).await,
+                    "{map} {version} {controller:?}"
+                );
+            }
+        }
+        // What the others still watch stays known.
+        caches.watch_referenced(&BTreeSet::new(), &[Controller::Certificates]);
+        assert!(caches.latest(&map).is_some());
+    }
+}
