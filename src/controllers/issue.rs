@@ -53,20 +53,22 @@ impl Issuing {
         }
         let OwnCertificates { issue, mut plan } = own::own_certificates(snapshot, removed);
         let mut again = None;
-        let mut reason = None;
+        let mut issued = None;
         if let Some(issue) = issue {
             again = self.pause(&issue);
             let (what, why) = (described(&issue.what), issue.why);
             if again.is_none() {
                 match make(&issue, snapshot.now) {
                     Ok(Some(desired)) => {
-                        reason = Some(format!("{what} is issued: {why:?}"));
                         plan.present.push(desired);
+                        issued = Some(issue);
                     }
-                    Ok(None) => own::fail_foreign_authority(&mut plan),
+                    Ok(None) => {
+                        own::fail_foreign_authority(&mut plan);
+                        self.note(&issue);
+                    }
                     Err(error) => return failed(&error),
                 }
-                self.note(&issue);
             } else if why != Why::Time {
                 plan.fail(Kind::Secret, secret(&issue.what), too_often(what));
             }
@@ -74,8 +76,10 @@ impl Issuing {
         let events = std::mem::take(&mut plan.events);
         let mut report = apply::apply(&plan, snapshot, &NothingRecorded, &context.writer).await;
         if report.failures.is_empty() && again.is_none() {
-            if let Some(reason) = reason {
-                tracing::info!("{reason}");
+            // A write that fails replaces no pod, so that it does not count.
+            if let Some(issue) = issued {
+                tracing::info!("{} is issued: {:?}", described(&issue.what), issue.why);
+                self.note(&issue);
             }
             context.publish_events(events);
         }

@@ -206,7 +206,7 @@ async fn a_config_that_the_api_server_does_not_store_is_invalid_at_once_and_noth
     let config = cluster.until_config("refused", reports).await;
     let message = condition(&config, "Degraded").2;
     assert!(
-        message.contains("spec.httpSecret") && message.contains("correct the field"),
+        message.contains("spec.httpSecret") && message.contains("Correct the field"),
         "{message}"
     );
     let writes: Vec<_> = cluster.writes(mark);

@@ -17,10 +17,13 @@ const LIMIT: Duration = Duration::from_mins(2);
 /// How often the condition is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Longer than the longest backoff with its jitter.
+const PATIENCE: Duration = Duration::from_mins(8);
+
 async fn until(what: &str, is: impl Fn() -> bool) -> Duration {
     let began = Instant::now();
     while !is() {
-        assert!(began.elapsed() < Duration::from_mins(15), "not {what}");
+        assert!(began.elapsed() < PATIENCE, "not {what}");
         tokio::time::sleep(TICK).await;
     }
     began.elapsed()
