@@ -7,13 +7,6 @@ use super::site::Site;
 use image_registry_operator::names;
 use image_registry_operator::storage::engine::removal;
 
-async fn remove(site: &mut Site) {
-    site.edit(json!({"managementState": "Removed"}));
-    for _ in 0..12 {
-        site.pass().await;
-    }
-}
-
 // storage-core 12, 16, 21
 #[tokio::test]
 async fn the_name_is_recorded_before_anything_is_created() {
@@ -206,7 +199,7 @@ async fn one_false_404_does_not_make_an_existing_container_the_operators() {
         site.pass().await;
     }
     assert_eq!(site.state(), Some("Unmanaged"));
-    remove(&mut site).await;
+    site.remove().await;
     assert_eq!(site.cloud().container("let-go").unwrap().images, 5);
 }
 
@@ -226,7 +219,7 @@ async fn a_container_that_a_proxy_hides_does_not_become_the_operators() {
         site.settle().await;
         assert_eq!(site.cloud().container("users").unwrap().mark, None);
         site.cloud().with_images("users", 5);
-        remove(&mut site).await;
+        site.remove().await;
         assert_eq!(site.cloud().container("users").unwrap().images, 5, "{state:?}");
     }
 }
@@ -246,7 +239,7 @@ async fn a_container_that_somebody_creates_after_a_refusal_does_not_become_the_o
         assert_eq!((site.state(), site.intent()), (Some(stored), None));
         assert_eq!(site.cloud().container("users").unwrap().mark, None);
         site.cloud().with_images("users", 5);
-        remove(&mut site).await;
+        site.remove().await;
         assert_eq!(site.cloud().container("users").unwrap().images, 5, "{state:?}");
     }
 }
@@ -272,7 +265,7 @@ async fn consent_is_used_once() {
         (site.cloud().container("users").unwrap().mark, &site.running),
         (None, &running)
     );
-    remove(&mut site).await;
+    site.remove().await;
     assert_eq!(site.cloud().container("users").unwrap().images, 7);
 }
 

@@ -73,6 +73,14 @@ impl Site {
         panic!("does not settle: {:#}", self.0.config);
     }
 
+    /// The registry is to be removed; more passes than that takes.
+    pub async fn remove(&mut self) {
+        self.edit(json!({"managementState": "Removed"}));
+        for _ in 0..12 {
+            self.pass().await;
+        }
+    }
+
     /// The ConfigMap with the cloud's CA, with this data.
     pub fn set_ca(&mut self, data: Value) {
         self.add(json!({

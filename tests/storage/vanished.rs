@@ -34,22 +34,15 @@ fn vanish(site: &Site) {
     site.cloud().cache.take();
 }
 
-async fn remove(site: &mut Site) {
-    site.edit(json!({"managementState": "Removed"}));
-    for _ in 0..12 {
-        site.pass().await;
-    }
-}
-
 // storage-decisions T2: where the service stores no mark, the creation record is the proof
 #[tokio::test]
 async fn without_marks_a_removal_deletes_only_what_the_creation_record_names() {
     let mut site = unmarkable().await;
-    remove(&mut site).await;
+    site.remove().await;
     assert_eq!(site.cloud().container(CHOSEN), None);
     let mut other = unmarkable().await;
     other.annotate(names::STORAGE_CREATED_UNMARKED_ANNOTATION, "/another");
-    remove(&mut other).await;
+    other.remove().await;
     assert_eq!(other.cloud().container(CHOSEN).unwrap().images, 3);
 }
 
@@ -59,7 +52,7 @@ async fn a_marked_container_whose_mark_is_hidden_is_kept() {
     let mut site = Site::applied(json!({"s3": {}})).await;
     site.cloud().put(CHOSEN, 3, Some("green-1"));
     site.cloud().unmarkable.set(true);
-    remove(&mut site).await;
+    site.remove().await;
     assert_eq!(site.cloud().container(CHOSEN).unwrap().images, 3);
     assert_eq!(
         site.status()["s3"]["bucket"],
@@ -79,7 +72,7 @@ async fn a_container_that_could_not_be_marked_is_removed_by_its_creation_record(
         Some("/chosen-by-driver")
     );
     site.cloud().with_images(CHOSEN, 2);
-    remove(&mut site).await;
+    site.remove().await;
     assert_eq!(site.cloud().container(CHOSEN), None);
 }
 
@@ -96,7 +89,7 @@ async fn consent_to_a_container_that_cannot_be_marked_is_refused_and_the_data_st
     }
     assert!(last.unwrap().message.contains("stores no ownership mark"));
     assert!(!site.events.iter().any(|event| event.reason == "StorageAdopted"));
-    remove(&mut site).await;
+    site.remove().await;
     assert_eq!(site.cloud().container("users").unwrap().images, 3);
 }
 
@@ -136,7 +129,7 @@ async fn nothing_is_written_to_a_container_that_lost_the_operators_mark() {
     }
     assert_eq!((site.running.clone(), site.preflights().len()), (running, 0));
     assert!(site.calls().is_empty());
-    remove(&mut site).await;
+    site.remove().await;
     assert_eq!(site.cloud().container(CHOSEN).unwrap().images, 4);
 }
 
@@ -146,7 +139,7 @@ async fn without_marks_an_intent_alone_proves_nothing() {
     let mut site = unmarkable().await;
     site.annotate(names::STORAGE_CREATED_UNMARKED_ANNOTATION, "");
     site.annotate(names::STORAGE_INTENT_ANNOTATION, "/chosen-by-driver");
-    remove(&mut site).await;
+    site.remove().await;
     assert_eq!(site.cloud().container(CHOSEN).unwrap().images, 3);
 }
 
@@ -173,7 +166,7 @@ async fn a_container_that_an_administrator_restores_is_never_deleted() {
         }
         let lost = site.events.iter().filter(|event| event.reason == "StorageLost");
         assert_eq!(lost.count(), 1);
-        remove(&mut site).await;
+        site.remove().await;
         assert_eq!(site.cloud().container(CHOSEN).unwrap().images, 7, "{after_report}");
     }
 }
@@ -191,7 +184,7 @@ async fn a_container_that_is_restored_just_before_the_create_call_is_not_the_ope
     for _ in 0..12 {
         site.pass().await;
     }
-    remove(&mut site).await;
+    site.remove().await;
     assert_eq!(site.cloud().container(CHOSEN).unwrap().images, 7);
 }
 
@@ -206,7 +199,7 @@ async fn a_container_that_is_created_again_is_owned_and_removed() {
         site.settle().await;
         assert_eq!(site.created(), Some("/chosen-by-driver"), "{marks}");
         assert_eq!(site.cloud().container(CHOSEN).unwrap().mark.is_some(), marks);
-        remove(&mut site).await;
+        site.remove().await;
         assert_eq!(site.cloud().container(CHOSEN), None, "{marks}");
     }
 }
@@ -242,7 +235,7 @@ async fn a_removal_says_that_it_deleted_only_what_it_deleted() {
         if !deleted {
             vanish(&site);
         }
-        remove(&mut site).await;
+        site.remove().await;
         assert_eq!(site.exists(), "False/Bucket Deleted");
         assert_eq!(
             site.message().contains("was deleted with its images"),
@@ -366,7 +359,7 @@ async fn a_create_call_that_finds_a_marked_and_full_container_does_not_own_it_un
         site.pass().await;
     }
     assert_eq!(site.state(), Some("Unmanaged"));
-    remove(&mut site).await;
+    site.remove().await;
     assert_eq!(site.cloud().container(CHOSEN).unwrap().images, 5);
 }
 

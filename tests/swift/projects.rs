@@ -1,10 +1,21 @@
 //! A container of another project.
 
+use devcluster::stores::Project;
 use serde_json::json;
 
 use super::cloud::cloud;
 use super::cluster::SwiftCluster;
 use super::conformance::{BackendUnderTest as _, Sent, owned};
+
+/// The cloud's Secret has the credentials of this project from now on.
+fn move_to(site: &mut SwiftCluster, project: &Project) {
+    site.never_show(&project.password);
+    let auth = json!({
+        "username": project.user, "password": project.password, "project_id": project.id, "user_domain_name": "Default",
+    });
+    site.set_cloud(auth, json!({"region_name": "RegionOne"}));
+    site.forget();
+}
 
 // storage-decisions T4: a change of the cloud's Secret alone
 #[tokio::test]
@@ -15,11 +26,8 @@ async fn another_project_behind_the_same_names_is_not_written_to_before_the_mark
     let account = stack.swift.account(&stack.keystone, &other).await.unwrap();
     account.create(&name, &[]).await.unwrap();
     account.put(&name, "image", b"x").await.unwrap();
-    site.never_show(&other.password);
-    let auth = json!({"username": other.user, "password": other.password, "project_id": other.id, "user_domain_name": "Default"});
-    site.set_cloud(auth, json!({"region_name": "RegionOne"}));
+    move_to(&mut site, &other);
     let running = site.running.clone();
-    site.forget();
     for _ in 0..3 {
         site.pass().await;
         site.later(std::time::Duration::from_mins(11));
@@ -43,11 +51,8 @@ async fn another_project_without_the_container_gets_none() {
     let stack = &cloud().await.stack;
     let other = stack.keystone.project("none-a13").await.unwrap();
     let account = stack.swift.account(&stack.keystone, &other).await.unwrap();
-    site.never_show(&other.password);
-    let auth = json!({"username": other.user, "password": other.password, "project_id": other.id, "user_domain_name": "Default"});
-    site.set_cloud(auth, json!({"region_name": "RegionOne"}));
+    move_to(&mut site, &other);
     let running = site.running.clone();
-    site.forget();
     for _ in 0..6 {
         site.pass().await;
         site.later(std::time::Duration::from_mins(11));

@@ -23,6 +23,11 @@ fn names_location(config: &Config, key: &str, location: Option<&str>) -> bool {
     recorded.is_some() && recorded == location
 }
 
+/// This annotation for a patch of the Config that removes it; `None` if it does not name this location.
+fn without(config: &Config, key: &'static str, location: Option<&str>) -> Option<(&'static str, Value)> {
+    names_location(config, key, location).then_some((key, Value::Null))
+}
+
 /// Recorded location of the storage that the status names; `None`: the status tells it alone.
 pub fn location(config: &Config) -> Option<&str> {
     annotation(config, names::STORAGE_LOCATION_ANNOTATION)
@@ -75,8 +80,7 @@ pub fn is_consented(config: &Config, location: Option<&str>) -> bool {
 
 /// Annotation for a patch of the Config that removes the consent to the adoption of this location; `None` if there is none.
 pub fn without_consent(config: &Config, location: Option<&str>) -> Option<(&'static str, Value)> {
-    names_location(config, names::ADOPT_STORAGE_ANNOTATION, location)
-        .then_some((names::ADOPT_STORAGE_ANNOTATION, Value::Null))
+    without(config, names::ADOPT_STORAGE_ANNOTATION, location)
 }
 
 /// Annotations for a patch of the Config that removes the creation record of this location; empty if there is none.
@@ -96,8 +100,7 @@ pub fn without_creation(config: &Config, location: Option<&str>) -> Vec<(&'stati
     ];
     RECORDS
         .into_iter()
-        .filter(|key| names_location(config, key, location))
-        .map(|key| (key, Value::Null))
+        .filter_map(|key| without(config, key, location))
         .collect()
 }
 
@@ -113,8 +116,7 @@ pub fn without_settings(config: &Config, location: Option<&str>) -> Option<(&'st
 pub fn without_records(config: &Config, location: Option<&str>) -> Vec<(&'static str, Value)> {
     let stages = annotation(config, names::STORAGE_STAGES_ANNOTATION);
     let stages = stages.map(|_| (names::STORAGE_STAGES_ANNOTATION, Value::Null));
-    let place = names_location(config, names::STORAGE_LOCATION_ANNOTATION, location);
-    let place = place.then_some((names::STORAGE_LOCATION_ANNOTATION, Value::Null));
+    let place = without(config, names::STORAGE_LOCATION_ANNOTATION, location);
     without_creation(config, location)
         .into_iter()
         .chain(place)

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::work::exists;
 use crate::config::resolve::Reason;
-use crate::status::conditions::{ConditionUpdate, Status};
+use crate::status::conditions::Status;
 use crate::storage::model::error::{ErrorClass, StepError, StorageError};
 use crate::storage::model::outcome::{STORAGE_EXISTS, UNKNOWN_ERROR};
 use crate::storage::model::progress::{Persist, Wait};
@@ -15,7 +16,7 @@ pub(super) fn gone<D: Driver>(persist: Persist, storage: &str) -> Wait {
     if !conditions.iter().any(|c| c.type_ == STORAGE_EXISTS) {
         let reason = D::GONE.first().copied().unwrap_or_default();
         let message = format!("{storage} does not exist");
-        conditions.push(ConditionUpdate::new(STORAGE_EXISTS, Status::False, reason, message));
+        conditions.push(exists(Status::False, reason, message));
     }
     Wait::new(
         Duration::ZERO,
@@ -32,12 +33,7 @@ pub(super) fn unseen(storage: &str) -> StepError {
          credentials of the project or tenant that has it. If it is deleted, name other storage in spec.storage"
     );
     StepError {
-        conditions: vec![ConditionUpdate::new(
-            STORAGE_EXISTS,
-            Status::Unknown,
-            UNKNOWN_ERROR,
-            message.clone(),
-        )],
+        conditions: vec![exists(Status::Unknown, UNKNOWN_ERROR, message.clone())],
         error: StorageError::no_access(message),
     }
 }

@@ -323,8 +323,7 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
     /// except changes of the storage.
     async fn unfinished(&self) -> Outcome {
         let facts = if self.request.applied && !D::REMOTE {
-            let access = self.driver.runtime_access(self.request).await.ok();
-            access.and_then(|access| self.facts(&access, self.request.target).ok())
+            self.wanted_facts().await
         } else {
             None
         };
@@ -334,6 +333,12 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
             facts,
             ..Outcome::unchanged(self.request.config)
         }
+    }
+
+    /// [`Self::facts`] of the storage that the Config names, if they can be had.
+    async fn wanted_facts(&self) -> Option<StorageFacts> {
+        let access = self.driver.runtime_access(self.request).await.ok()?;
+        self.facts(&access, self.request.target).ok()
     }
 
     /// Environment, volumes and files with which the registry program reaches the storage.
@@ -360,8 +365,7 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
         if !self.driver.has_tenants(self.request) || self.request.effective_state() != Some(State::Managed) {
             return false;
         }
-        let access = self.driver.runtime_access(self.request).await.ok();
-        let facts = access.and_then(|access| self.facts(&access, self.request.target).ok());
+        let facts = self.wanted_facts().await;
         facts.is_some_and(|facts| (self.engine.pods.differs)(&facts))
     }
 

@@ -378,6 +378,7 @@ impl Bucket {
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + Error + 'static,
     {
+        let resource = self.resource(call);
         let overrides = RequestOverrides {
             md5: call.md5,
             of_bucket: call.key.is_none(),
@@ -387,9 +388,8 @@ impl Bucket {
             headers: Vec::new(),
             leading: call.changes.then(|| Leading(self.leading.clone())),
             action: call.action,
-            resource: self.resource(call),
+            resource: resource.clone(),
         };
-        let resource = self.resource(call);
         let policy = Policy {
             first_wait: &retry::first_wait,
             leading: call.changes.then_some(&*self.leading),

@@ -7,7 +7,7 @@
 use anyhow::{Context as _, Result, bail};
 use go_programs::{Fingerprint, cache, files, lock, progress, tools};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 const REQUIREMENTS: &str = "requirements.txt";
@@ -19,8 +19,9 @@ const REMEDY: &str = "install Python 3.10 or newer with venv (`tests/devcluster/
 /// Where a Python is looked for. The distribution's own comes first: it is optimized with profiles, and a server takes a quarter less CPU
 /// time with it than with one that pyenv has compiled.
 const INTERPRETERS: [&str; 2] = ["/usr/bin/python3", "python3"];
-/// Succeeds in a Python that can make an environment. Debian's has `venv` without `ensurepip` until `python3-venv` is installed.
-const SUFFICES: &str = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))";
+/// Succeeds in a Python that can make an environment, and prints what an environment is bound to. Debian's Python has `venv` without
+/// `ensurepip` until `python3-venv` is installed.
+const IDENTIFY: &str = "import ensurepip, sys, venv; print(sys.implementation.cache_tag, sys.prefix); sys.exit(sys.version_info < (3, 10))";
 
 /// Makes the environment that `tools/NAME/requirements.txt` pins, unless it is there; its directory.
 pub(super) fn make(name: &str) -> Result<PathBuf> {
@@ -101,7 +102,7 @@ pub(super) fn packages(directory: &Path) -> Result<PathBuf> {
 
 fn install(requirements: &Path, directory: &Path) -> Result<()> {
     // The caller's environment stays: the package index, the proxies and the authorities are how a machine reaches it.
-    run(Command::new(interpreter()?).args(["-m", "venv"]).arg(directory))?;
+    run(Command::new(interpreter()?.0).args(["-m", "venv"]).arg(directory))?;
     // Nothing that would have to be compiled.
     pip(directory, &["--only-binary=:all:"], requirements)
 }
@@ -123,8 +124,7 @@ fn pip(directory: &Path, options: &[&str], requirements: &Path) -> Result<()> {
 
 /// What an environment is made from: files such as its pins, an argument, and the Python that it is bound to.
 fn hash(sources: &[&Path], argument: &str) -> Result<String> {
-    let version = "import sys; print(sys.implementation.cache_tag, sys.prefix)";
-    let python = output(Command::new(interpreter()?).args(["-I", "-c", version]))?;
+    let (_, python) = interpreter()?;
     let mut context = Fingerprint::default();
     for source in sources {
         context.file(source)?;
@@ -134,16 +134,13 @@ fn hash(sources: &[&Path], argument: &str) -> Result<String> {
     Ok(context.finish())
 }
 
-/// The first Python of this machine that can make an environment.
-fn interpreter() -> Result<&'static str> {
-    let suffices = |python: &&str| {
-        let status = Command::new(python)
-            .args(["-I", "-c", SUFFICES])
-            .stderr(Stdio::null())
-            .status();
-        status.is_ok_and(|status| status.success())
+/// The first Python of this machine that can make an environment, and what the environment is bound to.
+fn interpreter() -> Result<(&'static str, Vec<u8>)> {
+    let identify = |python| {
+        let found = Command::new(python).args(["-I", "-c", IDENTIFY]).output().ok()?;
+        found.status.success().then_some((python, found.stdout))
     };
-    let found = INTERPRETERS.into_iter().find(suffices);
+    let found = INTERPRETERS.into_iter().find_map(identify);
     found.with_context(|| format!("storage servers for tests need Python: {REMEDY}"))
 }
 
