@@ -244,9 +244,10 @@ impl Caches {
         let known = state.objects.find(reference);
         let changed = known.is_none_or(|known| trim::changed(known, &object));
         state.objects.insert(reference.clone(), object);
+        let watching = watching(&state, reference);
         drop(state);
         if changed {
-            self.notify_watching(reference);
+            self.notify(watching);
         }
     }
 
@@ -258,12 +259,9 @@ impl Caches {
     /// Removes an object that a live read or a deletion found to be absent.
     pub(crate) fn remove(&self, reference: &ObjectRef) {
         let mut state = self.state();
-        let known = state.objects.find(reference).is_some();
-        state.objects.remove(reference);
+        let watching = forget(&mut state, reference);
         drop(state);
-        if known {
-            self.notify_watching(reference);
-        }
+        self.notify(watching);
     }
 
     fn watch(&self, spec: WatchSpec) {
@@ -295,22 +293,9 @@ impl Caches {
         }
     }
 
-    fn notify(&self, spec: &WatchSpec) {
-        for controller in spec.triggers {
-            self.trigger(*controller);
-        }
-    }
-
-    fn notify_watching(&self, reference: &ObjectRef) {
-        let covering: Vec<WatchSpec> = {
-            let state = self.state();
-            let object = state.objects.find(reference);
-            let watches =
-                |spec: &&WatchSpec| spec.covers(reference) && object.is_none_or(|object| spec.selects(object));
-            state.running.keys().filter(watches).cloned().collect()
-        };
-        for spec in &covering {
-            self.notify(spec);
+    fn notify(&self, controllers: impl IntoIterator<Item = Controller>) {
+        for controller in controllers {
+            self.trigger(controller);
         }
     }
 
@@ -330,10 +315,11 @@ impl EventHandler for Caches {
         }
         let changed = known.is_none_or(|known| trim::changed(known, &object));
         state.objects.insert(reference.clone(), object);
+        // Another controller may have a watch of the same object, whose own event then brings nothing new.
+        let watching = watching(&state, &reference);
         drop(state);
         if changed {
-            // Another controller may have a watch of the same object, whose own event then brings nothing new.
-            self.notify_watching(&reference);
+            self.notify(watching);
         }
     }
 
@@ -352,9 +338,9 @@ impl EventHandler for Caches {
         if state.objects.find(reference).is_some_and(newer) {
             return; // the operator has created the object again; its watch event comes later
         }
-        state.objects.remove(reference);
+        let watching = forget(&mut state, reference);
         drop(state);
-        self.notify(spec);
+        self.notify(watching);
     }
 
     fn list_completed(&self, spec: &WatchSpec, listed: &BTreeSet<ObjectRef>) {
@@ -367,17 +353,16 @@ impl EventHandler for Caches {
             })
             .map(|(reference, _)| reference.clone())
             .collect();
-        for reference in &stale {
-            state.objects.remove(reference);
-        }
+        let mut watching: HashSet<Controller> = stale.iter().flat_map(|object| forget(&mut state, object)).collect();
         // A kind that is served now changes what a pass does, also if it has no object yet.
         let appeared = state.absent.remove(spec) | state.unreadable.remove(spec).is_some();
         refresh_missing_kinds(&mut state);
         let first = state.pending.remove(spec);
         drop(state);
-        if first || appeared || !stale.is_empty() {
-            self.notify(spec);
+        if first || appeared {
+            watching.extend(spec.triggers);
         }
+        self.notify(watching);
         self.shared.synced.notify_waiters();
     }
 
@@ -394,7 +379,7 @@ impl EventHandler for Caches {
                 group = spec.kind.group(),
                 "the API server does not serve this kind; the watch is retried"
             );
-            self.notify(spec);
+            self.notify(spec.triggers.iter().copied());
         }
         self.shared.synced.notify_waiters();
     }
@@ -407,7 +392,7 @@ impl EventHandler for Caches {
         refresh_missing_kinds(&mut state);
         drop(state);
         if new {
-            self.notify(spec);
+            self.notify(spec.triggers.iter().copied());
         }
         self.shared.synced.notify_waiters();
     }
@@ -428,6 +413,24 @@ fn referenced(object: &ObjectRef, triggers: &'static [Controller]) -> Option<Wat
         triggers,
         unreadable: Unreadable::Wait,
     })
+}
+
+/// The controllers that watch an object that is known.
+fn watching(state: &State, reference: &ObjectRef) -> HashSet<Controller> {
+    let Some(object) = state.objects.find(reference) else {
+        return HashSet::new();
+    };
+    let watches = |spec: &&WatchSpec| spec.covers(reference) && spec.selects(object);
+    let watches = state.running.keys().filter(watches);
+    watches.flat_map(|spec| spec.triggers).copied().collect()
+}
+
+/// Removes an object, and returns the controllers that watch it. Each watch of the object reports its end, but only the first report
+/// finds it known, so that all controllers are notified then.
+fn forget(state: &mut State, reference: &ObjectRef) -> HashSet<Controller> {
+    let watching = watching(state, reference);
+    state.objects.remove(reference);
+    watching
 }
 
 fn refresh_missing_kinds(state: &mut State) {

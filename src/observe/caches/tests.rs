@@ -194,6 +194,30 @@ async fn an_object_that_several_controllers_watch_triggers_all_of_them() {
                 );
             }
         }
+        let object = serde_json::json!({"metadata": {"name": map.name, "resourceVersion": "3"}});
+        for (first, second) in [(0, 1), (1, 0)] {
+            // A deletion is reported by an event, or by a list that lacks the object.
+            for is_listed in [false, true] {
+                caches.applied(&watches[0], map.clone(), object.clone());
+                for controller in all() {
+                    is_triggered(&caches, controller).await;
+                }
+                if is_listed {
+                    caches.list_completed(&watches[first], &BTreeSet::new());
+                } else {
+                    caches.deleted(&watches[first], &map, None);
+                }
+                for controller in all() {
+                    assert!(is_triggered(&caches, controller).await, "{map} {controller:?}");
+                }
+                caches.list_completed(&watches[second], &BTreeSet::new());
+                caches.deleted(&watches[second], &map, None);
+                for controller in all() {
+                    assert!(!is_triggered(&caches, controller).await, "{map} {controller:?}");
+                }
+            }
+        }
+        caches.applied(&watches[0], map.clone(), object);
         // What the others still watch stays known.
         caches.watch_referenced(&BTreeSet::new(), &[Controller::Certificates]);
         assert!(caches.latest(&map).is_some());
