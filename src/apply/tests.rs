@@ -371,6 +371,7 @@ async fn each_update_carries_its_precondition() {
         .unwrap();
     writer.remove_finalizer(&service, &seen, "f").await.unwrap();
     writer.delete(&service, Some("u")).await.unwrap();
+    writer.delete_version(&service, "u", "7").await.unwrap();
     let sent = recorder.0.lock().unwrap().clone();
     let tests = |patch: &Value, path: &str, value: Value| {
         let step = json!({"op": "test", "path": path, "value": value});
@@ -379,7 +380,7 @@ async fn each_update_carries_its_precondition() {
             "{path}: {patch}"
         );
     };
-    assert_eq!(sent.len(), 6, "{sent:?}");
+    assert_eq!(sent.len(), 7, "{sent:?}");
     assert_eq!(sent[0], json!({"spec": {"a": 2}, "metadata": {"resourceVersion": "7"}}));
     tests(&sent[1], "/metadata/uid", json!("u"));
     tests(&sent[1], "/metadata/generation", json!(3));
@@ -389,6 +390,7 @@ async fn each_update_carries_its_precondition() {
     tests(&sent[4], "/metadata/uid", json!("u"));
     tests(&sent[4], "/metadata/finalizers/0", json!("f"));
     assert_eq!(sent[5]["preconditions"], json!({"uid": "u"}));
+    assert_eq!(sent[6]["preconditions"], json!({"uid": "u", "resourceVersion": "7"}));
 }
 
 // kubernetes 14: nor is an object deleted that replaced the one of the plan.

@@ -258,15 +258,33 @@ impl Writer {
     /// Deletes an object in the foreground without a grace period (pods keep their own); with `uid`, only the object with that
     /// UID. An object that does not exist is no error.
     pub async fn delete(&self, reference: &ObjectRef, uid: Option<&str>) -> Result<(), WriteError> {
+        let seen = uid.map(|uid| Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        });
+        self.delete_seen(reference, seen).await
+    }
+
+    /// The same for exactly this version of the object. After a conflict the object is read, so that the next pass sees it.
+    pub async fn delete_version(&self, reference: &ObjectRef, uid: &str, version: &str) -> Result<(), WriteError> {
+        let seen = Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: Some(version.to_owned()),
+        };
+        let deleted = self.delete_seen(reference, Some(seen)).await;
+        if matches!(deleted, Err(WriteError::Conflict(_))) {
+            self.read(reference).await?;
+        }
+        deleted
+    }
+
+    async fn delete_seen(&self, reference: &ObjectRef, seen: Option<Preconditions>) -> Result<(), WriteError> {
         let mut parameters = DeleteParams::foreground().grace_period(0);
         if reference.kind == Kind::PersistentVolumeClaim {
             parameters = DeleteParams::default();
         }
-        if let Some(uid) = uid {
-            parameters = parameters.preconditions(Preconditions {
-                uid: Some(uid.to_owned()),
-                resource_version: None,
-            });
+        if let Some(seen) = seen {
+            parameters = parameters.preconditions(seen);
         }
         let api = self.api(reference);
         match self.send(api.delete(&reference.name, &parameters)).await {

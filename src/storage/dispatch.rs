@@ -275,7 +275,7 @@ impl Cluster for NoCluster {
         match *self {}
     }
 
-    async fn delete_claim(&self, _name: &str, _uid: &str) -> Result<(), StorageError> {
+    async fn delete_claim(&self, _name: &str, _uid: &str, _version: &str) -> Result<(), StorageError> {
         match *self {}
     }
 }

@@ -54,8 +54,9 @@ pub trait Cluster {
     }
     /// Creates a claim in the registry's namespace, after [`Self::confirm`].
     async fn create_claim(&self, claim: &Value) -> Result<Creation, StorageError>;
-    /// Deletes the claim if it still has this uid, after [`Self::confirm`]. A claim that does not exist is a success.
-    async fn delete_claim(&self, name: &str, uid: &str) -> Result<(), StorageError>;
+    /// Deletes the claim if it still has this uid and this resourceVersion, after [`Self::confirm`]. A claim that does not exist is
+    /// a success.
+    async fn delete_claim(&self, name: &str, uid: &str, version: &str) -> Result<(), StorageError>;
 }
 
 /// What the engine needs from a kind of storage. An implementation keeps no state between passes that correctness

@@ -110,11 +110,11 @@ impl Cluster for ClusterAccess<'_> {
         }
     }
 
-    async fn delete_claim(&self, name: &str, uid: &str) -> Result<(), StorageError> {
+    async fn delete_claim(&self, name: &str, uid: &str, version: &str) -> Result<(), StorageError> {
         self.confirm().await?;
         let reference = ObjectRef::new(Kind::PersistentVolumeClaim, names::NAMESPACE, name);
         self.writer
-            .delete(&reference, Some(uid))
+            .delete_version(&reference, uid, version)
             .await
             .map_err(|error| transient(&error))
     }

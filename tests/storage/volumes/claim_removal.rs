@@ -31,10 +31,10 @@ async fn removed_named(state: &str, ours: bool) -> Volumes {
 
 // storage-volumes 19, storage-core 40, 45
 #[tokio::test]
-async fn the_operators_claim_is_deleted_by_uid_and_forgotten_when_it_is_gone() {
+async fn the_operators_claim_is_deleted_by_uid_and_version_and_forgotten_when_it_is_gone() {
     let mut cluster = removed_own().await;
     let outcome = cluster.pass().await;
-    assert_eq!(cluster.calls(), [format!("delete {OWN} made-by-operator")]);
+    assert_eq!(cluster.calls(), [format!("delete {OWN} made-by-operator 1")]);
     assert!(!outcome.done && outcome.wait.is_some() && outcome.status_storage.is_none());
 
     cluster.set_claim(OWN, "/metadata/deletionTimestamp", json!("2026-05-04T03:01:00Z"));
@@ -200,7 +200,7 @@ async fn what_the_status_names_goes_and_what_the_spec_names_stays() {
     cluster.add_claim("blue-claim", &["ReadWriteMany"], true);
     cluster.edit(json!({"storage": {"pvc": {"claim": "blue-claim"}, "emptyDir": {}}}));
     cluster.pass().await;
-    assert_eq!(cluster.calls(), [format!("delete {OWN} made-by-operator")]);
+    assert_eq!(cluster.calls(), [format!("delete {OWN} made-by-operator 1")]);
     cluster.drop_claim(OWN);
     assert!(cluster.pass().await.done);
     assert_eq!(

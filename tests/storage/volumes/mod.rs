@@ -74,7 +74,8 @@ impl Volumes {
         self.add(json!({
             "apiVersion": "v1", "kind": "PersistentVolumeClaim",
             "metadata": {
-                "name": name, "namespace": names::NAMESPACE, "uid": format!("uid-of-{name}"), "annotations": annotations,
+                "name": name, "namespace": names::NAMESPACE, "uid": format!("uid-of-{name}"), "resourceVersion": "1",
+                "annotations": annotations,
             },
             "spec": {"accessModes": modes, "storageClassName": "slow", "resources": {"requests": {"storage": "7Gi"}}},
             "status": {"phase": "Bound", "capacity": {"storage": "8Gi"}},

@@ -41,6 +41,11 @@ pub fn uid(claim: &Value) -> Option<&str> {
     text(claim, "/metadata/uid")
 }
 
+/// The resourceVersion of a claim.
+pub fn version(claim: &Value) -> Option<&str> {
+    text(claim, "/metadata/resourceVersion")
+}
+
 fn modes(claim: &Value) -> Vec<&str> {
     let modes = claim.pointer("/spec/accessModes").and_then(Value::as_array);
     modes.into_iter().flatten().filter_map(Value::as_str).collect()

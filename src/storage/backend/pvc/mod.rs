@@ -330,8 +330,11 @@ impl<C: Cluster> Removable for Pvc<'_, C> {
                 Mark::Missing(format!("it has no annotation {}", names::OWNED_ANNOTATION))
             }
             Some(found) => {
-                let uid = claim::uid(found).map(str::to_owned);
-                Mark::Ours(uid.ok_or_else(|| StorageError::transient(format!("claim {name} has no uid")))?)
+                // The version too: the watch may be behind somebody who removes the annotation to keep the data.
+                let seen = claim::uid(found).zip(claim::version(found));
+                let pin = seen.map(|(uid, version)| format!("{uid}/{version}"));
+                let unknown = || StorageError::transient(format!("claim {name} has no uid or no resourceVersion"));
+                Mark::Ours(pin.ok_or_else(unknown)?)
             }
         };
         Ok((Level::Container, mark))
@@ -343,7 +346,10 @@ impl<C: Cluster> Removable for Pvc<'_, C> {
             .and_then(claim::deleted_at)
             .and_then(|t| t.parse::<Timestamp>().ok());
         match since {
-            None => self.cluster.delete_claim(name, proof.pin()).await?,
+            None => {
+                let (uid, version) = proof.pin().split_once('/').unwrap_or_default();
+                self.cluster.delete_claim(name, uid, version).await?;
+            }
             Some(since) if request.snapshot.now.as_second() - since.as_second() > GONE_WITHIN => {
                 let message = format!(
                     "claim {name} was deleted at {since} and is still there: a pod may use it, or another finalizer holds it"
