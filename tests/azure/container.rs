@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use devcluster::stores::Reply;
+use devcluster::stores::{Fault, Reply};
 use serde_json::{Value, json};
 
 use super::cluster::{AzureCluster, USER_KEY, blob_error, cluster};
@@ -50,6 +50,34 @@ async fn only_the_services_code_says_that_a_container_is_missing() {
     assert_eq!((world.count("Container_Create"), world.state()), (1, Some("Managed")));
     let made = world.azure().containers("contcode").await.unwrap();
     assert_eq!(made[0].1["openshiftclusterid"], json!("cont-code-3"));
+}
+
+// storage-decisions T6: empty means without versions, too
+#[tokio::test]
+async fn a_container_that_holds_versions_only_is_not_empty() {
+    let version = "<Blob><Name>/docker/a</Name><VersionId>2026-01-02T03:04:05.0000000Z</VersionId></Blob>";
+    let page = format!("<EnumerationResults><Blobs>{version}</Blobs><NextMarker/></EnumerationResults>");
+    for (name, answer, state) in [
+        ("cont-versions", Reply::new(200, &page), "Unmanaged"),
+        // Not every account has versions.
+        ("cont-plain", blob_error(400, "InvalidQueryParameterValue"), "Managed"),
+    ] {
+        let own = name.replace('-', "");
+        let mut world = cluster(name, json!({"azure": {"accountName": own}})).await;
+        world.users_account(&own);
+        let container = world.container();
+        world.azure().make_container(&own, &container, &[]).await.unwrap();
+        world.gate.rule(move |asked| {
+            let all = asked.parameter("include").is_some_and(|all| all.contains("versions"));
+            if all {
+                Fault::Answer(answer.clone())
+            } else {
+                Fault::Pass
+            }
+        });
+        world.converge().await;
+        assert_eq!(world.state(), Some(state), "{name}");
+    }
 }
 
 // storage-azure 23

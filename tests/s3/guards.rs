@@ -115,6 +115,22 @@ async fn a_bucket_whose_objects_are_not_listed_as_versions_is_not_empty() {
     remove_and_keep(&mut world, &name, 1).await;
 }
 
+// storage-decisions T8: such a bucket is emptied, too
+#[tokio::test]
+async fn objects_that_are_not_listed_as_versions_are_deleted() {
+    let mut world = cluster("versions-q8", json!({"s3": {}})).await;
+    world.settle().await;
+    let name = world.generated();
+    store().await.put(&name, "image").await;
+    let nothing = Reply::new(200, "<ListVersionsResult/>");
+    world
+        .gate
+        .plan(When::operation("ListObjectVersions"), Fault::Answer(nothing));
+    world.edit(json!({"managementState": "Removed"}));
+    assert!(world.converge().await.done);
+    assert!(!store().await.exists(&name).await);
+}
+
 // storage-decisions T8: deletions without an effect are not repeated without a pause, and not counted
 #[tokio::test]
 async fn a_removal_whose_deletions_have_no_effect_waits() {

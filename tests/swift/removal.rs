@@ -306,24 +306,28 @@ async fn names_that_look_like_paths_go_and_nothing_beside_them() {
     }
 }
 
-// Versions that an administrator turned on go, too.
+// Versions that an administrator turned on go, too; also after they were turned off again.
 #[tokio::test]
 async fn versions_go_with_their_container() {
-    let (mut site, name) = owned::<SwiftCluster>("versions-r13").await;
-    let path = format!("/{name}");
-    let enabled = [("x-versions-enabled", "true")];
-    let answer = cloud()
-        .await
-        .account
-        .call(Method::POST, &path, &enabled, b"")
-        .await
-        .unwrap();
-    assert!(answer.status < 300, "{}", answer.text());
-    for _ in 0..2 {
-        site.fill(&name, 3).await;
+    for is_suspended in [false, true] {
+        let (mut site, name) = owned::<SwiftCluster>(&format!("versions-r13-{is_suspended}")).await;
+        let path = format!("/{name}");
+        let enable = async |value| {
+            let enabled = [("x-versions-enabled", value)];
+            let answer = cloud().await.account.call(Method::POST, &path, &enabled, b"").await;
+            let answer = answer.unwrap();
+            assert!(answer.status < 300, "{}", answer.text());
+        };
+        enable("true").await;
+        for _ in 0..2 {
+            site.fill(&name, 3).await;
+        }
+        if is_suspended {
+            enable("false").await;
+        }
+        removed(&mut site);
+        assert!(site.converge().await.done && !site.exists(&name).await);
     }
-    removed(&mut site);
-    assert!(site.converge().await.done && !site.exists(&name).await);
 }
 
 // storage-core 44; the credentials are gone, or nobody knows them any more: the removal ends in the cluster

@@ -37,6 +37,11 @@ impl Bucket {
     /// The first entries, versions included where the service lists them.
     pub async fn list_page(&self, at_most: u16) -> Called<Page<Entry>> {
         match self.versions(at_most).await {
+            // Some services list no versions of a bucket without versioning.
+            Ok(listing) if listing.entries.is_empty() => Ok(Page {
+                entries: self.objects("", at_most).await?.entries,
+                versions_hidden: false,
+            }),
             Ok(listing) => Ok(Page {
                 entries: listing.entries,
                 versions_hidden: false,

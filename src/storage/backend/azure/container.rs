@@ -7,7 +7,7 @@ use http::Method;
 use super::blobs::{BlobService, Call};
 use super::error::{Failure, garbled};
 use super::xml;
-use crate::storage::model::call::{CallError, Called};
+use crate::storage::model::call::{CallError, Called, Cause};
 use crate::storage::net::percent::encoded;
 use crate::storage::net::transport::Response;
 
@@ -140,7 +140,31 @@ impl BlobContainer {
 
     /// The first blobs whose names begin with the prefix, or the page that begins at the marker.
     pub async fn list(&self, prefix: &str, at_most: u16, marker: Option<&str>) -> Result<Listing, Failure> {
-        let mut path = format!("{}?restype=container&comp=list&maxresults={at_most}", self.path());
+        self.list_with("", prefix, at_most, marker).await
+    }
+
+    /// The first blobs, with previous versions and soft-deleted blobs where the account keeps such.
+    pub async fn list_all(&self, at_most: u16) -> Result<Listing, Failure> {
+        match self.list_with("&include=deleted,versions", "", at_most, None).await {
+            // Accounts with a hierarchical namespace and Azure Stack Hub have no versions.
+            Err(failure) if matches!(failure.error.cause, Cause::Answer(400)) && !failure.error.of_identity => {
+                self.list_with("", "", at_most, None).await
+            }
+            listed => listed,
+        }
+    }
+
+    async fn list_with(
+        &self,
+        include: &str,
+        prefix: &str,
+        at_most: u16,
+        marker: Option<&str>,
+    ) -> Result<Listing, Failure> {
+        let mut path = format!(
+            "{}?restype=container&comp=list&maxresults={at_most}{include}",
+            self.path()
+        );
         if !prefix.is_empty() {
             path = format!("{path}&prefix={}", encoded(prefix));
         }

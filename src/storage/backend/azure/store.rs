@@ -210,7 +210,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
     }
 
     async fn contents(&self, probe: &ProbeKeys, plain: bool) -> Called<Contents> {
-        let listing = match self.blobs.list("", A_FEW, None).await {
+        let listing = match self.blobs.list_all(A_FEW).await {
             Ok(listing) => listing,
             // The right to list a new container may take minutes to become valid: a later step lists it.
             Err(failure) if failure.error.is_forbidden() && !plain => {

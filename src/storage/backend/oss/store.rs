@@ -123,16 +123,8 @@ impl ObjectStore for Store<'_> {
         self.bucket.contents(probe, plain).await
     }
 
-    /// Objects first: a service may answer a listing of versions without any.
     async fn list_page(&self, at_most: u16) -> Called<Page<Entry>> {
-        let objects = self.bucket.objects("", at_most).await?;
-        if objects.entries.is_empty() {
-            return self.bucket.list_page(at_most).await;
-        }
-        Ok(Page {
-            entries: objects.entries,
-            versions_hidden: false,
-        })
+        self.bucket.list_page(at_most).await
     }
 
     async fn delete_page(&self, entries: Vec<Entry>) -> Called<PageDeletion> {

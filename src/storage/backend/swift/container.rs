@@ -12,7 +12,7 @@ use crate::storage::net::percent::encoded;
 pub const CLUSTER_HEADER: &str = "x-container-meta-openshiftclusterid";
 /// Header with the container's own name, as the Go operator writes it beside the mark.
 pub const NAME_HEADER: &str = "x-container-meta-name";
-/// Whether the container keeps versions.
+/// Whether the container keeps versions. Also there, with another value, after versioning was switched off.
 const VERSIONS_HEADER: &str = "x-versions-enabled";
 
 /// An object of a listing.
@@ -35,10 +35,9 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Whether the container keeps versions.
-    pub fn keeps_versions(&self) -> bool {
-        let value = self.headers.get(VERSIONS_HEADER).and_then(|value| value.to_str().ok());
-        value.is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    /// Whether the container may have versions.
+    pub fn may_have_versions(&self) -> bool {
+        self.headers.contains_key(VERSIONS_HEADER)
     }
 }
 

@@ -122,10 +122,10 @@ impl<'a, C> Store<'a, C> {
         }
     }
 
-    /// The first objects of a container, versions included where it keeps them.
+    /// The first objects of a container, versions included where it may have some.
     async fn first_of(&self, container: &str, at_most: usize) -> Called<Vec<Entry>> {
         let mut listing = self.client.list(container, "", at_most, false).await?;
-        if listing.objects.is_empty() && listing.keeps_versions() {
+        if listing.objects.is_empty() && listing.may_have_versions() {
             listing = self.client.list(container, "", at_most, true).await?;
         }
         let entry = |object| Entry {
