@@ -186,6 +186,9 @@ pub const STORAGE_SETTINGS_ANNOTATION: &str = "imageregistry.operator.openshift.
 /// Annotation on the Config, set by an administrator: the location ID of existing storage that the operator may own, and
 /// therefore may delete later.
 pub const ADOPT_STORAGE_ANNOTATION: &str = "imageregistry.operator.openshift.io/adopt-storage";
+/// Annotation on the Config: the location ID of the storage that the operator owns or owned by the consent of
+/// [`ADOPT_STORAGE_ANNOTATION`]. That consent counts no longer.
+pub const STORAGE_ADOPTED_ANNOTATION: &str = "imageregistry.operator.openshift.io/storage-adopted";
 /// Annotation on pod templates for workload partitioning.
 pub const PARTITIONING_ANNOTATION: &str = "target.workload.openshift.io/management";
 /// Annotation that selects the SecurityContextConstraints of a pod.

@@ -37,6 +37,8 @@ pub struct StorageFacts {
     pub backend: &'static str,
     /// Environment.
     pub env: Vec<EnvVar>,
+    /// Names of variables that tell, beside the content of the private Secret, whose the credentials are.
+    pub tenant: &'static [&'static str],
     /// Volumes (core/v1).
     pub volumes: Vec<Value>,
     /// Mounts of the container (core/v1).

@@ -49,4 +49,4 @@ pub use self::registry::{conflicts, registry};
 pub use self::removal::{Removal, removal};
 pub use self::settle::{unsettled, wait_ends};
 pub use self::source::Source;
-pub use self::storage::storage_differs;
+pub use self::storage::{has_other_credentials, storage_differs};

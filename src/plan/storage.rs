@@ -1,8 +1,10 @@
 //! Whether the registry would get another storage than it has, and which CA that takes.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
-use super::parts::{Parts, live_deployment, program_of};
+use super::parts::{self, Parts, live_deployment, program_of};
 use super::{certificates, drift, secret};
 use crate::api::Kind;
 use crate::config::facts::StorageFacts;
@@ -21,6 +23,28 @@ pub fn storage_differs(resolved: &Resolved, facts: &StorageFacts, snapshot: &Sna
         || Parts::rendered(facts, resolved).differs(&Parts::live(deployment))
         || secret_differs(facts, snapshot)
         || ca_differs(facts, snapshot)
+}
+
+/// Whether the registry runs with other credentials than these: content of the private Secret, and variables that name the tenant.
+/// `false` where nothing runs, and where another program runs, which has its credentials in another form.
+pub fn has_other_credentials(facts: &StorageFacts, snapshot: &Snapshot) -> bool {
+    let Some(deployment) = live_deployment(snapshot) else {
+        return false;
+    };
+    if program_of(deployment) != snapshot.environment.program {
+        return false;
+    }
+    let tenant = |env: &[Value]| -> BTreeMap<String, Value> {
+        let named = env
+            .iter()
+            .filter_map(|variable| Some((variable["name"].as_str()?, &variable["value"])));
+        let named = named.filter(|(name, _)| facts.tenant.contains(name));
+        named.map(|(name, value)| (name.to_owned(), value.clone())).collect()
+    };
+    let wanted: Vec<Value> = facts.env.iter().map(parts::variable).collect();
+    let live = snapshot.objects.operand(Kind::Secret, names::PRIVATE_SECRET);
+    tenant(&wanted) != tenant(&Parts::live(deployment).env)
+        || live.is_some_and(|live| live["data"] != secret::private(facts).body["data"])
 }
 
 fn secret_differs(facts: &StorageFacts, snapshot: &Snapshot) -> bool {

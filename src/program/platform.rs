@@ -275,6 +275,16 @@ const SWIFT_SECRETS: [&str; 6] = [
     "REGISTRY_STORAGE_SWIFT_APPLICATIONCREDENTIALSECRET",
 ];
 
+/// Variables of the project, and of the domains of user and project.
+const SWIFT_TENANT: [&str; 6] = [
+    "REGISTRY_STORAGE_SWIFT_DOMAIN",
+    "REGISTRY_STORAGE_SWIFT_DOMAINID",
+    "REGISTRY_STORAGE_SWIFT_TENANT",
+    "REGISTRY_STORAGE_SWIFT_TENANTID",
+    "REGISTRY_STORAGE_SWIFT_TENANTDOMAIN",
+    "REGISTRY_STORAGE_SWIFT_TENANTDOMAINID",
+];
+
 fn swift_storage(swift: &SwiftStorage) -> StorageFacts {
     let mut env = vec![
         text("REGISTRY_STORAGE", "swift"),
@@ -311,6 +321,7 @@ fn swift_storage(swift: &SwiftStorage) -> StorageFacts {
     StorageFacts {
         backend: "Swift",
         env,
+        tenant: &SWIFT_TENANT,
         ..StorageFacts::default()
     }
 }

@@ -392,6 +392,22 @@ async fn only_a_container_with_a_name_of_the_go_operator_goes_without_a_mark() {
     }
 }
 
+// storage-decisions T1: the creation record that follows a consent counts only with the container's own mark
+#[tokio::test]
+async fn consent_for_a_container_of_the_go_operator_marks_the_container() {
+    let (mut world, account) = of_go("takes-adopt", &format!("takes-adopt-image-registry-{}", "x".repeat(35))).await;
+    let container = world.storage_spec()["azure"]["container"].as_str().unwrap().to_owned();
+    let location = format!("AzurePublicCloud/{account}/{container}");
+    world.annotate(names::ADOPT_STORAGE_ANNOTATION, &location);
+    world.settle().await;
+    assert_eq!(world.created(), Some(location.as_str()));
+    let marks = &world.azure().containers(&account).await.unwrap()[0].1;
+    assert_eq!(marks["openshiftclusterid"], json!("takes-adopt"));
+    world.request_removal();
+    assert!(world.settle().await.done, "{}", world.message("StorageExists"));
+    assert_eq!(world.azure().containers(&account).await.unwrap().len(), 0);
+}
+
 // storage-decisions T2: this operator marks its containers, so that one without a mark is another one
 #[tokio::test]
 async fn a_container_that_was_restored_without_its_mark_is_not_the_operators() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use image_registry_operator::api::{Config, Kind, ObjectRef, Sensitive};
 use image_registry_operator::config::environment::Environment;
 use image_registry_operator::config::event_request::EventRequest;
-use image_registry_operator::config::facts::StorageFacts;
+use image_registry_operator::config::facts::{EnvValue, StorageFacts};
 use image_registry_operator::config::snapshot::{Objects, Snapshot};
 use image_registry_operator::names;
 use image_registry_operator::program::platform::Platform;
@@ -200,6 +200,7 @@ impl Cluster for TestCluster {
         }
         let mut made = claim.clone();
         made["metadata"]["uid"] = json!("made-by-operator");
+        made["metadata"]["resourceVersion"] = json!("1");
         self.appeared.borrow_mut().push(made);
         if self.server.get() == ApiServer::LosesAnswer {
             Err(StorageError::transient("connection reset"))
@@ -208,8 +209,10 @@ impl Cluster for TestCluster {
         }
     }
 
-    async fn delete_claim(&self, name: &str, uid: &str) -> Result<(), StorageError> {
-        self.claim_calls.borrow_mut().push(format!("delete {name} {uid}"));
+    async fn delete_claim(&self, name: &str, uid: &str, version: &str) -> Result<(), StorageError> {
+        self.claim_calls
+            .borrow_mut()
+            .push(format!("delete {name} {uid} {version}"));
         Ok(())
     }
 }
@@ -412,6 +415,10 @@ impl<S: StorageUnderTest> StorageHarness<S> {
         let pods = RegistryPods {
             program: &*self.program,
             differs: &|facts| self.running.as_ref() != Some(facts),
+            other_credentials: &|facts| {
+                let running = self.running.as_ref();
+                running.is_some_and(|running| secrets(running) != secrets(facts))
+            },
             proxies: self.proxies.clone(),
             read_only: self.read_only,
         };
@@ -594,6 +601,15 @@ impl<S: StorageUnderTest> StorageHarness<S> {
 }
 
 /// Messages of the warnings among these events.
+/// What facts hide in the private Secret.
+fn secrets(facts: &StorageFacts) -> Vec<&str> {
+    let hidden = facts.env.iter().filter_map(|variable| match &variable.value {
+        EnvValue::Secret(value) => Some(value.expose()),
+        _ => None,
+    });
+    hidden.chain(facts.files.values().map(Sensitive::expose)).collect()
+}
+
 pub fn warnings(events: &[EventRequest]) -> Vec<&str> {
     let warnings = events.iter().filter(|event| event.warning);
     warnings.map(|event| event.message.as_str()).collect()

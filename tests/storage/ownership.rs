@@ -269,6 +269,38 @@ async fn consent_is_used_once() {
     assert_eq!(site.cloud().container("users").unwrap().images, 7);
 }
 
+// storage-decisions T1, T4: an administrator protects the images, and the annotation stays
+#[tokio::test]
+async fn consent_does_not_count_again_after_unmanaged_or_a_removal_that_keeps_the_images() {
+    for is_removed in [false, true] {
+        let mut site = Site::new(json!({"s3": {"bucket": "users"}, "managementState": "Managed"}));
+        site.cloud().put("users", 2, None);
+        site.annotate(names::ADOPT_STORAGE_ANNOTATION, "/users");
+        site.settle().await;
+        assert_eq!(site.created(), Some("/users"));
+        site.edit(json!({"storage": {"managementState": "Unmanaged"}}));
+        if is_removed {
+            site.remove().await;
+            site.edit(json!({"managementState": "Managed"}));
+        }
+        site.settle().await;
+        assert_eq!(site.created(), None);
+        site.cloud().with("users", |container| container.mark = None);
+        site.edit(json!({"storage": {"managementState": "Managed"}}));
+        site.settle().await;
+        assert_eq!(site.cloud().container("users").unwrap().mark, None, "{is_removed}");
+        // An administrator who consents again annotates again.
+        site.annotate(names::ADOPT_STORAGE_ANNOTATION, "");
+        site.settle().await;
+        assert_eq!(site.annotation(names::STORAGE_ADOPTED_ANNOTATION), None);
+        site.annotate(names::ADOPT_STORAGE_ANNOTATION, "/users");
+        site.settle().await;
+        assert_eq!(site.cloud().container("users").unwrap().mark.as_deref(), Some(CLUSTER));
+        site.remove().await;
+        assert_eq!(site.cloud().container("users"), None);
+    }
+}
+
 // storage-decisions T1: the process dies between the mark and the record of the adoption
 #[tokio::test]
 async fn an_adoption_is_recorded_also_after_a_crash() {

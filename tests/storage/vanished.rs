@@ -381,6 +381,58 @@ async fn a_404_that_is_not_the_services_own_is_no_loss() {
     }
 }
 
+// storage-decisions T18: the loss of a container has nothing to do with what else changes, or with a registry that does not run
+#[tokio::test]
+async fn a_container_that_is_lost_is_created_again_where_the_credentials_are_the_same() {
+    let no_registry = |site: &mut Site| site.running = None;
+    let other_ca = |site: &mut Site| site.running.as_mut().unwrap().ca_bundle = Some("PREVIOUS CA".to_owned());
+    let cases: [fn(&mut Site); 2] = [no_registry, other_ca];
+    for change in cases {
+        let mut site = Site::applied(json!({"s3": {}})).await;
+        site.cloud().has_tenants.set(true);
+        change(&mut site);
+        vanish(&site);
+        site.settle().await;
+        let lost = site.events.iter().filter(|event| event.reason == "StorageLost").count();
+        assert_eq!((site.exists().as_str(), lost), ("True/Bucket Exists", 1));
+        assert!(site.cloud().container(CHOSEN).is_some());
+    }
+}
+
+// storage-decisions T18: the bucket is deleted, and the user turns back before the operator has seen that
+#[tokio::test]
+async fn a_removal_that_is_cancelled_at_its_end_creates_the_container_again() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.cloud().has_tenants.set(true);
+    site.edit(json!({"managementState": "Removed"}));
+    while site.cloud().container(CHOSEN).is_some() {
+        site.pass().await;
+    }
+    site.running = None;
+    site.edit(json!({"managementState": "Managed"}));
+    site.settle().await;
+    assert_eq!(site.exists(), "True/Bucket Exists");
+    assert!(site.cloud().container(CHOSEN).is_some());
+}
+
+// storage-decisions T6: the administrator restores the container while the operator tries to create it again
+#[tokio::test]
+async fn the_intent_ends_with_a_container_that_is_not_the_operators() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.cloud().creation_denied.set(true);
+    vanish(&site);
+    for _ in 0..8 {
+        site.pass().await;
+    }
+    assert_eq!(site.intent(), Some("/chosen-by-driver"));
+    site.cloud().put(CHOSEN, 5, None);
+    site.settle().await;
+    assert_eq!((site.intent(), site.created()), (None, None));
+    site.remove().await;
+    assert_eq!(site.cloud().container(CHOSEN).unwrap().images, 5);
+    assert_eq!(site.status(), &json!({}), "the removal ends");
+}
+
 // storage-decisions T4: credentials of a project that has no such container
 #[tokio::test]
 async fn a_tenant_without_the_container_gets_none() {

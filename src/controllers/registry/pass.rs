@@ -95,6 +95,7 @@ impl Registry {
             let pods = RegistryPods {
                 program: renderer(snapshot.environment.program),
                 differs: &|facts| plan::storage_differs(resolved, facts, snapshot),
+                other_credentials: &|facts| plan::has_other_credentials(facts, snapshot),
                 proxies: Proxies::of(&resolved.proxy),
                 read_only: resolved.read_only,
             };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{is_published, storage_cas, storage_differs};
+use super::{has_other_credentials, is_published, storage_cas, storage_differs};
 use crate::api::{Kind, Sensitive};
 use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
 use crate::plan::certificates::certificates;
@@ -81,6 +81,33 @@ fn deploy(cluster: &mut Cluster) {
 
 fn differs(cluster: &Cluster, facts: &StorageFacts) -> bool {
     storage_differs(&cluster.resolved, facts, &cluster.snapshot)
+}
+
+// storage-decisions T4, T18
+#[test]
+fn only_keys_and_the_tenant_make_other_credentials() {
+    let mut facts = s3("one");
+    facts.tenant = &["REGISTRY_STORAGE_S3_BUCKET"];
+    let mut cluster = running(&json!({}), facts.clone());
+    let other = |cluster: &Cluster, change: fn(&mut StorageFacts)| {
+        let mut facts = facts.clone();
+        change(&mut facts);
+        has_other_credentials(&facts, &cluster.snapshot)
+    };
+    let keys = |facts: &mut StorageFacts| drop(facts.files.insert("credentials".to_owned(), Sensitive::new("other")));
+    assert!(!other(&cluster, |_| {}));
+    assert!(!other(&cluster, |facts| facts.ca_bundle = Some("NEW CA".to_owned())));
+    assert!(!other(&cluster, |facts| facts.env[2].value = EnvValue::Flag(false)));
+    assert!(other(&cluster, |facts| facts.env[1].value = EnvValue::Text("two".to_owned())));
+    assert!(other(&cluster, |facts| drop(facts.env.remove(1))));
+    assert!(other(&cluster, keys));
+    // Where nothing runs, nothing tells.
+    let secret = operand(Kind::Secret, "image-registry-private-configuration");
+    cluster.snapshot.objects.remove(&secret);
+    assert!(!other(&cluster, keys));
+    let registry = operand(Kind::Deployment, "image-registry");
+    cluster.snapshot.objects.remove(&registry);
+    assert!(!other(&cluster, |facts| drop(facts.env.remove(1))));
 }
 
 fn deployment(plan: &Plan) -> &Value {

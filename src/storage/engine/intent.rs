@@ -72,15 +72,40 @@ pub fn created(location: &str, marked: bool) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Whether an administrator consents to the adoption of the storage at this location. The consent counts until the creation
-/// record says that the operator adopted the storage: other credentials may show other storage at the same location.
+/// Whether an administrator consents to the adoption of the storage at this location. A consent counts once: other credentials
+/// may show other storage at the same location, and an administrator may have removed the ownership mark to protect the images.
 pub fn is_consented(config: &Config, location: Option<&str>) -> bool {
-    names_location(config, names::ADOPT_STORAGE_ANNOTATION, location) && !creation(config, location).is_created()
+    names_location(config, names::ADOPT_STORAGE_ANNOTATION, location)
+        && !names_location(config, names::STORAGE_ADOPTED_ANNOTATION, location)
+        && !creation(config, location).is_created()
 }
 
-/// Annotation for a patch of the Config that removes the consent to the adoption of this location; `None` if there is none.
-pub fn without_consent(config: &Config, location: Option<&str>) -> Option<(&'static str, Value)> {
-    without(config, names::ADOPT_STORAGE_ANNOTATION, location)
+/// Annotation for a patch of the Config that records that the consent to the adoption of this location was used.
+pub fn adopted(location: &str) -> (&'static str, Value) {
+    (names::STORAGE_ADOPTED_ANNOTATION, Value::from(location))
+}
+
+/// Annotation for a patch of the Config that corrects the record of a used consent: it ends with the consent, and it is there
+/// where the creation record shows that the consent was used. `None` if it is correct.
+pub fn used_consent(config: &Config, location: Option<&str>) -> Option<(&'static str, Value)> {
+    let consent = annotation(config, names::ADOPT_STORAGE_ANNOTATION);
+    let recorded = annotation(config, names::STORAGE_ADOPTED_ANNOTATION);
+    let is_used = recorded == consent || (consent == location && creation(config, location).is_created());
+    let wanted = consent.filter(|_| is_used);
+    (wanted != recorded).then(|| {
+        (
+            names::STORAGE_ADOPTED_ANNOTATION,
+            wanted.map_or(Value::Null, Value::from),
+        )
+    })
+}
+
+/// Annotations for a patch of the Config that removes the consent to the adoption of this location; empty if there is none.
+pub fn without_consent(config: &Config, location: Option<&str>) -> Vec<(&'static str, Value)> {
+    [names::ADOPT_STORAGE_ANNOTATION, names::STORAGE_ADOPTED_ANNOTATION]
+        .into_iter()
+        .filter_map(|key| without(config, key, location))
+        .collect()
 }
 
 /// Annotations for a patch of the Config that removes the creation record of this location; empty if there is none.
@@ -119,6 +144,7 @@ pub fn without_records(config: &Config, location: Option<&str>) -> Vec<(&'static
     let place = without(config, names::STORAGE_LOCATION_ANNOTATION, location);
     without_creation(config, location)
         .into_iter()
+        .chain(used_consent(config, location))
         .chain(place)
         .chain(without_settings(config, location))
         .chain(stages)

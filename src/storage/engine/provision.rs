@@ -280,6 +280,8 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                 message: format!("{} exists, is empty, and is about to be owned", self.named()),
                 ..Persist::default()
             }))),
+            // The consent becomes a creation record, which counts only with a mark of the container itself.
+            Decision::Own if self.request.consent => self.mark(false).await,
             Decision::Own => self.own(false, true, Vec::new()).await,
             Decision::Mark { consented } => self.mark(consented).await,
             Decision::Settings => self.finish(false, false, Vec::new()).await,

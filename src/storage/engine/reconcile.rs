@@ -24,7 +24,7 @@ use crate::storage::model::outcome::{Freeze, Outcome, STORAGE_EXISTS, UNKNOWN_ER
 use crate::storage::model::progress::{Ensured, Persist, Progress, Wait};
 use crate::storage::model::spec;
 use crate::storage::model::state::{self, State};
-use crate::storage::model::target::{Request, Target};
+use crate::storage::model::target::{CreationRecord, Request, Target};
 use crate::storage::preflight::{self, decide, record};
 use crate::storage::traits::{Cluster, Driver};
 
@@ -305,7 +305,10 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
             (None, Some(location)) => persist
                 .created
                 .map(|marked| intent::created(location, marked))
-                .unwrap_or_default(),
+                .unwrap_or_default()
+                .into_iter()
+                .chain(self.request.consent.then(|| intent::adopted(location)))
+                .collect(),
             _ => Vec::new(),
         };
         if let Some((key, stages)) = &persist.stages {
@@ -360,13 +363,13 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
     }
 
     /// Whether the credentials are others than those with which the registry runs, and may belong to another tenant, which does not
-    /// have the storage.
+    /// have the storage. Where nothing runs, nothing tells.
     async fn has_other_credentials(&self) -> bool {
         if !self.driver.has_tenants(self.request) || self.request.effective_state() != Some(State::Managed) {
             return false;
         }
         let facts = self.wanted_facts().await;
-        facts.is_some_and(|facts| (self.engine.pods.differs)(&facts))
+        facts.is_some_and(|facts| (self.engine.pods.other_credentials)(&facts))
     }
 
     /// Event, once, that Managed storage in use does not exist any more.
@@ -404,7 +407,9 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
         let location = self.request.target.location.as_deref();
         // Remove the intent of storage that the operator does not own: a later pass would take it for a creation
         // record.
-        let refused = state == State::Unmanaged || (!self.known.in_use && ensured.blank_state == State::Unmanaged);
+        let is_owned = ensured.blank_state == State::Managed;
+        let intended = !self.known.in_use || self.request.record == CreationRecord::Intended;
+        let refused = state == State::Unmanaged || (intended && !is_owned);
         let creation = if refused {
             intent::without_creation(config, location)
         } else {
@@ -415,7 +420,8 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
             (State::Managed, Some(is_final)) => location.and_then(|id| StoredSettings::patch(config, id, is_final)),
             (State::Managed, None) => None,
         };
-        creation.into_iter().chain(settings).collect()
+        let consent = intent::used_consent(config, location);
+        creation.into_iter().chain(settings).chain(consent).collect()
     }
 
     async fn done(&self, ensured: Ensured) -> Outcome {

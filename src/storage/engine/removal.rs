@@ -134,7 +134,7 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
         }
         let ended = match proved {
             Ok((_, Mark::Gone)) => return self.gone(),
-            Ok((_, Mark::Missing(what))) if record.exists() => Err(self.unmarked(&what)),
+            Ok((_, Mark::Missing(what))) if record.is_created() => Err(self.unmarked(&what)),
             Ok((_, Mark::Missing(why) | Mark::NotOurs(why))) => {
                 let deleted = self.engine.cache.take_deleted(&self.location);
                 let deleted = deleted.map(|objects| format!("; {}", stopped::message(objects)));

@@ -50,7 +50,8 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                     code: "MarkMissing".to_owned(),
                     message: format!(
                         "the operator created and marked it, and {missing}: these credentials may show a container of the \
-                         same name that belongs to somebody else"
+                         same name that belongs to somebody else. Restore the credentials or the mark, or set \
+                         spec.storage.managementState to Unmanaged to use the container without owning it"
                     ),
                     auth: false,
                 }))

@@ -63,6 +63,7 @@ impl Fingerprint {
             ca_bundle,
             unfit: _,
             not_usable: _,
+            tenant: _, // names of variables, whose values count in `env`
         } = facts;
         let mut texts = vec![(*backend).to_owned(), location.to_owned()];
         for variable in env {

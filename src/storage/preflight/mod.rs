@@ -19,6 +19,8 @@ pub struct RegistryPods<'a> {
     /// Whether these facts would change the storage of the running registry: environment, volumes, private Secret, CA,
     /// proxy. `true` without a Deployment.
     pub differs: &'a dyn Fn(&StorageFacts) -> bool,
+    /// Whether the running registry has other credentials than these facts. `false` if it does not run.
+    pub other_credentials: &'a dyn Fn(&StorageFacts) -> bool,
     /// Proxy of the pods.
     pub proxies: Proxies,
     /// The registry refuses pushes.
@@ -30,6 +32,7 @@ pub fn no_pods() -> RegistryPods<'static> {
     RegistryPods {
         program: &Platform,
         differs: &|_| false,
+        other_credentials: &|_| false,
         proxies: Proxies::default(),
         read_only: false,
     }
