@@ -37,7 +37,7 @@ pub struct StorageFacts {
     pub backend: &'static str,
     /// Environment.
     pub env: Vec<EnvVar>,
-    /// Names of variables that tell, beside the content of the private Secret, whose the credentials are.
+    /// Names of variables that tell, beside the content of the private Secret, where the credentials lead to and whose they are.
     pub tenant: &'static [&'static str],
     /// Volumes (core/v1).
     pub volumes: Vec<Value>,

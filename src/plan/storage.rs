@@ -25,7 +25,7 @@ pub fn storage_differs(resolved: &Resolved, facts: &StorageFacts, snapshot: &Sna
         || ca_differs(facts, snapshot)
 }
 
-/// Whether the registry runs with other credentials than these: content of the private Secret, and variables that name the tenant.
+/// Whether the registry runs with other credentials than these: content of the private Secret, and the variables of [`StorageFacts::tenant`].
 /// `false` where nothing runs, and where another program runs, which has its credentials in another form.
 pub fn has_other_credentials(facts: &StorageFacts, snapshot: &Snapshot) -> bool {
     let Some(deployment) = live_deployment(snapshot) else {

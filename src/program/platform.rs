@@ -275,8 +275,10 @@ const SWIFT_SECRETS: [&str; 6] = [
     "REGISTRY_STORAGE_SWIFT_APPLICATIONCREDENTIALSECRET",
 ];
 
-/// Variables of the project, and of the domains of user and project.
-const SWIFT_TENANT: [&str; 6] = [
+/// Variables of the cloud and its region, of the project, and of the domains of user and project.
+const SWIFT_TENANT: [&str; 8] = [
+    "REGISTRY_STORAGE_SWIFT_AUTHURL",
+    "REGISTRY_STORAGE_SWIFT_REGION",
     "REGISTRY_STORAGE_SWIFT_DOMAIN",
     "REGISTRY_STORAGE_SWIFT_DOMAINID",
     "REGISTRY_STORAGE_SWIFT_TENANT",

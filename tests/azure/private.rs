@@ -382,6 +382,17 @@ async fn a_network_that_is_linked_elsewhere_gets_its_record_there() {
         .resource(&format!("{zone}/A/{}", world.account()))
         .unwrap();
     assert!(record["properties"]["aRecords"][0]["ipv4Address"].is_string());
+    // An account that becomes public again leaves nothing there, and the zone and its link are as they were.
+    world.edit(json!({"storage": {"azure": {"networkAccess": {"type": "External", "internal": null}}}}));
+    world.converge().await;
+    assert!(!is_private(&world, &world.account()));
+    assert_eq!(world.azure().resource(&format!("{zone}/A/{}", world.account())), None);
+    assert!(
+        world
+            .azure()
+            .resource(&format!("{zone}/virtualNetworkLinks/hub"))
+            .is_some()
+    );
     // Other codes are errors.
     let mut world = private("private-link", Value::Null).await;
     world.answer(

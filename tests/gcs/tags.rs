@@ -104,6 +104,21 @@ async fn tags_that_cannot_be_listed_are_all_bound_and_bound_ones_are_a_success()
     assert!(logs::taken() > 0);
 }
 
+// storage-gcs 28
+#[tokio::test]
+async fn a_list_of_tags_without_an_end_is_given_up_and_all_tags_are_bound() {
+    let mut world = cluster("endless-tag1", json!({"gcs": {}})).await;
+    world.set_tags(&TAGS).await;
+    let page = json!({"effectiveTags": [], "nextPageToken": "again"}).to_string();
+    world.gate.rule(move |asked| match call(asked).as_str() {
+        "effectiveTags.list" => Fault::Answer(Reply::new(200, &page)),
+        _ => Fault::Pass,
+    });
+    world.converge().await;
+    assert_eq!(asked_for(&world), TAGS);
+    assert_eq!(world.condition("StorageTagged"), "True/SuccessTaggingBucket");
+}
+
 // storage-gcs 32
 // storage-gcs 29: in place of the error the registry runs, and the condition tells (decision 0018)
 #[tokio::test]

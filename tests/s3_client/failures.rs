@@ -209,6 +209,21 @@ async fn keys_that_were_not_deleted_come_back_though_the_answer_is_200() {
     );
 }
 
+// A URL resolves `..`: the request would reach an object of another bucket.
+#[tokio::test]
+async fn a_key_with_a_relative_path_is_never_deleted_by_its_url() {
+    let gate = answering(None, &[], in_turn(vec![Reply::new(204, "")]));
+    let bucket = Bench::new().bucket(&Access::at(&gate.url()));
+    for key in ["\u{1}/../../other/image", "\u{1}/./image", ".."] {
+        let key = format!("{key}/\u{1}");
+        let deletion = bucket.delete(&[entry(&key)]).await.unwrap();
+        let codes: Vec<&str> = deletion.refused.iter().map(|refused| refused.code.as_str()).collect();
+        assert_eq!((deletion.deleted, codes), (0, vec!["RelativeKey"]), "{key:?}");
+    }
+    assert_eq!(gate.asked().len(), 0);
+    assert_eq!(bucket.delete(&[entry("\u{1}/a..b")]).await.unwrap().deleted, 1);
+}
+
 #[tokio::test]
 async fn an_error_in_the_body_of_a_200_is_an_error() {
     let late = Reply::error(200, "InternalError", "late");

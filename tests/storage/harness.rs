@@ -417,7 +417,7 @@ impl<S: StorageUnderTest> StorageHarness<S> {
             differs: &|facts| self.running.as_ref() != Some(facts),
             other_credentials: &|facts| {
                 let running = self.running.as_ref();
-                running.is_some_and(|running| secrets(running) != secrets(facts))
+                running.is_some_and(|running| credentials(running) != credentials(facts))
             },
             proxies: self.proxies.clone(),
             read_only: self.read_only,
@@ -601,13 +601,14 @@ impl<S: StorageUnderTest> StorageHarness<S> {
 }
 
 /// Messages of the warnings among these events.
-/// What facts hide in the private Secret.
-fn secrets(facts: &StorageFacts) -> Vec<&str> {
-    let hidden = facts.env.iter().filter_map(|variable| match &variable.value {
+/// What facts hide in the private Secret, and what names the tenant.
+fn credentials(facts: &StorageFacts) -> Vec<&str> {
+    let shown = facts.env.iter().filter_map(|variable| match &variable.value {
         EnvValue::Secret(value) => Some(value.expose()),
+        EnvValue::Text(value) if facts.tenant.contains(&variable.name) => Some(value),
         _ => None,
     });
-    hidden.chain(facts.files.values().map(Sensitive::expose)).collect()
+    shown.chain(facts.files.values().map(Sensitive::expose)).collect()
 }
 
 pub fn warnings(events: &[EventRequest]) -> Vec<&str> {

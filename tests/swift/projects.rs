@@ -1,9 +1,9 @@
 //! A container of another project.
 
-use devcluster::stores::Project;
+use devcluster::stores::{Fault, Project, Reply};
 use serde_json::json;
 
-use super::cloud::cloud;
+use super::cloud::{cloud, gateway};
 use super::cluster::SwiftCluster;
 use super::conformance::{BackendUnderTest as _, Sent, owned};
 
@@ -41,6 +41,58 @@ async fn another_project_behind_the_same_names_is_not_written_to_before_the_mark
     site.edit(json!({"managementState": "Removed"}));
     site.settle().await;
     assert_eq!(account.objects(&name).await.unwrap(), ["image"]);
+    assert!(site.exists(&name).await);
+}
+
+// storage-decisions T4: the same login leads to another region, which has no such container
+#[tokio::test]
+async fn another_region_without_the_container_gets_none() {
+    let gateway = gateway().await;
+    let (mut site, name) = owned::<SwiftCluster>("region-a14").await;
+    site.set_cloud(site.cloud.password(), json!({"region_name": "Ceph"}));
+    site.forget();
+    let running = site.running.clone();
+    for _ in 0..6 {
+        site.pass().await;
+        site.later(std::time::Duration::from_mins(11));
+    }
+    assert_eq!(site.running, running, "the registry keeps its region");
+    assert!(site.changes().is_empty(), "{:?}", site.operations());
+    assert_eq!(site.count_events("StorageLost"), 0);
+    assert!(site.message("StorageExists").contains("restore credentials"));
+    let there = gateway.account_with(&site.cloud.project, &site.cloud.token().await);
+    assert!(!there.containers().await.unwrap().contains(&name));
+    assert!(site.exists(&name).await);
+}
+
+// storage-decisions T4: nobody names a region, and the catalogue lists another one first from now on
+#[tokio::test]
+async fn a_container_that_may_be_in_another_region_is_not_lost() {
+    gateway().await; // The catalogue has its region, too.
+    let (mut site, name) = owned::<SwiftCluster>("region-a15").await;
+    site.set_cloud(site.cloud.password(), json!({}));
+    site.forget();
+    site.disturb(|asked| {
+        let of_container = ["HeadContainer", "GetContainer"].contains(&asked.operation().as_str());
+        let missing = Reply::new(404, "").header("x-trans-id", "tx1");
+        of_container.then(|| Fault::Answer(missing))
+    });
+    let running = site.running.clone();
+    for _ in 0..6 {
+        site.pass().await;
+        site.later(std::time::Duration::from_mins(11));
+    }
+    assert_eq!(site.running, running);
+    assert!(site.changes().is_empty(), "{:?}", site.operations());
+    assert_eq!(site.count_events("StorageLost"), 0);
+    assert!(
+        site.message("StorageExists").contains("regionName"),
+        "{}",
+        site.message("StorageExists")
+    );
+    site.edit(json!({"managementState": "Removed"}));
+    assert!(site.settle().await.error.is_some(), "a removal does not end here");
+    site.pass_all();
     assert!(site.exists(&name).await);
 }
 

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{has_other_credentials, is_published, storage_cas, storage_differs};
-use crate::api::{Kind, Sensitive};
+use crate::api::{Kind, ObjectRef, Sensitive};
 use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
+use crate::names;
 use crate::plan::certificates::certificates;
 use crate::plan::fixture::{Cluster, map, operand, secret};
 use crate::plan::source::Source;
@@ -102,10 +103,11 @@ fn only_keys_and_the_tenant_make_other_credentials() {
     assert!(other(&cluster, |facts| drop(facts.env.remove(1))));
     assert!(other(&cluster, keys));
     // Where nothing runs, nothing tells.
-    let secret = operand(Kind::Secret, "image-registry-private-configuration");
+    let of_registry = |kind, name| ObjectRef::new(kind, names::NAMESPACE, name);
+    let secret = of_registry(Kind::Secret, "image-registry-private-configuration");
     cluster.snapshot.objects.remove(&secret);
     assert!(!other(&cluster, keys));
-    let registry = operand(Kind::Deployment, "image-registry");
+    let registry = of_registry(Kind::Deployment, "image-registry");
     cluster.snapshot.objects.remove(&registry);
     assert!(!other(&cluster, |facts| drop(facts.env.remove(1))));
 }

@@ -144,7 +144,6 @@ pub fn without_records(config: &Config, location: Option<&str>) -> Vec<(&'static
     let place = without(config, names::STORAGE_LOCATION_ANNOTATION, location);
     without_creation(config, location)
         .into_iter()
-        .chain(used_consent(config, location))
         .chain(place)
         .chain(without_settings(config, location))
         .chain(stages)

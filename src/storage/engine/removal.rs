@@ -344,9 +344,10 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
     /// user.
     fn without_records(&self) -> Outcome {
         let stored = self.config.spec.storage.clone().unwrap_or_default();
-        let dropped = intent::without_records(self.config, Some(&self.location));
+        let mut records = intent::without_records(self.config, Some(&self.location));
+        records.extend(intent::used_consent(self.config, Some(&self.location)));
         Outcome {
-            record: spec::patch(Some(&stored), &stored, &dropped),
+            record: spec::patch(Some(&stored), &stored, &records),
             ..forget(self.config)
         }
     }

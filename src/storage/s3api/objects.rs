@@ -130,6 +130,16 @@ impl Bucket {
             Err(error) => return Err(error),
         };
         for entry in alone {
+            if is_relative(&entry.key) {
+                deletion.refused.push(KeyError {
+                    key: entry.key.clone(),
+                    version: entry.version.clone(),
+                    code: "RelativeKey".to_owned(),
+                    message: "the key has a relative path in it, so that no URL names the object: delete it with the tools of the store"
+                        .to_owned(),
+                });
+                continue;
+            }
             match self.delete_object(&entry.key, entry.version.as_deref()).await {
                 Ok(()) => deletion.deleted += 1,
                 Err(error) if error.is_missing() => deletion.deleted += 1,
@@ -438,4 +448,9 @@ fn listing(contents: Option<Vec<aws_sdk_s3::types::Object>>, more: Option<bool>)
         entries: entries.collect(),
         more: more.unwrap_or_default(),
     }
+}
+
+/// Whether the key has a segment that a URL resolves, so that a request would reach another object, perhaps in another bucket.
+fn is_relative(key: &str) -> bool {
+    key.split('/').any(|segment| segment == "." || segment == "..")
 }

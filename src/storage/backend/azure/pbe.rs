@@ -11,7 +11,7 @@ const BLOCK: usize = 8;
 /// Bytes of a block of SHA-1.
 const CHUNK: usize = 64;
 /// The most rounds that an archive may ask for.
-const MOST_ROUNDS: u32 = 10_000_000;
+pub(super) const MOST_ROUNDS: u32 = 5_000_000;
 /// The empty password: two bytes that end it, or nothing at all. Programs differ.
 const PASSWORDS: [&[u8]; 2] = [&[0, 0], &[]];
 

@@ -10,7 +10,7 @@ use aws_lc_rs::cipher::{AES_256, DecryptionContext, PaddedBlockDecryptingKey, Un
 use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::pbkdf2;
 
-use super::pbe::{self, Cipher, Derivation};
+use super::pbe::{self, Cipher, Derivation, MOST_ROUNDS};
 
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
@@ -260,6 +260,9 @@ fn decrypted(algorithm: &[u8], text: &[u8]) -> Result<Vec<u8>, String> {
         .expect(OCTETS)?
         .try_into()
         .map_err(|_| "its IV is not 16 bytes".to_owned())?;
+    if !(1..=MOST_ROUNDS).contains(&iterations) {
+        return Err(format!("it asks for {iterations} rounds"));
+    }
     let iterations = NonZeroU32::new(iterations).ok_or("it has no iterations")?;
     let mut key = [0; 32];
     pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt, b"", &mut key);

@@ -5,6 +5,7 @@ use super::generated;
 use super::network::{Networks, Resource, Subnet};
 use super::private_stages::{ALL, ENDPOINT, GROUP, LINK, RECORD, ZONE};
 use super::step::Store;
+use crate::api::registry_storage::AzureInternal;
 use crate::storage::model::call::Called;
 use crate::storage::model::progress::StageRecord;
 use crate::storage::model::stage::Stage;
@@ -84,16 +85,27 @@ impl<C: Cluster> Store<'_, C> {
 
     /// Resource group of the virtual network; `None`: that of the cluster.
     pub(super) fn network_group(&self) -> Option<String> {
-        let own = self.effective.internal().network_resource_group_name;
+        let own = self.internal().network_resource_group_name;
         let of_cluster = || effective::platform(self.request.snapshot)?.network_resource_group_name;
         own.filter(|name| !name.is_empty())
             .or_else(of_cluster)
             .filter(|name| !name.is_empty())
     }
 
-    /// Virtual network and subnet that the spec names.
+    /// `networkAccess.internal` of the spec, or of the status where the spec has none any more: what surrounds an account that becomes
+    /// public is found by it.
+    fn internal(&self) -> AzureInternal {
+        let status = self.request.config.status.as_ref();
+        let access = status.and_then(|status| status.storage.azure.as_ref()?.network_access.as_ref());
+        let stored = access.and_then(|access| access.internal.clone());
+        stored
+            .filter(|_| !self.effective.is_internal())
+            .unwrap_or_else(|| self.effective.internal())
+    }
+
+    /// Virtual network and subnet.
     pub(super) fn subnet(&self) -> Subnet {
-        let internal = self.effective.internal();
+        let internal = self.internal();
         Subnet {
             vnet: internal.vnet_name.unwrap_or_default(),
             name: internal.subnet_name.unwrap_or_default(),

@@ -28,7 +28,7 @@ pub const LIST_OBJECTS: &str = "storage.objects.list";
 
 const JSON: &str = "application/json";
 /// Largest number of pages of a listing that are read for one entry. Pages may be empty although more follow.
-const PAGES: usize = 100;
+pub(super) const PAGES: usize = 100;
 /// Retries of the deletion of an object: the page is repeated anyway.
 const DELETE_RETRIES: u32 = 1;
 

@@ -1,6 +1,8 @@
 //! PURE: Keystone's responses: token, catalogue, versions; and the choice of the endpoint. Source: OpenStack Identity API v3
 //! and v2.0.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -127,6 +129,21 @@ const OBJECT_STORE: &str = "object-store";
 const CONTAINER: &str = "container";
 /// Name of Swift in the catalogue.
 const SWIFT: &str = "swift";
+
+/// Whether endpoints of several regions fit, so that the order of the catalogue decides.
+pub fn is_ambiguous(endpoints: &[Endpoint], selection: &Selection) -> bool {
+    let fits = |endpoint: &&Endpoint| {
+        [OBJECT_STORE, CONTAINER].contains(&endpoint.service.as_str())
+            && endpoint.interface == selection.interface.text()
+            && !endpoint.url.is_empty()
+    };
+    let urls: BTreeSet<&str> = endpoints
+        .iter()
+        .filter(fits)
+        .map(|endpoint| endpoint.url.as_str())
+        .collect();
+    selection.region.is_none() && urls.len() > 1
+}
 
 /// Base URL of Swift, without a slash at its end; `None`: the catalogue has none that fits.
 pub fn find(endpoints: &[Endpoint], selection: &Selection) -> Option<String> {

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method};
 
 use super::access;
 use super::bulk;
-use super::catalog::Selection;
+use super::catalog::{self, Selection};
 use super::client::Client;
 use super::container::{CLUSTER_HEADER, Listed, NAME_HEADER, metadata};
 use super::context::Swift;
@@ -20,7 +20,7 @@ use super::trust;
 use super::wire::Wire;
 use crate::program::RegistryStorage;
 use crate::storage::inputs::name;
-use crate::storage::model::call::{CallError, Called, Cause};
+use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::model::container::{ContainerName, Contents, Owner, Page, PageDeletion, Refusal, RefusalCause};
 use crate::storage::model::error::StorageError;
 use crate::storage::model::preflight::{Probe, ProbeKeys};
@@ -42,6 +42,8 @@ pub struct Store<'a, C> {
     /// Name of the cluster in the ownership mark.
     infrastructure: String,
     client: Client,
+    /// The status names this container.
+    in_use: bool,
 }
 
 /// An object of a page.
@@ -78,6 +80,7 @@ impl<'a, C> Store<'a, C> {
             infrastructure: name::infrastructure_name(request.snapshot)?,
             client: Client::new(wire, session, selection, leading),
             effective,
+            in_use: request.in_use,
         })
     }
 
@@ -93,6 +96,28 @@ impl<'a, C> Store<'a, C> {
     /// Metadata of a container, by a request whose response to a missing container is Swift's own.
     async fn marks_of(&self, container: &str) -> Called<HeaderMap> {
         Ok(self.client.list(container, "", 1, false).await?.headers)
+    }
+
+    /// The result of a call about the registry's container. A container in use that one of several regions does not have may be in
+    /// another one, if nobody names the region.
+    async fn of_region<T>(&self, found: Called<T>) -> Called<T> {
+        let Err(error) = found else { return found };
+        if !self.in_use || !error.is_missing() {
+            return Err(error);
+        }
+        let token = self.client.session.token(&self.client.wire).await?;
+        if !catalog::is_ambiguous(&token.body.endpoints, &self.client.selection) {
+            return Err(error);
+        }
+        Err(CallError {
+            class: CallClass::Undecided,
+            message: format!(
+                "{}; the catalogue of Keystone has several regions, and the container may be in another one: name its region in \
+                 spec.storage.swift.regionName",
+                error.message
+            ),
+            ..error
+        })
     }
 
     fn owner(&self, marks: &HeaderMap) -> Owner {
@@ -205,7 +230,8 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
     }
 
     async fn head(&self) -> Called<()> {
-        self.client.head(self.name()).await.map(drop)
+        let found = self.client.head(self.name()).await;
+        self.of_region(found.map(drop)).await
     }
 
     async fn create(&self, _permit: &CreationPermit) -> Called<()> {
@@ -213,7 +239,8 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
     }
 
     async fn read_ownership(&self) -> Called<Owner> {
-        Ok(self.owner(&self.marks_of(self.name()).await?))
+        let marks = self.marks_of(self.name()).await;
+        Ok(self.owner(&self.of_region(marks).await?))
     }
 
     async fn write_ownership(&self, _permit: &CreationPermit) -> Called<bool> {

@@ -153,6 +153,13 @@ fn archives_without_a_password_are_read() {
         };
         assert!(why.contains(part) && !why.contains("hunter2"), "{options:?}: {why}");
     }
+    // So many rounds would keep the operator from everything else.
+    let mut bytes = archive(&pem, &["-iter", "65536", "-nomac"]);
+    let rounds = |bytes: &[u8]| bytes.windows(5).position(|part| part == [2, 3, 1, 0, 0]);
+    while let Some(place) = rounds(&bytes) {
+        bytes[place + 2..place + 5].copy_from_slice(&[0x7f, 0xff, 0xff]);
+    }
+    assert!(parsed(&bytes).is_err_and(|why| why.contains("8388607 rounds")));
     // A byte of the content that is not what the checksum says.
     let mut bytes = archive(&pem, &["-macalg", "sha1", "-keypbe", "NONE", "-certpbe", "NONE"]);
     let place = bytes.windows(8).position(|part| part == &der[100..108]).unwrap();
