@@ -117,6 +117,7 @@ async fn the_policy_warns_of_common_mistakes_and_of_nothing_else() {
     let two = json!({"storage": {"emptyDir": {}, "s3": {"bucket": "images"}}});
     assert_eq!(warnings(&cluster, &two, false).await.len(), 1);
     assert!(cluster.config().await["spec"]["storage"]["s3"].is_object());
+    denied(&cluster).await;
 
     for policy in policies() {
         let path = format!("{}/{}", path_of(&policy), policy["metadata"]["name"].as_str().unwrap());
@@ -128,6 +129,46 @@ async fn the_policy_warns_of_common_mistakes_and_of_nothing_else() {
         cluster.delete(&claim).await;
     }
     cluster.delete(&support::config_ref()).await;
+}
+
+/// With `Deny`, a stored mistake gets in nobody's way: neither in that of the operator, nor in that of whoever removes the finalizer.
+async fn denied(cluster: &TestCluster) {
+    for binding in policies().filter(|policy| policy["kind"] == "ValidatingAdmissionPolicyBinding") {
+        let path = format!(
+            "{}/{}",
+            path_of(&binding),
+            binding["metadata"]["name"].as_str().unwrap()
+        );
+        let deny = json!({"spec": {"validationActions": ["Deny"]}});
+        let request = http::Request::patch(path).header("content-type", "application/merge-patch+json");
+        let request = request.body(serde_json::to_vec(&deny).unwrap()).unwrap();
+        cluster.client.request::<Value>(request).await.unwrap();
+    }
+    let operator = format!(
+        "system:serviceaccount:{}:{}",
+        names::NAMESPACE,
+        names::OPERATOR_DEPLOYMENT
+    );
+    let patch = async |user: Option<&str>, patch: Value| {
+        let mut request = http::Request::patch(format!("{PATH}/{}", names::CLUSTER))
+            .header("content-type", "application/merge-patch+json");
+        if let Some(user) = user {
+            request = request.header("impersonate-user", user);
+        }
+        let body = kube::client::Body::from(serde_json::to_vec(&patch).unwrap());
+        cluster.client.send(request.body(body).unwrap()).await.unwrap().status()
+    };
+    let mistake = json!({"spec": {"readOnly": true}});
+    eventually("an edit that leaves the mistake is refused", async || {
+        patch(None, mistake.clone()).await == 422
+    })
+    .await;
+    assert_eq!(patch(Some(&operator), mistake.clone()).await, 200);
+    assert_eq!(
+        patch(None, json!({"metadata": {"finalizers": ["example.com/held"]}})).await,
+        200
+    );
+    assert_eq!(patch(None, json!({"metadata": {"finalizers": null}})).await, 200);
 }
 
 /// The Configs of all golden plans, without those that leave a host to the router, which is one of the mistakes.

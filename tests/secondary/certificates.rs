@@ -81,7 +81,9 @@ async fn the_ca_maps_are_maintained_in_every_state_and_a_missing_map_is_reported
 }
 
 async fn by_hand(cluster: &TestCluster, state: &str) {
-    cluster.patch(&ca_map(), json!({"data": {"own": "by hand"}})).await;
+    // An immutable ConfigMap can only be deleted and created again.
+    let edit = json!({"data": {"own": "by hand"}, "immutable": true});
+    cluster.patch(&ca_map(), edit).await;
     cluster
         .patch(
             &certificates_map(),
