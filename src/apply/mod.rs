@@ -128,7 +128,8 @@ fn needs_write(desired: &Desired, snapshot: &Snapshot, recorded: &impl Recorded)
     }
 }
 
-/// Applies a plan, object by object, in its order. One object that fails does not stop the others.
+/// Applies a plan, object by object, in its order; deletions come last, unless an object of the plan depends on them. One object that
+/// fails stops only those that depend on it.
 pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, writer: &Writer) -> Report {
     // No `..`: a field of a plan that is not applied does not compile.
     let Plan {
@@ -142,40 +143,89 @@ pub async fn apply(plan: &Plan, snapshot: &Snapshot, recorded: &impl Recorded, w
         events: events.clone(),
         ..Report::default()
     };
+    let mut failed: Vec<(&ObjectRef, Failure)> = Vec::new();
+    let is_awaited = |reference: &&ObjectRef| present.iter().any(|desired| desired.depends_on.contains(reference));
+    let (first, last): (Vec<_>, Vec<_>) = absent.iter().partition(is_awaited);
+    for reference in first {
+        let failure = remove(reference, snapshot, writer, &mut report).await;
+        failed.extend(failure.map(|failure| (reference, failure)));
+    }
     for desired in present
         .iter()
         .filter(|desired| needs_write(desired, snapshot, recorded))
     {
-        let live = snapshot.objects.find(&desired.reference).map(AsRef::as_ref);
-        let attempt = if live.is_some() {
-            Attempt::Update
-        } else {
-            Attempt::Create
+        let failure = match held_back(desired, snapshot, &failed) {
+            Some(failure) => Some(failure),
+            None => apply_desired(desired, snapshot, recorded, writer, &mut report).await,
         };
-        match apply_object(desired, live, snapshot.namespace_uid(), recorded, writer, &mut report).await {
-            Ok(()) => {}
-            Err(error) => report
-                .failures
-                .push(failure(&mut report.write_events, desired, attempt, &error)),
-        }
+        failed.extend(failure.map(|failure| (&desired.reference, failure)));
     }
     report.announce_created();
-    for reference in absent {
-        match delete_seen(reference, snapshot, writer).await {
-            Ok(false) => {}
-            Ok(true) => {
-                report.writes += 1;
-                report
-                    .write_events
-                    .push(normal_event(reference, "Deleted", "it is not wanted any more"));
-            }
-            Err(error) => {
-                let failure = failure_of(&mut report.write_events, reference, Attempt::Delete, &error, None);
-                report.failures.push(failure);
-            }
-        }
+    for reference in last {
+        let failure = remove(reference, snapshot, writer, &mut report).await;
+        failed.extend(failure.map(|failure| (reference, failure)));
     }
+    report.failures.extend(failed.into_iter().map(|(_, failure)| failure));
     report
+}
+
+/// Why an object is not written now: the cluster still has old content of another object, on which it depends. New pods would start
+/// with the old content, and their digest would say that they have the new content, so that nothing would replace them later. The first
+/// pods find no old content if the other object does not exist.
+fn held_back(desired: &Desired, snapshot: &Snapshot, failed: &[(&ObjectRef, Failure)]) -> Option<Failure> {
+    let exists = |reference: &ObjectRef| snapshot.objects.find(reference).is_some();
+    let runs = exists(&desired.reference);
+    let (cause, failure) = failed
+        .iter()
+        .find(|(reference, _)| desired.depends_on.contains(reference) && (runs || exists(reference)))?;
+    let message = format!(
+        "{} is not written, because its pods would start with the old content of {cause}: remove the cause of that failure",
+        desired.reference
+    );
+    Some(Failure {
+        message,
+        ..failure.clone()
+    })
+}
+
+/// Writes an object. Returns the failure, if it failed.
+async fn apply_desired(
+    desired: &Desired,
+    snapshot: &Snapshot,
+    recorded: &impl Recorded,
+    writer: &Writer,
+    report: &mut Report,
+) -> Option<Failure> {
+    let live = snapshot.objects.find(&desired.reference).map(AsRef::as_ref);
+    let attempt = if live.is_some() {
+        Attempt::Update
+    } else {
+        Attempt::Create
+    };
+    let error = apply_object(desired, live, snapshot.namespace_uid(), recorded, writer, report)
+        .await
+        .err()?;
+    Some(failure(&mut report.write_events, desired, attempt, &error))
+}
+
+/// Deletes an object that must not exist. Returns the failure, if it failed.
+async fn remove(reference: &ObjectRef, snapshot: &Snapshot, writer: &Writer, report: &mut Report) -> Option<Failure> {
+    match delete_seen(reference, snapshot, writer).await {
+        Ok(false) => None,
+        Ok(true) => {
+            report.writes += 1;
+            let event = normal_event(reference, "Deleted", "it is not wanted any more");
+            report.write_events.push(event);
+            None
+        }
+        Err(error) => Some(failure_of(
+            &mut report.write_events,
+            reference,
+            Attempt::Delete,
+            &error,
+            None,
+        )),
+    }
 }
 
 /// Deletes the object that was seen. Returns whether it was deleted; an object that replaced it stays, and is left to the next pass.

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::*;
 use crate::plan::Mark;
+use crate::testing::fake_api::{FakeApi, Fault};
 
 type Answer = dyn Fn(&Request<Body>) -> (u16, Value) + Send + Sync;
 
@@ -81,6 +82,7 @@ fn desired(reference: ObjectRef, body: Value) -> Desired {
         refused: None,
         mark: None,
         origins: Vec::new(),
+        depends_on: Vec::new(),
     }
 }
 
@@ -544,6 +546,123 @@ async fn a_pass_that_creates_several_objects_leads_to_one_event() {
         for reference in absent.iter().filter(|r| r.kind != Kind::Deployment) {
             let named = |event: &EventRequest| event.message.contains(&reference.to_string());
             assert!(merged.is_none_or(named), "{what}: {reference} is not named: {merged:?}");
+        }
+    }
+}
+
+fn reference(kind: Kind) -> ObjectRef {
+    ObjectRef::new(kind, "n", "s")
+}
+
+/// An API server with these objects, and the snapshot of a pass that has seen them.
+fn stored(kinds: &[Kind]) -> (FakeApi, Snapshot) {
+    let (api, mut snapshot) = (FakeApi::default(), Snapshot::empty());
+    for kind in kinds {
+        let path = path(*kind);
+        api.put(&path, object(&json!({"a": 1})));
+        snapshot.objects.insert(reference(*kind), api.get(&path).unwrap());
+    }
+    (api, snapshot)
+}
+
+fn path(kind: Kind) -> String {
+    let url = <kube::api::DynamicObject as kube::Resource>::url_path(&kind.resource(), Some("n"));
+    format!("{url}/s")
+}
+
+/// Applies a Secret that must exist (or must not), a Service, and a Deployment with a digest of the Secret. Returns the writes too.
+async fn applied(live: &[Kind], absent: bool, fault: Fault) -> (Report, Vec<String>) {
+    let (api, snapshot) = stored(live);
+    api.fault(fault);
+    let wanted = |kind| desired(reference(kind), object(&json!({"a": 2})));
+    let mut plan = Plan {
+        present: vec![
+            wanted(Kind::Service),
+            Desired {
+                depends_on: vec![ObjectRef::new(Kind::ConfigMap, "n", "other"), reference(Kind::Secret)],
+                ..wanted(Kind::Deployment)
+            },
+        ],
+        ..Plan::default()
+    };
+    if absent {
+        plan.absent.push(reference(Kind::Secret));
+    } else {
+        plan.present.insert(0, wanted(Kind::Secret));
+    }
+    let writer = Writer::new(api.client(), Arc::new(|| true), Arc::new(EmptyCache));
+    let report = apply(&plan, &snapshot, &NothingRecorded, &writer).await;
+    let mut requests = api.requests();
+    requests.retain(|request| !request.starts_with("GET"));
+    (report, requests)
+}
+
+fn writes_to(writes: &[String], kind: Kind) -> usize {
+    writes.iter().filter(|write| write.contains(kind.plural())).count()
+}
+
+// storage-core 34, workload 9
+#[tokio::test(start_paused = true)]
+async fn a_deployment_waits_for_the_objects_of_its_digest_and_for_no_other() {
+    let all = [Kind::Secret, Kind::Service, Kind::Deployment];
+    let secret_refused = Fault::Refuse(500, "/secrets");
+    for (what, live, absent, fault, failures, deployed) in [
+        ("nothing fails", &all[..], false, Fault::None, 0, true),
+        ("the Secret fails", &all, false, secret_refused, 2, false),
+        (
+            "the Secret is refused",
+            &all,
+            false,
+            Fault::Refuse(422, "/secrets"),
+            2,
+            false,
+        ),
+        ("a new Secret fails", &all[1..], false, secret_refused, 2, false),
+        ("the deletion fails", &all, true, secret_refused, 2, false),
+        ("the Secret is deleted", &all, true, Fault::None, 0, true),
+        (
+            "another object fails",
+            &all,
+            false,
+            Fault::Refuse(500, "/services"),
+            1,
+            true,
+        ),
+        // The first pods: old content must not reach them, and they wait for content that is missing.
+        (
+            "the first pods, an old Secret",
+            &all[..2],
+            false,
+            secret_refused,
+            2,
+            false,
+        ),
+        ("the first pods, no Secret", &all[1..2], false, secret_refused, 1, true),
+    ] {
+        let (report, writes) = applied(live, absent, fault).await;
+        assert_eq!(report.failures.len(), failures, "{what}: {report:?}");
+        assert_eq!(writes_to(&writes, Kind::Deployment) > 0, deployed, "{what}: {writes:?}");
+        assert_eq!(writes_to(&writes, Kind::Service), 1, "{what}: {writes:?}");
+        if !deployed {
+            let [secret, deployment] = &report.failures[..] else {
+                unreachable!("two failures");
+            };
+            assert_eq!(
+                (secret.class, secret.explained),
+                (deployment.class, deployment.explained)
+            );
+            assert!(
+                deployment.message.starts_with("Deployment n/s") && deployment.message.contains("Secret n/s"),
+                "{}",
+                deployment.message
+            );
+        }
+        // Pods that start must not find what is to be gone.
+        if absent && deployed {
+            assert!(
+                writes[0].starts_with("DELETE /api/v1/namespaces/n/secrets/s"),
+                "{writes:?}"
+            );
         }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::parts::Parts;
 use super::{Plan, checksum, drift, operand};
-use crate::api::Kind;
+use crate::api::{Kind, ObjectRef};
 use crate::config::snapshot::Snapshot;
 use crate::names::{self, Program};
 
@@ -52,6 +52,14 @@ impl Dependencies {
             .extend(secrets.into_iter().chain(secret).map(str::to_owned));
         found
     }
+}
+
+/// The objects whose content the digest covers.
+pub(super) fn objects(parts: &Parts, program: Program) -> Vec<ObjectRef> {
+    let Dependencies { maps, secrets } = Dependencies::of_registry(parts, program);
+    let maps = maps.iter().map(|name| operand(Kind::ConfigMap, name));
+    maps.chain(secrets.iter().map(|name| operand(Kind::Secret, name)))
+        .collect()
 }
 
 /// The digest, over live objects, over what `plan` is about to write, and over the CA map as it will be where

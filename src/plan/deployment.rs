@@ -97,11 +97,16 @@ pub(super) fn plan(inputs: &Inputs<'_>, scale: Option<&Scale>, plan: &mut Plan) 
     if asks_for_login(inputs) && super::stock::has_no_users(inputs.snapshot, plan) {
         return; // Pods would wait for their users, and the ones that run must not go before.
     }
+    // The digest of the running pods does not depend on what the plan writes.
+    let depends_on = match parts.digest {
+        Some(_) => Vec::new(),
+        None => dependencies::objects(&parts, inputs.snapshot.environment.program),
+    };
     let map = certificates_map(inputs);
     let digest = || dependencies::digest(&parts, inputs.snapshot, plan, map.as_ref());
     parts.digest = Some(parts.digest.clone().unwrap_or_else(digest));
     match deployment(inputs, scale, &parts) {
-        Ok(desired) => plan.present.push(desired),
+        Ok(desired) => plan.present.push(Desired { depends_on, ..desired }),
         Err(message) => plan.fail(Kind::Deployment, names::REGISTRY, message),
     }
 }

@@ -69,6 +69,9 @@ pub struct Desired {
     pub mark: Option<Mark>,
     /// Where fields of the object come from, for the message if the API server refuses one.
     pub origins: Vec<Origin>,
+    /// Objects whose planned content goes into a digest in this object. While a write or deletion of one of them fails, the digest would
+    /// be wrong, so this object is not written.
+    pub depends_on: Vec<ObjectRef>,
 }
 
 /// Key of the label or annotation by which the operator knows an object of its own. The value does not matter.
@@ -154,6 +157,7 @@ impl Desired {
             refused: None,
             mark: None,
             origins: Vec::new(),
+            depends_on: Vec::new(),
         }
     }
 
@@ -206,6 +210,7 @@ impl fmt::Debug for Desired {
             refused,
             mark,
             origins,
+            depends_on,
         } = self;
         f.debug_struct("Desired")
             .field("reference", reference)
@@ -216,6 +221,7 @@ impl fmt::Debug for Desired {
             .field("refused", refused)
             .field("mark", mark)
             .field("origins", origins)
+            .field("depends_on", depends_on)
             .finish_non_exhaustive()
     }
 }

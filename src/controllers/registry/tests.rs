@@ -3,6 +3,7 @@ use serde_json::json;
 use super::*;
 use crate::config::snapshot::Objects;
 use crate::controllers::tests::cluster::Cluster;
+use crate::testing::fake_api::Fault;
 
 // In part: workload 40 (a group that is served later).
 #[tokio::test(start_paused = true)]
@@ -83,4 +84,71 @@ async fn an_unknown_tls_setting_leaves_the_deployment_untouched_and_degraded_nam
             );
         }
     }
+}
+
+fn in_namespace(kind: Kind, name: &str, rest: &Value) -> Value {
+    let mut object = json!({"apiVersion": kind.api_version(), "kind": kind.kind(),
+        "metadata": {"name": name, "namespace": names::NAMESPACE, "uid": name}});
+    for (member, value) in rest.as_object().unwrap() {
+        object[member] = value.clone();
+    }
+    object
+}
+
+fn live_deployment(generation: i64, spec: &Value) -> Value {
+    let mut deployment = in_namespace(Kind::Deployment, names::REGISTRY, &json!({"spec": spec}));
+    deployment["metadata"]["generation"] = json!(generation);
+    deployment
+}
+
+fn deployment_of(cluster: &Cluster) -> Value {
+    let reference = ObjectRef::new(Kind::Deployment, names::NAMESPACE, names::REGISTRY);
+    cluster.get(&reference).unwrap()
+}
+
+fn condition_of(config: &Value, type_: &str) -> Value {
+    let conditions = config["status"]["conditions"].as_array().unwrap();
+    conditions.iter().find(|c| c["type"] == type_).unwrap().clone()
+}
+
+// storage-core 34, workload 9
+#[tokio::test(start_paused = true)]
+async fn pods_are_replaced_after_the_secret_that_they_read_was_written() {
+    let pull_secret = |namespace: &str, name: &str, data: &str| {
+        json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson",
+            "metadata": {"name": name, "namespace": namespace, "uid": name}, "data": {".dockerconfigjson": data}})
+    };
+    let cluster = Cluster::new([
+        config(&json!({})),
+        pull_secret(names::CONFIG_NAMESPACE, names::PULL_SECRET, "bmV3"),
+        pull_secret(names::NAMESPACE, names::PULL_SECRET_COPY, "b2xk"),
+        live_deployment(3, &json!({"replicas": 1})),
+    ]);
+    cluster
+        .api
+        .fault(Fault::Refuse(500, "/secrets/installation-pull-secrets"));
+    let before = deployment_of(&cluster);
+    let failing = after_a_minute(&cluster).await;
+    assert_eq!(deployment_of(&cluster)["spec"], before["spec"]);
+    let written = cluster.writes("/");
+    let count = |written: &[String], part: &str| written.iter().filter(|request| request.contains(part)).count();
+    assert_eq!(count(&written, "/deployments/"), 0, "{written:?}");
+    assert_ne!(count(&written, "/services"), 0, "the others are written: {written:?}");
+    let message = condition_of(&failing, "Progressing")["message"].clone();
+    let message = message.as_str().unwrap();
+    for part in [
+        "Deployment",
+        "Secret openshift-image-registry/installation-pull-secrets",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    cluster.api.fault(Fault::None);
+    after_a_minute(&cluster).await;
+    let written = cluster.writes("/");
+    let at = |part: &str| written.iter().position(|request| request.contains(part));
+    assert_eq!(count(&written, "/deployments/"), 1, "{written:?}");
+    assert!(
+        at("/secrets/installation-pull-secrets") < at("/deployments/"),
+        "{written:?}"
+    );
 }
