@@ -7,6 +7,7 @@ use crate::config::content::has_label;
 use crate::config::resolve::Resolved;
 use crate::config::snapshot::Snapshot;
 use crate::names;
+use crate::plan::parts::live_deployment;
 
 const OS_LABEL: &str = "kubernetes.io/os";
 const HOST_LABEL: &str = "kubernetes.io/hostname";
@@ -31,7 +32,7 @@ pub(super) fn spread(resolved: &Resolved, snapshot: &Snapshot) -> Vec<Value> {
         return Vec::new();
     }
     let mut keys = vec![HOST_LABEL];
-    if spreads_over_workers(snapshot) {
+    if spreads_over_workers(resolved, snapshot) {
         keys.push(WORKER_LABEL);
     }
     if nodes(snapshot).any(|node| has_label(node, ZONE_LABEL)) {
@@ -43,30 +44,63 @@ pub(super) fn spread(resolved: &Resolved, snapshot: &Snapshot) -> Vec<Value> {
 /// Whether to add a constraint on the worker label. The scheduler ignores nodes without the key of a constraint, so the
 /// constraint keeps the registry on workers. In a cluster without the label no node would qualify: the constraint is
 /// omitted, but only if another node can run a pod now, so that a cluster whose workers have not joined yet does not get
-/// two rollouts.
-fn spreads_over_workers(snapshot: &Snapshot) -> bool {
-    nodes(snapshot).any(|node| has_label(node, WORKER_LABEL)) || !nodes(snapshot).any(is_schedulable)
+/// two rollouts. While no node can run a pod, the live Deployment keeps what it has: a cordon of the last node must not replace its
+/// pods.
+fn spreads_over_workers(resolved: &Resolved, snapshot: &Snapshot) -> bool {
+    if nodes(snapshot).any(|node| has_label(node, WORKER_LABEL)) {
+        return true;
+    }
+    if nodes(snapshot).any(|node| is_schedulable(node, &resolved.tolerations)) {
+        return false;
+    }
+    live_deployment(snapshot).is_none_or(has_worker_constraint)
+}
+
+fn has_worker_constraint(deployment: &Value) -> bool {
+    let constraints = list(deployment, "/spec/template/spec/topologySpreadConstraints");
+    constraints
+        .iter()
+        .any(|constraint| text(constraint, "topologyKey") == WORKER_LABEL)
 }
 
 fn nodes(snapshot: &Snapshot) -> impl Iterator<Item = &Value> {
     snapshot.objects.of(Kind::Node).map(|(_, node)| node)
 }
 
-/// Whether a node is ready, not cordoned and without taints.
-fn is_schedulable(node: &Value) -> bool {
-    let list = |pointer: &str| {
-        node.pointer(pointer)
-            .and_then(Value::as_array)
-            .map_or(&[][..], Vec::as_slice)
-    };
-    let ready = list("/status/conditions")
+/// Whether a node is ready, not cordoned and without taints that the pods do not tolerate.
+fn is_schedulable(node: &Value, tolerations: &[Value]) -> bool {
+    let ready = list(node, "/status/conditions")
         .iter()
-        .any(|c| c.get("type") == Some(&json!("Ready")) && c.get("status") == Some(&json!("True")));
+        .any(|condition| text(condition, "type") == "Ready" && text(condition, "status") == "True");
     let cordoned = node
         .pointer("/spec/unschedulable")
         .and_then(Value::as_bool)
         .unwrap_or(false);
-    ready && !cordoned && list("/spec/taints").is_empty()
+    let mut taints = list(node, "/spec/taints").iter();
+    ready && !cordoned && taints.all(|taint| tolerations.iter().any(|toleration| tolerates(toleration, taint)))
+}
+
+/// Whether a toleration matches a taint, as the scheduler decides it.
+fn tolerates(toleration: &Value, taint: &Value) -> bool {
+    let same = |member| text(toleration, member) == text(taint, member);
+    let unset = |member| text(toleration, member).is_empty();
+    let effect = unset("effect") || same("effect");
+    effect
+        && match text(toleration, "operator") {
+            "Exists" => unset("key") || same("key"),
+            "" | "Equal" => !unset("key") && same("key") && same("value"),
+            _ => false,
+        }
+}
+
+fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
+    let items = object.pointer(pointer).and_then(Value::as_array);
+    items.map_or(&[], Vec::as_slice)
+}
+
+/// A text field; empty if the object does not have it.
+fn text<'a>(object: &'a Value, member: &str) -> &'a str {
+    object.get(member).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn constraint(key: &str) -> Value {

@@ -208,7 +208,11 @@ const WORKER: &str = "node-role.kubernetes.io/worker";
 const ZONE: &str = "topology.kubernetes.io/zone";
 
 fn spread_over(nodes: impl IntoIterator<Item = Value>) -> Vec<String> {
-    let pod = Cluster::new(&json!({}), nodes).pod();
+    spread_over_with(&json!({}), nodes)
+}
+
+fn spread_over_with(spec: &Value, objects: impl IntoIterator<Item = Value>) -> Vec<String> {
+    let pod = Cluster::new(spec, objects).pod();
     let keys = pod["topologySpreadConstraints"].as_array().unwrap().iter();
     keys.map(|constraint| constraint["topologyKey"].as_str().unwrap().to_owned())
         .collect()
@@ -258,6 +262,75 @@ fn the_worker_constraint_is_omitted_only_without_worker_labels_and_with_a_schedu
     // One labelled node is enough, even if it is not schedulable.
     let labelled = node("w", &json!({WORKER: ""}), &json!({"unschedulable": true}), "False");
     assert_eq!(spread_over([plain(&json!({}), "True"), labelled]), [HOST, WORKER]);
+}
+
+/// The keys over which pods are spread, where the live Deployment spreads them over these keys.
+fn spread_after(live: &[&str], spec: &Value, nodes: impl IntoIterator<Item = Value>) -> Vec<String> {
+    let constraints: Vec<Value> = live.iter().map(|key| json!({"topologyKey": key})).collect();
+    let template = json!({"spec": {"template": {"spec": {"topologySpreadConstraints": constraints}}}});
+    let deployment = operand("apps/v1", "Deployment", "image-registry", &template);
+    spread_over_with(spec, nodes.into_iter().chain([deployment]))
+}
+
+// In part: workload 44 (B: no rollout flips back and forth).
+#[test]
+fn without_worker_labels_a_node_that_goes_does_not_change_the_pods() {
+    let plain = |spec: &Value, ready: &str| node("n", &json!({}), spec, ready);
+    let taint = json!({"taints": [{"key": "x", "value": "y", "effect": "NoSchedule"}]});
+    let gone = [
+        vec![],
+        vec![plain(&json!({"unschedulable": true}), "True")],
+        vec![plain(&taint, "True")],
+        vec![plain(&json!({}), "False")],
+        vec![plain(&json!({}), "Unknown"), node("m", &json!({}), &taint, "True")],
+    ];
+    for nodes in gone {
+        assert_eq!(spread_after(&[HOST], &json!({}), nodes.clone()), [HOST], "{nodes:?}");
+        // Pods that wait for their workers go on waiting.
+        let waiting = spread_after(&[HOST, WORKER], &json!({}), nodes.clone());
+        assert_eq!(waiting, [HOST, WORKER], "{nodes:?}");
+        assert_eq!(spread_over(nodes.clone()), [HOST, WORKER], "no Deployment: {nodes:?}");
+    }
+    // What the nodes show counts, whatever runs.
+    let schedulable = plain(&json!({}), "True");
+    assert_eq!(spread_after(&[HOST, WORKER], &json!({}), [schedulable]), [HOST]);
+    let worker = node("w", &json!({WORKER: ""}), &json!({"unschedulable": true}), "True");
+    assert_eq!(spread_after(&[HOST], &json!({}), [worker]), [HOST, WORKER]);
+}
+
+#[test]
+fn a_tolerated_taint_is_no_obstacle() {
+    let taint = json!({"key": "x", "value": "y", "effect": "NoSchedule"});
+    let other = json!({"key": "z", "effect": "NoExecute"});
+    for (toleration, taints, tolerated) in [
+        (json!({"operator": "Exists"}), json!([taint, other]), true),
+        (json!({"key": "x", "operator": "Exists"}), json!([taint]), true),
+        (json!({"key": "x", "operator": "Exists"}), json!([taint, other]), false),
+        (json!({"key": "x", "value": "y"}), json!([taint]), true),
+        (
+            json!({"key": "x", "value": "y", "operator": "Equal", "effect": "NoSchedule"}),
+            json!([taint]),
+            true,
+        ),
+        (json!({"key": "x", "value": "q"}), json!([taint]), false),
+        (json!({"key": "x"}), json!([taint]), false),
+        (json!({"key": "z"}), json!([other]), true),
+        (
+            json!({"key": "x", "operator": "Exists", "effect": "NoExecute"}),
+            json!([taint]),
+            false,
+        ),
+        (
+            json!({"operator": "Exists", "effect": "NoExecute"}),
+            json!([other]),
+            true,
+        ),
+        (json!({}), json!([{"effect": "NoSchedule"}]), false),
+    ] {
+        let node = node("n", &json!({}), &json!({"taints": taints}), "True");
+        let keys = spread_over_with(&json!({"tolerations": [toleration]}), [node]);
+        assert_eq!(keys == [HOST], tolerated, "{toleration} {taints}: {keys:?}");
+    }
 }
 
 // workload 45, workload 46
