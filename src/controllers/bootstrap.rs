@@ -9,6 +9,7 @@ use super::Context;
 use crate::api::openshift::InfrastructureStatus;
 use crate::api::{Config, Kind, ObjectRef};
 use crate::apply::WriteError;
+use crate::config::content::is_deleting;
 use crate::config::defaults;
 use crate::config::elapsed;
 use crate::config::error_class::ErrorClass;
@@ -117,7 +118,7 @@ pub(super) async fn bootstrap(
         return Err(error.clone());
     }
     let created = create(context, &ObjectRef::new(Kind::Config, "", names::CLUSTER), &config).await;
-    let created = created.map_err(|error| error.of_the_variable(given));
+    let created = created.map(|_| ()).map_err(|error| error.of_the_variable(given));
     *last = created.as_ref().err().map(|error| (config, error.clone()));
     created
 }
@@ -139,23 +140,40 @@ async fn create_claim(
     since: Timestamp,
 ) -> Result<(), NotCreated> {
     let reference = ObjectRef::new(Kind::PersistentVolumeClaim, names::NAMESPACE, names::DEFAULT_CLAIM);
-    if snapshot.objects.find(&reference).is_some() {
-        return Ok(());
+    if let Some(found) = snapshot.objects.find(&reference) {
+        return not_leaving(&reference, found);
     }
     match storage::bootstrap_claim(snapshot, platform, since) {
-        BootstrapClaim::Create(claim) => create(context, &reference, &claim).await,
+        BootstrapClaim::Create(claim) => {
+            let found = create(context, &reference, &claim).await?;
+            found.map_or(Ok(()), |found| not_leaving(&reference, &found))
+        }
         BootstrapClaim::Wait { message, left } => Err(NotCreated::Waiting(message, left)),
     }
 }
 
-/// An object that exists already counts as created: its watch event has not arrived yet.
-async fn create(context: &Context, reference: &ObjectRef, body: &Value) -> Result<(), NotCreated> {
+/// Refuses a claim that is being deleted: a Config that names the claim would never get another one. The watch of claims starts the
+/// next pass.
+fn not_leaving(reference: &ObjectRef, claim: &Value) -> Result<(), NotCreated> {
+    if !is_deleting(claim) {
+        return Ok(());
+    }
+    let message = format!(
+        "{reference} is being deleted: when the claim is gone, the operator creates a new one, and then the Config. Delete pods that \
+         still use the claim"
+    );
+    Err(NotCreated::Failed(ErrorClass::Transient, message))
+}
+
+/// Creates an object, and returns it as the API server has it. An object that exists already counts as created: its watch event has
+/// not arrived yet. `None` if it is gone again.
+async fn create(context: &Context, reference: &ObjectRef, body: &Value) -> Result<Option<Value>, NotCreated> {
     match context.create(reference, body).await {
-        Ok(_) => Ok(()),
-        Err(WriteError::Conflict(_)) => match context.writer.read(reference).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(failed("read", reference, &error)),
-        },
+        Ok(created) => Ok(Some(created)),
+        Err(WriteError::Conflict(_)) => {
+            let found = context.writer.read(reference).await;
+            found.map_err(|error| failed("read", reference, &error))
+        }
         Err(error) => Err(failed("create", reference, &error)),
     }
 }
@@ -173,9 +191,57 @@ fn failed(verb: &str, reference: &ObjectRef, error: &WriteError) -> NotCreated {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::apply::Refusal;
     use crate::config::resolve::Reason;
+    use crate::controllers::tests::cluster::Cluster;
+
+    // storage-volumes 24, 25
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_that_is_being_deleted_is_waited_for_and_made_again() {
+        let platform = json!({"apiVersion": "config.openshift.io/v1", "kind": "Infrastructure", "metadata": {"name": "cluster"},
+            "status": {"platformStatus": {"type": "oVirt"}, "infrastructureName": "i"}});
+        let class =
+            json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "ovirt-csi-sc"}});
+        let leaving = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {
+            "name": names::DEFAULT_CLAIM, "namespace": names::NAMESPACE, "uid": "old",
+            "deletionTimestamp": "2031-05-06T07:08:09Z", "finalizers": ["kubernetes.io/pvc-protection"]}});
+        let claim = ObjectRef::new(Kind::PersistentVolumeClaim, names::NAMESPACE, names::DEFAULT_CLAIM);
+        let config = ObjectRef::new(Kind::Config, "", names::CLUSTER);
+        let cluster = Cluster::new([platform, class, leaving]);
+        // As the watch shows it, and before its watch event.
+        let seen = cluster.context.caches.snapshot();
+        let mut unseen = seen.clone();
+        unseen.objects.remove(&claim);
+        for snapshot in [&seen, &unseen] {
+            let failed = bootstrap(&cluster.context, snapshot, snapshot.now, &mut None, true).await;
+            let Err(NotCreated::Failed(ErrorClass::Transient, message)) = failed else {
+                panic!("{failed:?}");
+            };
+            assert!(
+                message.contains(&claim.to_string()) && message.contains("is being deleted"),
+                "{message}"
+            );
+            assert!(cluster.get(&config).is_none());
+        }
+        let path = format!(
+            "/api/v1/namespaces/{}/persistentvolumeclaims/{}",
+            names::NAMESPACE,
+            names::DEFAULT_CLAIM
+        );
+        cluster.api.delete(&path);
+        let made = bootstrap(&cluster.context, &unseen, unseen.now, &mut None, true).await;
+        assert_eq!(made, Ok(()));
+        assert!(
+            cluster.get(&claim).unwrap()["metadata"]
+                .get("deletionTimestamp")
+                .is_none()
+        );
+        let storage = cluster.get(&config).unwrap()["spec"]["storage"].clone();
+        assert_eq!(storage, json!({"pvc": {"claim": names::DEFAULT_CLAIM}}));
+    }
 
     // lifecycle 34
     #[test]
