@@ -39,11 +39,7 @@ pub(super) fn status(seen: &Value, merge: &Value) -> Vec<Value> {
     let mut patch = vec![identity(seen)];
     let stored = seen.get("status").and_then(Value::as_object);
     if stored.is_none() {
-        // JSON patch cannot test that a field is absent.
-        patch.extend(
-            seen.pointer("/metadata/resourceVersion")
-                .map(|version| test("/metadata/resourceVersion", version)),
-        );
+        patch.extend(version(seen.get("metadata")));
         patch.push(add("/status", &json!({})));
     }
     let touched = merge.get("status").and_then(Value::as_object);
@@ -75,12 +71,23 @@ pub(super) fn without_finalizer(seen: &Value, finalizer: &str) -> Option<Vec<Val
     Some(vec![identity(seen), test(&path, &json!(finalizer)), remove(&path)])
 }
 
-/// Whether a precondition of the patch does not hold in `live`, which is then the reason of its refusal.
+/// Whether a precondition of the patch does not hold in `live`, which is then the reason of its refusal: a test fails, or the map to
+/// which a step adds a key is gone. Each removal follows a test of the same path.
 pub(super) fn is_outdated(patch: &[Value], live: &Value) -> bool {
-    let tests = patch.iter().filter(|step| step.get("op") == Some(&json!("test")));
-    tests.into_iter().any(|step| {
-        let path = step.get("path").and_then(Value::as_str).unwrap_or_default();
-        live.pointer(path) != step.get("value")
+    fn text<'a>(step: &'a Value, member: &str) -> &'a str {
+        step.get(member).and_then(Value::as_str).unwrap_or_default()
+    }
+    patch.iter().enumerate().any(|(index, step)| {
+        let path = text(step, "path");
+        match text(step, "op") {
+            "test" => live.pointer(path) != step.get("value"),
+            "add" => {
+                let map = path.rsplit_once('/').map_or("", |(map, _)| map);
+                let mut before = patch.iter().take(index);
+                live.pointer(map).is_none() && !before.any(|step| text(step, "path") == map)
+            }
+            _ => false,
+        }
     })
 }
 
@@ -116,12 +123,20 @@ fn identity(seen: &Value) -> Value {
     test("/metadata/uid", seen.pointer("/metadata/uid").unwrap_or(&Value::Null))
 }
 
-/// Operations for labels and annotations, one for each changed key, so that those of others stay. `None` if any other field
-/// of the metadata differs, except managedFields, which the API server maintains.
+/// The precondition that nothing of the object has changed, where JSON patch cannot test less: that a field is absent.
+fn version(metadata: Option<&Value>) -> Option<Value> {
+    let version = metadata?.get("resourceVersion")?;
+    Some(test("/metadata/resourceVersion", version))
+}
+
+/// Operations for labels and annotations, one for each changed key, so that those of others stay. A test of the value that was seen goes
+/// before each of them, so that a change by somebody else is a conflict. `None` if any other field of the metadata differs, except
+/// managedFields, which the API server maintains.
 fn metadata(seen: &Value, wanted: &Value) -> Option<Vec<Value>> {
     const MAPS: [&str; 2] = ["labels", "annotations"];
     const MANAGED_FIELDS: &str = "managedFields";
     let mut patch = Vec::new();
+    let version = version(Some(seen));
     let (seen, wanted) = (seen.as_object()?, wanted.as_object()?);
     let members = seen.keys().chain(wanted.keys());
     if members
@@ -133,18 +148,22 @@ fn metadata(seen: &Value, wanted: &Value) -> Option<Vec<Value>> {
     for name in MAPS {
         let nothing = Map::new();
         let of = |metadata: &Map<String, Value>| metadata.get(name).and_then(Value::as_object).cloned();
-        let (before, after) = (of(seen), of(wanted).unwrap_or_default());
-        if before.is_none() && !after.is_empty() {
+        let (before, after) = (of(seen).unwrap_or_default(), of(wanted).unwrap_or_default());
+        if before.is_empty() && !after.is_empty() {
+            // This step replaces a map that somebody has created meanwhile, and no test can exclude such a map.
+            patch.extend(version.clone());
             patch.push(add(&format!("/metadata/{name}"), &Value::Object(nothing)));
         }
-        let before = before.unwrap_or_default();
         for (key, value) in &after {
             if before.get(key) != Some(value) {
-                patch.push(add(&format!("/metadata/{name}/{}", escaped(key)), value));
+                let path = format!("/metadata/{name}/{}", escaped(key));
+                patch.extend(before.get(key).map(|before| test(&path, before)));
+                patch.push(add(&path, value));
             }
         }
-        for key in before.keys().filter(|key| !after.contains_key(*key)) {
-            patch.push(remove(&format!("/metadata/{name}/{}", escaped(key))));
+        for (key, value) in before.iter().filter(|(key, _)| !after.contains_key(*key)) {
+            let path = format!("/metadata/{name}/{}", escaped(key));
+            patch.extend([test(&path, value), remove(&path)]);
         }
     }
     Some(patch)
@@ -217,6 +236,7 @@ mod tests {
             json!({"op": "test", "path": "/metadata/uid", "value": "u"}),
             json!({"op": "test", "path": "/metadata/generation", "value": 3}),
             json!({"op": "add", "path": "/metadata/annotations/x~1z", "value": "3"}),
+            json!({"op": "test", "path": "/metadata/annotations/x~1y", "value": "1"}),
             json!({"op": "remove", "path": "/metadata/annotations/x~1y"}),
             json!({"op": "add", "path": "/spec", "value": {"replicas": 2}}),
         ];
@@ -229,6 +249,39 @@ mod tests {
         assert!(!is_outdated(&patch, &live), "a changed status is no conflict");
         live["metadata"]["generation"] = json!(4);
         assert!(is_outdated(&patch, &live));
+        live = seen();
+        live["metadata"]["annotations"] = json!({"theirs": "3", "x/y": "1"});
+        assert!(!is_outdated(&patch, &live), "keys of others are no conflict");
+        live["metadata"]["annotations"] = json!({"theirs": "2"});
+        assert!(is_outdated(&patch, &live), "the key to remove is gone");
+        // Without a key to test, the map that is gone tells.
+        wanted["metadata"]["annotations"] = json!({"theirs": "2", "x/y": "1", "x/z": "3"});
+        let patch = update(&seen(), &wanted).unwrap();
+        assert!(!is_outdated(&patch, &seen()));
+        live["metadata"].as_object_mut().unwrap().remove("annotations");
+        assert!(is_outdated(&patch, &live));
+    }
+
+    #[test]
+    fn an_update_that_brings_a_map_tests_the_version_because_a_map_cannot_be_tested_to_be_absent() {
+        for none in [Value::Null, json!({})] {
+            let (mut seen, mut wanted) = (seen(), seen());
+            seen["metadata"]["labels"] = none.clone();
+            seen["metadata"]["annotations"] = none;
+            wanted["metadata"]["annotations"] = json!({"x": "3"});
+            wanted["metadata"]["labels"] = json!({"y": "4"});
+            let patch = update(&seen, &wanted).unwrap();
+            let expected = [
+                json!({"op": "test", "path": "/metadata/resourceVersion", "value": "7"}),
+                json!({"op": "add", "path": "/metadata/labels", "value": {}}),
+                json!({"op": "add", "path": "/metadata/labels/y", "value": "4"}),
+                json!({"op": "test", "path": "/metadata/resourceVersion", "value": "7"}),
+                json!({"op": "add", "path": "/metadata/annotations", "value": {}}),
+                json!({"op": "add", "path": "/metadata/annotations/x", "value": "3"}),
+            ];
+            assert_eq!(patch[2..], expected);
+            assert!(!is_outdated(&patch, &seen));
+        }
     }
 
     #[test]

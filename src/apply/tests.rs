@@ -666,3 +666,73 @@ async fn a_deployment_waits_for_the_objects_of_its_digest_and_for_no_other() {
         }
     }
 }
+
+/// Applies a Service whose annotations changed after they were seen. Returns the failures and the annotations after that.
+async fn annotated(seen: &Value, live: &Value, wanted: &Value, dropped: &[&str]) -> (Vec<Failure>, Value) {
+    let with = |annotations: &Value, spec: Value| {
+        let mut service = object(&spec);
+        service["metadata"]["generation"] = json!(3);
+        if !annotations.is_null() {
+            service["metadata"]["annotations"] = annotations.clone();
+        }
+        service
+    };
+    let (api, mut snapshot) = (FakeApi::default(), Snapshot::empty());
+    let path = path(Kind::Service);
+    api.put(&path, with(seen, json!({"a": 1})));
+    snapshot
+        .objects
+        .insert(reference(Kind::Service), api.get(&path).unwrap());
+    api.put(&path, with(live, json!({"a": 1})));
+    let desired = Desired {
+        drop_annotations: dropped.iter().map(ToString::to_string).collect(),
+        checksum: false,
+        ..desired(reference(Kind::Service), with(wanted, json!({"a": 2})))
+    };
+    let plan = Plan {
+        present: vec![desired],
+        ..Plan::default()
+    };
+    let writer = Writer::new(api.client(), Arc::new(|| true), Arc::new(EmptyCache));
+    let report = apply(&plan, &snapshot, &NothingRecorded, &writer).await;
+    let service = api.get(&path).unwrap();
+    assert_eq!(service["spec"]["a"] == 2, report.failures.is_empty());
+    let annotations = service["metadata"].get("annotations").cloned();
+    (report.failures, annotations.unwrap_or_default())
+}
+
+// workload 3.2 B: annotations of others stay; 3.3: a conflict is tried again in place.
+#[tokio::test(start_paused = true)]
+async fn an_annotation_that_somebody_changes_meanwhile_is_a_conflict_and_nothing_of_others_is_lost() {
+    let none = &Value::Null;
+    let (theirs, ours) = (&json!({"theirs": "1"}), &json!({"ours": "2"}));
+    let both = &json!({"theirs": "1", "ours": "2"});
+    for (what, seen, live, wanted, dropped, expected) in [
+        ("ours is gone", both, theirs, none, &["ours"][..], theirs),
+        ("the map is gone, for a removal", ours, none, none, &["ours"], none),
+        ("the map is gone, for an addition", theirs, none, ours, &[], ours),
+        ("the map came", none, theirs, ours, &[], both),
+        (
+            "ours was changed",
+            both,
+            &json!({"theirs": "1", "ours": "7"}),
+            none,
+            &["ours"],
+            theirs,
+        ),
+        (
+            "theirs came",
+            ours,
+            both,
+            &json!({"ours": "3"}),
+            &[],
+            &json!({"theirs": "1", "ours": "3"}),
+        ),
+        ("nothing came", none, none, ours, &[], ours),
+    ] {
+        let (failures, annotations) = annotated(seen, live, wanted, dropped).await;
+        assert!(failures.is_empty(), "{what}: {failures:?}");
+        let same = annotations == *expected || expected.is_null() && annotations == json!({});
+        assert!(same, "{what}: {annotations}");
+    }
+}
