@@ -95,6 +95,7 @@ impl Site {
             resolved: &resolved,
             storage: Source::Facts(&facts),
             snapshot: &snapshot,
+            recorded: None,
         })
     }
 

@@ -73,6 +73,7 @@ impl Scenario {
             resolved: &self.resolved,
             storage: Source::Facts(&self.facts),
             snapshot: &self.snapshot,
+            recorded: None,
         }
     }
 

@@ -30,7 +30,8 @@ pub(super) struct Scale {
 
 impl Scale {
     /// What the Config wants; where that does not fit the storage, or storage that stays is a volume of which nobody
-    /// looked whether it fits, what the running Deployment has.
+    /// looked whether it fits, what the running Deployment has. That stays even if it does not fit the claim, so that a takeover from the
+    /// Go operator replaces no pod; only an edit by hand is reverted.
     ///
     /// `None` where it does not fit and nothing runs.
     pub(super) fn of(inputs: &Inputs<'_>) -> Option<Self> {
@@ -38,6 +39,7 @@ impl Scale {
             resolved,
             storage,
             snapshot,
+            recorded,
         } = inputs;
         let fits = match storage {
             Source::Facts(facts) => facts.unfit.is_none(),
@@ -51,6 +53,15 @@ impl Scale {
             });
         }
         let live = snapshot.objects.operand(Kind::Deployment, names::REGISTRY)?;
+        let generation = live.pointer("/metadata/generation").and_then(Value::as_i64);
+        // Somebody edited the Deployment by hand, so its replicas and strategy are nobody's decision. A ReadWriteOnce claim permits one
+        // pod at a time.
+        if storage.facts().is_some() && recorded.is_some() && *recorded != generation {
+            return Some(Self {
+                replicas: resolved.replicas.min(1),
+                strategy: strategy(Rollout::Recreate, 1),
+            });
+        }
         let strategy = live.pointer("/spec/strategy").cloned();
         let strategy = strategy.unwrap_or_else(|| strategy_of_default(live_replicas(live)));
         Some(Self {
@@ -124,6 +135,7 @@ fn certificates_map(inputs: &Inputs<'_>) -> Option<Value> {
         resolved,
         storage,
         snapshot,
+        recorded: _,
     } = *inputs;
     let ca = storage.facts()?.ca_bundle.as_deref();
     let live = snapshot.objects.operand(Kind::ConfigMap, names::CERTIFICATES_MAP)?;
@@ -152,6 +164,7 @@ fn deployment(inputs: &Inputs<'_>, scale: Option<&Scale>, parts: &Parts) -> Resu
         resolved,
         storage,
         snapshot,
+        recorded: _,
     } = *inputs;
     let facts = storage.facts();
     if let Some(why) = facts.and_then(|facts| facts.not_usable.as_ref()) {
@@ -185,9 +198,7 @@ fn deployment(inputs: &Inputs<'_>, scale: Option<&Scale>, parts: &Parts) -> Resu
         annotations[names::OVERRIDES_ANNOTATION] = json!(keys.join(","));
     }
     let live = snapshot.objects.operand(Kind::Deployment, names::REGISTRY);
-    let dropped = live
-        .map(|live| dropped_annotations(live, &annotations))
-        .unwrap_or_default();
+    let dropped = live.map_or_else(Vec::new, |live| dropped_annotations(live, &annotations));
     let body = json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -317,6 +328,7 @@ fn pod(inputs: &Inputs<'_>, parts: &Parts, replicas: i32, security: &Value) -> V
         resolved,
         storage: _,
         snapshot,
+        recorded: _,
     } = *inputs;
     let (container, own_volumes) = match snapshot.environment.program {
         Program::Platform => (container(inputs, parts), volumes::own().to_vec()),
@@ -363,6 +375,7 @@ fn container(inputs: &Inputs<'_>, parts: &Parts) -> Value {
         resolved,
         storage: _,
         snapshot,
+        recorded: _,
     } = *inputs;
     json!({
         "name": "registry",

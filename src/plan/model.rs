@@ -24,6 +24,8 @@ pub struct Inputs<'a> {
     pub storage: Source<'a>,
     /// The live objects.
     pub snapshot: &'a Snapshot,
+    /// `metadata.generation` of the Deployment after the operator's last write; `None` if it is not known.
+    pub recorded: Option<i64>,
 }
 
 /// How a live object is compared with the desired object, and which fields a write replaces.

@@ -161,6 +161,7 @@ fn config(inputs: &Inputs<'_>) -> Vec<String> {
         resolved,
         storage: _,
         snapshot,
+        recorded: _,
     } = *inputs;
     let stored = || {
         let config = snapshot.config().ok().flatten();

@@ -9,7 +9,7 @@ use super::controller::{Ended, Generations, Interrupted, Registry};
 use super::pass::PassContext;
 use super::report::Outcome;
 use crate::api::{Config, Kind, ObjectRef};
-use crate::apply::{self, Failure};
+use crate::apply::{self, Failure, Recorded as _};
 use crate::config::error_class::ErrorClass;
 use crate::config::notice;
 use crate::config::resolve::{self, ManagementState, Reason, Rejection, Resolved};
@@ -55,6 +55,7 @@ impl Registry {
             resolved: &resolved,
             storage,
             snapshot: &context.snapshot,
+            recorded: self.recorded(&context.config),
         };
         let (plan, waiting) = Self::plan(&inputs);
         if let Some(facts) = &facts {
@@ -92,6 +93,16 @@ impl Registry {
         waited.into_iter().chain(again).min()
     }
 
+    /// `metadata.generation` of the Deployment after the last write of an operator; `None` if it is not known.
+    fn recorded(&self, config: &Config) -> Option<i64> {
+        let status = config.status.as_ref();
+        let recorded = Generations {
+            own: &self.generations,
+            stored: status.and_then(|s| s.generations.as_deref()).unwrap_or_default(),
+        };
+        recorded.generation(&ObjectRef::new(Kind::Deployment, names::NAMESPACE, names::REGISTRY))
+    }
+
     /// Applies the plan. Before the first write it confirms that the Config is the newest version, unless the pass
     /// wrote it.
     async fn apply(&mut self, plan: &Plan, context: &PassContext, outcome: &mut Outcome) -> Result<(), Interrupted> {
@@ -121,6 +132,7 @@ impl Registry {
             resolved,
             storage,
             snapshot,
+            recorded: _,
         } = *inputs;
         let mut plan = plan::registry(inputs);
         let exists = snapshot.objects.operand(Kind::Deployment, names::REGISTRY).is_some();

@@ -152,3 +152,29 @@ async fn pods_are_replaced_after_the_secret_that_they_read_was_written() {
         "{written:?}"
     );
 }
+
+// storage-volumes 16, workload 60
+#[tokio::test(start_paused = true)]
+async fn a_deployment_scaled_by_hand_returns_to_one_pod_while_the_claim_does_not_fit() {
+    let storage = json!({"pvc": {"claim": "iceberg"}, "managementState": "Unmanaged"});
+    let mut config = config(&json!({"replicas": 2, "rolloutStrategy": "Recreate", "storage": storage}));
+    config["status"] = json!({"storage": storage, "generations": [{"group": "apps", "resource": "deployments",
+        "namespace": names::NAMESPACE, "name": names::REGISTRY, "lastGeneration": 4}]});
+    let claim = json!({"spec": {"accessModes": ["ReadWriteOnce"]}, "status": {"phase": "Bound"}});
+    let cluster = Cluster::new([
+        config,
+        in_namespace(Kind::PersistentVolumeClaim, "iceberg", &claim),
+        live_deployment(5, &json!({"replicas": 2, "strategy": {"type": "Recreate"}})),
+    ]);
+    let after = after_a_minute(&cluster).await;
+    let spec = deployment_of(&cluster)["spec"].clone();
+    assert_eq!(
+        (&spec["replicas"], &spec["strategy"]),
+        (&json!(1), &json!({"type": "Recreate"}))
+    );
+    let degraded = condition_of(&after, "Degraded");
+    assert_eq!(
+        (&degraded["status"], &degraded["reason"]),
+        (&json!("True"), &json!("PVCIncompatible"))
+    );
+}

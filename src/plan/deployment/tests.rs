@@ -428,6 +428,36 @@ fn incompatible_replicas_and_strategy_keep_those_of_the_live_deployment() {
     );
 }
 
+// storage-volumes 16, workload 60
+#[test]
+fn while_the_claim_does_not_fit_a_deployment_scaled_by_hand_gets_what_the_claim_permits() {
+    let recreate = json!({"type": "Recreate"});
+    let rolling = json!({"type": "RollingUpdate"});
+    // Replicas of the Config, of the live Deployment, its strategy, generation after the last write, and what is planned. The live
+    // generation is 5.
+    for (wanted, live, strategy, recorded, expected) in [
+        (2, 2, &recreate, Some(4), (1, &recreate)),
+        (2, 1, &rolling, Some(4), (1, &recreate)),
+        (3, 0, &recreate, Some(4), (1, &recreate)),
+        (0, 2, &rolling, Some(4), (0, &recreate)),
+        // What an operator wrote last stays, also what the Go operator let pass.
+        (2, 1, &recreate, Some(5), (1, &recreate)),
+        (2, 0, &recreate, Some(5), (0, &recreate)),
+        (2, 2, &rolling, Some(5), (2, &rolling)),
+        // Nobody knows who wrote it.
+        (2, 2, &rolling, None, (2, &rolling)),
+    ] {
+        let live = json!({"metadata": {"generation": 5}, "spec": {"replicas": live, "strategy": strategy}});
+        let live = operand("apps/v1", "Deployment", "image-registry", &live);
+        let mut cluster = Cluster::new(&json!({"replicas": wanted}), [live.clone()]);
+        cluster.facts.unfit = Some("Claim iceberg is ReadWriteOnce".to_owned());
+        cluster.recorded = recorded;
+        let spec = spec(&cluster);
+        let planned = (spec["replicas"].as_i64().unwrap(), &spec["strategy"]);
+        assert_eq!(planned, expected, "{wanted} {recorded:?} {}", live["spec"]);
+    }
+}
+
 // storage-volumes 24
 #[test]
 fn unusable_storage_gets_no_deployment() {

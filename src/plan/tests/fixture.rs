@@ -17,6 +17,7 @@ pub(in crate::plan) struct Cluster {
     pub(in crate::plan) snapshot: Snapshot,
     pub(in crate::plan) resolved: Resolved,
     pub(in crate::plan) facts: StorageFacts,
+    pub(in crate::plan) recorded: Option<i64>,
 }
 
 impl Cluster {
@@ -35,6 +36,7 @@ impl Cluster {
             snapshot,
             resolved,
             facts: empty_dir(),
+            recorded: None,
         }
     }
 
@@ -54,6 +56,7 @@ impl Cluster {
             resolved: &self.resolved,
             storage: Source::Facts(&self.facts),
             snapshot: &self.snapshot,
+            recorded: self.recorded,
         }
     }
 
