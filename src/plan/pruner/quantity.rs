@@ -19,7 +19,8 @@ pub(super) fn as_stored(mut resources: Value, live: Option<&Value>) -> Value {
     resources
 }
 
-/// The quantity in units of 10^-9, the finest unit. `None` if the value is not a quantity.
+/// The quantity in thousandths, rounded up as the API server does with the resources of a pod template. `None` if the value is not a
+/// quantity.
 fn amount(quantity: &Value) -> Option<i128> {
     let text = match quantity {
         Value::String(text) => text.clone(),
@@ -32,33 +33,29 @@ fn amount(quantity: &Value) -> Option<i128> {
     let (number, suffix) = text.split_at(number_ends);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let (factor, divisor) = unit(suffix)?;
     let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    digits.checked_mul(nanos(suffix)?)?.checked_div(scale)
+    let dividend = digits.checked_mul(factor)?.checked_mul(1000)?;
+    let divisor = divisor.checked_mul(scale)?;
+    let is_rounded = dividend.checked_rem(divisor)? > 0;
+    dividend.checked_div(divisor)?.checked_add(i128::from(is_rounded))
 }
 
-fn nanos(suffix: &str) -> Option<i128> {
-    let unit: i128 = 1_000_000_000;
+/// The unit of a suffix, as a factor and a divisor.
+fn unit(suffix: &str) -> Option<(i128, i128)> {
     let power = |letters: &str, base: i128, letter: &str| {
         let exponent = u32::try_from(letters.find(letter)?).ok()? + 1;
-        unit.checked_mul(base.checked_pow(exponent)?)
+        Some((base.checked_pow(exponent)?, 1))
     };
     match suffix {
-        "" => Some(unit),
-        "n" => Some(1),
-        "u" => Some(1_000),
-        "m" => Some(1_000_000),
-        "k" => Some(unit * 1000),
-        "M" | "G" | "T" | "P" | "E" => power("kMGTPE", 1000, suffix),
+        "" => Some((1, 1)),
+        "m" | "u" | "n" => power("mun", 1000, suffix).map(|(power, one)| (one, power)),
+        "k" | "M" | "G" | "T" | "P" | "E" => power("kMGTPE", 1000, suffix),
         "Ki" | "Mi" | "Gi" | "Ti" | "Pi" | "Ei" => power("KMGTPE", 1024, suffix.trim_end_matches('i')),
         exponent => {
             let exponent: i32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
-            let factor = 10_i128.checked_pow(exponent.unsigned_abs())?;
-            if exponent < 0 {
-                // Below 10^-9 the API server rounds.
-                (unit % factor == 0).then(|| unit / factor)
-            } else {
-                unit.checked_mul(factor)
-            }
+            let power = 10_i128.checked_pow(exponent.unsigned_abs())?;
+            Some(if exponent < 0 { (1, power) } else { (power, 1) })
         }
     }
 }
@@ -80,11 +77,22 @@ mod tests {
             (json!("100E-3"), json!("100m")),
             (json!("0.1Gi"), json!("107374182400m")),
             (json!("2000M"), json!("2G")),
+            // The API server rounds the resources of a pod template up to thousandths.
+            (json!("0.3333"), json!("334m")),
+            (json!("500u"), json!("1m")),
+            (json!("1n"), json!("1m")),
+            (json!("1e-10"), json!("1m")),
+            (json!("100000000000e-10"), json!("10")),
+            (json!("0.3333Gi"), json!("357878149940m")),
+            (json!(0.0005), json!("1m")),
+            (json!("1000001u"), json!("1001m")),
         ] {
             assert_eq!(amount(&left), amount(&right), "{left} {right}");
             assert!(amount(&left).is_some());
         }
         assert_ne!(amount(&json!("1G")), amount(&json!("1Gi")));
+        assert_ne!(amount(&json!("1001u")), amount(&json!("1m")));
+        assert_ne!(amount(&json!("0.3333")), amount(&json!("333m")));
         assert_eq!(amount(&json!("soon")), None);
         let live = json!({"requests": {"cpu": "500m", "memory": "2Gi"}});
         let wanted = json!({"requests": {"cpu": "0.5", "memory": "1Gi"}, "limits": {"cpu": "1"}});
