@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::issue::{self, Issuing};
-use super::optional_api::OptionalApi;
+use super::optional_api::{Asked, OptionalApi};
 use super::secondary::{self, DegradedCondition, Failure};
 use super::shared_conditions::StorageCa;
 use super::{API_RETRY, Context, RESYNC};
@@ -39,7 +39,7 @@ pub(super) async fn run(context: Context) {
         began: Instant::now(),
         failure: LastingFailure::default(),
         issuing: Issuing::default(),
-        service_ca: OptionalApi::default(),
+        service_ca: OptionalApi::every(API_RETRY),
     };
     secondary::run(
         context,
@@ -57,29 +57,35 @@ async fn pass(context: &Context, certificates: &mut Certificates) -> Result<Dura
     if !context.caches.is_synced(Controller::Certificates) {
         return Ok(RESYNC); // the sync of the watch triggers the next pass
     }
-    let asks_again = certificates.ask(context, &mut snapshot).await?;
-    let wait = maps(context, certificates, &snapshot).await?;
-    Ok(asks_again.map_or(wait, |again| wait.min(again)))
+    let Asked { fault, again, .. } = certificates.ask(context, &mut snapshot).await;
+    let passed = maps(context, certificates, &snapshot, fault).await;
+    secondary::again_within(passed, again)
 }
 
 impl Certificates {
-    /// Asks the API server whether there is a service CA, unless the platform is known to have one. Returns when to ask again.
-    async fn ask(&mut self, context: &Context, snapshot: &mut Snapshot) -> Result<Option<Duration>, Failure> {
+    /// Asks the API server whether there is a service CA, unless the platform is known to have one.
+    async fn ask(&mut self, context: &Context, snapshot: &mut Snapshot) -> Asked {
         if snapshot.is_platform() {
-            return Ok(None);
+            return Asked::default();
         }
         let (group, plural) = names::SERVICE_CA_RESOURCE;
         let question = context.writer.serves_resource(group, plural);
-        if let Some(served) = self.service_ca.ask(group, question).await? {
+        let asked = self.service_ca.ask(group, context.jitter(), question).await;
+        if let Some(served) = asked.served {
             context.caches.set_service_ca_api(served);
             snapshot.service_ca_api = served;
         }
-        Ok(Some(API_RETRY))
+        asked
     }
 }
 
-/// Issues what has to be issued, and applies the ConfigMaps.
-async fn maps(context: &Context, certificates: &mut Certificates, snapshot: &Snapshot) -> Result<Duration, Failure> {
+/// Issues what has to be issued, and applies the ConfigMaps. `undiscovered`: why it is unknown whether there is a service CA.
+async fn maps(
+    context: &Context,
+    certificates: &mut Certificates,
+    snapshot: &Snapshot,
+    undiscovered: Option<String>,
+) -> Result<Duration, Failure> {
     let state = ManagementState::stored(snapshot);
     let removed = state.is_none_or(|state| state == ManagementState::Removed);
     let config = snapshot.objects.cluster(Kind::Config, names::CLUSTER);
@@ -107,7 +113,7 @@ async fn maps(context: &Context, certificates: &mut Certificates, snapshot: &Sna
     let mut report = apply::apply(&wanted.plan, snapshot, &NothingRecorded, &context.writer).await;
     let mut faults = report.faults();
     faults.edit.extend(unissued.edit);
-    faults.retry.extend(unissued.retry);
+    faults.retry.extend(unissued.retry.into_iter().chain(undiscovered));
     context.publish_report(&mut report);
     if waiting && faults.is_empty() {
         return Ok(left);

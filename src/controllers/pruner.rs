@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::optional_api::OptionalApi;
+use super::optional_api::{Asked, OptionalApi};
 use super::secondary::{self, DegradedCondition, Failure};
 use super::{API_RETRY, Context, RESYNC};
 use crate::api::{ImagePruner, Kind, ObjectRef};
@@ -28,7 +28,7 @@ pub(super) async fn run(context: Context) {
     let mut pruner = Pruner {
         began: Instant::now(),
         failure: LastingFailure::default(),
-        image_api: OptionalApi::default(),
+        image_api: OptionalApi::every(API_RETRY),
     };
     secondary::run(
         context,
@@ -48,18 +48,19 @@ struct Pruner {
 }
 
 impl Pruner {
-    /// Asks the API server for the image API, unless the platform is known to have one. Returns when to ask again.
-    async fn ask(&mut self, context: &Context, snapshot: &mut Snapshot) -> Result<Option<Duration>, Failure> {
+    /// Asks the API server for the image API, unless the platform is known to have one.
+    async fn ask(&mut self, context: &Context, snapshot: &mut Snapshot) -> Asked {
         if snapshot.is_platform() {
-            return Ok(None);
+            return Asked::default();
         }
         let group = names::IMAGE_GROUP;
         let question = context.writer.serves_group(group);
-        if let Some(served) = self.image_api.ask(group, question).await? {
+        let asked = self.image_api.ask(group, context.jitter(), question).await;
+        if let Some(served) = asked.served {
             context.caches.set_image_api(served);
             snapshot.image_api = served;
         }
-        Ok(Some(API_RETRY))
+        asked
     }
 }
 
@@ -84,12 +85,18 @@ async fn pass(context: &Context, pruner: &mut Pruner) -> Result<Duration, Failur
     if !snapshot.objects.served(Kind::ImagePruner) {
         return Ok(RESYNC);
     }
-    let asks_again = pruner.ask(context, &mut snapshot).await?;
-    let wait = prune(context, pruner, &snapshot).await?;
-    Ok(asks_again.map_or(wait, |again| wait.min(again)))
+    let asked = pruner.ask(context, &mut snapshot).await;
+    let again = asked.again;
+    let passed = prune(context, pruner, &snapshot, asked).await;
+    secondary::again_within(passed, again)
 }
 
-async fn prune(context: &Context, pruner: &mut Pruner, snapshot: &Snapshot) -> Result<Duration, Failure> {
+async fn prune(
+    context: &Context,
+    pruner: &mut Pruner,
+    snapshot: &Snapshot,
+    image_api: Asked,
+) -> Result<Duration, Failure> {
     let Some(object) = snapshot.objects.find(&reference()) else {
         return bootstrap(context).await.map(|()| RESYNC);
     };
@@ -100,14 +107,17 @@ async fn prune(context: &Context, pruner: &mut Pruner, snapshot: &Snapshot) -> R
     let waits = SETTLE.saturating_sub(pruner.began.elapsed());
     let waiting = awaits_registry(snapshot) && !waits.is_zero();
     let unprunable = snapshot.unprunable();
+    // Before the first answer nobody knows whether the CronJob can run: it is neither created nor removed.
+    let unknown = image_api.fault.is_some() && image_api.served.is_none();
     let mut report = apply::apply(
-        &planned(&decoded, snapshot, unprunable.is_none(), waiting),
+        &planned(&decoded, snapshot, unprunable.is_none(), waiting || unknown),
         snapshot,
         &NothingRecorded,
         &context.writer,
     )
     .await;
-    let faults = report.faults();
+    let mut faults = report.faults();
+    faults.retry.extend(image_api.fault);
     context.publish_report(&mut report);
     if waiting && faults.is_empty() {
         return Ok(waits);
@@ -138,8 +148,8 @@ async fn prune(context: &Context, pruner: &mut Pruner, snapshot: &Snapshot) -> R
     })
 }
 
-/// The pruner's objects that this controller applies now. `prunes`: whether the CronJob can run.
-fn planned(pruner: &ImagePruner, snapshot: &Snapshot, prunes: bool, awaits_registry: bool) -> Plan {
+/// The pruner's objects that this controller applies now. `prunes`: whether the CronJob can run. `waits`: whether the CronJob waits.
+fn planned(pruner: &ImagePruner, snapshot: &Snapshot, prunes: bool, waits: bool) -> Plan {
     let mut plan = plan::pruner(&pruner.spec, snapshot);
     if !prunes {
         plan.failures.clear();
@@ -147,7 +157,7 @@ fn planned(pruner: &ImagePruner, snapshot: &Snapshot, prunes: bool, awaits_regis
     plan.present.retain(|desired| {
         // The certificates controller applies this ConfigMap in every state. Two writers of one object would conflict.
         let elsewhere = desired.reference.name == names::SERVICE_CA_MAP;
-        prunes && !(elsewhere || awaits_registry && desired.reference.kind == Kind::CronJob)
+        prunes && !(elsewhere || waits && desired.reference.kind == Kind::CronJob)
     });
     // A cluster that had the image API, or an operator that did not know that it is missing.
     let cron_job = ObjectRef::new(Kind::CronJob, names::NAMESPACE, names::PRUNER_CRON_JOB);

@@ -110,6 +110,19 @@ impl Failure {
     }
 }
 
+/// The result of a pass after which the next one starts within `limit`, also if the pass failed.
+pub(super) fn again_within(passed: Result<Duration, Failure>, limit: Option<Duration>) -> Result<Duration, Failure> {
+    let Some(limit) = limit else { return passed };
+    match passed {
+        Ok(wait) => Ok(wait.min(limit)),
+        Err(Failure::Failed { message, within }) => Err(Failure::Failed {
+            message,
+            within: Some(within.map_or(limit, |within| within.min(limit))),
+        }),
+        Err(Failure::Stale) => Err(Failure::Stale),
+    }
+}
+
 impl Context {
     /// Sets conditions of the Config, and triggers the registry controller, which writes them, if one changed.
     pub(super) fn set_conditions(&self, condition_updates: impl IntoIterator<Item = ConditionUpdate>) {

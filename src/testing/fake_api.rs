@@ -38,6 +38,8 @@ pub(crate) enum Fault {
     NoWatch,
     /// Writes fail with this code if their path contains this text.
     Refuse(u16, &'static str),
+    /// Reads fail with this code if their path begins with this text.
+    RefuseReads(u16, &'static str),
 }
 
 #[derive(Default)]
@@ -219,6 +221,9 @@ impl Service<Request<Body>> for FakeApi {
                 Fault::Hang => std::future::pending().await,
                 Fault::Fail => status(500, "InternalError"),
                 Fault::Refuse(code, part) if parts.method != Method::GET && path.contains(part) => {
+                    status(code, "refused at the wish of a test")
+                }
+                Fault::RefuseReads(code, part) if parts.method == Method::GET && path.starts_with(part) => {
                     status(code, "refused at the wish of a test")
                 }
                 _ if watches => status(403, "Forbidden"),

@@ -14,6 +14,7 @@ use crate::config::last_logged::LastLogged;
 use crate::controllers::backoff::RESYNC;
 use crate::controllers::bootstrap::LastAttempt;
 use crate::controllers::context::Context;
+use crate::controllers::optional_api::{Asked, OptionalApi};
 use crate::controllers::status_debounce::StatusDebounce;
 
 /// Why a pass ended early.
@@ -100,8 +101,10 @@ pub(super) struct Registry {
     pub(super) debounce: StatusDebounce,
     /// Time of the last write of the Deployment.
     pub(super) deployed: Option<Instant>,
-    /// Time of the last check whether the API server serves the group of security context constraints.
-    pub(super) security_checked: Option<Instant>,
+    /// The group of security context constraints.
+    pub(super) security: OptionalApi,
+    /// What the current pass knows about that group, if it had to ask.
+    pub(super) security_asked: Asked,
 }
 
 /// Recorded generations of workloads: of this process first, then of the status.

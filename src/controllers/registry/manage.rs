@@ -38,6 +38,7 @@ impl Registry {
         let facts = self.publish_first(&mut stored, &context);
         let again = self.next_storage_step(&stored).into_iter().chain(clear_again);
         outcome.add_storage(&mut stored);
+        outcome.add_failing(self.security_asked.fault.clone());
         outcome.backend = facts.as_ref().map(|f| f.backend);
         if is_new(&context.config) {
             let program = context.snapshot.environment.program;
@@ -67,7 +68,8 @@ impl Registry {
         self.apply(&plan, &context, &mut outcome).await?;
         let not_applied = outcome.not_applied;
         let mut ended = self.report(&context.snapshot, outcome).await?;
-        ended.failed |= not_applied;
+        ended.failed |= not_applied || self.security_asked.fault.is_some();
+        let again = again.chain(self.security_asked.again);
         for at_most in again.chain(waiting.map(|(_, ends)| ends)) {
             ended.again = ended.again.min(at_most);
         }
@@ -192,17 +194,21 @@ impl Outcome {
             .iter()
             .any(|failure| !is_invalid(failure) || !failure.explained);
         let (refused, failed): (Vec<_>, Vec<_>) = failures.into_iter().partition(is_invalid);
-        if let Some(failed) = joined(failed) {
-            match &mut self.failing {
-                Some(failing) => failing.message = format!("{}; {failed}", failing.message),
-                None => self.failing = Some(Failing::transient(failed)),
-            }
-        }
+        self.add_failing(joined(failed));
         let Some(refused) = joined(refused) else { return };
         let rejection = Rejection::new(Reason::InvalidConfig, refused);
         match &self.failing {
             Some(_) => self.problems.push(rejection),
             None => self.failing = Some(rejection.into()),
+        }
+    }
+
+    /// Adds an error that is retried to an earlier one.
+    fn add_failing(&mut self, failed: Option<String>) {
+        let Some(failed) = failed else { return };
+        match &mut self.failing {
+            Some(failing) => failing.message = format!("{}; {failed}", failing.message),
+            None => self.failing = Some(Failing::transient(failed)),
         }
     }
 

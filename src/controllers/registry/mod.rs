@@ -23,6 +23,7 @@ use self::last_login::LastLogin;
 use self::pass::PassContext;
 use super::bootstrap::{self, NotCreated};
 use super::status_debounce::StatusDebounce;
+use super::optional_api::{Asked, OptionalApi};
 use super::{Backoff, Context, RESYNC};
 use crate::api::{Config, Kind, ObjectRef};
 use crate::config::event_request::EventRequest;
@@ -54,7 +55,8 @@ pub async fn run(context: Context) {
         left_since: None,
         debounce: StatusDebounce::start(),
         deployed: None,
-        security_checked: None,
+        security: OptionalApi::every(RESYNC),
+        security_asked: Asked::default(),
     };
     loop {
         let permit = context.start_pass().await;
@@ -112,7 +114,7 @@ impl Registry {
     }
 
     async fn attempt(&mut self) -> Result<Ended, Interrupted> {
-        let snapshot = self.gather().await?;
+        let snapshot = self.gather().await;
         self.set_log_level(&snapshot);
         let config = match snapshot.config() {
             Ok(Some(config)) => Box::new(config),
@@ -137,21 +139,32 @@ impl Registry {
     }
 
     /// Everything that the pass reads. If the namespace has no range of supplemental groups, this asks the API server
-    /// whether the platform enforces security context constraints.
-    async fn gather(&mut self) -> Result<Snapshot, Interrupted> {
+    /// whether the platform enforces security context constraints. An API server that does not say it stops no pass.
+    async fn gather(&mut self) -> Snapshot {
         let mut snapshot = self.context.caches.snapshot();
         let namespace = snapshot.objects.cluster(Kind::Namespace, names::NAMESPACE);
         let annotations = namespace.and_then(|n| n.pointer("/metadata/annotations"));
         let has_range = annotations
             .and_then(|a| a.get(names::SUPPLEMENTAL_GROUPS_ANNOTATION))
             .is_some();
-        if !has_range && is_check_due(self.security_checked, snapshot.security_api) {
-            let served = self.context.writer.serves_group(names::SECURITY_GROUP).await?;
-            self.security_checked = Some(Instant::now());
+        // A positive answer is final; a negative one may change while the platform is installed.
+        let asks = !has_range && self.security_asked.served != Some(true);
+        self.security_asked = if asks {
+            let question = self.context.writer.serves_group(names::SECURITY_GROUP);
+            let jitter = self.context.jitter();
+            self.security.ask(names::SECURITY_GROUP, jitter, question).await
+        } else {
+            Asked {
+                fault: None,
+                again: None,
+                ..self.security_asked
+            }
+        };
+        if let Some(served) = self.security_asked.served {
             self.context.caches.set_security_api(served);
             snapshot.security_api = served;
         }
-        Ok(snapshot)
+        snapshot
     }
 
     async fn bootstrap(&mut self, snapshot: &Snapshot) -> Ended {
@@ -234,12 +247,6 @@ impl Registry {
             self.context.set_log_level(level.unwrap_or_default());
         }
     }
-}
-
-/// Whether to check if the API server serves the group. A positive result is final; a negative one may change while the
-/// platform is installed.
-fn is_check_due(checked: Option<Instant>, served: bool) -> bool {
-    checked.is_none_or(|checked| !served && checked.elapsed() >= RESYNC)
 }
 
 #[cfg(test)]

@@ -5,16 +5,63 @@ use crate::config::snapshot::Objects;
 use crate::controllers::tests::cluster::Cluster;
 use crate::testing::fake_api::Fault;
 
+const SECURITY_API: &str = "/apis/security.openshift.io";
+
+fn plain(objects: &mut Objects) {
+    objects.set_absent_kind(Kind::ClusterVersion);
+}
+
 // In part: workload 40 (a group that is served later).
 #[tokio::test(start_paused = true)]
-async fn a_group_that_is_not_served_is_checked_again_once_per_resync() {
-    assert!(is_check_due(None, true));
-    let checked = Some(Instant::now());
-    tokio::time::advance(RESYNC / 2).await;
-    assert!(!is_check_due(checked, false));
-    tokio::time::advance(RESYNC / 2).await;
-    assert!(is_check_due(checked, false));
-    assert!(!is_check_due(checked, true));
+async fn a_group_that_is_not_served_is_checked_again_once_per_resync_and_one_that_is_served_never() {
+    let cluster = Cluster::with([config(&json!({}))], plain);
+    let questions = async |minutes| {
+        cluster.api.requests();
+        tokio::time::sleep(Duration::from_mins(minutes)).await;
+        let asked = format!("GET {SECURITY_API}");
+        cluster.api.requests().iter().filter(|request| **request == asked).count()
+    };
+    let observed = async {
+        assert_eq!(questions(5).await, 1);
+        assert_eq!(questions(30).await, 3);
+        cluster.api.put(SECURITY_API, json!({}));
+        assert_eq!(questions(60).await, 1);
+    };
+    tokio::select! {
+        () = run(cluster.context.clone()) => unreachable!("the controller does not end"),
+        () = observed => {}
+    }
+}
+
+// spec/README 6
+#[tokio::test(start_paused = true)]
+async fn a_question_without_an_answer_stops_nothing_but_the_deployment_and_degraded_names_it() {
+    for code in [403, 503] {
+        let cluster = Cluster::with([config(&json!({}))], plain);
+        cluster.api.fault(Fault::RefuseReads(code, SECURITY_API));
+        let after = async |minutes| {
+            tokio::time::sleep(Duration::from_mins(minutes)).await;
+            let config = cluster.get(&ObjectRef::new(Kind::Config, "", names::CLUSTER)).unwrap();
+            let conditions = config["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            conditions.iter().find(|c| c["type"] == "Degraded").cloned().unwrap_or_default()
+        };
+        let named = |degraded: &Value| degraded["message"].as_str().unwrap().contains("security.openshift.io");
+        let observed = async {
+            assert_eq!(after(4).await["status"], "False", "{code}");
+            let object = |kind, name| cluster.get(&ObjectRef::new(kind, names::NAMESPACE, name));
+            assert!(object(Kind::Service, names::REGISTRY).is_some());
+            assert!(object(Kind::Deployment, names::REGISTRY).is_none());
+            let degraded = after(2).await;
+            assert!(degraded["status"] == "True" && named(&degraded), "{degraded}");
+            cluster.api.fault(Fault::None);
+            let degraded = after(10).await;
+            assert!(!named(&degraded), "{degraded}");
+        };
+        tokio::select! {
+            () = run(cluster.context.clone()) => unreachable!("the controller does not end"),
+            () = observed => {}
+        }
+    }
 }
 
 fn config(members: &Value) -> Value {

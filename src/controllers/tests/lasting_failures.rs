@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::cluster::Cluster;
 use crate::api::{Kind, ObjectRef};
 use crate::config::snapshot::Objects;
-use crate::controllers::{certificates, pruner};
+use crate::controllers::{API_RETRY, certificates, pruner};
 use crate::names;
 use crate::status::conditions::Status;
 use crate::testing::fake_api::Fault;
@@ -56,6 +56,37 @@ async fn degrades(
     }
 }
 
+/// Runs a controller on plain Kubernetes while the API server does not say whether it serves an API: the condition turns after two
+/// minutes, everything else goes on, and the first answer ends it.
+async fn degrades_without_an_answer(
+    cluster: impl Fn() -> Cluster,
+    api: &'static str,
+    run: impl AsyncFn(&Cluster),
+    degraded: impl Fn(&Cluster) -> Option<bool>,
+    goes_on: impl Fn(&Cluster),
+) {
+    for code in [403, 503] {
+        let cluster = cluster();
+        cluster.api.fault(Fault::RefuseReads(code, api));
+        let observed = async {
+            let took = until("degraded", || degraded(&cluster) == Some(true)).await;
+            assert!((LIMIT..=LIMIT + 2 * TICK).contains(&took), "{api} {code}: {took:?}");
+            goes_on(&cluster);
+            cluster.api.fault(Fault::None);
+            let took = until("well", || degraded(&cluster) == Some(false)).await;
+            assert!(took <= API_RETRY + 2 * TICK, "{api} {code}: {took:?}");
+        };
+        tokio::select! {
+            () = run(&cluster) => unreachable!("controllers do not end"),
+            () = observed => {}
+        }
+    }
+}
+
+fn plain(objects: &mut Objects) {
+    objects.set_absent_kind(Kind::ClusterVersion);
+}
+
 fn config() -> Value {
     json!({"apiVersion": Kind::Config.api_version(), "kind": "Config", "metadata": {"name": "cluster", "uid": "u"},
         "spec": {"managementState": "Managed", "replicas": 1}})
@@ -64,20 +95,44 @@ fn config() -> Value {
 // lifecycle 104
 #[tokio::test(start_paused = true)]
 async fn the_image_pruner_is_degraded_by_a_cron_job_that_cannot_be_written() {
+    degrades(
+        || Cluster::new(pruned()),
+        "/cronjobs",
+        async |cluster| pruner::run(cluster.context.clone()).await,
+        pruner_degraded,
+    )
+    .await;
+}
+
+/// A managed registry with an image pruner.
+fn pruned() -> [Value; 3] {
     let image = json!({"apiVersion": "config.openshift.io/v1", "kind": "Image", "metadata": {"name": "cluster"},
         "status": {"internalRegistryHostname": "registry.test:5000"}});
     let pruner = json!({"apiVersion": Kind::ImagePruner.api_version(), "kind": "ImagePruner",
         "metadata": {"name": "cluster", "uid": "p", "generation": 1}, "spec": {}});
-    let reference = ObjectRef::new(Kind::ImagePruner, "", names::CLUSTER);
-    degrades(
-        || Cluster::new([config(), image.clone(), pruner.clone()]),
-        "/cronjobs",
+    [config(), image, pruner]
+}
+
+fn pruner_degraded(cluster: &Cluster) -> Option<bool> {
+    let pruner = cluster.get(&ObjectRef::new(Kind::ImagePruner, "", names::CLUSTER))?;
+    let mut conditions = pruner["status"]["conditions"].as_array()?.iter();
+    let degraded = conditions.find(|condition| condition["type"] == "Degraded")?;
+    Some(degraded["status"] == "True" && degraded["reason"] == "SyncError")
+}
+
+// spec/README 6: everything else goes on
+#[tokio::test(start_paused = true)]
+async fn the_image_pruner_is_degraded_while_nobody_knows_whether_there_is_an_image_api() {
+    let find = |cluster: &Cluster, kind, name| cluster.get(&ObjectRef::new(kind, names::NAMESPACE, name));
+    degrades_without_an_answer(
+        || Cluster::with(pruned(), plain),
+        "/apis/image.openshift.io",
         async |cluster| pruner::run(cluster.context.clone()).await,
+        pruner_degraded,
         |cluster| {
-            let pruner = cluster.get(&reference)?;
-            let mut conditions = pruner["status"]["conditions"].as_array()?.iter();
-            let degraded = conditions.find(|condition| condition["type"] == "Degraded")?;
-            Some(degraded["status"] == "True" && degraded["reason"] == "SyncError")
+            assert!(!cluster.writes("/serviceaccounts").is_empty());
+            let cron_job = find(cluster, Kind::CronJob, names::PRUNER_CRON_JOB);
+            assert!(cron_job.is_none(), "it may not be able to run");
         },
     )
     .await;
@@ -103,12 +158,25 @@ async fn the_ca_maps_are_degraded_by_a_map_that_cannot_be_written() {
     .await;
 }
 
+// spec/README 6, lifecycle, section 7.4
+#[tokio::test(start_paused = true)]
+async fn the_ca_maps_are_written_and_degraded_while_nobody_knows_whether_there_is_a_service_ca() {
+    let map = ObjectRef::new(Kind::ConfigMap, names::NAMESPACE, names::CERTIFICATES_MAP);
+    degrades_without_an_answer(
+        || Cluster::with([config()], plain),
+        "/apis/operator.openshift.io",
+        async |cluster| certificates::run(cluster.context.clone()).await,
+        certificates_degraded,
+        |cluster| assert!(cluster.get(&map).is_some()),
+    )
+    .await;
+}
+
 // lifecycle, section 7.4: without a service CA the same controller writes the operator's own certificates
 #[tokio::test(start_paused = true)]
 async fn the_ca_maps_are_degraded_by_a_certificate_that_cannot_be_written() {
     let service = json!({"apiVersion": "v1", "kind": "Service", "spec": {"clusterIP": "10.9.9.9"},
         "metadata": {"name": names::REGISTRY, "namespace": names::NAMESPACE, "uid": "s"}});
-    let plain = |objects: &mut Objects| objects.set_absent_kind(Kind::ClusterVersion);
     degrades(
         || Cluster::with([config(), service.clone()], plain),
         "/secrets",
