@@ -3,6 +3,7 @@
 //! It starts before leader election, so that the liveness probe of a waiting process succeeds. A certificate in files is read
 //! once; its rotation restarts the process (see [`crate::runtime::file_watch`]).
 
+mod connections;
 mod own;
 mod tls;
 
@@ -21,12 +22,10 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Bytes, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use self::connections::{Connections, Use};
 pub use own::OwnCertificate;
 pub use tls::{KeyPair, ServingCertificate, TlsError};
 
@@ -41,8 +40,6 @@ pub(crate) const DEFAULT_ADDRESS: &str = ":60000";
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a connection may be idle. Longer than the scrape interval, so that scrapes reuse one connection.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// How many connections may be open; further ones wait. Bounds the memory that clients can use.
-const CONNECTIONS: usize = 64;
 
 /// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -118,11 +115,8 @@ impl Server {
 
     /// Serves until the future is dropped.
     pub(crate) async fn serve(self, metrics: Arc<Metrics>, readiness: Readiness) -> Infallible {
-        let slots = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut connections = Connections::default();
         loop {
-            let Ok(slot) = slots.clone().acquire_owned().await else {
-                continue;
-            };
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
@@ -133,11 +127,10 @@ impl Server {
                 }
             };
             let (acceptor, metrics, readiness) = (self.acceptor.clone(), metrics.clone(), readiness.clone());
-            tokio::spawn(async move {
-                if let Err(error) = serve_connection(stream, acceptor, metrics, readiness).await {
+            connections.serve(|used| async move {
+                if let Err(error) = serve_connection(stream, used, acceptor, metrics, readiness).await {
                     tracing::debug!("connection to the metrics server ended: {error}");
                 }
-                drop(slot);
             });
         }
     }
@@ -145,12 +138,14 @@ impl Server {
 
 async fn serve_connection(
     stream: TcpStream,
+    used: Use,
     acceptor: TlsAcceptor,
     metrics: Arc<Metrics>,
     readiness: Readiness,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
     let service = service_fn(move |request| {
+        used.note();
         let response = respond(&request, &metrics, &readiness);
         async move { Ok::<_, Infallible>(response) }
     });

@@ -3,7 +3,7 @@ use std::fs;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::*;
 
@@ -60,6 +60,19 @@ impl Serving {
         versions: &[&'static rustls::SupportedProtocolVersion],
         alpn: &[u8],
     ) -> io::Result<String> {
+        let mut stream = self.connect(versions, alpn).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        Ok(text)
+    }
+
+    async fn connect(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        alpn: &[u8],
+    ) -> io::Result<TlsStream<TcpStream>> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
@@ -71,12 +84,7 @@ impl Serving {
         }
         let name = ServerName::try_from("operator.test").unwrap();
         let tcp = TcpStream::connect(self.address).await?;
-        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await?;
-        Ok(text)
+        TlsConnector::from(Arc::new(config)).connect(name, tcp).await
     }
 
     async fn get_default(&self, path: &str) -> String {
@@ -146,6 +154,30 @@ async fn the_minimum_tls_version_is_enforced() {
     assert!(strict.get("/metrics", &[&rustls::version::TLS13], b"").await.is_ok());
     let usual = serving(info("")).await;
     assert!(usual.get("/metrics", &[&rustls::version::TLS12], b"").await.is_ok());
+}
+
+/// Whether the server answers a request on a connection that stays open.
+async fn answers(stream: &mut TlsStream<TcpStream>) -> bool {
+    let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let mut answer = [0; 1024];
+    asked.is_ok() && matches!(stream.read(&mut answer).await, Ok(read) if answer[..read].starts_with(b"HTTP/1.1 200 "))
+}
+
+// Otherwise every pod of the cluster could get the operator killed by its liveness probe.
+#[tokio::test]
+async fn connections_that_stay_open_never_block_the_liveness_probe() {
+    let serving = serving(info("")).await;
+    let mut open = Vec::new();
+    for _ in 0..64 {
+        open.push(serving.connect(rustls::DEFAULT_VERSIONS, b"").await.unwrap());
+    }
+    assert!(answers(&mut open[0]).await);
+    for _ in 0..3 {
+        let probe = tokio::time::timeout(Duration::from_secs(1), serving.get_default("/healthz")).await;
+        assert!(probe.expect("no answer within a second").starts_with("HTTP/1.1 200 "));
+    }
+    assert!(answers(&mut open[0]).await, "it was used after the others");
+    assert!(!answers(&mut open[1]).await, "it has been idle longest");
 }
 
 #[tokio::test]
