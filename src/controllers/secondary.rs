@@ -15,6 +15,8 @@ use crate::status::conditions::{ConditionUpdate, LastingFailure};
 
 /// The wait before a pass that starts over after a conflict.
 const AFTER_CONFLICT: Duration = Duration::from_millis(10);
+/// So many conflicts in a row may be the edits of others. After more, a pass waits as after a failure.
+const CONFLICTS: u32 = 3;
 
 /// Who sets the Degraded condition of a controller.
 pub(super) enum DegradedCondition {
@@ -36,6 +38,7 @@ pub(super) async fn run(
     let mut backoff = Backoff::default();
     let mut lasting_failure = LastingFailure::default();
     let mut logged = LastLogged::default();
+    let mut conflicts = 0;
     loop {
         let permit = context.start_pass().await;
         let began = Instant::now();
@@ -43,6 +46,7 @@ pub(super) async fn run(
         context.count_pass(name, result.is_ok(), began.elapsed());
         drop(permit);
         let stale = matches!(result, Err(Failure::Stale));
+        conflicts = if stale { conflicts + 1 } else { 0 };
         let mut wait = match &result {
             Ok(again) => {
                 backoff.reset();
@@ -51,7 +55,8 @@ pub(super) async fn run(
                 }
                 *again
             }
-            Err(Failure::Stale) => AFTER_CONFLICT,
+            Err(Failure::Stale) if conflicts <= CONFLICTS => AFTER_CONFLICT,
+            Err(Failure::Stale) => backoff.fail(context.jitter()),
             Err(failure) => {
                 let text = failure.to_string();
                 if logged.is_new(&text) {
@@ -144,5 +149,38 @@ impl Context {
             },
             error => Failure::failed(format!("cannot write {object}: {error}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controllers::tests::cluster::Cluster;
+
+    /// How many passes run within this time, if each ends like this.
+    async fn passes(ended: impl Fn() -> Result<Duration, Failure>, time: Duration) -> u32 {
+        let cluster = Cluster::new([]);
+        let mut passes = 0;
+        let running = run(
+            cluster.context,
+            Controller::Pruner,
+            "test",
+            DegradedCondition::SetByPass,
+            async |_| {
+                passes += 1;
+                ended()
+            },
+        );
+        let ended = tokio::time::timeout(time, running).await;
+        assert!(ended.is_err(), "controllers do not end");
+        passes
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_conflict_starts_a_pass_over_at_once_and_many_in_a_row_slowly() {
+        let first = passes(|| Err(Failure::Stale), AFTER_CONFLICT * 3 + Duration::from_millis(1)).await;
+        assert_eq!(first, 4);
+        let minute = passes(|| Err(Failure::Stale), Duration::from_mins(1)).await;
+        assert!(minute <= 13, "{minute}");
     }
 }

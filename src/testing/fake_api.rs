@@ -85,6 +85,11 @@ impl FakeApi {
         self.0.lock().unwrap().store(path, object);
     }
 
+    /// Goes back to this resourceVersion, as etcd does that is restored from a backup.
+    pub(crate) fn go_back_to(&self, version: u64) {
+        self.0.lock().unwrap().version = version;
+    }
+
     pub(crate) fn delete(&self, path: &str) {
         self.0.lock().unwrap().remove(path);
     }

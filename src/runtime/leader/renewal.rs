@@ -48,6 +48,8 @@ pub(super) fn start(store: LeaseStore, lease: Lease, sent: Moment) -> Claim {
 enum Ended {
     /// Another process holds the Lease.
     Taken(String),
+    /// The API server went back to an earlier state.
+    Restored,
     /// The deadline passed.
     Expired,
     /// The caller released the claim.
@@ -85,7 +87,7 @@ impl Renewal {
                     next = sent.monotonic + timings.retry;
                 }
                 Ok(None) => return Ended::Expired,
-                Ok(Some(other)) => return Ended::Taken(other),
+                Ok(Some(ended)) => return ended,
                 Err(error) => {
                     let left = deadline.saturating_duration_since(Instant::now()).as_secs();
                     tracing::warn!("cannot renew the lease, {left} s left: {error}");
@@ -95,31 +97,39 @@ impl Renewal {
         }
     }
 
-    /// Renews the Lease. Returns the holder if it is another process. A concurrent change of other fields, such as a label, is
-    /// no loss.
-    async fn renew(&mut self, until: Instant) -> Result<Option<String>, LeaseError> {
+    /// Renews the Lease. Returns why leadership ends: another holder, or a Lease that is older than the one of the last renewal. A
+    /// concurrent change of other fields, such as a label, is no loss.
+    async fn renew(&mut self, until: Instant) -> Result<Option<Ended>, LeaseError> {
         loop {
             if let Written::Done(lease) = self.store.write(&self.lease, Record::Renewed, until).await? {
-                self.lease = *lease;
-                return Ok(None);
+                return Ok(self.renewed(*lease));
             }
             match self.store.read(until).await? {
-                Some(lease) if self.store.is_ours(&lease) => self.lease = lease,
-                Some(lease) => return Ok(Some(holder(&lease).to_owned())),
+                Some(lease) if !self.store.is_ours(&lease) => return Ok(Some(Ended::Taken(holder(&lease).to_owned()))),
+                Some(lease) if is_older(&lease, &self.lease) => return Ok(Some(Ended::Restored)),
+                Some(lease) => self.lease = lease,
                 None => {
                     if let Written::Done(lease) = self.store.create(until).await? {
-                        self.lease = *lease;
-                        return Ok(None);
+                        return Ok(self.renewed(*lease));
                     }
                 }
             }
         }
     }
 
+    fn renewed(&mut self, lease: Lease) -> Option<Ended> {
+        let ended = is_older(&lease, &self.lease).then_some(Ended::Restored);
+        self.lease = lease;
+        ended
+    }
+
     async fn end(mut self, ended: Ended) {
         let why = match &ended {
             Ended::Taken(other) if other.is_empty() => "the holder of the Lease was cleared".to_owned(),
             Ended::Taken(other) => format!("the Lease is held by {other}"),
+            Ended::Restored => "the Lease is older than at its last renewal: etcd was restored from a backup, so that everything else that \
+                                this process knows of the cluster is outdated, too"
+                .to_owned(),
             Ended::Expired => "the Lease could not be renewed in time".to_owned(),
             Ended::Released => "the Lease was released".to_owned(),
         };
@@ -147,4 +157,13 @@ impl Renewal {
         }
         Ok(())
     }
+}
+
+/// Whether `lease` is an earlier version than `known`. Only a restored etcd goes back. Versions of one resource can be compared as
+/// numbers (guaranteed since Kubernetes 1.35, and always true with etcd).
+fn is_older(lease: &Lease, known: &Lease) -> bool {
+    let version = |lease: &Lease| lease.metadata.resource_version.as_ref()?.parse::<u64>().ok();
+    version(lease)
+        .zip(version(known))
+        .is_some_and(|(lease, known)| lease < known)
 }

@@ -386,6 +386,27 @@ async fn a_concurrent_change_of_the_metadata_does_not_end_the_claim() {
     assert_eq!(spec(&api)["holderIdentity"], "a");
 }
 
+// What the caches know is from the future of a restored etcd; only a new process reads everything again.
+#[tokio::test(start_paused = true)]
+async fn an_etcd_that_is_restored_from_a_backup_ends_the_claim_at_the_next_renewal() {
+    for lost in [false, true] {
+        let api = FakeApi::default();
+        let claim = acquire(candidate(&api, "a")).await;
+        let backup = api.get(LEASE).unwrap();
+        seconds(100).await;
+        api.go_back_to(0);
+        if lost {
+            api.delete(LEASE);
+        } else {
+            api.put(LEASE, backup);
+        }
+        let lost = tokio::time::timeout(Duration::from_secs(26), claim.lost()).await;
+        let why = lost.expect("leadership goes on");
+        assert!(why.contains("restored"), "{why}");
+        assert!(!claim.is_current());
+    }
+}
+
 // lifecycle 13, deploy 27
 #[tokio::test(start_paused = true)]
 async fn release_clears_the_holder_and_no_request_follows() {
