@@ -47,6 +47,8 @@ struct State {
     objects: BTreeMap<String, Value>,
     version: u64,
     fault: Fault,
+    /// How long each request takes.
+    latency: Duration,
     /// Method and path of each request, watches as `WATCH`.
     log: Vec<String>,
     watchers: Vec<mpsc::UnboundedSender<Bytes>>,
@@ -63,6 +65,11 @@ impl FakeApi {
 
     pub(crate) fn fault(&self, fault: Fault) {
         self.0.lock().unwrap().fault = fault;
+    }
+
+    /// Lets each request take this time, so that a loop of requests takes time, too.
+    pub(crate) fn latency(&self, latency: Duration) {
+        self.0.lock().unwrap().latency = latency;
     }
 
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
@@ -190,6 +197,12 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
+fn refused(code: u16) -> (u16, Value) {
+    // The client tells a missing object by the reason.
+    let reason = if code == 404 { "NotFound" } else { "refused at the wish of a test" };
+    status(code, reason)
+}
+
 fn status(code: u16, reason: &str) -> (u16, Value) {
     let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": reason,
         "reason": reason, "code": code });
@@ -213,24 +226,23 @@ impl Service<Request<Body>> for FakeApi {
             let body = serde_json::from_slice(&body).unwrap_or_default();
             let path = parts.uri.path();
             let watches = parts.uri.query().is_some_and(|query| query.contains("watch=true"));
-            let fault = {
+            let (fault, latency) = {
                 let mut state = state.lock().unwrap();
                 let verb = if watches { "WATCH" } else { parts.method.as_str() };
                 state.log.push(format!("{verb} {path}"));
-                state.fault
+                (state.fault, state.latency)
             };
+            if !latency.is_zero() {
+                tokio::time::sleep(latency).await;
+            }
             if watches && fault != Fault::NoWatch {
                 return Ok(state.lock().unwrap().watch());
             }
             let (code, object) = match fault {
                 Fault::Hang => std::future::pending().await,
                 Fault::Fail => status(500, "InternalError"),
-                Fault::Refuse(code, part) if parts.method != Method::GET && path.contains(part) => {
-                    status(code, "refused at the wish of a test")
-                }
-                Fault::RefuseReads(code, part) if parts.method == Method::GET && path.starts_with(part) => {
-                    status(code, "refused at the wish of a test")
-                }
+                Fault::Refuse(code, part) if parts.method != Method::GET && path.contains(part) => refused(code),
+                Fault::RefuseReads(code, part) if parts.method == Method::GET && path.starts_with(part) => refused(code),
                 _ if watches => status(403, "Forbidden"),
                 _ => state.lock().unwrap().respond(&parts.method, path, &body),
             };

@@ -99,11 +99,11 @@ impl LeaseStore {
             }),
         };
         let create = async { self.api.create(&PostParams::default(), &lease).await };
-        written(
-            tokio::time::timeout_at(until, create)
-                .await
-                .map_err(|_| LeaseError::Timeout)?,
-        )
+        let created = tokio::time::timeout_at(until, create).await;
+        // A Lease that exists already. Nothing can be created in a namespace that does not exist (404): that is an error.
+        written(created.map_err(|_| LeaseError::Timeout)?, |status| {
+            status.is_conflict() || status.is_already_exists()
+        })
     }
 
     /// Writes the Lease if it is unchanged since `read`. The fields have the meaning that client-go, which the Go operator uses,
@@ -126,11 +126,11 @@ impl LeaseStore {
         let patch = json!({ "metadata": { "resourceVersion": read.metadata.resource_version }, "spec": spec });
         let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
         let write = self.api.patch(names::LEASE, &parameters, &patch);
-        written(
-            tokio::time::timeout_at(until, write)
-                .await
-                .map_err(|_| LeaseError::Timeout)?,
-        )
+        let wrote = tokio::time::timeout_at(until, write).await;
+        // A Lease that was changed or deleted.
+        written(wrote.map_err(|_| LeaseError::Timeout)?, |status| {
+            status.is_conflict() || status.is_not_found()
+        })
     }
 
     fn seconds(&self) -> i32 {
@@ -138,15 +138,14 @@ impl LeaseStore {
     }
 }
 
-/// A Lease that exists already, was changed or deleted: in each case the caller reads it again.
-fn written(result: Result<Lease, kube::Error>) -> Result<Written, LeaseError> {
+/// The result of a write. `outdated`: whether the Lease is not what the write assumed, so that the caller reads it again.
+fn written(
+    result: Result<Lease, kube::Error>,
+    outdated: impl Fn(&kube::core::Status) -> bool,
+) -> Result<Written, LeaseError> {
     match result {
         Ok(lease) => Ok(Written::Done(Box::new(lease))),
-        Err(kube::Error::Api(status))
-            if status.is_conflict() || status.is_already_exists() || status.is_not_found() =>
-        {
-            Ok(Written::Conflict)
-        }
+        Err(kube::Error::Api(status)) if outdated(&status) => Ok(Written::Conflict),
         Err(error) => Err(error.into()),
     }
 }

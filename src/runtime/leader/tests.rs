@@ -386,6 +386,22 @@ async fn a_concurrent_change_of_the_metadata_does_not_end_the_claim() {
     assert_eq!(spec(&api)["holderIdentity"], "a");
 }
 
+// The namespace is gone: a write of anything in it is answered with 404.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_cannot_be_created_is_retried_slowly_and_ends_the_claim_at_its_deadline() {
+    let api = FakeApi::default();
+    let claim = acquire(candidate(&api, "a")).await;
+    api.delete(LEASE);
+    api.fault(Fault::Refuse(404, "/leases"));
+    api.latency(Duration::from_millis(1));
+    api.requests();
+    let (why, time) = timed(claim.lost()).await;
+    assert!(why.contains("in time") && time == 107, "{why} after {time} s");
+    // Three requests each 5 s, after the 26 s until the first renewal.
+    let requests = api.requests().len();
+    assert!(requests <= 3 * (107 - 26) / 5 + 3, "{requests}");
+}
+
 // What the caches know is from the future of a restored etcd; only a new process reads everything again.
 #[tokio::test(start_paused = true)]
 async fn an_etcd_that_is_restored_from_a_backup_ends_the_claim_at_the_next_renewal() {
