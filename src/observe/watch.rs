@@ -194,7 +194,8 @@ fn classify(error: &watcher::Error, streaming: bool, unreadable: Unreadable) -> 
             404 => Some(Ended::Absent),
             403 if unreadable == Unreadable::NotServed => Some(Ended::Absent),
             400 | 422 if streaming => Some(Ended::NoStreaming),
-            410 => None,
+            // The version to resume at, or the next page of the list, is too old. The watcher would ask for it forever.
+            410 => Some(Ended::Failed(None)),
             _ => Some(Ended::Failed(Some(error.to_string()))),
         },
         _ => None,
@@ -220,7 +221,15 @@ fn convert(spec: &WatchSpec, object: DynamicObject) -> Option<(ObjectRef, Value)
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::super::watch_spec::watch_specs;
     use super::*;
+    use crate::config::environment::Environment;
+    use crate::testing::fake_api::{FakeApi, Fault};
 
     #[tokio::test(start_paused = true)]
     async fn waits_double_with_consecutive_errors_and_start_over_after_a_time_without_errors() {
@@ -235,6 +244,29 @@ mod tests {
         assert_eq!(waits[9], BACKOFF.1);
         tokio::time::advance(BACKOFF_RESET).await;
         assert_eq!(backoff.next(), BACKOFF.0);
+    }
+
+    struct Counted(Arc<AtomicUsize>);
+
+    impl EventHandler for Counted {
+        fn applied(&self, _: &WatchSpec, _: ObjectRef, _: Value) {}
+        fn deleted(&self, _: &WatchSpec, _: &ObjectRef, _: Option<&str>) {}
+        fn list_completed(&self, _: &WatchSpec, _: &BTreeSet<ObjectRef>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        fn kind_absent(&self, _: &WatchSpec) {}
+        fn kind_unreadable(&self, _: &WatchSpec, _: &str) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_whose_version_is_too_old_lists_again() {
+        let api = FakeApi::default();
+        api.fault(Fault::Gone);
+        let lists = Arc::new(AtomicUsize::new(0));
+        let spec = watch_specs(&Environment::default()).remove(0);
+        let watching = run(api.client(), spec, Counted(lists.clone()));
+        assert!(tokio::time::timeout(BACKOFF.1, watching).await.is_err());
+        assert!(lists.load(Ordering::Relaxed) >= 2);
     }
 
     // While the API server restarts, it does not answer at all; the first error that it answers decides nothing.

@@ -36,6 +36,8 @@ pub(crate) enum Fault {
     Fail,
     /// Every watch is forbidden.
     NoWatch,
+    /// Every watch ends after its initial list, and none can be resumed.
+    Gone,
     /// Writes fail with this code if their path contains this text.
     Refuse(u16, &'static str),
     /// Reads fail with this code if their path begins with this text.
@@ -197,6 +199,12 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
+/// The event of a watch after its initial list.
+fn end_of_list() -> Value {
+    let metadata = json!({ "resourceVersion": "1", "annotations": { "k8s.io/initial-events-end": "true" } });
+    json!({ "type": "BOOKMARK", "object": { "apiVersion": "v1", "kind": "Bookmark", "metadata": metadata } })
+}
+
 fn refused(code: u16) -> (u16, Value) {
     // The client tells a missing object by the reason.
     let reason = if code == 404 { "NotFound" } else { "refused at the wish of a test" };
@@ -235,7 +243,8 @@ impl Service<Request<Body>> for FakeApi {
             if !latency.is_zero() {
                 tokio::time::sleep(latency).await;
             }
-            if watches && fault != Fault::NoWatch {
+            let lists = parts.uri.query().is_some_and(|query| query.contains("sendInitialEvents=true"));
+            if watches && !matches!(fault, Fault::NoWatch | Fault::Gone) {
                 return Ok(state.lock().unwrap().watch());
             }
             let (code, object) = match fault {
@@ -243,6 +252,8 @@ impl Service<Request<Body>> for FakeApi {
                 Fault::Fail => status(500, "InternalError"),
                 Fault::Refuse(code, part) if parts.method != Method::GET && path.contains(part) => refused(code),
                 Fault::RefuseReads(code, part) if parts.method == Method::GET && path.starts_with(part) => refused(code),
+                Fault::Gone if lists => (200, end_of_list()),
+                Fault::Gone if watches => status(410, "Expired"),
                 _ if watches => status(403, "Forbidden"),
                 _ => state.lock().unwrap().respond(&parts.method, path, &body),
             };
