@@ -53,6 +53,9 @@ const USER_AGENT_LENGTH: usize = 24;
 const RETRIES: u32 = 4;
 /// Longest wait before a retry, also when the server asks for more.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(5);
+/// A watch lasts at least this long. kube's watcher requests a watch that ended again without any wait, and the operator has about
+/// forty: a proxy or an API server that ends watches at once would get thousands of requests per second.
+const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -268,7 +271,7 @@ where
     B: HttpBody + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<BodyWithDeadline<B>>;
+    type Response = Response<LimitedBody<B>>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -287,11 +290,13 @@ where
                 metrics.api_request(&method, 0);
                 return Err(format!("{what}: no answer within {} s", CALL_TIMEOUT.as_secs()).into());
             };
-            let deadline = (!watches).then(|| Box::pin(tokio::time::sleep_until(deadline)));
-            Ok(answer?.map(|body| BodyWithDeadline {
-                body: Box::pin(body),
-                deadline,
-            }))
+            let answer = answer?;
+            let limit = if watches && answer.status().is_success() {
+                Limit::Shortest(Instant::now() + SHORTEST_WATCH)
+            } else {
+                Limit::Deadline(deadline)
+            };
+            Ok(answer.map(|body| LimitedBody::new(body, limit)))
         })
     }
 }
@@ -371,13 +376,68 @@ fn retry_delay<B>(method: &Method, response: &Response<B>, attempt: u32) -> Opti
     Some(least.min(MAX_RETRY_DELAY) + random::up_to(Duration::from_millis(100)))
 }
 
-/// A body that fails when it is incomplete at the deadline.
-pub(super) struct BodyWithDeadline<B> {
-    body: Pin<Box<B>>,
-    deadline: Option<Pin<Box<Sleep>>>,
+/// How long the body of an answer may last.
+#[derive(Clone, Copy)]
+enum Limit {
+    /// The body fails when it is incomplete then.
+    Deadline(Instant),
+    /// The body ends then at the earliest, also if it fails. What it delivers is not delayed.
+    Shortest(Instant),
 }
 
-impl<B> HttpBody for BodyWithDeadline<B>
+/// A body with a limit.
+pub(super) struct LimitedBody<B> {
+    body: Pin<Box<B>>,
+    limit: Limit,
+    due: Pin<Box<Sleep>>,
+    /// How the body ended, while the end waits for the limit.
+    ended: Option<Result<(), BoxError>>,
+}
+
+impl<B> LimitedBody<B> {
+    fn new(body: B, limit: Limit) -> Self {
+        let (Limit::Deadline(due) | Limit::Shortest(due)) = limit;
+        Self {
+            body: Box::pin(body),
+            limit,
+            due: Box::pin(tokio::time::sleep_until(due)),
+            ended: None,
+        }
+    }
+}
+
+impl<B> LimitedBody<B>
+where
+    B: HttpBody,
+    B::Error: Into<BoxError>,
+{
+    fn poll_call(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        if let Poll::Ready(frame) = self.body.as_mut().poll_frame(context) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        ready!(self.due.as_mut().poll(context));
+        let text = format!("the response was not complete within {} s", CALL_TIMEOUT.as_secs());
+        Poll::Ready(Some(Err(text.into())))
+    }
+
+    fn poll_watch(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        if self.ended.is_none() {
+            self.ended = match ready!(self.body.as_mut().poll_frame(context)) {
+                Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Some(Err(error)) => Some(Err(error.into())),
+                None => Some(Ok(())),
+            };
+        }
+        ready!(self.due.as_mut().poll(context));
+        // After an error the body may be asked again.
+        Poll::Ready(match self.ended.replace(Ok(())) {
+            Some(Err(error)) => Some(Err(error)),
+            _ => None,
+        })
+    }
+}
+
+impl<B> HttpBody for LimitedBody<B>
 where
     B: HttpBody,
     B::Error: Into<BoxError>,
@@ -389,21 +449,15 @@ where
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
-        if let Poll::Ready(frame) = self.body.as_mut().poll_frame(context) {
-            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
-        }
-        match self.deadline.as_mut() {
-            Some(deadline) => {
-                ready!(deadline.as_mut().poll(context));
-                let text = format!("the response was not complete within {} s", CALL_TIMEOUT.as_secs());
-                Poll::Ready(Some(Err(text.into())))
-            }
-            None => Poll::Pending,
+        match self.limit {
+            Limit::Deadline(_) => self.poll_call(context),
+            Limit::Shortest(_) => self.poll_watch(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        // The end of a watch may have to wait.
+        matches!(self.limit, Limit::Deadline(_)) && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -14,7 +14,7 @@ use crate::testing::clock::PausedClock;
 type Reply = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
 /// Responds with the statuses of a list, then always with the last one. 0 never responds, 1 responds with a body that never
-/// ends.
+/// ends, 2 with one that ends at once, 3 with one that is cut off at once.
 #[derive(Clone)]
 struct Scripted {
     statuses: Arc<Mutex<Vec<u16>>>,
@@ -51,7 +51,7 @@ impl Service<Request<Body>> for Scripted {
     }
 
     fn call(&mut self, _: Request<Body>) -> Self::Future {
-        self.calls.fetch_add(1, Ordering::Relaxed);
+        let calls = self.calls.fetch_add(1, Ordering::Relaxed);
         let mut statuses = self.statuses.lock().unwrap();
         let status = if statuses.len() > 1 {
             statuses.pop().unwrap()
@@ -59,8 +59,14 @@ impl Service<Request<Body>> for Scripted {
             statuses[0]
         };
         Box::pin(async move {
-            if status == 0 {
+            // A loop of requests without any wait would never let the paused time go on.
+            if status == 0 || calls > 1_000 {
                 std::future::pending::<()>().await;
+            }
+            if status == 2 || status == 3 {
+                let cut = || Err(BoxError::from(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)));
+                let body = http_body_util::StreamBody::new(futures::stream::iter((status == 3).then(cut)));
+                return Ok(Response::new(body.boxed_unsync()));
             }
             if status == 1 {
                 let never = http_body_util::StreamBody::new(futures::stream::pending());
@@ -99,6 +105,30 @@ async fn a_call_or_body_that_hangs_fails_after_30_seconds_and_a_watch_does_not()
     let mut watch = Box::pin(maps.watch(&kube::api::WatchParams::default(), "0").await.unwrap());
     let event = tokio::time::timeout(Duration::from_hours(2), futures::StreamExt::next(&mut watch)).await;
     assert!(event.is_err(), "the watch was cut: {event:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_ends_at_once_is_requested_once_per_second() {
+    use kube::runtime::watcher::{Config, watcher};
+    for status in [2, 3] {
+        let (client, calls) = Scripted::client(&[status]);
+        let maps: Api<ConfigMap> = Api::default_namespaced(client);
+        let config = Config::default().streaming_lists();
+        let events = futures::StreamExt::for_each(watcher(maps, config), |_| std::future::ready(()));
+        let ended = tokio::time::timeout(Duration::from_secs(10), events).await;
+        assert!(ended.is_err());
+        let calls = calls.load(Ordering::Relaxed);
+        assert!((9..=11).contains(&calls), "{status}: {calls} requests");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_watch_fails_at_once() {
+    let (client, _) = Scripted::client(&[403]);
+    let maps: Api<ConfigMap> = Api::default_namespaced(client);
+    let (watch, time) = timed(maps.watch(&kube::api::WatchParams::default(), "0")).await;
+    assert!(watch.is_err());
+    assert_eq!(time, Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
