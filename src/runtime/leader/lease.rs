@@ -16,7 +16,7 @@ use kube::{
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::Candidate;
+use super::{Candidate, Timings};
 use crate::names;
 
 /// Why a request failed.
@@ -196,15 +196,16 @@ impl Observation {
         }
     }
 
-    /// When the Lease expires; `None` if it has no holder. `default` is the duration of a Lease without one.
-    pub(super) fn held_until(&self, default: Duration) -> Option<Instant> {
+    /// When the Lease expires; `None` if it has no holder. The Lease counts for its recorded duration, but at least for `shortest`, the
+    /// duration of this process, and at most for the longest duration that an operator records. Somebody may have edited the
+    /// duration, and the holder does not notice that before its next renewal.
+    pub(super) fn held_until(&self, shortest: Duration) -> Option<Instant> {
         let (spec, changed) = (self.spec.as_ref()?, self.changed?);
         if spec.holder_identity.as_deref().unwrap_or_default().is_empty() {
             return None;
         }
-        let duration = spec
-            .lease_duration_seconds
-            .map(|seconds| u64::try_from(seconds).unwrap_or(0));
-        Some(changed + duration.map_or(default, Duration::from_secs))
+        let recorded = spec.lease_duration_seconds.unwrap_or_default();
+        let recorded = Duration::from_secs(u64::try_from(recorded).unwrap_or_default());
+        Some(changed + recorded.min(Timings::SINGLE_REPLICA.lease).max(shortest))
     }
 }

@@ -423,6 +423,46 @@ async fn an_etcd_that_is_restored_from_a_backup_ends_the_claim_at_the_next_renew
     }
 }
 
+// lifecycle 10
+#[tokio::test(start_paused = true)]
+async fn an_edited_duration_never_lets_two_processes_lead() {
+    for (duration, watches) in [(1, true), (1, false), (0, true), (-5, false)] {
+        let api = FakeApi::default();
+        if !watches {
+            api.fault(Fault::NoWatch);
+        }
+        let first = acquire(candidate(&api, "a")).await;
+        let second = tokio::spawn(acquire(candidate(&api, "b")));
+        seconds(70).await;
+        let mut lease = api.get(LEASE).unwrap();
+        lease["spec"]["leaseDurationSeconds"] = json!(duration);
+        api.put(LEASE, lease);
+        for passed in 0..400 {
+            assert!(!second.is_finished(), "two leaders after {passed} s, duration {duration}");
+            seconds(1).await;
+        }
+        assert!(first.is_current());
+        assert_eq!(spec(&api)["leaseDurationSeconds"], 137, "the renewal repairs it");
+        second.abort();
+    }
+}
+
+// An edited duration does not keep the Lease of a crashed holder for longer than the longest one that an operator records.
+#[tokio::test(start_paused = true)]
+async fn a_huge_duration_counts_as_the_longest_one() {
+    let api = FakeApi::default();
+    let mut lease = foreign("go", "2026-01-01T00:00:00.000000Z", 0);
+    for (duration, expected) in [(i32::MAX, 270), (270, 270), (200, 200), (100, 137)] {
+        lease["spec"]["leaseDurationSeconds"] = json!(duration);
+        api.put(LEASE, lease.clone());
+        let (claim, time) = timed(tokio::time::timeout(Duration::from_mins(10), acquire(candidate(&api, "a")))).await;
+        let claim = claim.expect("nobody leads");
+        assert!(claim.is_current());
+        assert!((expected..=expected + 1).contains(&time), "{duration}: {time}");
+        claim.release().await;
+    }
+}
+
 // lifecycle 13, deploy 27
 #[tokio::test(start_paused = true)]
 async fn release_clears_the_holder_and_no_request_follows() {
