@@ -9,7 +9,10 @@ use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
 use serde::Deserialize;
+use tracing::{debug, info, warn};
 
+use super::watch::{Backoff, Ended, classify};
+use super::watch_spec::Unreadable;
 use crate::api::Kind;
 
 /// Numbers of image stream tags, by source (imported: also in the stream's spec; pushed: only in its status) and location
@@ -154,24 +157,22 @@ fn count(stream: &Stream) -> Count {
 /// per `interval`. Never returns. On a cluster without the API it retries every minute.
 pub(crate) async fn count_tags(client: Client, interval: Duration, mut report: impl FnMut(Tags)) {
     let mut strategy = InitialListStrategy::StreamingList;
-    let mut wait = Duration::from_secs(1);
+    let mut backoff = Backoff::default();
     loop {
-        let ended = watch(&client, strategy.clone(), interval, &mut report).await;
-        match ended {
+        match watch(&client, strategy.clone(), interval, &mut report, &mut backoff).await {
             Ended::NoStreaming => strategy = InitialListStrategy::ListWatch,
-            Ended::Absent => tokio::time::sleep(Duration::from_mins(1)).await,
-            Ended::Failed => {
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(Duration::from_mins(1));
+            Ended::Absent => {
+                backoff.reset();
+                tokio::time::sleep(Duration::from_mins(1)).await;
+            }
+            Ended::Failed(error) => {
+                if let Some(error) = error.filter(|error| backoff.logged.is_new(error)) {
+                    warn!("cannot watch ImageStreams, and the metrics of their tags stay as they are: {error}");
+                }
+                tokio::time::sleep(backoff.next()).await;
             }
         }
     }
-}
-
-enum Ended {
-    NoStreaming,
-    Absent,
-    Failed,
 }
 
 async fn watch(
@@ -179,6 +180,7 @@ async fn watch(
     strategy: InitialListStrategy,
     interval: Duration,
     report: &mut impl FnMut(Tags),
+    backoff: &mut Backoff,
 ) -> Ended {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &Kind::ImageStream.resource());
     let streaming = matches!(strategy, InitialListStrategy::StreamingList);
@@ -203,24 +205,20 @@ async fn watch(
                 counter.handle(&event);
                 if matches!(event, Event::InitDone) {
                     counter.take_changed().into_iter().for_each(&mut *report);
+                    backoff.reset();
+                    if backoff.logged.ended() {
+                        info!("ImageStreams are watched again");
+                    }
                 }
             }
-            Some(Err(watcher::Error::WatchStartFailed(kube::Error::Api(status)))) if status.code == 404 => {
-                return Ended::Absent;
-            }
-            Some(Err(watcher::Error::InitialListFailed(kube::Error::Api(status)))) if status.code == 404 => {
-                return Ended::Absent;
-            }
-            Some(Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))))
-                if streaming && (status.code == 400 || status.code == 422) =>
-            {
-                return Ended::NoStreaming;
-            }
-            Some(Err(error)) => {
-                tracing::debug!(%error, "watch of image streams was interrupted");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-            None => return Ended::Failed,
+            Some(Err(error)) => match classify(&error, streaming, Unreadable::Wait) {
+                Some(ended) => return ended,
+                None => {
+                    debug!(%error, "watch of image streams was interrupted");
+                    tokio::time::sleep(backoff.next()).await;
+                }
+            },
+            None => return Ended::Failed(None),
         }
     }
 }
@@ -243,6 +241,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::testing::fake_api::{FakeApi, Fault};
 
     fn object(namespace: &str, name: &str, spec: &[&str], status: &[&str]) -> DynamicObject {
         let spec: Vec<_> = spec.iter().map(|n| json!({"name": n})).collect();
@@ -308,6 +307,16 @@ mod tests {
         }
         counter.handle(&Event::InitDone);
         assert_eq!(counter.take_changed().map(|tags| tags.pushed_other), Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_watch_is_retried_more_and_more_slowly() {
+        let api = FakeApi::default();
+        api.fault(Fault::NoWatch);
+        let counting = count_tags(api.client(), Duration::from_mins(1), |_| {});
+        assert!(tokio::time::timeout(Duration::from_mins(1), counting).await.is_err());
+        let attempts = api.requests().len();
+        assert!((2..=12).contains(&attempts), "{attempts}");
     }
 
     #[test]

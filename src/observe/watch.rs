@@ -32,7 +32,7 @@ const ABSENT_KIND_RETRY: Duration = Duration::from_secs(30);
 const TIMEOUT_SECONDS: u32 = 1200;
 
 /// Why a watch ended.
-enum Ended {
+pub(super) enum Ended {
     /// The server does not support streaming of the initial list.
     NoStreaming,
     /// The server does not serve the kind, or the operator works without it and may not read it.
@@ -86,15 +86,15 @@ pub(super) async fn run(client: Client, spec: WatchSpec, handler: impl EventHand
 /// The wait before the next attempt, which doubles with each consecutive error. A resumed watch may deliver no event for
 /// hours, so a time without errors counts as success.
 #[derive(Default)]
-struct Backoff {
+pub(super) struct Backoff {
     last: Option<(Duration, Instant)>,
     /// The first of the consecutive attempts that the API server answered with an error.
     refused: Option<Instant>,
-    logged: LastLogged,
+    pub(super) logged: LastLogged,
 }
 
 impl Backoff {
-    fn next(&mut self) -> Duration {
+    pub(super) fn next(&mut self) -> Duration {
         let now = Instant::now();
         let consecutive = self
             .last
@@ -114,7 +114,7 @@ impl Backoff {
         self.refused = None;
     }
 
-    fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.last = None;
         self.refused = None;
     }
@@ -187,7 +187,8 @@ async fn attempt(
     Ended::Failed(None)
 }
 
-fn classify(error: &watcher::Error, streaming: bool, unreadable: Unreadable) -> Option<Ended> {
+/// Why an error ends an attempt; `None` if the watcher resumes by itself after a wait.
+pub(super) fn classify(error: &watcher::Error, streaming: bool, unreadable: Unreadable) -> Option<Ended> {
     match error {
         watcher::Error::WatchStartFailed(kube::Error::Api(status))
         | watcher::Error::InitialListFailed(kube::Error::Api(status)) => match status.code {

@@ -2,7 +2,8 @@
 //!
 //! No level prints a body or a header of an API call. `kube_client::client` logs whole response bodies, Secrets among
 //! them, as warnings when it cannot decode them, and more at debug and trace. Its level is therefore always `error`,
-//! and that of the crates below it at most `debug`.
+//! and that of the crates below it at most `debug`. `kube_runtime` prints a warning for each attempt of a watch that is
+//! refused; the operator itself prints one line for all of them.
 
 use std::{
     fmt, io,
@@ -19,9 +20,8 @@ use tracing_subscriber::{
 /// Log targets of the operator itself: the library and the program.
 const OWN_CRATES: [&str; 2] = ["image_registry_operator", "cluster_image_registry_operator"];
 /// Crates that print requests and responses at trace.
-const TRANSPORT_CRATES: [&str; 10] = [
+const TRANSPORT_CRATES: [&str; 9] = [
     "kube_client",
-    "kube_runtime",
     "hyper",
     "hyper_util",
     "hyper_rustls",
@@ -34,6 +34,8 @@ const TRANSPORT_CRATES: [&str; 10] = [
 ];
 /// Prints response bodies at `warn` and below.
 const BODY_LOGGER: &str = "kube_client::client";
+/// Prints a warning for each attempt of a watch that is refused.
+const WATCH_LOGGER: &str = "kube_runtime";
 
 /// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,8 +95,13 @@ impl LogLevel {
             Self::Trace => (LevelFilter::TRACE, LevelFilter::INFO),
             Self::TraceAll => (LevelFilter::TRACE, LevelFilter::TRACE),
         };
+        let watches = match self {
+            Self::Normal | Self::Debug | Self::Trace => LevelFilter::ERROR,
+            Self::TraceAll => LevelFilter::DEBUG,
+        };
         Targets::new()
             .with_default(others)
+            .with_target(WATCH_LOGGER, watches)
             .with_targets(OWN_CRATES.map(|target| (target, own)))
             .with_targets(TRANSPORT_CRATES.map(|target| (target, others.min(LevelFilter::DEBUG))))
             .with_target(BODY_LOGGER, LevelFilter::ERROR)
@@ -297,6 +304,20 @@ mod tests {
             tracing::trace!(target: "h2::codec", "hunter2");
             tracing::trace!(target: "hyper::proto::h1::conn", "hunter2");
             assert_eq!(sink.text(), "", "{level}");
+        }
+    }
+
+    // lifecycle 128, in part: a refused watch is retried all the time
+    #[test]
+    fn only_the_last_level_prints_each_attempt_of_a_watch() {
+        let (telemetry, sink, _guard) = logging(Format::Text);
+        for (level, printed) in [("Normal", false), ("Debug", false), ("Trace", false), ("TraceAll", true)] {
+            telemetry.set_level(level).unwrap();
+            tracing::warn!(target: "kube_runtime::watcher", "watch initlist error with 403");
+            tracing::trace!(target: "kube_runtime::watcher", "body");
+            let text = sink.text();
+            assert_eq!(text.contains("403"), printed, "{level}: {text}");
+            assert!(!text.contains("body"), "{level}: {text}");
         }
     }
 
