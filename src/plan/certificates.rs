@@ -1,6 +1,7 @@
 //! ConfigMaps with the CAs that pods and nodes of the cluster trust for registries.
 
 mod entry;
+mod key_faults;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
+use self::key_faults::KeyFaults;
 use super::{Desired, Drift, Origin, Plan, own_certificates, service};
 use crate::api::Kind;
 use crate::config::content;
@@ -40,7 +42,7 @@ pub fn certificates(
     disable_redirect: bool,
     removed: bool,
 ) -> Certificates {
-    let mut events = Vec::new();
+    let mut faults = KeyFaults::default();
     let mut error = None;
     let storage_ca = storage_ca.filter(|ca| !ca.is_empty() && !removed);
     let own = own_entries(snapshot);
@@ -50,7 +52,7 @@ pub fn certificates(
         binary: BTreeMap::new(),
     };
     match user_entries(snapshot) {
-        Ok(user) => all.add_user(user, &mut events),
+        Ok(user) => all.add_user(user, &mut faults),
         Err(message) => error = Some(message),
     }
     if error.is_some() {
@@ -90,7 +92,7 @@ pub fn certificates(
             ..Plan::default()
         },
         error,
-        events,
+        events: faults.events(),
     }
 }
 
@@ -155,33 +157,34 @@ struct Entries {
 impl Entries {
     /// Adds the entries of the user's ConfigMap, without private keys. If the operator uses the host name of a key itself,
     /// the entry contains both values.
-    fn add_user(&mut self, user: Self, events: &mut Vec<EventRequest>) {
+    fn add_user(&mut self, user: Self, faults: &mut KeyFaults) {
         let Self { text, binary } = user;
         for (key, value) in text {
-            if let Some(bytes) = checked(&key, value.as_bytes(), events) {
-                warn_unless_pem(&key, &bytes, events);
+            if let Some(bytes) = checked(&key, value.as_bytes(), faults) {
+                warn_unless_pem(&key, &bytes, faults);
                 self.add_text(key, String::from_utf8_lossy(&bytes).into_owned());
             }
         }
         for (key, value) in binary {
             let decoded = value.as_str().and_then(|text| STANDARD.decode(text).ok());
-            let Some(bytes) = checked(&key, &decoded.unwrap_or_default(), events) else {
+            let Some(bytes) = checked(&key, &decoded.unwrap_or_default(), faults) else {
                 continue;
             };
             // The API server rejects a key in both `data` and `binaryData`.
             let taken = self.text.contains_key(&key);
             match String::from_utf8(bytes) {
                 Ok(text) if taken => {
-                    warn_unless_pem(&key, text.as_bytes(), events);
+                    warn_unless_pem(&key, text.as_bytes(), faults);
                     self.add_text(key, text);
                 }
-                Err(_) if taken => events.push(warning(format!(
-                    "binaryData key {key} of {SOURCE} is ignored: the operator uses that key itself, and the value is no text \
-                     that could be added to it"
-                ))),
+                Err(_) if taken => faults.add(
+                    INVALID,
+                    &key,
+                    "is ignored: the operator uses that key itself, and the value in binaryData is no text that could be added to it",
+                ),
                 decoded => {
                     let bytes = decoded.map_or_else(std::string::FromUtf8Error::into_bytes, String::into_bytes);
-                    warn_unless_pem(&key, &bytes, events);
+                    warn_unless_pem(&key, &bytes, faults);
                     self.binary.insert(key, json!(STANDARD.encode(bytes)));
                 }
             }
@@ -204,7 +207,7 @@ impl Entries {
         user.text.retain(|key, _| !is_own(key));
         user.binary.retain(|key, _| !is_own(key));
         // An earlier release published private keys.
-        self.add_user(user, &mut Vec::new());
+        self.add_user(user, &mut KeyFaults::default());
     }
 
     fn of_map(map: &Value) -> Self {
@@ -245,45 +248,37 @@ fn user_entries(snapshot: &Snapshot) -> Result<Entries, String> {
     })
 }
 
-/// The ConfigMap of the user, as messages name it.
-const SOURCE: &str = "the ConfigMap that spec.additionalTrustedCA of image.config.openshift.io/cluster names";
+/// Reason of the event about a key or value that clients may not use.
+const INVALID: &str = "InvalidCertificate";
+/// Reason of the event about a private key.
+const PRIVATE_KEY: &str = "PrivateKeyIgnored";
 
-/// What is published of an entry of the user's ConfigMap, and warnings about it; `None` if nothing is.
-fn checked(key: &str, value: &[u8], events: &mut Vec<EventRequest>) -> Option<Vec<u8>> {
+/// What is published of an entry of the user's ConfigMap, and its faults; `None` if nothing is.
+fn checked(key: &str, value: &[u8], faults: &mut KeyFaults) -> Option<Vec<u8>> {
     if key == names::STORAGE_CA_KEY {
-        events.push(warning(format!(
-            "Key {key} of {SOURCE} is ignored: the operator uses that key itself, for the CA of the storage. Name the key \
-             after the host of the registry, such as registry.example.com..5000"
-        )));
+        let text = "is ignored: the operator uses that key itself, for the CA of the storage. Name the key after the host of the registry, \
+                    such as registry.example.com..5000";
+        faults.add(INVALID, key, text);
         return None;
     }
     if let Some(fault) = entry::key_fault(key) {
-        events.push(warning(format!(
-            "Key {key} of {SOURCE} {fault}: no client uses the CA. Name the key after the host of the registry, such as \
-             registry.example.com or registry.example.com..5000"
-        )));
+        let text = format!(
+            "{fault}: no client uses the CA. Name the key after the host of the registry, such as registry.example.com or \
+             registry.example.com..5000"
+        );
+        faults.add(INVALID, key, text);
     }
     if entry::is_key_file(value) {
-        events.push(EventRequest {
-            warning: true,
-            reason: "PrivateKeyIgnored",
-            message: format!(
-                "Key {key} of {SOURCE} is a private key in DER or a key store (PKCS#12, JKS), which is not published: no client reads a \
-                 CA from it. Put certificates in PEM there; and if a private key is in it, replace that if it is in use"
-            ),
-        });
+        let text = "is a private key in DER or a key store (PKCS#12, JKS), which is not published: no client reads a CA from it. Put \
+                    certificates in PEM there; and if a private key is in it, replace that if it is in use";
+        faults.add(PRIVATE_KEY, key, text);
         return None;
     }
     let (value, had_key) = entry::without_private_keys(value);
     if had_key {
-        events.push(EventRequest {
-            warning: true,
-            reason: "PrivateKeyIgnored",
-            message: format!(
-                "Key {key} of {SOURCE} holds a private key, which is not published. Everybody who may read that ConfigMap \
-                 can read the private key: remove it there, and replace it if it is in use"
-            ),
-        });
+        let text = "holds a private key, which is not published. Everybody who may read that ConfigMap can read the private key: remove \
+                    it there, and replace it if it is in use";
+        faults.add(PRIVATE_KEY, key, text);
         if value.trim_ascii().is_empty() {
             return None;
         }
@@ -291,22 +286,13 @@ fn checked(key: &str, value: &[u8], events: &mut Vec<EventRequest>) -> Option<Ve
     Some(value)
 }
 
-fn warn_unless_pem(key: &str, value: &[u8], events: &mut Vec<EventRequest>) {
+fn warn_unless_pem(key: &str, value: &[u8], faults: &mut KeyFaults) {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(value).collect();
     if certificates.is_ok_and(|certificates| !certificates.is_empty()) {
         return;
     }
-    events.push(warning(format!(
-        "Key {key} of {SOURCE} holds no certificates in PEM: it is published as it is, and clients may ignore it"
-    )));
-}
-
-fn warning(message: String) -> EventRequest {
-    EventRequest {
-        warning: true,
-        reason: "InvalidCertificate",
-        message,
-    }
+    let text = "holds no certificates in PEM: it is published as it is, and clients may ignore it";
+    faults.add(INVALID, key, text);
 }
 
 /// ConfigMap into which the platform's service CA injects its certificate. The operator writes the data only if there is no

@@ -34,7 +34,7 @@ const BURST: (u32, Duration) = (8, Duration::from_millis(250));
 /// An event that equals an earlier one within this time is dropped.
 const DEDUPLICATION: Duration = Duration::from_mins(10);
 /// How many events are remembered for deduplication.
-const REMEMBERED: usize = 256;
+const REMEMBERED: usize = 1024;
 /// Longest note in bytes, the API's limit.
 const NOTE_LENGTH: usize = 1024;
 
@@ -202,7 +202,8 @@ impl Events {
             recent.retain(|_, sent| now.duration_since(*sent) < DEDUPLICATION);
         }
         if recent.len() >= REMEMBERED {
-            recent.clear();
+            let oldest = recent.iter().min_by_key(|(_, sent)| **sent).map(|(key, _)| *key);
+            oldest.map(|oldest| recent.remove(&oldest));
         }
         recent.insert(key, now);
         false

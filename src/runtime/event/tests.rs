@@ -93,6 +93,38 @@ async fn equal_events_within_ten_minutes_are_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_events_are_not_sent_again_while_they_are_remembered() {
+    let api = FakeApi::default();
+    let events = events(&api, None);
+    let mut sent = Vec::new();
+    for _ in 0..2 {
+        for number in 0..300 {
+            events.publish(Event::normal("A", number.to_string()));
+            // The queue is shorter.
+            if number % 100 == 99 {
+                flush(&events).await;
+            }
+        }
+        sent.push(published(&api).len());
+    }
+    assert_eq!(sent, [300, 300]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_memory_forgets_the_oldest_event_only() {
+    let events = Events::discard();
+    let event = |number: usize| Event::normal("A", number.to_string());
+    for number in 0..=REMEMBERED {
+        assert!(!events.is_repeated(&event(number)));
+        tokio::time::advance(Duration::from_millis(1)).await;
+    }
+    for number in [1, 2, REMEMBERED] {
+        assert!(events.is_repeated(&event(number)), "{number}");
+    }
+    assert!(!events.is_repeated(&event(0)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_burst_is_sent_at_once_and_further_events_are_rate_limited_until_a_flush() {
     let api = FakeApi::default();
     let events = events(&api, None);
