@@ -123,7 +123,7 @@ async fn maps(
     let inputs = wanted.error.into_iter();
     let inputs = inputs.chain(context.shared.storage_ca_error().filter(|_| !removed));
     faults.edit.splice(0..0, inputs);
-    let (verdict, within) = certificates.failure.judge(&faults, snapshot.now);
+    let (verdict, within) = certificates.failure.judge(&faults, context.uptime());
     context.set_conditions(verdict.condition(CONDITION, "CA maps are up to date"));
     if retried {
         return Err(Failure::Failed { message, within });

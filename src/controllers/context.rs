@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::Settings;
 use super::shared_conditions::SharedConditions;
@@ -45,6 +46,7 @@ pub(crate) struct Context {
     pub(super) serving: Option<OwnCertificate>,
     shutdown: Shutdown,
     passes: Arc<Semaphore>,
+    started: Instant,
 }
 
 impl Context {
@@ -60,6 +62,7 @@ impl Context {
             serving: settings.serving.clone(),
             shutdown: settings.shutdown.clone(),
             passes: Arc::new(Semaphore::new(PERMITS as usize)),
+            started: Instant::now(),
         }
     }
 
@@ -74,6 +77,11 @@ impl Context {
     /// Waits until no pass runs. Takes all permits, so no pass can start afterwards.
     pub(super) async fn finish_passes(&self) {
         let _ = self.passes.acquire_many(PERMITS).await;
+    }
+
+    /// Time since the controllers started, on a clock that nobody sets.
+    pub(super) fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Counts a pass and records its duration.

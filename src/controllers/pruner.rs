@@ -122,7 +122,7 @@ async fn prune(
     if waiting && faults.is_empty() {
         return Ok(waits);
     }
-    let (failing, within) = pruner.failure.judge(&faults, snapshot.now);
+    let (failing, within) = pruner.failure.judge(&faults, context.uptime());
     // Nothing prunes where the CronJob cannot run.
     let notice = unprunable.is_none().then(|| plan::short_age(&decoded.spec)).flatten();
     context.publish_events(notice.as_deref().map(short_age_event));

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
@@ -71,7 +70,7 @@ pub(super) async fn run(
         {
             let cause = result.err().map(|failure| failure.to_string());
             let outcome = cause.as_deref().map_or(Ok(()), Err);
-            let (condition_update, recheck) = lasting_failure.record(condition, outcome, Timestamp::now());
+            let (condition_update, recheck) = lasting_failure.record(condition, outcome, context.uptime());
             context.set_conditions(condition_update);
             wait = recheck.map_or(wait, |recheck| wait.min(recheck));
         }

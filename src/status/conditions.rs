@@ -5,7 +5,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::api::Condition;
-use crate::config::elapsed;
 
 /// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,43 +97,46 @@ pub fn without(stored: &[Condition], types: &[&str]) -> Vec<Condition> {
 /// Reports failed passes of a controller only after [`REPORT_AFTER`]: a single failure may be a conflict or a restart of the
 /// API server.
 ///
-/// The controller keeps it in memory; a restart of the operator resets it.
+/// The controller keeps it in memory; a restart of the operator resets it. Time counts on a clock that nobody sets: a wall clock that is
+/// set forward would report a failure that has just begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LastingFailure {
-    since: Option<Timestamp>,
+    since: Option<Duration>,
 }
 
 /// How long passes must fail before the failure is reported.
 pub const REPORT_AFTER: Duration = Duration::from_mins(2);
 
 impl LastingFailure {
-    /// Judges the faults of a pass. Returns the verdict, and the time that is left until faults that are retried count.
-    pub fn judge(&mut self, faults: &Faults, now: Timestamp) -> (Verdict, Option<Duration>) {
+    /// Judges the faults of a pass at this time since the start of the process. Returns the verdict, and the time that is left until
+    /// faults that are retried count.
+    pub fn judge(&mut self, faults: &Faults, uptime: Duration) -> (Verdict, Option<Duration>) {
         let report = |messages: Vec<&str>| (!messages.is_empty()).then(|| Verdict::Report(messages.join("; ")));
         let edit = faults.edit.iter().map(String::as_str);
         if faults.retry.is_empty() {
             self.since = None;
             return (report(edit.collect()).unwrap_or(Verdict::Fine), None);
         }
-        let since = *self.since.get_or_insert(now);
-        let rest = elapsed::left(since, now, REPORT_AFTER);
+        let since = *self.since.get_or_insert(uptime);
+        let rest = REPORT_AFTER.checked_sub(uptime.saturating_sub(since));
+        let rest = rest.filter(|rest| !rest.is_zero());
         let retry = faults.retry.iter().map(String::as_str).filter(|_| rest.is_none());
         (report(edit.chain(retry).collect()).unwrap_or(Verdict::Stays), rest)
     }
 
-    /// Records the outcome of a pass. Returns the update of the condition `type_` (`AsExpected` or `Error`), or `None` if the
+    /// Records the outcome of a pass at this time since the start of the process. Returns the update of the condition `type_` (`AsExpected` or `Error`), or `None` if the
     /// condition must stay as it is, together with the time that is left until the failure is reported.
     pub fn record(
         &mut self,
         type_: &'static str,
         outcome: Result<(), &str>,
-        now: Timestamp,
+        uptime: Duration,
     ) -> (Option<ConditionUpdate>, Option<Duration>) {
         let faults = Faults {
             retry: outcome.err().map(str::to_owned).into_iter().collect(),
             ..Faults::default()
         };
-        let (verdict, recheck) = self.judge(&faults, now);
+        let (verdict, recheck) = self.judge(&faults, uptime);
         (verdict.condition(type_, ""), recheck)
     }
 }

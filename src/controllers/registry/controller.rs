@@ -73,6 +73,21 @@ impl Ended {
     };
 }
 
+/// The start of a time that this process measures, on a clock that nobody sets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Since(Instant);
+
+impl Since {
+    pub(super) fn now() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The start on a wall clock that says `now`. It moves with a wall clock that is set, so that the time since is always right.
+    pub(super) fn at(self, now: Timestamp) -> Timestamp {
+        now.checked_sub(self.0.elapsed()).unwrap_or(now)
+    }
+}
+
 /// State of the controller between passes. Correctness does not depend on it: a new process continues from the state of
 /// the cluster.
 pub(super) struct Registry {
@@ -82,21 +97,21 @@ pub(super) struct Registry {
     /// The failure that no condition reports.
     pub(super) logged: LastLogged,
     /// First attempt to create the Config that does not exist.
-    pub(super) bootstrap_since: Option<Timestamp>,
+    pub(super) bootstrap_since: Option<Since>,
     /// The last attempt to create the Config, while there is none.
     pub(super) bootstrapped: LastAttempt,
     /// Whether this pass began after the backoff of the last failure.
     pub(super) retry_due: bool,
     /// Start of the current series of failed passes.
-    pub(super) failing_since: Option<Timestamp>,
+    pub(super) failing_since: Option<Since>,
     /// Why the API server refused the last write of the Config; `None` after a successful write.
     pub(super) unstored: Option<String>,
     /// The login of the stock registry.
     pub(super) login: LastLogin,
     /// Since when a removal finds no Deployment.
-    pub(super) gone_since: Option<Timestamp>,
+    pub(super) gone_since: Option<Since>,
     /// Since when a removal lacks the credentials of the storage.
-    pub(super) left_since: Option<Timestamp>,
+    pub(super) left_since: Option<Since>,
     /// Debounces writes of the status.
     pub(super) debounce: StatusDebounce,
     /// Time of the last write of the Deployment.

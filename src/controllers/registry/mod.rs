@@ -18,7 +18,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use self::controller::{Ended, Interrupted, Registry};
+use self::controller::{Ended, Interrupted, Registry, Since};
 use self::last_login::LastLogin;
 use self::pass::PassContext;
 use super::bootstrap::{self, NotCreated};
@@ -171,7 +171,7 @@ impl Registry {
         if !self.watch_volumes(bootstrap::reads_volumes(snapshot, None)) {
             return Ended::SUCCESS; // The sync of the watch triggers the next pass.
         }
-        let since = *self.bootstrap_since.get_or_insert(snapshot.now);
+        let since = self.bootstrap_since.get_or_insert_with(Since::now).at(snapshot.now);
         let (last, due) = (&mut self.bootstrapped, self.retry_due);
         let not_created = bootstrap::bootstrap(&self.context, snapshot, since, last, due)
             .await

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::controller::{Ended, Interrupted, Registry};
+use super::controller::{Ended, Interrupted, Registry, Since};
 use super::pass::PassContext;
 use super::report::Outcome;
 use crate::api::Kind;
@@ -51,8 +51,8 @@ impl Registry {
     /// Since when this process finds no Deployment.
     fn deployment_gone(&mut self, snapshot: &Snapshot) -> Option<Timestamp> {
         let exists = snapshot.objects.operand(Kind::Deployment, names::REGISTRY).is_some();
-        self.gone_since = (!exists).then(|| self.gone_since.unwrap_or(snapshot.now));
-        self.gone_since
+        self.gone_since = (!exists).then(|| self.gone_since.unwrap_or_else(Since::now));
+        self.gone_since.map(|since| since.at(snapshot.now))
     }
 
     /// Since when this process finds storage that it cannot remove for lack of credentials, with `managementState: Removed`.
@@ -68,8 +68,8 @@ impl Registry {
             .as_ref()
             .is_some_and(|error| error.class == ErrorClass::NoAccess);
         let is_left = no_access && !deleting && state == ManagementState::Removed;
-        self.left_since = is_left.then(|| self.left_since.unwrap_or(now));
-        self.left_since
+        self.left_since = is_left.then(|| self.left_since.unwrap_or_else(Since::now));
+        self.left_since.map(|since| since.at(now))
     }
 
     /// One step of the removal. Returns whether the removal is complete.

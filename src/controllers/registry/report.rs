@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::RESYNC;
-use super::controller::{Ended, Interrupted, Registry, Unstored};
+use super::controller::{Ended, Interrupted, Registry, Since, Unstored};
 use crate::api::registry_config::Storage;
 use crate::api::{Kind, ObjectRef};
 use crate::config::content;
@@ -76,7 +76,7 @@ impl Registry {
             .as_ref()
             .is_some_and(|failing| failing.invalid().is_none());
         let failed = retried || matches!(outcome.removal, Removal::Failed(_) | Removal::StorageLeft { .. });
-        self.fail(&outcome, snapshot.now);
+        self.fail(&outcome);
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
         let Some(config) = snapshot.objects.find(&reference).cloned() else {
             return Err(Interrupted::Stale);
@@ -102,7 +102,7 @@ impl Registry {
     }
 
     /// Updates the start of the series of failed passes, for conditions that depend on its duration.
-    fn fail(&mut self, outcome: &Outcome, now: Timestamp) {
+    fn fail(&mut self, outcome: &Outcome) {
         let waits = outcome
             .operation
             .as_ref()
@@ -112,7 +112,7 @@ impl Registry {
             Some(failing) => failing.invalid().is_none(),
             None => undecided,
         };
-        self.failing_since = fails.then(|| self.failing_since.unwrap_or(now));
+        self.failing_since = fails.then(|| self.failing_since.unwrap_or_else(Since::now));
     }
 
     /// `status` of the Config after this pass, and the longest time until the next computation.
@@ -133,7 +133,7 @@ impl Registry {
             preflight: outcome.preflight,
             removal: outcome.removal,
             stored: &conditions,
-            failing_since: self.failing_since,
+            failing_since: self.failing_since.map(|since| since.at(now)),
             now,
         });
         let mut condition_updates = judgement.condition_updates;

@@ -83,6 +83,35 @@ async fn after_a_minute(cluster: &Cluster) -> Value {
     cluster.get(&ObjectRef::new(Kind::Config, "", names::CLUSTER)).unwrap()
 }
 
+// lifecycle, section 7.3: an error that may pass is Degraded after five minutes
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_forward_degrades_nothing() {
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 1},
+        "metadata": {"name": names::REGISTRY, "namespace": names::NAMESPACE, "uid": "d", "generation": 3},
+        "status": {"observedGeneration": 3, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}});
+    let cluster = Cluster::new([config(&json!({})), deployment]);
+    // The Deployment keeps its available pod.
+    cluster.api.fault(Fault::Refuse(503, "/deployments"));
+    let degraded = |expected: &str| {
+        let config = cluster.get(&ObjectRef::new(Kind::Config, "", names::CLUSTER)).unwrap();
+        let conditions = config["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let degraded = conditions.iter().find(|c| c["type"] == "Degraded").cloned().unwrap();
+        assert_eq!(degraded["status"], expected, "{degraded}");
+    };
+    let observed = async {
+        tokio::time::sleep(Duration::from_secs(150)).await;
+        cluster.set_clock_forward(3_600);
+        tokio::time::sleep(Duration::from_secs(145)).await;
+        degraded("False");
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        degraded("True");
+    };
+    tokio::select! {
+        () = run(cluster.context.clone()) => unreachable!("the controller does not end"),
+        () = observed => {}
+    }
+}
+
 // workload 45: the Config that the operator rewrites
 #[tokio::test(start_paused = true)]
 async fn empty_lists_and_maps_of_the_config_are_still_there_after_the_operator_wrote_it() {

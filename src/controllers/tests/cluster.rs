@@ -28,6 +28,7 @@ const START: i64 = 1_900_000_000;
 pub(in crate::controllers) struct Cluster {
     pub(in crate::controllers) api: FakeApi,
     pub(in crate::controllers) context: Context,
+    clock: Arc<PausedClock>,
 }
 
 impl Cluster {
@@ -49,22 +50,29 @@ impl Cluster {
         });
         let mut known = Objects::from_values(stored).unwrap();
         change(&mut known);
-        let clock = PausedClock::start();
+        let clock = Arc::new(PausedClock::start());
         clock.ahead(START);
+        let time = clock.clone();
         let environment = Environment {
             registry_image: "test/registry".to_owned(),
             pruner_image: "test/pruner".to_owned(),
             operator_image: "test/operator".to_owned(),
             ..Environment::default()
         };
-        let caches = Caches::unwatched(api.client(), environment, Arc::new(move || clock.now()), known);
+        let caches = Caches::unwatched(api.client(), environment, Arc::new(move || time.now()), known);
         let writer = Writer::new(api.client(), Arc::new(|| true), Arc::new(caches.clone()));
         let storage = StorageClients::new(cloud_settings("0", Arc::new(|| true)));
         let settings = settings(api.client(), Claim::fixed(Duration::from_hours(1)));
         Self {
             context: Context::new(&settings, caches, writer, storage),
+            clock,
             api,
         }
+    }
+
+    /// Somebody sets the wall clock forward by so many seconds.
+    pub(in crate::controllers) fn set_clock_forward(&self, seconds: i64) {
+        self.clock.ahead(START + seconds);
     }
 
     /// The object as the API server has it.

@@ -136,16 +136,16 @@ fn a_failure_is_reported_after_two_minutes() {
     let type_ = "NodeCADaemonControllerDegraded";
     for (now, rest) in [(0, 120), (60, 60), (119, 1)] {
         assert_eq!(
-            failure.record(type_, Err("e"), at(now)),
+            failure.record(type_, Err("e"), Duration::from_secs(now)),
             (None, Some(Duration::from_secs(rest)))
         );
     }
     let error = ConditionUpdate::new(type_, Status::True, "Error", "e2");
-    assert_eq!(failure.record(type_, Err("e2"), at(120)), (Some(error), None));
+    assert_eq!(failure.record(type_, Err("e2"), Duration::from_secs(120)), (Some(error), None));
     let as_expected = ConditionUpdate::new(type_, Status::False, "AsExpected", "");
-    assert_eq!(failure.record(type_, Ok(()), at(130)), (Some(as_expected), None));
+    assert_eq!(failure.record(type_, Ok(()), Duration::from_secs(130)), (Some(as_expected), None));
     assert_eq!(
-        failure.record(type_, Err("e"), at(131)),
+        failure.record(type_, Err("e"), Duration::from_secs(131)),
         (None, Some(Duration::from_mins(2))),
         "a success starts over"
     );
@@ -174,7 +174,7 @@ fn what_waits_for_an_edit_counts_at_once_and_what_may_pass_after_two_minutes() {
         (126, faults(&[], &[]), Verdict::Fine, None),
     ] {
         let rest = rest.map(Duration::from_secs);
-        assert_eq!(failure.judge(&found, at(now)), (expected, rest), "{now}");
+        assert_eq!(failure.judge(&found, Duration::from_secs(now)), (expected, rest), "{now}");
         assert_eq!(found.is_empty(), found.message().is_empty());
     }
 }
