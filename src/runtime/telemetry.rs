@@ -311,7 +311,12 @@ mod tests {
     #[test]
     fn only_the_last_level_prints_each_attempt_of_a_watch() {
         let (telemetry, sink, _guard) = logging(Format::Text);
-        for (level, printed) in [("Normal", false), ("Debug", false), ("Trace", false), ("TraceAll", true)] {
+        for (level, printed) in [
+            ("Normal", false),
+            ("Debug", false),
+            ("Trace", false),
+            ("TraceAll", true),
+        ] {
             telemetry.set_level(level).unwrap();
             tracing::warn!(target: "kube_runtime::watcher", "watch initlist error with 403");
             tracing::trace!(target: "kube_runtime::watcher", "body");

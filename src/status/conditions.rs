@@ -124,8 +124,9 @@ impl LastingFailure {
         (report(edit.chain(retry).collect()).unwrap_or(Verdict::Stays), rest)
     }
 
-    /// Records the outcome of a pass at this time since the start of the process. Returns the update of the condition `type_` (`AsExpected` or `Error`), or `None` if the
-    /// condition must stay as it is, together with the time that is left until the failure is reported.
+    /// Records the outcome of a pass at this time since the start of the process. Returns the update of the condition `type_`
+    /// (`AsExpected` or `Error`), or `None` if the condition must stay as it is, together with the time that is left until the failure
+    /// is reported.
     pub fn record(
         &mut self,
         type_: &'static str,

@@ -207,7 +207,11 @@ fn end_of_list() -> Value {
 
 fn refused(code: u16) -> (u16, Value) {
     // The client tells a missing object by the reason.
-    let reason = if code == 404 { "NotFound" } else { "refused at the wish of a test" };
+    let reason = if code == 404 {
+        "NotFound"
+    } else {
+        "refused at the wish of a test"
+    };
     status(code, reason)
 }
 
@@ -243,7 +247,10 @@ impl Service<Request<Body>> for FakeApi {
             if !latency.is_zero() {
                 tokio::time::sleep(latency).await;
             }
-            let lists = parts.uri.query().is_some_and(|query| query.contains("sendInitialEvents=true"));
+            let lists = parts
+                .uri
+                .query()
+                .is_some_and(|query| query.contains("sendInitialEvents=true"));
             if watches && !matches!(fault, Fault::NoWatch | Fault::Gone) {
                 return Ok(state.lock().unwrap().watch());
             }
@@ -251,7 +258,9 @@ impl Service<Request<Body>> for FakeApi {
                 Fault::Hang => std::future::pending().await,
                 Fault::Fail => status(500, "InternalError"),
                 Fault::Refuse(code, part) if parts.method != Method::GET && path.contains(part) => refused(code),
-                Fault::RefuseReads(code, part) if parts.method == Method::GET && path.starts_with(part) => refused(code),
+                Fault::RefuseReads(code, part) if parts.method == Method::GET && path.starts_with(part) => {
+                    refused(code)
+                }
                 Fault::Gone if lists => (200, end_of_list()),
                 Fault::Gone if watches => status(410, "Expired"),
                 _ if watches => status(403, "Forbidden"),

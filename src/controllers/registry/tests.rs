@@ -19,7 +19,12 @@ async fn a_group_that_is_not_served_is_checked_again_once_per_resync_and_one_tha
         cluster.api.requests();
         tokio::time::sleep(Duration::from_mins(minutes)).await;
         let asked = format!("GET {SECURITY_API}");
-        cluster.api.requests().iter().filter(|request| **request == asked).count()
+        cluster
+            .api
+            .requests()
+            .iter()
+            .filter(|request| **request == asked)
+            .count()
     };
     let observed = async {
         assert_eq!(questions(5).await, 1);
@@ -43,7 +48,11 @@ async fn a_question_without_an_answer_stops_nothing_but_the_deployment_and_degra
             tokio::time::sleep(Duration::from_mins(minutes)).await;
             let config = cluster.get(&ObjectRef::new(Kind::Config, "", names::CLUSTER)).unwrap();
             let conditions = config["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            conditions.iter().find(|c| c["type"] == "Degraded").cloned().unwrap_or_default()
+            conditions
+                .iter()
+                .find(|c| c["type"] == "Degraded")
+                .cloned()
+                .unwrap_or_default()
         };
         let named = |degraded: &Value| degraded["message"].as_str().unwrap().contains("security.openshift.io");
         let observed = async {

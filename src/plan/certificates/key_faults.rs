@@ -21,7 +21,10 @@ impl KeyFaults {
     /// Adds a key. `reason`: that of the event. `text`: what follows the key and the ConfigMap in the message.
     pub(super) fn add(&mut self, reason: &'static str, key: &str, text: impl Into<String>) {
         let text = text.into();
-        let kind = self.0.iter_mut().find(|kind| kind.reason == reason && kind.text == text);
+        let kind = self
+            .0
+            .iter_mut()
+            .find(|kind| kind.reason == reason && kind.text == text);
         match kind {
             Some(kind) if kind.keys.iter().any(|known| known == key) => {}
             Some(kind) => kind.keys.push(key.to_owned()),

@@ -438,7 +438,10 @@ async fn an_edited_duration_never_lets_two_processes_lead() {
         lease["spec"]["leaseDurationSeconds"] = json!(duration);
         api.put(LEASE, lease);
         for passed in 0..400 {
-            assert!(!second.is_finished(), "two leaders after {passed} s, duration {duration}");
+            assert!(
+                !second.is_finished(),
+                "two leaders after {passed} s, duration {duration}"
+            );
             seconds(1).await;
         }
         assert!(first.is_current());
@@ -455,7 +458,11 @@ async fn a_huge_duration_counts_as_the_longest_one() {
     for (duration, expected) in [(i32::MAX, 270), (270, 270), (200, 200), (100, 137)] {
         lease["spec"]["leaseDurationSeconds"] = json!(duration);
         api.put(LEASE, lease.clone());
-        let (claim, time) = timed(tokio::time::timeout(Duration::from_mins(10), acquire(candidate(&api, "a")))).await;
+        let (claim, time) = timed(tokio::time::timeout(
+            Duration::from_mins(10),
+            acquire(candidate(&api, "a")),
+        ))
+        .await;
         let claim = claim.expect("nobody leads");
         assert!(claim.is_current());
         assert!((expected..=expected + 1).contains(&time), "{duration}: {time}");

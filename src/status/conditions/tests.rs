@@ -141,9 +141,15 @@ fn a_failure_is_reported_after_two_minutes() {
         );
     }
     let error = ConditionUpdate::new(type_, Status::True, "Error", "e2");
-    assert_eq!(failure.record(type_, Err("e2"), Duration::from_secs(120)), (Some(error), None));
+    assert_eq!(
+        failure.record(type_, Err("e2"), Duration::from_secs(120)),
+        (Some(error), None)
+    );
     let as_expected = ConditionUpdate::new(type_, Status::False, "AsExpected", "");
-    assert_eq!(failure.record(type_, Ok(()), Duration::from_secs(130)), (Some(as_expected), None));
+    assert_eq!(
+        failure.record(type_, Ok(()), Duration::from_secs(130)),
+        (Some(as_expected), None)
+    );
     assert_eq!(
         failure.record(type_, Err("e"), Duration::from_secs(131)),
         (None, Some(Duration::from_mins(2))),
@@ -174,7 +180,11 @@ fn what_waits_for_an_edit_counts_at_once_and_what_may_pass_after_two_minutes() {
         (126, faults(&[], &[]), Verdict::Fine, None),
     ] {
         let rest = rest.map(Duration::from_secs);
-        assert_eq!(failure.judge(&found, Duration::from_secs(now)), (expected, rest), "{now}");
+        assert_eq!(
+            failure.judge(&found, Duration::from_secs(now)),
+            (expected, rest),
+            "{now}"
+        );
         assert_eq!(found.is_empty(), found.message().is_empty());
     }
 }
