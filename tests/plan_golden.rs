@@ -118,6 +118,7 @@ fn facts(storage: &Value) -> StorageFacts {
     StorageFacts {
         backend: leaked(&storage["backend"]),
         env,
+        tenant: &[],
         volumes: list("volumes"),
         mounts: list("mounts"),
         files: files

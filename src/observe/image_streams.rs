@@ -211,13 +211,13 @@ async fn watch(
                     }
                 }
             }
-            Some(Err(error)) => match classify(&error, streaming, Unreadable::Wait) {
-                Some(ended) => return ended,
-                None => {
-                    debug!(%error, "watch of image streams was interrupted");
-                    tokio::time::sleep(backoff.next()).await;
+            Some(Err(error)) => {
+                if let Some(ended) = classify(&error, streaming, Unreadable::Wait) {
+                    return ended;
                 }
-            },
+                debug!(%error, "watch of image streams was interrupted");
+                tokio::time::sleep(backoff.next()).await;
+            }
             None => return Ended::Failed(None),
         }
     }

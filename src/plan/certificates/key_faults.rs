@@ -47,19 +47,16 @@ impl KeyFault {
     fn event(self) -> EventRequest {
         let Self { reason, text, keys } = self;
         let first = keys.first().map(String::as_str).unwrap_or_default();
-        let mut message = format!("Key {first} of {SOURCE} {text}");
-        let named: Vec<&str> = keys.iter().skip(1).take(NAMED - 1).map(String::as_str).collect();
-        if !named.is_empty() {
-            message.push_str(". The same is true of ");
-            message.push_str(&named.join(", "));
-        }
-        if keys.len() > NAMED {
-            message.push_str(&format!(" and {} more", keys.len() - NAMED));
-        }
+        let others: Vec<&str> = keys.iter().skip(1).take(NAMED - 1).map(String::as_str).collect();
+        let others = match (others.join(", "), keys.len().saturating_sub(NAMED)) {
+            (named, _) if named.is_empty() => String::new(),
+            (named, 0) => format!(". The same is true of {named}"),
+            (named, more) => format!(". The same is true of {named} and {more} more"),
+        };
         EventRequest {
             warning: true,
             reason,
-            message,
+            message: format!("Key {first} of {SOURCE} {text}{others}"),
         }
     }
 }

@@ -142,7 +142,7 @@ fn a_failure_is_reported_after_two_minutes() {
     }
     let error = ConditionUpdate::new(type_, Status::True, "Error", "e2");
     assert_eq!(
-        failure.record(type_, Err("e2"), Duration::from_secs(120)),
+        failure.record(type_, Err("e2"), Duration::from_mins(2)),
         (Some(error), None)
     );
     let as_expected = ConditionUpdate::new(type_, Status::False, "AsExpected", "");
