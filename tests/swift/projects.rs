@@ -1,6 +1,6 @@
 //! A container of another project.
 
-use devcluster::stores::{Fault, Project, Reply};
+use devcluster::stores::{Fault, Project, REGION, Reply};
 use serde_json::json;
 
 use super::cloud::{cloud, gateway};
@@ -67,11 +67,13 @@ async fn another_region_without_the_container_gets_none() {
 
 // storage-decisions T4: nobody names a region, and the catalogue lists another one first from now on
 #[tokio::test]
-async fn a_container_that_may_be_in_another_region_is_not_lost() {
-    gateway().await; // The catalogue has its region, too.
+async fn a_container_of_another_region_is_not_lost() {
+    let gateway = gateway().await;
     let (mut site, name) = owned::<SwiftCluster>("region-a15").await;
     site.set_cloud(site.cloud.password(), json!({}));
     site.forget();
+    let there = gateway.account_with(&site.cloud.project, &site.cloud.token().await);
+    there.create(&name, &[]).await.unwrap();
     site.disturb(|asked| {
         let of_container = ["HeadContainer", "GetContainer"].contains(&asked.operation().as_str());
         let missing = Reply::new(404, "").header("x-trans-id", "tx1");
@@ -86,14 +88,30 @@ async fn a_container_that_may_be_in_another_region_is_not_lost() {
     assert!(site.changes().is_empty(), "{:?}", site.operations());
     assert_eq!(site.count_events("StorageLost"), 0);
     assert!(
-        site.message("StorageExists").contains("regionName"),
+        site.message("StorageExists").contains("region_name"),
         "{}",
         site.message("StorageExists")
     );
     site.edit(json!({"managementState": "Removed"}));
     assert!(site.settle().await.error.is_some(), "a removal does not end here");
+    // The administrator does what the message says.
+    site.set_cloud(site.cloud.password(), json!({"region_name": REGION}));
+    site.forget();
     site.pass_all();
     assert!(site.exists(&name).await);
+    assert!(site.converge().await.done && !site.exists(&name).await);
+    assert_eq!(site.state(), None);
+}
+
+// storage-core 45: nobody names a region, and no region has the container any more
+#[tokio::test]
+async fn a_removal_ends_where_the_catalogue_has_several_regions() {
+    gateway().await;
+    let (mut site, name) = owned::<SwiftCluster>("region-a16").await;
+    site.set_cloud(site.cloud.password(), json!({}));
+    site.forget();
+    site.edit(json!({"managementState": "Removed"}));
+    assert!(site.converge().await.done && !site.exists(&name).await);
 }
 
 // storage-decisions T4: credentials of a project that has no such container

@@ -130,23 +130,35 @@ const CONTAINER: &str = "container";
 /// Name of Swift in the catalogue.
 const SWIFT: &str = "swift";
 
-/// Whether endpoints of several regions fit, so that the order of the catalogue decides.
-pub fn is_ambiguous(endpoints: &[Endpoint], selection: &Selection) -> bool {
-    let fits = |endpoint: &&Endpoint| {
-        [OBJECT_STORE, CONTAINER].contains(&endpoint.service.as_str())
-            && endpoint.interface == selection.interface.text()
-            && !endpoint.url.is_empty()
-    };
-    let urls: BTreeSet<&str> = endpoints
-        .iter()
-        .filter(fits)
-        .map(|endpoint| endpoint.url.as_str())
-        .collect();
-    selection.region.is_none() && urls.len() > 1
-}
-
 /// Base URL of Swift, without a slash at its end; `None`: the catalogue has none that fits.
 pub fn find(endpoints: &[Endpoint], selection: &Selection) -> Option<String> {
+    chosen(endpoints, selection).map(url)
+}
+
+/// Regions that have the same service as the chosen endpoint at other URLs. Empty if the selection names a region. Otherwise the order
+/// of the catalogue decides, which can change.
+pub fn other_regions(endpoints: &[Endpoint], selection: &Selection) -> Vec<String> {
+    let Some(chosen) = chosen(endpoints, selection).filter(|_| selection.region.is_none()) else {
+        return Vec::new();
+    };
+    let mut seen = BTreeSet::from([url(chosen)]);
+    let same = |endpoint: &&Endpoint| {
+        let of = |endpoint: &Endpoint| [&endpoint.service, &endpoint.name, &endpoint.interface].map(Clone::clone);
+        of(endpoint) == of(chosen) && !endpoint.url.is_empty()
+    };
+    let others = endpoints
+        .iter()
+        .filter(same)
+        .filter(|endpoint| seen.insert(url(endpoint)));
+    let regions = others.filter_map(|endpoint| endpoint.regions.first().cloned());
+    regions.collect()
+}
+
+fn url(endpoint: &Endpoint) -> String {
+    endpoint.url.trim_end_matches('/').to_owned()
+}
+
+fn chosen<'a>(endpoints: &'a [Endpoint], selection: &Selection) -> Option<&'a Endpoint> {
     let fits = |endpoint: &&Endpoint| {
         let region = selection.region.as_ref();
         endpoint.interface == selection.interface.text()
@@ -158,14 +170,13 @@ pub fn find(endpoints: &[Endpoint], selection: &Selection) -> Option<String> {
             |endpoint: &&Endpoint| endpoint.service == service && name.is_none_or(|name| endpoint.name == name);
         endpoints.iter().filter(fits).find(of_service)
     };
-    let found = if selection.as_registry {
+    if selection.as_registry {
         first(OBJECT_STORE, None)
     } else {
         first(OBJECT_STORE, Some(SWIFT))
             .or_else(|| first(CONTAINER, Some(SWIFT)))
             .or_else(|| first(OBJECT_STORE, None))
-    };
-    found.map(|endpoint| endpoint.url.trim_end_matches('/').to_owned())
+    }
 }
 
 /// Why the catalogue has no endpoint that fits.

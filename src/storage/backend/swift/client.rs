@@ -175,6 +175,15 @@ impl Client {
         }
     }
 
+    /// The same account in another region of the catalogue.
+    pub fn in_region(&self, region: &str) -> Self {
+        let selection = Selection {
+            region: Some(region.to_owned()),
+            ..self.selection.clone()
+        };
+        Self::new(self.wire.clone(), self.session.clone(), selection, self.leading.clone())
+    }
+
     /// Whether a request that changes something may have succeeded without a response.
     pub fn is_unsure(&self) -> bool {
         self.unsure.load(Ordering::Relaxed)

@@ -98,26 +98,30 @@ impl<'a, C> Store<'a, C> {
         Ok(self.client.list(container, "", 1, false).await?.headers)
     }
 
-    /// The result of a call about the registry's container. A container in use that one of several regions does not have may be in
-    /// another one, if nobody names the region.
+    /// The result of a call about the registry's container. If nobody names the region, a container in use counts as missing only if
+    /// no region has it.
     async fn of_region<T>(&self, found: Called<T>) -> Called<T> {
         let Err(error) = found else { return found };
         if !self.in_use || !error.is_missing() {
             return Err(error);
         }
         let token = self.client.session.token(&self.client.wire).await?;
-        if !catalog::is_ambiguous(&token.body.endpoints, &self.client.selection) {
-            return Err(error);
+        for region in catalog::other_regions(&token.body.endpoints, &self.client.selection) {
+            let why = match self.client.in_region(&region).head(self.name()).await {
+                Ok(_) => "has a container of this name".to_owned(),
+                Err(there) if there.is_missing() => continue,
+                Err(there) => format!("may have it ({there})"),
+            };
+            return Err(CallError {
+                class: CallClass::Undecided,
+                message: format!(
+                    "{}; region {region} {why}, and nothing names the region: set region_name in clouds.yaml of the platform's Secret",
+                    error.message
+                ),
+                ..error
+            });
         }
-        Err(CallError {
-            class: CallClass::Undecided,
-            message: format!(
-                "{}; the catalogue of Keystone has several regions, and the container may be in another one: name its region in \
-                 spec.storage.swift.regionName",
-                error.message
-            ),
-            ..error
-        })
+        Err(error)
     }
 
     fn owner(&self, marks: &HeaderMap) -> Owner {

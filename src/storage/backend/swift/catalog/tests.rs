@@ -101,6 +101,42 @@ fn the_endpoint_is_that_of_swift_in_its_region() {
     }
 }
 
+// storage-decisions T18: where nobody names a region
+#[test]
+fn regions_are_others_only_if_they_have_the_chosen_service() {
+    let endpoint = |service: &str, name: &str, region: &str, url: &str| Endpoint {
+        service: service.to_owned(),
+        name: name.to_owned(),
+        regions: vec![region.to_owned()],
+        interface: "public".to_owned(),
+        url: url.to_owned(),
+    };
+    let in_a = Selection {
+        region: Some("A".to_owned()),
+        ..any()
+    };
+    let swift = endpoint("object-store", "swift", "A", "http://a");
+    for (others, expected) in [
+        (vec![], &[][..]),
+        (vec![endpoint("object-store", "swift", "B", "http://b")], &["B"]),
+        // The same URL, another interface, and services that are not chosen.
+        (vec![endpoint("object-store", "swift", "B", "http://a/")], &[]),
+        (
+            vec![Endpoint {
+                interface: "internal".to_owned(),
+                ..endpoint("object-store", "swift", "B", "http://b")
+            }],
+            &[],
+        ),
+        (vec![endpoint("container", "zun", "A", "http://z")], &[]),
+        (vec![endpoint("object-store", "ceph", "A", "http://c")], &[]),
+    ] {
+        let all = [vec![swift.clone()], others].concat();
+        assert_eq!(other_regions(&all, &any()), expected, "{all:?}");
+        assert_eq!(other_regions(&all, &in_a), [""; 0]);
+    }
+}
+
 #[test]
 fn tokens_of_both_versions_are_read() {
     let v3 = json!({"token": {"expires_at": "2031-01-01T00:00:00.000000Z", "project": {"id": "p"},
