@@ -44,7 +44,12 @@ pub fn has_other_credentials(facts: &StorageFacts, snapshot: &Snapshot) -> bool 
     let wanted: Vec<Value> = facts.env.iter().map(parts::variable).collect();
     let live = snapshot.objects.operand(Kind::Secret, names::PRIVATE_SECRET);
     tenant(&wanted) != tenant(&Parts::live(deployment).env)
-        || live.is_some_and(|live| live["data"] != secret::private(facts).body["data"])
+        || live.is_some_and(|live| data(live) != data(&secret::private(facts).body))
+}
+
+/// The content of a Secret; `None` if it has none.
+fn data(secret: &Value) -> Option<&Value> {
+    secret.get("data").filter(|data| !drift::is_empty(data))
 }
 
 fn secret_differs(facts: &StorageFacts, snapshot: &Snapshot) -> bool {

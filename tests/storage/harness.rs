@@ -600,7 +600,6 @@ impl<S: StorageUnderTest> StorageHarness<S> {
     }
 }
 
-/// Messages of the warnings among these events.
 /// What facts hide in the private Secret, and what names the tenant.
 fn credentials(facts: &StorageFacts) -> Vec<&str> {
     let shown = facts.env.iter().filter_map(|variable| match &variable.value {
@@ -611,6 +610,7 @@ fn credentials(facts: &StorageFacts) -> Vec<&str> {
     shown.chain(facts.files.values().map(Sensitive::expose)).collect()
 }
 
+/// Messages of the warnings among these events.
 pub fn warnings(events: &[EventRequest]) -> Vec<&str> {
     let warnings = events.iter().filter(|event| event.warning);
     warnings.map(|event| event.message.as_str()).collect()

@@ -315,5 +315,5 @@ async fn an_adoption_is_recorded_also_after_a_crash() {
     while site.created().is_some() {
         site.pass().await;
     }
-    assert_eq!(site.annotation(names::ADOPT_STORAGE_ANNOTATION), None);
+    assert_eq!(site.annotation(names::STORAGE_ADOPTED_ANNOTATION), Some("/users"));
 }

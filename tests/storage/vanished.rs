@@ -415,6 +415,26 @@ async fn a_removal_that_is_cancelled_at_its_end_creates_the_container_again() {
     assert!(site.cloud().container(CHOSEN).is_some());
 }
 
+// storage-decisions T1: the consent was for the storage that is lost, and the annotation stays
+#[tokio::test]
+async fn consent_does_not_count_for_what_an_administrator_restores_after_a_loss() {
+    let mut site = Site::new(json!({"s3": {"bucket": "users"}, "managementState": "Managed"}));
+    site.cloud().put("users", 2, None);
+    site.annotate(names::ADOPT_STORAGE_ANNOTATION, "/users");
+    site.settle().await;
+    assert_eq!(site.created(), Some("/users"));
+    site.cloud().creation_denied.set(true);
+    vanish(&site);
+    for _ in 0..8 {
+        site.pass().await;
+    }
+    assert_eq!(site.annotation(names::ADOPT_STORAGE_ANNOTATION), Some("/users"));
+    site.cloud().put("users", 5, None);
+    site.settle().await;
+    site.remove().await;
+    assert_eq!(site.cloud().container("users").unwrap().images, 5);
+}
+
 // storage-decisions T6: the administrator restores the container while the operator tries to create it again
 #[tokio::test]
 async fn the_intent_ends_with_a_container_that_is_not_the_operators() {

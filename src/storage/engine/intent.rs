@@ -85,6 +85,14 @@ pub fn adopted(location: &str) -> (&'static str, Value) {
     (names::STORAGE_ADOPTED_ANNOTATION, Value::from(location))
 }
 
+/// Annotation for a patch of the Config that uses up the consent to the adoption of this location: the storage that the administrator
+/// saw is lost. `None` if there is no consent.
+pub fn spent_consent(config: &Config, location: Option<&str>) -> Option<(&'static str, Value)> {
+    location
+        .filter(|_| names_location(config, names::ADOPT_STORAGE_ANNOTATION, location))
+        .map(adopted)
+}
+
 /// Annotation for a patch of the Config that corrects the record of a used consent: it ends with the consent, and it is there
 /// where the creation record shows that the consent was used. `None` if it is correct.
 pub fn used_consent(config: &Config, location: Option<&str>) -> Option<(&'static str, Value)> {

@@ -14,7 +14,7 @@ use crate::names;
 use crate::status::conditions::{ConditionUpdate, Status};
 use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::model::container::{Contents, Owner};
-use crate::storage::model::error::{StepError, StorageError};
+use crate::storage::model::error::{ErrorClass, StepError, StorageError};
 use crate::storage::model::preflight::ProbeKeys;
 use crate::storage::model::progress::{Ensured, Existence, Persist, Progress, Wait};
 use crate::storage::model::proof::CreationPermit;
@@ -281,7 +281,11 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                 ..Persist::default()
             }))),
             // The consent becomes a creation record, which counts only with a mark of the container itself.
-            Decision::Own if self.request.consent => self.mark(false).await,
+            Decision::Own if self.request.consent => match self.mark(false).await {
+                // The operator owns the container without this mark, too.
+                Err(failed) if failed.error.class == ErrorClass::NoAccess => self.finish(true, false, Vec::new()).await,
+                marked => marked,
+            },
             Decision::Own => self.own(false, true, Vec::new()).await,
             Decision::Mark { consented } => self.mark(consented).await,
             Decision::Settings => self.finish(false, false, Vec::new()).await,

@@ -262,7 +262,7 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
             let config = self.request.config;
             let location = self.request.target.location.as_deref();
             let mut dropped = intent::without_created(config, location);
-            dropped.extend(intent::without_consent(config, location));
+            dropped.extend(intent::spent_consent(config, location));
             outcome.record = spec::both(spec::annotations(&dropped), outcome.record);
             outcome.after_status = true;
         }
@@ -408,8 +408,8 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
         // Remove the intent of storage that the operator does not own: a later pass would take it for a creation
         // record.
         let is_owned = ensured.blank_state == State::Managed;
-        let intended = !self.known.in_use || self.request.record == CreationRecord::Intended;
-        let refused = state == State::Unmanaged || (intended && !is_owned);
+        let intended = self.request.record == CreationRecord::Intended;
+        let refused = state == State::Unmanaged || (!is_owned && (intended || !self.known.in_use));
         let creation = if refused {
             intent::without_creation(config, location)
         } else {
