@@ -203,7 +203,9 @@ impl Events {
         }
         if recent.len() >= REMEMBERED {
             let oldest = recent.iter().min_by_key(|(_, sent)| **sent).map(|(key, _)| *key);
-            oldest.map(|oldest| recent.remove(&oldest));
+            if let Some(oldest) = oldest {
+                recent.remove(&oldest);
+            }
         }
         recent.insert(key, now);
         false

@@ -1,5 +1,7 @@
 //! The open connections of the server.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -14,8 +16,14 @@ const CONNECTIONS: usize = 64;
 /// the kubelet would kill the process.
 #[derive(Default)]
 pub(super) struct Connections {
-    open: Vec<(Use, JoinHandle<()>)>,
+    open: Vec<Open>,
     uses: Arc<AtomicU64>,
+}
+
+struct Open {
+    peer: IpAddr,
+    used: Use,
+    task: JoinHandle<()>,
 }
 
 /// When a connection was used last, in the order of all uses.
@@ -34,16 +42,25 @@ impl Use {
 }
 
 impl Connections {
-    /// Serves a connection. Where too many are open, this closes the one that has been idle longest.
-    pub(super) fn serve<F>(&mut self, connection: impl FnOnce(Use) -> F)
+    /// Serves a connection. Where too many are open, this closes one of the peer with the most connections: the one that has been idle
+    /// longest. So no peer can crowd out the kubelet.
+    pub(super) fn serve<F>(&mut self, peer: IpAddr, connection: impl FnOnce(Use) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.open.retain(|(_, task)| !task.is_finished());
+        self.open.retain(|open| !open.task.is_finished());
         if self.open.len() >= CONNECTIONS {
-            let uses = self.open.iter().map(|(used, _)| used.last.load(Ordering::Relaxed));
-            if let Some((index, _)) = uses.enumerate().min_by_key(|(_, last)| *last) {
-                self.open.swap_remove(index).1.abort();
+            let mut of_peer: HashMap<IpAddr, usize> = HashMap::new();
+            for open in &self.open {
+                *of_peer.entry(open.peer).or_default() += 1;
+            }
+            let rank = |open: &Open| {
+                let others = self.open.len() - of_peer.get(&open.peer).copied().unwrap_or_default();
+                (others, open.used.last.load(Ordering::Relaxed))
+            };
+            let closed = self.open.iter().enumerate().min_by_key(|(_, open)| rank(open));
+            if let Some(index) = closed.map(|(index, _)| index) {
+                self.open.swap_remove(index).task.abort();
             }
         }
         let used = Use {
@@ -51,6 +68,30 @@ impl Connections {
             uses: self.uses.clone(),
         };
         used.note();
-        self.open.push((used.clone(), tokio::spawn(connection(used))));
+        self.open.push(Open {
+            peer,
+            used: used.clone(),
+            task: tokio::spawn(connection(used)),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_with_many_connections_closes_its_own() {
+        let mut connections = Connections::default();
+        let [kubelet, busy] = [1, 2].map(|last| IpAddr::from([127, 0, 0, last]));
+        connections.serve(kubelet, |_| std::future::pending());
+        for _ in 0..2 * CONNECTIONS {
+            connections.serve(busy, |used| {
+                used.note();
+                std::future::pending()
+            });
+        }
+        assert_eq!(connections.open.len(), CONNECTIONS);
+        assert!(connections.open.iter().any(|open| open.peer == kubelet));
     }
 }

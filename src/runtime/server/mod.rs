@@ -117,8 +117,8 @@ impl Server {
     pub(crate) async fn serve(self, metrics: Arc<Metrics>, readiness: Readiness) -> Infallible {
         let mut connections = Connections::default();
         loop {
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, peer) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // No file descriptor left, or the client has disconnected. Neither ends the server.
                     tracing::debug!("cannot accept a connection: {error}");
@@ -127,7 +127,7 @@ impl Server {
                 }
             };
             let (acceptor, metrics, readiness) = (self.acceptor.clone(), metrics.clone(), readiness.clone());
-            connections.serve(|used| async move {
+            connections.serve(peer.ip(), |used| async move {
                 if let Err(error) = serve_connection(stream, used, acceptor, metrics, readiness).await {
                     tracing::debug!("connection to the metrics server ended: {error}");
                 }
