@@ -179,7 +179,7 @@ fn held_back(desired: &Desired, snapshot: &Snapshot, failed: &[(&ObjectRef, Fail
         .iter()
         .find(|(reference, _)| desired.depends_on.contains(reference) && (runs || exists(reference)))?;
     let message = format!(
-        "{} is not written, because its pods would start with the old content of {cause}: remove the cause of that failure",
+        "{} is not written, because its pods would start without the new content of {cause}: remove the cause of that failure",
         desired.reference
     );
     Some(Failure {

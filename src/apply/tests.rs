@@ -628,7 +628,7 @@ async fn a_deployment_waits_for_the_objects_of_its_digest_and_for_no_other() {
             1,
             true,
         ),
-        // The first pods: old content must not reach them, and they wait for content that is missing.
+        // The first pods: old content must not reach them, and content that is missing holds nothing back.
         (
             "the first pods, an old Secret",
             &all[..2],

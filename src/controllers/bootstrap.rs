@@ -145,8 +145,9 @@ async fn create_claim(
     }
     match storage::bootstrap_claim(snapshot, platform, since) {
         BootstrapClaim::Create(claim) => {
-            let found = create(context, &reference, &claim).await?;
-            found.map_or(Ok(()), |found| not_leaving(&reference, &found))
+            let gone = || NotCreated::Failed(ErrorClass::Transient, format!("{reference} was deleted meanwhile"));
+            let found = create(context, &reference, &claim).await?.ok_or_else(gone)?;
+            not_leaving(&reference, &found)
         }
         BootstrapClaim::Wait { message, left } => Err(NotCreated::Waiting(message, left)),
     }
@@ -198,7 +199,7 @@ mod tests {
     use crate::config::resolve::Reason;
     use crate::controllers::tests::cluster::Cluster;
 
-    // storage-volumes 24, 25
+    // storage-volumes 24, 26
     #[tokio::test(start_paused = true)]
     async fn a_claim_that_is_being_deleted_is_waited_for_and_made_again() {
         let platform = json!({"apiVersion": "config.openshift.io/v1", "kind": "Infrastructure", "metadata": {"name": "cluster"},

@@ -38,7 +38,7 @@ async fn a_group_that_is_not_served_is_checked_again_once_per_resync_and_one_tha
     }
 }
 
-// spec/README 6
+// In part: workload 9
 #[tokio::test(start_paused = true)]
 async fn a_question_without_an_answer_stops_nothing_but_the_deployment_and_degraded_names_it() {
     for code in [403, 503] {

@@ -123,7 +123,7 @@ fn pruner_degraded(cluster: &Cluster) -> Option<bool> {
     Some(degraded["status"] == "True" && degraded["reason"] == "SyncError")
 }
 
-// spec/README 6: everything else goes on
+// In part: workload 9, lifecycle 104
 #[tokio::test(start_paused = true)]
 async fn the_image_pruner_is_degraded_while_nobody_knows_whether_there_is_an_image_api() {
     let find = |cluster: &Cluster, kind, name| cluster.get(&ObjectRef::new(kind, names::NAMESPACE, name));
@@ -161,7 +161,7 @@ async fn the_ca_maps_are_degraded_by_a_map_that_cannot_be_written() {
     .await;
 }
 
-// spec/README 6, lifecycle, section 7.4
+// In part: workload 9; lifecycle, section 7.4
 #[tokio::test(start_paused = true)]
 async fn the_ca_maps_are_written_and_degraded_while_nobody_knows_whether_there_is_a_service_ca() {
     let map = ObjectRef::new(Kind::ConfigMap, names::NAMESPACE, names::CERTIFICATES_MAP);

@@ -76,7 +76,8 @@ fn is_schedulable(node: &Value, tolerations: &[Value]) -> bool {
         .pointer("/spec/unschedulable")
         .and_then(Value::as_bool)
         .unwrap_or(false);
-    let mut taints = list(node, "/spec/taints").iter();
+    let hard = |taint: &&Value| text(taint, "effect") != "PreferNoSchedule";
+    let mut taints = list(node, "/spec/taints").iter().filter(hard);
     ready && !cordoned && taints.all(|taint| tolerations.iter().any(|toleration| tolerates(toleration, taint)))
 }
 
