@@ -158,12 +158,17 @@ async fn denied(cluster: &TestCluster) {
         let body = kube::client::Body::from(serde_json::to_vec(&patch).unwrap());
         cluster.client.send(request.body(body).unwrap()).await.unwrap().status()
     };
-    let mistake = json!({"spec": {"readOnly": true}});
+    // Another edit at each attempt: one that changes nothing is never refused.
+    let mut seconds = 1;
+    let mut edit = || {
+        seconds += 1;
+        json!({"spec": {"requests": {"read": {"maxWaitInQueue": format!("{seconds}s")}}}})
+    };
     eventually("an edit that leaves the mistake is refused", async || {
-        patch(None, mistake.clone()).await == 422
+        patch(None, edit()).await == 422
     })
     .await;
-    assert_eq!(patch(Some(&operator), mistake.clone()).await, 200);
+    assert_eq!(patch(Some(&operator), edit()).await, 200);
     assert_eq!(
         patch(None, json!({"metadata": {"finalizers": ["example.com/held"]}})).await,
         200

@@ -572,7 +572,7 @@ async fn ephemeral_storage_with_several_replicas_warns_once_per_edit() {
 
 // storage-volumes 19: what the API server receives
 #[tokio::test]
-async fn the_claim_is_deleted_only_with_the_uid_that_was_read() {
+async fn the_claim_is_deleted_only_with_the_uid_and_the_version_that_were_read() {
     let cluster = empty_cluster().await;
     cluster.shared_volume().await;
     cluster.create_config(json!({"storage": on_own()})).await;
@@ -590,8 +590,7 @@ async fn the_claim_is_deleted_only_with_the_uid_that_was_read() {
         .filter(|request| request.is(&http::Method::DELETE, &format!("/persistentvolumeclaims/{OWN}")))
         .collect();
     assert_eq!(deletes.len(), 1, "{}", deletes.len());
-    assert_eq!(
-        deletes[0].body["preconditions"],
-        json!({"uid": made["metadata"]["uid"]})
-    );
+    let preconditions = &deletes[0].body["preconditions"];
+    assert_eq!(preconditions["uid"], made["metadata"]["uid"]);
+    assert!(preconditions["resourceVersion"].is_string(), "{preconditions}");
 }
