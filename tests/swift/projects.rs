@@ -103,7 +103,7 @@ async fn a_container_of_another_region_is_not_lost() {
     assert_eq!(site.state(), None);
 }
 
-// storage-core 45: nobody names a region, and no region has the container any more
+// In part: storage-core 40; nobody names a region, and no region has the container any more
 #[tokio::test]
 async fn a_removal_ends_where_the_catalogue_has_several_regions() {
     gateway().await;

@@ -125,6 +125,8 @@ pub struct Effective {
     pub credentials: Result<Credentials, StorageError>,
     /// Secret with the credentials, for messages.
     pub source: String,
+    /// Whether that is the administrator's Secret.
+    pub is_users: bool,
 }
 
 fn rejected(field: &str, cause: &str) -> Rejection {
@@ -195,6 +197,7 @@ impl Effective {
             verify: !["false", "no", "off", "0"].contains(&verify.to_ascii_lowercase().as_str()),
             credentials: secret.credentials,
             source: secret.source,
+            is_users: secret.is_users,
         })
     }
 

@@ -1,6 +1,7 @@
 //! The container of one request, and its operations for the engine.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use http::{HeaderMap, Method};
@@ -31,6 +32,8 @@ use crate::storage::traits::{Cluster, ObjectStore};
 
 /// Number of objects to list in order to decide whether a container is empty.
 const A_FEW: usize = 100;
+/// Longest time for the answer of another region: the engine waits 20 s for all of them.
+const ELSEWHERE: Duration = Duration::from_secs(5);
 /// Requests at the same time, where each deletes one object.
 const AT_ONCE: usize = 8;
 
@@ -107,7 +110,10 @@ impl<'a, C> Store<'a, C> {
         }
         let token = self.client.session.token(&self.client.wire).await?;
         for region in catalog::other_regions(&token.body.endpoints, &self.client.selection) {
-            let why = match self.client.in_region(&region).head(self.name()).await {
+            let client = self.client.in_region(&region);
+            let no_answer = |_| Err(CallError::no_answer("HEAD container", self.name(), ELSEWHERE));
+            let there = tokio::time::timeout(ELSEWHERE, client.head(self.name())).await;
+            let why = match there.unwrap_or_else(no_answer) {
                 Ok(_) => "has a container of this name".to_owned(),
                 Err(there) if there.is_missing() => continue,
                 Err(there) => format!("may have it ({there})"),
@@ -115,13 +121,25 @@ impl<'a, C> Store<'a, C> {
             return Err(CallError {
                 class: CallClass::Undecided,
                 message: format!(
-                    "{}; region {region} {why}, and nothing names the region: set region_name in clouds.yaml of the platform's Secret",
-                    error.message
+                    "{}; region {region} {why}, and nothing names the region: {}",
+                    error.message,
+                    self.naming_a_region()
                 ),
                 ..error
             });
         }
         Err(error)
+    }
+
+    /// How to name the region. An administrator's Secret names none, and another region in the spec is another location.
+    fn naming_a_region(&self) -> String {
+        if self.effective.is_users {
+            "set spec.storage.swift.regionName, which makes a container that exists there Unmanaged; to end a removal, set \
+             spec.storage.managementState to Unmanaged"
+                .to_owned()
+        } else {
+            format!("set region_name in clouds.yaml of {}", self.effective.source)
+        }
     }
 
     fn owner(&self, marks: &HeaderMap) -> Owner {

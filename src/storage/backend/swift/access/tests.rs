@@ -28,6 +28,7 @@ fn effective(credentials: Credentials) -> Effective {
         verify: true,
         credentials: Ok(credentials),
         source: String::new(),
+        is_users: false,
     }
 }
 
