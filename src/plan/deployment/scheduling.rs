@@ -67,7 +67,8 @@ fn nodes(snapshot: &Snapshot) -> impl Iterator<Item = &Value> {
     snapshot.objects.of(Kind::Node).map(|(_, node)| node)
 }
 
-/// Whether a node is ready, not cordoned and without taints that the pods do not tolerate.
+/// Whether a node is ready, not cordoned and without taints that keep the pods away: neither a soft one (`PreferNoSchedule`) does, nor one
+/// that the pods tolerate.
 fn is_schedulable(node: &Value, tolerations: &[Value]) -> bool {
     let ready = list(node, "/status/conditions")
         .iter()

@@ -326,6 +326,11 @@ fn a_tolerated_taint_is_no_obstacle() {
             true,
         ),
         (json!({}), json!([{"effect": "NoSchedule"}]), false),
+        (
+            json!({"key": "q"}),
+            json!([{"key": "x", "effect": "PreferNoSchedule"}]),
+            true,
+        ),
     ] {
         let node = node("n", &json!({}), &json!({"taints": taints}), "True");
         let keys = spread_over_with(&json!({"tolerations": [toleration]}), [node]);
