@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::fake::{CHOSEN, CLUSTER};
+use super::fake::{CHOSEN, CLUSTER, Refusal};
 use super::site::Site;
 use image_registry_operator::names;
 use image_registry_operator::storage::engine::removal;
@@ -298,6 +298,42 @@ async fn consent_does_not_count_again_after_unmanaged_or_a_removal_that_keeps_th
         assert_eq!(site.cloud().container("users").unwrap().mark.as_deref(), Some(CLUSTER));
         site.remove().await;
         assert_eq!(site.cloud().container("users"), None);
+    }
+}
+
+// storage-decisions T5, T6: the operator wrote Managed for storage to which the registry did not switch
+#[tokio::test]
+async fn a_switch_that_is_aborted_manages_nothing_that_is_unmanaged() {
+    for is_users in [false, true] {
+        let mut site = if is_users {
+            let mut site = Site::new(json!({"s3": {"bucket": "first"}}));
+            site.cloud().put("first", 4, None);
+            site.settle().await;
+            site
+        } else {
+            let mut site = Site::new(json!({"s3": {"bucket": "first"}}));
+            site.settle().await;
+            site.cloud().with_images("first", 4);
+            site.edit(json!({"storage": {"managementState": "Unmanaged"}}));
+            site.settle().await;
+            site
+        };
+        assert_eq!(site.state(), Some("Unmanaged"));
+        *site.cloud().denied.borrow_mut() = Some(Refusal::Denied("s3:PutObject", true));
+        site.edit(json!({"storage": {"s3": {"bucket": "second"}, "managementState": null}}));
+        for _ in 0..8 {
+            site.pass().await;
+        }
+        assert_eq!((site.state(), site.created()), (Some("Managed"), Some("/second")));
+        assert_eq!(site.status()["s3"]["bucket"], "first");
+        let switched = site.calls().len();
+        site.edit(json!({"storage": {"s3": {"bucket": "first"}}}));
+        site.settle().await;
+        assert_eq!((site.state(), site.created()), (Some("Unmanaged"), None), "{is_users}");
+        assert_eq!(site.status()["managementState"], "Unmanaged");
+        assert_eq!(site.calls().len(), switched, "{:?}", site.calls());
+        site.remove().await;
+        assert_eq!(site.cloud().container("first").unwrap().images, 4);
     }
 }
 

@@ -124,6 +124,22 @@ pub fn without_created(config: &Config, location: Option<&str>) -> Vec<(&'static
         .collect()
 }
 
+/// Annotations for a patch of the Config that removes a creation record of another location; empty if there is none. It is that of
+/// storage to which the registry has not switched: the end of a switch removes the record of the storage before.
+pub fn without_created_elsewhere(config: &Config, location: Option<&str>) -> Vec<(&'static str, Value)> {
+    let records = [
+        names::STORAGE_CREATED_ANNOTATION,
+        names::STORAGE_CREATED_UNMARKED_ANNOTATION,
+    ];
+    let elsewhere =
+        |key: &&str| location.is_some() && annotation(config, key).is_some_and(|named| Some(named) != location);
+    records
+        .into_iter()
+        .filter(elsewhere)
+        .map(|key| (key, Value::Null))
+        .collect()
+}
+
 /// Annotations for a patch of the Config that removes intent and creation record of this location; empty if there is none.
 pub fn without_creation(config: &Config, location: Option<&str>) -> Vec<(&'static str, Value)> {
     const RECORDS: [&str; 3] = [

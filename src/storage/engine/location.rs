@@ -74,6 +74,18 @@ impl Left {
     }
 }
 
+/// Event that a switch was aborted: a `Managed` of the operator does not count for the storage that is named again.
+pub(super) fn aborted(storage: &str) -> EventRequest {
+    EventRequest {
+        warning: true,
+        reason: "StorageNotOwned",
+        message: format!(
+            "{storage} stays Unmanaged: the operator wrote spec.storage.managementState Managed for other storage, to which the registry \
+             did not switch. To let the operator manage it, set Managed again"
+        ),
+    }
+}
+
 /// Name of the container in a location ID.
 pub(super) fn name(location: &str) -> &str {
     location.rsplit('/').next().unwrap_or(location)

@@ -49,6 +49,8 @@ struct Known {
     in_use: bool,
     /// The status names this storage with the same settings.
     applied: bool,
+    /// The operator wrote the `Managed` of the spec for other storage, to which the registry did not switch.
+    aborted: bool,
 }
 
 impl Known {
@@ -62,11 +64,16 @@ impl Known {
         let left = Left::of::<D>(config, &stored, snapshot, target);
         let moved = left.is_some() || stored.backends().len() != 1;
         let applied = !moved && D::same(&stored, &selected.storage, snapshot);
+        let state = state::effective(config, moved);
+        let raised = state == Some(State::Managed) && state::stored(config) == Some(State::Unmanaged);
+        let location = target.location.as_deref();
+        let aborted = !moved && raised && !intent::without_created_elsewhere(config, location).is_empty();
         Self {
             left,
-            state: state::effective(config, moved),
+            state: if aborted { Some(State::Unmanaged) } else { state },
             in_use: !moved,
             applied,
+            aborted,
             stored,
         }
     }
@@ -421,7 +428,12 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
             (State::Managed, None) => None,
         };
         let consent = intent::used_consent(config, location);
-        creation.into_iter().chain(settings).chain(consent).collect()
+        let elsewhere = self
+            .known
+            .aborted
+            .then(|| intent::without_created_elsewhere(config, location));
+        let creation = creation.into_iter().chain(elsewhere.into_iter().flatten());
+        creation.chain(settings).chain(consent).collect()
     }
 
     async fn done(&self, ensured: Ensured) -> Outcome {
@@ -434,9 +446,13 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
         let annotations = self.annotations(&ensured, state);
         let record = spec::patch(config.spec.storage.as_ref(), &wanted, &annotations);
         let applied = spec::only(ensured.applied.as_ref().unwrap_or(&wanted), D::BACKEND, state.text());
+        let ignored = self
+            .known
+            .aborted
+            .then(|| location::aborted(&spec::describe(self.request.storage, D::BACKEND)));
         let mut outcome = Outcome {
             conditions: ensured.conditions_of(self.request.snapshot.now),
-            events: ensured.events.clone(),
+            events: ensured.events.iter().cloned().chain(ignored).collect(),
             // The other conditions report settings, and the operator applies none to Unmanaged storage.
             own_conditions: match state {
                 State::Managed => D::CONDITIONS,
@@ -518,6 +534,8 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
             let is_kept = |key: &str| location.is_some_and(|own| own == key || location::name(own) == key);
             let others = StoredStages::without_others(self.request.config, is_kept);
             outcome.record = spec::both(outcome.record, others.and_then(|others| spec::annotations(&[others])));
+            let before = intent::without_created_elsewhere(self.request.config, location);
+            outcome.record = spec::both(outcome.record, spec::annotations(&before));
         }
         // The controller stores the record before the status.
         let located = location::record::<D>(self.request.config, &applied, location);
