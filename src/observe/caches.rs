@@ -241,14 +241,9 @@ impl Caches {
         if outdated {
             return;
         }
-        let known = state.objects.find(reference);
-        let changed = known.is_none_or(|known| trim::changed(known, &object));
-        state.objects.insert(reference.clone(), object);
-        let watching = watching(&state, reference);
+        let watching = keep(&mut state, reference, object);
         drop(state);
-        if changed {
-            self.notify(watching);
-        }
+        self.notify(watching);
     }
 
     /// The latest known version of an object.
@@ -313,14 +308,10 @@ impl EventHandler for Caches {
         if known.is_some_and(|known| is_older(&object, known)) {
             return;
         }
-        let changed = known.is_none_or(|known| trim::changed(known, &object));
-        state.objects.insert(reference.clone(), object);
         // Another controller may have a watch of the same object, whose own event then brings nothing new.
-        let watching = watching(&state, &reference);
+        let watching = keep(&mut state, &reference, object);
         drop(state);
-        if changed {
-            self.notify(watching);
-        }
+        self.notify(watching);
     }
 
     fn deleted(&self, spec: &WatchSpec, reference: &ObjectRef, version: Option<&str>) {
@@ -423,6 +414,18 @@ fn watching(state: &State, reference: &ObjectRef) -> HashSet<Controller> {
     let watches = |spec: &&WatchSpec| spec.covers(reference) && spec.selects(object);
     let watches = state.running.keys().filter(watches);
     watches.flat_map(|spec| spec.triggers).copied().collect()
+}
+
+/// Stores an object, and returns the controllers that watch it; none if nothing has changed.
+fn keep(state: &mut State, reference: &ObjectRef, object: Value) -> HashSet<Controller> {
+    let known = state.objects.find(reference);
+    let changed = known.is_none_or(|known| trim::changed(known, &object));
+    state.objects.insert(reference.clone(), object);
+    if changed {
+        watching(state, reference)
+    } else {
+        HashSet::new()
+    }
 }
 
 /// Removes an object, and returns the controllers that watch it. Each watch of the object reports its end, but only the first report

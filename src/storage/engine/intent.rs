@@ -11,6 +11,12 @@ use crate::storage::model::error::StorageError;
 use crate::storage::model::progress::StageRecord;
 use crate::storage::model::target::CreationRecord;
 
+/// Annotations that record a creation.
+const CREATED: [&str; 2] = [
+    names::STORAGE_CREATED_ANNOTATION,
+    names::STORAGE_CREATED_UNMARKED_ANNOTATION,
+];
+
 /// Value of an annotation of the Config; `None` if it is empty.
 fn annotation<'a>(config: &'a Config, key: &str) -> Option<&'a str> {
     let annotations = config.metadata.annotations.as_ref()?;
@@ -118,22 +124,18 @@ pub fn without_consent(config: &Config, location: Option<&str>) -> Vec<(&'static
 
 /// Annotations for a patch of the Config that removes the creation record of this location; empty if there is none.
 pub fn without_created(config: &Config, location: Option<&str>) -> Vec<(&'static str, Value)> {
-    let records = without_creation(config, location).into_iter();
-    records
-        .filter(|(key, _)| *key != names::STORAGE_INTENT_ANNOTATION)
+    CREATED
+        .into_iter()
+        .filter_map(|key| without(config, key, location))
         .collect()
 }
 
 /// Annotations for a patch of the Config that removes a creation record of another location; empty if there is none. It is that of
 /// storage to which the registry has not switched: the end of a switch removes the record of the storage before.
 pub fn without_created_elsewhere(config: &Config, location: Option<&str>) -> Vec<(&'static str, Value)> {
-    let records = [
-        names::STORAGE_CREATED_ANNOTATION,
-        names::STORAGE_CREATED_UNMARKED_ANNOTATION,
-    ];
     let elsewhere =
         |key: &&str| location.is_some() && annotation(config, key).is_some_and(|named| Some(named) != location);
-    records
+    CREATED
         .into_iter()
         .filter(elsewhere)
         .map(|key| (key, Value::Null))
@@ -142,15 +144,8 @@ pub fn without_created_elsewhere(config: &Config, location: Option<&str>) -> Vec
 
 /// Annotations for a patch of the Config that removes intent and creation record of this location; empty if there is none.
 pub fn without_creation(config: &Config, location: Option<&str>) -> Vec<(&'static str, Value)> {
-    const RECORDS: [&str; 3] = [
-        names::STORAGE_INTENT_ANNOTATION,
-        names::STORAGE_CREATED_ANNOTATION,
-        names::STORAGE_CREATED_UNMARKED_ANNOTATION,
-    ];
-    RECORDS
-        .into_iter()
-        .filter_map(|key| without(config, key, location))
-        .collect()
+    let intent = without(config, names::STORAGE_INTENT_ANNOTATION, location);
+    intent.into_iter().chain(without_created(config, location)).collect()
 }
 
 /// Annotation for a patch of the Config that removes the record of final settings of this location; `None` if there is

@@ -527,15 +527,14 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
         outcome.facts = Some(facts);
         let location = self.request.target.location.as_deref();
         if let Some(left) = &self.known.left {
-            let event = left.moved(&spec::describe(wanted, D::BACKEND), location, state);
-            outcome.events.push(event);
+            let to = spec::describe(wanted, D::BACKEND);
+            outcome.events.push(left.moved(&to, location, state));
             outcome.reconfigured = true;
             // What surrounds the storage before is kept as it is.
             let is_kept = |key: &str| location.is_some_and(|own| own == key || location::name(own) == key);
-            let others = StoredStages::without_others(self.request.config, is_kept);
-            outcome.record = spec::both(outcome.record, others.and_then(|others| spec::annotations(&[others])));
-            let before = intent::without_created_elsewhere(self.request.config, location);
-            outcome.record = spec::both(outcome.record, spec::annotations(&before));
+            let mut others = intent::without_created_elsewhere(self.request.config, location);
+            others.extend(StoredStages::without_others(self.request.config, is_kept));
+            outcome.record = spec::both(outcome.record, spec::annotations(&others));
         }
         // The controller stores the record before the status.
         let located = location::record::<D>(self.request.config, &applied, location);

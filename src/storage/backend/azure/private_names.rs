@@ -95,9 +95,7 @@ impl<C: Cluster> Store<'_, C> {
     /// `networkAccess.internal` of the spec, or of the status where the spec has none any more: what surrounds an account that becomes
     /// public is found by it.
     fn internal(&self) -> AzureInternal {
-        let status = self.request.config.status.as_ref();
-        let access = status.and_then(|status| status.storage.azure.as_ref()?.network_access.as_ref());
-        let stored = access.and_then(|access| access.internal.clone());
+        let stored = self.stored_access().and_then(|access| access.internal.clone());
         stored
             .filter(|_| !self.effective.is_internal())
             .unwrap_or_else(|| self.effective.internal())

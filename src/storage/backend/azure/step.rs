@@ -13,6 +13,7 @@ use super::error::{Failure, account_gone};
 use super::generated;
 use super::private_stages;
 use super::reasons;
+use crate::api::registry_storage::AzureNetworkAccess;
 use crate::storage::engine::intent::StoredStages;
 use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::model::container::{ContainerName, Owner};
@@ -107,11 +108,16 @@ impl<C: Cluster> Store<'_, C> {
         StoredStages::of(self.request.config, &self.container.location).unwrap_or_default()
     }
 
+    /// `networkAccess` that an earlier pass stored in the status.
+    pub(super) fn stored_access(&self) -> Option<&AzureNetworkAccess> {
+        let status = self.request.config.status.as_ref()?;
+        status.storage.azure.as_ref()?.network_access.as_ref()
+    }
+
     /// Name of the private endpoint that an earlier spec had: from the status, or from the record of its creation.
     pub(super) fn recorded_endpoint(&self) -> Option<String> {
-        let status = self.request.config.status.as_ref();
-        let access = status.and_then(|status| status.storage.azure.as_ref()?.network_access.as_ref());
-        let stored = access.and_then(|access| access.internal.as_ref()?.private_endpoint_name.clone());
+        let internal = self.stored_access().and_then(|access| access.internal.as_ref());
+        let stored = internal.and_then(|internal| internal.private_endpoint_name.clone());
         let recorded = || {
             let mut records = self.stage_records().into_iter();
             let record = records.rfind(|record| record.stage == private_stages::ENDPOINT.name);

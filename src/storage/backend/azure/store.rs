@@ -82,9 +82,8 @@ impl<C: Cluster> Store<'_, C> {
     }
 
     fn was_internal(&self) -> bool {
-        let status = self.request.config.status.as_ref();
-        let access = status.and_then(|status| status.storage.azure.as_ref()?.network_access.as_ref());
-        access.is_some_and(|access| access.kind.as_deref() == Some("Internal"))
+        let stored = self.stored_access();
+        stored.is_some_and(|access| access.kind.as_deref() == Some("Internal"))
     }
 
     /// The error of a call for blobs. An account without public access is out of reach when its endpoint is gone.
