@@ -181,7 +181,8 @@ pub const STORAGE_LOCATION_ANNOTATION: &str = "imageregistry.operator.openshift.
 pub const STORAGE_PROBE_ANNOTATION: &str = "imageregistry.operator.openshift.io/storage-probe";
 /// On the Config: objects around the storage's container (an account, an instance) that the operator created, JSON.
 pub const STORAGE_STAGES_ANNOTATION: &str = "imageregistry.operator.openshift.io/storage-stages";
-/// On the Config: settings of the storage that are not attempted again until `spec.storage` changes, JSON.
+/// On the Config: the location whose settings the conditions report, and settings that are not attempted again until `spec.storage`
+/// changes, JSON. Absent if that is the storage in use, and no setting is final.
 pub const STORAGE_SETTINGS_ANNOTATION: &str = "imageregistry.operator.openshift.io/storage-settings";
 /// Annotation on the Config, set by an administrator: the location ID of existing storage that the operator may own, and
 /// therefore may delete later.

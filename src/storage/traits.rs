@@ -494,8 +494,8 @@ pub trait DataPlane {
     async fn copy_part(&self, _from: &str, _upload: &Self::Upload) -> Called<()> {
         Ok(())
     }
-    /// Aborts an upload.
-    async fn abort_upload(&self, upload: &Self::Upload) -> Called<()>;
+    /// Aborts an upload. Returns the version that the container keeps of it, where an upload is an object from its first byte.
+    async fn abort_upload(&self, upload: &Self::Upload) -> Called<Option<String>>;
     /// Deletes objects with the call that the registry uses. Returns keys and versions of new delete markers.
     async fn delete_together(&self, keys: &[&str]) -> Called<Vec<(String, String)>>;
     /// Deletes an object, or one version of it.

@@ -3,9 +3,11 @@
 use std::sync::atomic::Ordering;
 
 use devcluster::stores::{Fault, Reply};
+use image_registry_operator::names;
 use serde_json::{Value, json};
 
 use super::cluster::{AzureCluster, USER_KEY, blob_error, cluster};
+use super::conformance::{Death, dies};
 
 // storage-azure 21, section 7.1: 62 characters that the CRD accepts. As docs/decisions/0021 has it, the name is looked for before
 // the PUT, because it is not random.
@@ -78,6 +80,94 @@ async fn a_container_that_holds_versions_only_is_not_empty() {
         world.converge().await;
         assert_eq!(world.state(), Some(state), "{name}");
     }
+}
+
+// storage-decisions T15: an account that keeps versions keeps none of the probe objects
+#[tokio::test]
+async fn versions_of_the_probe_objects_are_deleted_after_the_objects() {
+    for (name, may_delete) in [("cont-kept-1", true), ("cont-kept-2", false)] {
+        let own = name.replace('-', "");
+        let mut world = cluster(name, json!({"azure": {"accountName": own}})).await;
+        world.users_account(&own);
+        let (told, mut versions) = tokio::sync::mpsc::unbounded_channel();
+        let mut number = 0;
+        // Azurite keeps no versions.
+        world.gate.rule(move |asked| match asked.operation().as_str() {
+            "Blob_Delete" if asked.parameter("versionid").is_some() && may_delete => Fault::Answer(Reply::new(202, "")),
+            "Blob_Delete" if asked.parameter("versionid").is_some() => {
+                Fault::Answer(blob_error(403, "AuthorizationPermissionMismatch"))
+            }
+            "BlockBlob_Upload" | "AppendBlob_Create" | "Blob_StartCopyFromURL" if asked.path.contains("_preflight") => {
+                number += 1;
+                let version = format!("2026-01-02T03:04:05.{number:07}Z");
+                told.send((asked.path.clone(), version.clone())).unwrap();
+                Fault::change(move |_, answer| {
+                    answer.headers_mut().insert("x-ms-version-id", version.parse().unwrap());
+                })
+            }
+            _ => Fault::Pass,
+        });
+        world.converge().await;
+        assert!(world.running.is_some(), "{name}");
+        let mut written = Vec::new();
+        while let Ok(one) = versions.try_recv() {
+            written.push(one);
+        }
+        assert_eq!(written.len(), 4, "an object, two uploads, and a copy: {written:?}");
+        let asked = world.gate.asked();
+        let deletions = asked.iter().filter(|one| one.operation() == "Blob_Delete");
+        let (plain, of_versions): (Vec<_>, Vec<_>) = deletions.partition(|one| one.parameter("versionid").is_none());
+        for (path, version) in &written {
+            let deleted = of_versions
+                .iter()
+                .find(|one| one.path == *path && one.parameter("versionid").as_deref() == Some(version));
+            let deleted = deleted.unwrap_or_else(|| panic!("{name}: version {version} of {path} stays"));
+            let before = plain.iter().filter(|one| one.path == *path);
+            assert!(
+                before.map(|one| one.number).max() < Some(deleted.number),
+                "the current version cannot be deleted by its number"
+            );
+        }
+        let kept = world
+            .events
+            .iter()
+            .any(|event| event.message.contains("deleteBlobVersion"));
+        assert_eq!(kept, !may_delete, "{name}: {:?}", world.events);
+        assert!(world.annotation(names::STORAGE_PROBE_ANNOTATION).is_none());
+    }
+}
+
+// storage-decisions T15: what an earlier process left, with its versions
+#[tokio::test]
+async fn a_probe_of_a_dead_process_is_deleted_with_its_versions() {
+    let mut world = cluster("cont-left", json!({"azure": {"accountName": "contleft"}})).await;
+    world.users_account("contleft");
+    assert!(dies(&mut world, Death::AfterProbe).await);
+    assert!(world.annotation(names::STORAGE_PROBE_ANNOTATION).is_some());
+    world.gate.forget();
+    let uid = super::conformance::preflight::PROBE;
+    let entry = |name: &str, version: &str| format!("<Blob><Name>{name}</Name><VersionId>{version}</VersionId></Blob>");
+    let page = format!(
+        "<EnumerationResults><Blobs>{}{}</Blobs><NextMarker/></EnumerationResults>",
+        entry(&format!("/{uid}"), "2026-01-02T03:04:05.0000001Z"),
+        entry(&format!("/{uid}0-of-somebody"), "2026-01-02T03:04:05.0000002Z"),
+    );
+    world.gate.rule(move |asked| match asked.operation().as_str() {
+        "Container_ListBlobFlatSegment" if asked.parameter("include").as_deref() == Some("versions") => {
+            Fault::Answer(Reply::new(200, &page))
+        }
+        "Blob_Delete" if asked.parameter("versionid").is_some() => Fault::Answer(Reply::new(202, "")),
+        _ => Fault::Pass,
+    });
+    world.converge().await;
+    let asked = world.gate.asked();
+    let deleted: Vec<_> = asked
+        .iter()
+        .filter(|one| one.operation() == "Blob_Delete")
+        .filter_map(|one| one.parameter("versionid"))
+        .collect();
+    assert_eq!(deleted, ["2026-01-02T03:04:05.0000001Z"], "only of its own objects");
+    assert!(world.annotation(names::STORAGE_PROBE_ANNOTATION).is_none());
 }
 
 // storage-azure 23

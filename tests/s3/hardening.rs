@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use devcluster::stores::{Fault, When};
+use devcluster::stores::{Fault, Latch, When};
 use serde_json::json;
 
 use super::cluster::S3Cluster;
@@ -250,6 +250,48 @@ async fn a_users_default_with_a_kms_key_is_kept_where_no_key_is_named() {
     }
 }
 
+// storage-decisions T12: the operator could not restore a rule that it replaced with one for a key that does not work
+#[tokio::test]
+async fn a_users_default_is_not_replaced_by_a_key_with_which_no_object_can_be_written() {
+    let mut world = managed("wrongkey-g13", "wrongkey-g13").await;
+    let rule = "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms</SSEAlgorithm>\
+                <KMSMasterKeyID>users-key</KMSMasterKeyID></ApplyServerSideEncryptionByDefault></Rule>\
+                </ServerSideEncryptionConfiguration>";
+    store().await.write("wrongkey-g13", "encryption", rule).await;
+    world.settle().await;
+    world.gate.rule(|asked| {
+        let key = asked.header("x-amz-server-side-encryption-aws-kms-key-id");
+        if asked.operation() == "PutObject" && key == Some("no-such-key") {
+            Fault::error(400, "KMS.NotFoundException")
+        } else {
+            Fault::Pass
+        }
+    });
+    world.edit(json!({"storage": {"s3": {"keyID": "no-such-key"}}}));
+    world.settle().await;
+    assert_eq!(world.condition("StorageEncrypted"), "False/KMS.NotFoundException");
+    assert!(
+        world.message("StorageEncrypted").contains("no-such-key"),
+        "{}",
+        world.message("StorageEncrypted")
+    );
+    let (_, kept) = store().await.read("wrongkey-g13", "encryption").await;
+    assert!(kept.contains("users-key"), "{kept}");
+    assert_eq!(world.storage_spec()["s3"].get("encrypt"), None);
+    assert_eq!(
+        (probes("wrongkey-g13").await, world.recorded_probe()),
+        (0, None),
+        "nothing is left"
+    );
+    // As soon as the key works it becomes the default.
+    world.gate.rule(|_| Fault::Pass);
+    world.later(RESYNC);
+    world.settle().await;
+    assert_eq!(world.condition("StorageEncrypted"), "True/Encryption Successful");
+    let (_, replaced) = store().await.read("wrongkey-g13", "encryption").await;
+    assert!(replaced.contains("no-such-key"), "{replaced}");
+}
+
 // storage-decisions T12
 #[tokio::test]
 async fn a_rule_that_a_user_set_is_not_deleted_where_objects_cannot_be_written() {
@@ -389,6 +431,43 @@ async fn what_trying_encryption_out_may_have_left_stays_recorded_until_it_is_gon
         );
         assert!(world.running.is_some());
     }
+}
+
+// storage-decisions T15: the time limit ends a setting while its probe object is being written
+#[tokio::test]
+async fn a_probe_of_a_setting_that_runs_into_its_time_limit_stays_recorded() {
+    let mut world = managed("slow-g14", "slow-g14").await;
+    let latch = Latch::closed();
+    let (arrived, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
+    world.gate.rule({
+        let latch = latch.clone();
+        move |asked| {
+            if asked.operation() == "PutObject" && arrived.send(()).is_ok() {
+                Fault::Hold(latch.clone())
+            } else {
+                Fault::Pass
+            }
+        }
+    });
+    {
+        let pass = world.pass();
+        tokio::pin!(pass);
+        tokio::select! {
+            _ = &mut pass => panic!("the pass did not wait for the probe object"),
+            _ = arrivals.recv() => {}
+        }
+        drop(arrivals);
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(61)).await;
+        tokio::time::resume();
+        pass.await;
+    }
+    assert!(world.condition("StorageEncrypted").starts_with("False/"));
+    assert!(world.recorded_probe().is_some(), "{:?}", world.gate.operations());
+    latch.open();
+    world.later(Duration::from_mins(1));
+    world.converge().await;
+    assert_eq!((probes("slow-g14").await, world.recorded_probe()), (0, None));
 }
 
 // storage-core 20, section 6: the flip to Managed applies settings at once, the flip back reverts nothing

@@ -78,7 +78,7 @@ async fn a_store_without_joint_deletion_is_used_with_a_warning() {
 
 // storage-decisions 26: default retention
 #[tokio::test]
-async fn a_version_that_nobody_may_delete_is_told_once_and_each_further_try_waits_long() {
+async fn a_version_that_nobody_may_delete_is_told_once_and_each_further_try_waits_longer() {
     let (site, _) = tried(Quirk::Retention, None).await;
     assert!(site.running.is_some() && site.probe_record().is_none());
     let kept = |site: &Site| {
@@ -90,9 +90,34 @@ async fn a_version_that_nobody_may_delete_is_told_once_and_each_further_try_wait
     let mut site = Site::new(json!({"s3": {}}));
     site.cloud().quirk.set(Quirk::Retention);
     *site.cloud().denied.borrow_mut() = Some(Refusal::Denied("fake:CopyPart", false));
-    site.tick = Duration::from_secs(10);
+    site.tick = Duration::from_mins(1);
     for _ in 0..60 {
         site.pass().await;
     }
-    assert_eq!((kept(&site), site.preflights().len()), (1, 1), "in ten minutes");
+    let first_hour = site.preflights().len();
+    assert!((5..=10).contains(&first_hour), "{first_hour}");
+    for _ in 0..10 * 60 {
+        site.pass().await;
+    }
+    let later = site.preflights().len();
+    assert!((19..=20).contains(&later), "two in each of ten hours: {later}");
+    assert_eq!(kept(&site), 1);
+}
+
+// storage-decisions T17, 26: the version that stays delays the registry by seconds, not by half an hour
+#[tokio::test]
+async fn a_new_key_is_tried_again_soon_also_where_a_version_stays() {
+    let mut site = Site::new(json!({"s3": {}}));
+    site.cloud().quirk.set(Quirk::Retention);
+    *site.cloud().denied.borrow_mut() = Some(Refusal::Denied("fake:CopyPart", true));
+    site.tick = Duration::from_secs(10);
+    for _ in 0..6 {
+        site.pass().await;
+    }
+    assert!(site.running.is_none());
+    *site.cloud().denied.borrow_mut() = None;
+    for _ in 0..6 {
+        site.pass().await;
+    }
+    assert!(site.running.is_some(), "within a minute after the key became valid");
 }

@@ -843,8 +843,9 @@ impl DataPlane for FakePlane<'_> {
         self.answer("fake:CopyPart")
     }
 
-    async fn abort_upload(&self, _upload: &Self::Upload) -> Called<()> {
-        self.answer("s3:AbortMultipartUpload")
+    async fn abort_upload(&self, _upload: &Self::Upload) -> Called<Option<String>> {
+        self.answer("s3:AbortMultipartUpload")?;
+        Ok(None)
     }
 
     async fn delete_together(&self, keys: &[&str]) -> Called<Vec<(String, String)>> {

@@ -108,6 +108,32 @@ async fn a_mark_that_is_not_found_does_not_end_a_removal() {
     assert_eq!(site.cloud().container(CHOSEN).unwrap().images, 2);
 }
 
+// storage-core section 12: conditions tell what is so for the storage in use
+#[tokio::test]
+async fn settings_of_a_switch_that_is_aborted_do_not_count_for_the_storage_in_use() {
+    let mut site = Site::new(json!({"s3": {"bucket": "first"}, "managementState": "Managed"}));
+    site.cloud().put("first", 1, None);
+    site.cloud().settings_down.set(true);
+    passes(&mut site, 12).await;
+    assert!(site.running.is_some() && site.condition("StorageTagged").starts_with("False/"));
+    site.cloud().settings_down.set(false);
+    *site.cloud().denied.borrow_mut() = Some(Refusal::Denied("s3:PutObject", true));
+    site.edit(json!({"storage": {"s3": {"bucket": "second"}}}));
+    passes(&mut site, 8).await;
+    assert!(
+        site.condition("StorageTagged").starts_with("True/"),
+        "of the second one"
+    );
+    assert_eq!(site.status()["s3"]["bucket"], "first");
+    assert!(!site.cloud().container("first").unwrap().hardened);
+    site.restart();
+    site.edit(json!({"storage": {"s3": {"bucket": "first"}}}));
+    site.settle().await;
+    assert!(site.cloud().container("first").unwrap().hardened);
+    assert!(site.condition("StorageTagged").starts_with("True/"));
+    assert_eq!(site.annotation(names::STORAGE_SETTINGS_ANNOTATION), None);
+}
+
 #[tokio::test]
 async fn a_setting_that_is_final_at_one_location_is_tried_again_at_another() {
     let mut site = Site::new(json!({"s3": {}}));

@@ -17,10 +17,11 @@ use crate::storage::model::progress::{Ensured, Progress, Wait};
 const UNAVAILABLE: Duration = Duration::from_mins(2);
 /// First wait before a preflight is repeated.
 const PREFLIGHT: Duration = Duration::from_secs(5);
-/// Wait before a preflight is repeated, if each one leaves a version that nobody may delete.
-const KEPT: Duration = Duration::from_mins(30);
 /// Longest wait.
 const LONGEST: Duration = Duration::from_mins(5);
+/// Longest wait before a preflight is repeated, if each one leaves a version that the operator may not delete. The first waits are
+/// those of every preflight, because new keys become valid after seconds to minutes.
+const LONGEST_KEPT: Duration = Duration::from_mins(30);
 /// Wait before `ensure` applies failed settings again: a resync.
 const UNFINISHED: Duration = Duration::from_mins(10);
 
@@ -403,11 +404,8 @@ impl ObservationCache {
             .as_ref()
             .filter(|last| refused(&last.result) || !refused(&probed.result))
             .map(|last| last.since);
-        let wait = match &before {
-            _ if kept => KEPT,
-            Some(last) => doubled(last.wait),
-            None => PREFLIGHT,
-        };
+        let longest = if kept { LONGEST_KEPT } else { LONGEST };
+        let wait = before.map_or(PREFLIGHT, |last| (last.wait * 2).min(longest));
         let last = CachedPreflight {
             kept,
             reported,

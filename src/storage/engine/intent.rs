@@ -148,11 +148,10 @@ pub fn without_creation(config: &Config, location: Option<&str>) -> Vec<(&'stati
     intent.into_iter().chain(without_created(config, location)).collect()
 }
 
-/// Annotation for a patch of the Config that removes the record of final settings of this location; `None` if there is
-/// none.
-pub fn without_settings(config: &Config, location: Option<&str>) -> Option<(&'static str, Value)> {
-    let stored = StoredSettings::of(config, location);
-    (!stored.is_final.is_empty()).then_some((names::STORAGE_SETTINGS_ANNOTATION, Value::Null))
+/// Annotation for a patch of the Config that removes the record of settings; `None` if there is none.
+pub fn without_settings(config: &Config) -> Option<(&'static str, Value)> {
+    annotation(config, names::STORAGE_SETTINGS_ANNOTATION)?;
+    Some((names::STORAGE_SETTINGS_ANNOTATION, Value::Null))
 }
 
 /// Annotations for a patch of the Config that removes every record of this location and of stages, when the operator
@@ -164,29 +163,36 @@ pub fn without_records(config: &Config, location: Option<&str>) -> Vec<(&'static
     without_creation(config, location)
         .into_iter()
         .chain(place)
-        .chain(without_settings(config, location))
+        .chain(without_settings(config))
         .chain(stages)
         .collect()
 }
 
-/// Settings that the operator does not apply again until `spec.storage` changes, by condition type.
+/// What the operator remembers about the settings of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredSettings {
-    /// Location ID.
+    /// Location ID of the container whose settings the conditions report.
     pub location: String,
-    /// Condition types.
+    /// Condition types of settings that the operator does not apply again until `spec.storage` changes.
     #[serde(rename = "final")]
     pub is_final: Vec<String>,
 }
 
 impl StoredSettings {
+    fn read(config: &Config) -> Option<Self> {
+        serde_json::from_str(annotation(config, names::STORAGE_SETTINGS_ANNOTATION)?).ok()
+    }
+
     /// The record of this location; without a record no setting is final.
     pub fn of(config: &Config, location: Option<&str>) -> Self {
-        let text = annotation(config, names::STORAGE_SETTINGS_ANNOTATION);
-        let stored: Option<Self> = text.and_then(|text| serde_json::from_str(text).ok());
-        stored
+        Self::read(config)
             .filter(|stored| Some(stored.location.as_str()) == location)
             .unwrap_or_default()
+    }
+
+    /// Whether the conditions report settings of another location: of storage to which the registry did not switch.
+    pub fn are_of_another(config: &Config, location: Option<&str>) -> bool {
+        Self::read(config).is_some_and(|stored| Some(stored.location.as_str()) != location)
     }
 
     /// Whether this setting is final.
@@ -194,22 +200,21 @@ impl StoredSettings {
         self.is_final.iter().any(|is_final| is_final == condition)
     }
 
-    /// The annotation that records these settings as final; `None` if the record is the same.
-    pub fn patch(config: &Config, location: &str, is_final: &[&str]) -> Option<(&'static str, Value)> {
-        let stored = Self::of(config, Some(location));
-        if stored.is_final == is_final {
-            return None;
-        }
-        let record = Self {
+    /// The annotation that records these settings as final. `switching`: the registry uses other storage until the end of the
+    /// switch, so that the location is recorded in any case. `None` if the record is the same.
+    pub fn patch(config: &Config, location: &str, is_final: &[&str], switching: bool) -> Option<(&'static str, Value)> {
+        let wanted = (switching || !is_final.is_empty()).then(|| Self {
             location: location.to_owned(),
             is_final: is_final.iter().map(ToString::to_string).collect(),
-        };
-        let value = if is_final.is_empty() {
-            Value::Null
-        } else {
-            serde_json::to_string(&record).map_or(Value::Null, Value::from)
-        };
-        Some((names::STORAGE_SETTINGS_ANNOTATION, value))
+        });
+        if wanted == Self::read(config) {
+            return None;
+        }
+        let text = wanted.and_then(|record| serde_json::to_string(&record).ok());
+        Some((
+            names::STORAGE_SETTINGS_ANNOTATION,
+            text.map_or(Value::Null, Value::from),
+        ))
     }
 }
 

@@ -423,8 +423,11 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
             Vec::new()
         };
         let settings = match (state, &ensured.final_settings) {
-            (State::Unmanaged, _) => intent::without_settings(config, location),
-            (State::Managed, Some(is_final)) => location.and_then(|id| StoredSettings::patch(config, id, is_final)),
+            (State::Unmanaged, _) => intent::without_settings(config),
+            (State::Managed, Some(is_final)) => {
+                let switching = self.known.left.is_some();
+                location.and_then(|id| StoredSettings::patch(config, id, is_final, switching))
+            }
             (State::Managed, None) => None,
         };
         let consent = intent::used_consent(config, location);

@@ -42,9 +42,11 @@ fn stored<'a>(config: &'a Config, type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|c| c.type_ == type_)
 }
 
-/// Whether a setting of applied storage is not applied yet and not final.
+/// Whether a setting of applied storage is not applied yet and not final. Conditions of other storage say nothing about it.
 fn is_open(request: &Request<'_>, finals: &StoredSettings, setting: &Setting) -> bool {
-    let applied = stored(request.config, setting.condition).is_some_and(|c| c.status == Status::True.text());
+    let reported = stored(request.config, setting.condition).is_some_and(|c| c.status == Status::True.text());
+    let location = request.target.location.as_deref();
+    let applied = reported && !StoredSettings::are_of_another(request.config, location);
     setting.is_reported() && !applied && !finals.is_final(setting.condition)
 }
 

@@ -221,16 +221,18 @@ fn wrong<P: DataPlane>(plane: &P, check: Check, key: &str, code: &str, message: 
 /// Deletes what the preflight wrote. The registry needs these permissions as well.
 async fn clean_up<P: DataPlane>(plane: &P, written: Written<P::Upload>, probed: &mut Probed) {
     let Written {
+        keys,
         objects,
-        versions,
+        mut versions,
         uploads,
-        ..
     } = written;
     // A write without a response may have left an unknown version or upload.
     probed.left |= plane.is_unsure();
     for upload in &uploads {
-        if let Err(error) = unless_missing(plane.abort_upload(upload).await) {
-            not_deleted(plane, &error, probed);
+        match plane.abort_upload(upload).await {
+            Ok(version) => versions.extend(version.map(|version| (keys.upload.clone(), version))),
+            Err(error) if error.is_missing() => {}
+            Err(error) => not_deleted(plane, &error, probed),
         }
     }
     let keys: Vec<&str> = objects.iter().map(String::as_str).collect();
@@ -295,7 +297,7 @@ async fn delete_versions<P: DataPlane>(
         }
         return;
     };
-    // Pushes and pulls need no permission to delete versions. The delete marker hides the object.
+    // Pushes and pulls need no permission to delete versions. The registry does not see the version: the object is deleted.
     let optional = error.is_forbidden() && !plane.must_delete_versions();
     if error.is_undecided() || !(optional || plane.retains_versions().await) {
         return not_deleted(plane, &error, probed);
@@ -305,7 +307,7 @@ async fn delete_versions<P: DataPlane>(
         warning: false,
         reason: "StorageProbeKept",
         message: format!(
-            "the storage keeps versions, and {} is denied: {version} (a few bytes) stays, hidden by a delete marker",
+            "the storage keeps versions, and {} is denied: {version} (a few bytes) stays, and the registry does not see it",
             error.action
         ),
     });

@@ -85,8 +85,9 @@ impl DataPlane for RegistryBucket {
         self.bucket.copy_part(from, &upload.upload, PART, self.copied).await
     }
 
-    async fn abort_upload(&self, upload: &RegistryUpload) -> Called<()> {
-        self.bucket.abort(&upload.upload).await
+    async fn abort_upload(&self, upload: &RegistryUpload) -> Called<Option<String>> {
+        self.bucket.abort(&upload.upload).await?;
+        Ok(None)
     }
 
     async fn delete_together(&self, keys: &[&str]) -> Called<Vec<(String, String)>> {

@@ -23,6 +23,9 @@ pub const READ_BLOBS: &str = "Microsoft.Storage/storageAccounts/blobServices/con
 pub const WRITE_BLOBS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write";
 /// Permission to delete blobs.
 pub const DELETE_BLOBS: &str = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/delete";
+/// Permission to delete versions of blobs.
+const DELETE_VERSIONS: &str =
+    "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/deleteBlobVersion/action";
 /// Largest number of pages of the list of containers. A page has 5000 of them.
 const PAGES: usize = 100;
 /// Prefix of the headers with metadata.
@@ -41,6 +44,8 @@ pub type Metadata = BTreeMap<String, String>;
 pub struct Listing {
     /// Names of blobs.
     pub names: Vec<String>,
+    /// Names and versions of blobs, if the request asked for versions.
+    pub versions: Vec<(String, String)>,
     /// Where the next page begins.
     pub next: Option<String>,
 }
@@ -146,10 +151,7 @@ impl BlobContainer {
     /// The first blobs, with previous versions and soft-deleted blobs where the account keeps such.
     pub async fn list_all(&self, at_most: u16) -> Result<Listing, Failure> {
         match self.list_with("&include=deleted,versions", "", at_most, None).await {
-            // Accounts with a hierarchical namespace and Azure Stack Hub have no versions.
-            Err(failure) if matches!(failure.error.cause, Cause::Answer(400)) && !failure.error.of_identity => {
-                self.list_with("", "", at_most, None).await
-            }
+            Err(failure) if has_no_versions(&failure) => self.list_with("", "", at_most, None).await,
             listed => listed,
         }
     }
@@ -219,10 +221,39 @@ impl BlobContainer {
         Ok(())
     }
 
+    /// Deletes a version of a blob that was deleted or overwritten. The current version cannot be deleted by this call.
+    pub async fn delete_version(&self, blob: &str, version: &str) -> Result<(), Failure> {
+        let resource = self.resource(blob);
+        let call = Call {
+            action: DELETE_VERSIONS,
+            resource: &resource,
+            changes: true,
+        };
+        let path = format!("{}?versionid={}", self.blob_path(blob), encoded(version));
+        self.service
+            .send(call, &self.service.request(Method::DELETE, &path))
+            .await?;
+        Ok(())
+    }
+
+    /// Names and versions of the first blobs whose names begin with the prefix; empty where the service keeps no versions.
+    pub async fn versions(&self, prefix: &str, at_most: u16) -> Result<Vec<(String, String)>, Failure> {
+        match self.list_with("&include=versions", prefix, at_most, None).await {
+            Ok(listing) => Ok(listing.versions),
+            Err(failure) if has_no_versions(&failure) => Ok(Vec::new()),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// Error for a response that is not what the API documents.
     pub fn garbled(&self, action: &'static str, resource: &str, why: &str) -> CallError {
         garbled(self.service.service, action, resource, why)
     }
+}
+
+/// Whether the service refused a list with versions: accounts with a hierarchical namespace and Azure Stack Hub have none.
+fn has_no_versions(failure: &Failure) -> bool {
+    matches!(failure.error.cause, Cause::Answer(400)) && !failure.error.of_identity
 }
 
 /// The names in a page of a list of blobs or containers. A page that is not complete would make a container empty, or an account
@@ -243,7 +274,9 @@ fn names_in(document: &str, element: &str) -> Result<Listing, &'static str> {
     if names.len() != document.matches(&format!("<{element}>")).count() {
         return Err("an entry without a name");
     }
+    let version = |entry: &&str| Some((xml::text(entry, "Name")?, xml::text(entry, "VersionId")?));
     Ok(Listing {
+        versions: entries.iter().filter_map(version).collect(),
         names,
         next: xml::text(document, "NextMarker").filter(|marker| !marker.is_empty()),
     })

@@ -17,6 +17,7 @@ use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::model::error::StorageError;
 use crate::storage::model::preflight::Probe;
 use crate::storage::net::http::{Egress, Trust};
+use crate::storage::net::transport::Response;
 use crate::storage::preflight;
 use crate::storage::traits::{Check, Cluster, DataPlane};
 
@@ -61,6 +62,13 @@ impl<C: Cluster> Store<'_, C> {
 /// An upload: an append blob.
 pub struct RegistryUpload {
     blob: String,
+    /// Version of the blob, if the account keeps versions. Blocks that are appended make no further version.
+    version: Option<String>,
+}
+
+/// Version that a write created, if the account keeps versions.
+fn version_of(response: &Response) -> Option<String> {
+    response.header("x-ms-version-id").map(ToOwned::to_owned)
 }
 
 impl RegistryContainer {
@@ -118,7 +126,7 @@ impl RegistryContainer {
     }
 
     /// Creates an empty append blob.
-    async fn create_append_blob(&self, blob: &str) -> Called<()> {
+    async fn create_append_blob(&self, blob: &str) -> Called<Option<String>> {
         let resource = self.container.resource(blob);
         let call = Call {
             action: WRITE_BLOBS,
@@ -127,10 +135,10 @@ impl RegistryContainer {
         };
         let service = &self.container.service;
         let request = service.request(Method::PUT, &self.container.blob_path(blob));
-        service
+        let created = service
             .send(call, &request.header("x-ms-blob-type", "AppendBlob"))
             .await?;
-        Ok(())
+        Ok(version_of(&created))
     }
 
     /// Waits until a copy is complete.
@@ -193,8 +201,7 @@ impl DataPlane for RegistryContainer {
         let service = &self.container.service;
         let request = service.request(Method::PUT, &self.container.blob_path(&blob));
         let request = request.header("x-ms-blob-type", "BlockBlob").content(BYTES, body);
-        service.send(call, &request).await?;
-        Ok(None)
+        Ok(version_of(&service.send(call, &request).await?))
     }
 
     async fn get(&self, key: &str) -> Called<Vec<u8>> {
@@ -218,8 +225,8 @@ impl DataPlane for RegistryContainer {
 
     async fn begin_upload(&self, key: &str) -> Called<RegistryUpload> {
         let blob = blob_name(key);
-        self.create_append_blob(&blob).await?;
-        Ok(RegistryUpload { blob })
+        let version = self.create_append_blob(&blob).await?;
+        Ok(RegistryUpload { blob, version })
     }
 
     async fn upload_part(&self, upload: &mut RegistryUpload, body: &[u8]) -> Called<()> {
@@ -251,7 +258,7 @@ impl DataPlane for RegistryContainer {
         let service = &self.container.service;
         let request = service.request(Method::HEAD, &self.container.blob_path(&upload.blob));
         service.send(call, &request).await?;
-        Ok(None)
+        Ok(upload.version.clone())
     }
 
     async fn copy(&self, from: &str, to: &str) -> Called<Option<String>> {
@@ -268,11 +275,12 @@ impl DataPlane for RegistryContainer {
         let request = service.request(Method::PUT, &self.container.blob_path(&to));
         let response = service.send(call, &request.header("x-ms-copy-source", source)).await?;
         self.copied(&to, response.header("x-ms-copy-status")).await?;
-        Ok(None)
+        Ok(version_of(&response))
     }
 
-    async fn abort_upload(&self, upload: &RegistryUpload) -> Called<()> {
-        self.delete_blob(upload.blob.trim_start_matches('/')).await
+    async fn abort_upload(&self, upload: &RegistryUpload) -> Called<Option<String>> {
+        self.delete_blob(upload.blob.trim_start_matches('/')).await?;
+        Ok(upload.version.clone())
     }
 
     async fn delete_together(&self, keys: &[&str]) -> Called<Vec<(String, String)>> {
@@ -282,8 +290,19 @@ impl DataPlane for RegistryContainer {
         Ok(Vec::new())
     }
 
-    async fn delete(&self, key: &str, _version: Option<&str>) -> Called<()> {
-        self.delete_blob(key).await
+    async fn delete(&self, key: &str, version: Option<&str>) -> Called<()> {
+        match version {
+            Some(version) => {
+                let deleted = self.container.delete_version(&blob_name(key), version).await;
+                Ok(unless_missing(deleted)?)
+            }
+            None => self.delete_blob(key).await,
+        }
+    }
+
+    /// A removal deletes the container as a whole.
+    fn must_delete_versions(&self) -> bool {
+        false
     }
 
     fn permission(&self, check: Check) -> &'static str {

@@ -370,6 +370,18 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
             let name = blob_name(key);
             unless_missing(self.blobs.delete_blob(&name).await)?;
         }
+        let keys = [&probe.object, &probe.upload].map(|key| blob_name(key));
+        let versions = match self.blobs.versions(&keys[0], A_FEW).await {
+            Err(failure) if !failure.error.is_undecided() => Vec::new(),
+            listed => listed?,
+        };
+        // A version that may not be deleted is a few bytes, and the registry does not see it.
+        for (name, version) in versions.iter().filter(|(name, _)| keys.contains(name)) {
+            match unless_missing(self.blobs.delete_version(name, version).await) {
+                Err(failure) if failure.error.is_undecided() => return Err(failure.into()),
+                _ => {}
+            }
+        }
         Ok(())
     }
 

@@ -216,7 +216,7 @@ impl DataPlane for RegistryBucket {
     }
 
     /// The service forgets a session after a week, and no listing shows it. Only an error that a retry may resolve counts.
-    async fn abort_upload(&self, upload: &RegistryUpload) -> Called<()> {
+    async fn abort_upload(&self, upload: &RegistryUpload) -> Called<Option<String>> {
         let resource = self.bucket.resource(&upload.object);
         let call = Call {
             accepts: Some(CANCELLED),
@@ -225,7 +225,7 @@ impl DataPlane for RegistryBucket {
         let request = Request::new(Method::DELETE, upload.session.clone());
         match self.bucket.client.send(call, &request).await {
             Err(failure) if failure.error.is_undecided() => Err(failure.into()),
-            _ => Ok(()),
+            _ => Ok(None),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Default encryption of a Managed bucket.
 //!
-//! A default encryption of the user with a KMS key is kept. A service without a default may accept a rule and then
+//! A default encryption of the user with a KMS key is kept, if the spec names no key; with a key of the spec it is replaced only
+//! after a probe object was written with that key. A service without a default may accept a rule and then
 //! refuse every object (seen with a service that has no encryption key). Therefore the operator verifies its first rule with a
 //! probe object, and removes the rule if objects cannot be written any more. It sets `spec.storage.s3.encrypt` only
 //! after that, so that after a crash the next process verifies the rule.
@@ -45,6 +46,7 @@ impl<C: Cluster> Store<'_, C> {
             Some(found) if found == wanted && self.is_verified() => {}
             Some(found) if found == wanted => self.verify(&found, scope).await?,
             Some(_) => {
+                self.verify_key(scope).await?;
                 self.confirm().await?;
                 self.bucket.put_encryption(&wanted).await?;
             }
@@ -82,7 +84,9 @@ impl<C: Cluster> Store<'_, C> {
     /// Whether an application of the setting would write a probe object.
     pub(super) async fn would_verify_encryption(&self) -> bool {
         match self.bucket.encryption().await {
-            Ok(found) => found.is_none_or(|found| found == self.wanted_encryption() && !self.is_verified()),
+            Ok(Some(found)) if found == self.wanted_encryption() => !self.is_verified(),
+            Ok(Some(_)) => self.key_id().is_some(),
+            Ok(None) => true,
             Err(_) => false, // The application of the setting reports the error.
         }
     }
@@ -136,6 +140,21 @@ impl<C: Cluster> Store<'_, C> {
         Err(removed)
     }
 
+    /// Verifies that objects can be encrypted with the key of the spec, before a rule with it replaces another one.
+    async fn verify_key(&self, scope: SettingScope) -> Result<(), SettingError> {
+        let Some(key) = self.key_id() else {
+            return Ok(());
+        };
+        self.begin(scope).await?;
+        let written = self.write_probe(&ObjectEncryption::Kms(key.clone())).await;
+        written.map_err(|error| {
+            let message = format!(
+                "no object could be written with KMS key {key}, so that the default encryption stays as it was: {error}"
+            );
+            declined(&error, message, false)
+        })
+    }
+
     /// Checks before the first object is written.
     async fn begin(&self, scope: SettingScope) -> Result<(), SettingError> {
         if !scope.probe_recorded {
@@ -148,16 +167,17 @@ impl<C: Cluster> Store<'_, C> {
         Ok(self.confirm().await?)
     }
 
-    /// Writes a probe object, and deletes it.
+    /// Writes a probe object, and deletes it. Until it is known to be deleted it counts as left: a time limit may end the call.
     async fn write_probe(&self, encryption: &ObjectEncryption) -> Called<()> {
         let key = &self.probe_key;
+        let left_before = self.probe_left.swap(true, Ordering::Relaxed);
         let written = self.bucket.put(key, b"probe".to_vec(), encryption).await;
         let mut left = self.bucket.is_unsure();
         if let Ok(version) = &written {
             left |= !self.delete_probe(version.as_deref()).await;
         }
         left |= self.bucket.is_unsure();
-        self.probe_left.fetch_or(left, Ordering::Relaxed);
+        self.probe_left.store(left_before || left, Ordering::Relaxed);
         written.map(drop)
     }
 

@@ -237,9 +237,10 @@ impl DataPlane for RegistryContainer {
     }
 
     /// The manifest, too: it was written if only the look at the complete object failed.
-    async fn abort_upload(&self, upload: &RegistryUpload) -> Called<()> {
+    async fn abort_upload(&self, upload: &RegistryUpload) -> Called<Option<String>> {
         let written = [layout::segment(&upload.key), layout::file(&upload.key)];
-        self.delete_singly(&written).await
+        self.delete_singly(&written).await?;
+        Ok(None)
     }
 
     async fn delete_together(&self, keys: &[&str]) -> Called<Vec<(String, String)>> {
