@@ -528,8 +528,8 @@ async fn the_permissions_that_are_asked_for_are_enough_and_each_is_needed() {
         ("storage.objects.create", "objects.insert", None),
         ("storage.objects.get", "download", None),
         ("storage.objects.list", "objects.list", Some("StorageExists")),
-        // A copy replaces an object.
-        ("storage.objects.delete", "objects.rewrite", None),
+        // A second upload replaces an object.
+        ("storage.objects.delete", "uploads.begin", None),
     ];
     let mut requested = permissions();
     requested.sort();

@@ -47,6 +47,7 @@ async fn the_probe_does_what_the_registry_does_and_leaves_nothing() {
         "uploads.delete",
         "objects.delete",
         "objects.delete",
+        "objects.delete",
         "download",
         "objects.delete",
         "objects.delete",

@@ -26,7 +26,7 @@ async fn tried(quirk: Quirk, refusal: Option<Refusal>) -> (Site, Option<Prefligh
 async fn a_store_that_answers_and_does_not_do_it_is_refused() {
     for (quirk, action, code) in [
         (Quirk::OtherBytes, "fake:Content", "WrongContent"),
-        (Quirk::IgnoresCopies, "fake:Content", "WrongContent"),
+        (Quirk::IgnoresCopies, "fake:Content", "NotCopied"),
         (Quirk::NoDeletion, "fake:Deletion", "NotDeleted"),
         (Quirk::NoObjects, "fake:Objects", "NotListed"),
         (Quirk::NoUploads, "fake:Uploads", "NotListed"),

@@ -134,6 +134,52 @@ async fn settings_of_a_switch_that_is_aborted_do_not_count_for_the_storage_in_us
     assert_eq!(site.annotation(names::STORAGE_SETTINGS_ANNOTATION), None);
 }
 
+// storage-core section 12: the record of whose settings the conditions report is stored before the status, and outlives them
+#[tokio::test]
+async fn settings_of_an_aborted_switch_do_not_count_though_the_process_dies_before_it_reports() {
+    let mut site = Site::new(json!({"s3": {"bucket": "first"}, "managementState": "Managed"}));
+    site.cloud().put("first", 1, None);
+    site.cloud().settings_down.set(true);
+    passes(&mut site, 12).await;
+    site.cloud().settings_down.set(false);
+    *site.cloud().denied.borrow_mut() = Some(Refusal::Denied("s3:PutObject", true));
+    site.edit(json!({"storage": {"s3": {"bucket": "second"}}}));
+    passes(&mut site, 8).await;
+    assert!(
+        site.condition("StorageTagged").starts_with("True/"),
+        "of the second one"
+    );
+    site.cloud().settings_down.set(true);
+    site.edit(json!({"storage": {"s3": {"bucket": "first"}}}));
+    for _ in 0..3 {
+        let conditions = site.config["status"]["conditions"].clone();
+        site.pass().await;
+        site.config["status"]["conditions"] = conditions;
+        site.restart();
+    }
+    site.cloud().settings_down.set(false);
+    site.later(Duration::from_mins(11));
+    site.settle().await;
+    assert!(site.cloud().container("first").unwrap().hardened);
+    assert!(site.condition("StorageTagged").starts_with("True/"));
+    assert_eq!(site.annotation(names::STORAGE_SETTINGS_ANNOTATION), None);
+}
+
+// storage-core section 12: a completed switch leaves no record
+#[tokio::test]
+async fn the_record_of_settings_ends_with_the_switch() {
+    let mut site = Site::applied(json!({"s3": {"bucket": "first"}})).await;
+    site.edit(json!({"storage": {"s3": {"bucket": "second"}}}));
+    let mut recorded = false;
+    for _ in 0..12 {
+        site.pass().await;
+        recorded |= site.annotation(names::STORAGE_SETTINGS_ANNOTATION).is_some();
+    }
+    assert_eq!(site.status()["s3"]["bucket"], "second");
+    assert!(recorded, "during the switch");
+    assert_eq!(site.annotation(names::STORAGE_SETTINGS_ANNOTATION), None);
+}
+
 #[tokio::test]
 async fn a_setting_that_is_final_at_one_location_is_tried_again_at_another() {
     let mut site = Site::new(json!({"s3": {}}));

@@ -22,8 +22,8 @@ async fn a_push_in_small_is_what_the_driver_sends() {
         ("PUT", format!("{container}/segments/{key}-upload/0000000000000001")),
         ("PUT", format!("{container}/files/{key}-upload")),
         ("HEAD", format!("{container}/files/{key}-upload")),
-        ("PUT", format!("{container}/files/{key}")),
-        ("GET", format!("{container}/files/{key}")),
+        ("PUT", format!("{container}/files/{key}-copy")),
+        ("GET", format!("{container}/files/{key}-copy")),
         ("DELETE", account.clone()),
     ];
     let mut place = 0;

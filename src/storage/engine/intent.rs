@@ -200,6 +200,14 @@ impl StoredSettings {
         self.is_final.iter().any(|is_final| is_final == condition)
     }
 
+    /// The annotation at the end of a switch to this location, whose settings the conditions report from now on; `None` if nothing
+    /// is to be removed.
+    pub fn switched(config: &Config, location: &str) -> Option<(&'static str, Value)> {
+        let stored = Self::read(config)?;
+        (stored.location == location && stored.is_final.is_empty())
+            .then_some((names::STORAGE_SETTINGS_ANNOTATION, Value::Null))
+    }
+
     /// The annotation that records these settings as final. `switching`: the registry uses other storage until the end of the
     /// switch, so that the location is recorded in any case. `None` if the record is the same.
     pub fn patch(config: &Config, location: &str, is_final: &[&str], switching: bool) -> Option<(&'static str, Value)> {

@@ -3,13 +3,18 @@
 use crate::config::event_request::EventRequest;
 use crate::program::{Proxies, RegistryStorage, S3Wire};
 
+/// End of the key of the multipart upload.
+const UPLOAD: &str = "-upload";
+
 /// Keys of the objects that a preflight writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeKeys {
-    /// The object that is written, and later overwritten by a copy.
+    /// The object that is written in one call.
     pub object: String,
     /// The object of the multipart upload, from which the copy is made.
     pub upload: String,
+    /// The copy. Its key is its own: Azure copies no append blob over a block blob.
+    pub copy: String,
 }
 
 impl ProbeKeys {
@@ -17,13 +22,24 @@ impl ProbeKeys {
     pub fn of(object: &str) -> Self {
         Self {
             object: object.to_owned(),
-            upload: format!("{object}-upload"),
+            upload: format!("{object}{UPLOAD}"),
+            copy: format!("{object}-copy"),
         }
+    }
+
+    /// Whether this is the key of the multipart upload of a preflight.
+    pub fn is_upload(key: &str) -> bool {
+        key.ends_with(UPLOAD)
+    }
+
+    /// All keys.
+    pub fn all(&self) -> [&str; 3] {
+        [&self.object, &self.upload, &self.copy]
     }
 
     /// Whether a preflight writes this key.
     pub fn contains(&self, key: &str) -> bool {
-        key == self.object || key == self.upload
+        self.all().contains(&key)
     }
 }
 

@@ -10,9 +10,9 @@ use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::model::preflight::{Denial, Preflighted, Probe, ProbeKeys, Probed};
 use crate::storage::traits::{Check, DataPlane};
 
-/// Content of the object.
+/// Content of the object that is written in one call.
 pub const BODY: &[u8] = b"The image registry operator checks whether the registry can use this storage.";
-/// Content of the upload, and of the object after the copy.
+/// Content of the upload, and of its copy.
 pub const UPLOADED: &[u8] = b"The image registry operator checks whether the registry can upload to this storage.";
 
 /// How often the operator looks for a change. Many services show a change after a moment.
@@ -122,7 +122,7 @@ async fn put<P: DataPlane>(plane: &P, written: &mut Written<P::Upload>) -> Resul
 
 /// Uploads an object in parts and moves it to its final key, as the registry does with a layer.
 async fn upload<P: DataPlane>(plane: &P, written: &mut Written<P::Upload>) -> Result<(), Failure> {
-    let ProbeKeys { object, upload: key } = written.keys.clone();
+    let ProbeKeys { upload: key, copy, .. } = written.keys.clone();
     written.uploads.push(plane.begin_upload(&key).await?);
     let Some(upload) = written.uploads.last_mut() else {
         return Ok(());
@@ -146,9 +146,22 @@ async fn upload<P: DataPlane>(plane: &P, written: &mut Written<P::Upload>) -> Re
     written.about_to_write(&key);
     written.note(&key, completed)?;
     written.uploads.clear();
-    let copied = plane.copy(&key, &object).await;
-    written.note(&object, copied)?;
-    compare(plane, &object, UPLOADED).await?;
+    written.about_to_write(&copy);
+    let copied = plane.copy(&key, &copy).await;
+    written.note(&copy, copied)?;
+    match compare(plane, &copy, UPLOADED).await {
+        Err(Failure::Call(error)) if error.is_missing() && !error.is_container_gone() => {
+            let message = "the copy does not exist: each push would fail".to_owned();
+            return Err(Failure::Wrong(wrong(
+                plane,
+                Check::Content,
+                &copy,
+                "NotCopied",
+                message,
+            )));
+        }
+        compared => compared?,
+    }
     // The registry moves a large layer as a part of another upload. This one is aborted.
     let second = plane.begin_upload(&key).await?;
     let copied = plane.copy_part(&key, &second).await;

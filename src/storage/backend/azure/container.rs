@@ -26,8 +26,10 @@ pub const DELETE_BLOBS: &str = "Microsoft.Storage/storageAccounts/blobServices/c
 /// Permission to delete versions of blobs.
 const DELETE_VERSIONS: &str =
     "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/deleteBlobVersion/action";
-/// Largest number of pages of the list of containers. A page has 5000 of them.
+/// Largest number of pages of a list.
 const PAGES: usize = 100;
+/// Entries of a page of versions.
+const PAGE: u16 = 1000;
 /// Prefix of the headers with metadata.
 const METADATA: &str = "x-ms-meta-";
 
@@ -236,13 +238,22 @@ impl BlobContainer {
         Ok(())
     }
 
-    /// Names and versions of the first blobs whose names begin with the prefix; empty where the service keeps no versions.
-    pub async fn versions(&self, prefix: &str, at_most: u16) -> Result<Vec<(String, String)>, Failure> {
-        match self.list_with("&include=versions", prefix, at_most, None).await {
-            Ok(listing) => Ok(listing.versions),
-            Err(failure) if has_no_versions(&failure) => Ok(Vec::new()),
-            Err(failure) => Err(failure),
+    /// Names and versions of the blobs whose names begin with the prefix; empty where the service keeps no versions.
+    pub async fn versions(&self, prefix: &str) -> Result<Vec<(String, String)>, Failure> {
+        let mut versions = Vec::new();
+        let mut markers = Markers::default();
+        for _ in 0..PAGES {
+            let page = match self.list_with("&include=versions", prefix, PAGE, markers.last()).await {
+                Err(failure) if has_no_versions(&failure) => break,
+                page => page?,
+            };
+            versions.extend(page.versions);
+            match page.next {
+                Some(next) if markers.add(&next) => {}
+                _ => break,
+            }
         }
+        Ok(versions)
     }
 
     /// Error for a response that is not what the API documents.

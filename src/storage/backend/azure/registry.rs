@@ -9,7 +9,7 @@ use super::blobs::{Access, Call, KeySource};
 use super::connect::{self, Route};
 use super::container::{BlobContainer, DELETE_BLOBS, READ_BLOBS, WRITE_BLOBS, blob_name, unless_missing};
 use super::credentials;
-use super::error::{Failure, Service, rejected};
+use super::error::{Failure, Service, is_locked, rejected};
 use super::sas::{DelegationKey, Subject, key_info};
 use super::step::Store;
 use crate::program::{AzureLogin, RegistryStorage};
@@ -294,7 +294,15 @@ impl DataPlane for RegistryContainer {
         match version {
             Some(version) => {
                 let deleted = self.container.delete_version(&blob_name(key), version).await;
-                Ok(unless_missing(deleted)?)
+                unless_missing(deleted).map_err(|failure| {
+                    let locked = is_locked(&failure.code);
+                    let error = CallError::from(failure);
+                    // A policy or a legal hold keeps the version: nothing is wrong with the storage.
+                    CallError {
+                        class: if locked { CallClass::Forbidden } else { error.class },
+                        ..error
+                    }
+                })
             }
             None => self.delete_blob(key).await,
         }

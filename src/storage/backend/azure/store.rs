@@ -366,12 +366,11 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
     }
 
     async fn clear_probe(&self, probe: &ProbeKeys) -> Called<()> {
-        for key in [&probe.object, &probe.upload] {
-            let name = blob_name(key);
-            unless_missing(self.blobs.delete_blob(&name).await)?;
+        let keys = probe.all().map(blob_name);
+        for name in &keys {
+            unless_missing(self.blobs.delete_blob(name).await)?;
         }
-        let keys = [&probe.object, &probe.upload].map(|key| blob_name(key));
-        let versions = match self.blobs.versions(&keys[0], A_FEW).await {
+        let versions = match self.blobs.versions(&keys[0]).await {
             Err(failure) if !failure.error.is_undecided() => Vec::new(),
             listed => listed?,
         };

@@ -17,7 +17,7 @@ use super::wire::{Answer, Wire};
 use crate::program::{NameAndId, RegistryStorage, SwiftStorage};
 use crate::storage::model::call::{CallError, Called};
 use crate::storage::model::error::StorageError;
-use crate::storage::model::preflight::Probe;
+use crate::storage::model::preflight::{Probe, ProbeKeys};
 use crate::storage::net::http::{Egress, Trust};
 use crate::storage::net::percent::encoded;
 use crate::storage::traits::{Check, DataPlane};
@@ -245,7 +245,8 @@ impl DataPlane for RegistryContainer {
 
     async fn delete_together(&self, keys: &[&str]) -> Called<Vec<(String, String)>> {
         let mut objects: Vec<String> = keys.iter().map(|key| layout::file(key)).collect();
-        objects.extend(keys.iter().skip(1).map(|key| layout::segment(key)));
+        let uploads = keys.iter().filter(|key| ProbeKeys::is_upload(key));
+        objects.extend(uploads.map(|key| layout::segment(key)));
         // `DELETE` of the account: a service without bulk deletion may take the request as it stands.
         let info = self.client.info().await?;
         if info.told && info.bulk.is_some() {

@@ -341,10 +341,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
     }
 
     async fn clear_probe(&self, probe: &ProbeKeys) -> Called<()> {
-        let mut names: BTreeSet<String> = [&probe.object, &probe.upload]
-            .into_iter()
-            .map(|key| layout::file(key))
-            .collect();
+        let mut names: BTreeSet<String> = probe.all().into_iter().map(layout::file).collect();
         let segments = layout::segments(&probe.upload);
         let listed = self.client.list(self.name(), &segments, A_FEW, false).await?;
         names.extend(listed.objects.into_iter().map(|object| object.name));

@@ -115,6 +115,9 @@ impl Shared {
         if let Some(answer) = answer {
             return Ok(answer.response(&asked.method));
         }
+        if let Some(refused) = self.other_type(asked, operation, &slot).await? {
+            return Ok(refused.response(&asked.method));
+        }
         let answer = self.forward(asked, &slot).await?;
         if operation == "Container_Delete" && answer.status == 202 {
             let mut state = lock(&self.state);
@@ -122,6 +125,36 @@ impl Shared {
             state.vanishing.insert((account.to_owned(), subject.container), gone);
         }
         Ok(response(asked, answer, &slot))
+    }
+
+    /// The answer to a write that would change the type of a blob, which Azurite permits.
+    ///
+    /// Source: https://learn.microsoft.com/rest/api/storageservices/copy-blob, "If the destination blob already exists, it must be
+    /// of the same blob type as the source blob."
+    async fn other_type(&self, asked: &Asked, operation: &str, slot: &Slot) -> Result<Option<Reply>, Closed> {
+        let type_of = async |path: &str| -> Result<Option<String>, Closed> {
+            let head = self.azurite.call(slot, Method::HEAD, (path, ""), &[], b"").await;
+            let answer = head.map_err(|_| Closed)?;
+            let found = answer.headers.get("x-ms-blob-type");
+            Ok(found.and_then(|value| value.to_str().ok()).map(ToOwned::to_owned))
+        };
+        let wanted = match operation {
+            "BlockBlob_Upload" | "AppendBlob_Create" | "PageBlob_Create" => {
+                asked.header("x-ms-blob-type").map(ToOwned::to_owned)
+            }
+            "BlockBlob_CommitBlockList" => Some("BlockBlob".to_owned()),
+            "Blob_StartCopyFromURL" | "Blob_CopyFromURL" => {
+                let url = asked.header("x-ms-copy-source").unwrap_or_default();
+                let (url, _) = url.split_once('?').unwrap_or((url, ""));
+                let path = url.splitn(4, '/').nth(3).unwrap_or_default();
+                type_of(&format!("/{path}")).await?
+            }
+            _ => return Ok(None),
+        };
+        let found = type_of(&asked.path).await?;
+        let differs = wanted.zip(found).is_some_and(|(wanted, found)| wanted != found);
+        let message = "The blob type is invalid for this operation.";
+        Ok(differs.then(|| Reply::blob_error(409, "InvalidBlobType", message)))
     }
 
     /// Sends a request on to Azurite.
