@@ -134,12 +134,12 @@ pub async fn cluster(infrastructure: &str, storage: Value) -> AzureCluster {
 
 /// The same in a cloud of its own, for tests that change how the cloud behaves.
 pub async fn alone(infrastructure: &str, storage: Value) -> AzureCluster {
-    let mut cluster = AzureCluster::bare(
-        own_cloud().await,
-        infrastructure,
-        &format!("rg-{infrastructure}"),
-        storage,
-    );
+    alone_in(infrastructure, &format!("rg-{infrastructure}"), storage).await
+}
+
+/// The same in a resource group of this name.
+pub async fn alone_in(infrastructure: &str, group: &str, storage: Value) -> AzureCluster {
+    let mut cluster = AzureCluster::bare(own_cloud().await, infrastructure, group, storage);
     cluster.with_secret();
     cluster
 }

@@ -1,15 +1,17 @@
 //! Private accounts: endpoint, DNS, and no public access.
 
-use devcluster::stores::{Fault, LongRunning};
+use devcluster::stores::LongRunning;
 use image_registry_operator::names;
 use image_registry_operator::storage::backend::azure::generated;
+use image_registry_operator::storage::model::error::ErrorClass;
 use serde_json::{Value, json};
 
-use super::cluster::{AzureCluster, alone, arm_error, call, cluster};
+use super::cluster::{AzureCluster, alone, alone_in, arm_error, cluster};
 use super::conformance::{RESYNC, at_each_death};
 use super::stores::REGION;
 
 pub const ZONE: &str = "privatelink.blob.core.windows.net";
+pub const ENDPOINTS: &str = "Microsoft.Network/privateEndpoints";
 pub const CREATE_ENDPOINT: &str = "PrivateEndpoints_CreateOrUpdate";
 
 pub fn internal(details: Value) -> Value {
@@ -43,7 +45,12 @@ pub fn owned_tag(world: &AzureCluster) -> Value {
 
 /// A cluster whose account shall be private.
 pub async fn private(name: &str, details: Value) -> AzureCluster {
-    let world = alone(name, internal(details)).await;
+    private_in(name, &format!("rg-{name}"), details).await
+}
+
+/// The same in a resource group of this name.
+async fn private_in(name: &str, group: &str, details: Value) -> AzureCluster {
+    let world = alone_in(name, group, internal(details)).await;
     let tags = owned_tag(&world);
     network(&world, &world.group.clone(), &tags);
     world
@@ -368,7 +375,7 @@ async fn a_network_that_is_linked_elsewhere_gets_its_record_there() {
     // The operator may not see the other zone: public access stays, and the message says what to do.
     let error = world.settle().await.error.unwrap();
     assert!(
-        error.message.contains("Conflict") && error.message.contains("A record"),
+        error.message.contains("overlapping namespaces") && error.message.contains("A record"),
         "{error}"
     );
     assert!(!is_private(&world, &world.account()));
@@ -463,7 +470,47 @@ async fn an_endpoint_whose_creation_fails_is_told() {
     world.azure().long_running(CREATE_ENDPOINT, LongRunning::default());
     assert!(told.contains("SubnetFull"), "{told}");
     assert!(!is_private(&world, &world.account()));
-    let mut asked = world.gate.asked().into_iter().map(|asked| call(&asked));
-    assert!(asked.any(|call| call == CREATE_ENDPOINT));
-    world.gate.rule(|_| Fault::Pass);
+    assert_eq!(world.count(CREATE_ENDPOINT), 1);
+    // The endpoint is there, in state Failed: another PUT repairs it.
+    assert_eq!(resources(&world, ENDPOINTS).len(), 1);
+    world.later(RESYNC);
+    world.converge().await;
+    assert!(is_private(&world, &world.account()));
+    assert_eq!(
+        (world.count(CREATE_ENDPOINT), resources(&world, ENDPOINTS).len()),
+        (2, 1)
+    );
+}
+
+// storage-azure section 10.1: an operation may fail because another one is in progress
+#[tokio::test]
+async fn an_endpoint_that_meets_a_change_of_the_account_is_created_again_soon() {
+    let mut world = private("private-busy", Value::Null).await;
+    world.azure().long_running(
+        CREATE_ENDPOINT,
+        LongRunning::polls(1).failing("StorageAccountOperationInProgress", "in progress"),
+    );
+    let mut class = None;
+    for _ in 0..20 {
+        let outcome = world.pass().await;
+        if let Some(error) = outcome.error {
+            class = Some(error.class);
+            break;
+        }
+        world.later(outcome.wait.map(|wait| wait.after).unwrap_or_default());
+    }
+    assert_eq!(class, Some(ErrorClass::Transient));
+    world.azure().long_running(CREATE_ENDPOINT, LongRunning::default());
+    world.converge().await;
+    assert!(is_private(&world, &world.account()));
+}
+
+// storage-azure section 10.1: names of resource groups may have parentheses, which paths have percent-encoded
+#[tokio::test]
+async fn a_resource_group_with_parentheses_gets_a_private_account() {
+    let mut world = private_in("private-group", "rg(private)", Value::Null).await;
+    world.converge().await;
+    assert!(is_private(&world, &world.account()));
+    world.request_removal();
+    assert!(world.converge().await.done);
 }

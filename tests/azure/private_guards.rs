@@ -7,12 +7,11 @@ use serde_json::{Value, json};
 use super::cluster::{AzureCluster, alone, arm_error, blob_error, call, cluster};
 use super::conformance::RESYNC;
 use super::private::{
-    CREATE_ENDPOINT, ZONE, assert_none_of_each, assert_one_of_each, internal, is_private, network, owned_tag, private,
-    resources,
+    CREATE_ENDPOINT, ENDPOINTS, ZONE, assert_none_of_each, assert_one_of_each, internal, is_private, network,
+    owned_tag, private, resources,
 };
 use super::stores::REGION;
 
-const ENDPOINTS: &str = "Microsoft.Network/privateEndpoints";
 const ACCOUNTS: &str = "Microsoft.Storage/storageAccounts";
 
 pub fn path(world: &AzureCluster, kind: &str, name: &str) -> String {
@@ -499,7 +498,7 @@ async fn a_link_that_conflicts_later_on_is_resolved_in_the_hub() {
     world.azure().allow(&world.operator, &scope, super::stores::role());
     world.azure().long_running(
         "VirtualNetworkLinks_CreateOrUpdate",
-        LongRunning::polls(1).failing("Conflict", "overlapping namespaces"),
+        LongRunning::polls(1).failing("Conflict", "is in use"),
     );
     // The hub's link appears when the operator's is accepted.
     let azure = world.azure();

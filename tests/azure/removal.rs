@@ -288,6 +288,21 @@ async fn logs_and_metrics_of_azure_do_not_keep_an_account() {
     }
 }
 
+// storage-azure 47: an account of kind BlobStorage has no file shares, queues and tables
+#[tokio::test]
+async fn an_account_that_can_hold_nothing_else_is_deleted() {
+    let mut world = owned("wait-kind").await;
+    world.request_removal();
+    world.gate.rule(|asked| match call(asked).as_str() {
+        "FileShares_List" | "Queue_List" | "Table_List" => {
+            Fault::Answer(arm_error(400, "FeatureNotSupportedForAccount"))
+        }
+        _ => Fault::Pass,
+    });
+    assert!(world.settle().await.done);
+    assert_gone(&world, "AccountDeleted");
+}
+
 // storage-azure 47: a look that does not answer keeps the account for a later pass
 #[tokio::test]
 async fn an_account_is_not_deleted_before_all_in_it_was_looked_at() {

@@ -1,6 +1,6 @@
 //! Other clouds than the public one: Azure Stack Hub, and the US Government.
 
-use devcluster::stores::{Authority, Azure, AzureCloud, AzureOptions, Fault, Reply};
+use devcluster::stores::{Authority, Azure, AzureCloud, AzureOptions, Fault, Reply, Role};
 use image_registry_operator::names;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -86,6 +86,21 @@ async fn a_stack_has_older_apis_and_another_token_endpoint() {
     world.request_removal();
     assert!(world.settle().await.done, "{}", world.message("StorageExists"));
     assert_eq!(world.accounts(), Vec::<String>::new());
+}
+
+// storage-azure section 7.3: the region is that of the resource group
+#[tokio::test]
+async fn a_stack_whose_secret_names_no_region_gets_an_account() {
+    let mut world = stack("stack-region", json!({"azure": {}})).await;
+    let secret = world.azure().add_secret(&world.operator).unwrap();
+    world.storage.secrets.push(secret.clone());
+    world.mint(&[("azure_client_secret", &secret), ("azure_region", "")]);
+    let read = "Microsoft.Resources/subscriptions/resourceGroups/read";
+    world
+        .azure()
+        .allow(&world.operator, &world.group, Role::new(&[read], &[]));
+    world.converge().await;
+    assert_eq!(world.bodies("StorageAccounts_Create")[0]["location"], "westeurope");
 }
 
 // storage-decisions T2: what is no list of containers says nothing about them

@@ -71,7 +71,8 @@ async fn the_probe_does_what_the_registry_does_and_leaves_nothing() {
         };
         assert_eq!(asked.host, host, "{asked}");
         if call(&asked) == "download" {
-            assert_eq!(asked.path, format!("/{bucket}/{PROBE}"));
+            let path = asked.path.trim_end_matches("-copy");
+            assert_eq!(path, format!("/{bucket}/{PROBE}"));
         }
     }
     // Nothing the pods would get has changed: nothing is tried.

@@ -282,7 +282,8 @@ impl Accounts<'_> {
             action: "Microsoft.Resources/subscriptions/resourceGroups/read",
             resource: &resource,
         };
-        let found = self.arm.get(call, &self.arm.group_path(None), "2021-04-01").await?;
+        let version = if self.arm.stack { "2018-05-01" } else { "2021-04-01" };
+        let found = self.arm.get(call, &self.arm.group_path(None), version).await?;
         let location = found.get("location").and_then(Value::as_str).unwrap_or_default();
         if location.is_empty() {
             return Err(call.garbled("a resource group without a location"));
@@ -371,10 +372,13 @@ impl Accounts<'_> {
         self.names(call, path).await
     }
 
-    /// Names of all entries of a listing below the account.
+    /// Names of all entries of a listing below the account; empty where accounts of this kind have none.
     async fn names(&self, call: Call<'_>, path: &str) -> Called<Vec<String>> {
         let path = format!("{}/{path}", self.path());
-        let found = self.arm.list(call, &path, self.version()).await?;
+        let found = match self.arm.pages(call, &path, self.version()).await {
+            Err(failure) if failure.code == "FeatureNotSupportedForAccount" => return Ok(Vec::new()),
+            found => found?,
+        };
         let name = |entry: &Value| Some(entry.get("name")?.as_str()?.to_owned());
         let names: Option<Vec<String>> = found.iter().map(name).collect();
         names.ok_or_else(|| call.garbled("an entry without a name"))

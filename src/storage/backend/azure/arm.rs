@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::attempts::{self, Attempts};
 use super::error::{self, Failure, Service, is_retried};
 use super::identity::Identity;
-use crate::storage::model::call::{CallError, Called};
+use crate::storage::model::call::{CallError, Called, Cause};
 use crate::storage::net::clock::Clock;
 use crate::storage::net::error::Unredacted;
 use crate::storage::net::percent::encoded;
@@ -148,13 +148,18 @@ impl Arm {
 
     /// All entries of a listing.
     pub async fn list(&self, call: Call<'_>, path: &str, version: &str) -> Called<Vec<Value>> {
+        Ok(self.pages(call, path, version).await?)
+    }
+
+    /// The same, with the service's code in the error.
+    pub async fn pages(&self, call: Call<'_>, path: &str, version: &str) -> Result<Vec<Value>, Failure> {
         let mut url = format!("{}{path}?api-version={version}", self.origin);
         let mut all = Vec::new();
         for _ in 0..PAGES {
             let response = self.send(call, false, &Request::new(Method::GET, url)).await?;
             let mut page = body(call, &response)?;
             let Some(Value::Array(entries)) = page.get_mut("value").map(Value::take) else {
-                return Err(call.garbled("a listing without value"));
+                return Err(call.garbled("a listing without value").into());
             };
             all.extend(entries);
             match page
@@ -164,11 +169,11 @@ impl Arm {
             {
                 // The token must not go to another host.
                 Some(link) if self.is_own(link) => url = String::from(link),
-                Some(_) => return Err(call.garbled("the next page is at another host")),
+                Some(_) => return Err(call.garbled("the next page is at another host").into()),
                 None => return Ok(all),
             }
         }
-        Err(call.garbled("a listing without an end"))
+        Err(call.garbled("a listing without an end").into())
     }
 
     /// A POST that changes nothing.
@@ -276,7 +281,11 @@ impl Arm {
             Some(ended @ ("Failed" | "Canceled")) => {
                 let text = |member: &str| document.pointer(member).and_then(Value::as_str).unwrap_or_default();
                 let (code, message) = (text("/error/code"), text("/error/message"));
-                let error = call.rejected(format!("the operation ended as {ended}: {code}: {message}"));
+                let error = CallError {
+                    cause: Cause::Answer(409),
+                    class: error::of_operation(code),
+                    ..call.rejected(format!("the operation ended as {ended}: {code}: {message}"))
+                };
                 Err(Failure {
                     code: code.to_owned(),
                     ..Unredacted::new(error).cleaned(&self.identity.secrets()).into()
@@ -318,7 +327,7 @@ impl Arm {
                 Ok(response) => error::of_response(Service::ResourceManager, action, resource, &response),
                 Err(none) => error::of_nothing(Service::ResourceManager, action, resource, none).into(),
             };
-            if failure.error.cause == crate::storage::model::call::Cause::Answer(401) && !renewed {
+            if failure.error.cause == Cause::Answer(401) && !renewed {
                 renewed = true;
                 self.identity.renew(&token).await;
                 continue;

@@ -401,6 +401,12 @@ pub fn same_id(one: &str, other: &str) -> bool {
     decoded_text(one).eq_ignore_ascii_case(&decoded_text(other))
 }
 
+/// The ID in a body of the resource with this path. Names of resource groups may have parentheses and letters beyond ASCII, which
+/// paths have percent-encoded.
+fn id(path: &str) -> String {
+    decoded_text(path)
+}
+
 /// Name of the zone as part of the name of a zone group.
 pub fn dashed(zone: &str) -> String {
     zone.replace('.', "-")
@@ -434,20 +440,20 @@ pub fn endpoint_content(
         "location": region, "tags": tags,
         "properties": {
             "customNetworkInterfaceName": format!("{name}-nic"),
-            "subnet": {"id": subnet},
+            "subnet": {"id": id(subnet)},
             "privateLinkServiceConnections": [{
                 "name": name,
-                "properties": {"privateLinkServiceId": account, "groupIds": ["blob"]},
+                "properties": {"privateLinkServiceId": id(account), "groupIds": ["blob"]},
             }],
         },
     })
 }
 
 /// Content of a zone group.
-pub fn group_content(zone: &str, id: &str) -> Value {
+pub fn group_content(zone: &str, path: &str) -> Value {
     json!({
         "name": format!("{zone}/default"),
-        "properties": {"privateDnsZoneConfigs": [{"name": dashed(zone), "properties": {"privateDnsZoneId": id}}]},
+        "properties": {"privateDnsZoneConfigs": [{"name": dashed(zone), "properties": {"privateDnsZoneId": id(path)}}]},
     })
 }
 
@@ -455,6 +461,6 @@ pub fn group_content(zone: &str, id: &str) -> Value {
 pub fn link_content(tags: &BTreeMap<String, String>, vnet: &str) -> Value {
     json!({
         "location": "global", "tags": tags,
-        "properties": {"registrationEnabled": false, "virtualNetwork": {"id": vnet}},
+        "properties": {"registrationEnabled": false, "virtualNetwork": {"id": id(vnet)}},
     })
 }

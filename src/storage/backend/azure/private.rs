@@ -83,7 +83,18 @@ impl<C: Cluster> Store<'_, C> {
         }
         Ok(match resource.find().await? {
             None => self.missing(id),
-            Some(found) => unready(&resource, &found)?.unwrap_or_else(|| self.ready(id)),
+            Some(found) => match progress(&found) {
+                Progress::Complete => self.ready(id),
+                Progress::Running => pending(&resource.described(), LOOK),
+                // Azure repairs a resource whose creation failed by another PUT.
+                Progress::Failed if self.has_record(stage) || is_tagged(&found, &self.mark, OWNED) => self.missing(id),
+                Progress::Failed => {
+                    return Err(resource.rejected(
+                        "its creation failed, and the operator did not create it: see the activity log of the resource group, and \
+                         correct or delete it",
+                    ));
+                }
+            },
         })
     }
 
@@ -102,8 +113,16 @@ impl<C: Cluster> Store<'_, C> {
             });
         };
         self.check_endpoint(&endpoint, &found)?;
-        if let Some(state) = unready(&endpoint, &found)? {
-            return Ok(state);
+        match progress(&found) {
+            Progress::Complete => {}
+            Progress::Running => return Ok(pending(&endpoint.described(), LOOK)),
+            Progress::Failed => {
+                return Ok(StageState::Missing {
+                    storage,
+                    id,
+                    reason: None,
+                });
+            }
         }
         let state = "/properties/privateLinkServiceConnections/0/properties/privateLinkServiceConnectionState/status";
         match found.pointer(state).and_then(Value::as_str) {
@@ -253,14 +272,17 @@ pub(super) fn connects(endpoint: &Value, account: &str) -> bool {
     connections.peek().is_some() && connections.all(leads)
 }
 
-/// State of an object that exists and is not complete; `None` if it is.
-fn unready(resource: &Resource<'_>, found: &Value) -> Called<Option<StageState>> {
+/// How far the creation of an object is.
+enum Progress {
+    Complete,
+    Running,
+    Failed,
+}
+
+fn progress(found: &Value) -> Progress {
     match found.pointer("/properties/provisioningState").and_then(Value::as_str) {
-        None | Some("Succeeded") => Ok(None),
-        Some("Failed") => Err(resource.rejected(
-            "its creation failed: see the activity log of the resource group, and delete it, so that the operator creates it \
-             again",
-        )),
-        Some(_) => Ok(Some(pending(&resource.described(), LOOK))),
+        None | Some("Succeeded") => Progress::Complete,
+        Some("Failed" | "Canceled") => Progress::Failed,
+        Some(_) => Progress::Running,
     }
 }

@@ -21,8 +21,15 @@ use crate::storage::traits::Cluster;
 pub(super) const LOOK: Duration = Duration::from_secs(10);
 /// Member of a record's metadata that names the cluster.
 const RECORD_MARK: &str = "openshiftclusterid";
-/// Error code of a link to a zone whose name overlaps with another one to which the network is linked.
-pub(super) const CONFLICT: &str = "Conflict";
+/// Whether a link was refused because the network is linked to another zone whose name overlaps. Azure has no code for that: in
+/// operations it was seen as `BadRequest`, for which only the text tells the cause, and as `Conflict`.
+fn is_overlap(failure: &Failure) -> bool {
+    match failure.code.as_str() {
+        "Conflict" => true,
+        "BadRequest" => failure.error.message.contains("overlapping namespaces"),
+        _ => false,
+    }
+}
 
 pub(super) fn pending(resource: &str, after: Duration) -> StageState {
     StageState::Pending(Wait::new(after, format!("{resource} is being created")))
@@ -169,7 +176,7 @@ impl<C: Cluster> Store<'_, C> {
         match link.outcome().await {
             Ok(Operation::Running(after)) => return Ok(pending(&link.described(), after)),
             Ok(Operation::None) => {}
-            Err(failure) if failure.code == CONFLICT => self.backend.clients.conflict(&link.path, &failure.error),
+            Err(failure) if is_overlap(&failure) => self.backend.clients.conflict(&link.path, &failure.error),
             Err(failure) => return Err(failure.into()),
         }
         let vnet = self.vnet(names);
@@ -232,7 +239,7 @@ impl<C: Cluster> Store<'_, C> {
         }
         match link.put(&network::link_content(&self.tags()?, &vnet.path)).await {
             Ok(()) => Ok(pending(&link.described(), Duration::from_secs(1))),
-            Err(failure) if failure.code == CONFLICT => self.resolve_elsewhere(names, &vnet, *failure.error).await,
+            Err(failure) if is_overlap(&failure) => self.resolve_elsewhere(names, &vnet, *failure.error).await,
             Err(failure) => Err(failure.into()),
         }
     }

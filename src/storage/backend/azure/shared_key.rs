@@ -50,16 +50,22 @@ fn string_to_sign(request: &Request, account: &str) -> String {
         "date" => String::new(),
         name => value(name).to_owned(),
     }));
-    let mut own: Vec<String> = request
+    let mut own: Vec<(String, String)> = request
         .headers
         .iter()
         .filter(|(name, _)| name.starts_with("x-ms-"))
-        .map(|(name, value)| format!("{name}:{}", value.expose().trim()))
+        .map(|(name, value)| (place(name), format!("{name}:{}", value.expose().trim())))
         .collect();
     own.sort_unstable();
-    lines.extend(own);
+    lines.extend(own.into_iter().map(|(_, line)| line));
     lines.push(canonical_resource(&request.url, account));
     lines.join("\n")
+}
+
+/// What the name of a header is sorted by. The service sorts by the rules of a language: a hyphen does not count, and an underscore is
+/// before digits and letters (Azure/azure-sdk-for-python, issue 10277).
+fn place(name: &str) -> String {
+    name.replace('-', "").replace('_', "!")
 }
 
 /// `/account/path`, and a line for each parameter of the query.
@@ -98,6 +104,22 @@ mod tests {
         let expected = "GET\n\n\n\n\n\n\n\n\n\n\n\nx-ms-date:Fri, 26 Jun 2015 23:39:12 GMT\nx-ms-version:2014-02-14\n\
                         /myaccount/mycontainer\ncomp:metadata\nrestype:container";
         assert_eq!(string_to_sign(&request, "myaccount"), expected);
+    }
+
+    // storage-azure section 5: headers are sorted by name alone, by the rules of a language
+    #[test]
+    fn headers_are_sorted_by_their_names() {
+        let url = "https://a.blob.core.windows.net/c?restype=container&comp=metadata";
+        let mut request = Request::new(Method::PUT, url.to_owned());
+        for name in ["owner2", "owner", "i0", "i_", "team"] {
+            request = request.header(format!("x-ms-meta-{name}"), "x");
+        }
+        let text = string_to_sign(&request, "a");
+        let names: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("x-ms-meta-")?.strip_suffix(":x"))
+            .collect();
+        assert_eq!(names, ["i_", "i0", "owner", "owner2", "team"]);
     }
 
     #[test]

@@ -93,6 +93,30 @@ fn each_code_has_one_class() {
     }
 }
 
+// storage-azure section 10.1: Private DNS writes errors without an envelope; whoever else does is not Azure
+#[test]
+fn an_error_without_an_envelope_counts_if_it_is_azures() {
+    let body = r#"{"code":"NotFound","message":"The resource record 'a' does not exist in resource group 'b'."}"#;
+    let of = |headers: HeaderMap, service: Service| {
+        let response = Response {
+            headers,
+            ..response(404, None, body)
+        };
+        of_response(service, "right", "record", &response)
+    };
+    let azures = || HeaderMap::from_iter([("x-ms-request-id".parse().unwrap(), "1".parse().unwrap())]);
+    let told = of(azures(), Service::ResourceManager);
+    assert_eq!(
+        (told.error.class, told.code.as_str()),
+        (CallClass::NotFound, "NotFound")
+    );
+    assert_eq!(
+        of(HeaderMap::new(), Service::ResourceManager).error.class,
+        CallClass::Undecided
+    );
+    assert_eq!(of(azures(), Service::Identity).code, "");
+}
+
 // storage-azure section 13
 #[test]
 fn the_reason_is_azure_error_and_the_services_code_is_in_the_message() {

@@ -426,7 +426,12 @@ pub(super) fn get(state: &mut State, call: &Call<'_>) -> Result<Reply, Reply> {
     let found = state.resource(&call.id()).filter(|resource| !resource.hidden);
     let found = found.ok_or_else(|| {
         let group = call.address.group.as_deref().unwrap_or_default();
-        reply::no_resource(call.kind, call.address.name(), group)
+        let name = call.address.name();
+        if call.kind == dns::RECORD {
+            let message = format!("The resource record '{name}' does not exist in resource group '{group}'.");
+            return reply::dns(404, "NotFound", &message);
+        }
+        reply::no_resource(call.kind, name, group)
     })?;
     Ok(reply::json(200, &network::shown(state, found)))
 }

@@ -4,7 +4,7 @@
 
 use super::accounts::check_tags;
 use super::arm::{Call, need_linked, not_played};
-use super::long_running::{Effect, Manner, OperationHeaders, begin};
+use super::long_running::{Effect, Manner, OperationHeaders, begin, begin_failing};
 use super::network::{self, ENDPOINT, NETWORK, etag, last};
 use super::reply;
 use super::state::{Resource, State, uuid};
@@ -116,15 +116,22 @@ fn put_link(state: &mut State, call: &Call<'_>) -> Result<Reply, Reply> {
             && zone_of(&one.id).eq_ignore_ascii_case(zone)
             && one.text("/properties/virtualNetwork/id").eq_ignore_ascii_case(network)
     });
+    let conflict = conflict.map(|one| one.id.clone());
+    let own = call.address.parent().id(ZONE);
+    let existed = state.resource(&id).is_some();
     if let Some(conflict) = conflict {
+        if conflict.to_lowercase().starts_with(&format!("{}/", own.to_lowercase())) {
+            let message = format!("Private zone '{zone}' is already linked to the virtual network '{network}'.");
+            return Err(reply::arm(409, "Conflict", &message));
+        }
+        // The operation is accepted, and fails.
         let message = format!(
             "A virtual network cannot be linked to multiple zones with overlapping namespaces. You tried to link virtual network \
-             with '{zone}' and '{zone}' zones; {} links it already.",
-            conflict.id
+             with '{zone}' and '{zone}' zones; {conflict} links it already."
         );
-        return Err(reply::arm(409, "Conflict", &message));
+        state.link(&id, network, &call.body["tags"]);
+        return Ok(begin_failing(state, call, ACCEPTED, ("BadRequest", &message)));
     }
-    let existed = state.resource(&id).is_some();
     state.link(&id, network, &call.body["tags"]);
     Ok(begin(state, call, Effect::Create, existed, ACCEPTED))
 }
@@ -148,7 +155,7 @@ fn put_record(state: &mut State, call: &Call<'_>) -> Result<Reply, Reply> {
         !all.is_empty() && all.iter().all(address)
     });
     if !good || !properties["ttl"].is_u64() {
-        return Err(reply::arm(
+        return Err(reply::dns(
             400,
             "BadRequest",
             "The record set has no valid 'ttl', or no valid address.",

@@ -110,6 +110,8 @@ impl LongRunning {
 pub(super) enum Effect {
     Create,
     Delete,
+    /// Nothing stays of the resource.
+    Reject,
 }
 
 /// An operation under way, or done.
@@ -176,6 +178,7 @@ impl State {
         let operation = operation.clone();
         match operation.effect {
             Effect::Create => self.complete(&operation.of, operation.failure.is_some()),
+            Effect::Reject => self.erase(&operation.of),
             Effect::Delete if operation.failure.is_none() => self.erase(&operation.of),
             Effect::Delete => self.complete(&operation.of, false),
         }
@@ -219,8 +222,30 @@ pub(super) struct Manner {
 
 /// Begins an operation on a resource that is stored, and answers as its service does. `existed` before.
 pub(super) fn begin(state: &mut State, call: &Call<'_>, effect: Effect, existed: bool, manner: Manner) -> Reply {
-    let id = call.id();
     let settings = state.manner(&call.operation);
+    begin_as(state, call, effect, existed, manner, &settings)
+}
+
+/// Begins the creation of a resource that fails in the end with this code and message; the resource goes then.
+pub(super) fn begin_failing(
+    state: &mut State,
+    call: &Call<'_>,
+    manner: Manner,
+    (code, message): (&str, &str),
+) -> Reply {
+    let settings = state.manner(&call.operation).failing(code, message);
+    begin_as(state, call, Effect::Reject, false, manner, &settings)
+}
+
+fn begin_as(
+    state: &mut State,
+    call: &Call<'_>,
+    effect: Effect,
+    existed: bool,
+    manner: Manner,
+    settings: &LongRunning,
+) -> Reply {
+    let id = call.id();
     let id_of_operation = uuid();
     let operation = Operation {
         of: id.clone(),
@@ -242,7 +267,7 @@ pub(super) fn begin(state: &mut State, call: &Call<'_>, effect: Effect, existed:
     if let Some(resource) = state.resource_mut(&id) {
         let phase = match effect {
             Effect::Create if existed => "Updating",
-            Effect::Create => "Creating",
+            Effect::Create | Effect::Reject => "Creating",
             Effect::Delete => "Deleting",
         };
         resource.hidden = settings.hidden && effect == Effect::Create && !existed;
@@ -313,7 +338,7 @@ pub(super) fn poll(state: &mut State, what: &str, id: &str, url: &str) -> Reply 
         (None, true) => match (operation.effect, state.resource(&operation.of)) {
             (Effect::Create, Some(resource)) => reply::json(200, &resource.value()),
             (Effect::Create, None) => reply::json(200, &Value::Null),
-            (Effect::Delete, _) => reply::empty(204),
+            (Effect::Delete | Effect::Reject, _) => reply::empty(204),
         },
     }
 }

@@ -361,9 +361,10 @@ pub(super) fn matches(call: &Call<'_>, there: Option<&Resource>) -> Result<(), R
     if good && absent {
         return Ok(());
     }
-    Err(reply::arm(
-        412,
-        "PreconditionFailed",
-        "The condition in the header If-Match or If-None-Match does not hold.",
-    ))
+    let message = "The condition in the header If-Match or If-None-Match does not hold.";
+    Err(if call.kind == super::dns::RECORD {
+        reply::dns(412, "PreconditionFailed", message)
+    } else {
+        reply::arm(412, "PreconditionFailed", message)
+    })
 }

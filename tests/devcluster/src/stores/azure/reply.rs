@@ -60,6 +60,13 @@ pub(super) fn arm(status: u16, code: &str, message: &str) -> Reply {
     Reply::resource_manager_error(status, code, message)
 }
 
+/// An error that Private DNS writes itself, without an envelope.
+///
+/// Source: recordings in Azure/azure-cli, `privatedns/tests/latest/recordings`.
+pub(super) fn dns(status: u16, code: &str, message: &str) -> Reply {
+    json(status, &json!({ "code": code, "message": message })).header("x-ms-request-id", &uuid())
+}
+
 /// 404 for a resource that a group does not hold.
 pub(super) fn no_resource(kind: &str, name: &str, group: &str) -> Reply {
     let message = format!(
