@@ -104,6 +104,12 @@ pub enum Removal {
 /// together, and new credentials may arrive soon.
 const STORAGE_LEFT_WITHIN: Duration = Duration::from_mins(2);
 
+/// Reason of `Degraded` after an error that lasts.
+const SYNC_ERROR: &str = "SyncError";
+
+/// Reason of `Degraded` if a removal failed.
+const REMOVE_FAILED: &str = "RemoveFailed";
+
 /// Reason of `Degraded` while changed storage does not work for the registry.
 pub const PREFLIGHT_FAILED: &str = "StoragePreflightFailed";
 
@@ -422,7 +428,7 @@ impl Case<'_> {
         if let Some(cause) = self.remove_failed() {
             return condition_update(
                 Status::True,
-                "RemoveFailed",
+                REMOVE_FAILED,
                 format!("Cannot remove the registry: {cause}"),
             );
         }
@@ -483,22 +489,26 @@ impl Case<'_> {
         let Removal::StorageLeft { cause, since } = &self.findings.removal else {
             return None;
         };
-        let stored = self.findings.stored.iter().find(|c| c.type_ == "Degraded");
-        let reported = stored.is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some("RemoveFailed"));
         let left = elapsed::left(*since, self.findings.now, STORAGE_LEFT_WITHIN);
-        Some((cause, left.filter(|_| !reported)))
+        Some((cause, left.filter(|_| !self.is_reported(REMOVE_FAILED))))
     }
 
-    /// `Degraded` for an error that lasts too long while the pass is retried.
+    /// Whether the stored `Degraded` is `True` with this reason.
+    fn is_reported(&self, reason: &str) -> bool {
+        let stored = self.findings.stored.iter().find(|c| c.type_ == "Degraded");
+        stored.is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some(reason))
+    }
+
+    /// `Degraded` for an error that lasts too long while the pass is retried. Once reported, it stays until a pass succeeds:
+    /// a restart of the operator restarts the wait, but does not end the failure.
     fn sync_error(&self) -> Option<ConditionUpdate> {
-        let sync_error = |message| ConditionUpdate::new("Degraded", Status::True, "SyncError", message);
+        let sync_error = |message| ConditionUpdate::new("Degraded", Status::True, SYNC_ERROR, message);
         if let Some((Deadline::Passed, message)) = self.operation() {
             let message = format!("An operation of the storage takes longer than expected: {message}");
             return Some(sync_error(message));
         }
-        let lasts = self
-            .failing_since()
-            .is_some_and(|since| remaining(since, self.findings.now).is_none());
+        let is_over = |since| remaining(since, self.findings.now).is_none();
+        let lasts = self.is_reported(SYNC_ERROR) || self.failing_since().is_some_and(is_over);
         self.lasting().filter(|_| lasts).map(|message| {
             sync_error(format!(
                 "Applying the configuration has failed for more than 5 minutes: {message}"

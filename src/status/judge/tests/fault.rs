@@ -178,3 +178,47 @@ fn transient_errors_of_more_than_five_minutes_are_degraded_although_the_registry
         "the cause is told"
     );
 }
+
+// lifecycle, section 7.1: a new process does not know since when passes fail
+#[test]
+fn a_restart_does_not_withdraw_an_error_that_lasts() {
+    let ready = ready();
+    let stored = |status: &str, reason: &str| {
+        let degraded = Condition {
+            reason: Some(reason.to_owned()),
+            ..condition("Degraded", status, -900)
+        };
+        vec![degraded]
+    };
+    for (status, reason, expected, recheck) in [
+        ("True", "SyncError", "True/SyncError", None),
+        ("True", "Unavailable", "False/", Some(301)),
+        ("False", "SyncError", "False/", Some(301)),
+        ("False", "", "False/", Some(301)),
+    ] {
+        let stored = stored(status, reason);
+        let restarted = Findings {
+            deployment: Some(&ready),
+            failing: transient(),
+            stored: &stored,
+            ..findings()
+        };
+        let judged = judge(&restarted);
+        assert_eq!(row(&restarted)[DEGRADED], expected, "{status}/{reason}");
+        assert_eq!(
+            judged.recheck_after,
+            recheck.map(Duration::from_secs),
+            "{status}/{reason}"
+        );
+        let written = merge(&stored, &judged.condition_updates, at(0));
+        let kept = written.iter().find(|c| c.type_ == "Degraded").unwrap();
+        let since = kept.last_transition_time.as_deref();
+        let same = since == stored[0].last_transition_time.as_deref();
+        assert_eq!(same, expected.starts_with(status), "{status}/{reason}: {since:?}");
+        let succeeded = Findings {
+            failing: None,
+            ..restarted
+        };
+        assert_eq!(row(&succeeded)[DEGRADED], "False/", "a success ends it");
+    }
+}
