@@ -30,6 +30,12 @@ pub const AWAITED: &[&str] = &[
 /// another reason and the status `False`.
 const OVERRIDES_SET: &str = "UnsupportedConfigOverridesSet";
 
+/// Reason of `Progressing` while the operator waits to create the Config.
+const PENDING: &str = "BootstrapPending";
+
+/// Reason of `Degraded` while the operator cannot create the Config.
+const FAILED: &str = "BootstrapFailed";
+
 /// Inputs of the ClusterOperator's status.
 #[derive(Clone, Copy, Debug)]
 pub struct Sources<'a> {
@@ -108,7 +114,9 @@ pub fn desired(sources: &Sources<'_>) -> Option<Value> {
             );
         }
     } else {
-        put(&mut conditions, &bootstrap(sources.bootstrap?), sources.now);
+        for condition in bootstrap(sources.bootstrap?, live) {
+            put(&mut conditions, &condition, sources.now);
+        }
     }
     status.insert("conditions".to_owned(), Value::Array(conditions));
     status.insert("relatedObjects".to_owned(), related_objects());
@@ -141,18 +149,31 @@ fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Conditio
     }
 }
 
-fn bootstrap(delay: &BootstrapDelay) -> Condition {
+/// The conditions while no Config exists. Each attempt reports one condition. What an earlier attempt reported in the other one
+/// must not contradict it: an error that ended is withdrawn, and the message of a wait names the newest cause.
+fn bootstrap(delay: &BootstrapDelay, live: &Value) -> Vec<Condition> {
     let config = names::CLUSTER;
-    match delay {
+    let stored = stored_conditions(live);
+    let is_stored = |type_, reason| {
+        let mut of_type = stored.iter().filter(|c| c.type_ == type_ && c.status == "True");
+        of_type.any(|c| c.reason.as_deref() == Some(reason))
+    };
+    let pending = |cause: &str| {
+        let message = format!("Config {config} is not created yet: {cause}");
+        condition("Progressing", "True", PENDING, &message)
+    };
+    let (new, other) = match delay {
         BootstrapDelay::Pending(cause) => {
-            let message = format!("Config {config} is not created yet: {cause}");
-            condition("Progressing", "True", "BootstrapPending", &message)
+            let ended = || condition("Degraded", "False", "AsExpected", "");
+            (pending(cause), is_stored("Degraded", FAILED).then(ended))
         }
         BootstrapDelay::Failed(cause) => {
             let message = format!("Config {config} cannot be created: {cause}");
-            condition("Degraded", "True", "BootstrapFailed", &message)
+            let waits = is_stored("Progressing", PENDING).then(|| pending(cause));
+            (condition("Degraded", "True", FAILED, &message), waits)
         }
-    }
+    };
+    [new].into_iter().chain(other).collect()
 }
 
 /// All conditions of Config and ImagePruner; types of the ImagePruner have the prefix `ImagePruner`.

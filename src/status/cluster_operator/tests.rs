@@ -361,6 +361,39 @@ fn unsupported_overrides_block_the_upgrade_while_they_are_set() {
 
 // lifecycle 34
 #[test]
+fn each_attempt_to_create_the_config_replaces_what_the_last_one_reported() {
+    let unused = Value::Null;
+    let mut live = json!({"status": {}});
+    let mut attempt = |delay: BootstrapDelay| {
+        let status = desired(&Sources {
+            config: None,
+            live: Some(&live),
+            bootstrap: Some(&delay),
+            ..sources(&unused)
+        });
+        let status = status.unwrap();
+        live = json!({"status": status});
+        status
+    };
+    let status = attempt(BootstrapDelay::Failed("a".to_owned()));
+    assert_eq!(shown(&status, "Degraded"), "True/BootstrapFailed");
+    assert_eq!(shown(&status, "Progressing"), "absent");
+    let status = attempt(BootstrapDelay::Pending("b".to_owned()));
+    assert_eq!(shown(&status, "Degraded"), "False/AsExpected");
+    assert_eq!(message(&status, "Degraded"), "");
+    assert_eq!(shown(&status, "Progressing"), "True/BootstrapPending");
+    let status = attempt(BootstrapDelay::Failed("c".to_owned()));
+    assert_eq!(shown(&status, "Degraded"), "True/BootstrapFailed");
+    assert_eq!(shown(&status, "Progressing"), "True/BootstrapPending");
+    for type_ in ["Degraded", "Progressing"] {
+        assert!(message(&status, type_).ends_with(": c"), "{type_}");
+    }
+    let status = attempt(BootstrapDelay::Pending("d".to_owned()));
+    assert_eq!(shown(&status, "Degraded"), "False/AsExpected");
+}
+
+// lifecycle 34
+#[test]
 fn without_a_config_only_a_failed_bootstrap_is_reported() {
     let unused = Value::Null;
     let absent = Sources {
