@@ -76,14 +76,17 @@ impl Registry {
         Ok(ended)
     }
 
-    /// Validates the Config. Completes a valid Config and resolves it again.
+    /// Validates and completes the Config, and validates again what it wrote: new `spec.observedConfig` may be what makes the Config
+    /// valid. `spec.httpSecret` is added to a valid Config only, so that this may need two writes. No Deployment may lack the secret.
     async fn resolve(&mut self, context: &mut PassContext) -> Result<Result<Resolved, Rejection>, Interrupted> {
-        let resolved = resolve::resolve(&context.config, &context.snapshot);
-        let wrote = self.complete(context, resolved.is_ok()).await?;
-        Ok(match resolved {
-            Ok(_) if wrote => resolve::resolve(&context.config, &context.snapshot),
-            resolved => resolved,
-        })
+        let mut resolved = resolve::resolve(&context.config, &context.snapshot);
+        for _ in 0..2 {
+            if !self.complete(context, resolved.is_ok()).await? {
+                break;
+            }
+            resolved = resolve::resolve(&context.config, &context.snapshot);
+        }
+        Ok(resolved)
     }
 
     /// Longest time until the next storage step.

@@ -171,6 +171,47 @@ async fn an_unknown_tls_setting_leaves_the_deployment_untouched_and_degraded_nam
     }
 }
 
+// workload 32, lifecycle 97: a setting that is edited by hand, and that the pass replaces
+#[tokio::test(start_paused = true)]
+async fn an_observed_setting_that_the_pass_replaces_is_never_reported() {
+    for secret in ["s3cr3t", ""] {
+        let spec = json!({"observedConfig": {"servingInfo": {"minTLSVersion": "VersionTLS99"}}, "httpSecret": secret});
+        let cluster = Cluster::new([config(&spec), live_deployment(3, &json!({"replicas": 1}))]);
+        // Every write can be seen.
+        cluster.api.latency(Duration::from_millis(10));
+        let is_reported = || {
+            let config = cluster.get(&ObjectRef::new(Kind::Config, "", names::CLUSTER)).unwrap();
+            let conditions = config["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            conditions.iter().any(|c| c["reason"] == "InvalidTLSConfig")
+        };
+        // `None` before the Deployment is rendered, and while it is replaced.
+        let rendered = || {
+            let reference = ObjectRef::new(Kind::Deployment, names::NAMESPACE, names::REGISTRY);
+            let container = cluster.get(&reference)?["spec"]["template"]["spec"]["containers"][0].clone();
+            let variables = container["env"].as_array().cloned().unwrap_or_default();
+            let mut variables = variables.into_iter();
+            let found = variables.find(|variable| variable["name"] == "REGISTRY_HTTP_SECRET");
+            (!container.is_null()).then(|| found.map_or(Value::Null, |variable| variable["value"].clone()))
+        };
+        let observed = async {
+            for _ in 0..10_000 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                assert!(!is_reported());
+                assert!(rendered().is_none_or(|secret| secret.as_str().is_some_and(|secret| !secret.is_empty())));
+            }
+        };
+        tokio::select! {
+            () = run(cluster.context.clone()) => unreachable!("the controller does not end"),
+            () = observed => {}
+        }
+        let after = cluster.get(&ObjectRef::new(Kind::Config, "", names::CLUSTER)).unwrap();
+        let observed = &after["spec"]["observedConfig"]["servingInfo"];
+        assert_eq!(observed["minTLSVersion"], "VersionTLS12");
+        assert_eq!(rendered().as_ref(), Some(&after["spec"]["httpSecret"]));
+        assert_eq!(condition_of(&after, "Degraded")["status"], "False");
+    }
+}
+
 fn in_namespace(kind: Kind, name: &str, rest: &Value) -> Value {
     let mut object = json!({"apiVersion": kind.api_version(), "kind": kind.kind(),
         "metadata": {"name": name, "namespace": names::NAMESPACE, "uid": name}});
