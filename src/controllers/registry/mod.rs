@@ -214,6 +214,8 @@ impl Registry {
 
     /// A pass with `managementState: Unmanaged`: writes only `spec.observedConfig`, the status and the CA ConfigMaps.
     async fn observe_only(&mut self, mut context: PassContext) -> Result<Ended, Interrupted> {
+        // A later removal waits for pods and for credentials from its own start.
+        (self.gone_since, self.left_since) = (None, None);
         self.publish_unmanaged(&context);
         self.complete(&mut context, false).await?;
         let (conditions, events) = crate::storage::left_alone(&context.config, &self.context.storage);

@@ -212,6 +212,38 @@ async fn an_observed_setting_that_the_pass_replaces_is_never_reported() {
     }
 }
 
+// lifecycle 51
+#[tokio::test(start_paused = true)]
+async fn a_removal_after_unmanaged_waits_for_credentials_from_its_own_start() {
+    let storage = json!({"gcs": {"bucket": "b"}, "managementState": "Managed"});
+    let mut removed = config(&json!({"managementState": "Removed", "storage": storage}));
+    removed["status"] = json!({"storage": storage, "storageManaged": true});
+    let cluster = Cluster::new([removed]);
+    let stored = || cluster.get(&ObjectRef::new(Kind::Config, "", names::CLUSTER)).unwrap();
+    let edit = |state: &str| {
+        let mut config = stored();
+        config["spec"]["managementState"] = json!(state);
+        cluster.put(config);
+        cluster.context.caches.trigger(Controller::Registry);
+    };
+    let after = async |seconds| {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        condition_of(&stored(), "Degraded")["reason"].clone()
+    };
+    let observed = async {
+        assert_eq!(after(100).await, "Removed");
+        edit("Unmanaged");
+        assert_eq!(after(60).await, "Unmanaged");
+        edit("Removed");
+        assert_eq!(after(110).await, "Removed");
+        assert_eq!(after(15).await, "RemoveFailed");
+    };
+    tokio::select! {
+        () = run(cluster.context.clone()) => unreachable!("the controller does not end"),
+        () = observed => {}
+    }
+}
+
 fn in_namespace(kind: Kind, name: &str, rest: &Value) -> Value {
     let mut object = json!({"apiVersion": kind.api_version(), "kind": kind.kind(),
         "metadata": {"name": name, "namespace": names::NAMESPACE, "uid": name}});

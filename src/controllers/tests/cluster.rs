@@ -75,6 +75,14 @@ impl Cluster {
         self.clock.ahead(START + seconds);
     }
 
+    /// Somebody stores this object, and the caches get it.
+    pub(in crate::controllers) fn put(&self, object: Value) {
+        let reference = reference_of(&object);
+        let path = path(&reference);
+        self.api.put(&path, object);
+        self.context.caches.store(&reference, self.api.get(&path).unwrap());
+    }
+
     /// The object as the API server has it.
     pub(in crate::controllers) fn get(&self, reference: &ObjectRef) -> Option<Value> {
         self.api.get(&path(reference))
@@ -89,13 +97,13 @@ impl Cluster {
 }
 
 fn path_of(object: &Value) -> String {
+    path(&reference_of(object))
+}
+
+fn reference_of(object: &Value) -> ObjectRef {
     let text = |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let kind = Kind::find(text("/apiVersion"), text("/kind")).unwrap();
-    path(&ObjectRef::new(
-        kind,
-        text("/metadata/namespace"),
-        text("/metadata/name"),
-    ))
+    ObjectRef::new(kind, text("/metadata/namespace"), text("/metadata/name"))
 }
 
 fn path(reference: &ObjectRef) -> String {
