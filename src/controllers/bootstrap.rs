@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Context;
 use crate::api::openshift::InfrastructureStatus;
-use crate::api::{Config, Kind, ObjectRef};
+use crate::api::{Config, Kind, ObjectRef, Storage};
 use crate::apply::WriteError;
 use crate::config::content::is_deleting;
 use crate::config::defaults;
@@ -18,6 +18,7 @@ use crate::config::tls::ServingInfo;
 use crate::names;
 use crate::status::cluster_operator::BootstrapDelay;
 use crate::status::conditions::REPORT_AFTER;
+use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::{self, BootstrapClaim};
 
 /// Why the Config was not created. The message names the object, the cause and the remedy.
@@ -61,8 +62,40 @@ impl NotCreated {
     }
 }
 
-/// The last attempt to create the Config, if it failed.
-pub(super) type LastAttempt = Option<(Value, NotCreated)>;
+/// What the last attempt to create the Config did, if it failed.
+#[derive(Default)]
+pub(super) struct LastAttempt {
+    /// The Config that was sent, and why the API server did not create it.
+    sent: Option<(Value, NotCreated)>,
+    /// The platform's default storage, and the digest of what the platform was asked with.
+    storage: Option<(Fingerprint, Result<Option<Storage>, NotCreated>)>,
+}
+
+impl LastAttempt {
+    /// The default storage of the platform. Until the backoff is over (`due`), the platform is asked again only with other
+    /// inputs: any change in the cluster starts a pass, and many refused logins may lock the account.
+    async fn default_storage(
+        &mut self,
+        context: &Context,
+        snapshot: &Snapshot,
+        platform: Option<&str>,
+        due: bool,
+    ) -> Result<Option<Storage>, NotCreated> {
+        let inputs = storage::platform_default_inputs(snapshot, platform, &context.storage);
+        if let Some((asked, found)) = self.storage.as_ref().filter(|_| !due)
+            && inputs.as_ref() == Some(asked)
+        {
+            return found.clone();
+        }
+        let found = storage::platform_default(snapshot, platform, &context.storage).await;
+        let found = found.map_err(|error| {
+            let message = format!("the default storage of the platform is not known: {}", error.message);
+            NotCreated::Failed(error.class, message)
+        });
+        self.storage = inputs.map(|inputs| (inputs, found.clone()));
+        found
+    }
+}
 
 /// Creates the default PersistentVolumeClaim if the platform uses one, then the Config. The ClusterOperator reports the
 /// error, because no Config exists yet. `since`: start of the first attempt. Until the backoff is over (`due`), the Config of
@@ -96,11 +129,8 @@ pub(super) async fn bootstrap(
     let storage = if given_storage.is_some() {
         given_storage
     } else {
-        let found = storage::platform_default(snapshot, platform.as_deref(), &context.storage).await;
-        let storage = found.map_err(|error| {
-            let message = format!("the default storage of the platform is not known: {}", error.message);
-            NotCreated::Failed(error.class, message)
-        })?;
+        let found = last.default_storage(context, snapshot, platform.as_deref(), due).await;
+        let storage = found?;
         if storage.as_ref().is_some_and(|s| s.pvc.is_some()) {
             create_claim(context, snapshot, platform.as_deref(), since).await?;
         }
@@ -112,14 +142,14 @@ pub(super) async fn bootstrap(
     };
     let config = defaults::bootstrap_config(&infrastructure, storage.as_ref(), &observed);
     let config = defaults::with_spec(config, given);
-    if let Some((tried, error)) = last.as_ref().filter(|_| !due)
+    if let Some((tried, error)) = last.sent.as_ref().filter(|_| !due)
         && *tried == config
     {
         return Err(error.clone());
     }
     let created = create(context, &ObjectRef::new(Kind::Config, "", names::CLUSTER), &config).await;
     let created = created.map(|_| ()).map_err(|error| error.of_the_variable(given));
-    *last = created.as_ref().err().map(|error| (config, error.clone()));
+    last.sent = created.as_ref().err().map(|error| (config, error.clone()));
     created
 }
 
@@ -192,7 +222,14 @@ fn failed(verb: &str, reference: &ObjectRef, error: &WriteError) -> NotCreated {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use serde_json::json;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
 
     use super::*;
     use crate::apply::Refusal;
@@ -217,7 +254,14 @@ mod tests {
         let mut unseen = seen.clone();
         unseen.objects.remove(&claim);
         for snapshot in [&seen, &unseen] {
-            let failed = bootstrap(&cluster.context, snapshot, snapshot.now, &mut None, true).await;
+            let failed = bootstrap(
+                &cluster.context,
+                snapshot,
+                snapshot.now,
+                &mut LastAttempt::default(),
+                true,
+            )
+            .await;
             let Err(NotCreated::Failed(ErrorClass::Transient, message)) = failed else {
                 panic!("{failed:?}");
             };
@@ -233,7 +277,7 @@ mod tests {
             names::DEFAULT_CLAIM
         );
         cluster.api.delete(&path);
-        let made = bootstrap(&cluster.context, &unseen, unseen.now, &mut None, true).await;
+        let made = bootstrap(&cluster.context, &unseen, unseen.now, &mut LastAttempt::default(), true).await;
         assert_eq!(made, Ok(()));
         assert!(
             cluster.get(&claim).unwrap()["metadata"]
@@ -242,6 +286,62 @@ mod tests {
         );
         let storage = cluster.get(&config).unwrap()["spec"]["storage"].clone();
         assert_eq!(storage, json!({"pvc": {"claim": names::DEFAULT_CLAIM}}));
+    }
+
+    /// A Keystone that refuses every login. Returns its URL, and the number of its requests.
+    async fn refusing_keystone() -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v3", listener.local_addr().unwrap());
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = count.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = Vec::new();
+                // The body of a login ends with its only line of JSON.
+                while !request.ends_with(b"}") && stream.read_buf(&mut request).await.unwrap() > 0 {}
+                counted.fetch_add(1, Ordering::SeqCst);
+                let response = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                stream.write_all(response).await.unwrap();
+            }
+        });
+        (url, count)
+    }
+
+    // storage-swift: credentials that are wrong while the operator waits to log in again
+    #[tokio::test]
+    async fn a_refused_login_is_repeated_after_the_backoff_or_with_other_credentials() {
+        let (url, logins) = refusing_keystone().await;
+        let secret = |password: &str| {
+            let clouds = format!(
+                "clouds:\n  openstack:\n    auth:\n      auth_url: {url}\n      username: u\n      password: {password}\n      \
+                 user_domain_name: D\n      project_name: P\n      project_domain_name: D\n"
+            );
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": names::MINTED_SECRET, "namespace": names::NAMESPACE},
+                "data": {"clouds.yaml": STANDARD.encode(clouds)}})
+        };
+        let platform = json!({"apiVersion": "config.openshift.io/v1", "kind": "Infrastructure", "metadata": {"name": "cluster"},
+            "status": {"platformStatus": {"type": "OpenStack"}, "infrastructureName": "i"}});
+        let cluster = Cluster::new([platform, secret("old")]);
+        let before = cluster.context.caches.snapshot();
+        let mut changed = before.clone();
+        let reference = ObjectRef::new(Kind::Secret, names::NAMESPACE, names::MINTED_SECRET);
+        changed.objects.insert(reference, secret("new"));
+        let mut last = LastAttempt::default();
+        for (what, snapshot, due, total) in [
+            ("the first attempt", &before, true, 1),
+            ("a watch event", &before, false, 1),
+            ("another watch event", &before, false, 1),
+            ("other credentials", &changed, false, 2),
+            ("a watch event with them", &changed, false, 2),
+            ("the backoff is over", &changed, true, 3),
+        ] {
+            let failed = bootstrap(&cluster.context, snapshot, snapshot.now, &mut last, due).await;
+            let Err(NotCreated::Failed(ErrorClass::NoAccess, message)) = failed else {
+                panic!("{what}: {failed:?}");
+            };
+            assert!(message.contains("401"), "{what}: {message}");
+            assert_eq!(logins.load(Ordering::SeqCst), total, "{what}");
+        }
     }
 
     // lifecycle 34

@@ -15,7 +15,7 @@ use super::backend::oss::Oss;
 use super::backend::pvc::Pvc;
 use super::backend::s3::S3;
 use super::backend::s3::identity::Identities;
-use super::backend::swift::{Sessions, Swift, is_usable};
+use super::backend::swift::{Sessions, Swift, inputs_of_usable, is_usable};
 use super::engine::cache::ObservationCache;
 use super::engine::context::Engine;
 use super::engine::object_storage::ObjectStorage;
@@ -23,6 +23,7 @@ use super::engine::select::{self, PlatformDefaults};
 use super::engine::{reconcile, removal};
 use super::model::backend::Backend;
 use super::model::error::StorageError;
+use super::model::fingerprint::Fingerprint;
 use super::model::outcome::Outcome;
 use super::net::clock::Clock;
 use super::net::http::Http;
@@ -307,6 +308,19 @@ pub async fn platform_default(
     clients: &StorageClients,
 ) -> Result<Option<Storage>, StorageError> {
     select::platform_default(snapshot, platform, &Defaults(clients)).await
+}
+
+/// Digest of the inputs of the calls of [`platform_default`]; `None` if it makes no call. With equal digests the platform is likely
+/// to give the same response.
+pub fn platform_default_inputs(
+    snapshot: &Snapshot,
+    platform: Option<&str>,
+    clients: &StorageClients,
+) -> Option<Fingerprint> {
+    match defaults::storage(platform) {
+        PlatformStorage::SwiftOrClaim => inputs_of_usable(&clients.network, snapshot),
+        PlatformStorage::Backend(_) | PlatformStorage::Nothing => None,
+    }
 }
 
 /// One step towards the storage that the Config names, for `managementState: Managed`.

@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 use self::controller::{Ended, Interrupted, Registry, Since};
 use self::last_login::LastLogin;
 use self::pass::PassContext;
-use super::bootstrap::{self, NotCreated};
+use super::bootstrap::{self, LastAttempt, NotCreated};
 use super::optional_api::{Asked, OptionalApi};
 use super::status_debounce::StatusDebounce;
 use super::{Backoff, Context, RESYNC};
@@ -46,7 +46,7 @@ pub async fn run(context: Context) {
         generations: HashMap::new(),
         logged: LastLogged::default(),
         bootstrap_since: None,
-        bootstrapped: None,
+        bootstrapped: LastAttempt::default(),
         retry_due: true,
         failing_since: None,
         unstored: None,
@@ -188,7 +188,7 @@ impl Registry {
     fn set_bootstrap_delay(&mut self, delay: Option<BootstrapDelay>) {
         if delay.is_none() {
             self.bootstrap_since = None;
-            self.bootstrapped = None;
+            self.bootstrapped = LastAttempt::default();
         }
         // Plain Kubernetes has no ClusterOperator that would report it, and an event lasts an hour.
         if let Some(BootstrapDelay::Failed(cause)) = &delay {

@@ -26,7 +26,7 @@ mod wire;
 
 pub use context::Swift;
 pub use session::Sessions;
-pub use usable::is_usable;
+pub use usable::{inputs_of_usable, is_usable};
 
 use effective::Effective;
 use store::Store;

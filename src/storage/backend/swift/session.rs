@@ -9,6 +9,7 @@ use super::error;
 use super::keystone::{Login, Token};
 use super::wire::Wire;
 use crate::api::Sensitive;
+use crate::config::last_logged::LastLogged;
 use crate::storage::model::call::Called;
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::net::recent::Recent;
@@ -22,6 +23,8 @@ const SESSIONS: usize = 8;
 pub struct Sessions {
     /// The key is a digest, so that it holds no password.
     cached: Recent<Fingerprint, Session, SESSIONS>,
+    /// Why Swift is not the default storage.
+    claim: Mutex<LastLogged>,
 }
 
 /// What Swift says about itself at `/info`.
@@ -84,6 +87,16 @@ impl Sessions {
             token: TokenCache::default(),
             info: Mutex::default(),
         })
+    }
+}
+
+impl Sessions {
+    /// Logs why the default storage is a claim, once for each cause: any change in the cluster may ask again.
+    pub fn log_claim(&self, cause: &str) {
+        let mut logged = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.is_new(cause) {
+            tracing::info!("the default storage is a claim: {cause}");
+        }
     }
 }
 

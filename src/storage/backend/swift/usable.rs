@@ -14,6 +14,7 @@ use crate::api::registry_storage::SwiftStorage;
 use crate::config::snapshot::Snapshot;
 use crate::storage::model::call::{CallError, Cause};
 use crate::storage::model::error::StorageError;
+use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::net::http::Egress;
 use crate::storage::net::network::Network;
 
@@ -22,10 +23,8 @@ use crate::storage::net::network::Network;
 /// # Errors
 /// That is not known: credentials are missing or refused, Keystone or Swift does not answer, throttles or fails.
 pub async fn is_usable(network: &Network, sessions: &Sessions, snapshot: &Snapshot) -> Result<bool, StorageError> {
-    let effective = Effective::of(&SwiftStorage::default(), snapshot)?;
-    let credentials = effective.credentials.clone()?;
-    let wire = Wire::new(network, trust::trust(effective.verify, snapshot)?, Egress::Process)?;
-    let session = sessions.of(Login::of(&effective, &credentials), &wire);
+    let (effective, login, wire) = login(network, snapshot)?;
+    let session = sessions.of(login, &wire);
     let failed = |error: CallError| {
         let message = format!("whether the cloud has a usable Swift is not known: {error}");
         error.storage_error_with(message)
@@ -44,10 +43,7 @@ pub async fn is_usable(network: &Network, sessions: &Sessions, snapshot: &Snapsh
         )));
     }
     if catalog::find(&token.body.endpoints, &selection).is_none() {
-        tracing::info!(
-            "the default storage is a claim: {}",
-            catalog::not_found(&token.body, &selection)
-        );
+        sessions.log_claim(&catalog::not_found(&token.body, &selection));
         return Ok(false);
     }
     let client = Client::new(wire, session, selection, network.settings.leading.clone());
@@ -65,13 +61,33 @@ pub async fn is_usable(network: &Network, sessions: &Sessions, snapshot: &Snapsh
         }
         Ok(_) => Ok(true),
         Err(error) if !error.of_identity && is_verdict(error.cause) => {
-            tracing::info!("the default storage is a claim: Swift cannot be used: {error}");
+            sessions.log_claim(&format!("Swift cannot be used: {error}"));
             Ok(false)
         }
         // A login that was refused only now, and all that may pass.
         Err(error) if error.of_identity => Err(failed(error)),
         Err(error) => Err(StorageError::transient(failed(error).message)),
     }
+}
+
+/// What the operator logs in with if the spec names nothing, and its connection to Keystone and Swift.
+fn login(network: &Network, snapshot: &Snapshot) -> Result<(Effective, Login, Wire), StorageError> {
+    let effective = Effective::of(&SwiftStorage::default(), snapshot)?;
+    let credentials = effective.credentials.clone()?;
+    let wire = Wire::new(network, trust::trust(effective.verify, snapshot)?, Egress::Process)?;
+    let login = Login::of(&effective, &credentials);
+    Ok((effective, login, wire))
+}
+
+/// Digest of everything in the cluster on which [`is_usable`] depends; `None` if that makes no call.
+pub fn inputs_of_usable(network: &Network, snapshot: &Snapshot) -> Option<Fingerprint> {
+    let (effective, login, wire) = login(network, snapshot).ok()?;
+    let region = effective.region.as_deref().unwrap_or_default();
+    Some(
+        wire.path()
+            .and(login.texts())
+            .and([region, effective.interface.text(), &effective.source]),
+    )
 }
 
 /// Responses that say that the containers cannot be listed.
