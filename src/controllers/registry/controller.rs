@@ -16,15 +16,43 @@ use crate::controllers::bootstrap::LastAttempt;
 use crate::controllers::context::Context;
 use crate::controllers::optional_api::{Asked, OptionalApi};
 use crate::controllers::status_debounce::StatusDebounce;
+use crate::names;
 
 /// Why a pass ended early.
 pub(super) enum Interrupted {
-    /// The Config changed while the pass ran. The pass starts over with the newest version.
-    Stale,
+    /// The pass starts over with the newest version of the Config.
+    Stale(Stale),
     /// The API server refused a write of the Config.
     Unstored(Unstored),
     /// A read or a write failed.
     Failed(WriteError),
+}
+
+/// What a pass found instead of the Config that it read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Stale {
+    #[error("Config {} is another version than the pass read", names::CLUSTER)]
+    Changed,
+    #[error("Config {} does not decode after a write", names::CLUSTER)]
+    Undecodable,
+    #[error("Config {} does not exist any more", names::CLUSTER)]
+    Gone,
+    /// The API server does not find the Config whose status the pass writes: the Config is gone, or has no status of its own.
+    #[error(
+        "the API server does not find the status of Config {}. If the Config exists, its CustomResourceDefinition lacks \
+         subresource status: apply the CustomResourceDefinition of this release",
+        names::CLUSTER
+    )]
+    NoStatus,
+    /// Another call found another version, or no object.
+    #[error("{0}")]
+    Other(WriteError),
+}
+
+impl From<Stale> for Interrupted {
+    fn from(stale: Stale) -> Self {
+        Self::Stale(stale)
+    }
 }
 
 /// A refused write of the Config.
@@ -48,7 +76,7 @@ impl Unstored {
 impl From<WriteError> for Interrupted {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::Conflict(_) | WriteError::NotFound => Self::Stale,
+            WriteError::Conflict(_) | WriteError::NotFound => Self::Stale(Stale::Other(error)),
             other => Self::Failed(other),
         }
     }
@@ -120,6 +148,29 @@ pub(super) struct Registry {
     pub(super) security: OptionalApi,
     /// What the current pass knows about that group, if it had to ask.
     pub(super) security_asked: Asked,
+}
+
+impl Registry {
+    /// The state of a process that has run no pass.
+    pub(super) fn new(context: Context) -> Self {
+        Self {
+            context,
+            generations: HashMap::new(),
+            logged: LastLogged::default(),
+            bootstrap_since: None,
+            bootstrapped: LastAttempt::default(),
+            retry_due: true,
+            failing_since: None,
+            unstored: None,
+            login: LastLogin::default(),
+            gone_since: None,
+            left_since: None,
+            debounce: StatusDebounce::start(),
+            deployed: None,
+            security: OptionalApi::every(RESYNC),
+            security_asked: Asked::default(),
+        }
+    }
 }
 
 /// Recorded generations of workloads: of this process first, then of the status.

@@ -11,7 +11,7 @@ mod remove;
 mod report;
 mod storage;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -19,15 +19,12 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use self::controller::{Ended, Interrupted, Registry, Since};
-use self::last_login::LastLogin;
 use self::pass::PassContext;
 use super::bootstrap::{self, LastAttempt, NotCreated};
-use super::optional_api::{Asked, OptionalApi};
-use super::status_debounce::StatusDebounce;
+use super::optional_api::Asked;
 use super::{Backoff, Context, RESYNC};
 use crate::api::{Config, Kind, ObjectRef};
 use crate::config::event_request::EventRequest;
-use crate::config::last_logged::LastLogged;
 use crate::config::resolve::ManagementState;
 use crate::config::snapshot::Snapshot;
 use crate::names;
@@ -41,23 +38,7 @@ const RESTARTS: u32 = 5;
 /// Runs passes until the process stops leading.
 pub async fn run(context: Context) {
     let mut backoff = Backoff::default();
-    let mut registry = Registry {
-        context: context.clone(),
-        generations: HashMap::new(),
-        logged: LastLogged::default(),
-        bootstrap_since: None,
-        bootstrapped: LastAttempt::default(),
-        retry_due: true,
-        failing_since: None,
-        unstored: None,
-        login: LastLogin::default(),
-        gone_since: None,
-        left_since: None,
-        debounce: StatusDebounce::start(),
-        deployed: None,
-        security: OptionalApi::every(RESYNC),
-        security_asked: Asked::default(),
-    };
+    let mut registry = Registry::new(context.clone());
     loop {
         let permit = context.start_pass().await;
         let began = Instant::now();
@@ -77,6 +58,7 @@ pub async fn run(context: Context) {
 
 impl Registry {
     async fn pass(&mut self) -> Ended {
+        let mut last = None;
         for _ in 0..RESTARTS {
             match Box::pin(self.attempt()).await {
                 Ok(ended) => {
@@ -85,8 +67,9 @@ impl Registry {
                     }
                     return ended;
                 }
-                Err(Interrupted::Stale) => {
-                    debug!("the Config changed while a pass ran, the pass starts over");
+                Err(Interrupted::Stale(stale)) => {
+                    debug!("the pass starts over: {stale}");
+                    last = Some(stale);
                     let config = ObjectRef::new(Kind::Config, "", names::CLUSTER);
                     if let Err(error) = self.context.writer.read(&config).await {
                         return self.failed(&format!("cannot read {config}: {error}"));
@@ -102,7 +85,10 @@ impl Registry {
                 Err(Interrupted::Failed(error)) => return self.failed(&format!("the pass failed: {error}")),
             }
         }
-        Ended::FAILED
+        let last = last.map(|stale| stale.to_string()).unwrap_or_default();
+        self.failed(&format!(
+            "{RESTARTS} attempts of a pass had to start over, the last one because: {last}"
+        ))
     }
 
     /// Logs a failure that no condition reports, once.

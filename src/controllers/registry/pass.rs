@@ -5,7 +5,7 @@ use std::cell::Cell;
 use serde_json::Value;
 
 use super::cluster::ClusterAccess;
-use super::controller::{Interrupted, Registry};
+use super::controller::{Interrupted, Registry, Stale};
 use crate::api::Config;
 use crate::config::event_request::EventRequest;
 use crate::config::resolve::Resolved;
@@ -103,7 +103,7 @@ impl Registry {
             let outcome = Box::pin(step).await;
             if cluster.is_stale() {
                 controller.publish_events(outcome.events);
-                return Err(Interrupted::Stale);
+                return Err(Stale::Changed.into());
             }
             confirmed.set(cluster.is_confirmed());
             Ok(outcome)
@@ -120,7 +120,7 @@ impl Registry {
         let clearing = storage::clear_probes(&context.config, &context.snapshot, &cluster, &self.context.storage);
         let Clearing { record, events, again } = Box::pin(clearing).await;
         if cluster.is_stale() {
-            return Err(Interrupted::Stale);
+            return Err(Stale::Changed.into());
         }
         self.context.publish_events(events);
         self.store(context, record.unwrap_or_default()).await?;
@@ -144,7 +144,7 @@ impl Registry {
         let mut outcome = Box::pin(removal).await;
         if cluster.is_stale() {
             self.context.publish_events(outcome.events);
-            return Err(Interrupted::Stale);
+            return Err(Stale::Changed.into());
         }
         self.store(context, outcome.record.take().unwrap_or_default()).await?;
         Ok(outcome)

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::controller::{Interrupted, Registry, Unstored};
+use super::controller::{Interrupted, Registry, Stale, Unstored};
 use super::pass::PassContext;
 use crate::api::{Config, Kind, ObjectRef};
 use crate::apply::WriteError;
@@ -68,7 +68,7 @@ impl Registry {
         let written = merged.map_err(|error| unstored(error, observed))?;
         self.unstored = None;
         // The next attempt reports a Config that does not decode.
-        let newest: Box<Config> = serde_json::from_value(written.clone()).map_err(|_| Interrupted::Stale)?;
+        let newest: Box<Config> = serde_json::from_value(written.clone()).map_err(|_| Stale::Undecodable)?;
         context.snapshot.objects.insert(reference, written);
         let before = context.config.metadata.generation;
         self.context.storage.config_written(before, newest.metadata.generation);
@@ -102,7 +102,7 @@ impl Registry {
         if version == config.metadata.resource_version.as_deref() {
             Ok(())
         } else {
-            Err(Interrupted::Stale)
+            Err(Stale::Changed.into())
         }
     }
 }

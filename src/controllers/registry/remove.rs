@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::controller::{Ended, Interrupted, Registry, Since};
+use super::controller::{Ended, Interrupted, Registry, Since, Stale};
 use super::pass::PassContext;
 use super::report::Outcome;
 use crate::api::Kind;
@@ -42,7 +42,7 @@ impl Registry {
         // The newest version: the removal may have taken minutes, and others have their finalizers too.
         let newest = self.context.caches.snapshot().objects;
         let Some(config) = newest.cluster(Kind::Config, names::CLUSTER) else {
-            return Err(Interrupted::Stale);
+            return Err(Stale::Gone.into());
         };
         self.release(config).await?;
         Ok(Ended::SUCCESS)

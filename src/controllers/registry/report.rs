@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::RESYNC;
-use super::controller::{Ended, Interrupted, Registry, Since, Unstored};
+use super::controller::{Ended, Interrupted, Registry, Since, Stale, Unstored};
 use crate::api::registry_config::Storage;
 use crate::api::{Kind, ObjectRef};
+use crate::apply::WriteError;
 use crate::config::content;
 use crate::config::error_class::ErrorClass;
 use crate::config::event_request::EventRequest;
@@ -79,7 +80,7 @@ impl Registry {
         self.fail(&outcome);
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
         let Some(config) = snapshot.objects.find(&reference).cloned() else {
-            return Err(Interrupted::Stale);
+            return Err(Stale::Gone.into());
         };
         let stored = config.get("status").cloned().unwrap_or_default();
         self.context.publish_events(std::mem::take(&mut outcome.events));
@@ -236,7 +237,11 @@ impl Registry {
         }
         let reference = ObjectRef::new(Kind::Config, "", names::CLUSTER);
         let patch = config_status::merge_patch(stored, next);
-        self.context.writer.merge_status(&reference, config, &patch).await?;
+        let written = self.context.writer.merge_status(&reference, config, &patch).await;
+        written.map_err(|error| match error {
+            WriteError::NotFound => Stale::NoStatus.into(),
+            error => Interrupted::from(error),
+        })?;
         self.debounce.note_write();
         self.context.caches.trigger(Controller::ClusterOperator);
         Ok(None)

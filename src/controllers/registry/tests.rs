@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::controller::Stale;
 use super::*;
 use crate::config::snapshot::Objects;
 use crate::controllers::tests::cluster::Cluster;
@@ -242,6 +243,28 @@ async fn a_removal_after_unmanaged_waits_for_credentials_from_its_own_start() {
         () = run(cluster.context.clone()) => unreachable!("the controller does not end"),
         () = observed => {}
     }
+}
+
+// lifecycle 128: a CustomResourceDefinition without subresource status
+#[tokio::test(start_paused = true)]
+async fn a_status_that_the_api_server_does_not_find_is_logged() {
+    let cluster = Cluster::new([config(&json!({}))]);
+    cluster.api.fault(Fault::Refuse(404, "/configs/cluster/status"));
+    let mut registry = Registry::new(cluster.context.clone());
+    let mut passes = 0;
+    while !registry.pass().await.failed {
+        passes += 1;
+        assert!(passes < 10, "no pass fails");
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    let expected = format!(
+        "5 attempts of a pass had to start over, the last one because: {}",
+        Stale::NoStatus
+    );
+    assert!(!registry.logged.is_new(&expected));
+    cluster.api.fault(Fault::None);
+    assert!(!registry.pass().await.failed);
+    assert!(!registry.logged.ended(), "the end is logged");
 }
 
 fn in_namespace(kind: Kind, name: &str, rest: &Value) -> Value {
