@@ -373,11 +373,12 @@ impl Case<'_> {
             |how: String| condition_update(Status::True, "Removing", format!("The registry is being removed{how}"));
         let again = |cause: &str| removing(format!(", trying again: {cause}"));
         match (self.deployment, &self.findings.removal, self.transient()) {
-            (Some(_), removal, _) => {
-                let why = match removal {
-                    Removal::Waiting(what) => format!(": {what}"),
-                    Removal::Failed(cause) => format!(", trying again: {cause}"),
-                    _ => String::new(),
+            (Some(_), removal, transient) => {
+                let why = match (removal, transient) {
+                    (Removal::Waiting(what), _) => format!(": {what}"),
+                    (Removal::Failed(cause), _) => format!(", trying again: {cause}"),
+                    (_, Some(cause)) => format!(", trying again: {cause}"),
+                    (_, None) => String::new(),
                 };
                 let message = format!("{} is being removed{why}", name());
                 condition_update(Status::True, "DeletingDeployment", message)

@@ -40,6 +40,8 @@ pub(crate) enum Fault {
     Gone,
     /// Writes fail with this code if their path contains this text.
     Refuse(u16, &'static str),
+    /// Writes fail with this code if their path ends with this text.
+    RefuseEnd(u16, &'static str),
     /// Reads fail with this code if their path begins with this text.
     RefuseReads(u16, &'static str),
 }
@@ -258,6 +260,7 @@ impl Service<Request<Body>> for FakeApi {
                 Fault::Hang => std::future::pending().await,
                 Fault::Fail => status(500, "InternalError"),
                 Fault::Refuse(code, part) if parts.method != Method::GET && path.contains(part) => refused(code),
+                Fault::RefuseEnd(code, end) if parts.method != Method::GET && path.ends_with(end) => refused(code),
                 Fault::RefuseReads(code, part) if parts.method == Method::GET && path.starts_with(part) => {
                     refused(code)
                 }

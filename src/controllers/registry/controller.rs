@@ -71,6 +71,14 @@ impl Unstored {
             error => error.class(),
         }
     }
+
+    /// What an administrator can do.
+    pub(super) fn remedy(&self) -> &'static str {
+        match self.class() {
+            ErrorClass::Invalid(_) => "Correct the field",
+            _ => "Find the missing permission, admission policy or webhook that prevents the write",
+        }
+    }
 }
 
 impl From<WriteError> for Interrupted {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::controller::{Ended, Interrupted, Registry, Since, Stale};
+use super::controller::{Ended, Interrupted, Registry, Since, Stale, Unstored};
 use super::pass::PassContext;
 use super::report::Outcome;
 use crate::api::Kind;
@@ -25,8 +25,30 @@ const NEXT_STAGE: Duration = Duration::from_millis(50);
 
 impl Registry {
     pub(super) async fn remove(&mut self, mut context: PassContext) -> Result<Ended, Interrupted> {
-        self.complete(&mut context, false).await?;
-        self.remove_all(&mut context, false).await.map(|(ended, _)| ended)
+        let mut outcome = Outcome::default();
+        // Nothing that the removal does depends on the observed settings.
+        match self.complete(&mut context, false).await {
+            Ok(_) => {}
+            Err(Interrupted::Unstored(unstored)) => outcome.add_unobserved(format!(
+                "spec.observedConfig of Config {} cannot be written, and the removal continues: {}. {}",
+                names::CLUSTER,
+                unstored.error,
+                unstored.remedy()
+            )),
+            Err(interrupted) => return Err(interrupted),
+        }
+        let observed = outcome.unobserved.is_some();
+        match self.remove_all(&mut context, outcome, false).await {
+            Ok((mut ended, _)) => {
+                ended.failed |= observed;
+                Ok(ended)
+            }
+            Err(Interrupted::Unstored(unstored)) => Err(Interrupted::Unstored(Unstored {
+                observed: unstored.observed || observed,
+                ..unstored
+            })),
+            Err(interrupted) => Err(interrupted),
+        }
     }
 
     /// A pass for a Config that is being deleted: removes the registry as for `Removed`, then the operator's finalizer.
@@ -35,7 +57,7 @@ impl Registry {
         if !finalizers.iter().any(|f| f == names::FINALIZER) {
             return Ok(Ended::SUCCESS);
         }
-        let (ended, done) = self.remove_all(&mut context, true).await?;
+        let (ended, done) = self.remove_all(&mut context, Outcome::default(), true).await?;
         if !done {
             return Ok(ended);
         }
@@ -72,13 +94,15 @@ impl Registry {
         self.left_since.map(|since| since.at(now))
     }
 
-    /// One step of the removal. Returns whether the removal is complete.
-    async fn remove_all(&mut self, context: &mut PassContext, deleting: bool) -> Result<(Ended, bool), Interrupted> {
+    /// One step of the removal. `outcome`: what the pass found before. Returns whether the removal is complete.
+    async fn remove_all(
+        &mut self,
+        context: &mut PassContext,
+        mut outcome: Outcome,
+        deleting: bool,
+    ) -> Result<(Ended, bool), Interrupted> {
         let state = ManagementState::of(&context.config);
-        let mut outcome = Outcome {
-            state: Some(state),
-            ..Outcome::default()
-        };
+        outcome.state = Some(state);
         self.set_storage_ca(None);
         self.set_storage_ca_error(None);
         let stage = removal::removal(&context.snapshot, self.deployment_gone(&context.snapshot));

@@ -12,7 +12,6 @@ use crate::api::registry_config::Storage;
 use crate::api::{Kind, ObjectRef};
 use crate::apply::WriteError;
 use crate::config::content;
-use crate::config::error_class::ErrorClass;
 use crate::config::event_request::EventRequest;
 use crate::config::resolve::{ManagementState, Reason, Rejection};
 use crate::config::snapshot::{Snapshot, Undecodable};
@@ -66,6 +65,18 @@ pub(super) struct Outcome {
     pub(super) events: Vec<EventRequest>,
     pub(super) reconfigured: bool,
     pub(super) backend: Option<&'static str>,
+}
+
+impl Outcome {
+    /// Adds why `spec.observedConfig` could not be updated.
+    pub(super) fn add_unobserved(&mut self, message: String) {
+        self.events.push(EventRequest {
+            warning: true,
+            reason: "ObservedConfigWriteError",
+            message: message.clone(),
+        });
+        self.unobserved = Some(message);
+    }
 }
 
 impl Registry {
@@ -185,10 +196,7 @@ impl Registry {
     /// Reports a refused write of the Config. The pass changes nothing else.
     pub(super) async fn report_unstored(&mut self, unstored: &Unstored) -> Result<Ended, Interrupted> {
         let Unstored { error, observed } = unstored;
-        let remedy = match unstored.class() {
-            ErrorClass::Invalid(_) => "Correct the field",
-            _ => "Find the missing permission, admission policy or webhook that prevents the write",
-        };
+        let remedy = unstored.remedy();
         let message = format!(
             "Config {} cannot be written, and the operator changes nothing else until it can: {error}. {remedy}",
             names::CLUSTER
@@ -198,15 +206,10 @@ impl Registry {
         let deleting = config.is_some_and(content::is_deleting);
         let mut outcome = Outcome {
             state: ManagementState::stored(&snapshot),
-            unobserved: observed.then(|| message.clone()),
             ..Outcome::default()
         };
         if *observed {
-            outcome.events.push(EventRequest {
-                warning: true,
-                reason: "ObservedConfigWriteError",
-                message: message.clone(),
-            });
+            outcome.add_unobserved(message.clone());
         }
         self.unstored = Some(message.clone());
         if deleting {

@@ -213,6 +213,29 @@ async fn an_observed_setting_that_the_pass_replaces_is_never_reported() {
     }
 }
 
+// spec/README 11: only what uses the stored fields waits for them
+#[tokio::test(start_paused = true)]
+async fn a_removal_continues_although_the_observed_settings_cannot_be_stored() {
+    let removed = config(&json!({"managementState": "Removed"}));
+    let cluster = Cluster::new([removed, live_deployment(3, &json!({"replicas": 1}))]);
+    cluster.api.fault(Fault::RefuseEnd(403, "/configs/cluster"));
+    let after = after_a_minute(&cluster).await;
+    let deployment = ObjectRef::new(Kind::Deployment, names::NAMESPACE, names::REGISTRY);
+    assert_eq!(cluster.get(&deployment), None);
+    assert_eq!(condition_of(&after, "Progressing")["reason"], "Removed");
+    let observation = condition_of(&after, "ConfigObservationDegraded");
+    assert_eq!(observation["status"], "True");
+    let message = observation["message"].as_str().unwrap();
+    for part in ["spec.observedConfig of Config cluster", "refused at the wish of a test"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(after["spec"].get("observedConfig"), None);
+    cluster.api.fault(Fault::None);
+    let after = after_a_minute(&cluster).await;
+    assert_eq!(condition_of(&after, "ConfigObservationDegraded")["status"], "False");
+    assert!(after["spec"]["observedConfig"].is_object());
+}
+
 // lifecycle 51
 #[tokio::test(start_paused = true)]
 async fn a_removal_after_unmanaged_waits_for_credentials_from_its_own_start() {

@@ -27,6 +27,18 @@ fn removal_is_told_step_by_step() {
     );
     let message = &judge(&there).condition_updates[PROGRESSING].message;
     assert!(message.ends_with("is being removed: pods"), "{message}");
+    let stopped = Findings {
+        removal: Removal::NotAsked,
+        failing: transient(),
+        ..there.clone()
+    };
+    let judged = judge(&stopped);
+    let progressing = &judged.condition_updates[PROGRESSING];
+    assert_eq!(shown(progressing), "True/DeletingDeployment");
+    let told = progressing
+        .message
+        .ends_with("is being removed, trying again: Secret a/b is missing");
+    assert!(told, "{progressing:?}");
     let waiting = Findings {
         removal: Removal::Waiting("waiting for Pod x to end".into()),
         ..removed.clone()
