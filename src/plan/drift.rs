@@ -173,10 +173,22 @@ const MAPS: [&str; 6] = [
     "nodeSelector",
 ];
 
+/// Fields that mean one thing when they are empty and another when they are absent, and that the API server stores empty: an empty selector
+/// selects all pods or namespaces; an absent one selects no pods, or the own namespace only.
+const SELECTORS: [&str; 2] = ["labelSelector", "namespaceSelector"];
+
+/// Whether a selector is present on one side only.
+fn selects_otherwise(member: &str, wanted: Option<&Value>, live: Option<&Value>) -> bool {
+    let is_present = |value: Option<&Value>| value.is_some_and(|value| !value.is_null());
+    SELECTORS.contains(&member) && is_present(wanted) != is_present(live)
+}
+
 /// Whether nothing would be stored of a desired value.
 fn says_nothing(wanted: &Value) -> bool {
     let nothing = |(member, value): (&String, &Value)| {
-        if MAPS.contains(&member.as_str()) {
+        if SELECTORS.contains(&member.as_str()) {
+            value.is_null()
+        } else if MAPS.contains(&member.as_str()) {
             is_empty(value)
         } else {
             says_nothing(value)
@@ -188,6 +200,7 @@ fn says_nothing(wanted: &Value) -> bool {
 /// [`same`] for a field of an object.
 fn same_member(member: &str, wanted: Option<&Value>, live: Option<&Value>) -> bool {
     match (wanted, live) {
+        (wanted, live) if selects_otherwise(member, wanted, live) => false,
         (Some(Value::Object(wanted)), Some(Value::Object(live))) if MAPS.contains(&member) => {
             let missing = |(key, value): (&String, &Value)| !value.is_null() && live.get(key) != Some(value);
             let unwanted =
@@ -202,6 +215,7 @@ fn same_member(member: &str, wanted: Option<&Value>, live: Option<&Value>) -> bo
 /// [`holds`] for a field of an object.
 fn holds_member(member: &str, wanted: &Value, live: Option<&Value>) -> bool {
     match wanted {
+        wanted if selects_otherwise(member, Some(wanted), live) => false,
         Value::Object(entries) if MAPS.contains(&member) && !entries.is_empty() => {
             entries.iter().all(|(key, value)| {
                 let live = live.and_then(|live| live.get(key)).filter(|value| !value.is_null());

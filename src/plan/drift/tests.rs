@@ -401,6 +401,43 @@ fn a_wanted_empty_text_equals_an_absent_field_in_every_comparison() {
     }
 }
 
+// The API server stores an empty selector, which selects all. An absent one selects none, or the own namespace.
+#[test]
+fn an_empty_selector_is_not_an_absent_one() {
+    let object = |spec: Value| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec});
+    let all = || json!({});
+    for selector in ["labelSelector", "namespaceSelector"] {
+        for (wanted, live, expected) in [
+            (json!({selector: all()}), json!({selector: all()}), false),
+            (json!({selector: all()}), json!({}), true),
+            (json!({selector: all()}), json!({selector: null}), true),
+            (json!({selector: null}), json!({selector: all()}), true),
+            (json!({selector: null}), json!({selector: null}), false),
+            (json!({selector: null}), json!({}), false),
+            (
+                json!({selector: all()}),
+                json!({selector: {"matchLabels": {"a": "b"}}}),
+                true,
+            ),
+            (json!({selector: {"matchLabels": {}}}), json!({selector: all()}), false),
+            (json!({selector: {"matchLabels": {}}}), json!({}), true),
+        ] {
+            for drift in [Drift::Named, Drift::Template, Drift::Whole(&["spec"])] {
+                let deep = |value: &Value| object(json!({"key": "zone", "peers": [value]}));
+                for (wanted, live) in [
+                    (object(wanted.clone()), object(live.clone())),
+                    (deep(&wanted), deep(&live)),
+                ] {
+                    let desired = Desired::new(Kind::Service, drift, wanted.clone());
+                    assert_eq!(differs(&desired, &live, None), expected, "{drift:?} {wanted} {live}");
+                    let written = merged(&desired, &live, None);
+                    assert!(!differs(&desired, &written, None), "{drift:?} {wanted} {live}");
+                }
+            }
+        }
+    }
+}
+
 // An entry of a map is no field: the API server stores it, and selectors depend on it.
 #[test]
 fn an_entry_with_an_empty_text_in_a_map_is_wanted_as_any_other() {
