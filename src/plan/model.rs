@@ -315,8 +315,9 @@ pub(super) fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
     object.pointer("/metadata/annotations")?.get(key)?.as_str()
 }
 
-/// `wanted`, plus null for every other key of `live`, at any depth. For maps that the operator owns completely: under
-/// [`Drift::Named`] and [`Drift::Template`], null removes a key.
+/// `wanted`, plus null for every other key of `live`, at any depth, also in the elements of lists of the same length. For maps and lists
+/// that the operator owns completely: under [`Drift::Named`] and [`Drift::Template`], null removes a key. Lists of different lengths
+/// differ in any case, and are replaced as a whole. Not for lists whose elements get defaults of the API server.
 pub(super) fn exclusive(wanted: Value, live: Option<&Value>) -> Value {
     match (wanted, live) {
         (Value::Object(mut wanted), Some(Value::Object(live))) => {
@@ -328,6 +329,11 @@ pub(super) fn exclusive(wanted: Value, live: Option<&Value>) -> Value {
             }
             Value::Object(wanted)
         }
+        (Value::Array(wanted), Some(Value::Array(live))) if wanted.len() == live.len() => wanted
+            .into_iter()
+            .zip(live)
+            .map(|(wanted, live)| exclusive(wanted, Some(live)))
+            .collect(),
         (wanted, _) => wanted,
     }
 }

@@ -141,7 +141,7 @@ fn pod(spec: &ImagePrunerSpec, snapshot: &Snapshot, live: Option<&Value>) -> Res
         "priorityClassName": "system-cluster-critical",
         "affinity": exclusive(spec.affinity.clone().unwrap_or_else(|| json!({})), live_pod("affinity")),
         "nodeSelector": exclusive(json!(spec.node_selector.clone().unwrap_or_default()), live_pod("nodeSelector")),
-        "tolerations": tolerations,
+        "tolerations": exclusive(json!(tolerations), live_pod("tolerations")),
         "initContainers": null,
         "containers": [{
             "name": "image-pruner",

@@ -345,6 +345,74 @@ fn an_edited_cron_job_is_restored_and_defaults_are_not_an_edit() {
     }
 }
 
+/// A pod with a member of each kind inside an element of a list.
+fn with_elements() -> Value {
+    let required = "requiredDuringSchedulingIgnoredDuringExecution";
+    let name = json!({"key": "metadata.name", "operator": "In", "values": ["ridge"]});
+    let node = json!({"matchExpressions": [{"key": "zone", "operator": "Exists"}], "matchFields": [name]});
+    let pods = json!({
+        "topologyKey": "zone", "namespaces": ["harbour"], "labelSelector": {"matchLabels": {"boat": "red", "crew": "two"}},
+    });
+    let everywhere = json!({"topologyKey": "zone", "labelSelector": {}, "namespaceSelector": {}});
+    json!({
+        "tolerations": [{"key": "ice", "operator": "Exists", "effect": "NoSchedule"}],
+        "affinity": {
+            "nodeAffinity": {required: {"nodeSelectorTerms": [node]}},
+            "podAffinity": {required: [pods]},
+            "podAntiAffinity": {required: [everywhere]},
+        },
+        "resources": {"claims": [{"name": "crane", "request": "small"}]},
+    })
+}
+
+// workload 101
+#[test]
+fn a_member_of_an_element_of_a_list_is_removed_and_restored() {
+    let required = "requiredDuringSchedulingIgnoredDuringExecution";
+    let full = with_elements();
+    for pointer in [
+        "/tolerations/0/effect".to_owned(),
+        format!("/affinity/nodeAffinity/{required}/nodeSelectorTerms/0/matchFields"),
+        format!("/affinity/podAffinity/{required}/0/namespaces"),
+        format!("/affinity/podAffinity/{required}/0/labelSelector/matchLabels/crew"),
+        format!("/affinity/podAffinity/{required}/0/labelSelector"),
+        // An empty selector selects all; an absent one none, or the own namespace.
+        format!("/affinity/podAntiAffinity/{required}/0/labelSelector"),
+        format!("/affinity/podAntiAffinity/{required}/0/namespaceSelector"),
+        "/resources/claims/0/request".to_owned(),
+    ] {
+        let mut less = full.clone();
+        let (parent, member) = pointer.rsplit_once('/').unwrap();
+        less.pointer_mut(parent)
+            .unwrap()
+            .as_object_mut()
+            .unwrap()
+            .remove(member);
+        let container = if pointer.starts_with("/resources") {
+            "/containers/0"
+        } else {
+            ""
+        };
+        // An edit of the ImagePruner; and, seen from the other side, one of the CronJob by hand.
+        for (from, to) in [(&full, &less), (&less, &full)] {
+            let mut cluster = cluster("Managed", HOST);
+            let live = stored(&job(from, &cluster.snapshot));
+            cluster.put(&live);
+            assert!(!differs(&job(from, &cluster.snapshot), &live, None), "{pointer}");
+            let desired = job(to, &cluster.snapshot);
+            assert!(differs(&desired, &live, None), "{pointer}");
+            let written = merged(&desired, &live, None);
+            assert!(!written.to_string().contains("null"), "{written}");
+            let pod = written.pointer("/spec/jobTemplate/spec/template/spec").unwrap();
+            let found = pod.pointer(&format!("{container}{pointer}"));
+            assert_eq!(found, to.pointer(&pointer), "{pointer}");
+            let written = stored(&desired);
+            cluster.put(&written);
+            assert!(!differs(&job(to, &cluster.snapshot), &written, None), "{pointer}");
+        }
+    }
+}
+
 // issue 10, row 13
 #[test]
 fn an_age_under_a_minute_is_told_with_its_meaning_and_the_field_to_set() {
