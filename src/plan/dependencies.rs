@@ -73,7 +73,7 @@ pub(super) fn digest(parts: &Parts, snapshot: &Snapshot, plan: &Plan, certificat
         }
         let live = objects.operand(kind, name);
         match plan.desired(kind, name) {
-            Some(desired) => Some(Cow::Owned(drift::merged(desired, live.unwrap_or(&Value::Null), None))),
+            Some(desired) => Some(Cow::Owned(drift::after_write(desired, live.unwrap_or(&Value::Null)))),
             None => live.map(Cow::Borrowed),
         }
     };

@@ -128,8 +128,8 @@ fn asks_for_login(inputs: &Inputs<'_>) -> bool {
         && exposure::asks_for_login(inputs.resolved, inputs.snapshot)
 }
 
-/// ConfigMap `image-registry-certificates` as it will be after the rollout, with the CA of the new storage alone; `None` if
-/// it has that CA already. The digest of the dependencies uses it, so that the pods are replaced once.
+/// ConfigMap `image-registry-certificates` as it will be after the rollout: with the CA of the new storage alone, and without the mark that
+/// closes it. `None` if none of these changes. The digest of the dependencies uses it, so that the pods are replaced once.
 fn certificates_map(inputs: &Inputs<'_>) -> Option<Value> {
     let Inputs {
         resolved,
@@ -139,12 +139,12 @@ fn certificates_map(inputs: &Inputs<'_>) -> Option<Value> {
     } = *inputs;
     let ca = storage.facts()?.ca_bundle.as_deref();
     let live = snapshot.objects.operand(Kind::ConfigMap, names::CERTIFICATES_MAP)?;
-    if certificates::published_storage_ca(snapshot).as_deref() == ca {
+    if certificates::published_storage_ca(snapshot).as_deref() == ca && live.get("immutable").is_none() {
         return None;
     }
     let wanted = certificates::certificates(snapshot, ca, resolved.disable_redirect, false);
     let desired = wanted.plan.desired(Kind::ConfigMap, names::CERTIFICATES_MAP)?;
-    Some(drift::merged(desired, live, None))
+    Some(drift::after_write(desired, live))
 }
 
 fn ignored_overrides(keys: &[String]) -> EventRequest {

@@ -7,6 +7,9 @@ use serde_json::{Map, Value, json};
 use super::{Desired, Drift, adopt};
 use crate::names;
 
+/// The mark with which anybody closes a ConfigMap or a Secret.
+const MARK: &str = "/immutable";
+
 /// Whether the live object must be written. `recorded_generation` is `metadata.generation` after the operator's last write
 /// and applies to [`Drift::Generation`] only; `None` causes one write.
 pub fn differs(desired: &Desired, live: &Value, recorded_generation: Option<i64>) -> bool {
@@ -27,10 +30,25 @@ pub fn differs(desired: &Desired, live: &Value, recorded_generation: Option<i64>
 
 /// Whether the live object differs in an immutable field, so that it must be deleted and created again.
 pub fn immutable_differs(desired: &Desired, live: &Value) -> bool {
+    let stored = |pointer: &str| {
+        let value = live.pointer(pointer);
+        // Without the mark an object can be changed, too.
+        value.filter(|value| pointer != MARK || **value != Value::Bool(false))
+    };
     desired
         .immutable
         .iter()
-        .any(|pointer| !same(desired.body.pointer(pointer), live.pointer(pointer)))
+        .any(|pointer| !same(desired.body.pointer(pointer), stored(pointer)))
+}
+
+/// The object after a write: [`merged`], or the desired object alone where the live one is deleted and created again.
+pub(super) fn after_write(desired: &Desired, live: &Value) -> Value {
+    let kept = if immutable_differs(desired, live) {
+        &Value::Null
+    } else {
+        live
+    };
+    merged(desired, kept, None)
 }
 
 /// The object to write: the live object with the desired fields set. `live` is null if the object does not exist.
@@ -47,6 +65,10 @@ pub fn merged(desired: &Desired, live: &Value, checksum: Option<&str>) -> Value 
     if let Drift::Whole(sections) = desired.drift {
         // Remove owned fields that are not desired.
         object.retain(|member, _| !sections.contains(&member.as_str()) || desired.body.get(member).is_some());
+    }
+    if desired.immutable.contains(&MARK) && desired.body.pointer(MARK).is_none() {
+        // Equals an absent mark, and must not count in the digest of the pods.
+        object.retain(|member, value| member != "immutable" || *value != Value::Bool(false));
     }
     for member in ["apiVersion", "kind"] {
         object.insert(member.to_owned(), desired.body.get(member).cloned().unwrap_or_default());

@@ -4,6 +4,8 @@ use super::{digest, map_json, secret_json};
 use crate::api::Kind;
 use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
 use crate::config::snapshot::Snapshot;
+use crate::names;
+use crate::plan::certificates::certificates;
 use crate::plan::checksum::sha256;
 use crate::plan::fixture::{Cluster, empty_dir, map, secret, snapshot};
 use crate::plan::parts::Parts;
@@ -115,6 +117,24 @@ fn secrets_count_with_the_content_that_this_pass_writes() {
         before,
         "the next pass computes the same digest from the written objects"
     );
+    let map = certificates(&cluster.snapshot, None, false, false).plan;
+    cluster.put(&map.desired(Kind::ConfigMap, names::CERTIFICATES_MAP).unwrap().body);
+    let before = annotation(&cluster);
+    // Somebody marks an object: it is made anew without the mark, which replaces no pod.
+    for (kind, name) in [
+        (Kind::Secret, "installation-pull-secrets"),
+        (Kind::Secret, "image-registry-private-configuration"),
+        (Kind::ConfigMap, names::CERTIFICATES_MAP),
+    ] {
+        let live = cluster.snapshot.objects.operand(kind, name).unwrap().clone();
+        for mark in [true, false] {
+            let mut marked = live.clone();
+            marked["immutable"] = json!(mark);
+            cluster.put(&marked);
+            assert_eq!(annotation(&cluster), before, "{name} {mark}");
+        }
+        cluster.put(&live);
+    }
     let mut source = crate::plan::fixture::pull_secret();
     source["data"]["other"] = json!("bmV3");
     cluster.put(&source);

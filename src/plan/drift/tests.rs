@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::{differs, immutable_differs, merged};
 use crate::api::Kind;
+use crate::plan::certificates::certificates;
 use crate::plan::fixture::{Cluster, live_service, merge, operand};
 use crate::plan::{Desired, Drift, Plan, network, rbac};
 
@@ -200,6 +201,27 @@ fn undesired_keys_of_a_secret_are_removed() {
     assert!(written["data"].get("extra").is_none());
     assert!(immutable_differs(&secret, &changed(&live, &json!({"type": "Opaque"}))));
     assert!(immutable_differs(&secret, &changed(&live, &json!({"immutable": true}))));
+}
+
+#[test]
+fn an_object_that_somebody_marks_as_not_immutable_stays() {
+    for (kind, name) in [
+        (Kind::Secret, "installation-pull-secrets"),
+        (Kind::ConfigMap, "image-registry-certificates"),
+    ] {
+        let desired = match kind {
+            Kind::Secret => desired(&cluster().plan(), kind, name),
+            _ => desired(&certificates(&cluster().snapshot, None, false, false).plan, kind, name),
+        };
+        let live = stored(&desired);
+        let marked = changed(&live, &json!({"immutable": false}));
+        assert!(!immutable_differs(&desired, &marked) && !differs(&desired, &marked, None));
+        assert_eq!(merged(&desired, &marked, Some("sha256:x")), live);
+        assert!(immutable_differs(
+            &desired,
+            &changed(&live, &json!({"immutable": true}))
+        ));
+    }
 }
 
 // workload 19, workload 20
