@@ -128,8 +128,12 @@ fn asks_for_login(inputs: &Inputs<'_>) -> bool {
         && exposure::asks_for_login(inputs.resolved, inputs.snapshot)
 }
 
-/// ConfigMap `image-registry-certificates` as it will be after the rollout: with the CA of the new storage alone, and without the mark that
-/// closes it. `None` if none of these changes. The digest of the dependencies uses it, so that the pods are replaced once.
+/// ConfigMap `image-registry-certificates` as it will be after the rollout: with the CA of the new storage alone, with or without it
+/// under the host names of the registry, and without the mark that closes it. `None` if none of these changes. The digest of the
+/// dependencies uses it, so that the pods are replaced once.
+///
+/// Nothing else of the map is foreseen: pods that started before it is published would not have it, and their digest would say that they
+/// have. The CA of the storage is in the map under its own key, whatever the host names have.
 fn certificates_map(inputs: &Inputs<'_>) -> Option<Value> {
     let Inputs {
         resolved,
@@ -139,12 +143,21 @@ fn certificates_map(inputs: &Inputs<'_>) -> Option<Value> {
     } = *inputs;
     let ca = storage.facts()?.ca_bundle.as_deref();
     let live = snapshot.objects.operand(Kind::ConfigMap, names::CERTIFICATES_MAP)?;
-    if certificates::published_storage_ca(snapshot).as_deref() == ca && live.get("immutable").is_none() {
-        return None;
-    }
-    let wanted = certificates::certificates(snapshot, ca, resolved.disable_redirect, false);
-    let desired = wanted.plan.desired(Kind::ConfigMap, names::CERTIFICATES_MAP)?;
-    Some(drift::after_write(desired, live))
+    let planned = |disable_redirect| {
+        let wanted = certificates::certificates(snapshot, ca, disable_redirect, false);
+        let desired = wanted.plan.desired(Kind::ConfigMap, names::CERTIFICATES_MAP)?;
+        Some(drift::after_write(desired, live))
+    };
+    // The live map is the one that the other setting makes.
+    let is_switched = || {
+        ca?; // nothing to leave out
+        let content = |map: &Value| ["data", "binaryData"].map(|member| map.get(member).cloned());
+        planned(!resolved.disable_redirect).filter(|other| content(other) == content(live))
+    };
+    let changes = certificates::published_storage_ca(snapshot).as_deref() != ca
+        || live.get("immutable").is_some()
+        || is_switched().is_some();
+    changes.then(|| planned(resolved.disable_redirect)).flatten()
 }
 
 fn ignored_overrides(keys: &[String]) -> EventRequest {

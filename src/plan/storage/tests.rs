@@ -46,7 +46,7 @@ fn running(spec: &Value, facts: StorageFacts) -> Cluster {
 }
 
 fn publish(cluster: &mut Cluster, ca: Option<&str>) {
-    let wanted = certificates(&cluster.snapshot, ca, false, false).plan;
+    let wanted = certificates(&cluster.snapshot, ca, cluster.resolved.disable_redirect, false).plan;
     cluster.put(
         &wanted
             .desired(Kind::ConfigMap, "image-registry-certificates")
@@ -344,6 +344,53 @@ fn a_new_ca_is_published_before_the_rollout_and_the_old_ca_is_removed_after_it()
     // Storage without a CA: the old CA stays until the pods are replaced.
     assert_eq!(storage_cas(&s3("one"), &cluster.snapshot).as_deref(), Some("NEW\n"));
     assert!(differs(&cluster, &s3("one")) && is_published(&s3("one"), &cluster.snapshot));
+}
+
+// spec/README 9: the setting and what it changes in the CA map are one rollout
+#[test]
+fn a_switch_of_redirects_replaces_the_pods_once() {
+    const CA: &str = "STORAGE\n";
+    let mut cluster = running(&json!({}), s3("one"));
+    cluster.put(&operand(
+        "v1",
+        "Service",
+        "image-registry",
+        &json!({"spec": {"ports": [{"port": 5000}]}}),
+    ));
+    cluster.put(&map("serviceca", &json!({"service-ca.crt": "SERVICE\n"})));
+    cluster.put(&json!({
+        "apiVersion": "config.openshift.io/v1", "kind": "Image", "metadata": {"name": "cluster"},
+        "spec": {"additionalTrustedCA": {"name": "of-users"}},
+    }));
+    let of_users = |data: Value| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "data": data,
+               "metadata": {"name": "of-users", "namespace": "openshift-config"}})
+    };
+    cluster.put(&of_users(json!({})));
+    publish(&mut cluster, Some(CA));
+    cluster.facts.ca_bundle = Some(CA.to_owned());
+    deploy(&mut cluster);
+    let first = cluster.deployment().body;
+    for disabled in [true, false] {
+        let before = cluster.deployment().body;
+        cluster.resolved = Cluster::new(&json!({"disableRedirect": disabled}), []).resolved;
+        let rolled = cluster.deployment().body;
+        assert_ne!(rolled, before);
+        publish(&mut cluster, Some(CA));
+        assert_eq!(cluster.deployment().body, rolled, "no second rollout: {disabled}");
+    }
+    assert_eq!(cluster.deployment().body, first);
+    // Pods that start before another CA is published do not have it: nothing replaces them if their digest says that they have.
+    for change in [
+        of_users(json!({"hub.example": "THEIRS"})),
+        map("serviceca", &json!({"service-ca.crt": "RENEWED\n"})),
+    ] {
+        let before = cluster.deployment().body;
+        cluster.put(&change);
+        assert_eq!(cluster.deployment().body, before, "{change}");
+        publish(&mut cluster, Some(CA));
+        assert_ne!(cluster.deployment().body, before, "{change}");
+    }
 }
 
 // storage-decisions T13: a Secret that is gone is no other storage where nothing is in it
