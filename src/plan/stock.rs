@@ -47,7 +47,7 @@ pub(super) fn plan(inputs: &Inputs<'_>, plan: &mut Plan) {
     }
     plan.present.push(configuration());
     plan_users(&inputs.snapshot.objects, plan);
-    plan.present.extend(login(inputs.resolved, &inputs.snapshot.objects));
+    plan_login(inputs.resolved, &inputs.snapshot.objects, plan);
     if inputs.resolved.login == Login::Nowhere && !inputs.resolved.routes.is_empty() {
         plan.events.push(exposed());
     }
@@ -150,14 +150,26 @@ pub struct Account {
     pub password: Sensitive,
 }
 
-/// The user in the login that the operator made; `None` if there is none, or not its own.
-fn account(objects: &Objects) -> Option<Account> {
-    let secret = objects
-        .operand(Kind::Secret, names::LOGIN_SECRET)
-        .filter(|s| is_own(s))?;
-    let text = content::secret_text(secret, LOGIN_KEY)?.ok()?;
+/// The Secret with the login, if the operator made it.
+fn own_login(objects: &Objects) -> Option<&Value> {
+    let secret = objects.operand(Kind::Secret, names::LOGIN_SECRET);
+    secret.filter(|secret| is_own(secret))
+}
+
+/// The user in the operator's login; `None` if the login has none. An entry for a host of others is never that: its password would replace
+/// the registry's, and go to the registry.
+fn account(login: &Value, hosts: &BTreeSet<String>) -> Option<Account> {
+    let text = content::secret_text(login, LOGIN_KEY)?.ok()?;
     let document: Value = serde_json::from_str(&text).ok()?;
-    let entry = document.get("auths")?.as_object()?.values().next()?;
+    let entries = document.get("auths")?;
+    let first = service::address();
+    std::iter::once(&first).chain(hosts).find_map(|host| {
+        let entry = entries.get(host)?;
+        plain(entry).or_else(|| encoded(entry))
+    })
+}
+
+fn plain(entry: &Value) -> Option<Account> {
     let member = |name: &str| content::text(entry.get(name));
     Some(Account {
         user: member("username")?.to_owned(),
@@ -165,11 +177,33 @@ fn account(objects: &Objects) -> Option<Account> {
     })
 }
 
+/// Programs that rewrite a login keep `auth` alone.
+fn encoded(entry: &Value) -> Option<Account> {
+    let bytes = STANDARD.decode(content::text(entry.get("auth"))?).ok()?;
+    let text = Sensitive::new(String::from_utf8(bytes).ok()?);
+    let (user, password) = text.expose().split_once(':')?;
+    (!user.is_empty() && !password.is_empty()).then(|| Account {
+        user: user.to_owned(),
+        password: Sensitive::new(password),
+    })
+}
+
 /// The login, for all hosts of the registry.
-fn login(resolved: &Resolved, objects: &Objects) -> Option<Desired> {
-    let account = account(objects)?;
+fn plan_login(resolved: &Resolved, objects: &Objects, plan: &mut Plan) {
+    let name = names::LOGIN_SECRET;
+    let Some(login) = own_login(objects) else { return };
     let hosts = hosts(resolved, objects);
-    (!hosts.is_empty()).then(|| login_body(&account, &hosts))
+    match account(login, &hosts) {
+        Some(_) if hosts.is_empty() => {}
+        Some(account) => plan.present.push(login_body(&account, &hosts)),
+        None => {
+            let message = format!(
+                "Secret {}/{name} has no user and password for a host of the registry: delete Secret {name} to get a new login",
+                names::NAMESPACE
+            );
+            plan.fail(Kind::Secret, name, message);
+        }
+    }
 }
 
 /// Names and addresses of the Service with its port, and the hosts of the routes.
@@ -213,11 +247,16 @@ pub enum Missing {
 }
 
 /// What is missing for a login. What somebody else made is never completed.
-pub fn missing(objects: &Objects) -> Missing {
+pub fn missing(resolved: &Resolved, objects: &Objects) -> Missing {
     let secret = |name| objects.operand(Kind::Secret, name);
     match (secret(names::HTPASSWD_SECRET), secret(names::LOGIN_SECRET)) {
         (None, None) => Missing::Everything,
-        (None, Some(_)) => account(objects).map_or(Missing::Foreign, Missing::Users),
+        (None, Some(login)) if is_own(login) => {
+            let account = account(login, &hosts(resolved, objects));
+            // The plan says what to do about a login without a password.
+            account.map_or(Missing::Nothing, Missing::Users)
+        }
+        (None, Some(_)) => Missing::Foreign,
         (Some(users), None) if is_own(users) => {
             let text = content::secret_text(users, names::HTPASSWD_KEY).and_then(Result::ok);
             // A faulty file is its owner's to correct first.

@@ -8,6 +8,7 @@ use super::report::Outcome;
 use crate::api::{Kind, ObjectRef, Sensitive};
 use crate::apply::{Failure, WriteError};
 use crate::config::error_class::ErrorClass;
+use crate::config::resolve::Resolved;
 use crate::names::{self, Program};
 use crate::plan::htpasswd;
 use crate::plan::stock::{self, Account, Missing};
@@ -28,12 +29,13 @@ impl Registry {
     pub(super) async fn ensure_login(
         &mut self,
         context: &mut PassContext,
+        resolved: &Resolved,
         outcome: &mut Outcome,
     ) -> Result<(), Interrupted> {
         if context.snapshot.environment.program != Program::Distribution {
             return Ok(());
         }
-        let missing = stock::missing(&context.snapshot.objects);
+        let missing = stock::missing(resolved, &context.snapshot.objects);
         if missing != Missing::Nothing && missing != Missing::Foreign && !context.confirmed.get() {
             self.confirm(&context.config).await?;
             context.confirmed.set(true);

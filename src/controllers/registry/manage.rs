@@ -51,7 +51,7 @@ impl Registry {
             (None, Freeze::Deployment) => Source::Nowhere,
             (None, Freeze::Storage) => Source::Live,
         };
-        self.ensure_login(&mut context, &mut outcome).await?;
+        self.ensure_login(&mut context, &resolved, &mut outcome).await?;
         let inputs = Inputs {
             resolved: &resolved,
             storage,

@@ -96,7 +96,8 @@ fn only_what_is_missing_is_made_and_what_others_made_is_never_completed() {
         ),
     ] {
         let cluster = Cluster::new(&json!({}), objects.clone());
-        assert_eq!(missing(&cluster.snapshot.objects), expected, "{objects:?}");
+        let found = missing(&cluster.resolved, &cluster.snapshot.objects);
+        assert_eq!(found, expected, "{objects:?}");
     }
 }
 
@@ -212,6 +213,70 @@ fn the_login_is_for_every_host_of_the_registry() {
     );
     let cluster = stock(None, &spec, [foreign]);
     assert!(cluster.plan().desired(Kind::Secret, "image-registry-login").is_none());
+}
+
+// The password of another registry must not become that of ours, and must not be sent to it.
+#[test]
+fn a_host_that_somebody_added_to_the_login_is_never_the_source_of_the_password() {
+    let account = Account {
+        user: "registry".to_owned(),
+        password: Sensitive::new("pass:word"),
+    };
+    let (host, route) = ("image-registry.openshift-image-registry.svc:5000", "blue.example");
+    let theirs = json!({"username": "AWS", "password": "foreign", "auth": STANDARD.encode("AWS:foreign")});
+    let auth = STANDARD.encode("registry:pass:word");
+    let ours = json!({"username": "registry", "password": "pass:word", "auth": auth});
+    let spec = json!({"routes": [{"name": "blue", "hostname": route}]});
+    let added = "0123456789.dkr.ecr.example";
+    let login = |text: &str| {
+        let mut login = login_secret(&account);
+        login["data"][".dockerconfigjson"] = json!(STANDARD.encode(text));
+        login
+    };
+    for auths in [
+        json!({added: theirs, host: ours}),
+        json!({added: theirs, host: {"auth": auth}}),
+        json!({added: theirs, route: ours}),
+        json!({added: theirs, host: {"auth": "!"}, route: {"username": "", "password": "", "auth": auth}}),
+    ] {
+        let login = login(&json!({"auths": auths}).to_string());
+        let mut cluster = stock(None, &spec, [login, live_service()]);
+        let plan = cluster.plan();
+        assert!(plan.failures.is_empty(), "{:?}", plan.failures);
+        let planned = plan.desired(Kind::Secret, "image-registry-login").unwrap();
+        let document: Value = serde_json::from_str(&text(&planned.body, ".dockerconfigjson")).unwrap();
+        let entries = document["auths"].as_object().unwrap();
+        assert!(entries.contains_key(host) && entries.contains_key(route) && !entries.contains_key(added));
+        assert!(entries.values().all(|entry| *entry == ours), "{auths}");
+        cluster.remove(Kind::Secret, "openshift-image-registry", "image-registry-htpasswd");
+        let found = missing(&cluster.resolved, &cluster.snapshot.objects);
+        assert_eq!(found, Missing::Users(account.clone()), "{auths}");
+    }
+    for content in [
+        json!({"auths": {added: theirs}}).to_string(),
+        json!({"auths": {added: theirs, host: {"auth": STANDARD.encode("registry")}}}).to_string(),
+        json!({"auths": {}}).to_string(),
+        "{".to_owned(),
+    ] {
+        let mut cluster = stock(None, &spec, [login(&content), live_service()]);
+        let plan = cluster.plan();
+        assert!(
+            plan.desired(Kind::Secret, "image-registry-login").is_none(),
+            "{content}"
+        );
+        let [failure] = plan.failures.as_slice() else {
+            panic!("{:?}", plan.failures)
+        };
+        let told = "delete Secret image-registry-login to get a new login";
+        assert!(failure.message.contains(told), "{}", failure.message);
+        assert!(!failure.message.contains("foreign") && !failure.message.contains("AWS"));
+        // Nothing is made from it; after the deletion all that is missing is.
+        cluster.remove(Kind::Secret, "openshift-image-registry", "image-registry-htpasswd");
+        let missing = |cluster: &Cluster| missing(&cluster.resolved, &cluster.snapshot.objects);
+        assert_eq!(missing(&cluster), Missing::Nothing, "{content}");
+        cluster.remove(Kind::Secret, "openshift-image-registry", "image-registry-login");
+        assert_eq!(missing(&cluster), Missing::Everything, "{content}");
+    }
 }
 
 // kubernetes 19: never open unless the annotation asks for it
