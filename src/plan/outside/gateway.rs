@@ -80,6 +80,10 @@ pub(super) fn route(inputs: &Inputs<'_>, entry: &WantedRoute) -> Result<Desired,
             "group": "", "kind": "Service", "name": names::REGISTRY, "port": names::REGISTRY_PORT, "weight": 1,
         }],
         "filters": null,
+        // All requests. The API server sets the same where there is nothing.
+        "matches": [{
+            "path": {"type": "PathPrefix", "value": "/"}, "headers": null, "queryParams": null, "method": null,
+        }],
     });
     // Versions of the API that do not know timeouts drop them: then they must not be asked for in each pass.
     if live.is_none_or(|live| live.pointer("/spec/rules/0/timeouts").is_some()) {

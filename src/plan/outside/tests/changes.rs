@@ -47,6 +47,37 @@ fn stored_objects_are_not_written_again() {
 }
 
 #[test]
+fn an_http_route_that_somebody_restricts_leads_all_requests_again() {
+    let mut cluster = cluster(exposure(Way::Gateway), &wants_default(), []);
+    let planned = |cluster: &Cluster| cluster.plan().desired(Kind::HttpRoute, DEFAULT).cloned().unwrap();
+    let live = drift::merged(&planned(&cluster), &Value::Null, None);
+    cluster.put(&live);
+    assert!(!drift::differs(&planned(&cluster), &live, None));
+    let all = json!({"path": {"type": "PathPrefix", "value": "/"}});
+    let restricted = |member: &str, value: Value| {
+        let mut restricted = all.clone();
+        restricted[member] = value;
+        json!([restricted])
+    };
+    for matches in [
+        restricted("path", json!({"type": "PathPrefix", "value": "/v2"})),
+        restricted("path", json!({"type": "Exact", "value": "/"})),
+        restricted("method", json!("GET")),
+        restricted("headers", json!([{"type": "Exact", "name": "a", "value": "b"}])),
+        restricted("queryParams", json!([{"type": "Exact", "name": "a", "value": "b"}])),
+        json!([all, {"path": {"type": "PathPrefix", "value": "/v1"}}]),
+    ] {
+        let mut edited = live.clone();
+        edited["spec"]["rules"][0]["matches"] = matches.clone();
+        cluster.put(&edited);
+        let desired = planned(&cluster);
+        assert!(drift::differs(&desired, &edited, None), "{matches}");
+        let written = drift::merged(&desired, &edited, None);
+        assert_eq!(written["spec"]["rules"][0]["matches"], json!([all]));
+    }
+}
+
+#[test]
 fn another_way_deletes_the_objects_of_the_earlier_one() {
     let route = "Route default-route";
     let [ingress, http_route] = ["Ingress default-route", "HTTPRoute default-route"];

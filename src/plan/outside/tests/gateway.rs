@@ -23,7 +23,8 @@ fn an_http_route_leads_through_the_gateway_with_the_registrys_ca() {
             "sectionName": "https"});
         let backend = json!({"group": "", "kind": "Service", "name": "image-registry", "port": 5000, "weight": 1});
         let expected = json!({"parentRefs": [parent], "hostnames": ["blue.test"],
-            "rules": [{"backendRefs": [backend], "timeouts": {"request": "0s"}}]});
+            "rules": [{"backendRefs": [backend], "timeouts": {"request": "0s"},
+                "matches": [{"path": {"type": "PathPrefix", "value": "/"}}]}]});
         assert_eq!(drift::stripped(&route.body)["spec"], expected);
         let kind = if absent.is_some() {
             Kind::BackendTlsPolicyAlpha
