@@ -2,6 +2,7 @@
 
 mod entry;
 mod key_faults;
+mod previous;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use self::key_faults::KeyFaults;
+use self::previous::Own;
 use super::{Desired, Drift, Origin, Plan, own_certificates, service};
 use crate::api::Kind;
 use crate::config::content;
@@ -56,7 +58,9 @@ pub fn certificates(
         Err(message) => error = Some(message),
     }
     if error.is_some() {
-        all.keep_previous(snapshot.objects.operand(Kind::ConfigMap, names::CERTIFICATES_MAP));
+        let live = snapshot.objects.operand(Kind::ConfigMap, names::CERTIFICATES_MAP);
+        let storage = [published_storage_ca(snapshot), storage_ca.map(str::to_owned)];
+        all.keep_previous(live, &Own::of(&snapshot.objects, own_authorities(snapshot), storage));
     }
     let mut shared = own.clone();
     if let Some(ca) = storage_ca {
@@ -200,11 +204,14 @@ impl Entries {
         self.text.insert(key, merged);
     }
 
-    /// Keeps the user's entries of the live ConfigMap while the user's ConfigMap is missing, so that image pulls continue.
-    fn keep_previous(&mut self, live: Option<&Value>) {
-        let Some(live) = live.map(Self::of_map) else { return };
-        let mut user = live;
-        user.text.retain(|key, _| !is_own(key));
+    /// Keeps the user's entries of the live ConfigMap while the user's ConfigMap is missing, so that image pulls continue. Under a host name
+    /// of the registry that is the part which the operator did not publish itself.
+    fn keep_previous(&mut self, live: Option<&Value>, own: &Own) {
+        let Some(mut user) = live.map(Self::of_map) else { return };
+        for (key, text) in std::mem::take(&mut user.text) {
+            let of_user = if is_own(&key) { own.without(&text) } else { Some(text) };
+            user.text.extend(of_user.map(|text| (key, text)));
+        }
         user.binary.retain(|key, _| !is_own(key));
         // An earlier release published private keys.
         self.add_user(user, &mut KeyFaults::default());

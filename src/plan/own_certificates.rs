@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 
+pub(super) use self::check::parse;
 use self::check::{CERTIFICATE, KEY, Pair, Sound};
 use super::{Desired, Mark, Plan, operand, owned, secret};
 use crate::api::Kind;
@@ -194,8 +195,8 @@ pub(super) fn has_address(snapshot: &Snapshot, address: IpAddr) -> bool {
 
 /// The Secret with a CA. `previous` are earlier CAs, PEM.
 pub fn authority_secret(certificate: &str, key: &Sensitive, previous: &str) -> Desired {
-    let mut all = check::parse(certificate);
-    all.extend(check::parse(previous));
+    let mut all = parse(certificate);
+    all.extend(parse(previous));
     let mut kept: Vec<CertificateDer<'static>> = Vec::new();
     for certificate in all {
         if kept.len() <= PREVIOUS && !kept.contains(&certificate) {
@@ -234,7 +235,7 @@ fn handed_over(snapshot: &Snapshot, serving: Option<&Value>) -> OwnCertificates 
     let own = published_by(&snapshot.objects, false);
     let map = snapshot.objects.operand(Kind::ConfigMap, names::SERVICE_CA_MAP);
     let injected = map.and_then(|map| content::map_text(map, names::SERVICE_CA_KEY));
-    let is_at_work = injected.is_some_and(|pem| check::parse(&pem).iter().any(|ca| !own.contains(ca)));
+    let is_at_work = injected.is_some_and(|pem| parse(&pem).iter().any(|ca| !own.contains(ca)));
     if is_at_work && serving.is_some_and(|secret| is_issued(secret) && !is_deleting(secret)) {
         found
             .plan
@@ -273,13 +274,13 @@ fn fail_foreign_content(plan: &mut Plan) {
 
 /// The certificates of PEM text, and nothing else of it.
 pub(super) fn certificates_of(text: &str) -> String {
-    pem(&check::parse(text))
+    pem(&parse(text))
 }
 
 /// Whether this CA signed a certificate, both PEM.
 pub fn is_signed(certificate: &str, authority: &str) -> bool {
-    let pair = Pair::of(check::parse(certificate));
-    pair.is_some_and(|pair| pair.is_signed_by(&check::parse(authority)))
+    let pair = Pair::of(parse(certificate));
+    pair.is_some_and(|pair| pair.is_signed_by(&parse(authority)))
 }
 
 /// Adds the failure that the stored CA is not one that the operator made, so that the operator cannot sign with it.
@@ -428,7 +429,7 @@ fn has_ended(certificate: &CertificateDer<'_>, now: Timestamp) -> bool {
 
 fn certificates(secret: &Value, key: &str) -> Vec<CertificateDer<'static>> {
     let text = content::secret_text(secret, key).and_then(Result::ok);
-    text.map(|text| check::parse(&text)).unwrap_or_default()
+    text.map(|text| parse(&text)).unwrap_or_default()
 }
 
 fn issued_secret(name: &str, certificate: &str, key: &Sensitive, authorities: &str) -> Desired {
@@ -443,7 +444,8 @@ fn issued_secret(name: &str, certificate: &str, key: &Sensitive, authorities: &s
     desired.without_checksum()
 }
 
-fn pem(certificates: &[CertificateDer<'_>]) -> String {
+/// Certificates as PEM.
+pub(super) fn pem(certificates: &[CertificateDer<'_>]) -> String {
     certificates
         .iter()
         .map(|certificate| check::encode(certificate))

@@ -9,6 +9,7 @@ use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::plan::drift;
 use crate::plan::fixture::{live_service, map, snapshot};
+use crate::plan::own_certificates::certificates_of;
 
 const OWN: &str = "image-registry.openshift-image-registry.svc..5000";
 const OWN_LONG: &str = "image-registry.openshift-image-registry.svc.cluster.local..5000";
@@ -106,7 +107,10 @@ fn cas_of_the_user_are_published_for_nodes_and_not_for_other_operators() {
 fn a_missing_user_config_map_is_reported_and_its_published_cas_stay() {
     let live = map(
         "image-registry-certificates",
-        &json!({"foo.example.com": PEM, "image-registry.openshift-image-registry.svc..443": "old", names::STORAGE_CA_KEY: "old"}),
+        &json!({
+            "foo.example.com": PEM, "image-registry.openshift-image-registry.svc..443": "old", names::STORAGE_CA_KEY: "old",
+            OWN: format!("SERVICE\n{PEM}"), OWN_LONG: "SERVICE\n",
+        }),
     );
     let found = certificates(&cluster([image(), live]), None, false, false);
     assert!(
@@ -117,9 +121,55 @@ fn a_missing_user_config_map_is_reported_and_its_published_cas_stay() {
         "{:?}",
         found.error
     );
-    let expected = json!({OWN: "SERVICE\n", OWN_LONG: "SERVICE\n", "foo.example.com": PEM});
+    let expected = json!({OWN: format!("SERVICE\n{PEM}"), OWN_LONG: "SERVICE\n", "foo.example.com": PEM});
     assert_eq!(data(&found, names::CERTIFICATES_MAP), expected);
     assert_eq!(found.plan.present.len(), 3);
+}
+
+fn pem(content: &str) -> String {
+    format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        STANDARD.encode(content)
+    )
+}
+
+// workload 73: what the operator published itself under its host names is not the user's
+#[test]
+fn under_own_host_names_the_cas_of_the_user_stay_and_no_earlier_ca_of_the_operator_does() {
+    let (service, storage, user) = (pem("service"), pem("storage"), format!("# ours\n{}", pem("user")));
+    let with_service = |pem: &str| map("serviceca", &json!({"service-ca.crt": pem}));
+    // With and without a newline at the end, as editors leave it.
+    for user in [user.as_str(), user.trim_end()] {
+        for (ca, no_redirect) in [(None, false), (Some(storage.as_str()), false), (Some(&storage), true)] {
+            let of_user = user_map(&json!({OWN: user}), &Value::Null);
+            let mut cluster = cluster([with_service(&service), image(), of_user.clone()]);
+            let published = certificates(&cluster, ca, no_redirect, false);
+            for desired in &published.plan.present[1..] {
+                cluster.objects.insert(desired.reference.clone(), desired.body.clone());
+            }
+            let reference = crate::api::ObjectRef::new(Kind::ConfigMap, "openshift-config", "user-cas");
+            cluster.objects.remove(&reference);
+            let kept = certificates(&cluster, ca, no_redirect, false);
+            assert!(kept.error.is_some());
+            assert_eq!(both(&kept), both(&published), "no pod is replaced");
+            // All CAs of the operator change, or go.
+            for (next_service, next) in [("renewed", Some(pem("other"))), ("service", None)] {
+                let next_service = pem(next_service);
+                let serviceca = with_service(&next_service);
+                let reference = crate::api::ObjectRef::new(Kind::ConfigMap, names::NAMESPACE, names::SERVICE_CA_MAP);
+                cluster.objects.insert(reference, serviceca);
+                let kept = certificates(&cluster, next.as_deref(), false, false);
+                let storage = next.map(|ca| format!("\n{ca}")).unwrap_or_default();
+                let found = data(&kept, names::CERTIFICATES_MAP);
+                let of = |key: &str| certificates_of(found[key].as_str().unwrap());
+                assert_eq!(
+                    of(OWN),
+                    certificates_of(&format!("{next_service}{}{storage}", pem("user")))
+                );
+                assert_eq!(of(OWN_LONG), certificates_of(&format!("{next_service}{storage}")));
+            }
+        }
+    }
 }
 
 // workload 74, workload 77

@@ -100,7 +100,7 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 /// The certificates of PEM text; those before the first malformed one.
-pub(super) fn parse(pem: &str) -> Vec<CertificateDer<'static>> {
+pub(in crate::plan) fn parse(pem: &str) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem.as_bytes())
         .map_while(Result::ok)
         .collect()
