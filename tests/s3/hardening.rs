@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use devcluster::stores::{Fault, Latch, When};
+use devcluster::stores::{Fault, Latch, Reply, When};
 use serde_json::json;
 
 use super::cluster::S3Cluster;
@@ -187,6 +187,59 @@ async fn tags_and_lifecycle_rules_of_others_stay() {
         .filter(|o| o.starts_with("PutBucket") || o.starts_with("PutPublic"))
         .collect();
     assert!(writes.is_empty(), "{writes:?}");
+}
+
+/// Whether a lifecycle configuration has rules of both versions of the API: with a `Prefix` of their own, and with a `Filter`.
+fn mixes_versions(configuration: &str) -> bool {
+    let has_own_prefix = |rule: &str| {
+        let (before, rest) = rule.split_once("<Filter>").unwrap_or((rule, ""));
+        let after = rest.split_once("</Filter>").map_or("", |(_, after)| after);
+        before.contains("<Prefix") || after.contains("<Prefix")
+    };
+    configuration.contains("<Filter>") && configuration.split("<Rule>").skip(1).any(has_own_prefix)
+}
+
+// storage-s3 38: rules of version 1 of the API, which Amazon S3 refuses beside rules with a filter
+#[tokio::test]
+async fn a_lifecycle_rule_without_a_filter_stays_beside_the_operators() {
+    let ours = "cleanup-incomplete-multipart-registry-uploads";
+    let foreign = "<Rule><ID>keep-me</ID><Status>Enabled</Status><Prefix>logs/</Prefix>\
+                   <Expiration><Days>7</Days></Expiration></Rule>";
+    let elsewhere = format!(
+        "<Rule><ID>{ours}</ID><Status>Enabled</Status><Prefix>elsewhere/</Prefix><AbortIncompleteMultipartUpload>\
+         <DaysAfterInitiation>1</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule>"
+    );
+    for (n, rules) in [foreign.to_owned(), format!("{foreign}{elsewhere}")].iter().enumerate() {
+        let bucket = format!("version1-g15-{n}");
+        let mut world = managed(&bucket, &bucket).await;
+        let store = store().await;
+        let configuration = format!("<LifecycleConfiguration>{rules}</LifecycleConfiguration>");
+        store.write(&bucket, "lifecycle", &configuration).await;
+        world.gate.rule(|asked| {
+            let written = asked.operation() == "PutBucketLifecycleConfiguration";
+            if written && mixes_versions(&asked.text()) {
+                let message = "Filter element can only be used in Lifecycle V2.";
+                Fault::Answer(Reply::error(400, "InvalidRequest", message))
+            } else {
+                Fault::Pass
+            }
+        });
+        world.settle().await;
+        let condition = "StorageIncompleteUploadCleanupEnabled";
+        assert!(
+            world.condition(condition).starts_with("True/"),
+            "{rules}: {}",
+            world.message(condition)
+        );
+        let (_, found) = store.read(&bucket, "lifecycle").await;
+        for part in ["keep-me", "<Prefix>logs/</Prefix>", "<Days>7</Days>", ours] {
+            assert!(found.contains(part), "{part}: {found}");
+        }
+        assert!(
+            !found.contains("elsewhere/"),
+            "the operator's rule is for every object: {found}"
+        );
+    }
 }
 
 // storage-decisions T11

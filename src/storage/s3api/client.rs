@@ -119,7 +119,7 @@ pub struct Tag {
     pub value: String,
 }
 
-/// A lifecycle rule of a bucket as read. Rules of other writers are written back unchanged.
+/// A lifecycle rule of a bucket as read. Rules of other writers are written back with the same meaning.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule(pub aws_sdk_s3::types::LifecycleRule);
 

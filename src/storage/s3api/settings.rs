@@ -2,7 +2,7 @@
 
 use aws_sdk_s3::types::{
     BucketLifecycleConfiguration, BucketLocationConstraint, CreateBucketConfiguration, LifecycleRule,
-    PublicAccessBlockConfiguration, ServerSideEncryption, ServerSideEncryptionByDefault,
+    LifecycleRuleFilter, PublicAccessBlockConfiguration, ServerSideEncryption, ServerSideEncryptionByDefault,
     ServerSideEncryptionConfiguration, ServerSideEncryptionRule, Tag as SdkTag, Tagging,
 };
 use std::sync::PoisonError;
@@ -51,6 +51,17 @@ const LIFECYCLE: &[&str] = &[
     "AbortIncompleteMultipartUpload",
     "DaysAfterInitiation",
 ];
+
+/// The rule with its prefix in a filter, which means the same. Amazon S3 refuses a configuration in which one rule has a
+/// `Prefix` of its own (version 1 of the API) and another one a `Filter` (version 2).
+#[expect(deprecated, reason = "rules of version 1 exist in buckets")]
+fn with_filter(mut rule: LifecycleRule) -> LifecycleRule {
+    if rule.filter.is_none() {
+        let prefix = rule.prefix.take();
+        rule.filter = prefix.map(|prefix| LifecycleRuleFilter::builder().prefix(prefix).build());
+    }
+    rule
+}
 
 impl Bucket {
     /// HeadBucket. A response to HEAD has no error code, so on 400 and 403 the error carries the code of
@@ -297,10 +308,10 @@ impl Bucket {
         Ok(rules.into_iter().map(Rule).collect())
     }
 
-    /// PutBucketLifecycleConfiguration: replaces all rules.
+    /// PutBucketLifecycleConfiguration: replaces all rules. Each rule is written in version 2 of the API, with a filter.
     pub async fn put_lifecycle(&self, rules: &[Rule]) -> Called<()> {
         let call = Call::checked("s3:PutLifecycleConfiguration");
-        let rules: Vec<LifecycleRule> = rules.iter().map(|rule| rule.0.clone()).collect();
+        let rules: Vec<LifecycleRule> = rules.iter().map(|rule| with_filter(rule.0.clone())).collect();
         let configuration = BucketLifecycleConfiguration::builder()
             .set_rules(Some(rules))
             .build()

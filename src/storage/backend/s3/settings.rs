@@ -175,7 +175,12 @@ impl<C: Cluster> Store<'_, C> {
 }
 
 /// Whether the rule is the operator's and has the desired content.
+#[expect(
+    deprecated,
+    reason = "a rule of version 1 of the API has its prefix outside of the filter"
+)]
 fn is_clean_up(Rule(rule): &Rule) -> bool {
+    let unprefixed = rule.prefix().is_none_or(str::is_empty);
     let everywhere = rule.filter().is_none_or(|filter| {
         let empty = LifecycleRuleFilter::builder().build();
         let prefixed = LifecycleRuleFilter::builder().prefix("").build();
@@ -184,7 +189,8 @@ fn is_clean_up(Rule(rule): &Rule) -> bool {
     let days = rule
         .abort_incomplete_multipart_upload()
         .and_then(AbortIncompleteMultipartUpload::days_after_initiation);
-    rule.id() == Some(RULE) && *rule.status() == ExpirationStatus::Enabled && everywhere && days == Some(1)
+    let applies = *rule.status() == ExpirationStatus::Enabled && unprefixed && everywhere;
+    rule.id() == Some(RULE) && applies && days == Some(1)
 }
 
 fn clean_up_rule() -> Result<Rule, SettingError> {
