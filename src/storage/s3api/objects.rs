@@ -10,6 +10,7 @@ use aws_sdk_s3::types::{
 use super::client::{Bucket, Call, Deletion, Entry, KeyError, Listing, ObjectEncryption, Upload, send};
 use super::codes::GARBLED;
 use super::error::{failed, garbled};
+use super::settings::unless;
 use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 use crate::storage::net::error::shown;
 
@@ -405,13 +406,16 @@ impl Bucket {
     }
 
     /// Whether the bucket has a default retention (GetObjectLockConfiguration): nobody may delete a new version for a time.
+    /// `false` for `ObjectLockConfigurationNotFoundError`: a bucket without Object Lock retains nothing.
     pub async fn retains_versions(&self) -> Called<bool> {
         let answer = send!(
             self,
             &Call::read("s3:GetBucketObjectLockConfiguration"),
             self.s3.get_object_lock_configuration().bucket(&self.name)
-        )?;
-        let rule = answer.object_lock_configuration.and_then(|lock| lock.rule);
+        );
+        let answer = unless("ObjectLockConfigurationNotFoundError", answer)?;
+        let lock = answer.and_then(|answer| answer.object_lock_configuration);
+        let rule = lock.and_then(|lock| lock.rule);
         Ok(rule.is_some_and(|rule| rule.default_retention.is_some()))
     }
 

@@ -16,7 +16,7 @@ use crate::storage::model::call::{CallClass, CallError, Called, Cause};
 const WITHOUT_CONSTRAINT: &str = "us-east-1";
 
 /// Converts the error `code`, which means that the setting does not exist, to `None`.
-fn unless<T>(code: &str, answer: Called<T>) -> Called<Option<T>> {
+pub(super) fn unless<T>(code: &str, answer: Called<T>) -> Called<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.is_missing() && error.code == code => Ok(None),
