@@ -98,11 +98,34 @@ impl Bucket {
             Err(error) if error.is_unsupported() || error.is_forbidden() => self.objects(prefix, A_FEW).await?,
             Err(error) => return Err(error),
         };
-        let entries = listed.entries.iter().filter(|entry| probe.contains(&entry.key));
-        let (markers, versions): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.marker);
+        let found = of_probe(listed, probe);
+        self.delete_found(&found, false).await?;
+        if found
+            .iter()
+            .any(|entry| !entry.marker && entry.version.as_deref() == Some(NULL))
+        {
+            // Without versioning this listing is empty. In other buckets, also with suspended versioning, the deletion without
+            // a version left a delete marker.
+            let listed = self.versions_under(prefix, A_FEW).await?;
+            self.delete_found(&of_probe(listed, probe), true).await?;
+        }
+        let Ok((uploads, _)) = self.uploads(prefix).await else {
+            return Ok(()); // The lifecycle rule of the bucket aborts the uploads.
+        };
+        for upload in uploads.iter().filter(|upload| probe.contains(&upload.key)) {
+            self.abort(upload).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes probe objects, and then their delete markers. Without `null_by_version`, the version `null` is deleted by its key
+    /// alone, which does not need the permission to delete versions.
+    async fn delete_found(&self, entries: &[Entry], null_by_version: bool) -> Called<()> {
+        let (markers, versions): (Vec<_>, Vec<_>) = entries.iter().partition(|entry| entry.marker);
         let mut kept = false;
         for entry in versions {
-            let version = entry.version.as_deref().filter(|version| *version != NULL);
+            let version = entry.version.as_deref();
+            let version = version.filter(|version| null_by_version || *version != NULL);
             match self.delete_object(&entry.key, version).await {
                 Err(error) if error.is_forbidden() && version.is_some() => {
                     kept = true;
@@ -121,14 +144,15 @@ impl Bucket {
                 ended => ended?,
             }
         }
-        let Ok((uploads, _)) = self.uploads(prefix).await else {
-            return Ok(()); // The lifecycle rule of the bucket aborts the uploads.
-        };
-        for upload in uploads.iter().filter(|upload| probe.contains(&upload.key)) {
-            self.abort(upload).await?;
-        }
         Ok(())
     }
+}
+
+/// The entries that a preflight wrote.
+fn of_probe(listing: Listing, probe: &ProbeKeys) -> Vec<Entry> {
+    let mut entries = listing.entries;
+    entries.retain(|entry| probe.contains(&entry.key));
+    entries
 }
 
 /// Why a key was not deleted; `None` if it does not exist any more.
