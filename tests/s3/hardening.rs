@@ -303,6 +303,37 @@ async fn a_users_default_with_a_kms_key_is_kept_where_no_key_is_named() {
     }
 }
 
+// storage-decisions T11, T12: a part of the rule that the operator does not set
+#[tokio::test]
+async fn types_of_encryption_that_a_user_blocked_stay_blocked() {
+    for bucket_key in [false, true] {
+        let bucket = format!("blocked-g16-{bucket_key}");
+        let mut world = managed(&bucket, &bucket).await;
+        let rule = format!(
+            "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm>\
+             </ApplyServerSideEncryptionByDefault><BucketKeyEnabled>{bucket_key}</BucketKeyEnabled><BlockedEncryptionTypes>\
+             <EncryptionType>SSE-C</EncryptionType></BlockedEncryptionTypes></Rule></ServerSideEncryptionConfiguration>"
+        );
+        let answer = Reply::new(200, &rule).header("content-type", "application/xml");
+        world
+            .gate
+            .plan(When::operation("GetBucketEncryption"), Fault::Answer(answer));
+        world.settle().await;
+        assert_eq!(world.condition("StorageEncrypted"), "True/Encryption Successful");
+        let asked = world.gate.asked();
+        let written: Vec<String> = asked
+            .iter()
+            .filter(|asked| asked.operation() == "PutBucketEncryption")
+            .map(devcluster::stores::Asked::text)
+            .collect();
+        assert_eq!(written.is_empty(), bucket_key, "the rest is as wanted: {written:?}");
+        let kept = "<BlockedEncryptionTypes><EncryptionType>SSE-C</EncryptionType></BlockedEncryptionTypes>";
+        for part in [kept, "<BucketKeyEnabled>true</BucketKeyEnabled>"] {
+            assert!(written.iter().all(|body| body.contains(part)), "{part}: {written:?}");
+        }
+    }
+}
+
 // storage-decisions T12: the operator could not restore a rule that it replaced with one for a key that does not work
 #[tokio::test]
 async fn a_users_default_is_not_replaced_by_a_key_with_which_no_object_can_be_written() {

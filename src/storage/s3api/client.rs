@@ -17,7 +17,7 @@ use aws_sdk_s3::config::{
     StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::types::TransitionDefaultMinimumObjectSize;
+use aws_sdk_s3::types::{BlockedEncryptionTypes, TransitionDefaultMinimumObjectSize};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use futures::future::BoxFuture;
 
@@ -95,11 +95,14 @@ pub struct Bucket {
     pub(super) unknown_lifecycle: Arc<Mutex<BTreeSet<String>>>,
     /// A setting of the lifecycle configuration beside its rules. It is read and written back unchanged.
     pub(super) transition_size: Mutex<Option<TransitionDefaultMinimumObjectSize>>,
+    /// Types of encryption that the bucket refuses, a part of its default encryption. They are read and written back
+    /// unchanged.
+    pub(super) blocked_encryption: Mutex<Option<BlockedEncryptionTypes>>,
     /// See [`Self::is_unsure`].
     unsure: AtomicBool,
 }
 
-/// Default encryption of a bucket.
+/// Default encryption of a bucket, as far as the operator sets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encryption {
     /// `AES256`, `aws:kms`, `aws:kms:dsse`.
@@ -254,6 +257,7 @@ impl Bucket {
             secrets,
             unknown_lifecycle: Arc::default(),
             transition_size: Mutex::default(),
+            blocked_encryption: Mutex::default(),
             unsure: AtomicBool::new(false),
         })
     }

@@ -236,8 +236,11 @@ impl Bucket {
         let answer = unless("ServerSideEncryptionConfigurationNotFoundError", answer)?;
         let rules = answer
             .and_then(|answer| answer.server_side_encryption_configuration)
-            .map(|configuration| configuration.rules);
-        Ok(rules.unwrap_or_default().into_iter().find_map(|rule| {
+            .map(|configuration| configuration.rules)
+            .unwrap_or_default();
+        let mut blocked = self.blocked_encryption.lock().unwrap_or_else(PoisonError::into_inner);
+        *blocked = rules.iter().find_map(|rule| rule.blocked_encryption_types.clone());
+        Ok(rules.into_iter().find_map(|rule| {
             let default = rule.apply_server_side_encryption_by_default?;
             Some(Encryption {
                 algorithm: default.sse_algorithm.as_str().to_owned(),
@@ -247,9 +250,14 @@ impl Bucket {
         }))
     }
 
-    /// PutBucketEncryption.
+    /// PutBucketEncryption. Types of encryption that the bucket refuses stay as last read.
     pub async fn put_encryption(&self, encryption: &Encryption) -> Called<()> {
         let call = Call::checked("s3:PutEncryptionConfiguration");
+        let blocked = self
+            .blocked_encryption
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let configuration = ServerSideEncryptionByDefault::builder()
             .sse_algorithm(ServerSideEncryption::from(encryption.algorithm.as_str()))
             .set_kms_master_key_id(encryption.key.clone())
@@ -258,6 +266,7 @@ impl Bucket {
                 let rule = ServerSideEncryptionRule::builder()
                     .apply_server_side_encryption_by_default(default)
                     .bucket_key_enabled(encryption.bucket_key)
+                    .set_blocked_encryption_types(blocked)
                     .build();
                 ServerSideEncryptionConfiguration::builder().rules(rule).build()
             })
