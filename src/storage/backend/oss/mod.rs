@@ -6,6 +6,7 @@
 mod context;
 pub mod credentials;
 pub mod effective;
+mod remedy;
 mod store;
 
 pub use context::Oss;

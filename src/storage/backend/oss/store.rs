@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::effective::Effective;
+use super::remedy::remedy;
 use crate::program::RegistryStorage;
 use crate::storage::model::call::Called;
 use crate::storage::model::container::{ContainerName, Contents, Owner, Page, PageDeletion};
@@ -147,6 +148,7 @@ impl ObjectStore for Store<'_> {
         let trust = Trust::with_system(probe.roots);
         let egress = Egress::Fixed(probe.proxies.clone());
         let keys = keys.unwrap_or_else(|| self.keys.clone());
+        let effective = self.effective.clone();
         Ok(RegistryBucket {
             bucket: connect(self.network, &self.effective, keys, trust, egress, &self.container.name)?,
             encryption: if self.effective.encrypt {
@@ -156,7 +158,7 @@ impl ObjectStore for Store<'_> {
             },
             managed: self.managed,
             copied: exercise::UPLOADED.len(),
-            remedy: Box::new(|_| String::new()),
+            remedy: Box::new(move |error| remedy(&effective, error)),
         })
     }
 
