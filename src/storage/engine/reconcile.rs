@@ -10,8 +10,9 @@ use super::intent::{self, StoredSettings, StoredStages};
 use super::location::{self, Left};
 use super::missing::{gone, not_created, nothing_to_use, unseen};
 use super::select::Selected;
+use super::settings;
 use super::stopped;
-use crate::api::{Condition, Config, Storage};
+use crate::api::{Config, Storage};
 use crate::config::event_request::EventRequest;
 use crate::config::facts::StorageFacts;
 use crate::config::resolve::Rejection;
@@ -422,7 +423,8 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
         } else {
             Vec::new()
         };
-        let settings = self.settings(ensured, state);
+        let switching = self.known.left.is_some();
+        let settings = settings::record(self.request, D::CONDITIONS, ensured, state, switching);
         let consent = intent::used_consent(config, location);
         let elsewhere = self
             .known
@@ -430,50 +432,6 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
             .then(|| intent::without_created_elsewhere(config, location));
         let creation = creation.into_iter().chain(elsewhere.into_iter().flatten());
         creation.chain(settings).chain(consent).collect()
-    }
-
-    /// The record of settings after a complete `ensure`. It is stored before the status: at the start of a switch before the conditions
-    /// of the new storage, and at its end, or when the user turns back, after the last condition that it disowns.
-    fn settings(&self, ensured: &Ensured, state: State) -> Option<(&'static str, Value)> {
-        let config = self.request.config;
-        let switching = state == State::Managed && self.known.left.is_some();
-        if !switching && self.is_shown_as_applied(ensured, state) {
-            return None;
-        }
-        match (state, &ensured.final_settings) {
-            (State::Unmanaged, _) => intent::without_settings(config),
-            (State::Managed, Some(is_final)) => {
-                let location = self.request.target.location.as_deref()?;
-                StoredSettings::patch(config, location, is_final, switching)
-            }
-            (State::Managed, None) => None,
-        }
-    }
-
-    /// Whether the conditions are those of other storage, and the status still shows a setting as applied that is not applied to
-    /// this storage.
-    fn is_shown_as_applied(&self, ensured: &Ensured, state: State) -> bool {
-        let config = self.request.config;
-        let is_true = |conditions: &[Condition], type_: &str| {
-            conditions
-                .iter()
-                .any(|c| c.type_ == type_ && c.status == Status::True.text())
-        };
-        let shown = config
-            .status
-            .as_ref()
-            .and_then(|s| s.conditions.as_deref())
-            .unwrap_or_default();
-        let mut settings = D::CONDITIONS.iter().copied().filter(|type_| *type_ != STORAGE_EXISTS);
-        let is_reported = |type_: &str| match state {
-            State::Managed => ensured
-                .conditions
-                .iter()
-                .any(|c| c.type_ == type_ && c.status != Status::True),
-            State::Unmanaged => true,
-        };
-        StoredSettings::are_of_another(config, self.request.target.location.as_deref())
-            && settings.any(|type_| is_reported(type_) && is_true(shown, type_))
     }
 
     async fn done(&self, ensured: Ensured) -> Outcome {

@@ -7,15 +7,20 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::cache::ObservationCache;
-use super::intent::StoredSettings;
+use super::intent::{self, StoredSettings};
 use super::work::Work;
 use crate::api::{Condition, Config, Storage};
 use crate::config::event_request::EventRequest;
 use crate::status::conditions::{ConditionUpdate, Status};
 use crate::storage::model::call::CallError;
 use crate::storage::model::error::StepError;
+use crate::storage::model::outcome::STORAGE_EXISTS;
+use crate::storage::model::progress::Ensured;
 use crate::storage::model::setting::{Applied, Setting, SettingError, SettingScope};
+use crate::storage::model::state::State;
 use crate::storage::model::target::Request;
 use crate::storage::traits::{Cluster, ObjectBackend, ObjectStore};
 
@@ -65,6 +70,46 @@ pub(super) fn are_unfinished(settings: &[Setting], request: &Request<'_>, cache:
                 !finals.is_final(setting.condition) && changed.unwrap_or(!follows.empty)
             })
     })
+}
+
+/// The record of settings after a complete `ensure`. It is stored before the status: at the start of a switch (`switching`) before the
+/// conditions of the new storage, and at its end, or when the user turns back, after the last condition that it disowns. `own`: types
+/// of the conditions of the backend.
+pub(super) fn record(
+    request: &Request<'_>,
+    own: &[&str],
+    ensured: &Ensured,
+    state: State,
+    switching: bool,
+) -> Option<(&'static str, Value)> {
+    let starts = state == State::Managed && switching;
+    if !starts && is_shown_as_applied(request, own, ensured, state) {
+        return None;
+    }
+    match (state, &ensured.final_settings) {
+        (State::Unmanaged, _) => intent::without_settings(request.config),
+        (State::Managed, Some(is_final)) => {
+            let location = request.target.location.as_deref()?;
+            StoredSettings::patch(request.config, location, is_final, switching)
+        }
+        (State::Managed, None) => None,
+    }
+}
+
+/// Whether the conditions are those of other storage, and the status still shows a setting as applied that is not applied to this
+/// storage.
+fn is_shown_as_applied(request: &Request<'_>, own: &[&str], ensured: &Ensured, state: State) -> bool {
+    let is_true = |type_: &str| stored(request.config, type_).is_some_and(|c| c.status == Status::True.text());
+    let is_reported = |type_: &str| match state {
+        State::Managed => {
+            let mut conditions = ensured.conditions.iter();
+            conditions.any(|c| c.type_ == type_ && c.status != Status::True)
+        }
+        State::Unmanaged => true,
+    };
+    let mut settings = own.iter().filter(|type_| **type_ != STORAGE_EXISTS);
+    StoredSettings::are_of_another(request.config, request.target.location.as_deref())
+        && settings.any(|type_| is_reported(type_) && is_true(type_))
 }
 
 impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
