@@ -52,7 +52,7 @@ impl NotCreated {
         match self {
             Self::Waiting(message, left) => (BootstrapDelay::Pending(message), Some(left)),
             Self::Failed(ErrorClass::Transient, message) => match elapsed::left(since, now, REPORT_AFTER) {
-                Some(left) => (BootstrapDelay::Pending(message), Some(left)),
+                Some(left) => (BootstrapDelay::Retrying(message), Some(left)),
                 None => (BootstrapDelay::Failed(message), None),
             },
             Self::Failed(ErrorClass::Invalid(_) | ErrorClass::ActionRequired | ErrorClass::NoAccess, message) => {

@@ -60,8 +60,11 @@ pub struct Sources<'a> {
 /// Why the operator has not created the Config yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BootstrapDelay {
-    /// Progressing: the operator waits for something, or a failure has lasted for less than two minutes.
+    /// Progressing: the operator waits for something.
     Pending(String),
+    /// A failure that has lasted for less than two minutes in this process: Progressing, but Degraded stays if an earlier process
+    /// reported it.
+    Retrying(String),
     /// Degraded: the failure waits for an administrator, or has lasted for two minutes.
     Failed(String),
 }
@@ -167,7 +170,8 @@ fn bootstrap(delay: &BootstrapDelay, live: &Value) -> Vec<Condition> {
             let ended = || condition("Degraded", "False", "AsExpected", "");
             (pending(cause), is_stored("Degraded", FAILED).then(ended))
         }
-        BootstrapDelay::Failed(cause) => {
+        BootstrapDelay::Retrying(cause) if !is_stored("Degraded", FAILED) => (pending(cause), None),
+        BootstrapDelay::Retrying(cause) | BootstrapDelay::Failed(cause) => {
             let message = format!("Config {config} cannot be created: {cause}");
             let waits = is_stored("Progressing", PENDING).then(|| pending(cause));
             (condition("Degraded", "True", FAILED, &message), waits)

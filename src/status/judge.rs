@@ -509,12 +509,15 @@ impl Case<'_> {
             return Some(sync_error(message));
         }
         let is_over = |since| remaining(since, self.findings.now).is_none();
-        let lasts = self.is_reported(SYNC_ERROR) || self.failing_since().is_some_and(is_over);
-        self.lasting().filter(|_| lasts).map(|message| {
-            sync_error(format!(
-                "Applying the configuration has failed for more than 5 minutes: {message}"
-            ))
-        })
+        let since = if self.failing_since().is_some_and(is_over) {
+            "for more than 5 minutes"
+        } else if self.is_reported(SYNC_ERROR) {
+            "since this condition became True"
+        } else {
+            return None;
+        };
+        self.lasting()
+            .map(|message| sync_error(format!("Applying the configuration has failed {since}: {message}")))
     }
 
     fn removed(&self) -> ConditionUpdate {

@@ -185,7 +185,7 @@ impl Registry {
             }]);
         }
         if self.context.shared.set_bootstrap_delay(delay.clone()) {
-            if let Some(BootstrapDelay::Pending(cause)) = delay {
+            if let Some(BootstrapDelay::Pending(cause) | BootstrapDelay::Retrying(cause)) = delay {
                 info!("the Config is not created yet: {cause}");
             }
             self.context.caches.trigger(Controller::ClusterOperator);

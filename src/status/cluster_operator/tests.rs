@@ -388,8 +388,15 @@ fn each_attempt_to_create_the_config_replaces_what_the_last_one_reported() {
     for type_ in ["Degraded", "Progressing"] {
         assert!(message(&status, type_).ends_with(": c"), "{type_}");
     }
-    let status = attempt(BootstrapDelay::Pending("d".to_owned()));
+    // A restart of the operator withdraws no error that goes on.
+    let status = attempt(BootstrapDelay::Retrying("d".to_owned()));
+    assert_eq!(shown(&status, "Degraded"), "True/BootstrapFailed");
+    assert!(message(&status, "Degraded").ends_with(": d"));
+    let status = attempt(BootstrapDelay::Pending("e".to_owned()));
     assert_eq!(shown(&status, "Degraded"), "False/AsExpected");
+    let status = attempt(BootstrapDelay::Retrying("f".to_owned()));
+    assert_eq!(shown(&status, "Degraded"), "False/AsExpected");
+    assert!(message(&status, "Progressing").ends_with(": f"));
 }
 
 // lifecycle 34
