@@ -178,8 +178,13 @@ fn held_back(desired: &Desired, snapshot: &Snapshot, failed: &[(&ObjectRef, Fail
     let (cause, failure) = failed
         .iter()
         .find(|(reference, _)| desired.depends_on.contains(reference) && (runs || exists(reference)))?;
+    let why = if desired.reference.kind == Kind::Deployment {
+        "its pods would start without the new content of"
+    } else {
+        "it must not be newer than"
+    };
     let message = format!(
-        "{} is not written, because its pods would start without the new content of {cause}: remove the cause of that failure",
+        "{} is not written, because {why} {cause}: remove the cause of that failure",
         desired.reference
     );
     Some(Failure {

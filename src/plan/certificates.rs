@@ -78,18 +78,20 @@ pub fn certificates(
         }
         all.text.insert(names::STORAGE_CA_KEY.to_owned(), ca.to_owned());
     }
-    let present = vec![
-        service_ca(snapshot),
-        config_map(names::NAMESPACE, names::CERTIFICATES_MAP, &all),
-        config_map(
-            names::CONFIG_MANAGED_NAMESPACE,
-            names::CA_MAP,
-            &Entries {
-                text: shared,
-                binary: BTreeMap::new(),
-            },
-        ),
-    ];
+    let published = config_map(names::NAMESPACE, names::CERTIFICATES_MAP, &all);
+    let mut managed = config_map(
+        names::CONFIG_MANAGED_NAMESPACE,
+        names::CA_MAP,
+        &Entries {
+            text: shared,
+            binary: BTreeMap::new(),
+        },
+    );
+    if error.is_some() {
+        // While the user's ConfigMap is missing, this one tells which of the published CAs were the operator's.
+        managed.depends_on = vec![published.reference.clone()];
+    }
+    let present = vec![service_ca(snapshot), published, managed];
     Certificates {
         plan: Plan {
             present,

@@ -154,10 +154,13 @@ fn certificates_map(inputs: &Inputs<'_>) -> Option<Value> {
         let content = |map: &Value| ["data", "binaryData"].map(|member| map.get(member).cloned());
         planned(!resolved.disable_redirect).filter(|other| content(other) == content(live))
     };
-    let changes = certificates::published_storage_ca(snapshot).as_deref() != ca
-        || live.get("immutable").is_some()
-        || is_switched().is_some();
-    changes.then(|| planned(resolved.disable_redirect)).flatten()
+    if certificates::published_storage_ca(snapshot).as_deref() != ca || is_switched().is_some() {
+        return planned(resolved.disable_redirect);
+    }
+    live.get("immutable")?;
+    let mut unmarked = live.clone();
+    unmarked.as_object_mut()?.remove("immutable");
+    Some(unmarked)
 }
 
 fn ignored_overrides(keys: &[String]) -> EventRequest {

@@ -71,8 +71,8 @@ pub struct Desired {
     pub mark: Option<Mark>,
     /// Where fields of the object come from, for the message if the API server refuses one.
     pub origins: Vec<Origin>,
-    /// Objects whose planned content goes into a digest in this object. While a write or deletion of one of them fails, the digest would
-    /// be wrong, so this object is not written.
+    /// Objects that must be written first, such as those whose planned content goes into a digest in this object. While a write or
+    /// deletion of one of them fails, the digest would be wrong, so this object is not written.
     pub depends_on: Vec<ObjectRef>,
 }
 

@@ -3,7 +3,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::{Certificates, certificates, published_storage_ca};
-use crate::api::Kind;
+use crate::api::{Kind, ObjectRef};
 use crate::config::event_request::EventRequest;
 use crate::config::snapshot::Snapshot;
 use crate::names;
@@ -124,6 +124,15 @@ fn a_missing_user_config_map_is_reported_and_its_published_cas_stay() {
     let expected = json!({OWN: format!("SERVICE\n{PEM}"), OWN_LONG: "SERVICE\n", "foo.example.com": PEM});
     assert_eq!(data(&found, names::CERTIFICATES_MAP), expected);
     assert_eq!(found.plan.present.len(), 3);
+    // The ConfigMap that tells the operator's CAs from the user's never runs ahead.
+    let managed = |found: &Certificates| {
+        let desired = found.plan.desired(Kind::ConfigMap, names::CA_MAP).unwrap();
+        desired.depends_on.clone()
+    };
+    let published = ObjectRef::new(Kind::ConfigMap, names::NAMESPACE, names::CERTIFICATES_MAP);
+    assert_eq!(managed(&found), [published]);
+    let complete = certificates(&cluster([]), None, false, false);
+    assert_eq!((complete.error.as_ref(), managed(&complete).len()), (None, 0));
 }
 
 fn pem(content: &str) -> String {

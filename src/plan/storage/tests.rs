@@ -385,6 +385,14 @@ fn a_switch_of_redirects_replaces_the_pods_once() {
         of_users(json!({"hub.example": "THEIRS"})),
         map("serviceca", &json!({"service-ca.crt": "RENEWED\n"})),
     ] {
+        // Whatever the mark of the map says.
+        let published = cluster
+            .snapshot
+            .objects
+            .operand(Kind::ConfigMap, "image-registry-certificates");
+        let mut marked = published.unwrap().clone();
+        marked["immutable"] = json!(false);
+        cluster.put(&marked);
         let before = cluster.deployment().body;
         cluster.put(&change);
         assert_eq!(cluster.deployment().body, before, "{change}");
