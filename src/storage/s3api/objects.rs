@@ -406,14 +406,17 @@ impl Bucket {
     }
 
     /// Whether the bucket has a default retention (GetObjectLockConfiguration): nobody may delete a new version for a time.
-    /// `false` for `ObjectLockConfigurationNotFoundError`: a bucket without Object Lock retains nothing.
+    /// A bucket without Object Lock retains nothing, nor does a service that does not implement it.
     pub async fn retains_versions(&self) -> Called<bool> {
         let answer = send!(
             self,
             &Call::read("s3:GetBucketObjectLockConfiguration"),
             self.s3.get_object_lock_configuration().bucket(&self.name)
         );
-        let answer = unless("ObjectLockConfigurationNotFoundError", answer)?;
+        let answer = match unless("ObjectLockConfigurationNotFoundError", answer) {
+            Err(error) if error.is_unsupported() || (error.is_missing() && !error.is_container_gone()) => None,
+            answer => answer?,
+        };
         let lock = answer.and_then(|answer| answer.object_lock_configuration);
         let rule = lock.and_then(|lock| lock.rule);
         Ok(rule.is_some_and(|rule| rule.default_retention.is_some()))

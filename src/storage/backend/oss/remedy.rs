@@ -18,10 +18,11 @@ const HONG_KONG: &str = "cn-hongkong";
 pub(super) fn remedy(effective: &Effective, error: &CallError) -> String {
     let mainland = effective.region.starts_with(CHINA) && effective.region != HONG_KONG;
     let refused = error.is_forbidden() || (error.class == CallClass::Rejected && !codes::has_own_cause(&error.code));
-    if error.code == PUBLIC_ENDPOINT {
+    if error.code == PUBLIC_ENDPOINT && effective.public {
         return of_endpoint();
     }
-    if error.action == "s3:ListBucketMultipartUploads" && (refused || error.is_unsupported() || error.is_missing()) {
+    let absent = error.is_missing() && !error.is_container_gone();
+    if error.action == "s3:ListBucketMultipartUploads" && (refused || error.is_unsupported() || absent) {
         return of_uploads(error);
     }
     if effective.public && mainland && refused {
@@ -87,6 +88,7 @@ mod tests {
         }
         for (status, code) in [
             (503, "SlowDown"),
+            (404, "NoSuchBucket"),
             (403, "SignatureDoesNotMatch"),
             (403, "RequestTimeTooSkewed"),
         ] {
