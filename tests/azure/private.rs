@@ -1,5 +1,7 @@
 //! Private accounts: endpoint, DNS, and no public access.
 
+use std::time::Duration;
+
 use devcluster::stores::LongRunning;
 use image_registry_operator::names;
 use image_registry_operator::storage::backend::azure::generated;
@@ -379,6 +381,12 @@ async fn a_network_that_is_linked_elsewhere_gets_its_record_there() {
         "{error}"
     );
     assert!(!is_private(&world, &world.account()));
+    // The service is not asked again and again.
+    for _ in 0..10 {
+        world.later(Duration::from_secs(20));
+        assert!(world.pass().await.error.is_some_and(|error| error.message.contains("A record")));
+    }
+    assert_eq!(world.count("VirtualNetworkLinks_CreateOrUpdate"), 1);
     let scope = format!("/subscriptions/{}", world.cloud.subscription);
     world.azure().allow(&world.operator, &scope, super::stores::role());
     world.later(RESYNC);
@@ -482,6 +490,29 @@ async fn an_endpoint_whose_creation_fails_is_told() {
     );
 }
 
+// storage-azure section 10.1: one repair in ten minutes, and the cause is told meanwhile
+#[tokio::test]
+async fn an_endpoint_whose_creation_always_fails_is_not_tried_all_the_time() {
+    let mut world = private("private-worse", Value::Null).await;
+    world.azure().long_running(
+        CREATE_ENDPOINT,
+        LongRunning::polls(1).failing("SubnetFull", "no address"),
+    );
+    let mut told = 0;
+    for _ in 0..120 {
+        let outcome = world.pass().await;
+        told += usize::from(outcome.error.is_some_and(|error| error.message.contains("SubnetFull")));
+        world.later(Duration::from_secs(20));
+    }
+    let tried = world.count(CREATE_ENDPOINT);
+    assert!((2..=6).contains(&tried), "in 40 minutes: {tried}");
+    assert!(told > 90, "{told} of 120 passes tell the cause");
+    world.azure().long_running(CREATE_ENDPOINT, LongRunning::default());
+    world.later(RESYNC);
+    world.converge().await;
+    assert!(is_private(&world, &world.account()));
+}
+
 // storage-azure section 10.1: an operation may fail because another one is in progress
 #[tokio::test]
 async fn an_endpoint_that_meets_a_change_of_the_account_is_created_again_soon() {
@@ -501,6 +532,12 @@ async fn an_endpoint_that_meets_a_change_of_the_account_is_created_again_soon() 
     }
     assert_eq!(class, Some(ErrorClass::Transient));
     world.azure().long_running(CREATE_ENDPOINT, LongRunning::default());
+    // Soon: not after ten minutes.
+    for _ in 0..12 {
+        world.later(Duration::from_secs(10));
+        world.pass().await;
+    }
+    assert_eq!(world.count(CREATE_ENDPOINT), 2);
     world.converge().await;
     assert!(is_private(&world, &world.account()));
 }

@@ -104,6 +104,31 @@ async fn an_endpoint_that_is_not_of_the_account_ends_no_public_access() {
     }
 }
 
+// storage-azure section 10.1: an endpoint that the user created is used, and neither replaced nor deleted
+#[tokio::test]
+async fn a_failed_endpoint_of_the_user_is_told_and_not_replaced() {
+    let mut world = private("pguard-users", json!({"privateEndpointName": "given"})).await;
+    let vnet = path(&world, "Microsoft.Network/virtualNetworks", "blue-vnet");
+    let subnet = format!("{vnet}/subnets/{}-worker-subnet", world.infrastructure());
+    let endpoint = path(&world, ENDPOINTS, "given");
+    let account = path(&world, ACCOUNTS, &world.account());
+    let tags = owned_tag(&world);
+    world.azure().private_endpoint(&endpoint, REGION, &tags, &subnet, &account);
+    let failed = json!({"properties": {"provisioningState": "Failed"}});
+    world.azure().change_resource(&endpoint, &failed).unwrap();
+    let error = world.settle().await.error.unwrap();
+    assert!(error.message.contains("the operator did not create it"), "{error}");
+    assert_eq!(world.count(CREATE_ENDPOINT), 0);
+    let repaired = json!({"properties": {"provisioningState": "Succeeded"}});
+    world.azure().change_resource(&endpoint, &repaired).unwrap();
+    world.later(RESYNC);
+    world.converge().await;
+    assert!(is_private(&world, &world.account()));
+    world.request_removal();
+    assert!(world.converge().await.done);
+    assert!(world.azure().resource(&endpoint).is_some(), "it is the user's");
+}
+
 // storage-azure section 10.1: nor does a record or a link of somebody else
 #[tokio::test]
 async fn a_record_or_link_that_leads_elsewhere_ends_no_public_access() {

@@ -320,9 +320,16 @@ impl ObservationCache {
         }
     }
 
-    /// Records that the operation of a stage begins now.
+    /// Records that an operation of a stage begins now. The time of the stage goes on if an earlier one did not complete it.
     pub fn begin_stage(&self, key: &str, stage: &'static str, now: Timestamp) {
-        self.memory().stages.insert((key.to_owned(), stage), Some(now));
+        let mut memory = self.memory();
+        let began = memory.stages.entry((key.to_owned(), stage)).or_default();
+        began.get_or_insert(now);
+    }
+
+    /// Forgets the time of a stage: it is to create another object.
+    pub fn forget_stage(&self, key: &str, stage: &'static str) {
+        self.memory().stages.remove(&(key.to_owned(), stage));
     }
 
     /// Records that the object of a stage is ready.

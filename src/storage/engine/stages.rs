@@ -129,6 +129,7 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         let mut records = self.stage_records()?;
         let now = self.request.snapshot.now;
         if !is_beginning(&records, stage, &id, now) || storage != *self.request.storage {
+            self.cache.forget_stage(self.store.stage_key(), stage.name);
             // The object that an earlier spec wanted is deleted later, by its record.
             let has_identity = self.store.stage_id(stage).is_some();
             records.retain(|record| record.stage != stage.name || has_identity && record.id != id);

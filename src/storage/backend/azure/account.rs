@@ -369,19 +369,20 @@ impl Accounts<'_> {
             action,
             resource: &resource,
         };
-        self.names(call, path).await
+        match self.names(call, path).await {
+            // Accounts of this kind have none.
+            Err(failure) if failure.code == "FeatureNotSupportedForAccount" => Ok(Vec::new()),
+            found => Ok(found?),
+        }
     }
 
-    /// Names of all entries of a listing below the account; empty where accounts of this kind have none.
-    async fn names(&self, call: Call<'_>, path: &str) -> Called<Vec<String>> {
+    /// Names of all entries of a listing below the account.
+    async fn names(&self, call: Call<'_>, path: &str) -> Result<Vec<String>, Failure> {
         let path = format!("{}/{path}", self.path());
-        let found = match self.arm.pages(call, &path, self.version()).await {
-            Err(failure) if failure.code == "FeatureNotSupportedForAccount" => return Ok(Vec::new()),
-            found => found?,
-        };
+        let found = self.arm.pages(call, &path, self.version()).await?;
         let name = |entry: &Value| Some(entry.get("name")?.as_str()?.to_owned());
         let names: Option<Vec<String>> = found.iter().map(name).collect();
-        names.ok_or_else(|| call.garbled("an entry without a name"))
+        names.ok_or_else(|| call.garbled("an entry without a name").into())
     }
 
     /// Deletes a container with its content, which the network rules of the account do not prevent. One that does not exist is a

@@ -254,7 +254,10 @@ impl Arm {
         };
         let response = match self.send(call, false, &Request::new(Method::GET, url)).await {
             Ok(response) => response,
-            Err(failure) if failure.error.is_undecided() => return Err(failure),
+            // Status 409 is the end of the operation.
+            Err(failure) if failure.error.is_undecided() && failure.error.cause != Cause::Answer(409) => {
+                return Err(failure);
+            }
             Err(failure) => {
                 self.operations.set(path, None);
                 // Operations are forgotten after some time, and the resource tells its state. Any other error is that of the

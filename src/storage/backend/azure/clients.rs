@@ -18,6 +18,10 @@ use crate::storage::model::call::CallError;
 /// How long a removal insists on a deletion that is refused: the longest time until a new role counts everywhere. Source: "Troubleshoot
 /// Azure RBAC".
 const PATIENCE: Duration = Duration::from_mins(10);
+/// Time between two attempts to create an object whose creation fails: that of a resync.
+const REPAIR: Duration = Duration::from_mins(10);
+/// The same if the cause passes, such as another operation in progress.
+const PASSING: Duration = Duration::from_mins(1);
 /// A refusal after this time is the first one again. Longer than the wait between two attempts.
 const MEMORY: Duration = Duration::from_mins(15);
 
@@ -38,6 +42,13 @@ impl Refused {
     }
 }
 
+/// The last attempt to create an object.
+struct Attempt {
+    at: Timestamp,
+    /// How its operation failed, as far as this process saw it.
+    error: Option<CallError>,
+}
+
 /// State of this process.
 #[derive(Default)]
 pub struct Clients {
@@ -55,8 +66,10 @@ pub struct Clients {
     refused: Mutex<Vec<Refused>>,
     /// What else a removal of a location leaves, by location and stage.
     left: Mutex<BTreeMap<(String, &'static str), String>>,
-    /// Links, by path, to whose creation the service objected later on.
-    conflicts: Mutex<BTreeMap<String, CallError>>,
+    /// Links, by path, to which the service objected, with the time.
+    conflicts: Mutex<BTreeMap<String, (Timestamp, CallError)>>,
+    /// Last attempts to create objects, by path.
+    attempts: Mutex<BTreeMap<String, Attempt>>,
     /// How the last removal ended: location and reason.
     ended: Mutex<Option<(String, &'static str)>>,
 }
@@ -146,22 +159,51 @@ impl Clients {
             .collect()
     }
 
-    /// Records that the service objected to the creation of a link, later on.
-    pub fn conflict(&self, path: &str, error: &CallError) {
+    /// Records that the service objected to a link.
+    pub fn conflict(&self, path: &str, error: &CallError, now: Timestamp) {
         let mut conflicts = self.conflicts.lock().unwrap_or_else(PoisonError::into_inner);
-        conflicts.insert(path.to_owned(), error.clone());
+        conflicts.insert(path.to_owned(), (now, error.clone()));
     }
 
-    /// The objection of the service to a link.
-    pub fn conflicts(&self, path: &str) -> Option<CallError> {
+    /// The objection of the service to a link; `None` after [`REPAIR`]: the service is asked again.
+    pub fn conflicts(&self, path: &str, now: Timestamp) -> Option<CallError> {
         let conflicts = self.conflicts.lock().unwrap_or_else(PoisonError::into_inner);
-        conflicts.get(path).cloned()
+        let (at, error) = conflicts.get(path)?;
+        (elapsed(*at, now, REPAIR) < REPAIR).then(|| error.clone())
     }
 
-    /// Forgets the objection to a link.
-    pub fn forget_conflict(&self, path: &str) {
-        let mut conflicts = self.conflicts.lock().unwrap_or_else(PoisonError::into_inner);
-        conflicts.remove(path);
+    /// Records that an object is about to be created.
+    pub fn attempt(&self, path: &str, now: Timestamp) {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = attempts.remove(path).and_then(|last| last.error);
+        attempts.insert(path.to_owned(), Attempt { at: now, error });
+    }
+
+    /// Records how the last attempt failed.
+    pub fn fail(&self, path: &str, error: &CallError) {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = attempts.get_mut(path) {
+            last.error = Some(error.clone());
+        }
+    }
+
+    /// The last attempt, if it is too early for another one: `Some(None)` without a known error. A passing cause is tried again
+    /// sooner.
+    #[allow(clippy::option_option)] // no attempt, one without a known error, or its error
+    pub fn is_too_early(&self, path: &str, now: Timestamp) -> Option<Option<CallError>> {
+        let attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = attempts.get(path)?;
+        let passing = last.error.as_ref().is_some_and(CallError::is_undecided);
+        let pause = if passing { PASSING } else { REPAIR };
+        (elapsed(last.at, now, pause) < pause).then(|| last.error.clone())
+    }
+
+    /// Forgets the attempts for an object: it is complete.
+    pub fn succeed(&self, path: &str) {
+        self.attempts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(path);
     }
 
     /// Records how the removal of a location ends. What this process deleted says more than what it did not find.

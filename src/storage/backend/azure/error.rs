@@ -82,9 +82,9 @@ struct Bare {
     message: String,
 }
 
-/// An error without an envelope. Azure's responses have headers of its own, those of a proxy have none.
+/// An error without an envelope. Each response of Azure has this header, that of a proxy has not.
 fn bare(response: &Response) -> Option<Told> {
-    let is_azure = response.headers.keys().any(|name| name.as_str().starts_with("x-ms-"));
+    let is_azure = response.header("x-ms-request-id").is_some();
     let Bare { code, message } = serde_json::from_slice(&response.body).ok().filter(|_| is_azure)?;
     Some(Told { code, message })
 }

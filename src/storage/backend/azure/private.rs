@@ -78,31 +78,85 @@ impl<C: Cluster> Store<'_, C> {
         let Some(resource) = names.resource(stage) else {
             return Err(CallError::invalid(stage.name, "the backend has no such stage"));
         };
-        if let Operation::Running(after) = resource.operation().await? {
+        if let Operation::Running(after) = self.look(&resource).await? {
             return Ok(pending(&resource.described(), after));
         }
         Ok(match resource.find().await? {
             None => self.missing(id),
-            Some(found) => match progress(&found) {
+            Some(found) => match self.progress(&resource, &found) {
                 Progress::Complete => self.ready(id),
                 Progress::Running => pending(&resource.described(), LOOK),
-                // Azure repairs a resource whose creation failed by another PUT.
-                Progress::Failed if self.has_record(stage) || is_tagged(&found, &self.mark, OWNED) => self.missing(id),
                 Progress::Failed => {
-                    return Err(resource.rejected(
-                        "its creation failed, and the operator did not create it: see the activity log of the resource group, and \
-                         correct or delete it",
-                    ));
+                    // Zones are shared, and their tags tell whose they are. Zone groups have no tags.
+                    let ours = if stage.name == ZONE.name {
+                        is_tagged(&found, &self.mark, OWNED)
+                    } else {
+                        self.created(stage, &id)
+                    };
+                    self.check_repair(&resource, ours)?;
+                    self.missing(id)
                 }
             },
         })
+    }
+
+    /// Looks at the operation on an object, and remembers how it failed.
+    async fn look(&self, resource: &Resource<'_>) -> Called<Operation> {
+        let operation = resource.operation().await;
+        if let Err(error) = &operation {
+            self.backend.clients.fail(&resource.path, error);
+        }
+        operation
+    }
+
+    fn progress(&self, resource: &Resource<'_>, found: &Value) -> Progress {
+        match found.pointer("/properties/provisioningState").and_then(Value::as_str) {
+            None | Some("Succeeded") => {
+                self.backend.clients.succeed(&resource.path);
+                Progress::Complete
+            }
+            Some("Failed" | "Canceled") => Progress::Failed,
+            Some(_) => Progress::Running,
+        }
+    }
+
+    /// Whether an object whose creation failed may be created again: Azure repairs it by another PUT. `ours`: the operator created it.
+    ///
+    /// # Errors
+    /// It is somebody else's, or it is too early for another attempt.
+    fn check_repair(&self, resource: &Resource<'_>, ours: bool) -> Called<()> {
+        if ours {
+            return self.check_attempt(resource);
+        }
+        Err(resource.rejected(
+            "its creation failed, and the operator did not create it: see the activity log of the resource group, and correct or \
+             delete it",
+        ))
+    }
+
+    /// Whether it is time for another attempt to create an object whose creation failed.
+    ///
+    /// # Errors
+    /// It is too early: why the last attempt failed.
+    pub(super) fn check_attempt(&self, resource: &Resource<'_>) -> Called<()> {
+        let last = self
+            .backend
+            .clients
+            .is_too_early(&resource.path, self.request.snapshot.now);
+        match last {
+            None => Ok(()),
+            Some(Some(error)) => Err(error),
+            Some(None) => Err(resource.rejected(
+                "its creation failed, and is tried again every 10 minutes: see the activity log of the resource group",
+            )),
+        }
     }
 
     async fn endpoint_state(&self, names: &Names<'_>) -> Called<StageState> {
         let storage = self.with_network(self.request.storage.clone(), names).await?;
         let id = names.id(&ENDPOINT);
         let endpoint = names.endpoint();
-        if let Operation::Running(after) = endpoint.operation().await? {
+        if let Operation::Running(after) = self.look(&endpoint).await? {
             return Ok(pending(&endpoint.described(), after));
         }
         let Some(found) = endpoint.find().await? else {
@@ -113,10 +167,12 @@ impl<C: Cluster> Store<'_, C> {
             });
         };
         self.check_endpoint(&endpoint, &found)?;
-        match progress(&found) {
+        match self.progress(&endpoint, &found) {
             Progress::Complete => {}
             Progress::Running => return Ok(pending(&endpoint.described(), LOOK)),
             Progress::Failed => {
+                // The tag is also that of an endpoint which the user created.
+                self.check_repair(&endpoint, self.created(&ENDPOINT, &id))?;
                 return Ok(StageState::Missing {
                     storage,
                     id,
@@ -225,6 +281,9 @@ impl<C: Cluster> Store<'_, C> {
             }
             _ => return Err(CallError::invalid(stage.name, "the backend has no such stage")),
         };
+        self.backend
+            .clients
+            .attempt(&resource.path, self.request.snapshot.now);
         resource.put(&content).await?;
         Ok(pending(&resource.described(), Duration::from_secs(1)))
     }
@@ -277,12 +336,4 @@ enum Progress {
     Complete,
     Running,
     Failed,
-}
-
-fn progress(found: &Value) -> Progress {
-    match found.pointer("/properties/provisioningState").and_then(Value::as_str) {
-        None | Some("Succeeded") => Progress::Complete,
-        Some("Failed" | "Canceled") => Progress::Failed,
-        Some(_) => Progress::Running,
-    }
 }

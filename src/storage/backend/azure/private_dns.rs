@@ -173,11 +173,15 @@ impl<C: Cluster> Store<'_, C> {
     pub(super) async fn link_state(&self, names: &Names<'_>) -> Called<StageState> {
         let link = names.networks.link(&names.zone, &names.account);
         let id = names.id(&LINK);
+        let (clients, now) = (self.backend.clients, self.request.snapshot.now);
         match link.outcome().await {
             Ok(Operation::Running(after)) => return Ok(pending(&link.described(), after)),
             Ok(Operation::None) => {}
-            Err(failure) if is_overlap(&failure) => self.backend.clients.conflict(&link.path, &failure.error),
-            Err(failure) => return Err(failure.into()),
+            Err(failure) if is_overlap(&failure) => clients.conflict(&link.path, &failure.error, now),
+            Err(failure) => {
+                clients.fail(&link.path, &failure.error);
+                return Err(failure.into());
+            }
         }
         let vnet = self.vnet(names);
         let found = link.find().await?;
@@ -193,7 +197,8 @@ impl<C: Cluster> Store<'_, C> {
             }
             match text("/properties/provisioningState") {
                 None | Some("Succeeded") => return Ok(self.ready(id)),
-                Some("Failed" | "Canceled") => {}
+                Some("Failed" | "Canceled") if clients.conflicts(&link.path, now).is_some() => {}
+                Some("Failed" | "Canceled") => self.check_attempt(&link)?,
                 Some(_) => return Ok(pending(&link.described(), LOOK)),
             }
         } else if names.networks.is_linked(&names.zone, &vnet.path).await? {
@@ -234,21 +239,23 @@ impl<C: Cluster> Store<'_, C> {
     pub(super) async fn create_link(&self, names: &Names<'_>) -> Called<StageState> {
         let vnet = self.vnet(names);
         let link = names.networks.link(&names.zone, &names.account);
-        if let Some(refused) = self.backend.clients.conflicts(&link.path) {
+        let (clients, now) = (self.backend.clients, self.request.snapshot.now);
+        if let Some(refused) = clients.conflicts(&link.path, now) {
             return self.resolve_elsewhere(names, &vnet, refused).await;
         }
+        clients.attempt(&link.path, now);
         match link.put(&network::link_content(&self.tags()?, &vnet.path)).await {
             Ok(()) => Ok(pending(&link.described(), Duration::from_secs(1))),
-            Err(failure) if is_overlap(&failure) => self.resolve_elsewhere(names, &vnet, *failure.error).await,
+            Err(failure) if is_overlap(&failure) => {
+                clients.conflict(&link.path, &failure.error, now);
+                self.resolve_elsewhere(names, &vnet, *failure.error).await
+            }
             Err(failure) => Err(failure.into()),
         }
     }
 
     /// The virtual network is linked to another zone of the same name. Its record goes there.
     async fn resolve_elsewhere(&self, names: &Names<'_>, vnet: &Resource<'_>, error: CallError) -> Called<StageState> {
-        // The next attempt asks again.
-        let link = names.networks.link(&names.zone, &names.account);
-        self.backend.clients.forget_conflict(&link.path);
         let address = self.address(names).await?;
         let refused = |why: &str| {
             let message = format!(

@@ -122,6 +122,13 @@ impl<C: Cluster> Store<'_, C> {
         self.stage_records().iter().any(|record| record.stage == stage.name)
     }
 
+    /// Whether the operator, or the Go operator, created this object of a stage.
+    pub(super) fn created(&self, stage: &Stage, id: &str) -> bool {
+        let records = self.stage_records().into_iter().chain(self.inherited());
+        let mut records = records.filter(|record| record.stage == stage.name);
+        records.any(|record| record.id == id)
+    }
+
     /// What the Go operator created. It has no records: the status names the endpoint, whose name it drew. The tags of the
     /// objects prove the rest.
     pub(super) fn inherited(&self) -> Vec<StageRecord> {

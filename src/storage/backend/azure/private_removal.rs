@@ -187,7 +187,7 @@ impl<C: Cluster> Store<'_, C> {
             Ok(Operation::Running(after)) => after,
             Ok(Operation::None) => CHANGED,
             // The next look at the operation decides.
-            Err(error) if error.is_undecided() => LOOK,
+            Err(error) if error.is_undecided() && resource.arm.has_operation(&resource.path) => LOOK,
             Err(error) => return Err(error),
         };
         deleting(after.max(CHANGED), &resource)

@@ -255,7 +255,7 @@ impl<C: Cluster> Store<'_, C> {
             Ok(Operation::Running(after)) => Ok(Wait::new(after, message)),
             Ok(Operation::None) => Ok(Wait::new(Duration::ZERO, message)),
             // The next look at the operation decides.
-            Err(error) if error.is_undecided() => Ok(Wait::new(LOOK, message)),
+            Err(error) if error.is_undecided() && accounts.is_changing() => Ok(Wait::new(LOOK, message)),
             Err(error) => {
                 clients.begin(location);
                 Err(error)
