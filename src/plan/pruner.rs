@@ -40,7 +40,8 @@ fn cluster_role() -> Desired {
     let body = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
-        "metadata": {"name": CLUSTER_ROLE},
+        // The API server of OpenShift adds rules for the legacy API group to this role at each start, unless the role opts out.
+        "metadata": {"name": CLUSTER_ROLE, "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "false"}},
         "rules": [
             {"apiGroups": [""], "resources": ["pods", "replicationcontrollers"], "verbs": read},
             {"apiGroups": [""], "resources": ["limitranges"], "verbs": ["list"]},

@@ -69,9 +69,11 @@ fn origins(entry: &WantedRoute) -> Vec<Origin> {
         ("spec.tls.key", "tls.key"),
         ("spec.tls.caCertificate", "tls.cacrt or ca.crt"),
     ];
+    // Without a host, the API server makes one of the name and the namespace.
+    let host = if entry.host.is_none() { "name" } else { "hostname" };
     let own = [
         Origin::made("metadata.name", field("name"), config()),
-        Origin::made("spec.host", field("hostname"), config()),
+        Origin::made("spec.host", field(host), config()),
         Origin::made("spec.tls", field("secretName"), config()),
     ];
     own.into_iter().chain(tls.map(of_secret)).collect()

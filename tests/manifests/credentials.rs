@@ -58,14 +58,14 @@ fn credentials_requests_ask_for_exactly_these_rights() {
         (&statement["effect"], &statement["resource"]),
         (&json!("Allow"), &json!("*"))
     );
-    // The last two are more than the Go operator asks for: without them a versioned bucket cannot be emptied.
+    // No more than the Go operator asks for (docs/decisions/0030): in passthrough mode the Cloud Credential Operator provides no
+    // credentials if the root key lacks a single action.
     let actions = prefixed(
         "s3:",
         "CreateBucket DeleteBucket PutBucketTagging GetBucketTagging PutBucketPublicAccessBlock \
          GetBucketPublicAccessBlock PutEncryptionConfiguration GetEncryptionConfiguration PutLifecycleConfiguration \
          GetLifecycleConfiguration GetBucketLocation ListBucket GetObject PutObject DeleteObject \
-         ListBucketMultipartUploads AbortMultipartUpload ListMultipartUploadParts \
-         ListBucketVersions DeleteObjectVersion",
+         ListBucketMultipartUploads AbortMultipartUpload ListMultipartUploadParts",
     );
     assert_same_set("AWS", &strings(statement, "/action"), &actions);
 

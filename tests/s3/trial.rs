@@ -189,6 +189,26 @@ async fn a_right_to_delete_versions_that_is_missing_fails_the_preflight_of_manag
     }
 }
 
+// storage-decisions T14b, T15: the registry that runs needs no such right
+#[tokio::test]
+async fn a_right_to_delete_versions_that_is_missing_keeps_no_change_from_storage_in_use() {
+    let bucket = "versions-l17";
+    store().await.create(bucket).await;
+    let mut world = cluster(bucket, json!({"s3": {"bucket": bucket}, "managementState": "Managed"})).await;
+    world.settle().await;
+    store().await.version(bucket, "Enabled").await;
+    world.gate.plan(
+        When::operation("DeleteObject").query("versionId"),
+        Fault::error(403, "AccessDenied"),
+    );
+    world.edit(json!({"storage": {"s3": {"chunkSizeMiB": 20}}}));
+    let outcome = world.settle().await;
+    assert!(outcome.preflight.is_none() && outcome.error.is_none());
+    let size = S3Cluster::variable(&outcome, "REGISTRY_STORAGE_S3_CHUNKSIZE");
+    assert!(size.is_some_and(|size| size.contains("20971520")));
+    assert!(world.events().iter().any(|n| n.contains("s3:DeleteObjectVersion")));
+}
+
 // storage-decisions T15
 #[tokio::test]
 async fn a_request_whose_answer_was_lost_leaves_a_record_until_what_it_made_is_gone() {

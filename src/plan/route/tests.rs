@@ -132,6 +132,8 @@ fn a_refused_field_of_a_route_is_named_as_that_of_the_config() {
     let cluster = Cluster::new(&entries, [secret("tls", "Opaque", &json!({}))]);
     for (name, field, expected) in [
         ("first", "metadata.name", "spec.routes[0].name of Config cluster"),
+        // The API server makes the host of the name.
+        ("first", "spec.host", "spec.routes[0].name of Config cluster"),
         ("second", "metadata.name", "spec.routes[1].name of Config cluster"),
         ("second", "spec.host", "spec.routes[1].hostname of Config cluster"),
         (

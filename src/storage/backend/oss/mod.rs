@@ -132,7 +132,8 @@ impl<C: Cluster> ObjectBackend for Oss<'_, C> {
         let effective = effective(request.storage, request.snapshot)?;
         let container = effective.container(request.snapshot)?;
         let trust = Trust::with_system(proxy_bundle(request.snapshot).unwrap_or_default());
-        let managed = request.effective_state() == Some(State::Managed);
+        // As for S3: storage in use must get its new credentials.
+        let managed = request.effective_state() == Some(State::Managed) && !request.in_use;
         Store::open(
             self.network,
             effective,

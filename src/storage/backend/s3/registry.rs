@@ -61,7 +61,8 @@ impl<C: Cluster> Store<'_, C> {
         Ok(RegistryBucket {
             bucket: connect(self.backend.network, self.backend.identities, connection, name)?,
             encryption,
-            managed: self.request.effective_state() == Some(State::Managed),
+            // The registry needs no versions deleted: storage in use must get its new credentials (docs/decisions/0030).
+            managed: self.request.effective_state() == Some(State::Managed) && !self.request.in_use,
             copied: exercise::UPLOADED.len(),
             remedy: Box::new(move |error| remedy_of(&headers, sts.as_deref(), error)),
         })
