@@ -218,7 +218,7 @@ def networks(network, dns, storage):
 def remove(network, dns, storage, dashed):
     network.private_dns_zone_groups.begin_delete(GROUP, "pe", dashed).result()
     # Its records go with it.
-    refused(lambda: dns.record_sets.get(GROUP, ZONE, "A", NAME), 404, "ResourceNotFound")
+    refused(lambda: dns.record_sets.get(GROUP, ZONE, "A", NAME), 404, "NotFound")
     dns.record_sets.delete(GROUP, ZONE, "A", NAME)
     dns.virtual_network_links.begin_delete(GROUP, ZONE, NAME).result()
     network.private_endpoints.begin_delete(GROUP, "pe").result()
