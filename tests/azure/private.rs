@@ -384,7 +384,13 @@ async fn a_network_that_is_linked_elsewhere_gets_its_record_there() {
     // The service is not asked again and again.
     for _ in 0..10 {
         world.later(Duration::from_secs(20));
-        assert!(world.pass().await.error.is_some_and(|error| error.message.contains("A record")));
+        assert!(
+            world
+                .pass()
+                .await
+                .error
+                .is_some_and(|error| error.message.contains("A record"))
+        );
     }
     assert_eq!(world.count("VirtualNetworkLinks_CreateOrUpdate"), 1);
     let scope = format!("/subscriptions/{}", world.cloud.subscription);

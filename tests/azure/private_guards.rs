@@ -113,7 +113,9 @@ async fn a_failed_endpoint_of_the_user_is_told_and_not_replaced() {
     let endpoint = path(&world, ENDPOINTS, "given");
     let account = path(&world, ACCOUNTS, &world.account());
     let tags = owned_tag(&world);
-    world.azure().private_endpoint(&endpoint, REGION, &tags, &subnet, &account);
+    world
+        .azure()
+        .private_endpoint(&endpoint, REGION, &tags, &subnet, &account);
     let failed = json!({"properties": {"provisioningState": "Failed"}});
     world.azure().change_resource(&endpoint, &failed).unwrap();
     let error = world.settle().await.error.unwrap();

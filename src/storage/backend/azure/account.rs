@@ -359,7 +359,7 @@ impl Accounts<'_> {
             action: READ_CONTAINERS,
             resource: &resource,
         };
-        self.names(call, "blobServices/default/containers").await
+        Ok(self.names(call, "blobServices/default/containers").await?)
     }
 
     /// Names of what the account holds beside containers.

@@ -281,9 +281,7 @@ impl<C: Cluster> Store<'_, C> {
             }
             _ => return Err(CallError::invalid(stage.name, "the backend has no such stage")),
         };
-        self.backend
-            .clients
-            .attempt(&resource.path, self.request.snapshot.now);
+        self.backend.clients.attempt(&resource.path, self.request.snapshot.now);
         resource.put(&content).await?;
         Ok(pending(&resource.described(), Duration::from_secs(1)))
     }
