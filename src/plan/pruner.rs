@@ -40,8 +40,7 @@ fn cluster_role() -> Desired {
     let body = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
-        // The API server of OpenShift adds rules for the legacy API group to this role at each start, unless the role opts out.
-        "metadata": {"name": CLUSTER_ROLE, "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "false"}},
+        "metadata": {"name": CLUSTER_ROLE},
         "rules": [
             {"apiGroups": [""], "resources": ["pods", "replicationcontrollers"], "verbs": read},
             {"apiGroups": [""], "resources": ["limitranges"], "verbs": ["list"]},

@@ -512,7 +512,7 @@ impl Case<'_> {
         let since = if self.failing_since().is_some_and(is_over) {
             "for more than 5 minutes"
         } else if self.is_reported(SYNC_ERROR) {
-            "since this condition became True"
+            "for some time"
         } else {
             return None;
         };

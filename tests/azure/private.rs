@@ -519,6 +519,34 @@ async fn an_endpoint_whose_creation_always_fails_is_not_tried_all_the_time() {
     assert!(is_private(&world, &world.account()));
 }
 
+// storage-azure section 10.1: a repair that is refused is told, and tried again as soon as it can succeed
+#[tokio::test]
+async fn a_repair_that_is_refused_at_once_waits_for_no_ten_minutes() {
+    let mut world = private("private-right", Value::Null).await;
+    world.azure().long_running(
+        CREATE_ENDPOINT,
+        LongRunning::polls(1).failing("SubnetFull", "no address"),
+    );
+    for _ in 0..20 {
+        let outcome = world.pass().await;
+        world.later(outcome.wait.map(|wait| wait.after).unwrap_or_default());
+        if outcome.error.is_some() {
+            break;
+        }
+    }
+    world.azure().long_running(CREATE_ENDPOINT, LongRunning::default());
+    world.later(RESYNC);
+    world.answer(CREATE_ENDPOINT, arm_error(403, "AuthorizationFailed"));
+    for _ in 0..3 {
+        let error = world.pass().await.error.unwrap();
+        assert!(error.message.contains("AuthorizationFailed"), "{error}");
+        world.later(Duration::from_mins(6));
+    }
+    world.gate.pass();
+    world.converge().await;
+    assert!(is_private(&world, &world.account()));
+}
+
 // storage-azure section 10.1: an operation may fail because another one is in progress
 #[tokio::test]
 async fn an_endpoint_that_meets_a_change_of_the_account_is_created_again_soon() {

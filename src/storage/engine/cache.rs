@@ -320,14 +320,17 @@ impl ObservationCache {
         }
     }
 
-    /// Records that an operation of a stage begins now. The time of the stage goes on if an earlier one did not complete it.
-    pub fn begin_stage(&self, key: &str, stage: &'static str, now: Timestamp) {
+    /// Records that an operation of a stage begins now. The time of the stage goes on if an earlier operation did not complete it.
+    /// Returns whether it begins.
+    pub fn begin_stage(&self, key: &str, stage: &'static str, now: Timestamp) -> bool {
         let mut memory = self.memory();
         let began = memory.stages.entry((key.to_owned(), stage)).or_default();
+        let begins = began.is_none();
         began.get_or_insert(now);
+        begins
     }
 
-    /// Forgets the time of a stage: it is to create another object.
+    /// Forgets the time of a stage: it is to create another object, or the service refused to begin.
     pub fn forget_stage(&self, key: &str, stage: &'static str) {
         self.memory().stages.remove(&(key.to_owned(), stage));
     }

@@ -129,7 +129,9 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         let mut records = self.stage_records()?;
         let now = self.request.snapshot.now;
         if !is_beginning(&records, stage, &id, now) || storage != *self.request.storage {
-            self.cache.forget_stage(self.store.stage_key(), stage.name);
+            if !is_recorded(&records, stage, &id) || storage != *self.request.storage {
+                self.cache.forget_stage(self.store.stage_key(), stage.name);
+            }
             // The object that an earlier spec wanted is deleted later, by its record.
             let has_identity = self.store.stage_id(stage).is_some();
             records.retain(|record| record.stage != stage.name || has_identity && record.id != id);
@@ -148,8 +150,11 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
             })));
         }
         self.confirm().await?;
-        self.cache.begin_stage(self.store.stage_key(), stage.name, now);
+        let begins = self.cache.begin_stage(self.store.stage_key(), stage.name, now);
         let begun = self.store.advance(stage, &CreationPermit::granted()).await;
+        if begins && begun.as_ref().is_err_and(|error| !error.is_undecided()) {
+            self.cache.forget_stage(self.store.stage_key(), stage.name);
+        }
         let begun = begun.map_err(|error| self.stage_failed(&error))?;
         let message = format!("{} {id} is being created", stage.name);
         self.begun(stage, begun, message, before)

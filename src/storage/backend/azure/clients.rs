@@ -13,7 +13,7 @@ use super::identity::Identities;
 use super::keys::{Counter, KeyCache};
 use super::reasons;
 use crate::config::elapsed::elapsed;
-use crate::storage::model::call::CallError;
+use crate::storage::model::call::{CallError, Cause};
 
 /// How long a removal insists on a deletion that is refused: the longest time until a new role counts everywhere. Source: "Troubleshoot
 /// Azure RBAC".
@@ -172,17 +172,18 @@ impl Clients {
         (elapsed(*at, now, REPAIR) < REPAIR).then(|| error.clone())
     }
 
-    /// Records that an object is about to be created.
+    /// Records that the service accepted the creation of an object.
     pub fn attempt(&self, path: &str, now: Timestamp) {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
         let error = attempts.remove(path).and_then(|last| last.error);
         attempts.insert(path.to_owned(), Attempt { at: now, error });
     }
 
-    /// Records how the last attempt failed.
+    /// Records how the operation of the last attempt failed. Errors of the look at it, such as one of the login, say nothing about it.
     pub fn fail(&self, path: &str, error: &CallError) {
+        let is_its_own = error.cause == Cause::Answer(409) && !error.of_identity;
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = attempts.get_mut(path) {
+        if let Some(last) = attempts.get_mut(path).filter(|_| is_its_own) {
             last.error = Some(error.clone());
         }
     }
@@ -198,7 +199,7 @@ impl Clients {
         (elapsed(last.at, now, pause) < pause).then(|| last.error.clone())
     }
 
-    /// Forgets the attempts for an object: it is complete.
+    /// Forgets the attempts for an object: it is complete, or does not exist any more.
     pub fn succeed(&self, path: &str) {
         self.attempts
             .lock()

@@ -82,7 +82,10 @@ impl<C: Cluster> Store<'_, C> {
             return Ok(pending(&resource.described(), after));
         }
         Ok(match resource.find().await? {
-            None => self.missing(id),
+            None => {
+                self.backend.clients.succeed(&resource.path);
+                self.missing(id)
+            }
             Some(found) => match self.progress(&resource, &found) {
                 Progress::Complete => self.ready(id),
                 Progress::Running => pending(&resource.described(), LOOK),
@@ -124,7 +127,7 @@ impl<C: Cluster> Store<'_, C> {
     ///
     /// # Errors
     /// It is somebody else's, or it is too early for another attempt.
-    fn check_repair(&self, resource: &Resource<'_>, ours: bool) -> Called<()> {
+    pub(super) fn check_repair(&self, resource: &Resource<'_>, ours: bool) -> Called<()> {
         if ours {
             return self.check_attempt(resource);
         }
@@ -138,7 +141,7 @@ impl<C: Cluster> Store<'_, C> {
     ///
     /// # Errors
     /// It is too early: why the last attempt failed.
-    pub(super) fn check_attempt(&self, resource: &Resource<'_>) -> Called<()> {
+    fn check_attempt(&self, resource: &Resource<'_>) -> Called<()> {
         let last = self
             .backend
             .clients
@@ -160,6 +163,7 @@ impl<C: Cluster> Store<'_, C> {
             return Ok(pending(&endpoint.described(), after));
         }
         let Some(found) = endpoint.find().await? else {
+            self.backend.clients.succeed(&endpoint.path);
             return Ok(StageState::Missing {
                 storage,
                 id,
@@ -281,8 +285,8 @@ impl<C: Cluster> Store<'_, C> {
             }
             _ => return Err(CallError::invalid(stage.name, "the backend has no such stage")),
         };
-        self.backend.clients.attempt(&resource.path, self.request.snapshot.now);
         resource.put(&content).await?;
+        self.backend.clients.attempt(&resource.path, self.request.snapshot.now);
         Ok(pending(&resource.described(), Duration::from_secs(1)))
     }
 

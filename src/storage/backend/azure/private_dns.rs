@@ -196,9 +196,12 @@ impl<C: Cluster> Store<'_, C> {
                 )));
             }
             match text("/properties/provisioningState") {
-                None | Some("Succeeded") => return Ok(self.ready(id)),
+                None | Some("Succeeded") => {
+                    clients.succeed(&link.path);
+                    return Ok(self.ready(id));
+                }
                 Some("Failed" | "Canceled") if clients.conflicts(&link.path, now).is_some() => {}
-                Some("Failed" | "Canceled") => self.check_attempt(&link)?,
+                Some("Failed" | "Canceled") => self.check_repair(&link, is_tagged(found, &self.mark, OWNED))?,
                 Some(_) => return Ok(pending(&link.described(), LOOK)),
             }
         } else if names.networks.is_linked(&names.zone, &vnet.path).await? {
@@ -243,9 +246,11 @@ impl<C: Cluster> Store<'_, C> {
         if let Some(refused) = clients.conflicts(&link.path, now) {
             return self.resolve_elsewhere(names, &vnet, refused).await;
         }
-        clients.attempt(&link.path, now);
         match link.put(&network::link_content(&self.tags()?, &vnet.path)).await {
-            Ok(()) => Ok(pending(&link.described(), Duration::from_secs(1))),
+            Ok(()) => {
+                clients.attempt(&link.path, now);
+                Ok(pending(&link.described(), Duration::from_secs(1)))
+            }
             Err(failure) if is_overlap(&failure) => {
                 clients.conflict(&link.path, &failure.error, now);
                 self.resolve_elsewhere(names, &vnet, *failure.error).await
