@@ -77,11 +77,11 @@ async fn a_new_cluster_on_aws_has_a_registry_that_nobody_asked_for_in_few_calls(
     let changes: Vec<_> = changes.iter().filter(|name| MADE.contains(&name.as_str())).collect();
     assert_eq!(changes, MADE);
     // Default encryption is tried out by an upload before and one after it. The preflight reads twice, and begins an upload
-    // that it aborts.
+    // that it aborts. Without the right to list versions, objects are listed in their place.
     for step in &PROBE {
         let most = match *step {
-            "PutObject" | "GetObject" => 3,
-            "CreateMultipartUpload" | "ListObjectsV2" => 2,
+            "PutObject" | "GetObject" | "ListObjectsV2" => 3,
+            "CreateMultipartUpload" => 2,
             _ => 1,
         };
         let times = calls.get(*step).copied().unwrap_or_default();
