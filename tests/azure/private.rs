@@ -5,7 +5,7 @@ use std::time::Duration;
 use devcluster::stores::LongRunning;
 use image_registry_operator::names;
 use image_registry_operator::storage::backend::azure::generated;
-use image_registry_operator::storage::model::error::ErrorClass;
+use image_registry_operator::storage::model::error::{ErrorClass, StorageError};
 use serde_json::{Value, json};
 
 use super::cluster::{AzureCluster, alone, alone_in, arm_error, cluster};
@@ -464,6 +464,18 @@ async fn storage_in_use_becomes_private() {
     assert_one_of_each(&world, "later");
 }
 
+/// Passes, each when the last one said, until one fails.
+async fn until_failed(world: &mut AzureCluster) -> StorageError {
+    for _ in 0..20 {
+        let outcome = world.pass().await;
+        if let Some(error) = outcome.error {
+            return error;
+        }
+        world.later(outcome.wait.map(|wait| wait.after).unwrap_or_default());
+    }
+    panic!("no pass fails");
+}
+
 // storage-azure section 10.1: rejected by the service while it is being created
 #[tokio::test]
 async fn an_endpoint_whose_creation_fails_is_told() {
@@ -472,15 +484,7 @@ async fn an_endpoint_whose_creation_fails_is_told() {
         CREATE_ENDPOINT,
         LongRunning::polls(1).failing("SubnetFull", "no address"),
     );
-    let mut told = String::new();
-    for _ in 0..20 {
-        let outcome = world.pass().await;
-        if let Some(error) = outcome.error {
-            told = error.message;
-            break;
-        }
-        world.later(outcome.wait.map(|wait| wait.after).unwrap_or_default());
-    }
+    let told = until_failed(&mut world).await.message;
     world.azure().long_running(CREATE_ENDPOINT, LongRunning::default());
     assert!(told.contains("SubnetFull"), "{told}");
     assert!(!is_private(&world, &world.account()));
@@ -527,13 +531,7 @@ async fn a_repair_that_is_refused_at_once_waits_for_no_ten_minutes() {
         CREATE_ENDPOINT,
         LongRunning::polls(1).failing("SubnetFull", "no address"),
     );
-    for _ in 0..20 {
-        let outcome = world.pass().await;
-        world.later(outcome.wait.map(|wait| wait.after).unwrap_or_default());
-        if outcome.error.is_some() {
-            break;
-        }
-    }
+    until_failed(&mut world).await;
     world.azure().long_running(CREATE_ENDPOINT, LongRunning::default());
     world.later(RESYNC);
     world.answer(CREATE_ENDPOINT, arm_error(403, "AuthorizationFailed"));
@@ -555,16 +553,7 @@ async fn an_endpoint_that_meets_a_change_of_the_account_is_created_again_soon() 
         CREATE_ENDPOINT,
         LongRunning::polls(1).failing("StorageAccountOperationInProgress", "in progress"),
     );
-    let mut class = None;
-    for _ in 0..20 {
-        let outcome = world.pass().await;
-        if let Some(error) = outcome.error {
-            class = Some(error.class);
-            break;
-        }
-        world.later(outcome.wait.map(|wait| wait.after).unwrap_or_default());
-    }
-    assert_eq!(class, Some(ErrorClass::Transient));
+    assert_eq!(until_failed(&mut world).await.class, ErrorClass::Transient);
     world.azure().long_running(CREATE_ENDPOINT, LongRunning::default());
     // Soon: not after ten minutes.
     for _ in 0..12 {

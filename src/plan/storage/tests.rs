@@ -308,13 +308,8 @@ fn a_registry_on_a_volume_keeps_replicas_and_strategy_while_the_new_storage_wait
     }
 }
 
-// storage-decisions T16: both CAs while pods turn over, then the new one alone, and that is one rollout
-#[test]
-fn a_new_ca_is_published_before_the_rollout_and_the_old_ca_is_removed_after_it() {
-    let with = |ca: &str| StorageFacts {
-        ca_bundle: Some(ca.to_owned()),
-        ..s3("one")
-    };
+/// A cluster that runs with a Service, whose certificate this CA signed.
+fn running_with_service(ca: &str) -> Cluster {
     let mut cluster = running(&json!({}), s3("one"));
     cluster.put(&operand(
         "v1",
@@ -322,7 +317,18 @@ fn a_new_ca_is_published_before_the_rollout_and_the_old_ca_is_removed_after_it()
         "image-registry",
         &json!({"spec": {"ports": [{"port": 5000}]}}),
     ));
-    cluster.put(&map("serviceca", &json!({"service-ca.crt": "SERVICE"})));
+    cluster.put(&map("serviceca", &json!({"service-ca.crt": ca})));
+    cluster
+}
+
+// storage-decisions T16: both CAs while pods turn over, then the new one alone, and that is one rollout
+#[test]
+fn a_new_ca_is_published_before_the_rollout_and_the_old_ca_is_removed_after_it() {
+    let with = |ca: &str| StorageFacts {
+        ca_bundle: Some(ca.to_owned()),
+        ..s3("one")
+    };
+    let mut cluster = running_with_service("SERVICE");
     publish(&mut cluster, Some("OLD\n"));
     cluster.facts = with("OLD\n");
     deploy(&mut cluster);
@@ -350,14 +356,7 @@ fn a_new_ca_is_published_before_the_rollout_and_the_old_ca_is_removed_after_it()
 #[test]
 fn a_switch_of_redirects_replaces_the_pods_once() {
     const CA: &str = "STORAGE\n";
-    let mut cluster = running(&json!({}), s3("one"));
-    cluster.put(&operand(
-        "v1",
-        "Service",
-        "image-registry",
-        &json!({"spec": {"ports": [{"port": 5000}]}}),
-    ));
-    cluster.put(&map("serviceca", &json!({"service-ca.crt": "SERVICE\n"})));
+    let mut cluster = running_with_service("SERVICE\n");
     cluster.put(&json!({
         "apiVersion": "config.openshift.io/v1", "kind": "Image", "metadata": {"name": "cluster"},
         "spec": {"additionalTrustedCA": {"name": "of-users"}},

@@ -128,8 +128,9 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
         }
         let mut records = self.stage_records()?;
         let now = self.request.snapshot.now;
-        if !is_beginning(&records, stage, &id, now) || storage != *self.request.storage {
-            if !is_recorded(&records, stage, &id) || storage != *self.request.storage {
+        let changed = storage != *self.request.storage;
+        if !is_beginning(&records, stage, &id, now) || changed {
+            if !is_recorded(&records, stage, &id) || changed {
                 self.cache.forget_stage(self.store.stage_key(), stage.name);
             }
             // The object that an earlier spec wanted is deleted later, by its record.
@@ -149,15 +150,20 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                 ..Persist::default()
             })));
         }
+        let begun = self.start(stage, now).await?;
+        let message = format!("{} {id} is being created", stage.name);
+        self.begun(stage, begun, message, before)
+    }
+
+    /// Starts the operation of a stage. The time of the stage begins with the first operation that the service does not refuse.
+    async fn start(&self, stage: &Stage, now: Timestamp) -> Result<StageState, StepError> {
         self.confirm().await?;
         let begins = self.cache.begin_stage(self.store.stage_key(), stage.name, now);
         let begun = self.store.advance(stage, &CreationPermit::granted()).await;
         if begins && begun.as_ref().is_err_and(|error| !error.is_undecided()) {
             self.cache.forget_stage(self.store.stage_key(), stage.name);
         }
-        let begun = begun.map_err(|error| self.stage_failed(&error))?;
-        let message = format!("{} {id} is being created", stage.name);
-        self.begun(stage, begun, message, before)
+        begun.map_err(|error| self.stage_failed(&error))
     }
 
     /// What follows when the operation of a stage has begun.

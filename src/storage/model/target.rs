@@ -90,4 +90,10 @@ impl Request<'_> {
         let stored = || self.in_use.then(|| state::mirrored(self.config));
         self.state.or_else(stored)
     }
+
+    /// Whether a preflight fails if the versions of its objects may not be deleted: the operator could not remove the storage. The
+    /// registry needs no versions deleted, so that storage in use gets its new credentials (docs/decisions/0030).
+    pub fn must_delete_versions(&self) -> bool {
+        self.effective_state() == Some(State::Managed) && !self.in_use
+    }
 }

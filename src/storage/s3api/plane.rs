@@ -14,8 +14,8 @@ pub struct RegistryBucket {
     pub bucket: Bucket,
     /// Encryption headers of the registry's uploads.
     pub encryption: ObjectEncryption,
-    /// Whether the bucket is Managed.
-    pub managed: bool,
+    /// See [`DataPlane::must_delete_versions`].
+    pub must_delete_versions: bool,
     /// Size in bytes of the object of which the preflight copies a part.
     pub copied: usize,
     /// See [`DataPlane::remedy`].
@@ -124,7 +124,7 @@ impl DataPlane for RegistryBucket {
     }
 
     fn must_delete_versions(&self) -> bool {
-        self.managed
+        self.must_delete_versions
     }
 
     /// With a customer-managed key, the missing permission may be one of KMS.

@@ -188,15 +188,21 @@ impl Clients {
         }
     }
 
-    /// The last attempt, if it is too early for another one: `Some(None)` without a known error. A passing cause is tried again
-    /// sooner.
-    #[allow(clippy::option_option)] // no attempt, one without a known error, or its error
-    pub fn is_too_early(&self, path: &str, now: Timestamp) -> Option<Option<CallError>> {
+    /// Whether it is time for another attempt. A passing cause is tried again sooner.
+    ///
+    /// # Errors
+    /// It is too early: how the last attempt failed, as far as that is known.
+    pub fn check_pause(&self, path: &str, now: Timestamp) -> Result<(), Option<CallError>> {
         let attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = attempts.get(path)?;
+        let Some(last) = attempts.get(path) else {
+            return Ok(());
+        };
         let passing = last.error.as_ref().is_some_and(CallError::is_undecided);
         let pause = if passing { PASSING } else { REPAIR };
-        (elapsed(last.at, now, pause) < pause).then(|| last.error.clone())
+        if elapsed(last.at, now, pause) < pause {
+            return Err(last.error.clone());
+        }
+        Ok(())
     }
 
     /// Forgets the attempts for an object: it is complete, or does not exist any more.

@@ -27,6 +27,7 @@ mod private;
 mod private_dns;
 mod private_names;
 mod private_removal;
+mod private_repair;
 mod private_stages;
 mod reasons;
 mod registry;

@@ -10,6 +10,7 @@ use super::effective::OWNED;
 use super::network::{self, Resource, is_tagged, same_id};
 use super::private_dns::{LOOK, pending};
 use super::private_names::Names;
+use super::private_repair::Progress;
 use super::private_stages::{ACCESS, ENDPOINT, GROUP, LINK, RECORD, ZONE};
 use super::step::Store;
 use crate::api::Storage;
@@ -103,58 +104,6 @@ impl<C: Cluster> Store<'_, C> {
         })
     }
 
-    /// Looks at the operation on an object, and remembers how it failed.
-    async fn look(&self, resource: &Resource<'_>) -> Called<Operation> {
-        let operation = resource.operation().await;
-        if let Err(error) = &operation {
-            self.backend.clients.fail(&resource.path, error);
-        }
-        operation
-    }
-
-    fn progress(&self, resource: &Resource<'_>, found: &Value) -> Progress {
-        match found.pointer("/properties/provisioningState").and_then(Value::as_str) {
-            None | Some("Succeeded") => {
-                self.backend.clients.succeed(&resource.path);
-                Progress::Complete
-            }
-            Some("Failed" | "Canceled") => Progress::Failed,
-            Some(_) => Progress::Running,
-        }
-    }
-
-    /// Whether an object whose creation failed may be created again: Azure repairs it by another PUT. `ours`: the operator created it.
-    ///
-    /// # Errors
-    /// It is somebody else's, or it is too early for another attempt.
-    pub(super) fn check_repair(&self, resource: &Resource<'_>, ours: bool) -> Called<()> {
-        if ours {
-            return self.check_attempt(resource);
-        }
-        Err(resource.rejected(
-            "its creation failed, and the operator did not create it: see the activity log of the resource group, and correct or \
-             delete it",
-        ))
-    }
-
-    /// Whether it is time for another attempt to create an object whose creation failed.
-    ///
-    /// # Errors
-    /// It is too early: why the last attempt failed.
-    fn check_attempt(&self, resource: &Resource<'_>) -> Called<()> {
-        let last = self
-            .backend
-            .clients
-            .is_too_early(&resource.path, self.request.snapshot.now);
-        match last {
-            None => Ok(()),
-            Some(Some(error)) => Err(error),
-            Some(None) => Err(resource.rejected(
-                "its creation failed, and is tried again every 10 minutes: see the activity log of the resource group",
-            )),
-        }
-    }
-
     async fn endpoint_state(&self, names: &Names<'_>) -> Called<StageState> {
         let storage = self.with_network(self.request.storage.clone(), names).await?;
         let id = names.id(&ENDPOINT);
@@ -162,13 +111,14 @@ impl<C: Cluster> Store<'_, C> {
         if let Operation::Running(after) = self.look(&endpoint).await? {
             return Ok(pending(&endpoint.described(), after));
         }
+        let missing = |storage, id| StageState::Missing {
+            storage,
+            id,
+            reason: None,
+        };
         let Some(found) = endpoint.find().await? else {
             self.backend.clients.succeed(&endpoint.path);
-            return Ok(StageState::Missing {
-                storage,
-                id,
-                reason: None,
-            });
+            return Ok(missing(storage, id));
         };
         self.check_endpoint(&endpoint, &found)?;
         match self.progress(&endpoint, &found) {
@@ -177,11 +127,7 @@ impl<C: Cluster> Store<'_, C> {
             Progress::Failed => {
                 // The tag is also that of an endpoint which the user created.
                 self.check_repair(&endpoint, self.created(&ENDPOINT, &id))?;
-                return Ok(StageState::Missing {
-                    storage,
-                    id,
-                    reason: None,
-                });
+                return Ok(missing(storage, id));
             }
         }
         let state = "/properties/privateLinkServiceConnections/0/properties/privateLinkServiceConnectionState/status";
@@ -331,11 +277,4 @@ pub(super) fn connects(endpoint: &Value, account: &str) -> bool {
         target.is_some_and(|target| same_id(target, account)) && groups.is_some_and(blobs)
     };
     connections.peek().is_some() && connections.all(leads)
-}
-
-/// How far the creation of an object is.
-enum Progress {
-    Complete,
-    Running,
-    Failed,
 }

@@ -10,6 +10,7 @@ use super::effective::OWNED;
 use super::error::Failure;
 use super::network::{self, Condition, Resource, is_tagged, same_id};
 use super::private_names::Names;
+use super::private_repair::Progress;
 use super::private_stages::{ENDPOINT, LINK, RECORD};
 use super::step::Store;
 use crate::storage::model::call::{CallError, Called, Cause};
@@ -186,8 +187,8 @@ impl<C: Cluster> Store<'_, C> {
         let vnet = self.vnet(names);
         let found = link.find().await?;
         if let Some(found) = &found {
-            let text = |member: &str| found.pointer(member).and_then(Value::as_str);
-            let linked = text("/properties/virtualNetwork/id").unwrap_or_default();
+            let linked = found.pointer("/properties/virtualNetwork/id").and_then(Value::as_str);
+            let linked = linked.unwrap_or_default();
             if !same_id(linked, &vnet.path) {
                 return Err(link.rejected(format!(
                     "it links {linked}, and not {}: delete the link, so that it is created again, or correct vnetName in \
@@ -195,14 +196,11 @@ impl<C: Cluster> Store<'_, C> {
                     vnet.path
                 )));
             }
-            match text("/properties/provisioningState") {
-                None | Some("Succeeded") => {
-                    clients.succeed(&link.path);
-                    return Ok(self.ready(id));
-                }
-                Some("Failed" | "Canceled") if clients.conflicts(&link.path, now).is_some() => {}
-                Some("Failed" | "Canceled") => self.check_repair(&link, is_tagged(found, &self.mark, OWNED))?,
-                Some(_) => return Ok(pending(&link.described(), LOOK)),
+            match self.progress(&link, found) {
+                Progress::Complete => return Ok(self.ready(id)),
+                Progress::Running => return Ok(pending(&link.described(), LOOK)),
+                Progress::Failed if clients.conflicts(&link.path, now).is_some() => {}
+                Progress::Failed => self.check_repair(&link, is_tagged(found, &self.mark, OWNED))?,
             }
         } else if names.networks.is_linked(&names.zone, &vnet.path).await? {
             return Ok(self.ready(id));

@@ -137,7 +137,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
                 name,
             )?,
             encryption: ObjectEncryption::Default,
-            managed: self.request.effective_state() == Some(State::Managed),
+            must_delete_versions: self.request.effective_state() == Some(State::Managed),
             copied: exercise::UPLOADED.len(),
             remedy: Box::new(|_| String::new()),
         })

@@ -25,7 +25,6 @@ use crate::storage::model::error::StorageError;
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::model::outcome::{STORAGE_EXISTS, UNKNOWN_ERROR};
 use crate::storage::model::spec;
-use crate::storage::model::state::State;
 use crate::storage::model::target::{Request, Target};
 use crate::storage::net::http::Trust;
 use crate::storage::traits::{Cluster, ObjectBackend};
@@ -132,15 +131,13 @@ impl<C: Cluster> ObjectBackend for Oss<'_, C> {
         let effective = effective(request.storage, request.snapshot)?;
         let container = effective.container(request.snapshot)?;
         let trust = Trust::with_system(proxy_bundle(request.snapshot).unwrap_or_default());
-        // As for S3: storage in use must get its new credentials.
-        let managed = request.effective_state() == Some(State::Managed) && !request.in_use;
         Store::open(
             self.network,
             effective,
             container,
             credentials::keys(request.snapshot)?,
             trust,
-            managed,
+            request.must_delete_versions(),
         )
     }
 }

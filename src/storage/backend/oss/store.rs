@@ -27,7 +27,7 @@ pub struct Store<'a> {
     container: ContainerName,
     effective: Effective,
     keys: StaticKeys,
-    managed: bool,
+    must_delete_versions: bool,
     bucket: Bucket,
 }
 
@@ -42,7 +42,7 @@ impl<'a> Store<'a> {
         container: ContainerName,
         keys: StaticKeys,
         trust: Trust,
-        managed: bool,
+        must_delete_versions: bool,
     ) -> Result<Self, StorageError> {
         let bucket = connect(
             network,
@@ -57,7 +57,7 @@ impl<'a> Store<'a> {
             container,
             effective,
             keys,
-            managed,
+            must_delete_versions,
             bucket,
         })
     }
@@ -156,7 +156,7 @@ impl ObjectStore for Store<'_> {
             } else {
                 ObjectEncryption::Default
             },
-            managed: self.managed,
+            must_delete_versions: self.must_delete_versions,
             copied: exercise::UPLOADED.len(),
             remedy: Box::new(move |error| remedy(&effective, error)),
         })

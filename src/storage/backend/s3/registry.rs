@@ -10,7 +10,6 @@ use crate::program::S3Wire;
 use crate::storage::model::call::CallError;
 use crate::storage::model::error::StorageError;
 use crate::storage::model::preflight::Probe;
-use crate::storage::model::state::State;
 use crate::storage::net::http::{Egress, Trust};
 use crate::storage::preflight::{self, exercise};
 use crate::storage::s3api::client::ObjectEncryption;
@@ -61,8 +60,7 @@ impl<C: Cluster> Store<'_, C> {
         Ok(RegistryBucket {
             bucket: connect(self.backend.network, self.backend.identities, connection, name)?,
             encryption,
-            // The registry needs no versions deleted: storage in use must get its new credentials (docs/decisions/0030).
-            managed: self.request.effective_state() == Some(State::Managed) && !self.request.in_use,
+            must_delete_versions: self.request.must_delete_versions(),
             copied: exercise::UPLOADED.len(),
             remedy: Box::new(move |error| remedy_of(&headers, sts.as_deref(), error)),
         })

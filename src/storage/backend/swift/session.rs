@@ -88,9 +88,7 @@ impl Sessions {
             info: Mutex::default(),
         })
     }
-}
 
-impl Sessions {
     /// Logs why the default storage is a claim, once for each cause: any change in the cluster may ask again.
     pub fn log_claim(&self, cause: &str) {
         let mut logged = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
