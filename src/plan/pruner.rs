@@ -1,6 +1,7 @@
 //! The image pruner: a CronJob that removes unused images. The CronJob exists in every management state.
 
 mod quantity;
+mod role;
 
 use serde_json::{Value, json};
 
@@ -22,7 +23,7 @@ const LABEL_VALUE: &str = "image-pruner";
 pub fn pruner(spec: &ImagePrunerSpec, snapshot: &Snapshot) -> Plan {
     let mut plan = Plan::default();
     plan.present.extend([
-        cluster_role(),
+        role::cluster_role(snapshot),
         rbac::binding(CLUSTER_ROLE_BINDING, CLUSTER_ROLE, SERVICE_ACCOUNT),
         rbac::account(SERVICE_ACCOUNT),
         certificates::service_ca(snapshot),
@@ -33,35 +34,6 @@ pub fn pruner(spec: &ImagePrunerSpec, snapshot: &Snapshot) -> Plan {
         Err(rejection) => plan.reject(Kind::CronJob, CRON_JOB, rejection),
     }
     plan
-}
-
-fn cluster_role() -> Desired {
-    let read = json!(["get", "list"]);
-    let body = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": CLUSTER_ROLE},
-        "rules": [
-            {"apiGroups": [""], "resources": ["pods", "replicationcontrollers"], "verbs": read},
-            {"apiGroups": [""], "resources": ["limitranges"], "verbs": ["list"]},
-            {"apiGroups": ["build.openshift.io"], "resources": ["buildconfigs", "builds"], "verbs": read},
-            {"apiGroups": ["apps.openshift.io"], "resources": ["deploymentconfigs"], "verbs": read},
-            {"apiGroups": ["batch"], "resources": ["jobs", "cronjobs"], "verbs": read},
-            {
-                "apiGroups": ["apps"],
-                "resources": ["daemonsets", "deployments", "replicasets", "statefulsets"],
-                "verbs": read,
-            },
-            {"apiGroups": ["image.openshift.io"], "resources": ["images"], "verbs": ["delete"]},
-            {
-                "apiGroups": ["image.openshift.io"],
-                "resources": ["images", "imagestreams"],
-                "verbs": ["get", "list", "watch"],
-            },
-            {"apiGroups": ["image.openshift.io"], "resources": ["imagestreams/status"], "verbs": ["update"]},
-        ],
-    });
-    Desired::new(Kind::ClusterRole, rbac::ROLE_DRIFT, body)
 }
 
 fn network_policy() -> Desired {

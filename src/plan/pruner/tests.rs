@@ -502,3 +502,59 @@ fn a_refused_field_of_the_cron_job_is_named_as_that_of_the_image_pruner() {
         assert_eq!(desired.explain(std::slice::from_ref(&field)), expected, "{field}");
     }
 }
+
+/// The live ClusterRole, with rules added, and whether it must be written.
+fn role_differs(added: Value, changed: &Value) -> bool {
+    let mut cluster = cluster("Managed", HOST);
+    let role = |cluster: &Cluster| {
+        let plan = plan(&json!({}), &cluster.snapshot);
+        plan.desired(Kind::ClusterRole, "system:image-pruner").cloned().unwrap()
+    };
+    let mut live = role(&cluster).body;
+    let Value::Array(added) = added else {
+        panic!("no list of rules: {added}")
+    };
+    live["rules"].as_array_mut().unwrap().extend(added);
+    merge(&mut live, changed);
+    cluster.put(&live);
+    let desired = role(&cluster);
+    let differs = differs(&desired, &live, None);
+    if differs {
+        // The operator may not grant more than it has.
+        cluster.put(&merged(&desired, &live, Some("sha256:x")));
+        assert_eq!(role(&cluster).body["rules"].as_array().unwrap().len(), 9);
+    }
+    differs
+}
+
+#[test]
+fn the_rules_that_openshift_apiserver_appends_for_the_legacy_group_stay_and_other_edits_do_not() {
+    let legacy = |groups: &[&str], resource: &str, verb: &str| json!({"apiGroups": groups, "resources": [resource], "verbs": [verb]});
+    let appended = json!([
+        legacy(&[""], "buildconfigs", "get"),
+        legacy(&[""], "imagestreams/status", "update"),
+        legacy(&["extensions"], "deployments", "list"),
+        {"apiGroups": [""], "resources": ["images", "imagestreams"], "verbs": ["get", "list", "watch"]},
+    ]);
+    assert!(!role_differs(json!([]), &json!({})));
+    assert!(!role_differs(appended.clone(), &json!({})));
+    assert!(role_differs(
+        appended,
+        &json!({"aggregationRule": {"clusterRoleSelectors": [{}]}})
+    ));
+    for edit in [
+        legacy(&[""], "secrets", "get"),
+        legacy(&[""], "pods", "delete"),
+        legacy(&[""], "*", "get"),
+        legacy(&[""], "images", "*"),
+        legacy(&["image.openshift.io"], "images", "get"),
+        legacy(&["", "apps"], "deployments", "get"),
+        json!({"apiGroups": [""], "resources": ["pods", "secrets"], "verbs": ["get"]}),
+        json!({"apiGroups": [""], "resources": ["pods"], "resourceNames": ["a"], "verbs": ["get"]}),
+        json!({"nonResourceURLs": ["/metrics"], "verbs": ["get"]}),
+    ] {
+        assert!(role_differs(json!([edit.clone()]), &json!({})), "{edit}");
+    }
+    assert!(role_differs(json!([]), &json!({"rules": []})));
+    assert!(role_differs(json!([]), &json!({"rules": null})));
+}
