@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Context;
 use crate::api::openshift::InfrastructureStatus;
-use crate::api::{Config, Kind, ObjectRef, Storage};
+use crate::api::{Config, Kind, ObjectRef};
 use crate::apply::WriteError;
 use crate::config::content::is_deleting;
 use crate::config::defaults;
@@ -18,7 +18,6 @@ use crate::config::tls::ServingInfo;
 use crate::names;
 use crate::status::cluster_operator::BootstrapDelay;
 use crate::status::conditions::REPORT_AFTER;
-use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::{self, BootstrapClaim};
 
 /// Why the Config was not created. The message names the object, the cause and the remedy.
@@ -67,34 +66,6 @@ impl NotCreated {
 pub(super) struct LastAttempt {
     /// The Config that was sent, and why the API server did not create it.
     sent: Option<(Value, NotCreated)>,
-    /// The platform's default storage, and the digest of what the platform was asked with.
-    storage: Option<(Fingerprint, Result<Option<Storage>, NotCreated>)>,
-}
-
-impl LastAttempt {
-    /// The default storage of the platform. Until the backoff is over (`due`), the platform is asked again only with other
-    /// inputs: any change in the cluster starts a pass, and many refused logins may lock the account.
-    async fn default_storage(
-        &mut self,
-        context: &Context,
-        snapshot: &Snapshot,
-        platform: Option<&str>,
-        due: bool,
-    ) -> Result<Option<Storage>, NotCreated> {
-        let inputs = storage::platform_default_inputs(snapshot, platform, &context.storage);
-        if let Some((asked, found)) = self.storage.as_ref().filter(|_| !due)
-            && inputs.as_ref() == Some(asked)
-        {
-            return found.clone();
-        }
-        let found = storage::platform_default(snapshot, platform, &context.storage).await;
-        let found = found.map_err(|error| {
-            let message = format!("the default storage of the platform is not known: {}", error.message);
-            NotCreated::Failed(error.class, message)
-        });
-        self.storage = inputs.map(|inputs| (inputs, found.clone()));
-        found
-    }
 }
 
 /// Creates the default PersistentVolumeClaim if the platform uses one, then the Config. The ClusterOperator reports the
@@ -129,8 +100,11 @@ pub(super) async fn bootstrap(
     let storage = if given_storage.is_some() {
         given_storage
     } else {
-        let found = last.default_storage(context, snapshot, platform.as_deref(), due).await;
-        let storage = found?;
+        let found = storage::platform_default(snapshot, platform.as_deref(), &context.storage).await;
+        let storage = found.map_err(|error| {
+            let message = format!("the default storage of the platform is not known: {}", error.message);
+            NotCreated::Failed(error.class, message)
+        })?;
         if storage.as_ref().is_some_and(|s| s.pvc.is_some()) {
             create_claim(context, snapshot, platform.as_deref(), since).await?;
         }
@@ -309,7 +283,7 @@ mod tests {
 
     // storage-swift: credentials that are wrong while the operator waits to log in again
     #[tokio::test]
-    async fn a_refused_login_is_repeated_after_the_backoff_or_with_other_credentials() {
+    async fn a_refused_login_is_not_repeated_at_once_but_with_other_credentials() {
         let (url, logins) = refusing_keystone().await;
         let secret = |password: &str| {
             let clouds = format!(
@@ -326,16 +300,18 @@ mod tests {
         let mut changed = before.clone();
         let reference = ObjectRef::new(Kind::Secret, names::NAMESPACE, names::MINTED_SECRET);
         changed.objects.insert(reference, secret("new"));
-        let mut last = LastAttempt::default();
-        for (what, snapshot, due, total) in [
-            ("the first attempt", &before, true, 1),
-            ("a watch event", &before, false, 1),
-            ("another watch event", &before, false, 1),
-            ("other credentials", &changed, false, 2),
-            ("a watch event with them", &changed, false, 2),
-            ("the backoff is over", &changed, true, 3),
+        for (what, snapshot, seconds, total) in [
+            ("the first attempt", &before, 0.0, 1),
+            ("a watch event", &before, 0.0, 1),
+            ("another watch event", &before, 0.9, 1),
+            ("a refusal counts for longer than the first waits", &before, 5.0, 1),
+            ("other credentials", &changed, 5.1, 2),
+            ("a watch event with them", &changed, 6.0, 2),
         ] {
-            let failed = bootstrap(&cluster.context, snapshot, snapshot.now, &mut last, due).await;
+            let mut snapshot = snapshot.clone();
+            snapshot.now += jiff::SignedDuration::from_secs_f64(seconds);
+            let last = &mut LastAttempt::default();
+            let failed = bootstrap(&cluster.context, &snapshot, snapshot.now, last, true).await;
             let Err(NotCreated::Failed(ErrorClass::NoAccess, message)) = failed else {
                 panic!("{what}: {failed:?}");
             };

@@ -19,11 +19,11 @@ use super::backend::swift::{Sessions, Swift, inputs_of_usable, is_usable};
 use super::engine::cache::ObservationCache;
 use super::engine::context::Engine;
 use super::engine::object_storage::ObjectStorage;
+use super::engine::platform::PlatformCache;
 use super::engine::select::{self, PlatformDefaults};
 use super::engine::{reconcile, removal};
 use super::model::backend::Backend;
 use super::model::error::StorageError;
-use super::model::fingerprint::Fingerprint;
 use super::model::outcome::Outcome;
 use super::net::clock::Clock;
 use super::net::http::Http;
@@ -43,6 +43,7 @@ use crate::status::conditions::ConditionUpdate;
 pub struct StorageClients {
     network: Network,
     cache: ObservationCache,
+    platform: PlatformCache,
     s3: Identities,
     swift: Sessions,
     gcs: GcsClients,
@@ -56,6 +57,7 @@ impl StorageClients {
         Self {
             network: Network::new(settings),
             cache: ObservationCache::default(),
+            platform: PlatformCache::default(),
             s3: Identities::default(),
             swift: Sessions::default(),
             gcs: GcsClients::default(),
@@ -292,7 +294,14 @@ struct Defaults<'a>(&'a StorageClients);
 impl PlatformDefaults for Defaults<'_> {
     async fn is_usable(&self, backend: Backend, snapshot: &Snapshot) -> Result<bool, StorageError> {
         match backend {
-            Backend::Swift => Box::pin(is_usable(&self.0.network, &self.0.swift, snapshot)).await,
+            Backend::Swift => {
+                let clients = self.0;
+                let asked = Box::pin(is_usable(&clients.network, &clients.swift, snapshot));
+                match inputs_of_usable(&clients.network, snapshot) {
+                    Some(inputs) => clients.platform.usable(inputs, snapshot.now, asked).await,
+                    None => asked.await,
+                }
+            }
             other => Err(select::not_in_this_build(other)),
         }
     }
@@ -308,19 +317,6 @@ pub async fn platform_default(
     clients: &StorageClients,
 ) -> Result<Option<Storage>, StorageError> {
     select::platform_default(snapshot, platform, &Defaults(clients)).await
-}
-
-/// Digest of the inputs of the calls of [`platform_default`]; `None` if it makes no call. With equal digests the platform is likely
-/// to give the same response.
-pub fn platform_default_inputs(
-    snapshot: &Snapshot,
-    platform: Option<&str>,
-    clients: &StorageClients,
-) -> Option<Fingerprint> {
-    match defaults::storage(platform) {
-        PlatformStorage::SwiftOrClaim => inputs_of_usable(&clients.network, snapshot),
-        PlatformStorage::Backend(_) | PlatformStorage::Nothing => None,
-    }
 }
 
 /// One step towards the storage that the Config names, for `managementState: Managed`.

@@ -20,10 +20,7 @@ pub mod s3api;
 pub mod traits;
 
 pub use backend::pvc::{BootstrapClaim, bootstrap_claim, bootstrap_claim_reads_volumes};
-pub use dispatch::{
-    StorageClients, ca_bundle, clear_probes, ensure, inputs, left_alone, platform_default, platform_default_inputs,
-    remove,
-};
+pub use dispatch::{StorageClients, ca_bundle, clear_probes, ensure, inputs, left_alone, platform_default, remove};
 pub use engine::steps::{Pass, reconcile};
 pub use model::outcome::{Freeze, Outcome, STORAGE_CONDITIONS, STORAGE_EXISTS, Waiting};
 pub use traits::{Cluster, Creation};

@@ -2,6 +2,8 @@
 //! engine's own loop, store what it records, give the registry what it may use, and write the status last.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use image_registry_operator::api::{Config, Kind, ObjectRef, Sensitive};
@@ -17,6 +19,7 @@ use image_registry_operator::storage::model::error::StorageError;
 use image_registry_operator::storage::preflight::RegistryPods;
 use image_registry_operator::storage::preflight::record::Clearing;
 use image_registry_operator::storage::{self, Cluster, Creation, Outcome, StorageClients};
+use jiff::Timestamp;
 use json_patch::merge;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -71,7 +74,13 @@ pub struct CheckedClients {
     marks: &'static [&'static str],
     /// What else must hold of a text that is shown.
     more: Box<dyn Fn(&str)>,
+    /// Time of the first pass.
+    began: Cell<Option<Timestamp>>,
+    passed: Passed,
 }
+
+/// Time in milliseconds that went by from the first pass to the present one, for the clock of a process.
+pub type Passed = Arc<AtomicU64>;
 
 impl CheckedClients {
     pub fn new(clients: StorageClients, secrets: Vec<String>, marks: &'static [&'static str]) -> Self {
@@ -81,7 +90,23 @@ impl CheckedClients {
             secrets,
             marks,
             more: Box::new(|_| {}),
+            began: Cell::default(),
+            passed: Passed::default(),
         }
+    }
+
+    /// With what the clock of the clients reads.
+    pub fn passing(self, passed: Passed) -> Self {
+        Self { passed, ..self }
+    }
+
+    /// Sets the time of the pass, or of a call, that follows.
+    pub fn pass_time(&self, snapshot: &Snapshot) {
+        let began = self.began.get().unwrap_or(snapshot.now);
+        self.began.set(Some(began));
+        let passed = snapshot.now.duration_since(began).as_millis();
+        self.passed
+            .store(u64::try_from(passed).unwrap_or_default(), Ordering::SeqCst);
     }
 
     /// Another check of each text that is shown.
@@ -116,11 +141,13 @@ impl StorageUnderTest for CheckedClients {
         cluster: &TestCluster,
         pods: &RegistryPods<'_>,
     ) -> Outcome {
+        self.pass_time(snapshot);
         let outcome = StorageUnderTest::ensure(&self.clients, config, snapshot, cluster, pods).await;
         self.checked(config, outcome)
     }
 
     async fn remove(&self, config: &Config, snapshot: &Snapshot, cluster: &TestCluster, deleting: bool) -> Outcome {
+        self.pass_time(snapshot);
         let outcome = StorageUnderTest::remove(&self.clients, config, snapshot, cluster, deleting).await;
         self.checked(config, outcome)
     }

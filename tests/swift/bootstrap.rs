@@ -1,19 +1,26 @@
 //! Whether Swift is the default storage of a new cluster: only an answer decides.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use devcluster::stores::{Fault, Reply};
 use image_registry_operator::storage;
 use image_registry_operator::storage::model::error::ErrorClass;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::cloud::cloud;
 use super::cluster::SwiftCluster;
 
-/// The default of the platform: a storage, or the class of the error and its message.
+/// The default of the platform: a storage, or the class of the error and its message. Each question is later than those before by
+/// more than the operator waits between two.
 async fn default_of(site: &SwiftCluster) -> Result<Value, (ErrorClass, String)> {
+    static ASKED: AtomicI64 = AtomicI64::new(0);
     let clients = &site.storage.clients;
-    match storage::platform_default(&site.snapshot, Some("OpenStack"), clients).await {
+    let mut snapshot = site.snapshot.clone();
+    snapshot.now += SignedDuration::from_mins(6 * ASKED.fetch_add(1, Ordering::SeqCst));
+    site.storage.pass_time(&snapshot);
+    match storage::platform_default(&snapshot, Some("OpenStack"), clients).await {
         Ok(storage) => Ok(serde_json::to_value(storage).unwrap()),
         Err(error) => {
             site.storage.assert_no_secret(&error.message);
@@ -37,8 +44,15 @@ async fn swift_is_the_default_if_its_containers_can_be_listed() {
     assert_eq!(default_of(&site).await, Ok(json!({"swift": {}})));
     assert_eq!(site.operations(), ["GetAccount"]);
     for status in [401, 403, 404, 405, 501] {
-        site.refuse("GetAccount", status);
+        site.refuse_as_swift("GetAccount", status);
         assert_eq!(default_of(&site).await, Ok(claim()), "{status}");
+        // A proxy, or a page for the time of a maintenance, in place of Swift.
+        site.refuse("GetAccount", status);
+        assert_eq!(
+            default_of(&site).await.unwrap_err().0,
+            ErrorClass::Transient,
+            "{status}"
+        );
     }
     // No object store in the catalogue.
     let project = cloud().await.stack.keystone.project("bare-b1").await.unwrap();
@@ -170,4 +184,21 @@ async fn a_config_without_a_backend_gets_swift_and_the_registry_comes_up() {
     let outcome = site.pass().await;
     assert_eq!(outcome.error.unwrap().class, ErrorClass::Transient);
     assert_eq!(site.storage_spec(), &json!({}));
+}
+
+// storage-swift section 9: any change in the cluster starts a pass
+#[tokio::test]
+async fn a_config_without_a_backend_does_not_ask_at_each_pass() {
+    let mut site = new("blank-b7").await;
+    site.tick = Duration::ZERO;
+    site.refuse("GetAccount", 500);
+    let mut before = 0;
+    for (milliseconds, asks) in [(0, true), (500, false), (500, true), (1500, false), (500, true)] {
+        site.later(Duration::from_millis(milliseconds));
+        let outcome = site.pass().await;
+        assert_eq!(outcome.error.unwrap().class, ErrorClass::Transient);
+        let asked = site.count("GetAccount");
+        assert_eq!(asked > before, asks, "{before} {asked}");
+        before = asked;
+    }
 }

@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,7 +20,7 @@ use image_registry_operator::storage::net::network::Settings;
 use serde_json::{Value, json};
 
 use super::cloud::{self, Cloud};
-use super::harness::{CheckedClients, StorageHarness};
+use super::harness::{CheckedClients, Passed, StorageHarness};
 
 /// Objects that one request may delete, as the gate lets Swift tell.
 pub const PAGE: usize = 5;
@@ -29,8 +30,8 @@ pub const LONGEST_NAME: usize = 256;
 const KEYSTONE: &str = "keystone.test.example";
 const SWIFT: &str = "swift.test.example";
 
-/// A process of the operator: nothing is remembered from the one before.
-fn process(timeout: Option<Duration>) -> StorageClients {
+/// A process of the operator: nothing is remembered from the one before. Its clock shows the time that went by between passes.
+fn process(passed: &Passed, timeout: Option<Duration>) -> StorageClients {
     let clients = StorageClients::new(Settings {
         version: "4.99.0-test".to_owned(),
         proxies: Arc::new(Proxies::default),
@@ -49,9 +50,10 @@ fn process(timeout: Option<Duration>) -> StorageClients {
             None => http,
         }
     };
+    let passed = passed.clone();
     clients.with_http(http).with_clock(Clock {
         sleep: Arc::new(|time| Box::pin(tokio::time::sleep(time / 50))),
-        ..Clock::default()
+        now: Arc::new(move || SystemTime::now() + Duration::from_millis(passed.load(Ordering::SeqCst))),
     })
 }
 
@@ -76,6 +78,7 @@ pub struct Site<S> {
     pub gate: Gate,
     pub cloud: &'static Cloud,
     scheme: &'static str,
+    passed: Passed,
     server: PhantomData<S>,
 }
 
@@ -135,13 +138,16 @@ impl<S: Server> Site<S> {
         })
         .unwrap();
         // storage-swift 51, storage-core 48: tokens of Keystone begin so
-        let clients = CheckedClients::new(process(None), vec![cloud.project.password.clone()], &["gAAAA"]);
+        let passed = Passed::default();
+        let secrets = vec![cloud.project.password.clone()];
+        let clients = CheckedClients::new(process(&passed, None), secrets, &["gAAAA"]).passing(passed.clone());
         let spec = json!({"replicas": 2, "storage": storage});
         let mut cluster = Self {
             harness: StorageHarness::new(clients, &json!({"type": "OpenStack"}), &spec),
             gate,
             cloud,
             scheme: if authority.is_some() { "https" } else { "http" },
+            passed,
             server: PhantomData,
         };
         let objects = &cluster.snapshot.objects;
@@ -162,10 +168,15 @@ impl<S: Server> Site<S> {
         format!("{}://{KEYSTONE}:{}", self.scheme, self.port())
     }
 
+    /// URL of Swift at the gate.
+    pub fn gated(&self) -> String {
+        format!("{}://{SWIFT}:{}", self.scheme, self.port())
+    }
+
     /// What the gate does with a request that no test disturbs: the catalogue names the gate, and Swift tells how much it deletes at once.
     pub fn undisturbed(&self) -> impl Fn(&Asked) -> Fault + Send + Clone + use<S> {
         let real = self.cloud.url.clone();
-        let gated = format!("{}://{SWIFT}:{}", self.scheme, self.port());
+        let gated = self.gated();
         move |asked: &Asked| {
             let (real, gated) = (real.clone(), gated.clone());
             if asked.path.ends_with("/auth/tokens") {
@@ -195,6 +206,27 @@ impl<S: Server> Site<S> {
     /// Every request of this operation is answered with this status.
     pub fn refuse(&self, operation: &'static str, status: u16) {
         self.disturb(move |asked| (asked.operation() == operation).then(|| Fault::Answer(Reply::new(status, ""))));
+    }
+
+    /// The same, by Swift itself.
+    pub fn refuse_as_swift(&self, operation: &'static str, status: u16) {
+        let reply = move || Fault::Answer(Reply::new(status, "").header("x-trans-id", "tx1"));
+        self.disturb(move |asked| (asked.operation() == operation).then(reply));
+    }
+
+    /// What `/info` says, changed.
+    pub fn change_info(&self, change: impl Fn(&mut Value) + Send + Sync + 'static) {
+        let change = Arc::new(change);
+        self.disturb(move |asked| {
+            let change = change.clone();
+            is_info(asked).then(|| {
+                Fault::change(move |_, answer| {
+                    let mut info: Value = serde_json::from_slice(answer.body()).unwrap();
+                    change(&mut info);
+                    *answer.body_mut() = info.to_string().into_bytes().into();
+                })
+            })
+        });
     }
 
     /// Ends all faults.
@@ -246,12 +278,12 @@ impl<S: Server> Site<S> {
 
     /// The operator's process ends, and another begins.
     pub fn restart(&mut self) {
-        self.harness.storage.clients = process(None);
+        self.harness.storage.clients = process(&self.passed, None);
     }
 
     /// Another process, with less patience for answers.
     pub fn give_up_after(&mut self, timeout: Duration) {
-        self.harness.storage.clients = process(Some(timeout));
+        self.harness.storage.clients = process(&self.passed, Some(timeout));
     }
 
     /// Operations of Swift since the gate forgot.

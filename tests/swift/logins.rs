@@ -258,3 +258,31 @@ async fn new_credentials_reach_the_registry_and_wrong_ones_do_not() {
         "{named}"
     );
 }
+
+// Keystone's lockout_failure_attempts: the account is locked after a few refused logins, also for the other parts of the cluster
+#[tokio::test]
+async fn a_refused_login_is_repeated_after_five_minutes_or_with_other_credentials() {
+    for (n, storage) in [(1, json!({})), (2, json!({"swift": {}}))] {
+        let mut site = SwiftCluster::new(&format!("locked-l20-{n}"), storage).await;
+        site.never_show("another-word");
+        let mut auth = cloud().await.password();
+        auth["password"] = json!("another-word");
+        site.set_cloud(auth, json!({}));
+        let logins = |site: &SwiftCluster| site.logins().iter().filter(|o| *o == "POST /v3/auth/tokens").count();
+        site.tick = Duration::ZERO;
+        for _ in 0..20 {
+            site.later(Duration::from_secs(10));
+            let outcome = site.pass().await;
+            let error = outcome.error.unwrap();
+            assert_eq!(error.class, ErrorClass::NoAccess);
+            assert!(error.message.contains("within 5 minutes"), "{}", error.message);
+        }
+        assert_eq!(logins(&site), 1);
+        site.later(Duration::from_mins(5));
+        site.pass().await;
+        assert_eq!(logins(&site), 2);
+        site.set_cloud(cloud().await.password(), json!({}));
+        site.converge().await;
+        assert!(site.running.is_some());
+    }
+}

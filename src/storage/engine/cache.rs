@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::config::error_class::ErrorClass;
 use crate::program::RegistryStorage;
 use crate::storage::model::error::StepError;
 use crate::storage::model::fingerprint::Fingerprint;
@@ -39,13 +40,13 @@ fn until(due: Timestamp, now: Timestamp) -> Duration {
 
 /// Times between which a cached value counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Period {
+pub(super) struct Period {
     from: Timestamp,
     until: Timestamp,
 }
 
 impl Period {
-    fn of(from: Timestamp, lasts: Duration) -> Self {
+    pub(super) fn of(from: Timestamp, lasts: Duration) -> Self {
         Self {
             from,
             until: later(from, lasts),
@@ -54,7 +55,7 @@ impl Period {
 
     /// Whether the value counts now. A value from the future does not: the clock was set back, and the value would count
     /// for too long.
-    fn contains(self, now: Timestamp) -> bool {
+    pub(super) fn contains(self, now: Timestamp) -> bool {
         self.from <= now && now < self.until
     }
 }
@@ -278,8 +279,10 @@ impl ObservationCache {
             before.map(|cached| (cached.observation, cached.available, cached.wait)),
         ) {
             (Observation::Wait(wait), _) => wait.after,
-            (Observation::Failed(failed), Some((Observation::Failed(_), _, last))) => next_retry(failed, Some(last)),
-            (Observation::Failed(failed), _) => next_retry(failed, None),
+            (Observation::Failed(failed), Some((Observation::Failed(_), _, last))) => {
+                next_retry(failed.error.class, Some(last))
+            }
+            (Observation::Failed(failed), _) => next_retry(failed.error.class, None),
             (Observation::Done(ensured), before) => {
                 ensured.events.clear();
                 match before {
@@ -536,7 +539,7 @@ impl ObservationCache {
         let mut memory = self.memory();
         let before = memory.access.take().filter(|cached| cached.fingerprint == fingerprint);
         let last = before.as_ref().and_then(|cached| cached.failed.as_ref());
-        let wait = next_retry(&error, last.map(|(_, last, _)| *last));
+        let wait = next_retry(error.error.class, last.map(|(_, last, _)| *last));
         let valid = before.as_ref().and_then(|cached| cached.valid);
         let known = before.as_ref().and_then(|cached| cached.access(now)).cloned();
         let (access, valid) = match known {
@@ -585,8 +588,8 @@ impl ObservationCache {
 }
 
 /// The wait before a failed step is repeated. Errors of an invalid Config are found before any call and are not cached.
-fn next_retry(failed: &StepError, last: Option<Duration>) -> Duration {
-    match (failed.error.class.retry(), last) {
+pub(super) fn next_retry(class: ErrorClass, last: Option<Duration>) -> Duration {
+    match (class.retry(), last) {
         (None, _) => LONGEST,
         (Some(retry), None) => retry.first,
         (Some(retry), Some(last)) => (last * 2).min(retry.longest),

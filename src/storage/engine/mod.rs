@@ -13,6 +13,7 @@ pub(in crate::storage) mod location;
 mod missing;
 pub mod object_storage;
 pub mod ownership;
+pub mod platform;
 mod provision;
 pub mod reconcile;
 pub mod removal;

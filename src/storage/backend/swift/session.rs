@@ -1,6 +1,8 @@
 //! Logins of this process: one token for each set of credentials, Keystone, CA and proxy.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -10,7 +12,7 @@ use super::keystone::{Login, Token};
 use super::wire::Wire;
 use crate::api::Sensitive;
 use crate::config::last_logged::LastLogged;
-use crate::storage::model::call::Called;
+use crate::storage::model::call::{CallError, Called, Cause};
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::net::recent::Recent;
 use crate::storage::net::token::TokenCache;
@@ -27,19 +29,29 @@ pub struct Sessions {
     claim: Mutex<LastLogged>,
 }
 
+/// How long a refused login counts.
+const REFUSED: Duration = Duration::from_mins(5);
+
 /// What Swift says about itself at `/info`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Info {
     /// Largest number of objects of one bulk deletion; `None`: it has no bulk deletion.
     pub bulk: Option<usize>,
-    /// It signs URLs for pulls with a key of the container.
+    /// It signs URLs for pulls with a key of the container, or of the account.
     pub signs_urls: bool,
+    /// The registry writes that key to the account.
+    pub account_key: bool,
+    /// It refuses URLs that are signed with SHA-1.
+    pub refuses_sha1: bool,
     /// Swift said so; `false`: it is assumed.
     pub told: bool,
 }
 
 /// Largest number of objects of one bulk deletion that does not say its own.
 const USUAL_BULK: usize = 1000;
+
+/// From this version on, the registry writes the key to the container. It compares the texts: 2.27.0 is less.
+const FIRST_CONTAINER_KEY: &str = "2.3.0";
 
 impl Info {
     /// Reads the body of `/info`; `None` if it is none.
@@ -51,11 +63,14 @@ impl Info {
             let most = most.and_then(|most| usize::try_from(most).ok());
             most.filter(|most| *most > 0).unwrap_or(USUAL_BULK)
         });
-        let methods = body.get("tempurl").and_then(|tempurl| tempurl.get("methods"));
-        let signs_urls = methods.and_then(Value::as_array).is_some_and(|m| !m.is_empty());
+        let of_tempurl = |member: &str| body.get("tempurl")?.get(member)?.as_array();
+        let digests = of_tempurl("allowed_digests");
+        let version = body.get("swift").and_then(|swift| swift.get("version")?.as_str());
         Some(Self {
             bulk,
-            signs_urls,
+            signs_urls: of_tempurl("methods").is_some_and(|methods| !methods.is_empty()),
+            account_key: version.unwrap_or_default() < FIRST_CONTAINER_KEY,
+            refuses_sha1: digests.is_some_and(|digests| !digests.iter().any(|digest| digest == "sha1")),
             told: true,
         })
     }
@@ -64,8 +79,7 @@ impl Info {
     pub fn unknown() -> Self {
         Self {
             bulk: Some(USUAL_BULK),
-            signs_urls: false,
-            told: false,
+            ..Self::default()
         }
     }
 }
@@ -74,6 +88,8 @@ impl Info {
 pub struct Session {
     login: Login,
     token: TokenCache<Arc<Token>>,
+    /// The last refusal of a login, and until when it counts.
+    refused: Mutex<Option<(CallError, Range<SystemTime>)>>,
     /// Of the Swift at this URL.
     info: Mutex<Option<(String, Info)>>,
 }
@@ -85,6 +101,7 @@ impl Sessions {
         self.cached.of(key, || Session {
             login,
             token: TokenCache::default(),
+            refused: Mutex::default(),
             info: Mutex::default(),
         })
     }
@@ -101,7 +118,31 @@ impl Sessions {
 impl Session {
     /// The token, from the cache or by a login.
     pub async fn token(&self, wire: &Wire) -> Called<Arc<Token>> {
-        self.token.get(&wire.clock, async || self.login.run(wire).await).await
+        self.token.get(&wire.clock, async || self.log_in(wire).await).await
+    }
+
+    /// Logs in. A refusal counts for a while: Keystone may lock the account after a few refused logins, and other parts of the cluster
+    /// have the same account. Other credentials are another session.
+    async fn log_in(&self, wire: &Wire) -> Called<(Arc<Token>, Option<SystemTime>)> {
+        let now = (wire.clock.now)();
+        if let Some((error, counts)) = &*self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+            && counts.contains(&now)
+        {
+            return Err(error.clone());
+        }
+        let refusal = match self.login.run(wire).await {
+            Err(error) if error.cause == Cause::Identity => CallError {
+                message: format!(
+                    "{} (the operator logs in again within 5 minutes, and at once with other credentials)",
+                    error.message
+                ),
+                ..error
+            },
+            ended => return ended,
+        };
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) =
+            now.checked_add(REFUSED).map(|until| (refusal.clone(), now..until));
+        Err(refusal)
     }
 
     /// Drops the token if it is still this one: Swift refuses it.
