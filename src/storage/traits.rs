@@ -512,6 +512,10 @@ pub trait DataPlane {
     fn must_delete_versions(&self) -> bool {
         true
     }
+    /// What works and has a flaw that the administrator can mend.
+    async fn warnings(&self) -> Called<Vec<EventRequest>> {
+        Ok(Vec::new())
+    }
     /// Permission that a failed call needs, such as `s3:PutObject`.
     fn action(&self, error: &CallError) -> String {
         error.action.to_owned()

@@ -1,11 +1,20 @@
 //! Changed storage is tried out as the registry's driver would use it.
 
-use devcluster::stores::Fault;
+use devcluster::stores::{Fault, Reply};
 use image_registry_operator::status::judge::Preflight;
 use serde_json::{Value, json};
 
 use super::cluster::{SwiftCluster, is_info};
 use super::conformance::{BackendUnderTest as _, brought, owned};
+
+/// `/info` with this version of Swift.
+fn version(version: &'static str) -> Fault {
+    Fault::change(move |_, answer| {
+        let mut info: Value = serde_json::from_slice(answer.body()).unwrap();
+        info["swift"]["version"] = json!(version);
+        *answer.body_mut() = info.to_string().into_bytes().into();
+    })
+}
 
 // storage-decisions T14, T14a: a push in small, as the driver does it
 #[tokio::test]
@@ -63,7 +72,11 @@ async fn segments_that_show_up_late_are_waited_for() {
 #[tokio::test]
 async fn a_user_who_may_not_change_metadata_is_told_before_pulls_fail() {
     let (mut site, name) = brought::<SwiftCluster>("metadata-p3", Value::Null, 0).await;
-    site.refuse("PostContainer", 403);
+    // With the version of Ceph, the registry takes the key of the account.
+    site.disturb(|asked| match asked.operation().as_str() {
+        "PostContainer" => Some(Fault::Answer(Reply::new(403, ""))),
+        _ => is_info(asked).then(|| version("2.38.3")),
+    });
     let mut failed = String::new();
     for _ in 0..3 {
         site.later(std::time::Duration::from_mins(6));
@@ -185,5 +198,60 @@ async fn the_account_is_not_asked_to_go_where_nobody_tells_of_bulk_deletion() {
             "{status} {body}"
         );
         assert_eq!(site.cloud.objects(&site.generated()).await, Vec::<String>::new());
+    }
+}
+
+// The registry takes the key of the account where the text of Swift's version is less than 2.3.0, and ends if the account does not answer.
+#[tokio::test]
+async fn the_account_is_asked_where_the_registry_takes_its_key() {
+    for (n, of_swift, denied) in [
+        (1, "2.27.0", true),
+        (2, "17.2.6", true),
+        (3, "2.38.3", false),
+        (4, "2.3.0", false),
+    ] {
+        let (mut site, _) = brought::<SwiftCluster>(&format!("version-p8-{n}"), Value::Null, 0).await;
+        let undisturbed = site.undisturbed();
+        site.gate.rule(move |asked| {
+            if is_info(asked) {
+                return version(of_swift);
+            }
+            match asked.operation().as_str() {
+                "HeadAccount" => Fault::Answer(Reply::new(403, "").header("x-trans-id", "tx1")),
+                _ => undisturbed(asked),
+            }
+        });
+        let mut failed = None;
+        for _ in 0..3 {
+            if let Some(Preflight::Failed(message)) = site.pass().await.preflight {
+                failed = Some(message);
+            }
+            site.later(std::time::Duration::from_mins(6));
+        }
+        assert_eq!(failed.is_some(), denied, "{of_swift}: {failed:?}");
+        assert_eq!(site.running.is_none(), denied, "{of_swift}");
+        assert!(failed.is_none_or(|failed| failed.contains("HEAD account denied")));
+    }
+}
+
+// Swift's allowed_digests: the registry signs with SHA-1 alone
+#[tokio::test]
+async fn a_swift_that_refuses_the_signatures_of_pulls_is_told() {
+    for (n, digests, redirects, told) in [
+        (1, json!(["sha256", "sha512"]), true, true),
+        (2, json!(["sha256", "sha512"]), false, false),
+        (3, json!(["sha1", "sha256"]), true, false),
+        (4, Value::Null, true, false),
+    ] {
+        let (mut site, _) = brought::<SwiftCluster>(&format!("digests-p9-{n}"), Value::Null, 0).await;
+        site.edit(json!({"disableRedirect": !redirects}));
+        site.change_info(move |info| info["tempurl"]["allowed_digests"] = digests.clone());
+        site.converge().await;
+        assert!(site.running.is_some());
+        let events = site.told();
+        let found = events
+            .iter()
+            .any(|event| event.starts_with("RedirectsRefused: ") && event.contains("spec.disableRedirect"));
+        assert_eq!(found, told, "{n}: {events:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! A container of another project.
 
 use devcluster::stores::{Fault, Project, REGION, Reply};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::cloud::{cloud, gateway};
 use super::cluster::SwiftCluster;
@@ -103,13 +103,81 @@ async fn a_container_of_another_region_is_not_lost() {
     assert_eq!(site.state(), None);
 }
 
+// Swift finds no container while the servers of the account are down, also in another region
+#[tokio::test]
+async fn a_region_whose_account_does_not_answer_may_have_the_container() {
+    let (mut site, name) = owned::<SwiftCluster>("region-a17").await;
+    site.set_cloud(site.cloud.password(), json!({}));
+    site.forget();
+    let undisturbed = site.undisturbed();
+    let (real, gated) = (site.cloud.url.clone(), site.gated());
+    site.gate.rule(move |asked| {
+        let answer = |status| Fault::Answer(Reply::new(status, "").header("x-trans-id", "tx1"));
+        let operation = asked.operation();
+        if asked.path.ends_with("/auth/tokens") {
+            let gated = gated.clone();
+            let real = real.clone();
+            return Fault::change(move |_, token| {
+                let text = String::from_utf8_lossy(token.body()).replace(&real, &gated);
+                let mut body: Value = serde_json::from_str(&text).unwrap();
+                for service in body["token"]["catalog"].as_array_mut().unwrap() {
+                    if service["type"] != "object-store" {
+                        continue;
+                    }
+                    let mut other = service["endpoints"][0].clone();
+                    for interface in ["public", "internal", "admin"] {
+                        other["interface"] = json!(interface);
+                        other["region"] = json!("East");
+                        other["region_id"] = json!("East");
+                        other["url"] = json!(format!("{gated}/east"));
+                        service["endpoints"].as_array_mut().unwrap().push(other.clone());
+                    }
+                }
+                *token.body_mut() = body.to_string().into_bytes().into();
+            });
+        }
+        match asked.path.strip_prefix("/east") {
+            Some("") => answer(503),
+            Some(_) => answer(404),
+            None if ["HeadContainer", "GetContainer"].contains(&operation.as_str()) => answer(404),
+            None => undisturbed(asked),
+        }
+    });
+    // The token, and with it the catalogue, is of the process. A new one first goes by what the status says.
+    site.restart();
+    site.pass().await;
+    site.pass().await;
+    assert!(
+        site.condition("StorageExists").starts_with("Unknown/"),
+        "{}",
+        site.message("StorageExists")
+    );
+    assert!(
+        site.message("StorageExists").contains("East"),
+        "{}",
+        site.message("StorageExists")
+    );
+    site.edit(json!({"managementState": "Removed"}));
+    assert!(!site.pass().await.done);
+    assert_eq!(site.status()["swift"]["container"], json!(name));
+}
+
 // In part: storage-core 40; nobody names a region, and no region has the container any more
 #[tokio::test]
 async fn a_removal_ends_where_the_catalogue_has_several_regions() {
     gateway().await;
     let (mut site, name) = owned::<SwiftCluster>("region-a16").await;
+    assert_eq!(site.count_events("RegionNotNamed"), 0);
     site.set_cloud(site.cloud.password(), json!({}));
     site.forget();
+    site.settle().await;
+    // The registry would take the first region of the catalogue, whatever is first.
+    let told = site.told();
+    assert!(
+        told.iter()
+            .any(|told| told.starts_with("RegionNotNamed: ") && told.contains("region_name")),
+        "{told:?}"
+    );
     site.edit(json!({"managementState": "Removed"}));
     assert!(site.converge().await.done && !site.exists(&name).await);
 }

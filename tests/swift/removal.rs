@@ -1,5 +1,7 @@
 //! A container goes, with everything in it, and only where that is wanted.
 
+use std::time::Duration;
+
 use devcluster::stores::{Fault, Reply};
 use http::Method;
 use serde_json::{Value, json};
@@ -188,6 +190,76 @@ async fn a_container_is_gone_only_when_swift_itself_says_so() {
     cloud().await.account.delete(&name).await.unwrap();
     assert!(site.converge().await.done);
     assert_eq!(site.status(), &json!({}));
+}
+
+/// Swift's answers while the servers of the account are down: 404 for each container, and 503 for the account.
+fn without_account_servers(site: &SwiftCluster) {
+    site.disturb(|asked| {
+        let operation = asked.operation();
+        let status = if operation.ends_with("Account") { 503 } else { 404 };
+        let of_swift = operation.ends_with("Account") || operation.ends_with("Container");
+        of_swift.then(|| Fault::Answer(Reply::new(status, "").header("x-trans-id", "tx1")))
+    });
+}
+
+// storage-decisions T2, T4; Swift asks the account before the container
+#[tokio::test]
+async fn an_account_whose_servers_are_down_has_not_lost_its_containers() {
+    let (mut site, name) = owned::<SwiftCluster>("down-r20").await;
+    site.put(&name, "image").await;
+    let running = site.running.clone();
+    site.restart();
+    without_account_servers(&site);
+    for _ in 0..3 {
+        site.pass().await;
+        site.later(Duration::from_mins(11));
+    }
+    assert!(site.condition("StorageExists").starts_with("Unknown/"));
+    assert_eq!(site.count_events("StorageLost"), 0);
+    assert_eq!((&site.running, site.count("PutContainer")), (&running, 0));
+    // Before and while the container is emptied.
+    removed(&mut site);
+    for _ in 0..3 {
+        assert!(!site.pass().await.done);
+        site.later(Duration::from_mins(11));
+    }
+    assert_eq!(site.status()["swift"]["container"], json!(name));
+    let mut marks = 0;
+    site.disturb(move |asked| {
+        marks += usize::from(asked.operation() == "GetContainer");
+        let down = marks > 1;
+        let status = if asked.operation().ends_with("Account") {
+            503
+        } else {
+            404
+        };
+        down.then(|| Fault::Answer(Reply::new(status, "").header("x-trans-id", "tx1")))
+    });
+    assert!(!site.pass().await.done);
+    assert_eq!(site.status()["swift"]["container"], json!(name));
+    site.pass_all();
+    site.later(Duration::from_mins(11));
+    assert!(site.converge().await.done && !site.exists(&name).await);
+}
+
+// `/info` is closed, and the service permits fewer objects at once than is assumed.
+#[tokio::test]
+async fn a_bulk_deletion_of_too_many_objects_is_done_one_by_one() {
+    let (mut site, name) = owned::<SwiftCluster>("fewer-r21").await;
+    site.fill(&name, PAGE + 1).await;
+    site.disturb(|asked| {
+        let body = json!({"Number Deleted": 0, "Number Not Found": 0, "Response Status": "413 Request Entity Too Large",
+            "Response Body": "Maximum Bulk Deletes: 2 per request", "Errors": []});
+        match asked.operation().as_str() {
+            "BulkDelete" => Some(Fault::Answer(
+                Reply::new(200, &body.to_string()).header("x-trans-id", "tx1"),
+            )),
+            _ if is_info(asked) => Some(Fault::Answer(Reply::new(403, ""))),
+            _ => None,
+        }
+    });
+    removed(&mut site);
+    assert!(site.converge().await.done && !site.exists(&name).await);
 }
 
 // storage-swift 43

@@ -69,11 +69,15 @@ impl<U> Written<U> {
 
 /// Runs the preflight.
 pub async fn run<P: DataPlane>(plane: &P, probe: &Probe<'_>) -> Probed {
-    if probe.read_only {
+    let mut probed = if probe.read_only {
         read(plane, probe.key).await.into()
     } else {
         write(plane, probe.key).await
+    };
+    if probed.result == Preflighted::Passed {
+        probed.events.extend(plane.warnings().await.unwrap_or_default());
     }
+    probed
 }
 
 /// Lists and reads, but writes nothing.

@@ -70,7 +70,7 @@ fn refusal((name, status): (String, String)) -> Refusal {
 }
 
 impl Client {
-    /// Deletes these objects, given as container and name. `None`: the service has no bulk deletion. `method`: the operator
+    /// Deletes these objects, given as container and name. `None`: the service has no bulk deletion, or none of so many. `method`: the operator
     /// sends POST, the registry DELETE.
     pub async fn delete_together(&self, method: Method, objects: &[(&str, &str)]) -> Called<Option<BulkDeletion>> {
         let lines: String = objects.iter().map(|(container, name)| line(container, name)).collect();
@@ -97,6 +97,10 @@ impl Client {
             if status == Some(401) && !last {
                 self.log_in_again().await?;
                 continue;
+            }
+            if status == Some(413) && body.deleted == 0 {
+                // It permits fewer objects at once, and does not say how many: `/info` is closed.
+                return Ok(None);
             }
             let all_missing = status == Some(404) && body.deleted == 0;
             if status == Some(401) || (body.errors.is_empty() && !(status == Some(200) || all_missing)) {

@@ -402,26 +402,68 @@ mod tests {
     }
 
     #[test]
-    fn info_says_how_much_is_deleted_at_once() {
+    fn info_says_what_the_registry_does_with_the_service() {
+        let told = Info {
+            told: true,
+            ..Info::default()
+        };
         for (body, expected) in [
             (
-                r#"{"bulk_delete": {"max_deletes_per_request": 20}, "swift": {}}"#,
-                Some((Some(20), false)),
+                r#"{"bulk_delete": {"max_deletes_per_request": 20}, "swift": {"version": "2.38.3"}}"#,
+                Info { bulk: Some(20), ..told },
             ),
             (
-                r#"{"bulk_delete": {}, "tempurl": {"methods": ["GET"]}}"#,
-                Some((Some(1000), true)),
+                r#"{"bulk_delete": {}, "tempurl": {"methods": ["GET"]}, "swift": {"version": "2.3.0"}}"#,
+                Info {
+                    bulk: Some(1000),
+                    signs_urls: true,
+                    ..told
+                },
+            ),
+            // The registry compares the texts.
+            (
+                r#"{"bulk_delete": {"max_deletes_per_request": 0}, "swift": {"version": "2.27.0"}}"#,
+                Info {
+                    bulk: Some(1000),
+                    account_key: true,
+                    ..told
+                },
             ),
             (
-                r#"{"bulk_delete": {"max_deletes_per_request": 0}}"#,
-                Some((Some(1000), false)),
+                r#"{"swift": {"version": "17.2.6-1"}}"#,
+                Info {
+                    account_key: true,
+                    ..told
+                },
             ),
-            (r#"{"swift": {"version": "2.38"}}"#, Some((None, false))),
-            ("<html>", None),
-            ("[]", None),
+            (r#"{"swift": {"version": "3.0"}, "tempurl": {"methods": []}}"#, told),
+            (
+                r#"{"swift": {"version": 3}}"#,
+                Info {
+                    account_key: true,
+                    ..told
+                },
+            ),
+            (
+                r#"{"swift": {"version": "2.38"}, "tempurl": {"methods": ["GET"], "allowed_digests": ["sha256"]}}"#,
+                Info {
+                    signs_urls: true,
+                    refuses_sha1: true,
+                    ..told
+                },
+            ),
+            (
+                r#"{"swift": {"version": "2.38"}, "tempurl": {"methods": ["GET"], "allowed_digests": ["sha256", "sha1"]}}"#,
+                Info {
+                    signs_urls: true,
+                    ..told
+                },
+            ),
         ] {
-            let read = Info::read(body.as_bytes()).map(|info| (info.bulk, info.signs_urls));
-            assert_eq!(read, expected, "{body}");
+            assert_eq!(Info::read(body.as_bytes()), Some(expected), "{body}");
+        }
+        for body in ["<html>", "[]", ""] {
+            assert_eq!(Info::read(body.as_bytes()), None, "{body}");
         }
     }
 }

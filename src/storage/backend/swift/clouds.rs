@@ -51,6 +51,12 @@ pub struct Auth {
     pub domain_name: Text,
     /// Domain of user and project, by ID.
     pub domain_id: Text,
+    /// ID of the domain of user and project, where nothing else names one. Source: gophercloud.
+    pub default_domain: Text,
+    /// The same. Source: keystoneauth.
+    pub default_domain_id: Text,
+    /// Name of that domain.
+    pub default_domain_name: Text,
     /// Domain of the user, by name.
     pub user_domain_name: Text,
     /// Domain of the user, by ID.

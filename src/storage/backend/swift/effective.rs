@@ -302,7 +302,11 @@ fn names(spec: &SwiftStorage, auth: &Auth) -> (Named, Named, Named) {
     let domain_of_cloud = Named::of_cloud(
         &first(&auth.domain_name, &auth.user_domain_name),
         &first(&auth.domain_id, &auth.user_domain_id),
-    );
+    )
+    .or(Named::of_cloud(
+        &auth.default_domain_name,
+        &first(&auth.default_domain_id, &auth.default_domain),
+    ));
     let project = project_of_spec.or(Named::of_cloud(&auth.project_name, &auth.project_id));
     (domain_of_spec.or(domain_of_cloud), project, project_domain)
 }

@@ -39,6 +39,8 @@ pub fn is_of_swift(headers: &HeaderMap) -> bool {
 /// What the status means. `of_swift`: Swift itself sent the response.
 pub fn classify(of: Of, status: u16, of_swift: bool) -> CallClass {
     match (status, of) {
+        // Something in between answers in place of Swift.
+        (401 | 403 | 404 | 405 | 501, Of::Account) if !of_swift => CallClass::Undecided,
         (401 | 403, Of::Identity) | (401, _) => CallClass::Denied,
         // Not the URL of Keystone, which says nothing about the credentials.
         (404, Of::Identity) => CallClass::Rejected,
@@ -217,6 +219,7 @@ mod tests {
             (Of::Object, 404, NotFound),
             (Of::Object, 409, Undecided),
             (Of::Account, 404, NotFound),
+            (Of::Account, 401, Denied),
         ] {
             let error = failed(of, status, true);
             assert_eq!(error.class, expected, "{of:?} {status}");
@@ -228,6 +231,9 @@ mod tests {
     fn a_container_is_gone_only_if_swift_itself_says_so() {
         assert_eq!(failed(Of::Container, 404, false).class, CallClass::NotFound);
         assert!(!failed(Of::Object, 404, false).is_missing());
+        for status in [401, 403, 404, 405, 501] {
+            assert!(failed(Of::Account, status, false).is_undecided(), "{status}");
+        }
         let mut headers = HeaderMap::new();
         assert!(!is_of_swift(&headers));
         headers.insert("X-Openstack-Request-Id", http::HeaderValue::from_static("req-1"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
-use super::catalog::Selection;
+use super::catalog::{self, Selection};
 use super::client::{Call, Client, segment};
 use super::container::metadata;
 use super::context::Swift;
@@ -14,6 +14,7 @@ use super::error;
 use super::keystone::{Login, Precedence};
 use super::layout;
 use super::wire::{Answer, Wire};
+use crate::config::event_request::EventRequest;
 use crate::program::{NameAndId, RegistryStorage, SwiftStorage};
 use crate::storage::model::call::{CallError, Called};
 use crate::storage::model::error::StorageError;
@@ -37,6 +38,8 @@ const SIGNING_KEY_HEADER: &str = "x-container-meta-temp-url-key";
 pub struct RegistryContainer {
     client: Client,
     name: String,
+    /// The registry sends clients to URLs of Swift for layers.
+    redirects: bool,
 }
 
 /// A large object that is being written.
@@ -47,7 +50,12 @@ pub struct RegistryUpload {
 
 impl RegistryContainer {
     /// Opens the container, without a call.
-    pub(super) fn open<C>(backend: &Swift<'_, C>, name: &str, probe: &Probe<'_>) -> Result<Self, StorageError> {
+    pub(super) fn open<C>(
+        backend: &Swift<'_, C>,
+        name: &str,
+        probe: &Probe<'_>,
+        redirects: bool,
+    ) -> Result<Self, StorageError> {
         let trust = Trust::with_system(probe.roots);
         let wire = Wire::new(backend.network, trust, Egress::Fixed(probe.proxies.clone()))?;
         let RegistryStorage::Swift(swift) = probe.access else {
@@ -66,6 +74,7 @@ impl RegistryContainer {
                 backend.network.settings.leading.clone(),
             ),
             name: name.to_owned(),
+            redirects,
         })
     }
 
@@ -101,11 +110,18 @@ impl RegistryContainer {
     }
 
     /// What the registry does when it starts: it reads the container, and writes a key into its metadata with which it signs the
-    /// URLs of pulls, unless there is one. A request without metadata needs the same right and changes nothing.
+    /// URLs of pulls, unless there is one. A request without metadata needs the same right and changes nothing. With some versions of
+    /// Swift, the key is that of the account.
     async fn start(&self) -> Called<()> {
         let head = Call::of_container("HEAD container", Method::HEAD, &self.name)?;
         let headers = self.client.call(&head).await?.headers;
-        if self.client.info().await?.signs_urls && metadata(&headers, SIGNING_KEY_HEADER).is_none() {
+        let info = self.client.info().await?;
+        if info.signs_urls && info.account_key {
+            // Without this answer it ends; without the right to write the key there, it only signs nothing.
+            self.client
+                .call(&Call::of_account("HEAD account", Method::HEAD))
+                .await?;
+        } else if info.signs_urls && metadata(&headers, SIGNING_KEY_HEADER).is_none() {
             let post = Call::of_container("POST container", Method::POST, &self.name)?;
             self.client.call(&post).await?;
         }
@@ -281,6 +297,30 @@ impl DataPlane for RegistryContainer {
 
     fn is_unsure(&self) -> bool {
         self.client.is_unsure()
+    }
+
+    async fn warnings(&self) -> Called<Vec<EventRequest>> {
+        let warning = |reason, message| EventRequest {
+            warning: true,
+            reason,
+            message,
+        };
+        let mut warnings = Vec::new();
+        let info = self.client.info().await?;
+        if self.redirects && info.signs_urls && info.refuses_sha1 {
+            let message = "Swift refuses the URLs to which the registry sends clients, because they are signed with SHA-1 (tempurl,                            allowed_digests), so each pull fails: set spec.disableRedirect to true";
+            warnings.push(warning("RedirectsRefused", message.to_owned()));
+        }
+        let token = self.client.session.token(&self.client.wire).await?;
+        let others = catalog::other_regions(&token.body.endpoints, &self.client.selection);
+        if !others.is_empty() {
+            let message = format!(
+                "the cloud has Swift in several regions, and nothing names one: the registry uses the first of the catalogue, whose                  order can change, and creates an empty container if the first region has none (others: {}). Set region_name in                  clouds.yaml, or for a container that the operator did not create spec.storage.swift.regionName",
+                others.join(", ")
+            );
+            warnings.push(warning("RegionNotNamed", message));
+        }
+        Ok(warnings)
     }
 
     fn remedy(&self, error: &CallError) -> String {

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method};
 use super::access;
 use super::bulk;
 use super::catalog::{self, Selection};
-use super::client::Client;
+use super::client::{Call, Client};
 use super::container::{CLUSTER_HEADER, Listed, NAME_HEADER, metadata};
 use super::context::Swift;
 use super::effective::Effective;
@@ -37,6 +37,9 @@ const ELSEWHERE: Duration = Duration::from_secs(5);
 /// Requests at the same time, where each deletes one object.
 const AT_ONCE: usize = 8;
 
+/// Objects of one bulk deletion: Swift deletes two at a time, and an answer has to come within the limit of a request.
+const AT_ONCE_IN_BULK: usize = 200;
+
 /// The container of a request.
 pub struct Store<'a, C> {
     pub(super) backend: &'a Swift<'a, C>,
@@ -47,6 +50,8 @@ pub struct Store<'a, C> {
     client: Client,
     /// The status names this container.
     in_use: bool,
+    /// The registry sends clients to URLs of Swift for layers.
+    redirects: bool,
 }
 
 /// An object of a page.
@@ -84,6 +89,7 @@ impl<'a, C> Store<'a, C> {
             client: Client::new(wire, session, selection, leading),
             effective,
             in_use: request.in_use,
+            redirects: !request.config.spec.disable_redirect.unwrap_or(false),
         })
     }
 
@@ -101,21 +107,46 @@ impl<'a, C> Store<'a, C> {
         Ok(self.client.list(container, "", 1, false).await?.headers)
     }
 
-    /// The result of a call about the registry's container. If nobody names the region, a container in use counts as missing only if
-    /// no region has it.
+    /// Whether the container does not exist in a region, where it was not found. While the servers of the account are down, Swift finds
+    /// no container of the account, and says so as if each of them were deleted: its account tells the two cases apart.
+    async fn confirm_missing(&self, client: &Client) -> Called<()> {
+        match client.call(&Call::of_account("HEAD account", Method::HEAD)).await {
+            Err(error) if error.is_undecided() || error.of_identity => Err(error),
+            // Also a refusal: some services answer nobody about the account.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The result of a call about the registry's container. A container in use counts as missing only while the account answers. If
+    /// nobody names the region, no region may have it.
     async fn of_region<T>(&self, found: Called<T>) -> Called<T> {
         let Err(error) = found else { return found };
         if !self.in_use || !error.is_missing() {
             return Err(error);
         }
+        if let Err(account) = self.confirm_missing(&self.client).await {
+            return Err(CallError {
+                class: CallClass::Undecided,
+                message: format!(
+                    "{}; that proves nothing, because the account does not answer ({account})",
+                    error.message
+                ),
+                ..error
+            });
+        }
         let token = self.client.session.token(&self.client.wire).await?;
         for region in catalog::other_regions(&token.body.endpoints, &self.client.selection) {
             let client = self.client.in_region(&region);
             let no_answer = |_| Err(CallError::no_answer("HEAD container", self.name(), ELSEWHERE));
-            let there = tokio::time::timeout(ELSEWHERE, client.head(self.name())).await;
-            let why = match there.unwrap_or_else(no_answer) {
-                Ok(_) => "has a container of this name".to_owned(),
-                Err(there) if there.is_missing() => continue,
+            let look = async {
+                match client.head(self.name()).await {
+                    Err(missing) if missing.is_missing() => self.confirm_missing(&client).await.map(|()| false),
+                    found => found.map(|_| true),
+                }
+            };
+            let why = match tokio::time::timeout(ELSEWHERE, look).await.unwrap_or_else(no_answer) {
+                Ok(true) => "has a container of this name".to_owned(),
+                Ok(false) => continue,
                 Err(there) => format!("may have it ({there})"),
             };
             return Err(CallError {
@@ -291,7 +322,8 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
 
     async fn list_page(&self, at_most: u16) -> Called<Page<Entry>> {
         let info = self.client.info().await?;
-        let at_most = info.bulk.unwrap_or(usize::MAX).min(usize::from(at_most));
+        let at_once = info.bulk.map_or(usize::MAX, |most| most.min(AT_ONCE_IN_BULK));
+        let at_most = at_once.min(usize::from(at_most));
         let mut entries = self.first_of(self.name(), at_most).await?;
         if entries.is_empty()
             && let Some(segments) = self.owned_segments().await?
@@ -337,7 +369,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
     }
 
     async fn data_plane(&self, probe: &Probe<'_>) -> Result<RegistryContainer, StorageError> {
-        RegistryContainer::open(self.backend, &self.container.name, probe)
+        RegistryContainer::open(self.backend, &self.container.name, probe, self.redirects)
     }
 
     async fn clear_probe(&self, probe: &ProbeKeys) -> Called<()> {

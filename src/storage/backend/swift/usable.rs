@@ -60,7 +60,7 @@ pub async fn is_usable(network: &Network, sessions: &Sessions, snapshot: &Snapsh
             ))
         }
         Ok(_) => Ok(true),
-        Err(error) if !error.of_identity && is_verdict(error.cause) => {
+        Err(error) if !error.of_identity && !error.is_undecided() && is_verdict(error.cause) => {
             sessions.log_claim(&format!("Swift cannot be used: {error}"));
             Ok(false)
         }
@@ -90,7 +90,7 @@ pub fn inputs_of_usable(network: &Network, snapshot: &Snapshot) -> Option<Finger
     )
 }
 
-/// Responses that say that the containers cannot be listed.
+/// Responses of Swift that say that the containers cannot be listed.
 fn is_verdict(cause: Cause) -> bool {
     matches!(cause, Cause::Answer(401 | 403 | 404 | 405 | 501))
 }

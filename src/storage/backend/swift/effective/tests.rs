@@ -61,6 +61,19 @@ fn a_pair_of_the_spec_replaces_that_pair_of_the_cloud() {
             named(None, Some("d")),
             named(None, None),
         ),
+        // Where nothing else names a domain: as gophercloud, and as keystoneauth has it.
+        (
+            json!({}),
+            "default_domain: default",
+            named(None, Some("default")),
+            named(None, None),
+        ),
+        (
+            json!({}),
+            "default_domain_name: Default, user_domain_name: U",
+            named(Some("U"), None),
+            named(None, None),
+        ),
         (
             json!({"domain": "S"}),
             "domain_id: d, domain_name: D",
