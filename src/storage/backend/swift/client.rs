@@ -338,6 +338,7 @@ pub fn segment(name: &str) -> Called<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::session::SignedUrls;
     use super::*;
     use crate::storage::net::percent::decoded_text;
 
@@ -403,64 +404,50 @@ mod tests {
 
     #[test]
     fn info_says_what_the_registry_does_with_the_service() {
-        let told = Info {
-            told: true,
-            ..Info::default()
+        let told = |bulk, urls: Option<(bool, bool)>| {
+            Some(Info {
+                bulk,
+                signed_urls: urls.map(|(account_key, sha1)| SignedUrls { account_key, sha1 }),
+                told: true,
+            })
         };
+        let (account, container) = (true, false);
         for (body, expected) in [
             (
                 r#"{"bulk_delete": {"max_deletes_per_request": 20}, "swift": {"version": "2.38.3"}}"#,
-                Info { bulk: Some(20), ..told },
+                told(Some(20), None),
             ),
             (
                 r#"{"bulk_delete": {}, "tempurl": {"methods": ["GET"]}, "swift": {"version": "2.3.0"}}"#,
-                Info {
-                    bulk: Some(1000),
-                    signs_urls: true,
-                    ..told
-                },
+                told(Some(1000), Some((container, true))),
             ),
             // The registry compares the texts.
             (
-                r#"{"bulk_delete": {"max_deletes_per_request": 0}, "swift": {"version": "2.27.0"}}"#,
-                Info {
-                    bulk: Some(1000),
-                    account_key: true,
-                    ..told
-                },
+                r#"{"bulk_delete": {"max_deletes_per_request": 0}, "swift": {"version": "2.27.0"}, "tempurl": {"methods": ["GET"]}}"#,
+                told(Some(1000), Some((account, true))),
             ),
             (
-                r#"{"swift": {"version": "17.2.6-1"}}"#,
-                Info {
-                    account_key: true,
-                    ..told
-                },
+                r#"{"swift": {"version": "17.2.6-1"}, "tempurl": {"methods": ["GET"]}}"#,
+                told(None, Some((account, true))),
             ),
-            (r#"{"swift": {"version": "3.0"}, "tempurl": {"methods": []}}"#, told),
             (
-                r#"{"swift": {"version": 3}}"#,
-                Info {
-                    account_key: true,
-                    ..told
-                },
+                r#"{"swift": {"version": 3}, "tempurl": {"methods": ["GET"]}}"#,
+                told(None, Some((account, true))),
+            ),
+            (
+                r#"{"swift": {"version": "2.38"}, "tempurl": {"methods": []}}"#,
+                told(None, None),
             ),
             (
                 r#"{"swift": {"version": "2.38"}, "tempurl": {"methods": ["GET"], "allowed_digests": ["sha256"]}}"#,
-                Info {
-                    signs_urls: true,
-                    refuses_sha1: true,
-                    ..told
-                },
+                told(None, Some((container, false))),
             ),
             (
                 r#"{"swift": {"version": "2.38"}, "tempurl": {"methods": ["GET"], "allowed_digests": ["sha256", "sha1"]}}"#,
-                Info {
-                    signs_urls: true,
-                    ..told
-                },
+                told(None, Some((container, true))),
             ),
         ] {
-            assert_eq!(Info::read(body.as_bytes()), Some(expected), "{body}");
+            assert_eq!(Info::read(body.as_bytes()), expected, "{body}");
         }
         for body in ["<html>", "[]", ""] {
             assert_eq!(Info::read(body.as_bytes()), None, "{body}");

@@ -115,17 +115,15 @@ impl RegistryContainer {
     async fn start(&self) -> Called<()> {
         let head = Call::of_container("HEAD container", Method::HEAD, &self.name)?;
         let headers = self.client.call(&head).await?.headers;
-        let info = self.client.info().await?;
-        if info.signs_urls && info.account_key {
+        let call = match self.client.info().await?.signed_urls {
             // Without this answer it ends; without the right to write the key there, it only signs nothing.
-            self.client
-                .call(&Call::of_account("HEAD account", Method::HEAD))
-                .await?;
-        } else if info.signs_urls && metadata(&headers, SIGNING_KEY_HEADER).is_none() {
-            let post = Call::of_container("POST container", Method::POST, &self.name)?;
-            self.client.call(&post).await?;
-        }
-        Ok(())
+            Some(urls) if urls.account_key => Call::of_account("HEAD account", Method::HEAD),
+            Some(_) if metadata(&headers, SIGNING_KEY_HEADER).is_none() => {
+                Call::of_container("POST container", Method::POST, &self.name)?
+            }
+            Some(_) | None => return Ok(()),
+        };
+        self.client.call(&call).await.map(drop)
     }
 
     async fn delete_singly(&self, objects: &[String]) -> Called<()> {
@@ -307,7 +305,7 @@ impl DataPlane for RegistryContainer {
         };
         let mut warnings = Vec::new();
         let info = self.client.info().await?;
-        if self.redirects && info.signs_urls && info.refuses_sha1 {
+        if self.redirects && info.signed_urls.is_some_and(|urls| !urls.sha1) {
             let message = "Swift refuses the URLs to which the registry sends clients, because they are signed with SHA-1 (tempurl,                            allowed_digests), so each pull fails: set spec.disableRedirect to true";
             warnings.push(warning("RedirectsRefused", message.to_owned()));
         }

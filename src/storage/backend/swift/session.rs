@@ -32,17 +32,22 @@ pub struct Sessions {
 /// How long a refused login counts.
 const REFUSED: Duration = Duration::from_mins(5);
 
+/// How the service treats signed URLs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignedUrls {
+    /// The registry writes the key to the account, not to the container.
+    pub account_key: bool,
+    /// It accepts signatures with SHA-1, the only ones of the registry.
+    pub sha1: bool,
+}
+
 /// What Swift says about itself at `/info`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Info {
     /// Largest number of objects of one bulk deletion; `None`: it has no bulk deletion.
     pub bulk: Option<usize>,
-    /// It signs URLs for pulls with a key of the container, or of the account.
-    pub signs_urls: bool,
-    /// The registry writes that key to the account.
-    pub account_key: bool,
-    /// It refuses URLs that are signed with SHA-1.
-    pub refuses_sha1: bool,
+    /// It accepts signed URLs, for pulls.
+    pub signed_urls: Option<SignedUrls>,
     /// Swift said so; `false`: it is assumed.
     pub told: bool,
 }
@@ -68,9 +73,10 @@ impl Info {
         let version = body.get("swift").and_then(|swift| swift.get("version")?.as_str());
         Some(Self {
             bulk,
-            signs_urls: of_tempurl("methods").is_some_and(|methods| !methods.is_empty()),
-            account_key: version.unwrap_or_default() < FIRST_CONTAINER_KEY,
-            refuses_sha1: digests.is_some_and(|digests| !digests.iter().any(|digest| digest == "sha1")),
+            signed_urls: of_tempurl("methods").filter(|m| !m.is_empty()).map(|_| SignedUrls {
+                account_key: version.unwrap_or_default() < FIRST_CONTAINER_KEY,
+                sha1: digests.is_none_or(|digests| digests.iter().any(|digest| digest == "sha1")),
+            }),
             told: true,
         })
     }
