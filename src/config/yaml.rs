@@ -57,6 +57,8 @@ fn is_decimal(value: &str) -> bool {
         && digits(whole)
         && digits(fraction)
         && exponent.is_none_or(|exponent| !exponent.is_empty() && digits(exponent))
+        // The registry's parser takes a number that is too large for a text.
+        && value.parse::<f64>().is_ok_and(f64::is_finite)
 }
 
 /// `12:30:45`: a base 60 number in YAML 1.1.

@@ -116,10 +116,25 @@ pub(super) fn plan(inputs: &Inputs<'_>, scale: Option<&Scale>, plan: &mut Plan) 
     let map = certificates_map(inputs);
     let digest = || dependencies::digest(&parts, inputs.snapshot, plan, map.as_ref());
     parts.digest = Some(parts.digest.clone().unwrap_or_else(digest));
-    match deployment(inputs, scale, &parts) {
+    let spread = scheduling::spread(inputs.resolved, inputs.snapshot);
+    let desired = match unchanged_pods(inputs, scale, &parts) {
+        Some(desired) => Ok(desired),
+        None => deployment(inputs, scale, &parts, spread),
+    };
+    match desired {
         Ok(desired) => plan.present.push(Desired { depends_on, ..desired }),
         Err(message) => plan.fail(Kind::Deployment, names::REGISTRY, message),
     }
+}
+
+/// The Deployment with the constraints of an earlier build of the Go operator, if its pods are otherwise those of the live Deployment. So
+/// a take-over replaces no pod for the sake of fields that only the next rollout needs.
+fn unchanged_pods(inputs: &Inputs<'_>, scale: Option<&Scale>, parts: &Parts) -> Option<Desired> {
+    let former = scheduling::former_spread(inputs.resolved, inputs.snapshot)?;
+    let desired = deployment(inputs, scale, parts, former).ok()?;
+    let live = inputs.snapshot.objects.operand(Kind::Deployment, names::REGISTRY)?;
+    let wanted = desired.body.pointer("/spec/template")?;
+    drift::holds(wanted, live.pointer("/spec/template")).then_some(desired)
 }
 
 /// Whether the pods are those of the stock registry, and ask for a login.
@@ -175,7 +190,12 @@ fn ignored_overrides(keys: &[String]) -> EventRequest {
     }
 }
 
-fn deployment(inputs: &Inputs<'_>, scale: Option<&Scale>, parts: &Parts) -> Result<Desired, String> {
+fn deployment(
+    inputs: &Inputs<'_>,
+    scale: Option<&Scale>,
+    parts: &Parts,
+    spread: Vec<Value>,
+) -> Result<Desired, String> {
     let Inputs {
         resolved,
         storage,
@@ -200,7 +220,7 @@ fn deployment(inputs: &Inputs<'_>, scale: Option<&Scale>, parts: &Parts) -> Resu
         "strategy": scale.strategy,
         "template": {
             "metadata": {"labels": pod_labels(inputs), "annotations": pod_annotations(resolved, digest)},
-            "spec": pod(inputs, parts, scale.replicas, &security),
+            "spec": pod(inputs, parts, scale.replicas, &security, spread),
         },
     });
     let mut annotations = json!({
@@ -339,7 +359,7 @@ fn first_group(range: &str) -> Option<i64> {
     first.trim().parse().ok().filter(|group| *group >= 0)
 }
 
-fn pod(inputs: &Inputs<'_>, parts: &Parts, replicas: i32, security: &Value) -> Value {
+fn pod(inputs: &Inputs<'_>, parts: &Parts, replicas: i32, security: &Value, spread: Vec<Value>) -> Value {
     let Inputs {
         resolved,
         storage: _,
@@ -364,7 +384,6 @@ fn pod(inputs: &Inputs<'_>, parts: &Parts, replicas: i32, security: &Value) -> V
         "containers": [container],
         "volumes": parts.volumes.iter().cloned().chain(own_volumes).collect::<Vec<_>>(),
     });
-    let spread = scheduling::spread(resolved, snapshot);
     if !spread.is_empty() {
         pod["topologySpreadConstraints"] = Value::from(spread);
     }

@@ -504,6 +504,9 @@ impl<S: StorageUnderTest> StorageHarness<S> {
                 Err(never) => match never {},
             }
         };
+        for event in &outcome.events {
+            assert!(!event.message.contains("  "), "blanks of the source: {}", event.message);
+        }
         self.events.extend(outcome.events.clone());
         if let Some(facts) = &outcome.facts {
             self.running = Some(facts.clone());

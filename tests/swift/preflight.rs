@@ -206,9 +206,9 @@ async fn the_account_is_not_asked_to_go_where_nobody_tells_of_bulk_deletion() {
 async fn the_account_is_asked_where_the_registry_takes_its_key() {
     for (n, of_swift, denied) in [
         (1, "2.27.0", true),
-        (2, "17.2.6", true),
+        (2, "19.2.0", true),
         (3, "2.38.3", false),
-        (4, "2.3.0", false),
+        (4, "20.2.0", false),
     ] {
         let (mut site, _) = brought::<SwiftCluster>(&format!("version-p8-{n}"), Value::Null, 0).await;
         let undisturbed = site.undisturbed();

@@ -242,6 +242,57 @@ async fn an_account_whose_servers_are_down_has_not_lost_its_containers() {
     assert!(site.converge().await.done && !site.exists(&name).await);
 }
 
+// storage-decisions T1: the same for a container that a user brings, and that is not in use yet
+#[tokio::test]
+async fn a_container_that_is_hidden_while_the_account_is_down_is_not_marked_as_the_operators() {
+    let name = "down-r22-mine";
+    let mut site = SwiftCluster::new("down-r22", SwiftCluster::storage_with(Some(name), Value::Null)).await;
+    site.create(name).await;
+    without_account_servers(&site);
+    for _ in 0..3 {
+        site.pass().await;
+        site.later(Duration::from_mins(11));
+    }
+    assert_eq!((site.intent(), site.count("PutContainer")), (None, 0));
+    assert!(
+        site.condition("StorageExists").starts_with("Unknown/"),
+        "{}",
+        site.condition("StorageExists")
+    );
+    site.pass_all();
+    site.converge().await;
+    assert_eq!(site.state(), Some("Unmanaged"));
+    assert_eq!(site.mark(name).await, None);
+}
+
+// A second container with the mark stays as long as it is not known whether it exists
+#[tokio::test]
+async fn segments_that_are_hidden_while_the_account_is_down_do_not_stay() {
+    let (mut site, name) = owned::<SwiftCluster>("down-r23").await;
+    let segments = format!("{name}_segments");
+    site.create(&segments).await;
+    let mark = [("openshiftclusterid", "down-r23")];
+    site.cloud.account.set_metadata(&segments, &mark).await.unwrap();
+    let hidden = segments.clone();
+    site.disturb(move |asked| {
+        let status = match asked.operation().as_str() {
+            "HeadAccount" => 503,
+            "GetContainer" | "HeadContainer" if asked.path.ends_with(&hidden) => 404,
+            _ => return None,
+        };
+        Some(Fault::Answer(Reply::new(status, "").header("x-trans-id", "tx1")))
+    });
+    removed(&mut site);
+    for _ in 0..3 {
+        assert!(!site.pass().await.done);
+        site.later(Duration::from_mins(11));
+    }
+    assert!(site.exists(&name).await);
+    site.pass_all();
+    assert!(site.converge().await.done);
+    assert!(!site.exists(&name).await && !site.exists(&segments).await);
+}
+
 // `/info` is closed, and the service permits fewer objects at once than is assumed.
 #[tokio::test]
 async fn a_bulk_deletion_of_too_many_objects_is_done_one_by_one() {

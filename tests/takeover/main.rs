@@ -413,6 +413,16 @@ async fn two_replicas_on_a_claim_with_routes_are_taken_over_without_a_restarted_
     zones(&cluster, json!(null)).await;
 }
 
+/// The topology spread constraints of builds of the Go operator before summer 2026.
+fn with_former_constraints(deployment: &mut Value) {
+    let constraints = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"].as_array_mut();
+    for constraint in constraints.into_iter().flatten() {
+        for member in ["matchLabelKeys", "nodeAffinityPolicy", "nodeTaintsPolicy"] {
+            constraint.as_object_mut().unwrap().remove(member).unwrap();
+        }
+    }
+}
+
 // workload 61
 #[tokio::test]
 async fn overrides_and_proxies_are_taken_over_without_a_restarted_pod() {
@@ -428,12 +438,13 @@ async fn overrides_and_proxies_are_taken_over_without_a_restarted_pod() {
         .await;
     let overrides = json!({"deployment": {"annotations": {"tuning.example.com/profile": "fast"}}});
     let requests = json!({"read": {"maxRunning": 7, "maxWaitInQueue": "0s"}, "write": {"maxWaitInQueue": "0s"}});
-    let go = Go::new(
+    let mut go = Go::new(
         &cluster,
         OVERRIDES_PROXY,
         json!({"unsupportedConfigOverrides": overrides, "logLevel": "Debug", "readOnly": true,
         "requests": requests, "proxy": {"http": "http://own.proxy.test:3128"}}),
     );
+    go.edit = with_former_constraints;
     take_over_and_back(&cluster, &go).await;
     let live = cluster.get(&deployment()).await.unwrap();
     assert_eq!(live["metadata"]["annotations"]["tuning.example.com/profile"], "fast");

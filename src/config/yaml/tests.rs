@@ -19,6 +19,8 @@ fn a_string_that_yaml_parses_as_a_string_is_plain() {
         "2001-01-01x",
         "e3",
         "1e",
+        // Too large for a number.
+        "12345e9999",
         "1e+",
         "+",
         "-",

@@ -203,15 +203,16 @@ impl Registry {
         // A later removal waits for pods and for credentials from its own start.
         (self.gone_since, self.left_since) = (None, None);
         self.publish_unmanaged(&context);
-        self.complete(&mut context, false).await?;
-        let (conditions, events) = crate::storage::left_alone(&context.config, &self.context.storage);
-        let outcome = report::Outcome {
+        let mut outcome = report::Outcome {
             state: Some(ManagementState::Unmanaged),
-            conditions,
-            events,
             ..report::Outcome::default()
         };
-        self.report(&context.snapshot, outcome).await
+        let meanwhile = "everything else is reported";
+        let retried = self.complete_if_accepted(&mut context, &mut outcome, meanwhile).await?;
+        (outcome.conditions, outcome.events) = crate::storage::left_alone(&context.config, &self.context.storage);
+        let mut ended = self.report(&context.snapshot, outcome).await?;
+        ended.failed |= retried;
+        Ok(ended)
     }
 
     /// Watches the Secrets and ConfigMaps that the Config names. `false` until the caches contain all of them.

@@ -4,9 +4,11 @@ use serde_json::Value;
 
 use super::controller::{Interrupted, Registry, Stale, Unstored};
 use super::pass::PassContext;
+use super::report::Outcome;
 use crate::api::{Config, Kind, ObjectRef};
 use crate::apply::WriteError;
 use crate::config::complete::completion;
+use crate::config::error_class::ErrorClass;
 use crate::config::event_request::EventRequest;
 use crate::config::tls::ServingInfo;
 use crate::names;
@@ -54,6 +56,30 @@ impl Registry {
             self.context.publish_events([event("ObservedConfigChanged", message)]);
         }
         Ok(!complete)
+    }
+
+    /// [`Self::complete`] without `spec.httpSecret`, for a pass that uses none of these fields: a refusal is reported beside the rest.
+    /// `meanwhile`: what the pass does all the same. Returns whether the pass is to be repeated.
+    pub(super) async fn complete_if_accepted(
+        &mut self,
+        context: &mut PassContext,
+        outcome: &mut Outcome,
+        meanwhile: &str,
+    ) -> Result<bool, Interrupted> {
+        match self.complete(context, false).await {
+            Ok(_) => Ok(false),
+            Err(Interrupted::Unstored(unstored)) => {
+                outcome.add_unobserved(format!(
+                    "spec.observedConfig of Config {} cannot be written, and {meanwhile}: {}. {}",
+                    names::CLUSTER,
+                    unstored.error,
+                    unstored.remedy()
+                ));
+                // An edit corrects what the API server refuses for its content, and starts a pass; anything else is tried again.
+                Ok(!matches!(unstored.class(), ErrorClass::Invalid(_)))
+            }
+            Err(interrupted) => Err(interrupted),
+        }
     }
 
     /// Patches the Config, if it has not changed since the pass read it. The pass continues with the stored Config.

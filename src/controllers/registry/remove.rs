@@ -26,22 +26,10 @@ const NEXT_STAGE: Duration = Duration::from_millis(50);
 impl Registry {
     pub(super) async fn remove(&mut self, mut context: PassContext) -> Result<Ended, Interrupted> {
         let mut outcome = Outcome::default();
-        // An edit corrects what the API server refuses for its content, and starts a pass; anything else is tried again.
-        let mut retried = false;
         // Nothing that the removal does depends on the observed settings.
-        match self.complete(&mut context, false).await {
-            Ok(_) => {}
-            Err(Interrupted::Unstored(unstored)) => {
-                retried = !matches!(unstored.class(), ErrorClass::Invalid(_));
-                outcome.add_unobserved(format!(
-                    "spec.observedConfig of Config {} cannot be written, and the removal continues: {}. {}",
-                    names::CLUSTER,
-                    unstored.error,
-                    unstored.remedy()
-                ));
-            }
-            Err(interrupted) => return Err(interrupted),
-        }
+        let retried = self
+            .complete_if_accepted(&mut context, &mut outcome, "the removal continues")
+            .await?;
         let observed = outcome.unobserved.is_some();
         match self.remove_all(&mut context, outcome, false).await {
             Ok((mut ended, _)) => {

@@ -236,6 +236,30 @@ async fn a_removal_continues_although_the_observed_settings_cannot_be_stored() {
     assert!(after["spec"]["observedConfig"].is_object());
 }
 
+// The same for a registry that is not managed: the conditions of its storage are those of this state
+#[tokio::test(start_paused = true)]
+async fn the_storage_of_an_unmanaged_registry_is_reported_although_the_observed_settings_cannot_be_stored() {
+    let mut unmanaged = config(&json!({"managementState": "Unmanaged", "storage": {"s3": {"bucket": "b"}}}));
+    let condition = json!({"type": "StorageEncrypted", "status": "False", "reason": "EncryptionFailed", "message": "m",
+        "lastTransitionTime": "2031-05-06T07:08:09Z"});
+    unmanaged["status"] = json!({"conditions": [condition], "storage": {"s3": {"bucket": "b"}}});
+    let cluster = Cluster::new([unmanaged, live_deployment(3, &json!({"replicas": 1}))]);
+    cluster.api.fault(Fault::RefuseEnd(403, "/configs/cluster"));
+    let after = after_a_minute(&cluster).await;
+    assert_eq!(condition_of(&after, "ConfigObservationDegraded")["status"], "True");
+    assert_eq!(condition_of(&after, "Degraded")["reason"], "Unmanaged");
+    cluster.api.fault(Fault::None);
+    let settled = after_a_minute(&cluster).await;
+    assert_eq!(condition_of(&settled, "ConfigObservationDegraded")["status"], "False");
+    let without = |config: &Value| {
+        let all = config["status"]["conditions"].as_array().unwrap().iter();
+        all.filter(|c| c["type"] != "ConfigObservationDegraded")
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(without(&after), without(&settled));
+}
+
 // lifecycle 51
 #[tokio::test(start_paused = true)]
 async fn a_removal_after_unmanaged_waits_for_credentials_from_its_own_start() {

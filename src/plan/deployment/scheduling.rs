@@ -41,6 +41,25 @@ pub(super) fn spread(resolved: &Resolved, snapshot: &Snapshot) -> Vec<Value> {
     keys.into_iter().map(constraint).collect()
 }
 
+/// Fields that constraints of the Go operator did not have before the builds of summer 2026.
+const LATER_FIELDS: [&str; 3] = ["matchLabelKeys", "nodeAffinityPolicy", "nodeTaintsPolicy"];
+
+/// The default constraints as earlier builds of the Go operator write them, if the live Deployment has them so.
+pub(super) fn former_spread(resolved: &Resolved, snapshot: &Snapshot) -> Option<Vec<Value>> {
+    if resolved.spread.is_some() {
+        return None;
+    }
+    let mut former = spread(resolved, snapshot);
+    for constraint in former.iter_mut().filter_map(Value::as_object_mut) {
+        constraint.retain(|member, _| !LATER_FIELDS.contains(&member.as_str()));
+    }
+    let live = list(
+        live_deployment(snapshot)?,
+        "/spec/template/spec/topologySpreadConstraints",
+    );
+    (!former.is_empty() && former == live).then_some(former)
+}
+
 /// Whether to add a constraint on the worker label. The scheduler ignores nodes without the key of a constraint, so the
 /// constraint keeps the registry on workers. In a cluster without the label no node would qualify: the constraint is
 /// omitted, but only if another node can run a pod now, so that a cluster whose workers have not joined yet does not get

@@ -241,6 +241,57 @@ fn pods_are_spread_over_hosts_workers_and_zones() {
     }
 }
 
+// workload 61: builds of the Go operator before summer 2026
+#[test]
+fn constraints_without_the_later_fields_stay_until_something_else_replaces_the_pods() {
+    let mut cluster = with(&json!({}));
+    let newest = cluster.deployment().body;
+    let mut former = newest.clone();
+    let spread = |body: &Value| body["spec"]["template"]["spec"]["topologySpreadConstraints"].clone();
+    for constraint in former["spec"]["template"]["spec"]["topologySpreadConstraints"]
+        .as_array_mut()
+        .unwrap()
+    {
+        for member in ["matchLabelKeys", "nodeAffinityPolicy", "nodeTaintsPolicy"] {
+            constraint.as_object_mut().unwrap().remove(member).unwrap();
+        }
+    }
+    // Defaults of the API server, and another number of replicas, replace no pod.
+    let mut live = former.clone();
+    live["spec"]["template"]["spec"]["schedulerName"] = json!("default-scheduler");
+    live["spec"]["replicas"] = json!(7);
+    cluster.put(&live);
+    let kept = cluster.deployment().body;
+    assert_eq!(kept["spec"]["template"], former["spec"]["template"]);
+    let hash = "operator.openshift.io/spec-hash";
+    assert_eq!(
+        kept["metadata"]["annotations"][hash],
+        crate::plan::checksum::spec_hash(&former["spec"])
+    );
+    // Pods that are replaced anyway get the fields; so do those of other constraints.
+    let mut changed = live.clone();
+    changed["spec"]["template"]["spec"]["containers"][0]["image"] = json!("former");
+    cluster.put(&changed);
+    assert_eq!(spread(&cluster.deployment().body), spread(&newest));
+    for edit in [json!({"maxSkew": 2}), json!({"matchLabelKeys": ["a"]})] {
+        let mut edited = live.clone();
+        merge(
+            &mut edited["spec"]["template"]["spec"]["topologySpreadConstraints"][0],
+            &edit,
+        );
+        cluster.put(&edited);
+        assert_eq!(spread(&cluster.deployment().body), spread(&newest), "{edit}");
+    }
+    // What the Config names is not the operator's.
+    let given = spread(&former);
+    let mut own = with(&json!({"topologySpreadConstraints": spread(&newest)}));
+    own.put(&live);
+    assert_eq!(spread(&own.deployment().body), spread(&newest));
+    let mut own = with(&json!({"topologySpreadConstraints": given}));
+    own.put(&live);
+    assert_eq!(spread(&own.deployment().body), given);
+}
+
 #[test]
 fn the_worker_constraint_is_omitted_only_without_worker_labels_and_with_a_schedulable_node() {
     let plain = |spec: &Value, ready: &str| node("n", &json!({}), spec, ready);

@@ -43,7 +43,8 @@ impl PlatformCache {
                 let usable = ask.await;
                 // Also an answer: a Config that an admission policy denies is sent again and again.
                 let class = usable.as_ref().err().map_or(ErrorClass::Transient, |error| error.class);
-                let wait = next_retry(class, before.map(|answer| answer.wait));
+                let same = before.filter(|before| before.usable.is_ok() == usable.is_ok());
+                let wait = next_retry(class, same.map(|before| before.wait));
                 let valid = Period::of(now, wait);
                 Answer {
                     inputs,

@@ -13,8 +13,10 @@ use crate::storage::model::error::StorageError;
 /// There are no complete credentials.
 pub fn access(effective: &Effective, container: &str) -> Result<RegistryStorage, StorageError> {
     let credentials = effective.credentials.clone()?;
-    // The registry takes the user's domain for the project, if it gets no other.
-    let project_domain = if effective.project.id.is_none() && !effective.project_domain.is_same(&effective.domain) {
+    // The registry takes the user's domain for the project, if it gets no other. An application credential has its project.
+    let by_name = effective.project.id.is_none() && effective.project.name.is_some();
+    let scoped = by_name && credentials.application_secret.is_empty();
+    let project_domain = if scoped && !effective.project_domain.is_same(&effective.domain) {
         effective.project_domain.clone()
     } else {
         Named::default()

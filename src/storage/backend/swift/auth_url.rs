@@ -54,6 +54,16 @@ pub fn normalised(text: &str) -> Result<String, String> {
     Ok(segments(&url).fold(origin.to_owned(), |url, segment| format!("{url}/{segment}")))
 }
 
+/// Whether the path of this URL ends with a slash. The Go operator keeps it in the registry's URL, and another text would replace pods.
+pub fn ends_with_slash(text: &str) -> bool {
+    let url = if text.contains("://") {
+        Url::parse(text.trim())
+    } else {
+        Url::parse(&format!("http://{}", text.trim()))
+    };
+    url.is_ok_and(|url| segments(&url).next().is_some() && url.path().ends_with('/'))
+}
+
 /// Whether the text is a DNS name or an IP address.
 fn is_host(host: &str) -> bool {
     let label = |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');

@@ -52,6 +52,8 @@ pub struct Call {
     pub expected: &'static [u16],
     /// Code of the error in place of the status' name: a reason of conditions.
     pub code: Option<&'static str>,
+    /// Whether a failure is repeated, if it may pass.
+    pub retried: bool,
 }
 
 impl Call {
@@ -68,6 +70,7 @@ impl Call {
             content: None,
             expected: &[200, 201, 202, 204],
             code: None,
+            retried: true,
         })
     }
 
@@ -94,6 +97,7 @@ impl Call {
             content: None,
             expected: &[200, 204],
             code: None,
+            retried: true,
         }
     }
 
@@ -131,6 +135,12 @@ impl Call {
             code: Some(code),
             ..self
         }
+    }
+
+    /// Without a second attempt: another server may answer it, and hide the failure.
+    #[must_use]
+    pub fn once(self) -> Self {
+        Self { retried: false, ..self }
     }
 
     fn changes(&self) -> bool {
@@ -230,7 +240,7 @@ impl Client {
             if call.changes() && error::is_lost(failed.error()) {
                 self.unsure.store(true, Ordering::Relaxed);
             }
-            if late || !retry(&policy, failed.error(), asked, retries).await {
+            if late || !call.retried || !retry(&policy, failed.error(), asked, retries).await {
                 return Err(failed.cleaned(&self.secrets().await));
             }
             retries += 1;
@@ -429,6 +439,10 @@ mod tests {
             (
                 r#"{"swift": {"version": "17.2.6-1"}, "tempurl": {"methods": ["GET"]}}"#,
                 told(None, Some((account, true))),
+            ),
+            (
+                r#"{"swift": {"version": "20.2.0"}, "tempurl": {"methods": ["GET"]}}"#,
+                told(None, Some((container, true))),
             ),
             (
                 r#"{"swift": {"version": 3}, "tempurl": {"methods": ["GET"]}}"#,

@@ -103,7 +103,7 @@ impl Interface {
 pub struct Effective {
     /// Keystone's URL, normalised.
     pub auth_url: String,
-    /// The same with the API version, for the registry.
+    /// The same with the API version, and with the slash at its end if it was given, for the registry.
     pub registry_url: String,
     /// Version of Keystone's API, for the registry.
     pub auth_version: i64,
@@ -332,8 +332,13 @@ fn urls(spec: &SwiftStorage, secret: &Given, auth: &Auth) -> Result<(String, Str
         }
         (None, None) => return Err(wrong("auth_url", "is missing")),
     };
-    let both = auth_url::normalised(text)
-        .and_then(|url| auth_url::for_registry(&url, version).map(|registry| (url, registry)));
+    let both = auth_url::normalised(text).and_then(|url| {
+        let mut registry = auth_url::for_registry(&url, version)?;
+        if registry == url && auth_url::ends_with_slash(text) {
+            registry.push('/');
+        }
+        Ok((url, registry))
+    });
     let (url, registry) = both.map_err(|cause| {
         if of_spec {
             rejected("authURL", &cause).into()

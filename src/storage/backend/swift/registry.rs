@@ -146,7 +146,7 @@ fn login(swift: &SwiftStorage) -> Login {
     };
     let (domain, project_domain) = (named(&swift.domain), named(&swift.tenant_domain));
     Login {
-        url: swift.auth_url.clone(),
+        url: swift.auth_url.trim_end_matches('/').to_owned(),
         credentials: Credentials {
             username: swift.username.clone(),
             password: swift.password.clone(),
@@ -306,14 +306,17 @@ impl DataPlane for RegistryContainer {
         let mut warnings = Vec::new();
         let info = self.client.info().await?;
         if self.redirects && info.signed_urls.is_some_and(|urls| !urls.sha1) {
-            let message = "Swift refuses the URLs to which the registry sends clients, because they are signed with SHA-1 (tempurl,                            allowed_digests), so each pull fails: set spec.disableRedirect to true";
+            let message = "Swift refuses the URLs to which the registry sends clients, because they are signed with SHA-1 (tempurl, \
+                           allowed_digests), so each pull fails: set spec.disableRedirect to true";
             warnings.push(warning("RedirectsRefused", message.to_owned()));
         }
         let token = self.client.session.token(&self.client.wire).await?;
         let others = catalog::other_regions(&token.body.endpoints, &self.client.selection);
         if !others.is_empty() {
             let message = format!(
-                "the cloud has Swift in several regions, and nothing names one: the registry uses the first of the catalogue, whose                  order can change, and creates an empty container if the first region has none (others: {}). Set region_name in                  clouds.yaml, or for a container that the operator did not create spec.storage.swift.regionName",
+                "the cloud has Swift in several regions, and nothing names one: the registry uses the first of the catalogue, whose order \
+                 can change, and creates an empty container if that region has none (others: {}). Set region_name in clouds.yaml, or \
+                 for a container that the operator did not create spec.storage.swift.regionName",
                 others.join(", ")
             );
             warnings.push(warning("RegionNotNamed", message));

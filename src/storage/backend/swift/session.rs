@@ -29,7 +29,8 @@ pub struct Sessions {
     claim: Mutex<LastLogged>,
 }
 
-/// How long a refused login counts.
+/// How long a refused login counts: the first one, because new credentials may need some seconds, and all that follow.
+const FIRST_REFUSED: Duration = Duration::from_secs(20);
 const REFUSED: Duration = Duration::from_mins(5);
 
 /// How the service treats signed URLs.
@@ -131,24 +132,29 @@ impl Session {
     /// have the same account. Other credentials are another session.
     async fn log_in(&self, wire: &Wire) -> Called<(Arc<Token>, Option<SystemTime>)> {
         let now = (wire.clock.now)();
-        if let Some((error, counts)) = &*self.refused.lock().unwrap_or_else(PoisonError::into_inner)
-            && counts.contains(&now)
-        {
+        let before = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((error, _)) = before.as_ref().filter(|(_, counts)| counts.contains(&now)) {
             return Err(error.clone());
         }
-        let refusal = match self.login.run(wire).await {
-            Err(error) if error.cause == Cause::Identity => CallError {
+        let logged_in = self.login.run(wire).await;
+        let refusal = match &logged_in {
+            Err(error) if error.cause == Cause::Identity => Some(CallError {
                 message: format!(
-                    "{} (the operator logs in again within 5 minutes, and at once with other credentials)",
+                    "{} (the operator logs in again after some minutes, and at once with other credentials)",
                     error.message
                 ),
-                ..error
-            },
-            ended => return ended,
+                ..error.clone()
+            }),
+            // What is no answer leaves the count of refusals as it is.
+            Err(_) => return logged_in,
+            Ok(_) => None,
         };
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) =
-            now.checked_add(REFUSED).map(|until| (refusal.clone(), now..until));
-        Err(refusal)
+        let wait = if before.is_some() { REFUSED } else { FIRST_REFUSED };
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refusal
+            .clone()
+            .zip(now.checked_add(wait))
+            .map(|(error, until)| (error, now..until));
+        refusal.map_or(logged_in, Err)
     }
 
     /// Drops the token if it is still this one: Swift refuses it.

@@ -110,18 +110,21 @@ impl<'a, C> Store<'a, C> {
     /// Whether the container does not exist in a region, where it was not found. While the servers of the account are down, Swift finds
     /// no container of the account, and says so as if each of them were deleted: its account tells the two cases apart.
     async fn confirm_missing(&self, client: &Client) -> Called<()> {
-        match client.call(&Call::of_account("HEAD account", Method::HEAD)).await {
+        match client
+            .call(&Call::of_account("HEAD account", Method::HEAD).once())
+            .await
+        {
             Err(error) if error.is_undecided() || error.of_identity => Err(error),
             // Also a refusal: some services answer nobody about the account.
             Ok(_) | Err(_) => Ok(()),
         }
     }
 
-    /// The result of a call about the registry's container. A container in use counts as missing only while the account answers. If
-    /// nobody names the region, no region may have it.
+    /// The result of a call about the registry's container. It counts as missing only while the account answers. A container in use
+    /// counts only if no region has it, where nobody names the region.
     async fn of_region<T>(&self, found: Called<T>) -> Called<T> {
         let Err(error) = found else { return found };
-        if !self.in_use || !error.is_missing() {
+        if !error.is_missing() {
             return Err(error);
         }
         if let Err(account) = self.confirm_missing(&self.client).await {
@@ -133,6 +136,9 @@ impl<'a, C> Store<'a, C> {
                 ),
                 ..error
             });
+        }
+        if !self.in_use {
+            return Err(error);
         }
         let token = self.client.session.token(&self.client.wire).await?;
         for region in catalog::other_regions(&token.body.endpoints, &self.client.selection) {
@@ -193,7 +199,8 @@ impl<'a, C> Store<'a, C> {
                 let of_registry = metadata(&marks, NAME_HEADER).is_some_and(|name| name == segments);
                 Ok((self.owner(&marks) == Owner::Ours && !of_registry).then_some(segments))
             }
-            Err(error) if error.is_missing() || error.is_forbidden() => Ok(None),
+            Err(error) if error.is_missing() => self.confirm_missing(&self.client).await.map(|()| None),
+            Err(error) if error.is_forbidden() => Ok(None),
             // The service permits no such name, for example because it is too long.
             Err(error) if matches!(error.cause, Cause::Answer(400 | 412)) && !error.of_identity => Ok(None),
             Err(error) => Err(error),
@@ -375,7 +382,8 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
     async fn clear_probe(&self, probe: &ProbeKeys) -> Called<()> {
         let mut names: BTreeSet<String> = probe.all().into_iter().map(layout::file).collect();
         let segments = layout::segments(&probe.upload);
-        let listed = self.client.list(self.name(), &segments, A_FEW, false).await?;
+        let listed = self.client.list(self.name(), &segments, A_FEW, false).await;
+        let listed = self.of_region(listed).await?;
         names.extend(listed.objects.into_iter().map(|object| object.name));
         // A listing may lag behind.
         names.insert(layout::segment(&probe.upload));

@@ -66,7 +66,15 @@ pub async fn is_usable(network: &Network, sessions: &Sessions, snapshot: &Snapsh
         }
         // A login that was refused only now, and all that may pass.
         Err(error) if error.of_identity => Err(failed(error)),
-        Err(error) => Err(StorageError::transient(failed(error).message)),
+        Err(error) => {
+            let of_others = if is_verdict(error.cause) {
+                ". The answer is not one of Swift itself (no header X-Trans-Id): correct the catalogue or what stands in between, or \
+                 create Config cluster with spec.storage"
+            } else {
+                ""
+            };
+            Err(StorageError::transient(format!("{}{of_others}", failed(error).message)))
+        }
     }
 }
 

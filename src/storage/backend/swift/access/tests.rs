@@ -143,6 +143,20 @@ fn the_domain_of_the_project_is_rendered_only_if_it_is_another() {
         });
         assert_eq!(value(&all, "_SWIFT_TENANTDOMAIN").as_deref(), expected);
     }
+    // An application credential has its project, and a login without a project needs no domain of one.
+    let application = Credentials {
+        application_id: Sensitive::new("i"),
+        application_secret: Sensitive::new("s"),
+        ..Credentials::default()
+    };
+    for (project, credentials) in [(named("P", ""), application), (Named::default(), password("p"))] {
+        let all = variables(&Effective {
+            project,
+            project_domain: named("Q", ""),
+            ..effective(credentials)
+        });
+        assert_eq!(value(&all, "_SWIFT_TENANTDOMAIN"), None);
+    }
     let by_id = variables(&Effective {
         project_domain: named("", "q"),
         ..effective(password("p"))

@@ -176,6 +176,21 @@ fn beside_the_users_secret_the_spec_must_have_the_url() {
     assert_eq!(place, "http://h.example:8888/openshift-registry@Default/-/images");
     let effective = Effective::of(&spec, &snapshot).unwrap();
     assert_eq!(effective.registry_url, "http://h.example:8888/v3");
+    // storage-swift 37: the slash at the end stays, as in what the Go operator renders
+    for (url, operator, registry) in [
+        ("http://h:5000/v3/", "http://h:5000/v3", "http://h:5000/v3/"),
+        ("h:5000/./././v3//", "http://h:5000/v3", "http://h:5000/v3/"),
+        ("http://h:5000/", "http://h:5000", "http://h:5000/v3"),
+        ("https://h/identity/", "https://h/identity", "https://h/identity/v3"),
+        ("https://h/v3", "https://h/v3", "https://h/v3"),
+    ] {
+        let spec: SwiftStorage = serde_json::from_value(json!({"authURL": url})).unwrap();
+        let effective = Effective::of(&spec, &snapshot).unwrap();
+        assert_eq!(
+            (effective.auth_url.as_str(), effective.registry_url.as_str()),
+            (operator, registry)
+        );
+    }
     let missing = of(json!({}), "auth_url: ''", "");
     assert!(missing.is_err(), "a key twice is an error of YAML");
     let error = Effective::of(&SwiftStorage::default(), &cluster("username: u, password: p", "")).unwrap_err();
