@@ -239,10 +239,10 @@ async fn a_removal_continues_although_the_observed_settings_cannot_be_stored() {
 // The same for a registry that is not managed: the conditions of its storage are those of this state
 #[tokio::test(start_paused = true)]
 async fn the_storage_of_an_unmanaged_registry_is_reported_although_the_observed_settings_cannot_be_stored() {
-    let mut unmanaged = config(&json!({"managementState": "Unmanaged", "storage": {"s3": {"bucket": "b"}}}));
+    let mut unmanaged = config(&json!({"managementState": "Unmanaged", "storage": {"emptyDir": {}}}));
     let condition = json!({"type": "StorageEncrypted", "status": "False", "reason": "EncryptionFailed", "message": "m",
         "lastTransitionTime": "2031-05-06T07:08:09Z"});
-    unmanaged["status"] = json!({"conditions": [condition], "storage": {"s3": {"bucket": "b"}}});
+    unmanaged["status"] = json!({"conditions": [condition], "storage": {"emptyDir": {}}});
     let cluster = Cluster::new([unmanaged, live_deployment(3, &json!({"replicas": 1}))]);
     cluster.api.fault(Fault::RefuseEnd(403, "/configs/cluster"));
     let after = after_a_minute(&cluster).await;
