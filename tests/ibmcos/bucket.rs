@@ -166,7 +166,7 @@ async fn a_bucket_of_ours_that_is_said_to_be_taken_is_adopted() {
 }
 
 /// No bucket there, as an endpoint of another location says.
-fn nowhere(gate: &Gate) {
+pub fn nowhere(gate: &Gate) {
     gate.rule(|asked| match asked.operation().as_str() {
         "HeadBucket" => Fault::Answer(Reply::new(404, "")),
         "GetBucketLocation" | "ListObjectVersions" | "ListObjectsV2" => Fault::error(404, "NoSuchBucket"),

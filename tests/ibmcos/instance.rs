@@ -82,7 +82,7 @@ async fn an_instance_of_the_operators_name_is_used() {
     assert_eq!(cluster.field("serviceInstanceCRN"), Some(crn.as_str()));
     assert_eq!(cluster.created(), ["create_resource_key", "CreateBucket"]);
     assert_eq!(cluster.state(), Some("Managed"), "of the bucket");
-    // One that is gone does not count.
+    // One that was never there does not count, and no list shows it.
     let mut cluster = IbmCluster::new("instance-found-gone", blank()).await;
     let gone = cluster.make_instance();
     cluster.ibm.set_instance(&gone, "failed");

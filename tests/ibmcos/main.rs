@@ -21,6 +21,7 @@ mod faults;
 )]
 #[path = "../storage/harness.rs"]
 mod harness;
+mod held;
 mod identity;
 mod instance;
 mod key;

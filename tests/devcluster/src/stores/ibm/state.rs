@@ -176,6 +176,15 @@ impl State {
 }
 
 impl Instance {
+    /// Whether a list shows it that asks for this state. Without one, it has those that are active or being provisioned.
+    pub fn is_listed(&self, state: Option<&str>) -> bool {
+        let now = if self.pending > 0 { "provisioning" } else { &self.state };
+        match state {
+            Some(state) => state == now,
+            None => matches!(now, "active" | "provisioning"),
+        }
+    }
+
     /// Its state, read once.
     pub fn read(&mut self) -> String {
         if self.pending > 0 {

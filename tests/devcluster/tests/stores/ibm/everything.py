@@ -125,4 +125,8 @@ operator.delete_bucket(Bucket="of-the-script")
 assert code(operator.list_objects_v2, Bucket="of-the-script") == (404, "NoSuchBucket")
 assert controller.delete_resource_instance(other).get_status_code() == 202
 assert controller.get_resource_instance(other).get_result()["state"] == "pending_reclamation"
+# A list has only what is active or being provisioned, unless it asks for a state.
+assert controller.list_resource_instances(name="green").get_result()["resources"] == []
+found = controller.list_resource_instances(name="green", state="pending_reclamation").get_result()["resources"]
+assert [one["crn"] for one in found] == [other], found
 print("done")
