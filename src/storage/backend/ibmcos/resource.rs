@@ -96,6 +96,9 @@ pub struct ResourceKey {
     credentials: Option<Value>,
 }
 
+/// Code of a resource key whose credentials the API key may not read.
+const HIDDEN: &str = "CredentialsRedacted";
+
 /// Why a resource key cannot be used: a code, and the cause with the remedy, as the end of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusable {
@@ -103,6 +106,13 @@ pub struct Unusable {
     pub code: &'static str,
     /// Cause and remedy.
     pub why: String,
+}
+
+impl Unusable {
+    /// The API key may not read the credentials, which says nothing about the key.
+    pub fn is_hidden(&self) -> bool {
+        self.code == HIDDEN
+    }
 }
 
 fn unusable(code: &'static str, why: impl Into<String>) -> Unusable {
@@ -152,9 +162,10 @@ impl ResourceKey {
             }
             Some(credentials) if is_redacted(credentials) => {
                 return Err(unusable(
-                    "CredentialsRedacted",
-                    "the API key may not read its credentials: grant the API key the role Administrator or Manager on the \
-                     service instance",
+                    HIDDEN,
+                    "the API key may not read its credentials: grant the API key the platform role Administrator on the \
+                     service instance, or a custom role with the action resource-controller.credential.retrieve_all (a \
+                     service role such as Manager does not suffice)",
                 ));
             }
             Some(credentials) => credentials,
@@ -255,6 +266,7 @@ mod tests {
             (json!("REDACTED"), "CredentialsRedacted"),
             (json!("REDACTED_EXPLICIT"), "CredentialsRedacted"),
             (json!({"REDACTED": "REDACTED"}), "CredentialsRedacted"),
+            (json!({"REDACTED": "REDACTED_EXPLICIT"}), "CredentialsRedacted"),
             (credentials("Reader"), "RoleTooWeak"),
             (without_role, "RoleTooWeak"),
             (half, "IncompleteHmacKeys"),

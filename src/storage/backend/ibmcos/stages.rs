@@ -251,19 +251,42 @@ impl<C: Cluster> Store<'_, C> {
                 id: crn.clone(),
             });
         }
-        let found = self.api.keys(instance).await?;
-        let is_own = |key: &&ResourceKey| {
-            let named = key.name.as_deref() == Some(&self.resource_name);
-            named && !key.is_gone() && key.hmac(instance).is_ok()
-        };
-        Ok(match found.iter().find(is_own) {
-            Some(key) => {
-                let action = "GET /v2/resource_instances/ID/resource_keys";
-                let crn = key.crn.clone();
-                self.key_ready(crn.ok_or_else(|| missing("crn", action, &self.resource_name))?)
-            }
+        Ok(match self.named_key(instance).await? {
+            Some(crn) => self.key_ready(crn),
             None => absent(self.request.storage.clone()),
         })
+    }
+
+    /// CRN of the resource key with the name that the operator gives, if the registry can use it.
+    ///
+    /// # Errors
+    /// There is one whose credentials the API key may not read: it could not read those of another one either.
+    async fn named_key(&self, instance: &str) -> Called<Option<String>> {
+        let crn = |key: &ResourceKey| {
+            let action = "GET /v2/resource_instances/ID/resource_keys";
+            let crn = key.crn.clone();
+            crn.ok_or_else(|| missing("crn", action, &self.resource_name))
+        };
+        let found = self.api.keys(instance).await?;
+        let is_own = |key: &&ResourceKey| key.name.as_deref() == Some(&self.resource_name) && !key.is_gone();
+        let mut hidden = None;
+        for key in found.iter().filter(is_own) {
+            match key.hmac(instance) {
+                Ok(_) => return crn(key).map(Some),
+                Err(fault) if fault.is_hidden() => hidden = hidden.or(Some(key)),
+                Err(_) => {}
+            }
+        }
+        let Some(key) = hidden else {
+            return Ok(None);
+        };
+        // A list may show less than the key itself.
+        let crn = crn(key)?;
+        match self.api.key(&crn).await?.hmac(instance) {
+            Ok(_) => Ok(Some(crn)),
+            Err(fault) if fault.is_hidden() => Err(refused(&crn, &fault)),
+            Err(_) => Ok(None),
+        }
     }
 
     fn key_ready(&self, crn: String) -> StageState {

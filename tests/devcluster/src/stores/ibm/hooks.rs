@@ -24,8 +24,7 @@ impl Ibm {
         let mut state = self.state();
         if let Some(known) = state.api_keys.get_mut(key) {
             known.redacted = redacted;
-            let account = known.account.clone();
-            let tokens = state.tokens.values_mut().filter(|token| token.account == account);
+            let tokens = state.tokens.values_mut().filter(|token| token.api_key == key);
             tokens.for_each(|token| token.redacted = redacted);
         }
     }

@@ -277,7 +277,7 @@ impl Key {
 
     fn credentials(&self, redacted: bool) -> Value {
         if redacted {
-            return json!({ "REDACTED": "REDACTED" });
+            return json!({ "REDACTED": "REDACTED_EXPLICIT" });
         }
         if let Some(credentials) = &self.credentials {
             return credentials.clone();
