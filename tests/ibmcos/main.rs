@@ -25,6 +25,7 @@ mod held;
 mod identity;
 mod instance;
 mod key;
+mod preflight;
 mod removal;
 mod rendering;
 mod stores;

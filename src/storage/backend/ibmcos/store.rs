@@ -13,7 +13,6 @@ use crate::storage::model::error::StorageError;
 use crate::storage::model::preflight::{Probe, ProbeKeys};
 use crate::storage::model::proof::{CreationPermit, OwnershipProof};
 use crate::storage::model::stage::{Stage, StageState};
-use crate::storage::model::state::State;
 use crate::storage::net::http::{Egress, Trust};
 use crate::storage::preflight::exercise;
 use crate::storage::s3api::client::{Entry, ObjectEncryption};
@@ -154,7 +153,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
                 name,
             )?,
             encryption: ObjectEncryption::Default,
-            must_delete_versions: self.request.effective_state() == Some(State::Managed),
+            must_delete_versions: self.request.must_delete_versions(),
             copied: exercise::UPLOADED.len(),
             remedy: Box::new(|_| String::new()),
         })
