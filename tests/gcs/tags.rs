@@ -374,6 +374,25 @@ async fn a_service_that_is_too_busy_for_tags_does_not_block_the_operator() {
     assert_eq!(world.condition("StorageTagged"), "True/SuccessTaggingBucket");
 }
 
+// A 409 that is not about this tag binds nothing.
+#[tokio::test]
+async fn a_binding_that_met_another_one_is_tried_again_and_is_no_success() {
+    let mut world = cluster("blue-tagh", json!({"gcs": {}})).await;
+    world.set_tags(&TAGS[..1]).await;
+    answer_tag(&world, TAGS[0], refusal(409, "ABORTED"));
+    world.settle().await;
+    assert_eq!(asked_for(&world), [TAGS[0], TAGS[0]], "one retry");
+    assert_eq!(world.condition("StorageTagged"), "False/ErrorTaggingBucket");
+    let message = world.message("StorageTagged");
+    assert!(message.contains("409") && message.contains("ABORTED"), "{message}");
+    world.gate.pass();
+    world.gate.forget();
+    world.later(RESYNC);
+    world.converge().await;
+    assert_eq!(asked_for(&world), [TAGS[0]]);
+    assert_eq!(world.condition("StorageTagged"), "True/SuccessTaggingBucket");
+}
+
 // storage-gcs 30: as the stand-in carries them out
 #[tokio::test]
 async fn an_operation_of_the_service_is_polled_by_its_name() {

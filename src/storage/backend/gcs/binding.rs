@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::bucket::{Bucket, PAGES};
 use super::client::{Call, decoded};
-use super::error::About;
+use super::error::{About, Failure};
 use super::tags;
 use crate::storage::model::call::{CallError, Called, Cause};
 use crate::storage::net::percent::form;
@@ -152,7 +152,7 @@ impl Bindings<'_> {
         let request = Request::new(Method::POST, url).content("application/json", body.to_string());
         let response = match self.bucket.client.send(call, &request).await {
             Ok(response) => response,
-            Err(failure) if failure.error.cause == Cause::Answer(409) => return Ok(Bound::Done),
+            Err(failure) if exists_already(&failure) => return Ok(Bound::Done),
             Err(failure) => return Err(failure.into()),
         };
         let operation: Operation = decoded(call, &response)?;
@@ -186,6 +186,12 @@ impl Bindings<'_> {
         let request = Request::new(Method::GET, format!("{}/v3/{name}", self.url));
         self.bucket.client.json(call, &request).await
     }
+}
+
+/// Whether the bucket has the tag already. The service also answers 409 to a call that met another one (`ABORTED`).
+fn exists_already(failure: &Failure) -> bool {
+    let is_told = matches!(failure.reason.as_str(), "ALREADY_EXISTS" | "alreadyExists");
+    is_told && failure.error.cause == Cause::Answer(409)
 }
 
 /// The result of an operation that failed. A tag that the bucket has already is a success.
