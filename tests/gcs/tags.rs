@@ -393,6 +393,31 @@ async fn a_binding_that_met_another_one_is_tried_again_and_is_no_success() {
     assert_eq!(world.condition("StorageTagged"), "True/SuccessTaggingBucket");
 }
 
+// The service refuses a second operation on the bucket while one is in progress.
+#[tokio::test]
+async fn tags_are_bound_one_operation_after_another() {
+    // The second one is done at once, or has a minute of its own.
+    for (name, looks) in [("blue-tagi", vec![2]), ("blue-tagj", vec![2, 2])] {
+        let mut world = cluster(name, json!({"gcs": {}})).await;
+        world.set_tags(&TAGS).await;
+        let operations = looks.iter().map(|looks| Operation::After(*looks));
+        store().await.operations_of(&world.generated(), operations);
+        world.settle().await;
+        for bound in 0..looks.len() {
+            assert_eq!(world.condition("StorageTagged"), "Unknown/TaggingBucket", "{name}");
+            assert_eq!(asked_for(&world), TAGS[..=bound], "{name}");
+            for tag in &TAGS[bound..] {
+                assert!(world.message("StorageTagged").contains(tag), "{name}: {tag}");
+            }
+            world.later(Duration::from_mins(1));
+            world.settle().await;
+        }
+        assert_eq!(world.condition("StorageTagged"), "True/SuccessTaggingBucket", "{name}");
+        assert_eq!(store().await.tags(&world.bucket().await), TAGS, "{name}");
+        assert_eq!(asked_for(&world), TAGS, "{name}");
+    }
+}
+
 // storage-gcs 30: as the stand-in carries them out
 #[tokio::test]
 async fn an_operation_of_the_service_is_polled_by_its_name() {

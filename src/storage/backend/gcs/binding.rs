@@ -56,7 +56,7 @@ struct Operation {
 pub struct Unbound {
     /// Those that failed, each with the cause.
     pub failed: Vec<(String, String)>,
-    /// Those on which the service still works.
+    /// The one on which the service still works, and those that wait for it.
     pub pending: Vec<String>,
 }
 
@@ -111,14 +111,15 @@ impl Bindings<'_> {
     }
 
     /// Binds these tags, one after another. Returns those that are not bound. An operation that the service carries out later
-    /// is not waited for.
+    /// is not waited for, and the other tags are left to the next call: the service refuses a second operation on the bucket
+    /// meanwhile.
     ///
     /// # Errors
     /// This process does not lead any more.
     pub async fn bind(&self, names: &[String]) -> Called<Unbound> {
         let mut unbound = Unbound::default();
         let (mut throttled, mut retries) = (false, RETRIES);
-        for name in names {
+        for (at, name) in names.iter().enumerate() {
             if throttled {
                 let cause = "not tried, because the service is busy".to_owned();
                 unbound.failed.push((name.clone(), cause));
@@ -127,7 +128,10 @@ impl Bindings<'_> {
             (self.bucket.client.clock().sleep)(PAUSE).await;
             match self.bind_one(name, retries).await {
                 Ok(Bound::Done) => {}
-                Ok(Bound::Pending) => unbound.pending.push(name.clone()),
+                Ok(Bound::Pending) => {
+                    unbound.pending = names.iter().skip(at).cloned().collect();
+                    break;
+                }
                 Err(error) if error.is_not_leading() => return Err(error),
                 Err(error) => {
                     throttled = error.cause == Cause::Answer(429);
