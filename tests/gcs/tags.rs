@@ -374,6 +374,50 @@ async fn a_service_that_is_too_busy_for_tags_does_not_block_the_operator() {
     assert_eq!(world.condition("StorageTagged"), "True/SuccessTaggingBucket");
 }
 
+// A 409 that is not about this tag binds nothing.
+#[tokio::test]
+async fn a_binding_that_met_another_one_is_tried_again_and_is_no_success() {
+    let mut world = cluster("blue-tagh", json!({"gcs": {}})).await;
+    world.set_tags(&TAGS[..1]).await;
+    answer_tag(&world, TAGS[0], refusal(409, "ABORTED"));
+    world.settle().await;
+    assert_eq!(asked_for(&world), [TAGS[0], TAGS[0]], "one retry");
+    assert_eq!(world.condition("StorageTagged"), "False/ErrorTaggingBucket");
+    let message = world.message("StorageTagged");
+    assert!(message.contains("409") && message.contains("ABORTED"), "{message}");
+    world.gate.pass();
+    world.gate.forget();
+    world.later(RESYNC);
+    world.converge().await;
+    assert_eq!(asked_for(&world), [TAGS[0]]);
+    assert_eq!(world.condition("StorageTagged"), "True/SuccessTaggingBucket");
+}
+
+// The service refuses a second operation on the bucket while one is in progress.
+#[tokio::test]
+async fn tags_are_bound_one_operation_after_another() {
+    // The second one is done at once, or has a minute of its own.
+    for (name, looks) in [("blue-tagi", vec![2]), ("blue-tagj", vec![2, 2])] {
+        let mut world = cluster(name, json!({"gcs": {}})).await;
+        world.set_tags(&TAGS).await;
+        let operations = looks.iter().map(|looks| Operation::After(*looks));
+        store().await.operations_of(&world.generated(), operations);
+        world.settle().await;
+        for bound in 0..looks.len() {
+            assert_eq!(world.condition("StorageTagged"), "Unknown/TaggingBucket", "{name}");
+            assert_eq!(asked_for(&world), TAGS[..=bound], "{name}");
+            for tag in &TAGS[bound..] {
+                assert!(world.message("StorageTagged").contains(tag), "{name}: {tag}");
+            }
+            world.later(Duration::from_mins(1));
+            world.settle().await;
+        }
+        assert_eq!(world.condition("StorageTagged"), "True/SuccessTaggingBucket", "{name}");
+        assert_eq!(store().await.tags(&world.bucket().await), TAGS, "{name}");
+        assert_eq!(asked_for(&world), TAGS, "{name}");
+    }
+}
+
 // storage-gcs 30: as the stand-in carries them out
 #[tokio::test]
 async fn an_operation_of_the_service_is_polled_by_its_name() {

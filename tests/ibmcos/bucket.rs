@@ -1,9 +1,9 @@
 //! The bucket: found, created, observed; whose it is; how it is asked for.
 
-use devcluster::stores::{Fault, Gate, Reply, When};
+use devcluster::stores::{Fault, Gate, Ibm, IbmOptions, Moto, Reply, When};
 use serde_json::{Value, json};
 
-use super::cluster::{IbmCluster, LOCATION, is_of_cos};
+use super::cluster::{ACCOUNT, GROUP, IbmCluster, LOCATION, is_of_cos};
 use super::conformance::{BackendUnderTest as _, RESYNC};
 
 // storage-ibmcos 22, 23, 24, section 6 (table)
@@ -143,13 +143,49 @@ async fn a_name_that_somebody_else_has_is_told() {
         .make_bucket(&other.instance(), "taken-image-registry-us-east")
         .await
         .unwrap();
+    // Its owner's bucket is refused (403), and not unknown (404).
     let mut cluster = IbmCluster::with_instance("taken", json!({"ibmcos": {}})).await;
-    cluster
-        .gate
-        .plan(When::operation("HeadBucket"), Fault::Answer(Reply::new(404, "")));
     let error = cluster.settle().await.error.unwrap();
     assert!(error.message.contains("taken by another account"), "{error}");
     assert!(error.message.contains("spec.storage.ibmcos.bucket"), "{error}");
+    assert!(!error.message.contains("10 minutes"), "{error}");
+}
+
+// The name of a deleted bucket is kept for a while. Nobody else has it, and nobody has to do anything.
+#[tokio::test]
+async fn the_name_of_a_deleted_bucket_is_waited_for() {
+    let ibm: &'static Ibm = Box::leak(Box::new(
+        Ibm::start(IbmOptions::moto(Moto::shared().await.unwrap())).unwrap(),
+    ));
+    ibm.group(ACCOUNT, GROUP);
+    ibm.keep_names(3);
+    let mut cluster = IbmCluster::on(ibm, "name-kept", json!({"ibmcos": {}}));
+    cluster.converge().await;
+    let bucket = cluster.generated();
+    cluster.edit(json!({"managementState": "Removed"}));
+    assert!(cluster.settle().await.done);
+    cluster.edit(json!({"managementState": "Managed"}));
+    for _ in 0..3 {
+        let message = cluster.settle().await.error.unwrap().message;
+        for part in [
+            bucket.as_str(),
+            "10 minutes",
+            "7 days",
+            "tries again",
+            "spec.storage.ibmcos.bucket",
+        ] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+        assert!(!message.contains("another account"), "{message}");
+        assert_eq!(cluster.condition("StorageExists"), "False/BucketAlreadyExists");
+        cluster.later(RESYNC);
+    }
+    assert!(cluster.settle().await.error.is_none());
+    assert_eq!(
+        (cluster.state(), cluster.field("bucket")),
+        (Some("Managed"), Some(bucket.as_str()))
+    );
+    assert_eq!(cluster.condition("StorageExists"), "True/IBM COS Bucket Exists");
 }
 
 // T6: the service has one code for the names of all accounts
@@ -166,7 +202,7 @@ async fn a_bucket_of_ours_that_is_said_to_be_taken_is_adopted() {
 }
 
 /// No bucket there, as an endpoint of another location says.
-fn nowhere(gate: &Gate) {
+pub fn nowhere(gate: &Gate) {
     gate.rule(|asked| match asked.operation().as_str() {
         "HeadBucket" => Fault::Answer(Reply::new(404, "")),
         "GetBucketLocation" | "ListObjectVersions" | "ListObjectsV2" => Fault::error(404, "NoSuchBucket"),

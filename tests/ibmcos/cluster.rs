@@ -299,10 +299,11 @@ impl IbmCluster {
         self.operations().iter().filter(|other| *other == operation).count()
     }
 
-    /// Operations that changed something since the gate forgot, without the preflight's.
+    /// Operations that changed something since the gate forgot, without the preflight's, and without creations of a bucket whose name
+    /// was not given.
     pub fn created(&self) -> Vec<String> {
         let asked = self.gate.asked();
-        let created = asked.iter().map(Asked::operation);
+        let created = asked.iter().filter(|asked| asked.status != 409).map(Asked::operation);
         created
             .filter(|name| name.starts_with("create_resource") || name == "CreateBucket")
             .collect()

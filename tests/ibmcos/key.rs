@@ -64,7 +64,44 @@ async fn an_api_key_that_may_not_read_credentials_is_told() {
     cluster.ibm.redact(&cluster.api_key, true);
     let error = cluster.settle().await.error.unwrap().message;
     assert!(error.contains("API key may not read"), "{error}");
+    for part in ["Administrator", "resource-controller.credential.retrieve_all"] {
+        assert!(error.contains(part), "{error}");
+    }
     cluster.ibm.redact(&cluster.api_key, false);
+}
+
+// With the role Editor a key can be created, and never be read: another one would not be read either.
+#[tokio::test]
+async fn no_key_is_created_beside_one_that_may_not_be_read() {
+    let mut cluster = IbmCluster::new("key-hidden-own", json!({"ibmcos": {}})).await;
+    cluster.ibm.redact(&cluster.api_key, true);
+    for _ in 0..3 {
+        let error = cluster.settle().await.error.unwrap().message;
+        assert!(error.contains("platform role Administrator"), "{error}");
+        // The CRN is forgotten, as with a Config that was deleted.
+        cluster.edit(json!({"storage": {"ibmcos": {"resourceKeyCRN": null}}}));
+        cluster.later(RESYNC);
+    }
+    assert_eq!(cluster.count_of("create_resource_key"), 1);
+    let keys = cluster.ibm.keys(&cluster.instance());
+    cluster.ibm.redact(&cluster.api_key, false);
+    cluster.later(RESYNC);
+    cluster.converge().await;
+    assert_eq!(cluster.field("resourceKeyCRN"), keys.first().map(String::as_str));
+    // A list that shows less than the key itself hides nothing.
+    let mut cluster = IbmCluster::new("key-hidden-list", json!({"ibmcos": {}})).await;
+    let instance = cluster.make_instance();
+    let name = cluster.resource_name();
+    let key = cluster.ibm.make_key(&instance, &name, "Writer").await.unwrap();
+    let hidden = json!({"crn": key, "name": name, "state": "active", "source_crn": instance,
+        "credentials": {"REDACTED": "REDACTED"}});
+    let list = Fault::Answer(Reply::new(200, &json!({"resources": [hidden]}).to_string()));
+    cluster
+        .gate
+        .plan(When::operation("list_resource_keys_for_instance"), list);
+    cluster.converge().await;
+    assert_eq!(cluster.field("resourceKeyCRN"), Some(key.as_str()));
+    assert_eq!(cluster.count_of("create_resource_key"), 0);
 }
 
 // storage-ibmcos 21

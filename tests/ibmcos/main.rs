@@ -21,9 +21,11 @@ mod faults;
 )]
 #[path = "../storage/harness.rs"]
 mod harness;
+mod held;
 mod identity;
 mod instance;
 mod key;
+mod preflight;
 mod removal;
 mod rendering;
 mod stores;

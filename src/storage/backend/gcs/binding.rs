@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::bucket::{Bucket, PAGES};
 use super::client::{Call, decoded};
-use super::error::About;
+use super::error::{About, Failure};
 use super::tags;
 use crate::storage::model::call::{CallError, Called, Cause};
 use crate::storage::net::percent::form;
@@ -56,7 +56,7 @@ struct Operation {
 pub struct Unbound {
     /// Those that failed, each with the cause.
     pub failed: Vec<(String, String)>,
-    /// Those on which the service still works.
+    /// The one on which the service still works, and those that wait for it.
     pub pending: Vec<String>,
 }
 
@@ -111,14 +111,15 @@ impl Bindings<'_> {
     }
 
     /// Binds these tags, one after another. Returns those that are not bound. An operation that the service carries out later
-    /// is not waited for.
+    /// is not waited for, and the other tags are left to the next call: the service refuses a second operation on the bucket
+    /// meanwhile.
     ///
     /// # Errors
     /// This process does not lead any more.
     pub async fn bind(&self, names: &[String]) -> Called<Unbound> {
         let mut unbound = Unbound::default();
         let (mut throttled, mut retries) = (false, RETRIES);
-        for name in names {
+        for (at, name) in names.iter().enumerate() {
             if throttled {
                 let cause = "not tried, because the service is busy".to_owned();
                 unbound.failed.push((name.clone(), cause));
@@ -127,7 +128,10 @@ impl Bindings<'_> {
             (self.bucket.client.clock().sleep)(PAUSE).await;
             match self.bind_one(name, retries).await {
                 Ok(Bound::Done) => {}
-                Ok(Bound::Pending) => unbound.pending.push(name.clone()),
+                Ok(Bound::Pending) => {
+                    unbound.pending = names.iter().skip(at).cloned().collect();
+                    break;
+                }
                 Err(error) if error.is_not_leading() => return Err(error),
                 Err(error) => {
                     throttled = error.cause == Cause::Answer(429);
@@ -152,7 +156,7 @@ impl Bindings<'_> {
         let request = Request::new(Method::POST, url).content("application/json", body.to_string());
         let response = match self.bucket.client.send(call, &request).await {
             Ok(response) => response,
-            Err(failure) if failure.error.cause == Cause::Answer(409) => return Ok(Bound::Done),
+            Err(failure) if exists_already(&failure) => return Ok(Bound::Done),
             Err(failure) => return Err(failure.into()),
         };
         let operation: Operation = decoded(call, &response)?;
@@ -186,6 +190,12 @@ impl Bindings<'_> {
         let request = Request::new(Method::GET, format!("{}/v3/{name}", self.url));
         self.bucket.client.json(call, &request).await
     }
+}
+
+/// Whether the bucket has the tag already. The service also answers 409 to a call that met another one (`ABORTED`).
+fn exists_already(failure: &Failure) -> bool {
+    let is_told = matches!(failure.reason.as_str(), "ALREADY_EXISTS" | "alreadyExists");
+    is_told && failure.error.cause == Cause::Answer(409)
 }
 
 /// The result of an operation that failed. A tag that the bucket has already is a success.

@@ -4,6 +4,7 @@
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use crate::api::Sensitive;
 use crate::config::snapshot::Snapshot;
@@ -94,6 +95,10 @@ struct Document {
     credential_source: Source,
     service_account_impersonation_url: String,
     service_account_impersonation: Impersonation,
+    // Of federations that the operator does not support; `client_id` is also a member of service-account keys.
+    client_id: Value,
+    client_secret: Value,
+    workforce_pool_user_project: Value,
 }
 
 #[derive(Deserialize, Default)]
@@ -201,6 +206,19 @@ fn service_account(document: &Document) -> ServiceAccount {
 /// A federation with a file. Other sources would make the operator run a program or call any URL for whoever writes the
 /// Secret.
 fn external(document: &Document) -> Result<External, String> {
+    // Without them the Security Token Service would refuse the token, and would not say why.
+    for (name, value) in [
+        ("client_id", &document.client_id),
+        ("client_secret", &document.client_secret),
+        ("workforce_pool_user_project", &document.workforce_pool_user_project),
+    ] {
+        if !value.is_null() && value.as_str() != Some("") {
+            return Err(format!(
+                "has the member {name}, which is not supported: use a workload identity federation without it (workforce pools and \
+                 clients of the Security Token Service are for people and their applications)"
+            ));
+        }
+    }
     let Source {
         file,
         format,

@@ -169,7 +169,10 @@ pub fn of_response(action: &'static str, resource: &str, about: About, response:
 
 fn classify(status: u16, reason: &str, about: About) -> CallClass {
     match (status, reason, about) {
-        (_, "rateLimitExceeded" | "userRateLimitExceeded" | "backendError", _) => CallClass::Undecided,
+        // ABORTED: another call came in between.
+        (_, "rateLimitExceeded" | "userRateLimitExceeded" | "backendError", _) | (409, "ABORTED" | "aborted", _) => {
+            CallClass::Undecided
+        }
         (405 | 501, _, About::Bucket | About::Creation | About::Deletion | About::Other) => CallClass::Unsupported,
         (300..=399 | 408 | 429 | 500.., _, _) => CallClass::Undecided,
         (400..=499, _, About::Identity) | (401, _, _) => CallClass::Denied,

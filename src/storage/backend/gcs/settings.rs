@@ -5,11 +5,14 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::binding::{Bindings, Unbound};
 use super::bucket::Metadata;
 use super::labels;
 use super::step::Store;
 use super::tags;
+use crate::config::elapsed::elapsed;
 use crate::status::conditions::Status;
 use crate::storage::model::error::StorageError;
 use crate::storage::model::fingerprint::Fingerprint;
@@ -216,11 +219,11 @@ impl<C: Cluster> Store<'_, C> {
 
     /// Result for tags that are not bound, of so many.
     fn not_bound(&self, Unbound { mut failed, pending }: Unbound, wanted: usize) -> SettingError {
-        if failed.is_empty() && !self.was_pending() {
+        if failed.is_empty() && !self.took_too_long(wanted) {
             return SettingError::Pending {
                 reason: TAGS_PENDING,
                 message: format!(
-                    "Resource Manager is still binding {} to bucket {}; the operator looks again in a minute",
+                    "Resource Manager is still binding {} to bucket {}, one after another; the operator looks again in a minute",
                     pending.join(", "),
                     self.container.name
                 ),
@@ -230,7 +233,7 @@ impl<C: Cluster> Store<'_, C> {
         let cause = |name| {
             (
                 name,
-                "the operation is still in progress, its result is read later".to_owned(),
+                "an operation on tags of the bucket is still in progress, its result is read later".to_owned(),
             )
         };
         failed.extend(pending.into_iter().map(cause));
@@ -244,12 +247,22 @@ impl<C: Cluster> Store<'_, C> {
         declined(TAGS_FAILED, message, false)
     }
 
-    /// Whether the stored condition says that tags are being bound: an operation that goes on longer counts as failed.
-    fn was_pending(&self) -> bool {
+    /// Whether operations that go on count as failed: the stored condition says for a minute for each of so many tags that they
+    /// are being bound, or that a tag failed.
+    fn took_too_long(&self, wanted: usize) -> bool {
         let status = self.request.config.status.as_ref();
         let conditions = status.and_then(|status| status.conditions.as_deref());
         let mut tagged = conditions.unwrap_or_default().iter().filter(|c| c.type_ == TAGGED);
-        tagged.any(|condition| matches!(condition.reason.as_deref(), Some(TAGS_PENDING | TAGS_FAILED)))
+        let limit = LOOK_AGAIN.saturating_mul(u32::try_from(wanted).unwrap_or(u32::MAX));
+        tagged.any(|condition| match condition.reason.as_deref() {
+            Some(TAGS_FAILED) => true,
+            Some(TAGS_PENDING) => {
+                let since = condition.last_transition_time.as_deref();
+                let since = since.and_then(|since| since.parse::<Timestamp>().ok());
+                since.is_none_or(|since| elapsed(since, self.request.snapshot.now, limit) >= limit)
+            }
+            _ => false,
+        })
     }
 
     /// Checks leadership and the version of the Config before a change.

@@ -84,10 +84,12 @@ impl Api {
         }
     }
 
-    /// Instances of Cloud Object Storage of this name in a resource group.
-    pub async fn instances(&self, name: &str, group: &str) -> Called<Vec<Instance>> {
+    /// Instances of Cloud Object Storage of this name in a resource group that have this state; without one, those that are active
+    /// or being provisioned.
+    pub async fn instances(&self, name: &str, group: &str, state: Option<&str>) -> Called<Vec<Instance>> {
+        let state = state.map(|state| format!("&state={state}")).unwrap_or_default();
         let path = format!(
-            "/v2/resource_instances?name={}&resource_group_id={}&resource_plan_id={PLAN}",
+            "/v2/resource_instances?name={}&resource_group_id={}&resource_plan_id={PLAN}{state}",
             encoded(name),
             encoded(group)
         );

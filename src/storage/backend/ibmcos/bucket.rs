@@ -6,7 +6,7 @@ use super::api::Api;
 use super::connect;
 use super::context::IbmCos;
 use super::effective::{Effective, spec_of};
-use super::error::{self, Call, OTHER_ACCOUNT};
+use super::error::{self, Call, HELD, OTHER_ACCOUNT};
 use super::reasons;
 use super::resource::{Instance, InstanceState};
 use crate::api::registry_storage::IbmCosStorage;
@@ -104,20 +104,27 @@ impl<'a, C: Cluster> Store<'a, C> {
     }
 
     /// Whether the service instance does not exist any more.
+    ///
+    /// # Errors
+    /// That is not known; or the instance is [`InstanceState::Held`].
     async fn is_instance_gone(&self) -> Called<bool> {
         if self.reached().is_some() {
             return Ok(false);
         }
         let crn = self.instance()?;
-        Ok(match self.api.instance(crn).await? {
-            Some(instance) => Self::state_of(crn, &instance)? == InstanceState::Gone,
-            None => true,
-        })
+        let Some(instance) = self.api.instance(crn).await? else {
+            return Ok(true);
+        };
+        match Self::state_of(crn, &instance)? {
+            InstanceState::Active | InstanceState::Provisioning => Ok(false),
+            InstanceState::Held(hold) => Err(error::held(crn, instance.state.as_deref().unwrap_or_default(), hold)),
+            InstanceState::Gone => Ok(true),
+        }
     }
 
     /// The result of a call about the bucket, or what a refusal means: without its service instance the bucket is gone, too,
-    /// and Cloud Object Storage refuses access or knows no such bucket; and a bucket in use that another place does not show
-    /// may be where it was.
+    /// and Cloud Object Storage refuses access or knows no such bucket; an instance that is disabled or can be restored has its
+    /// buckets still; and a bucket in use that another place does not show may be where it was.
     pub(super) async fn understood<T>(&self, answered: Called<T>) -> Called<T> {
         let error = match answered {
             Err(error) if error.is_missing() || (error.is_denied() && !error.of_identity) => error,
@@ -125,7 +132,9 @@ impl<'a, C: Cluster> Store<'a, C> {
         };
         match self.is_instance_gone().await {
             Ok(true) => {}
-            Err(other) if other.code == OTHER_ACCOUNT => return Err(other),
+            // Cloud Object Storage may also say of the buckets of a disabled instance that they do not exist.
+            Err(other) if error.is_missing() => return Err(other),
+            Err(other) if [OTHER_ACCOUNT, HELD].contains(&other.code.as_str()) => return Err(other),
             Ok(false) | Err(_) => return Err(self.unless_moved(error)),
         }
         let instance = self.instance()?;

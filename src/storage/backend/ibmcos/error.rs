@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::resource::Hold;
 use crate::storage::model::call::{CallClass, CallError, Cause};
 use crate::storage::net::transport::{NoResponse, Response};
 
@@ -16,6 +17,8 @@ const FIRST_THROTTLED: Duration = Duration::from_secs(1);
 const LONGEST: usize = 200;
 /// Code of a resource that an API key of another account does not show.
 pub const OTHER_ACCOUNT: &str = "OtherAccount";
+/// Code of a service instance that cannot be used, and whose buckets may exist.
+pub const HELD: &str = "InstanceUnavailable";
 /// Code of a response that is not one of these services.
 const GARBLED: &str = "InvalidResponse";
 
@@ -139,6 +142,32 @@ pub fn other_account(resource: &str, owner: Option<&str>, account: &str) -> Call
         class: CallClass::Denied,
         ..unusable("an API key of the right account", resource, OTHER_ACCOUNT, &why)
     }
+}
+
+/// Error for a service instance that cannot be used, and whose buckets may exist or come back. It decides nothing about the
+/// bucket: a registry keeps its identifiers, and a removal does not end.
+pub fn held(instance: &str, state: &str, hold: Hold) -> CallError {
+    let state: String = state.chars().filter(char::is_ascii_graphic).take(40).collect();
+    let why = match hold {
+        Hold::Disabled => format!(
+            "the service instance is disabled (state {state}), and its buckets are kept: enable it again, for example by \
+             settling what the account owes"
+        ),
+        Hold::Reclamation => format!(
+            "the service instance was deleted (state {state}), and IBM Cloud keeps its buckets for about seven days: restore \
+             it (ibmcloud resource reclamations shows the ID for ibmcloud resource reclamation-restore), or wait until the \
+             reclamation is over"
+        ),
+        Hold::Other => format!(
+            "the service instance has state {state}, which does not say that its buckets are gone: make it active again, or \
+             delete it and wait until it is removed (ibmcloud resource reclamations shows what is left of it)"
+        ),
+    };
+    let why = format!(
+        "{why}. Nothing is created or forgotten meanwhile. A registry that is to run without these images needs other storage \
+         in spec.storage, such as another serviceInstanceCRN and bucket"
+    );
+    unusable("use of the service instance", instance, HELD, &why)
 }
 
 /// Error for a resource that cannot be used: why, with the remedy.

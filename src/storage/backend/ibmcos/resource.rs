@@ -37,19 +37,35 @@ pub enum InstanceState {
     Active,
     /// It is being created.
     Provisioning,
-    /// It does not exist any more.
+    /// It cannot be used now, and its buckets may exist or come back.
+    Held(Hold),
+    /// It does not exist any more, and neither do its buckets.
     Gone,
 }
 
+/// Why a service instance cannot be used, although nothing says that its buckets are gone (docs/decisions/0036).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// IBM Cloud disabled it, such as those of an account that is past due.
+    Disabled,
+    /// It was deleted, and can be restored.
+    Reclamation,
+    /// It failed, is being deleted, or has a state that the operator does not know.
+    Other,
+}
+
 impl Instance {
-    /// What its state means; `None` if the response names none. A state that the operator does not know means that the
-    /// instance cannot be used any more.
+    /// What its state means; `None` if the response names none. Only `removed` says that the buckets are gone: a registry
+    /// whose instance is replaced does not come back to its images.
     pub fn state(&self) -> Option<InstanceState> {
         Some(match self.state.as_deref()? {
             "" => return None,
             "active" => InstanceState::Active,
             "provisioning" | "pre_provisioning" => InstanceState::Provisioning,
-            _ => InstanceState::Gone,
+            "inactive" => InstanceState::Held(Hold::Disabled),
+            "pending_reclamation" => InstanceState::Held(Hold::Reclamation),
+            "removed" => InstanceState::Gone,
+            _ => InstanceState::Held(Hold::Other),
         })
     }
 }
@@ -80,6 +96,9 @@ pub struct ResourceKey {
     credentials: Option<Value>,
 }
 
+/// Code of a resource key whose credentials the API key may not read.
+const HIDDEN: &str = "CredentialsRedacted";
+
 /// Why a resource key cannot be used: a code, and the cause with the remedy, as the end of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusable {
@@ -87,6 +106,13 @@ pub struct Unusable {
     pub code: &'static str,
     /// Cause and remedy.
     pub why: String,
+}
+
+impl Unusable {
+    /// The API key may not read the credentials, which says nothing about the key.
+    pub fn is_hidden(&self) -> bool {
+        self.code == HIDDEN
+    }
 }
 
 fn unusable(code: &'static str, why: impl Into<String>) -> Unusable {
@@ -136,9 +162,10 @@ impl ResourceKey {
             }
             Some(credentials) if is_redacted(credentials) => {
                 return Err(unusable(
-                    "CredentialsRedacted",
-                    "the API key may not read its credentials: grant the API key the role Administrator or Manager on the \
-                     service instance",
+                    HIDDEN,
+                    "the API key may not read its credentials: grant the API key the platform role Administrator on the \
+                     service instance, or a custom role with the action resource-controller.credential.retrieve_all (a \
+                     service role such as Manager does not suffice)",
                 ));
             }
             Some(credentials) => credentials,
@@ -239,6 +266,7 @@ mod tests {
             (json!("REDACTED"), "CredentialsRedacted"),
             (json!("REDACTED_EXPLICIT"), "CredentialsRedacted"),
             (json!({"REDACTED": "REDACTED"}), "CredentialsRedacted"),
+            (json!({"REDACTED": "REDACTED_EXPLICIT"}), "CredentialsRedacted"),
             (credentials("Reader"), "RoleTooWeak"),
             (without_role, "RoleTooWeak"),
             (half, "IncompleteHmacKeys"),
@@ -253,16 +281,18 @@ mod tests {
         assert_eq!(ResourceKey::default().hmac(INSTANCE).unwrap_err().code, "OtherInstance");
     }
 
+    // storage-ibmcos section 6.A, but only `removed` is gone (decision 0036).
     #[test]
-    fn states_of_instances_that_nobody_knows_count_as_gone() {
+    fn only_a_removed_instance_is_gone() {
         for (state, expected) in [
             ("active", InstanceState::Active),
             ("provisioning", InstanceState::Provisioning),
             ("pre_provisioning", InstanceState::Provisioning),
-            ("failed", InstanceState::Gone),
-            ("inactive", InstanceState::Gone),
-            ("pending_reclamation", InstanceState::Gone),
-            ("pending_removal", InstanceState::Gone),
+            ("failed", InstanceState::Held(Hold::Other)),
+            ("inactive", InstanceState::Held(Hold::Disabled)),
+            ("pending_reclamation", InstanceState::Held(Hold::Reclamation)),
+            ("pending_removal", InstanceState::Held(Hold::Other)),
+            ("a-state-of-tomorrow", InstanceState::Held(Hold::Other)),
             ("removed", InstanceState::Gone),
         ] {
             let instance = Instance {

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::bucket::{Store, missing};
-use super::error::unusable;
+use super::error::{held, unusable};
 use super::reasons;
 use super::resource::{Group, Instance, InstanceState, ResourceKey, Unusable, is_of_instance};
 use crate::api::Storage;
@@ -55,6 +55,7 @@ impl<C: Cluster> Store<'_, C> {
         match state {
             InstanceState::Active => self.active(crn, &found.unwrap_or_default()).await,
             InstanceState::Provisioning => Ok(provisioning(crn)),
+            InstanceState::Held(hold) => Err(held(crn, &found.and_then(|it| it.state).unwrap_or_default(), hold)),
             InstanceState::Gone if self.request.effective_state() == Some(State::Unmanaged) => {
                 Ok(StageState::Missing {
                     storage: self.request.storage.clone(),
@@ -76,27 +77,49 @@ impl<C: Cluster> Store<'_, C> {
     /// The instance with the name that the operator gives, in the resource group; without one it is to be created.
     async fn named_instance(&self, spec: IbmCosStorage) -> Called<StageState> {
         let group = self.group().await?;
-        let found = self.api.instances(&self.resource_name, &group).await?;
-        // One without a state may be usable: another one must not be created beside it.
-        for instance in &found {
-            Self::state_of(instance.crn.as_deref().unwrap_or(&self.resource_name), instance)?;
-        }
-        let usable = |wanted| found.iter().find(move |instance| instance.state() == Some(wanted));
-        if let Some(instance) = usable(InstanceState::Active) {
-            let action = "GET /v2/resource_instances";
-            let crn = instance.crn.as_deref();
-            let crn = crn.ok_or_else(|| missing("crn", action, &self.resource_name))?;
-            self.found(crn);
-            return Ok(self.ready(crn, instance, self.effective.resource_group.clone(), spec));
-        }
-        if let Some(instance) = usable(InstanceState::Provisioning) {
-            return Ok(provisioning(instance.crn.as_deref().unwrap_or(&self.resource_name)));
+        // Without a state, the list has only the instances that are active or being provisioned.
+        for state in [None, Some("pre_provisioning"), Some("inactive")] {
+            let found = self.api.instances(&self.resource_name, &group, state).await?;
+            if let Some(state) = self.named_among(&found, &spec)? {
+                return Ok(state);
+            }
         }
         Ok(StageState::Missing {
             storage: self.with(|own| *own = spec),
             id: self.resource_name.clone(),
             reason: Some(reasons::INSTANCE_GONE),
         })
+    }
+
+    /// The instance among these that can be used, or will be; `None`: another one may be created.
+    ///
+    /// # Errors
+    /// One of them is disabled, and the images may be in it; or a response lacks what is needed.
+    fn named_among(&self, found: &[Instance], spec: &IbmCosStorage) -> Called<Option<StageState>> {
+        let crn_or_name = |instance: &Instance| instance.crn.clone().unwrap_or_else(|| self.resource_name.clone());
+        let mut states = Vec::new();
+        for instance in found {
+            // One without a state may be usable: another one must not be created beside it.
+            states.push((Self::state_of(&crn_or_name(instance), instance)?, instance));
+        }
+        if let Some((_, instance)) = states.iter().find(|(state, _)| *state == InstanceState::Active) {
+            let action = "GET /v2/resource_instances";
+            let crn = instance.crn.as_deref();
+            let crn = crn.ok_or_else(|| missing("crn", action, &self.resource_name))?;
+            self.found(crn);
+            let group = self.effective.resource_group.clone();
+            return Ok(Some(self.ready(crn, instance, group, spec.clone())));
+        }
+        if let Some((_, instance)) = states.iter().find(|(state, _)| *state == InstanceState::Provisioning) {
+            return Ok(Some(provisioning(&crn_or_name(instance))));
+        }
+        for (state, instance) in states {
+            if let InstanceState::Held(hold) = state {
+                let text = instance.state.as_deref().unwrap_or_default();
+                return Err(held(&crn_or_name(instance), text, hold));
+            }
+        }
+        Ok(None)
     }
 
     /// ID of the resource group for a new instance.
@@ -228,19 +251,42 @@ impl<C: Cluster> Store<'_, C> {
                 id: crn.clone(),
             });
         }
-        let found = self.api.keys(instance).await?;
-        let is_own = |key: &&ResourceKey| {
-            let named = key.name.as_deref() == Some(&self.resource_name);
-            named && !key.is_gone() && key.hmac(instance).is_ok()
-        };
-        Ok(match found.iter().find(is_own) {
-            Some(key) => {
-                let action = "GET /v2/resource_instances/ID/resource_keys";
-                let crn = key.crn.clone();
-                self.key_ready(crn.ok_or_else(|| missing("crn", action, &self.resource_name))?)
-            }
+        Ok(match self.named_key(instance).await? {
+            Some(crn) => self.key_ready(crn),
             None => absent(self.request.storage.clone()),
         })
+    }
+
+    /// CRN of the resource key with the name that the operator gives, if the registry can use it.
+    ///
+    /// # Errors
+    /// There is one whose credentials the API key may not read: it could not read those of another one either.
+    async fn named_key(&self, instance: &str) -> Called<Option<String>> {
+        let crn = |key: &ResourceKey| {
+            let action = "GET /v2/resource_instances/ID/resource_keys";
+            let crn = key.crn.clone();
+            crn.ok_or_else(|| missing("crn", action, &self.resource_name))
+        };
+        let found = self.api.keys(instance).await?;
+        let is_own = |key: &&ResourceKey| key.name.as_deref() == Some(&self.resource_name) && !key.is_gone();
+        let mut hidden = None;
+        for key in found.iter().filter(is_own) {
+            match key.hmac(instance) {
+                Ok(_) => return crn(key).map(Some),
+                Err(fault) if fault.is_hidden() => hidden = hidden.or(Some(key)),
+                Err(_) => {}
+            }
+        }
+        let Some(key) = hidden else {
+            return Ok(None);
+        };
+        // A list may show less than the key itself.
+        let crn = crn(key)?;
+        match self.api.key(&crn).await?.hmac(instance) {
+            Ok(_) => Ok(Some(crn)),
+            Err(fault) if fault.is_hidden() => Err(refused(&crn, &fault)),
+            Err(_) => Ok(None),
+        }
     }
 
     fn key_ready(&self, crn: String) -> StageState {

@@ -13,13 +13,26 @@ use crate::storage::model::error::StorageError;
 use crate::storage::model::preflight::{Probe, ProbeKeys};
 use crate::storage::model::proof::{CreationPermit, OwnershipProof};
 use crate::storage::model::stage::{Stage, StageState};
-use crate::storage::model::state::State;
 use crate::storage::net::http::{Egress, Trust};
 use crate::storage::preflight::exercise;
 use crate::storage::s3api::client::{Entry, ObjectEncryption};
 use crate::storage::s3api::plane::RegistryBucket;
 use crate::storage::s3api::static_keys::StaticKeys;
 use crate::storage::traits::{Cluster, ObjectStore};
+
+/// Error for the name of a bucket that nobody has, and that the service does not give: no other account has to give it up.
+fn kept_name(error: CallError) -> CallError {
+    CallError {
+        class: CallClass::Rejected,
+        message: format!(
+            "no bucket has this name, and IBM Cloud does not give it yet ({}): it keeps the name of a deleted bucket for about 10 \
+             minutes, and those of a deleted service instance for 7 days. The operator tries again; to go on at once, name another \
+             bucket in spec.storage.ibmcos.bucket",
+            error.message
+        ),
+        ..error
+    }
+}
 
 impl<C: Cluster> ObjectStore for Store<'_, C> {
     type Entry = Entry;
@@ -38,10 +51,13 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
         let bucket = self.bucket()?;
         match bucket.create().await {
             Err(error) if error.code == "BucketAlreadyOwnedByYou" => Ok(()),
-            // The names of all accounts are in one namespace. The service has this code for the buckets of this account, too.
-            Err(error) if error.class == CallClass::NameTaken && self.container.deterministic => {
-                bucket.head().await.map_err(|_| error)
-            }
+            // The names of all accounts are in one namespace. The service has this code for the buckets of this account, too, and for
+            // names that it keeps for a while after a deletion.
+            Err(error) if error.class == CallClass::NameTaken => match bucket.head().await {
+                Ok(()) if self.container.deterministic => Ok(()),
+                Err(head) if head.is_missing() => Err(kept_name(error)),
+                _ => Err(error),
+            },
             ended => ended,
         }
     }
@@ -137,7 +153,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
                 name,
             )?,
             encryption: ObjectEncryption::Default,
-            must_delete_versions: self.request.effective_state() == Some(State::Managed),
+            must_delete_versions: self.request.must_delete_versions(),
             copied: exercise::UPLOADED.len(),
             remedy: Box::new(|_| String::new()),
         })

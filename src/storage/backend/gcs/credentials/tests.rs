@@ -150,6 +150,30 @@ fn a_text_without_a_supported_type_or_source_is_refused() {
     );
 }
 
+// A file that works with Google's tools only together with these members; the value of none of them is told.
+#[test]
+fn a_federation_with_a_client_or_of_a_workforce_pool_is_refused() {
+    for member in ["client_id", "client_secret", "workforce_pool_user_project"] {
+        let mut document = federation();
+        document[member] = json!("hunter2");
+        let error = parse(&document).unwrap_err();
+        assert_eq!(error.class, ErrorClass::NoAccess);
+        assert!(
+            error.message.contains(member) && error.message.contains("Secret s"),
+            "{error}"
+        );
+        assert!(!error.message.contains("hunter2"), "{error}");
+        for nothing in [json!(""), Value::Null] {
+            document[member] = nothing;
+            assert!(parse(&document).is_ok(), "{member}");
+        }
+    }
+    // Each key of a service account has this one.
+    let mut key: Value = serde_json::from_str(&account("a@p")).unwrap();
+    key["client_id"] = json!("123456");
+    assert!(parse(&key).is_ok());
+}
+
 // storage-gcs section 3
 #[test]
 fn the_members_of_a_federation_and_their_defaults() {

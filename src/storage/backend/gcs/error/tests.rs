@@ -74,6 +74,17 @@ fn a_response_that_is_no_error_of_google_is_told_with_its_status_and_text() {
 }
 
 #[test]
+fn a_call_that_met_another_one_decides_nothing() {
+    for about in [About::Bucket, About::Creation, About::Deletion, About::Other] {
+        let body = json!({"error": {"code": 409, "message": "m", "status": "ABORTED"}}).to_string();
+        let error = failed(about, 409, &body).error;
+        assert!(error.is_undecided() && first_wait(&error).is_some(), "{about:?}");
+        let body = json!({"error": {"code": 409, "message": "m", "status": "ALREADY_EXISTS"}}).to_string();
+        assert!(!failed(about, 409, &body).error.is_undecided(), "{about:?}");
+    }
+}
+
+#[test]
 fn a_proxy_never_says_that_a_bucket_is_gone() {
     for body in [
         "",

@@ -127,6 +127,12 @@ impl Gcs {
     pub fn operations(&self, how: Operation) {
         self.state().tags.next = how;
     }
+
+    /// How the next operations on the tags of this bucket go on, in order.
+    pub fn operations_of(&self, bucket: &str, how: impl IntoIterator<Item = Operation>) {
+        let how = how.into_iter().collect();
+        self.state().tags.next_of.insert(bucket.to_owned(), how);
+    }
 }
 
 impl Gcs {

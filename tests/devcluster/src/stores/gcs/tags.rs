@@ -10,7 +10,7 @@ use super::access::{Caller, platform_caller};
 use super::reply;
 use super::state::{Accepted, State};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 const PARENT: &str = "//storage.googleapis.com/projects/_/buckets/";
 const HOST: &str = "-cloudresourcemanager.";
@@ -26,6 +26,8 @@ pub(super) struct Tags {
     pub inherited: Vec<(String, String)>,
     operations: BTreeMap<String, Running>,
     pub next: Operation,
+    /// How the next operations on a bucket go on, before `next` counts.
+    pub next_of: BTreeMap<String, VecDeque<Operation>>,
 }
 
 /// How the operations that bindings start go on.
@@ -34,7 +36,7 @@ pub enum Operation {
     /// Done in the answer to the call itself.
     #[default]
     AtOnce,
-    /// Done at so many polls.
+    /// Done when somebody looks so many times: at the operation, or at the tags of the bucket.
     After(usize),
     /// Never done.
     Never,
@@ -42,14 +44,52 @@ pub enum Operation {
     Fails(i64, String),
 }
 
+impl Operation {
+    /// Whether an operation is done after so many looks.
+    fn is_done(&self, polls: usize) -> bool {
+        match self {
+            Self::AtOnce | Self::Fails(..) => true,
+            Self::After(wanted) => polls >= *wanted,
+            Self::Never => false,
+        }
+    }
+}
+
 struct Running {
     how: Operation,
     polls: usize,
     bucket: String,
     tag: String,
+    done: bool,
 }
 
 impl Tags {
+    /// How the next operation on a bucket goes on.
+    fn next_of(&mut self, bucket: &str) -> Operation {
+        let planned = self.next_of.get_mut(bucket).and_then(VecDeque::pop_front);
+        planned.unwrap_or_else(|| self.next.clone())
+    }
+
+    /// Operations go on also while nobody asks for them.
+    fn go_on(&mut self, bucket: &str) {
+        let mut ended = Vec::new();
+        for running in self
+            .operations
+            .values_mut()
+            .filter(|one| one.bucket == bucket && !one.done)
+        {
+            running.polls += 1;
+            // How one fails is told to who polls it.
+            if matches!(running.how, Operation::After(_)) && running.how.is_done(running.polls) {
+                running.done = true;
+                ended.push(running.tag.clone());
+            }
+        }
+        for tag in ended {
+            self.bind(bucket, &tag);
+        }
+    }
+
     /// A bucket is gone.
     pub fn forget(&mut self, bucket: &str) {
         self.bound.retain(|(of, _)| of != bucket);
@@ -144,6 +184,15 @@ pub(super) fn create(state: &mut State, asked: &Asked) -> Result<Reply, Reply> {
         let message = "A binding of another value of this key exists.";
         return Err(reply::canonical(400, "FAILED_PRECONDITION", message));
     }
+    if state
+        .tags
+        .operations
+        .values()
+        .any(|one| one.bucket == bucket && !one.done)
+    {
+        let message = format!("Resource '{PARENT}{bucket}' has another tag binding operation in progress.");
+        return Err(reply::canonical(400, "FAILED_PRECONDITION", &message));
+    }
     accepted(state, "tagBindings.create", asked);
     let region = region(asked).filter(|region| !region.is_empty());
     let name = format!(
@@ -151,13 +200,14 @@ pub(super) fn create(state: &mut State, asked: &Asked) -> Result<Reply, Reply> {
         region.unwrap_or("local".into()),
         state.number()
     );
-    let how = state.tags.next.clone();
+    let how = state.tags.next_of(&bucket);
     let done = how == Operation::AtOnce;
     let running = Running {
         how,
         polls: 0,
         bucket,
         tag,
+        done,
     };
     let answer = if done {
         finished(state, &name, &running)
@@ -205,12 +255,13 @@ pub(super) fn poll(state: &mut State, asked: &Asked, name: &str) -> Result<Reply
     let gone = || reply::canonical(404, "NOT_FOUND", "Operation not found.");
     let mut running = state.tags.operations.remove(name).ok_or_else(gone)?;
     running.polls += 1;
+    running.done = running.done || running.how.is_done(running.polls);
     let answer = match &running.how {
         Operation::Fails(code, message) => {
             json!({ "name": name, "done": true, "error": { "code": code, "message": message } })
         }
+        _ if !running.done => json!({ "name": name, "done": false }),
         Operation::Never => json!({ "name": name, "done": false }),
-        Operation::After(polls) if running.polls < *polls => json!({ "name": name, "done": false }),
         Operation::AtOnce | Operation::After(_) => finished(state, name, &running),
     };
     state.tags.operations.insert(name.to_owned(), running);
@@ -223,6 +274,7 @@ pub(super) fn effective(state: &mut State, asked: &Asked) -> Result<Reply, Reply
     let caller = platform_caller(state, asked)?;
     let (bucket, project) = bucket(state, asked, &asked.parameter("parent").unwrap_or_default())?;
     need(state, &caller, &project, "storage.buckets.listEffectiveTags")?;
+    state.tags.go_on(&bucket);
     let own = state.tags.of(&bucket);
     let mut all: Vec<(String, bool)> = own.into_iter().map(|tag| (tag, false)).collect();
     for (of, tag) in &state.tags.inherited {

@@ -92,6 +92,9 @@ impl Shared {
                     Ok(record) => record,
                     Err(refused) => return Ok(Err(refused)),
                 };
+                if lock(&self.state).abandoned.remove(&bucket) {
+                    self.clear(&bucket).await?;
+                }
                 let answer = self.create(&bucket).await?;
                 if answer.status == 200 {
                     lock(&self.state).buckets.insert(bucket, record);
@@ -108,13 +111,13 @@ impl Shared {
         }
         let answer = self.forward(asked, way).await?;
         if operation == "DeleteBucket" && answer.status == 204 {
-            lock(&self.state).buckets.remove(&bucket);
+            lock(&self.state).forget_bucket(&bucket);
         }
         Ok(Ok(answer))
     }
 
     fn new_bucket(&self, asked: &Asked, bucket: &str) -> Result<Bucket, Reply> {
-        let state = lock(&self.state);
+        let mut state = lock(&self.state);
         let instance = asked.header(INSTANCE).unwrap_or_default().to_owned();
         if let Some(known) = state.buckets.get(bucket) {
             return Err(if known.instance == instance {
@@ -134,7 +137,32 @@ impl Shared {
                 "Container storage location with specified provisioning code not available",
             ));
         }
+        if state.keeps_name(bucket) {
+            return Err(error(
+                409,
+                "BucketAlreadyExists",
+                "The requested bucket name is not available",
+            ));
+        }
         Ok(Bucket { instance, constraint })
+    }
+
+    /// Deletes a bucket of the store with its objects: its instance is gone.
+    async fn clear(&self, bucket: &str) -> Result<(), Closed> {
+        let send = async |method: Method, path: String| {
+            let call = Call::new(method, &path).signed(&self.admin, "s3", &self.region);
+            self.upstream.call(call).await.map_err(|_| Closed)
+        };
+        let listed = send(Method::GET, format!("/{bucket}?list-type=2")).await?.text();
+        for (key, _) in listed
+            .split("<Key>")
+            .skip(1)
+            .filter_map(|rest| rest.split_once("</Key>"))
+        {
+            send(Method::DELETE, format!("/{bucket}/{key}")).await?;
+        }
+        send(Method::DELETE, format!("/{bucket}")).await?;
+        Ok(())
     }
 
     /// Creates a bucket of the store.

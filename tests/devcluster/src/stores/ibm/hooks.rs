@@ -24,8 +24,7 @@ impl Ibm {
         let mut state = self.state();
         if let Some(known) = state.api_keys.get_mut(key) {
             known.redacted = redacted;
-            let account = known.account.clone();
-            let tokens = state.tokens.values_mut().filter(|token| token.account == account);
+            let tokens = state.tokens.values_mut().filter(|token| token.api_key == key);
             tokens.for_each(|token| token.redacted = redacted);
         }
     }
@@ -95,17 +94,27 @@ impl Ibm {
         known.map_or_else(|| state.next_instance(account, name).1, |one| one.crn.clone())
     }
 
-    /// Sets the state of an instance, such as `removed`.
+    /// Sets the state of an instance, such as `removed`, with which its buckets go.
     pub fn set_instance(&self, crn: &str, to: &str) {
         if let Some(instance) = self.state().instance(crn) {
             to.clone_into(&mut instance.state);
             instance.pending = 0;
         }
+        if to == "removed" {
+            self.state().forget_buckets_of(crn);
+        }
     }
 
-    /// It is as if the instance had never been.
+    /// It is as if the instance had never been. Its buckets go with it.
     pub fn forget_instance(&self, crn: &str) {
-        self.state().instances.retain(|one| one.crn != crn);
+        let mut state = self.state();
+        state.instances.retain(|one| one.crn != crn);
+        state.forget_buckets_of(crn);
+    }
+
+    /// How many creations of a bucket are refused after one of the same name was deleted from now on.
+    pub fn keep_names(&self, creations: usize) {
+        self.state().kept = Some(creations);
     }
 
     /// Instances of this name: CRN, state, and the request that created it (null: no request did).
@@ -171,7 +180,7 @@ impl Ibm {
 
     /// Forgets a bucket that the store behind does not have any more.
     pub fn forget_bucket(&self, name: &str) {
-        self.state().buckets.remove(name);
+        self.state().forget_bucket(name);
     }
 
     /// Instance and LocationConstraint of a bucket.

@@ -118,8 +118,9 @@ pub(super) fn instances(state: &mut State, asked: &Asked, caller: &Token, rest: 
 
 fn list_instances(state: &mut State, asked: &Asked, caller: &Token) -> Reply {
     let is = |name: &str, value: &str| asked.parameter(name).is_none_or(|wanted| wanted == value);
+    let wanted = asked.parameter("state");
     let found = state.instances.iter_mut().filter(|one| {
-        let shown = one.account == caller.account && one.state != "removed" && one.state != "pending_reclamation";
+        let shown = one.account == caller.account && one.is_listed(wanted.as_deref());
         shown && is("name", &one.name) && is("resource_group_id", &one.group) && is("resource_plan_id", PLAN)
     });
     let found = found.map(|one| {

@@ -3,7 +3,7 @@
 
 use super::super::wire::Keys;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Plan Standard of Cloud Object Storage.
@@ -13,6 +13,9 @@ const SERVICE: &str = "dff97f5c-bc5e-4455-b470-411c3edbe49c";
 const ROLES: &str = "crn:v1:bluemix:public:iam::::serviceRole:";
 /// How long a token lives, in seconds.
 const LIFE: i64 = 3600;
+/// How many creations of a bucket are refused after one of this name was deleted, unless a test says otherwise. IBM keeps the names
+/// for about ten minutes, and those of a deleted instance for seven days; clocks of tests are not of one mind about minutes.
+const KEPT: usize = 1;
 
 #[derive(Default)]
 pub(super) struct State {
@@ -25,6 +28,12 @@ pub(super) struct State {
     pub instances: Vec<Instance>,
     pub keys: Vec<Key>,
     pub buckets: BTreeMap<String, Bucket>,
+    /// Names of deleted buckets, with the number of creations that are still refused.
+    pub kept_names: BTreeMap<String, usize>,
+    /// How many creations of the name of a deleted bucket are refused.
+    pub kept: Option<usize>,
+    /// Buckets that went with their instance, and that the store behind still has.
+    pub abandoned: BTreeSet<String>,
     /// How often a new instance is read before it is active.
     pub provisioning: usize,
     count: u64,
@@ -164,6 +173,39 @@ impl State {
         key
     }
 
+    /// A bucket is gone. Nobody gets its name for a while.
+    pub fn forget_bucket(&mut self, name: &str) {
+        if self.buckets.remove(name).is_some() {
+            let kept = self.kept.unwrap_or(KEPT);
+            self.kept_names.insert(name.to_owned(), kept);
+        }
+    }
+
+    /// The buckets of an instance go with it.
+    pub fn forget_buckets_of(&mut self, instance: &str) {
+        let all = self.buckets.iter();
+        let of_instance = all.filter(|(_, bucket)| bucket.instance == instance);
+        let names: Vec<String> = of_instance.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.forget_bucket(&name);
+            self.abandoned.insert(name);
+        }
+    }
+
+    /// Whether a creation of this name is refused now, because a bucket of the name was deleted.
+    pub fn keeps_name(&mut self, name: &str) -> bool {
+        match self.kept_names.get_mut(name) {
+            Some(0) | None => {
+                self.kept_names.remove(name);
+                false
+            }
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+        }
+    }
+
     /// An instance by CRN or GUID.
     pub fn instance(&mut self, id: &str) -> Option<&mut Instance> {
         self.instances.iter_mut().find(|one| one.crn == id || one.guid == id)
@@ -176,6 +218,15 @@ impl State {
 }
 
 impl Instance {
+    /// Whether a list shows it that asks for this state. Without one, it has those that are active or being provisioned.
+    pub fn is_listed(&self, state: Option<&str>) -> bool {
+        let now = if self.pending > 0 { "provisioning" } else { &self.state };
+        match state {
+            Some(state) => state == now,
+            None => matches!(now, "active" | "provisioning"),
+        }
+    }
+
     /// Its state, read once.
     pub fn read(&mut self) -> String {
         if self.pending > 0 {
@@ -226,7 +277,7 @@ impl Key {
 
     fn credentials(&self, redacted: bool) -> Value {
         if redacted {
-            return json!({ "REDACTED": "REDACTED" });
+            return json!({ "REDACTED": "REDACTED_EXPLICIT" });
         }
         if let Some(credentials) = &self.credentials {
             return credentials.clone();

@@ -123,6 +123,16 @@ taken = code(bearer(other).create_bucket, Bucket="of-the-script", CreateBucketCo
 assert taken == (409, "BucketAlreadyExists"), taken
 operator.delete_bucket(Bucket="of-the-script")
 assert code(operator.list_objects_v2, Bucket="of-the-script") == (404, "NoSuchBucket")
+# The name of a deleted bucket is kept for a while, also from whoever had it.
+again = code(operator.create_bucket, Bucket="of-the-script", CreateBucketConfiguration=smart)
+assert again == (409, "BucketAlreadyExists"), again
+assert code(operator.head_bucket, Bucket="of-the-script") == (404, "404")
+operator.create_bucket(Bucket="of-the-script", CreateBucketConfiguration=smart)
+operator.delete_bucket(Bucket="of-the-script")
 assert controller.delete_resource_instance(other).get_status_code() == 202
 assert controller.get_resource_instance(other).get_result()["state"] == "pending_reclamation"
+# A list has only what is active or being provisioned, unless it asks for a state.
+assert controller.list_resource_instances(name="green").get_result()["resources"] == []
+found = controller.list_resource_instances(name="green", state="pending_reclamation").get_result()["resources"]
+assert [one["crn"] for one in found] == [other], found
 print("done")
