@@ -1,5 +1,5 @@
 //! Service instances that cannot be used, and whose buckets may exist or come back: nothing is created, forgotten or given up for lost
-//! (docs/decisions/0036).
+//! (docs/decisions/0031).
 
 use devcluster::stores::{Fault, Reply, When};
 use futures::future::join_all;
@@ -44,7 +44,7 @@ async fn assert_held(cluster: &mut IbmCluster, instance: &str, state: &str) {
     assert_eq!(cluster.count_events("StorageLost"), 0, "{state}");
 }
 
-// storage-ibmcos 13, section 6.A, with decision 0036: only `removed` is gone
+// storage-ibmcos 13, section 6.A, with decision 0031: only `removed` is gone
 #[tokio::test]
 async fn a_registry_keeps_its_instance_until_that_is_removed() {
     let cases = STATES.into_iter().flat_map(|state| [(state, false), (state, true)]);
@@ -84,7 +84,7 @@ async fn a_registry_keeps_its_instance_until_that_is_removed() {
     .await;
 }
 
-// storage-ibmcos section 7, with decision 0036: a removal reports no bucket as deleted that may come back
+// storage-ibmcos section 7, with decision 0031: a removal reports no bucket as deleted that may come back
 #[tokio::test]
 async fn a_removal_does_not_end_while_the_instance_may_come_back() {
     let cases = STATES.into_iter().flat_map(|state| [(state, false), (state, true)]);

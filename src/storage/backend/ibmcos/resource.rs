@@ -43,7 +43,7 @@ pub enum InstanceState {
     Gone,
 }
 
-/// Why a service instance cannot be used, although nothing says that its buckets are gone (docs/decisions/0036).
+/// Why a service instance cannot be used, although nothing says that its buckets are gone (docs/decisions/0031).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
     /// IBM Cloud disabled it, such as those of an account that is past due.
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(ResourceKey::default().hmac(INSTANCE).unwrap_err().code, "OtherInstance");
     }
 
-    // storage-ibmcos section 6.A, but only `removed` is gone (decision 0036).
+    // storage-ibmcos section 6.A, but only `removed` is gone (decision 0031).
     #[test]
     fn only_a_removed_instance_is_gone() {
         for (state, expected) in [
