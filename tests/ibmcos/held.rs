@@ -152,6 +152,53 @@ async fn a_bucket_that_is_not_shown_is_not_lost_while_the_instance_cannot_be_rea
     assert_eq!(cluster.count_events("StorageLost"), 0);
 }
 
+// As while it is restored: nothing is said of its buckets before it is active.
+#[tokio::test]
+async fn a_bucket_that_is_not_shown_is_not_lost_while_the_instance_is_provisioned() {
+    for state in ["provisioning", "pre_provisioning"] {
+        let mut cluster = IbmCluster::new(&named("begun", state, true), json!({"ibmcos": {}})).await;
+        cluster.converge().await;
+        let (instance, bucket) = (cluster.instance(), cluster.generated());
+        cluster.fill(&bucket, 2).await;
+        cluster.ibm.set_instance(&instance, state);
+        nowhere(&cluster.gate);
+        cluster.gate.forget();
+        for edit in [json!({"replicas": 3}), json!({"managementState": "Removed"})] {
+            cluster.edit(edit);
+            for _ in 0..3 {
+                assert!(!cluster.pass().await.done, "{state}");
+                cluster.later(RESYNC);
+            }
+            assert_eq!(cluster.status()["ibmcos"]["bucket"], json!(bucket), "{state}");
+        }
+        assert_eq!(
+            (cluster.created(), cluster.count_events("StorageLost")),
+            (vec![], 0),
+            "{state}"
+        );
+        cluster.gate.pass();
+        cluster.ibm.set_instance(&instance, "active");
+        cluster.later(RESYNC);
+        assert!(cluster.settle().await.done, "{state}");
+    }
+}
+
+// The operator's own instance for a new registry: no bucket was ever in it.
+#[tokio::test]
+async fn an_instance_whose_creation_failed_is_replaced() {
+    let mut cluster = IbmCluster::new("held-new", json!({"ibmcos": {}})).await;
+    while cluster.field("serviceInstanceCRN").is_none() {
+        cluster.pass().await;
+    }
+    let failed = cluster.instance();
+    cluster.ibm.set_instance(&failed, "failed");
+    cluster.later(RESYNC);
+    cluster.converge().await;
+    assert_ne!(cluster.field("serviceInstanceCRN"), Some(failed.as_str()));
+    assert_eq!(cluster.count_events("StorageLost"), 0);
+    assert!(cluster.running.is_some());
+}
+
 // Storage that is not in use yet: what the user named is not replaced either.
 #[tokio::test]
 async fn a_named_instance_that_cannot_be_used_is_told_and_another_name_helps() {

@@ -8,7 +8,7 @@ use super::context::IbmCos;
 use super::effective::{Effective, spec_of};
 use super::error::{self, Call, HELD, OTHER_ACCOUNT};
 use super::reasons;
-use super::resource::{Instance, InstanceState};
+use super::resource::{Hold, Instance, InstanceState};
 use crate::api::registry_storage::IbmCosStorage;
 use crate::storage::inputs::{live, name};
 use crate::storage::model::call::{CallClass, CallError, Called};
@@ -115,9 +115,12 @@ impl<'a, C: Cluster> Store<'a, C> {
         let Some(instance) = self.api.instance(crn).await? else {
             return Ok(true);
         };
+        let held = |hold| error::held(crn, instance.state.as_deref().unwrap_or_default(), hold);
         match Self::state_of(crn, &instance)? {
-            InstanceState::Active | InstanceState::Provisioning => Ok(false),
-            InstanceState::Held(hold) => Err(error::held(crn, instance.state.as_deref().unwrap_or_default(), hold)),
+            InstanceState::Active => Ok(false),
+            // As while it is restored.
+            InstanceState::Provisioning => Err(held(Hold::Beginning)),
+            InstanceState::Held(hold) => Err(held(hold)),
             InstanceState::Gone => Ok(true),
         }
     }

@@ -158,6 +158,9 @@ pub fn held(instance: &str, state: &str, hold: Hold) -> CallError {
              it (ibmcloud resource reclamations shows the ID for ibmcloud resource reclamation-restore), or wait until the \
              reclamation is over"
         ),
+        Hold::Beginning => format!(
+            "the service instance is not active yet (state {state}), and does not show its buckets: wait until it is"
+        ),
         Hold::Other => format!(
             "the service instance has state {state}, which does not say that its buckets are gone: make it active again, or \
              delete it and wait until it is removed (ibmcloud resource reclamations shows what is left of it)"
@@ -165,7 +168,8 @@ pub fn held(instance: &str, state: &str, hold: Hold) -> CallError {
     };
     let why = format!(
         "{why}. Nothing is created or forgotten meanwhile. A registry that is to run without these images needs other storage \
-         in spec.storage, such as another serviceInstanceCRN and bucket"
+         in spec.storage, such as another serviceInstanceCRN and bucket; if spec.storage.ibmcos.serviceInstanceCRN and resourceKeyCRN are \
+         empty, another instance is created"
     );
     unusable("use of the service instance", instance, HELD, &why)
 }

@@ -50,6 +50,8 @@ pub enum Hold {
     Disabled,
     /// It was deleted, and can be restored.
     Reclamation,
+    /// It is being created or restored.
+    Beginning,
     /// It failed, is being deleted, or has a state that the operator does not know.
     Other,
 }

@@ -20,14 +20,15 @@ use crate::storage::s3api::plane::RegistryBucket;
 use crate::storage::s3api::static_keys::StaticKeys;
 use crate::storage::traits::{Cluster, ObjectStore};
 
-/// Error for the name of a bucket that nobody has, and that the service does not give: no other account has to give it up.
+/// Error for the name of a bucket that the location does not show, and that the service does not give.
 fn kept_name(error: CallError) -> CallError {
     CallError {
         class: CallClass::Rejected,
         message: format!(
-            "no bucket has this name, and IBM Cloud does not give it yet ({}): it keeps the name of a deleted bucket for about 10 \
-             minutes, and those of a deleted service instance for 7 days. The operator tries again; to go on at once, name another \
-             bucket in spec.storage.ibmcos.bucket",
+            "the location shows no bucket of this name, and IBM Cloud does not give the name ({}). Either it keeps the name of a deleted \
+             bucket, for about 10 minutes, or for 7 days after a deleted service instance: the operator tries again. Or the bucket is at \
+             another location: correct spec.storage.ibmcos.location. Or it is of another account: name another bucket in \
+             spec.storage.ibmcos.bucket",
             error.message
         ),
         ..error
