@@ -364,6 +364,10 @@ fn pod(inputs: &Inputs<'_>, parts: &Parts, replicas: i32, security: &Value) -> V
         "containers": [container],
         "volumes": parts.volumes.iter().cloned().chain(own_volumes).collect::<Vec<_>>(),
     });
+    if snapshot.environment.program == Program::Distribution {
+        // It never calls the API server. The token for clouds has a volume of its own.
+        pod["automountServiceAccountToken"] = json!(false);
+    }
     let spread = scheduling::spread(resolved, snapshot);
     if !spread.is_empty() {
         pod["topologySpreadConstraints"] = Value::from(spread);
