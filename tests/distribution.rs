@@ -429,6 +429,70 @@ async fn the_stock_registry_starts_in_each_region_that_it_knows_and_elsewhere_wi
     }
 }
 
+// docs/kubernetes.md, Logins: the program asks who somebody is, and not what they may do.
+#[tokio::test]
+async fn every_user_may_overwrite_and_delete_what_others_pushed() {
+    let mut site = Site::new(json!({}));
+    let hash = bcrypt::hash("baggins", 4).unwrap();
+    site.users = htpasswd::with_line(&site.users, "frodo", &hash);
+    let registry = site.start().await;
+    push_and_pull(&registry, Some(&login(&registry, USER, PASSWORD)), "first").await;
+    let others = login(&registry, "frodo", "baggins");
+    let name = format!("{}/lab/sample:v1", registry.host());
+    let digest = registry.crane_with(Some(&others), &["digest", &name]).await.unwrap();
+    push_and_pull(&registry, Some(&others), "second").await;
+    let manifest = format!("/v2/lab/sample/manifests/{digest}");
+    let second = Some(("frodo", "baggins"));
+    assert_eq!(status(&registry, Method::DELETE, &manifest, second).await, 202);
+}
+
+// docs/kubernetes.md, "Free space": the steps of the page, on storage that outlives the pods.
+#[tokio::test]
+async fn a_collection_frees_what_was_deleted_and_the_same_image_can_be_pushed_again() {
+    const COLLECT: [&str; 2] = ["registry", "garbage-collect"];
+    const CONFIG: &str = "/etc/image-registry/config.yml";
+    let (_store, mut site) = on_a_store().await;
+    let registry = site.start().await;
+    let logins = login(&registry, USER, PASSWORD);
+    push_and_pull(&registry, Some(&logins), "garbage").await;
+    let name = format!("{}/lab/sample:v1", registry.host());
+    let manifest = registry.crane_with(Some(&logins), &["manifest", &name]).await.unwrap();
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    let layer = format!(
+        "/v2/lab/sample/blobs/{}",
+        manifest["layers"][0]["digest"].as_str().unwrap()
+    );
+    let digest = registry.crane_with(Some(&logins), &["digest", &name]).await.unwrap();
+    let path = format!("/v2/lab/sample/manifests/{digest}");
+    assert_eq!(status(&registry, Method::DELETE, &path, OWN).await, 202);
+    drop(registry);
+
+    site.spec["readOnly"] = json!(true);
+    let registry = site.start().await;
+    assert_eq!(status(&registry, Method::POST, UPLOAD, OWN).await, 405);
+    let dry = registry
+        .exec(&[&COLLECT[..], &["--dry-run", CONFIG]].concat())
+        .await
+        .unwrap();
+    assert!(dry.contains("eligible for deletion"), "{dry}");
+    assert_eq!(
+        status(&registry, Method::GET, &layer, OWN).await,
+        200,
+        "nothing is deleted yet"
+    );
+    registry.exec(&[&COLLECT[..], &[CONFIG]].concat()).await.unwrap();
+    drop(registry);
+
+    site.spec["readOnly"] = json!(false);
+    let registry = site.start().await;
+    assert_eq!(
+        status(&registry, Method::GET, &layer, OWN).await,
+        404,
+        "its space is free"
+    );
+    push_and_pull(&registry, Some(&login(&registry, USER, PASSWORD)), "garbage").await;
+}
+
 // Each value is one that YAML reads as what it is.
 #[test]
 fn no_secret_of_the_storage_stands_in_a_variable() {
