@@ -150,7 +150,7 @@ fn the_deployment_of_plain_kubernetes_differs_from_variant_a_only_where_it_must(
     let template = &mut derived["spec"]["template"];
     template["metadata"].as_object_mut().unwrap().remove("annotations");
     let pod = template["spec"].as_object_mut().unwrap();
-    pod.remove("nodeSelector");
+    pod.insert("nodeSelector".to_owned(), json!({"kubernetes.io/os": "linux"}));
     let any = json!({"key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule"});
     pod["tolerations"].as_array_mut().unwrap().insert(0, any);
     let volumes = pod["volumes"].as_array_mut().unwrap();
