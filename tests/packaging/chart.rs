@@ -398,6 +398,9 @@ async fn the_schema_refuses_values_that_cannot_be_meant() {
         ("optional.admissionPolicy=Audit", "/optional/admissionPolicy"),
         ("optional.alert=true", "alert"),
         ("optional.monitors=true", "/platform"),
+        // Both need what only OKD has.
+        ("platform=kubernetes,optional.removedAlert=true", "/platform"),
+        ("platform=kubernetes,optional.dashboard=true", "/platform"),
         // Helm takes such a value away, which is not its default.
         ("crds=null", "crds"),
         ("namespace=null", "namespace"),
