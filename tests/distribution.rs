@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -20,8 +22,10 @@ use image_registry_operator::config::yaml;
 use image_registry_operator::names::{self, Program};
 use image_registry_operator::plan::stock::{self, Account};
 use image_registry_operator::plan::{self, Inputs, Source, htpasswd};
-use image_registry_operator::program::distribution::Distribution;
-use image_registry_operator::program::{FilesystemVolume, RegistryProgram as _, RegistryStorage, S3Storage};
+use image_registry_operator::program::distribution::{Distribution, regions};
+use image_registry_operator::program::{
+    FilesystemVolume, PublicEndpoint, RegistryProgram as _, RegistryStorage, S3Storage,
+};
 use serde_json::{Value, json};
 
 const USER: &str = "registry";
@@ -293,9 +297,8 @@ async fn a_read_only_registry_with_all_options_starts_and_refuses_pushes() {
     }
 }
 
-// kubernetes 2 (S3), 4: credentials file, path style, chunk size, private CA
-#[tokio::test]
-async fn the_stock_registry_uses_a_store_with_a_private_ca_by_the_rendered_variables() {
+/// A store with a private CA, and a cluster whose registry uses it.
+async fn on_a_store() -> (Seaweed, Site) {
     let authority = Authority::new("store-ca").unwrap();
     let store = Seaweed::start(SeaweedOptions {
         authority: Some(authority.clone()),
@@ -312,18 +315,37 @@ async fn the_stock_registry_uses_a_store_with_a_private_ca_by_the_rendered_varia
     );
     let mut site = Site::new(json!({"disableRedirect": true}));
     site.storage = RegistryStorage::S3(Box::new(S3Storage {
-        bucket: "stock".to_owned(),
-        region: "us-east-1".to_owned(),
         endpoint: Some(store.url()),
         path_style: true,
         dual_stack: Some(false),
-        encrypt: false,
-        key_id: None,
         chunk_size: Some(10 << 20),
         credentials: Sensitive::new(credentials),
-        cloud_front: None,
+        ..at_amazon("us-east-1")
     }));
     site.storage_ca = Some(authority.pem().to_owned());
+    (store, site)
+}
+
+fn at_amazon(region: &str) -> S3Storage {
+    S3Storage {
+        bucket: "stock".to_owned(),
+        region: region.to_owned(),
+        endpoint: None,
+        public: None,
+        path_style: false,
+        dual_stack: Some(true),
+        encrypt: false,
+        key_id: None,
+        chunk_size: None,
+        credentials: Sensitive::new("[default]\naws_access_key_id = a\naws_secret_access_key = b\n"),
+        cloud_front: None,
+    }
+}
+
+// kubernetes 2 (S3), 4: credentials file, path style, chunk size, private CA
+#[tokio::test]
+async fn the_stock_registry_uses_a_store_with_a_private_ca_by_the_rendered_variables() {
+    let (store, site) = on_a_store().await;
     let registry = site.start().await;
     push_and_pull(&registry, Some(&login(&registry, USER, PASSWORD)), "s3").await;
     // The health check of the storage runs: without the store the probes fail.
@@ -334,6 +356,141 @@ async fn the_stock_registry_uses_a_store_with_a_private_ca_by_the_rendered_varia
         }
     };
     tokio::time::timeout(Duration::from_mins(1), unhealthy).await.unwrap();
+}
+
+/// Starts the program with the rendered variables of this storage, without a network. Returns the first line that says whether it
+/// serves.
+async fn starts_with(storage: S3Storage) -> String {
+    let mut site = Site::new(json!({}));
+    site.annotation = Some("true");
+    site.storage = RegistryStorage::S3(Box::new(storage));
+    let plan = site.plan();
+    let deployment = plan.desired(Kind::Deployment, names::REGISTRY).unwrap();
+    let variables = deployment.body["spec"]["template"]["spec"]["containers"][0]["env"]
+        .as_array()
+        .unwrap();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let variables = variables
+        .iter()
+        .map(|variable| (text(&variable["name"]), text(&variable["value"])));
+    let variables = variables.filter(|(name, _)| {
+        ["REGISTRY_STORAGE", "AWS_", "OTEL_"]
+            .iter()
+            .any(|start| name.starts_with(start))
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let config = data(&plan, Kind::ConfigMap)[names::REGISTRY_CONFIG_MAP]["config.yml"].clone();
+    std::fs::write(file.path(), config).unwrap();
+    let programs = programs::ensure(programs::STOCK_REGISTRY).await.unwrap();
+    let mut command = Command::new(programs.path("distribution").unwrap());
+    command
+        .args(["serve", file.path().to_str().unwrap()])
+        .env_clear()
+        .envs(variables);
+    command.envs([
+        ("REGISTRY_HTTP_ADDR", "127.0.0.1:0"),
+        ("HTTPS_PROXY", "http://127.0.0.1:9"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ]);
+    let mut process = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    let mut lines = lines.map_while(Result::ok);
+    let said = lines.find(|line| line.contains("listening on") || line.contains("invalid region"));
+    process.kill().unwrap();
+    process.wait().unwrap();
+    said.unwrap_or_default()
+}
+
+// The list in the operator is that of the library; with any other region the program does not start.
+#[tokio::test]
+async fn the_stock_registry_starts_in_each_region_that_it_knows_and_elsewhere_with_the_public_endpoint() {
+    for region in regions::REGIONS {
+        let said = starts_with(at_amazon(region)).await;
+        assert!(said.contains("listening on"), "{region}: {said}");
+    }
+    for (region, suffix) in [
+        ("ap-east-2", "amazonaws.com"),
+        ("ap-southeast-5", "amazonaws.com"),
+        ("ap-southeast-7", "amazonaws.com"),
+        ("mx-central-1", "amazonaws.com"),
+        ("eusc-de-east-1", "amazonaws.eu"),
+    ] {
+        let said = starts_with(at_amazon(region)).await;
+        assert!(said.contains("invalid region"), "{region}: {said}");
+        let with_endpoint = S3Storage {
+            public: Some(PublicEndpoint {
+                url: format!("https://s3.dualstack.{region}.{suffix}"),
+                needs_sts: false,
+            }),
+            ..at_amazon(region)
+        };
+        let said = starts_with(with_endpoint).await;
+        assert!(said.contains("listening on"), "{region}: {said}");
+    }
+}
+
+// docs/kubernetes.md, Logins: the program asks who somebody is, and not what they may do.
+#[tokio::test]
+async fn every_user_may_overwrite_and_delete_what_others_pushed() {
+    let mut site = Site::new(json!({}));
+    let hash = bcrypt::hash("baggins", 4).unwrap();
+    site.users = htpasswd::with_line(&site.users, "frodo", &hash);
+    let registry = site.start().await;
+    push_and_pull(&registry, Some(&login(&registry, USER, PASSWORD)), "first").await;
+    let others = login(&registry, "frodo", "baggins");
+    let name = format!("{}/lab/sample:v1", registry.host());
+    let digest = registry.crane_with(Some(&others), &["digest", &name]).await.unwrap();
+    push_and_pull(&registry, Some(&others), "second").await;
+    let manifest = format!("/v2/lab/sample/manifests/{digest}");
+    let second = Some(("frodo", "baggins"));
+    assert_eq!(status(&registry, Method::DELETE, &manifest, second).await, 202);
+}
+
+// docs/kubernetes.md, "Free space": the steps of the page, on storage that outlives the pods.
+#[tokio::test]
+async fn a_collection_frees_what_was_deleted_and_the_same_image_can_be_pushed_again() {
+    const COLLECT: [&str; 2] = ["registry", "garbage-collect"];
+    const CONFIG: &str = "/etc/image-registry/config.yml";
+    let (_store, mut site) = on_a_store().await;
+    let registry = site.start().await;
+    let logins = login(&registry, USER, PASSWORD);
+    push_and_pull(&registry, Some(&logins), "garbage").await;
+    let name = format!("{}/lab/sample:v1", registry.host());
+    let manifest = registry.crane_with(Some(&logins), &["manifest", &name]).await.unwrap();
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    let layer = format!(
+        "/v2/lab/sample/blobs/{}",
+        manifest["layers"][0]["digest"].as_str().unwrap()
+    );
+    let digest = registry.crane_with(Some(&logins), &["digest", &name]).await.unwrap();
+    let path = format!("/v2/lab/sample/manifests/{digest}");
+    assert_eq!(status(&registry, Method::DELETE, &path, OWN).await, 202);
+    drop(registry);
+
+    site.spec["readOnly"] = json!(true);
+    let registry = site.start().await;
+    assert_eq!(status(&registry, Method::POST, UPLOAD, OWN).await, 405);
+    let dry = registry
+        .exec(&[&COLLECT[..], &["--dry-run", CONFIG]].concat())
+        .await
+        .unwrap();
+    assert!(dry.contains("eligible for deletion"), "{dry}");
+    assert_eq!(
+        status(&registry, Method::GET, &layer, OWN).await,
+        200,
+        "nothing is deleted yet"
+    );
+    registry.exec(&[&COLLECT[..], &[CONFIG]].concat()).await.unwrap();
+    drop(registry);
+
+    site.spec["readOnly"] = json!(false);
+    let registry = site.start().await;
+    assert_eq!(
+        status(&registry, Method::GET, &layer, OWN).await,
+        404,
+        "its space is free"
+    );
+    push_and_pull(&registry, Some(&login(&registry, USER, PASSWORD)), "garbage").await;
 }
 
 // Each value is one that YAML reads as what it is.

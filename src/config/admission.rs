@@ -1,15 +1,23 @@
 //! PURE: what routers, Ingress controllers and Gateways say about the objects that expose the registry.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::content::text;
+use super::elapsed;
 use crate::api::Kind;
 use crate::names;
 
+/// How long a Gateway's controller that accepts an HTTPRoute may say nothing about the BackendTLSPolicy.
+const SILENCE: Duration = Duration::from_mins(1);
+
 /// The hosts of Ingresses and HTTPRoutes that their controllers have admitted, without duplicates: that of the default route first.
-pub fn hostnames<'a>(objects: impl Iterator<Item = &'a Value>) -> Vec<String> {
+/// `policy`: the BackendTLSPolicy of the registry.
+pub fn hostnames<'a>(objects: impl Iterator<Item = &'a Value>, policy: Option<&Value>) -> Vec<String> {
     let mut found: Vec<(bool, String)> = Vec::new();
-    for object in objects.filter(|object| is_admitted(object)) {
+    for object in objects.filter(|object| is_admitted(object, policy)) {
         let is_other = text(object.pointer("/metadata/name")) != Some(names::DEFAULT_ROUTE);
         found.extend(hosts(object).into_iter().map(|host| (is_other, host.to_owned())));
     }
@@ -43,6 +51,58 @@ pub fn refusals(objects: &[&Value]) -> Vec<String> {
     all
 }
 
+/// Controllers that lead clients to the registry and do not apply the BackendTLSPolicy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Silent {
+    /// For each controller that has said nothing for too long: what that means, and the remedy. Sorted.
+    pub messages: Vec<String>,
+    /// Time until another one has said nothing for too long.
+    pub due: Option<Duration>,
+}
+
+/// Which controllers accept an HTTPRoute and say nothing about the BackendTLSPolicy. One that supports the policy reports it in
+/// `status.ancestors`, together with the route or soon after; one that does not know it ignores it, and sends requests in clear.
+pub fn silent(objects: &[&Value], now: Timestamp) -> Silent {
+    let mut silent = Silent::default();
+    // A policy that is missing is reported as such.
+    let Some(policy) = objects.iter().find(|object| is_policy(object)) else {
+        return silent;
+    };
+    for route in objects.iter().filter(|object| is_http_route(object)) {
+        for parent in accepting(route).filter(|parent| entry_of(policy, parent).is_none()) {
+            let accepted = condition(route, parent, "Accepted").and_then(|c| c.get("lastTransitionTime"));
+            let times = [accepted, policy.pointer("/metadata/creationTimestamp")];
+            let since = times.into_iter().filter_map(time).max();
+            match since.and_then(|since| elapsed::left(since, now, SILENCE)) {
+                Some(left) => silent.due = Some(silent.due.map_or(left, |due| due.min(left))),
+                None => silent.messages.push(ignores(policy, parent)),
+            }
+        }
+    }
+    silent.messages.sort();
+    silent.messages.dedup();
+    silent
+}
+
+fn ignores(policy: &Value, parent: &Value) -> String {
+    let gateway = parent.get("parentRef").unwrap_or(&Value::Null);
+    format!(
+        "Gateway {}/{}: its controller {} does not apply {} {} ({}): logins would reach the registry in clear text. Name a Gateway \
+         whose controller supports this version of BackendTLSPolicy in variable EXPOSE_GATEWAY of the operator, or set EXPOSE to \
+         another value",
+        member(gateway, "namespace"),
+        member(gateway, "name"),
+        member(parent, "controllerName"),
+        member(policy, "kind"),
+        name(policy),
+        member(policy, "apiVersion"),
+    )
+}
+
+fn time(value: Option<&Value>) -> Option<Timestamp> {
+    text(value)?.parse().ok()
+}
+
 fn refusals_of(object: &Value) -> Vec<String> {
     let kind = text(object.get("kind")).unwrap_or_default();
     match kind {
@@ -53,16 +113,52 @@ fn refusals_of(object: &Value) -> Vec<String> {
     }
 }
 
-/// Whether a controller serves the object: an Ingress has an address, an HTTPRoute a Gateway that accepts it.
-fn is_admitted(object: &Value) -> bool {
-    if text(object.get("kind")) == Some(Kind::HttpRoute.kind()) {
-        return list(object, "/status/parents").any(|parent| {
-            let is = |type_, status| condition(object, parent, type_).is_some_and(|c| member(c, "status") == status);
-            is("Accepted", "True") && !is("ResolvedRefs", "False")
+/// Whether a controller serves the object: an Ingress has an address, an HTTPRoute a Gateway that accepts it and speaks TLS to the
+/// registry.
+fn is_admitted(object: &Value, policy: Option<&Value>) -> bool {
+    if is_http_route(object) {
+        return accepting(object).any(|parent| {
+            policy.is_some_and(|policy| entry_of(policy, parent).is_some_and(|entry| applies(policy, entry)))
         });
     }
     let has_address = |entry: &Value| !member(entry, "ip").is_empty() || !member(entry, "hostname").is_empty();
     list(object, "/status/loadBalancer/ingress").any(has_address)
+}
+
+fn is_http_route(object: &Value) -> bool {
+    text(object.get("kind")) == Some(Kind::HttpRoute.kind())
+}
+
+fn is_policy(object: &Value) -> bool {
+    text(object.get("kind")) == Some(Kind::BackendTlsPolicy.kind())
+}
+
+/// What the Gateways say that accept the HTTPRoute.
+fn accepting(route: &Value) -> impl Iterator<Item = &Value> {
+    list(route, "/status/parents").filter(move |parent| {
+        let accepted = condition(route, parent, "Accepted").is_some_and(|c| member(c, "status") == "True");
+        let unresolved = condition(route, parent, "ResolvedRefs").is_some_and(|c| member(c, "status") == "False");
+        accepted && !unresolved
+    })
+}
+
+/// What the controller of a Gateway says about the policy: some name the Gateway as the ancestor, others the Service.
+fn entry_of<'a>(policy: &'a Value, parent: &Value) -> Option<&'a Value> {
+    let own = list(policy, "/status/ancestors")
+        .filter(|entry| member(entry, "controllerName") == member(parent, "controllerName"));
+    // A controller may refuse it for one ancestor and accept it for another.
+    own.max_by_key(|entry| !is_refused(policy, entry))
+}
+
+/// Whether the controller has accepted the policy, in this or an earlier generation, and does not refuse the present one.
+fn applies(policy: &Value, entry: &Value) -> bool {
+    let accepted = list(entry, "/conditions").any(|c| member(c, "type") == "Accepted" && member(c, "status") == "True");
+    accepted && !is_refused(policy, entry)
+}
+
+fn is_refused(policy: &Value, entry: &Value) -> bool {
+    let is_false = |type_| condition(policy, entry, type_).is_some_and(|c| member(c, "status") == "False");
+    is_false("Accepted") || is_false("ResolvedRefs")
 }
 
 /// An entry without condition `Admitted` is no refusal: the router writes each condition with an update of its own, so for a moment an
@@ -173,6 +269,15 @@ mod tests {
         }]}})
     }
 
+    fn policy(ancestors: &Value) -> Value {
+        json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "BackendTLSPolicy", "status": {"ancestors": ancestors},
+            "metadata": {"name": "image-registry", "generation": 5, "creationTimestamp": "2026-03-01T12:00:00Z"}})
+    }
+
+    fn ancestor(controller: &str, conditions: &Value) -> Value {
+        json!({"controllerName": controller, "ancestorRef": {"kind": "Service", "name": "image-registry"}, "conditions": conditions})
+    }
+
     #[test]
     fn hosts_count_once_a_controller_has_admitted_them_and_the_default_route_comes_first() {
         let address = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}});
@@ -190,7 +295,107 @@ mod tests {
             http_route("unresolved", &unresolved),
             http_route("outdated", &outdated),
         ];
-        assert_eq!(hostnames(all.iter()), ["zeta.test", "alpha.test", "beta.test"]);
+        let accepted = json!([{"type": "Accepted", "status": "True"}]);
+        let policy = policy(&json!([ancestor("harbour.test/controller", &accepted)]));
+        assert_eq!(
+            hostnames(all.iter(), Some(&policy)),
+            ["zeta.test", "alpha.test", "beta.test"]
+        );
+        assert_eq!(hostnames(all.iter(), None), ["zeta.test", "alpha.test"]);
+    }
+
+    // Else clients are told to log in at a host whose Gateway sends the login on in clear.
+    #[test]
+    fn a_host_counts_only_once_the_controller_that_accepts_it_applies_the_policy() {
+        let accepted = json!([{"type": "Accepted", "status": "True", "observedGeneration": 3}]);
+        let route = http_route("beta", &accepted);
+        let own = "harbour.test/controller";
+        let accepted = |status: &str| json!([{"type": "Accepted", "status": status, "observedGeneration": 5}]);
+        let earlier = |status: &str| json!([{"type": "Accepted", "status": status, "observedGeneration": 4}]);
+        let unresolved = json!([{"type": "Accepted", "status": "True"}, {"type": "ResolvedRefs", "status": "False"}]);
+        for (ancestors, admitted, spoke) in [
+            (json!([]), false, false),
+            (
+                json!([ancestor("other.test/controller", &accepted("True"))]),
+                false,
+                false,
+            ),
+            (json!([ancestor(own, &accepted("True"))]), true, true),
+            (json!([ancestor(own, &Value::Null)]), false, true),
+            (json!([ancestor(own, &accepted("Unknown"))]), false, true),
+            (json!([ancestor(own, &earlier("False"))]), false, true),
+            // An edit of the policy does not take the host away for a moment.
+            (json!([ancestor(own, &earlier("True"))]), true, true),
+            (json!([ancestor(own, &accepted("False"))]), false, true),
+            (json!([ancestor(own, &unresolved)]), false, true),
+            (
+                json!([ancestor(own, &accepted("False")), ancestor(own, &accepted("True"))]),
+                true,
+                true,
+            ),
+            (
+                json!([ancestor(own, &accepted("True")), ancestor(own, &accepted("False"))]),
+                true,
+                true,
+            ),
+            (
+                json!([
+                    ancestor(own, &accepted("False")),
+                    ancestor("other.test/controller", &accepted("True"))
+                ]),
+                false,
+                true,
+            ),
+        ] {
+            let policy = policy(&ancestors);
+            let expected: &[&str] = if admitted { &["beta.test"] } else { &[] };
+            assert_eq!(hostnames([&route].into_iter(), Some(&policy)), expected, "{ancestors}");
+            let later = "2026-03-01T12:01:00Z".parse().unwrap();
+            let silent = silent(&[&route, &policy], later);
+            assert_eq!(silent.messages.is_empty(), spoke, "{ancestors}");
+        }
+    }
+
+    #[test]
+    fn a_controller_that_says_nothing_about_the_policy_is_reported_after_a_minute() {
+        let at = |time: &str| json!([{"type": "Accepted", "status": "True", "lastTransitionTime": time}]);
+        let first = http_route("beta", &at("2026-03-01T11:59:30Z"));
+        let second = http_route("gamma", &at("2026-03-01T12:00:20Z"));
+        let refused = http_route("delta", &json!([{"type": "Accepted", "status": "False"}]));
+        let policy = policy(&json!([]));
+        let silent = |objects: &[&Value], time: &str| silent(objects, time.parse().unwrap());
+        let all = [&first, &second, &refused, &policy];
+        let nothing = silent(&all, "2026-03-01T12:00:30Z");
+        // Since the policy is there, which is later than the route.
+        let expected = Silent {
+            messages: Vec::new(),
+            due: Some(Duration::from_secs(30)),
+        };
+        assert_eq!(nothing, expected);
+        let one = silent(&all, "2026-03-01T12:01:00Z");
+        assert_eq!(one.due, Some(Duration::from_secs(20)));
+        let [message] = &one.messages[..] else {
+            panic!("{one:?}")
+        };
+        for part in [
+            "Gateway edge/outer: its controller harbour.test/controller",
+            "does not apply BackendTLSPolicy image-registry (gateway.networking.k8s.io/v1)",
+            "in clear text",
+            "EXPOSE_GATEWAY",
+        ] {
+            assert!(message.contains(part), "{message}");
+        }
+        let both = silent(&all, "2026-03-01T12:05:00Z");
+        assert_eq!(
+            both,
+            Silent {
+                messages: one.messages,
+                due: None
+            }
+        );
+        // No route leads through it; or there is no policy, which is reported as such.
+        assert_eq!(silent(&[&refused, &policy], "2026-03-01T12:05:00Z"), Silent::default());
+        assert_eq!(silent(&[&first], "2026-03-01T12:05:00Z"), Silent::default());
     }
 
     // lifecycle, section 7.1: Degraded, row 6; api, section 8.5

@@ -38,8 +38,10 @@ fn is_number(value: &str) -> bool {
     let plain = value.replace('_', "");
     let magnitude = plain.strip_prefix(['+', '-']).unwrap_or(&plain);
     let digits_of = |radix: u32, prefix: &str| {
-        let digits = magnitude.strip_prefix(prefix);
-        digits.is_some_and(|digits| !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix)))
+        let digits = magnitude.strip_prefix(prefix).filter(|digits| !digits.starts_with('+'));
+        let number = digits.and_then(|digits| u64::from_str_radix(digits, radix).ok());
+        // The registry's parser takes a number of more than 64 bits for a text.
+        number.is_some_and(|number| magnitude.len() == plain.len() || number <= i64::MAX.unsigned_abs())
     };
     let in_base = [(2, "0b"), (2, "0B"), (8, "0o"), (8, "0O"), (16, "0x"), (16, "0X")];
     in_base.iter().any(|(radix, prefix)| digits_of(*radix, prefix)) || is_decimal(magnitude)

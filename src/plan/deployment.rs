@@ -117,24 +117,54 @@ pub(super) fn plan(inputs: &Inputs<'_>, scale: Option<&Scale>, plan: &mut Plan) 
     let digest = || dependencies::digest(&parts, inputs.snapshot, plan, map.as_ref());
     parts.digest = Some(parts.digest.clone().unwrap_or_else(digest));
     let spread = scheduling::spread(inputs.resolved, inputs.snapshot);
-    let desired = match unchanged_pods(inputs, scale, &parts) {
-        Some(desired) => Ok(desired),
-        None => deployment(inputs, scale, &parts, spread),
-    };
-    match desired {
-        Ok(desired) => plan.present.push(Desired { depends_on, ..desired }),
+    match deployment(inputs, scale, &parts, spread) {
+        Ok(desired) => {
+            let desired = unchanged_pods(inputs, scale, &parts, &desired).unwrap_or(desired);
+            plan.present.push(Desired { depends_on, ..desired });
+        }
         Err(message) => plan.fail(Kind::Deployment, names::REGISTRY, message),
     }
 }
 
-/// The Deployment with the constraints of an earlier build of the Go operator, if its pods are otherwise those of the live Deployment. So
-/// a take-over replaces no pod for the sake of fields that only the next rollout needs.
-fn unchanged_pods(inputs: &Inputs<'_>, scale: Option<&Scale>, parts: &Parts) -> Option<Desired> {
+/// The Deployment with the constraints of an earlier build of the Go operator, if its pods are otherwise those of the live Deployment, which
+/// `newest` did not write. So a take-over replaces no pod for the sake of fields that only the next rollout needs.
+fn unchanged_pods(inputs: &Inputs<'_>, scale: Option<&Scale>, parts: &Parts, newest: &Desired) -> Option<Desired> {
     let former = scheduling::former_spread(inputs.resolved, inputs.snapshot)?;
-    let desired = deployment(inputs, scale, parts, former).ok()?;
     let live = inputs.snapshot.objects.operand(Kind::Deployment, names::REGISTRY)?;
-    let wanted = desired.body.pointer("/spec/template")?;
-    drift::holds(wanted, live.pointer("/spec/template")).then_some(desired)
+    let hash = |object| annotation(object, names::SPEC_HASH_ANNOTATION);
+    if hash(live) == hash(&newest.body) {
+        return None; // Somebody took the fields away.
+    }
+    let desired = deployment(inputs, scale, parts, former).ok()?;
+    let (wanted, live) = (desired.body.pointer("/spec/template")?, live.pointer("/spec/template")?);
+    (drift::holds(wanted, Some(live)) && !has_more(wanted, live)).then_some(desired)
+}
+
+/// Whether the live template has something that only a new one takes away.
+fn has_more(wanted: &Value, live: &Value) -> bool {
+    let optional = [
+        "affinity",
+        "tolerations",
+        "runtimeClassName",
+        "topologySpreadConstraints",
+    ];
+    let only_live = |member: &&str| {
+        let set = |template: &Value| {
+            template
+                .get("spec")
+                .and_then(|pod| pod.get(*member))
+                .is_some_and(|v| !drift::is_empty(v))
+        };
+        set(live) && !set(wanted)
+    };
+    let key_of = |template: &Value, key: &str| {
+        template
+            .pointer("/metadata/annotations")
+            .is_some_and(|all| all.get(key).is_some())
+    };
+    let annotations = live.pointer("/metadata/annotations").and_then(Value::as_object);
+    optional.iter().any(|member| only_live(member))
+        || annotations.into_iter().flatten().any(|(key, _)| !key_of(wanted, key))
 }
 
 /// Whether the pods are those of the stock registry, and ask for a login.
@@ -384,6 +414,10 @@ fn pod(inputs: &Inputs<'_>, parts: &Parts, replicas: i32, security: &Value, spre
         "containers": [container],
         "volumes": parts.volumes.iter().cloned().chain(own_volumes).collect::<Vec<_>>(),
     });
+    if snapshot.environment.program == Program::Distribution {
+        // It never calls the API server. The token for clouds has a volume of its own.
+        pod["automountServiceAccountToken"] = json!(false);
+    }
     if !spread.is_empty() {
         pod["topologySpreadConstraints"] = Value::from(spread);
     }

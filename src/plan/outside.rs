@@ -154,7 +154,8 @@ pub(super) fn annotate(inputs: &Inputs<'_>, service: &mut Desired) {
     if !ways.is_empty() {
         own.insert(names::EXPOSURE_ANNOTATION, ways.join(","));
         let all = WAYS.into_iter().flat_map(|(_, kind)| of_kind(objects, kind));
-        let hosts = admission::hostnames(all.filter_map(|reference| objects.find(reference)).map(AsRef::as_ref));
+        let all = all.filter_map(|reference| objects.find(reference)).map(AsRef::as_ref);
+        let hosts = admission::hostnames(all, gateway::live_policy(objects));
         if !hosts.is_empty() {
             own.insert(names::HOSTNAMES_ANNOTATION, hosts.join(","));
         }
@@ -213,8 +214,7 @@ pub fn exposing<'a>(objects: &'a Objects, names: &[String]) -> Vec<&'a Value> {
         .filter_map(|reference| objects.find(&reference).map(AsRef::as_ref))
         .collect();
     if !names.is_empty() {
-        let policy = gateway::policy_kind(objects).and_then(|kind| objects.operand(kind, names::BACKEND_TLS));
-        found.extend(policy);
+        found.extend(gateway::live_policy(objects));
     }
     found
 }

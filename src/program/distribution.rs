@@ -1,6 +1,8 @@
 //! The stock `distribution` registry, v3.1 and later of its line. It refuses to start with a value that it cannot read, and
 //! ignores variables that it does not know.
 
+pub mod regions;
+
 use super::platform::{self, raw, text};
 use super::{AzureLogin, AzureStorage, GcsStorage, RegistryProgram, RegistryStorage, S3Storage, S3Wire};
 use crate::config::facts::{EnvValue, EnvVar, StorageFacts};
@@ -20,7 +22,7 @@ impl RegistryProgram for Distribution {
     fn render(&self, storage: &RegistryStorage) -> Result<StorageFacts, Rejection> {
         match storage {
             RegistryStorage::Filesystem(volume) => Ok(platform::filesystem(volume)),
-            RegistryStorage::S3(s3) => Ok(s3_storage(s3)),
+            RegistryStorage::S3(s3) => Ok(s3_storage(&in_its_region(s3)?)),
             RegistryStorage::IbmCos(cos) => Ok(StorageFacts {
                 backend: "IBMCOS",
                 ..s3_storage(cos)
@@ -41,6 +43,29 @@ impl RegistryProgram for Distribution {
             has_sts_endpoint: false,
         }
     }
+}
+
+/// The bucket with its public endpoint, if the registry does not know the region. With an endpoint the library sends its STS calls there,
+/// too, so that a role does not work.
+fn in_its_region(s3: &S3Storage) -> Result<S3Storage, Rejection> {
+    let unknown = s3.public.as_ref().filter(|_| !regions::is_known(&s3.region));
+    let Some(public) = unknown else {
+        return Ok(s3.clone());
+    };
+    if public.needs_sts {
+        let message = format!(
+            "spec.storage.s3.region: the registry program distribution (REGISTRY_PROGRAM) does not know region {}, where it works with \
+             an access key only, and the credentials name a role. Use an access key, a bucket in another region, or the platform's \
+             registry (REGISTRY_PROGRAM=platform and its IMAGE)",
+            s3.region
+        );
+        return Err(Rejection::new(Reason::StorageNotConfigured, message));
+    }
+    Ok(S3Storage {
+        endpoint: Some(public.url.clone()),
+        path_style: false,
+        ..s3.clone()
+    })
 }
 
 fn s3_storage(s3: &S3Storage) -> StorageFacts {

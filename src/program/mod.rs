@@ -13,8 +13,8 @@ use crate::config::facts::StorageFacts;
 use crate::config::resolve::{Proxy, Rejection};
 
 pub use storage::{
-    AzureLogin, AzureStorage, CloudFrontKey, FilesystemVolume, GcsStorage, NameAndId, RegistryStorage, S3CloudFront,
-    S3Storage, SwiftStorage,
+    AzureLogin, AzureStorage, CloudFrontKey, FilesystemVolume, GcsStorage, NameAndId, PublicEndpoint, RegistryStorage,
+    S3CloudFront, S3Storage, SwiftStorage,
 };
 
 /// A program that serves the registry.

@@ -61,6 +61,8 @@ pub struct S3Storage {
     pub region: String,
     /// Custom endpoint as it was written; `None`: the public endpoint of the region.
     pub endpoint: Option<String>,
+    /// The public endpoint, for a program that does not know the region; `None` with a custom endpoint.
+    pub public: Option<PublicEndpoint>,
     /// The bucket goes into the path of the URL, not into the host name.
     pub path_style: bool,
     /// Dual-stack endpoints; `None`: not rendered.
@@ -75,6 +77,15 @@ pub struct S3Storage {
     pub credentials: Sensitive,
     /// Signed URLs of CloudFront for pulls.
     pub cloud_front: Option<S3CloudFront>,
+}
+
+/// The public endpoint of a region of Amazon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicEndpoint {
+    /// URL, without a trailing slash.
+    pub url: String,
+    /// Whether the credentials name a role, so that the registry calls STS.
+    pub needs_sts: bool,
 }
 
 /// A bucket of Google Cloud Storage.

@@ -183,6 +183,7 @@ pub fn judge(findings: &Findings<'_>) -> Judgement {
             .into_iter()
             .chain(due(case.failing_since()))
             .chain(case.storage_left().and_then(|(_, left)| left))
+            .chain(admission::silent(&findings.routes, findings.now).due)
             .min()
     };
     Judgement {
@@ -465,7 +466,8 @@ impl Case<'_> {
             let message = format!("The rollout of {} timed out: {cause}", name());
             return condition_update(Status::True, "ProgressDeadlineExceeded", message);
         }
-        let refused = admission::refusals(&self.findings.routes);
+        let mut refused = admission::refusals(&self.findings.routes);
+        refused.extend(admission::silent(&self.findings.routes, self.findings.now).messages);
         if refused.is_empty() {
             fine()
         } else {

@@ -16,6 +16,7 @@ fn the_pods_get_eight_variables_in_order_and_the_file_of_keys() {
         bucket: "images-of-blue".to_owned(),
         region: "us-east".to_owned(),
         endpoint: Some("s3.us-east.cloud-object-storage.appdomain.cloud".to_owned()),
+        public: None,
         path_style: true,
         dual_stack: Some(false),
         encrypt: false,

@@ -150,7 +150,7 @@ fn the_deployment_of_plain_kubernetes_differs_from_variant_a_only_where_it_must(
     let template = &mut derived["spec"]["template"];
     template["metadata"].as_object_mut().unwrap().remove("annotations");
     let pod = template["spec"].as_object_mut().unwrap();
-    pod.remove("nodeSelector");
+    pod.insert("nodeSelector".to_owned(), json!({"kubernetes.io/os": "linux"}));
     let any = json!({"key": "node-role.kubernetes.io/control-plane", "operator": "Exists", "effect": "NoSchedule"});
     pod["tolerations"].as_array_mut().unwrap().insert(0, any);
     let volumes = pod["volumes"].as_array_mut().unwrap();
@@ -170,11 +170,34 @@ fn the_deployment_of_plain_kubernetes_differs_from_variant_a_only_where_it_must(
     env.splice(
         at..=at + 1,
         [
-            json!({"name": "IMAGE", "value": "docker.io/library/registry:3"}),
+            json!({"name": "IMAGE", "value": format!("docker.io/library/registry:{}", stock_version())}),
             json!({"name": "REGISTRY_PROGRAM", "value": "distribution"}),
             json!({"name": "NODE_CA", "value": "containerd"}),
         ],
     );
     assert_eq!(own.len(), 1);
     assert_eq!(own[0].object, derived);
+}
+
+/// The version of the stock registry with which the tests run.
+fn stock_version() -> String {
+    let modules = read("tests/devcluster/tools", "go.mod");
+    let lines = modules.lines().map(str::trim);
+    let mut versions = lines.filter_map(|line| line.strip_prefix("github.com/distribution/distribution/v3 v"));
+    versions.next().unwrap().to_owned()
+}
+
+// A tag that moves gives an old registry to nodes that have pulled it before.
+#[test]
+fn overlay_and_documentation_name_the_version_of_the_registry_that_is_tested() {
+    let version = stock_version();
+    let overlay = read("deploy/overlays/kubernetes", "kustomization.yaml");
+    assert!(overlay.contains(&format!("docker.io/library/registry\n  newTag: {version}\n")));
+    for (folder, file) in [
+        ("docs", "kubernetes.md"),
+        ("charts/image-registry-operator", "values.schema.json"),
+    ] {
+        let image = format!("`docker.io/library/registry:{version}`");
+        assert!(read(folder, file).contains(&image), "{file}");
+    }
 }

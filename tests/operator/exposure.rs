@@ -270,6 +270,15 @@ async fn http_routes_follow_the_config_and_another_way_replaces_them() {
     cluster.until_config("degraded", |c| degraded(c) && is_up(c)).await;
     until_hosts(&cluster, None).await;
     cluster.patch_status(&route, parents("True", "Accepted")).await;
+    // Its controller says nothing about the policy yet.
+    cluster.settle().await;
+    until_hosts(&cluster, None).await;
+    let applied = json!({"type": "Accepted", "status": "True", "reason": "Accepted", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": policy["metadata"]["generation"]});
+    let ancestor = json!({"controllerName": "harbour.test/c", "ancestorRef": parent, "conditions": [applied]});
+    cluster
+        .patch_status(&of_gateway[0], json!({"status": {"ancestors": [ancestor]}}))
+        .await;
     cluster
         .until_config("not degraded", |c| is(c, "Degraded", "False", ""))
         .await;

@@ -129,6 +129,33 @@ async fn overlay_and_chart_render_the_same_for_plain_kubernetes() {
     ];
     assert_eq!(groups, own.into(), "every cluster serves these");
 
+    for (values, nodes) in [
+        (json!(null), json!({"kubernetes.io/os": "linux"})),
+        (json!({}), json!({"kubernetes.io/os": "linux"})),
+        (
+            json!({"pool": "infra"}),
+            json!({"kubernetes.io/os": "linux", "pool": "infra"}),
+        ),
+        (json!({"kubernetes.io/os": "own"}), json!({"kubernetes.io/os": "own"})),
+    ] {
+        let value = format!("nodeSelector={values}");
+        let all = chart(&tools, &[&kubernetes[..], &["--set-json", &value]].concat());
+        let pods: Vec<&Value> = all
+            .values()
+            .filter_map(|object| object.pointer("/spec/template/spec"))
+            .collect();
+        assert_eq!(pods.len(), 1);
+        assert_eq!(pods[0]["nodeSelector"], nodes, "{value}");
+    }
+    for (key, object) in &overlay {
+        // A cluster may have nodes with Windows.
+        let pod = object.pointer("/spec/template/spec");
+        assert!(
+            pod.is_none_or(|pod| pod["nodeSelector"]["kubernetes.io/os"] == "linux"),
+            "{key:?}"
+        );
+    }
+
     let values = [
         "image.operator=quay.example.com/op:v7",
         "image.registry=registry:3.1",
@@ -371,6 +398,9 @@ async fn the_schema_refuses_values_that_cannot_be_meant() {
         ("optional.admissionPolicy=Audit", "/optional/admissionPolicy"),
         ("optional.alert=true", "alert"),
         ("optional.monitors=true", "/platform"),
+        // Both need what only OKD has.
+        ("platform=kubernetes,optional.removedAlert=true", "/platform"),
+        ("platform=kubernetes,optional.dashboard=true", "/platform"),
         // Helm takes such a value away, which is not its default.
         ("crds=null", "crds"),
         ("namespace=null", "namespace"),

@@ -313,6 +313,7 @@ impl FakeBackend<'_> {
             bucket: name(storage).unwrap_or(CHOSEN).to_owned(),
             region: "fake".to_owned(),
             endpoint: None,
+            public: None,
             path_style: true,
             dual_stack: None,
             encrypt: false,

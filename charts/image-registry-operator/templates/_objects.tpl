@@ -69,7 +69,9 @@
 {{- $_ := set $pod "priorityClassName" $values.priorityClassName }}
 {{- end }}
 {{- if kindIs "map" $values.nodeSelector }}
-{{- $_ := set $pod "nodeSelector" $values.nodeSelector }}
+{{- /* The image is for Linux: other clusters than OKD have nodes with Windows, too. */}}
+{{- $linux := eq $values.platform "kubernetes" | ternary (dict "kubernetes.io/os" "linux") (dict) }}
+{{- $_ := set $pod "nodeSelector" (merge (deepCopy $values.nodeSelector) $linux) }}
 {{- end }}
 {{- if kindIs "slice" $values.tolerations }}
 {{- $_ := set $pod "tolerations" $values.tolerations }}

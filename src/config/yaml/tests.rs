@@ -20,6 +20,9 @@ fn a_string_that_yaml_parses_as_a_string_is_plain() {
         "e3",
         "1e",
         // Too large for a number.
+        "0x1ffffffffffffffffffff",
+        "0o7777777777777777777777777",
+        "-0xffffffffffffffff",
         "12345e9999",
         "1e+",
         "+",

@@ -260,10 +260,11 @@ fn constraints_without_the_later_fields_stay_until_something_else_replaces_the_p
     let mut live = former.clone();
     live["spec"]["template"]["spec"]["schedulerName"] = json!("default-scheduler");
     live["spec"]["replicas"] = json!(7);
+    let hash = "operator.openshift.io/spec-hash";
+    live["metadata"]["annotations"][hash] = json!("of the Go operator");
     cluster.put(&live);
     let kept = cluster.deployment().body;
     assert_eq!(kept["spec"]["template"], former["spec"]["template"]);
-    let hash = "operator.openshift.io/spec-hash";
     assert_eq!(
         kept["metadata"]["annotations"][hash],
         crate::plan::checksum::spec_hash(&former["spec"])
@@ -272,6 +273,21 @@ fn constraints_without_the_later_fields_stay_until_something_else_replaces_the_p
     let mut changed = live.clone();
     changed["spec"]["template"]["spec"]["containers"][0]["image"] = json!("former");
     cluster.put(&changed);
+    assert_eq!(spread(&cluster.deployment().body), spread(&newest));
+    for (member, value) in [
+        ("affinity", json!({"nodeAffinity": {}, "podAffinity": {"x": 1}})),
+        ("runtimeClassName", json!("kata")),
+        ("tolerations", json!([{"key": "a"}])),
+    ] {
+        let mut changed = live.clone();
+        changed["spec"]["template"]["spec"][member] = value;
+        cluster.put(&changed);
+        assert_eq!(spread(&cluster.deployment().body), spread(&newest), "{member}");
+    }
+    // An edit by hand of what this operator wrote is no former form.
+    let mut edited = live.clone();
+    edited["metadata"]["annotations"][hash] = newest["metadata"]["annotations"][hash].clone();
+    cluster.put(&edited);
     assert_eq!(spread(&cluster.deployment().body), spread(&newest));
     for edit in [json!({"maxSkew": 2}), json!({"matchLabelKeys": ["a"]})] {
         let mut edited = live.clone();

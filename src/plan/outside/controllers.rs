@@ -41,6 +41,10 @@ impl Controller {
         match domain {
             "traefik.io" => Some(Self::Traefik),
             "k8s.io" if path.contains("ingress-nginx") => Some(Self::IngressNginx),
+            // The application routing add-on of AKS; the name of another controller of it may follow.
+            "webapprouting.kubernetes.azure.com" if path == "nginx" || path.starts_with("nginx/") => {
+                Some(Self::IngressNginx)
+            }
             "nginx.org" => Some(Self::NginxF5),
             "haproxy.org" => Some(Self::Haproxy),
             "haproxy-ingress.github.io" => Some(Self::HaproxyIngress),

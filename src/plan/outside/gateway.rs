@@ -14,10 +14,15 @@ use crate::plan::{Desired, Drift, Inputs, Origin, Plan, config, service};
 const GROUP: &str = "gateway.networking.k8s.io";
 
 /// The served version of BackendTLSPolicy: the newest.
-pub(super) fn policy_kind(objects: &Objects) -> Option<Kind> {
+fn policy_kind(objects: &Objects) -> Option<Kind> {
     [Kind::BackendTlsPolicy, Kind::BackendTlsPolicyAlpha]
         .into_iter()
         .find(|kind| objects.served(*kind))
+}
+
+/// The BackendTLSPolicy of the registry, if it is there.
+pub(super) fn live_policy(objects: &Objects) -> Option<&Value> {
+    policy_kind(objects).and_then(|kind| objects.operand(kind, names::BACKEND_TLS))
 }
 
 /// Plans the CA and the BackendTLSPolicy. Returns whether both can be written: without them the Gateway would send logins to the registry

@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::Sensitive;
-use crate::program::{CloudFrontKey, FilesystemVolume, NameAndId, S3CloudFront, SwiftStorage};
+use crate::program::{CloudFrontKey, FilesystemVolume, NameAndId, PublicEndpoint, S3CloudFront, SwiftStorage};
 
 fn env(storage: &RegistryStorage) -> Vec<(&'static str, String)> {
     let facts = Distribution.render(storage).unwrap();
@@ -29,6 +29,7 @@ fn bucket() -> S3Storage {
         bucket: "blue".to_owned(),
         region: "eu-north-9".to_owned(),
         endpoint: None,
+        public: None,
         path_style: true,
         dual_stack: None,
         encrypt: false,
@@ -55,6 +56,7 @@ fn s3_has_the_librarys_variables_and_path_style_only_at_endpoints_of_ones_own() 
     for path_style in [true, false] {
         let store = S3Storage {
             endpoint: Some("https://store.example:9000".to_owned()),
+            public: None,
             path_style,
             dual_stack: Some(true),
             encrypt: true,
@@ -102,6 +104,51 @@ fn s3_has_the_librarys_variables_and_path_style_only_at_endpoints_of_ones_own() 
         let ibm = Distribution.render(&RegistryStorage::IbmCos(Box::new(store))).unwrap();
         assert_eq!((ibm.backend, ibm.env), ("IBMCOS", stock.env));
     }
+}
+
+// The registry does not start with a region that its library does not know.
+#[test]
+fn a_region_that_the_library_does_not_know_gets_its_public_endpoint_and_no_role() {
+    let in_region = |region: &str, needs_sts: bool| {
+        RegistryStorage::S3(Box::new(S3Storage {
+            region: region.to_owned(),
+            public: Some(PublicEndpoint {
+                url: format!("https://s3.dualstack.{region}.amazonaws.com"),
+                needs_sts,
+            }),
+            ..bucket()
+        }))
+    };
+    let variable = |env: &[(&'static str, String)], name: &str| {
+        let found = env.iter().find(|(found, _)| *found == name);
+        found.map(|(_, value)| value.clone())
+    };
+    for region in ["eu-west-3", "us-gov-west-1", "cn-north-1"] {
+        for role in [true, false] {
+            let env = env(&in_region(region, role));
+            assert_eq!(variable(&env, "REGISTRY_STORAGE_S3_REGIONENDPOINT"), None, "{region}");
+            assert_eq!(variable(&env, "REGISTRY_STORAGE_S3_FORCEPATHSTYLE"), None, "{region}");
+        }
+    }
+    let new = env(&in_region("mx-central-1", false));
+    let value = |name| variable(&new, name).unwrap();
+    assert_eq!(value("REGISTRY_STORAGE_S3_REGION"), "mx-central-1");
+    let endpoint = value("REGISTRY_STORAGE_S3_REGIONENDPOINT");
+    assert_eq!(endpoint, "https://s3.dualstack.mx-central-1.amazonaws.com");
+    assert_eq!(value("REGISTRY_STORAGE_S3_FORCEPATHSTYLE"), "false");
+    let refused = Distribution.render(&in_region("mx-central-1", true)).unwrap_err();
+    assert_eq!(refused.reason, Reason::StorageNotConfigured);
+    for part in ["mx-central-1", "access key", "REGISTRY_PROGRAM"] {
+        assert!(refused.message.contains(part), "{}", refused.message);
+    }
+    // The platform's registry has a list of its own.
+    let platform = platform::Platform.render(&in_region("mx-central-1", true)).unwrap();
+    assert!(
+        platform
+            .env
+            .iter()
+            .all(|variable| variable.name != platform::S3_ENDPOINT)
+    );
 }
 
 fn gcs(key_file: &str) -> RegistryStorage {

@@ -353,6 +353,34 @@ fn a_route_that_is_not_admitted_is_degraded_once_the_registry_is_rolled_out() {
     );
 }
 
+// A Gateway that does not know the policy would send logins in clear for as long as nobody says so.
+#[test]
+fn a_gateway_that_says_nothing_about_tls_to_the_registry_is_degraded_after_a_minute() {
+    let accepted = json!([{"type": "Accepted", "status": "True", "lastTransitionTime": at(940).to_string()}]);
+    let parent = json!({"controllerName": "harbour.test/c", "parentRef": {"namespace": "edge", "name": "outer"},
+        "conditions": accepted});
+    let route = json!({"kind": "HTTPRoute", "metadata": {"name": "blue"}, "status": {"parents": [parent]}});
+    let policy = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "BackendTLSPolicy",
+        "metadata": {"name": "image-registry", "creationTimestamp": at(930).to_string()}});
+    let ready = ready();
+    let judged = |now: i64| {
+        judge(&Findings {
+            deployment: Some(&ready),
+            routes: vec![&route, &policy],
+            now: at(now),
+            ..findings()
+        })
+    };
+    let before = judged(990);
+    assert_eq!(shown(&before.condition_updates[DEGRADED]), "False/");
+    assert_eq!(before.recheck_after, Some(Duration::from_secs(10)));
+    let after = judged(1000);
+    let degraded = &after.condition_updates[DEGRADED];
+    assert_eq!(shown(degraded), "True/RouteDegraded");
+    assert!(degraded.message.contains("in clear text"), "{}", degraded.message);
+    assert_eq!(after.recheck_after, None);
+}
+
 // lifecycle 83
 #[test]
 fn pods_that_move_are_no_rollout() {

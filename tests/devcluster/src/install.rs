@@ -38,7 +38,7 @@ pub const OKD: Manifest = Manifest {
 /// On a cluster without the platform's APIs.
 pub const KUBERNETES: Manifest = Manifest {
     file: "deploy/kubernetes/07-operator.yaml",
-    replaced: &[PLACEHOLDER, ("docker.io/library/registry:3", REGISTRY_IMAGE)],
+    replaced: &[PLACEHOLDER, ("docker.io/library/registry:3.1.2", REGISTRY_IMAGE)],
 };
 
 /// The shell and tools of the registry's image; static, for the image has no libraries.

@@ -160,6 +160,21 @@ impl Operand {
         files::read(&self.home.log("registry"))
     }
 
+    /// Runs a command to its end with the files and the environment of the container, as `kubectl exec` does; its standard output.
+    pub async fn exec(&self, words: &[&str]) -> Result<String> {
+        let container = self
+            .options
+            .pod
+            .pointer("/containers/0")
+            .context("the pod has no container")?;
+        let mut command = inside(&self.home.directory().join("root"))?;
+        command.args(words).env_clear().envs(environment(container)?);
+        if let Some((name, path)) = SEARCH_PATH.split_once('=') {
+            command.env(name, path);
+        }
+        tokio::task::spawn_blocking(move || process::run(&mut command)).await?
+    }
+
     /// Runs `crane` to its end, which trusts the registry; its standard output without the line's end.
     pub async fn crane(&self, words: &[&str]) -> Result<String> {
         self.crane_with(None, words).await

@@ -52,6 +52,7 @@ impl Scenario {
         self.cluster.until_config("up", is_up).await;
         let first = self.sample("first").await;
         let address = self.push_to_the_address(&first).await;
+        self.the_registry_has_no_token_for_the_api_server().await;
         self.nobody_pushes_without_a_login(&address, &first).await;
         self.nothing_else_helps_the_nodes();
         for node in ["node2", BARE] {
@@ -98,6 +99,13 @@ impl Scenario {
             variables.join(" ")
         );
         self.kubectl(&script).await;
+    }
+
+    async fn the_registry_has_no_token_for_the_api_server(&self) {
+        for pod in self.registry_pods().await {
+            let spec = serde_json::to_string(&pod.spec).unwrap();
+            assert!(!spec.contains("/var/run/secrets/kubernetes.io"), "{spec}");
+        }
     }
 
     /// The registry's address, with which the nodes do without DNS.

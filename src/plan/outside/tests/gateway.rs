@@ -48,8 +48,6 @@ fn an_http_route_leads_through_the_gateway_with_the_registrys_ca() {
     }
 }
 
-/// What an API server without timeouts stores.
-
 // Without it the Gateway would send logins to the registry in clear.
 #[test]
 fn no_route_is_new_while_the_gateway_cannot_be_told_to_speak_tls() {
@@ -69,4 +67,34 @@ fn no_route_is_new_while_the_gateway_cannot_be_told_to_speak_tls() {
     let mut without_ca = with(vec![]);
     without_ca.remove(Kind::ConfigMap, names::NAMESPACE, "serviceca");
     assert!(!has_route(&without_ca));
+}
+
+// A Gateway that ignores the policy sends logins in clear: no client may be led there.
+#[test]
+fn the_service_tells_a_host_of_the_gateway_once_its_controller_applies_the_policy() {
+    let mut cluster = cluster(exposure(Way::Gateway), &wants_default(), []);
+    let plan = cluster.plan();
+    let mut route = drift::merged(plan.desired(Kind::HttpRoute, DEFAULT).unwrap(), &Value::Null, None);
+    let parent = json!({"controllerName": "harbour.test/c", "conditions": [{"type": "Accepted", "status": "True"}]});
+    route["status"] = json!({"parents": [parent]});
+    cluster.put(&route);
+    let policy = plan.desired(Kind::BackendTlsPolicy, names::BACKEND_TLS).unwrap();
+    let mut policy = drift::merged(policy, &Value::Null, None);
+    let hosts = |cluster: &Cluster| {
+        let plan = cluster.plan();
+        let service = plan.desired(Kind::Service, "image-registry").unwrap();
+        service.body["metadata"]["annotations"][names::HOSTNAMES_ANNOTATION].clone()
+    };
+    assert_eq!(hosts(&cluster), Value::Null, "there is no policy");
+    cluster.put(&policy);
+    assert_eq!(hosts(&cluster), Value::Null, "it is not applied");
+    policy["status"] = json!({"ancestors": [parent]});
+    cluster.put(&policy);
+    assert_eq!(
+        hosts(&cluster),
+        "default-route-openshift-image-registry.apps.harbour.test"
+    );
+    let names = [DEFAULT.to_owned()];
+    let found = super::super::exposing(&cluster.snapshot.objects, &names);
+    assert_eq!(found.len(), 2, "the conditions see the policy, too");
 }

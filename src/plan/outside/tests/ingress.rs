@@ -102,6 +102,15 @@ fn each_controller_gets_the_annotations_that_it_reads() {
     for (controller, known) in [
         ("k8s.io/internal-ingress-nginx", Some(Controller::IngressNginx)),
         ("haproxy.org/ingress-controller/inner", Some(Controller::Haproxy)),
+        (
+            "webapprouting.kubernetes.azure.com/nginx",
+            Some(Controller::IngressNginx),
+        ),
+        (
+            "webapprouting.kubernetes.azure.com/nginx/inner",
+            Some(Controller::IngressNginx),
+        ),
+        ("webapprouting.kubernetes.azure.com/gateway", None),
         ("k8s.io/other", None),
         ("harbour.test/controller", None),
     ] {

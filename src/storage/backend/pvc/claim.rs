@@ -134,9 +134,25 @@ fn pending(snapshot: &Snapshot, claim: &Value) -> String {
              mode"
         ),
         Some(found) if text(found, "/volumeBindingMode") == Some("WaitForFirstConsumer") => {
-            format!("it is bound when a registry pod is scheduled (StorageClass {class} has WaitForFirstConsumer)")
+            format!(
+                "it is bound when a registry pod is scheduled (StorageClass {class} has WaitForFirstConsumer){}",
+                shared(claim)
+            )
         }
-        Some(_) => format!("it waits for the provisioner of StorageClass {class}, the claim's events say more"),
+        Some(_) => format!(
+            "it waits for the provisioner of StorageClass {class}, the claim's events say more{}",
+            shared(claim)
+        ),
+    }
+}
+
+/// What a claim that several nodes shall mount needs of its class. Classes of disks refuse it, and only the claim's events say so.
+fn shared(claim: &Value) -> &'static str {
+    if modes(claim).contains(&"ReadWriteMany") {
+        "; the claim asks for ReadWriteMany, which the class must offer: else name a ReadWriteOnce claim of your own in \
+         spec.storage.pvc.claim, with spec.replicas 1 and spec.rolloutStrategy Recreate"
+    } else {
+        ""
     }
 }
 
@@ -233,6 +249,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::config::snapshot::Objects;
 
     // deploy 56: the claims of the table that drives the admission policy
     #[test]
@@ -264,5 +281,27 @@ mod tests {
             misfits += usize::from(found.is_some());
         }
         assert_eq!(misfits, 3);
+    }
+
+    // A class of disks refuses ReadWriteMany, and the claim stays pending.
+    #[test]
+    fn a_pending_claim_of_many_nodes_says_what_its_class_must_offer() {
+        for (binding, mode, told) in [
+            ("WaitForFirstConsumer", "ReadWriteMany", true),
+            ("Immediate", "ReadWriteMany", true),
+            ("WaitForFirstConsumer", "ReadWriteOnce", false),
+            ("Immediate", "ReadWriteOncePod", false),
+        ] {
+            let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "disks"},
+                "volumeBindingMode": binding});
+            let snapshot = Snapshot {
+                objects: Objects::from_values([class]).unwrap(),
+                ..Snapshot::empty()
+            };
+            let claim = json!({"spec": {"accessModes": [mode], "storageClassName": "disks"}});
+            let message = describe(&snapshot, "images", &claim);
+            let found = message.contains("asks for ReadWriteMany, which the class must offer");
+            assert_eq!(found, told, "{message}");
+        }
     }
 }

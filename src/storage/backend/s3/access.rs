@@ -3,8 +3,10 @@
 use super::cloud_front;
 use super::credentials::Credentials;
 use super::effective::Effective;
+use super::endpoint;
+use super::profile::Profile;
 use crate::config::snapshot::Snapshot;
-use crate::program::{RegistryStorage, S3Storage};
+use crate::program::{PublicEndpoint, RegistryStorage, S3Storage};
 use crate::storage::model::error::StorageError;
 
 const MIB: i64 = 1024 * 1024;
@@ -19,10 +21,19 @@ pub fn access(effective: &Effective, snapshot: &Snapshot) -> Result<RegistryStor
     let non_empty = |member: &Option<String>| member.clone().filter(|text| !text.is_empty());
     let chunk = spec.chunk_size_mib.filter(|mib| (5..=5120).contains(mib));
     let cloud_front = spec.cloud_front.as_ref();
+    let rendered_endpoint = non_empty(&effective.rendered_endpoint);
+    let public = || {
+        Ok::<_, StorageError>(PublicEndpoint {
+            url: endpoint::s3_url(&effective.region, false)?,
+            needs_sts: !matches!(credentials.profile, Profile::Static { .. }),
+        })
+    };
+    let public = rendered_endpoint.is_none().then(public).transpose()?;
     Ok(RegistryStorage::S3(Box::new(S3Storage {
         bucket: spec.bucket.clone().unwrap_or_default(),
         region: effective.region.clone(),
-        endpoint: non_empty(&effective.rendered_endpoint),
+        endpoint: rendered_endpoint,
+        public,
         path_style: spec.virtual_hosted_style != Some(true),
         dual_stack: effective.dual_stack().then_some(true),
         encrypt: spec.encrypt == Some(true),

@@ -157,6 +157,38 @@ fn the_credentials_are_a_file_and_not_in_the_environment() {
     assert_eq!((facts.ca_bundle, facts.unfit, facts.not_usable), (None, None, None));
 }
 
+// A program that does not know a region needs its endpoint, and cannot use a role there.
+#[test]
+fn at_the_public_endpoint_its_url_and_the_need_of_sts_are_known() {
+    let public = |spec: Value, credentials: &str| {
+        let spec: S3Storage = serde_json::from_value(spec).unwrap();
+        let user = secret(names::USER_SECRET, "credentials", credentials);
+        let snapshot = snapshot([user]);
+        let access = access(&Effective::of(&spec, &snapshot, None).unwrap(), &snapshot).unwrap();
+        let RegistryStorage::S3(s3) = access else {
+            panic!("{access:?}")
+        };
+        s3.public.map(|public| (public.url, public.needs_sts))
+    };
+    let web = "[default]\nrole_arn = arn:aws:iam::1:role/r\nweb_identity_token_file = /t\n";
+    let assumed = format!(
+        "[default]\nrole_arn = arn:aws:iam::1:role/r\nsource_profile = base\n{}",
+        CREDENTIALS.replace("default", "base")
+    );
+    for (region, host) in [
+        ("mx-central-1", "mx-central-1.amazonaws.com"),
+        ("eusc-de-east-1", "eusc-de-east-1.amazonaws.eu"),
+        ("cn-south-9", "cn-south-9.amazonaws.com.cn"),
+    ] {
+        for (credentials, needs_sts) in [(CREDENTIALS, false), (web, true), (&assumed, true)] {
+            let found = public(json!({"bucket": "b1", "region": region}), credentials);
+            assert_eq!(found, Some((format!("https://s3.dualstack.{host}"), needs_sts)));
+        }
+    }
+    let own = json!({"bucket": "b1", "region": "mx-central-1", "regionEndpoint": "https://store.example"});
+    assert_eq!(public(own, web), None);
+}
+
 // storage-core 31
 // In part: 31 (that nothing observed with other credentials counts).
 #[test]
