@@ -163,8 +163,7 @@ fn has_more(wanted: &Value, live: &Value) -> bool {
             .is_some_and(|all| all.get(key).is_some())
     };
     let annotations = live.pointer("/metadata/annotations").and_then(Value::as_object);
-    optional.iter().any(|member| only_live(member))
-        || annotations.into_iter().flatten().any(|(key, _)| !key_of(wanted, key))
+    optional.iter().any(only_live) || annotations.into_iter().flatten().any(|(key, _)| !key_of(wanted, key))
 }
 
 /// Whether the pods are those of the stock registry, and ask for a login.
@@ -253,16 +252,7 @@ fn deployment(
             "spec": pod(inputs, parts, scale.replicas, &security, spread),
         },
     });
-    let mut annotations = json!({
-        names::VERSION_ANNOTATION: snapshot.environment.release_version,
-        names::SPEC_HASH_ANNOTATION: checksum::spec_hash(&spec),
-    });
-    let overrides = &resolved.overrides.annotations;
-    extend(&mut annotations, overrides);
-    if !overrides.is_empty() {
-        let keys: Vec<&str> = overrides.keys().map(String::as_str).collect();
-        annotations[names::OVERRIDES_ANNOTATION] = json!(keys.join(","));
-    }
+    let annotations = annotations(&spec, inputs);
     let live = snapshot.objects.operand(Kind::Deployment, names::REGISTRY);
     let dropped = live.map_or_else(Vec::new, |live| dropped_annotations(live, &annotations));
     let body = json!({
@@ -283,6 +273,21 @@ fn deployment(
         drop_annotations: dropped,
         ..desired
     })
+}
+
+/// Annotations of the Deployment with this spec.
+fn annotations(spec: &Value, inputs: &Inputs<'_>) -> Value {
+    let mut annotations = json!({
+        names::VERSION_ANNOTATION: inputs.snapshot.environment.release_version,
+        names::SPEC_HASH_ANNOTATION: checksum::spec_hash(spec),
+    });
+    let overrides = &inputs.resolved.overrides.annotations;
+    extend(&mut annotations, overrides);
+    if !overrides.is_empty() {
+        let keys: Vec<&str> = overrides.keys().map(String::as_str).collect();
+        annotations[names::OVERRIDES_ANNOTATION] = json!(keys.join(","));
+    }
+    annotations
 }
 
 /// Fields of the Deployment that come from the Config.
