@@ -69,7 +69,7 @@ pub fn silent(objects: &[&Value], now: Timestamp) -> Silent {
         return silent;
     };
     for route in objects.iter().filter(|object| is_http_route(object)) {
-        for parent in accepting(route).filter(|parent| entry_of(policy, parent).is_none()) {
+        for parent in accepting(route).filter(|parent| entries_of(policy, parent).next().is_none()) {
             let accepted = condition(route, parent, "Accepted").and_then(|c| c.get("lastTransitionTime"));
             let times = [accepted, policy.pointer("/metadata/creationTimestamp")];
             let since = times.into_iter().filter_map(time).max();
@@ -117,9 +117,8 @@ fn refusals_of(object: &Value) -> Vec<String> {
 /// registry.
 fn is_admitted(object: &Value, policy: Option<&Value>) -> bool {
     if is_http_route(object) {
-        return accepting(object).any(|parent| {
-            policy.is_some_and(|policy| entry_of(policy, parent).is_some_and(|entry| applies(policy, entry)))
-        });
+        return accepting(object)
+            .any(|parent| policy.is_some_and(|policy| entries_of(policy, parent).any(|entry| applies(policy, entry))));
     }
     let has_address = |entry: &Value| !member(entry, "ip").is_empty() || !member(entry, "hostname").is_empty();
     list(object, "/status/loadBalancer/ingress").any(has_address)
@@ -142,12 +141,11 @@ fn accepting(route: &Value) -> impl Iterator<Item = &Value> {
     })
 }
 
-/// What the controller of a Gateway says about the policy: some name the Gateway as the ancestor, others the Service.
-fn entry_of<'a>(policy: &'a Value, parent: &Value) -> Option<&'a Value> {
-    let own = list(policy, "/status/ancestors")
-        .filter(|entry| member(entry, "controllerName") == member(parent, "controllerName"));
-    // A controller may refuse it for one ancestor and accept it for another.
-    own.max_by_key(|entry| !is_refused(policy, entry))
+/// What the controller of a Gateway says about the policy: some name the Gateway as the ancestor, others the Service. A controller may refuse
+/// the policy for one ancestor and accept it for another.
+fn entries_of<'a>(policy: &'a Value, parent: &'a Value) -> impl Iterator<Item = &'a Value> {
+    list(policy, "/status/ancestors")
+        .filter(|entry| member(entry, "controllerName") == member(parent, "controllerName"))
 }
 
 /// Whether the controller has accepted the policy, in this or an earlier generation, and does not refuse the present one.
@@ -324,6 +322,16 @@ mod tests {
             (json!([ancestor(own, &Value::Null)]), false, true),
             (json!([ancestor(own, &accepted("Unknown"))]), false, true),
             (json!([ancestor(own, &earlier("False"))]), false, true),
+            (
+                json!([ancestor(own, &accepted("True")), ancestor(own, &accepted("Unknown"))]),
+                true,
+                true,
+            ),
+            (
+                json!([ancestor(own, &Value::Null), ancestor(own, &accepted("True"))]),
+                true,
+                true,
+            ),
             // An edit of the policy does not take the host away for a moment.
             (json!([ancestor(own, &earlier("True"))]), true, true),
             (json!([ancestor(own, &accepted("False"))]), false, true),

@@ -183,20 +183,29 @@ async fn a_bucket_that_is_not_shown_is_not_lost_while_the_instance_is_provisione
     }
 }
 
-// The operator's own instance for a new registry: no bucket was ever in it.
+// A new registry whose instance was not made well: the message says what helps at once.
 #[tokio::test]
-async fn an_instance_whose_creation_failed_is_replaced() {
-    let mut cluster = IbmCluster::new("held-new", json!({"ibmcos": {}})).await;
-    while cluster.field("serviceInstanceCRN").is_none() {
-        cluster.pass().await;
+async fn an_instance_whose_creation_failed_is_replaced_after_an_edit() {
+    for state in ["failed", "pending_reclamation"] {
+        let mut cluster = IbmCluster::new(&named("new", state, false), json!({"ibmcos": {}})).await;
+        while cluster.field("serviceInstanceCRN").is_none() {
+            cluster.pass().await;
+        }
+        let failed = cluster.instance();
+        cluster.ibm.set_instance(&failed, state);
+        cluster.gate.forget();
+        cluster.later(RESYNC);
+        assert_held(&mut cluster, &failed, state).await;
+        assert!(
+            cluster
+                .message("StorageExists")
+                .contains("resourceKeyCRN are empty, another instance is created")
+        );
+        cluster.edit(json!({"storage": {"ibmcos": {"serviceInstanceCRN": null, "resourceKeyCRN": null}}}));
+        cluster.converge().await;
+        assert_ne!(cluster.field("serviceInstanceCRN"), Some(failed.as_str()), "{state}");
+        assert!(cluster.running.is_some(), "{state}");
     }
-    let failed = cluster.instance();
-    cluster.ibm.set_instance(&failed, "failed");
-    cluster.later(RESYNC);
-    cluster.converge().await;
-    assert_ne!(cluster.field("serviceInstanceCRN"), Some(failed.as_str()));
-    assert_eq!(cluster.count_events("StorageLost"), 0);
-    assert!(cluster.running.is_some());
 }
 
 // Storage that is not in use yet: what the user named is not replaced either.
@@ -237,6 +246,7 @@ async fn no_instance_is_created_beside_a_disabled_one_of_the_same_name() {
     let instance = cluster.make_instance();
     cluster.ibm.set_instance(&instance, "inactive");
     assert_held(&mut cluster, &instance, "inactive").await;
+    assert!(!cluster.message("StorageExists").contains("another instance is created"));
     cluster.ibm.set_instance(&instance, "active");
     cluster.converge().await;
     assert_eq!(cluster.field("serviceInstanceCRN"), Some(instance.as_str()));

@@ -166,10 +166,15 @@ pub fn held(instance: &str, state: &str, hold: Hold) -> CallError {
              delete it and wait until it is removed (ibmcloud resource reclamations shows what is left of it)"
         ),
     };
+    // A list by name does not show such an instance.
+    let another = if matches!(hold, Hold::Reclamation | Hold::Other) {
+        "; if spec.storage.ibmcos.serviceInstanceCRN and resourceKeyCRN are empty, another instance is created"
+    } else {
+        ""
+    };
     let why = format!(
         "{why}. Nothing is created or forgotten meanwhile. A registry that is to run without these images needs other storage \
-         in spec.storage, such as another serviceInstanceCRN and bucket; if spec.storage.ibmcos.serviceInstanceCRN and resourceKeyCRN are \
-         empty, another instance is created"
+         in spec.storage, such as another serviceInstanceCRN and bucket{another}"
     );
     unusable("use of the service instance", instance, HELD, &why)
 }

@@ -55,9 +55,6 @@ impl<C: Cluster> Store<'_, C> {
         match state {
             InstanceState::Active => self.active(crn, &found.unwrap_or_default()).await,
             InstanceState::Provisioning => Ok(provisioning(crn)),
-            InstanceState::Held(_) if found.as_ref().is_some_and(|it| self.is_failed_creation(it)) => {
-                self.named_instance(self.without_instance(crn)).await
-            }
             InstanceState::Held(hold) => Err(held(crn, &found.and_then(|it| it.state).unwrap_or_default(), hold)),
             InstanceState::Gone if self.request.effective_state() == Some(State::Unmanaged) => {
                 Ok(StageState::Missing {
@@ -66,26 +63,15 @@ impl<C: Cluster> Store<'_, C> {
                     reason: Some(reasons::INSTANCE_GONE),
                 })
             }
-            InstanceState::Gone => self.named_instance(self.without_instance(crn)).await,
+            InstanceState::Gone => {
+                // What belonged to the instance went with it.
+                let mut spec = self.spec.clone();
+                spec.service_instance_crn = None;
+                let key = spec.resource_key_crn.take();
+                spec.resource_key_crn = key.filter(|key| !is_of_instance(key, crn));
+                self.named_instance(spec).await
+            }
         }
-    }
-
-    /// The spec without this instance, and without its key: what belonged to the instance went with it.
-    fn without_instance(&self, crn: &str) -> IbmCosStorage {
-        let mut spec = self.spec.clone();
-        spec.service_instance_crn = None;
-        let key = spec.resource_key_crn.take();
-        spec.resource_key_crn = key.filter(|key| !is_of_instance(key, crn));
-        spec
-    }
-
-    /// Whether the operator created this instance for a new registry, and the creation failed: no bucket was ever in it.
-    fn is_failed_creation(&self, instance: &Instance) -> bool {
-        let own = instance.name.as_deref() == Some(&self.resource_name);
-        let unused = !self.request.in_use && !self.request.record.exists();
-        own && unused
-            && instance.state.as_deref() == Some("failed")
-            && self.request.effective_state() != Some(State::Unmanaged)
     }
 
     /// The instance with the name that the operator gives, in the resource group; without one it is to be created.

@@ -161,6 +161,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
     }
 
     async fn clear_probe(&self, probe: &ProbeKeys) -> Called<()> {
-        self.bucket()?.clear_probe(probe).await
+        let cleared = self.bucket()?.clear_probe(probe).await;
+        self.understood(cleared).await
     }
 }

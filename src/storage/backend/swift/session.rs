@@ -140,7 +140,7 @@ impl Session {
         let refusal = match &logged_in {
             Err(error) if error.cause == Cause::Identity => Some(CallError {
                 message: format!(
-                    "{} (the operator logs in again after some minutes, and at once with other credentials)",
+                    "{} (the operator logs in again within 10 minutes, and at once with other credentials)",
                     error.message
                 ),
                 ..error.clone()

@@ -22,7 +22,8 @@ const PREFIX: &str = "/swift";
 /// Identities of the cluster and of its storage daemon.
 const CLUSTER: &str = "6e2c3a4c-6c0f-4d44-8d0f-0a8b3f3f9a10";
 const DAEMON: &str = "0b8f3f3f-1a10-4a4c-8d0f-6e2c3a4c6c0f";
-/// The daemons wait for changes to gather, and speak encrypted, unless told otherwise; one of each kind suffices.
+/// The daemons wait for changes to gather, and speak encrypted, unless told otherwise; one of each kind suffices. Buckets are small: with
+/// several shards of an index, each request costs several times the CPU. Nothing runs beside the requests, and nothing is logged in memory.
 const SETTINGS: &str = "\
 auth cluster required = none
 auth service required = none
@@ -53,6 +54,17 @@ osd pool default min size = 1
 osd pool default pg num = 1
 osd pool default pgp num = 1
 osd pool default pg autoscale mode = off
+osd enable op tracker = false
+rgw override bucket index max shards = 1
+rgw dynamic resharding = false
+rgw enable gc threads = false
+rgw enable lc threads = false
+rgw run sync thread = false
+debug ms = 0/0
+debug osd = 0/0
+debug rgw = 0/0
+debug objclass = 0/0
+debug memstore = 0/0
 ";
 
 /// A running gateway; dropped, it is gone with all that it holds. The Keystone that it asks, over plain HTTP, must outlive it.

@@ -146,7 +146,7 @@ def tags(credentials):
     while not operation.get("done"):
         operation = regional.operations().get(name=operation["name"]).execute()
         polls += 1
-    equal(polls, 2)
+    equal(polls, 1)  # the list of tags was a look, too
     equal(operation["response"]["parent"], parent)
     equal(effective(), {"my-project/env/test": True, "my-project/team/registry": False})
 
