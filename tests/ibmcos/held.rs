@@ -188,11 +188,17 @@ async fn a_bucket_that_is_not_shown_is_not_lost_while_the_instance_is_provisione
 async fn an_instance_whose_creation_failed_is_replaced_after_an_edit() {
     for state in ["failed", "pending_reclamation"] {
         let mut cluster = IbmCluster::new(&named("new", state, false), json!({"ibmcos": {}})).await;
+        // Nothing but the instance is made.
+        cluster.gate.rule(|asked| match asked.operation().as_str() {
+            "create_resource_key" => Fault::Answer(Reply::new(503, "")),
+            _ => Fault::Pass,
+        });
         while cluster.field("serviceInstanceCRN").is_none() {
             cluster.pass().await;
         }
         let failed = cluster.instance();
         cluster.ibm.set_instance(&failed, state);
+        cluster.gate.pass();
         cluster.gate.forget();
         cluster.later(RESYNC);
         assert_held(&mut cluster, &failed, state).await;
