@@ -10,3 +10,14 @@ pub struct EventRequest {
     /// Message of the event.
     pub message: String,
 }
+
+impl EventRequest {
+    /// A `Warning`.
+    pub fn warning(reason: &'static str, message: String) -> Self {
+        Self {
+            warning: true,
+            reason,
+            message,
+        }
+    }
+}

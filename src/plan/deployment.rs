@@ -142,28 +142,18 @@ fn unchanged_pods(inputs: &Inputs<'_>, scale: Option<&Scale>, parts: &Parts, new
 
 /// Whether the live template has something that only a new one takes away.
 fn has_more(wanted: &Value, live: &Value) -> bool {
-    let optional = [
-        "affinity",
-        "tolerations",
-        "runtimeClassName",
-        "topologySpreadConstraints",
-    ];
-    let only_live = |member: &&str| {
-        let set = |template: &Value| {
-            template
-                .get("spec")
-                .and_then(|pod| pod.get(*member))
-                .is_some_and(|v| !drift::is_empty(v))
-        };
-        set(live) && !set(wanted)
+    let has = |template: &Value, member: &str| {
+        template["spec"]
+            .get(member)
+            .is_some_and(|value| !drift::is_empty(value))
     };
-    let key_of = |template: &Value, key: &str| {
-        template
-            .pointer("/metadata/annotations")
-            .is_some_and(|all| all.get(key).is_some())
-    };
+    let optional = ["affinity", "tolerations", "runtimeClassName"];
     let annotations = live.pointer("/metadata/annotations").and_then(Value::as_object);
-    optional.iter().any(only_live) || annotations.into_iter().flatten().any(|(key, _)| !key_of(wanted, key))
+    optional.iter().any(|member| has(live, member) && !has(wanted, member))
+        || annotations
+            .into_iter()
+            .flatten()
+            .any(|(key, _)| annotation(wanted, key).is_none())
 }
 
 /// Whether the pods are those of the stock registry, and ask for a login.

@@ -11,7 +11,7 @@ mod cloud {
 }
 
 mod cluster {
-    pub use crate::cluster::{PAGE, is_info, is_of_keystone, is_read};
+    pub use crate::cluster::{PAGE, changed_info, is_info, is_of_keystone, is_read};
     use crate::cluster::{Server, Site};
 
     /// As `GET /swift/info` tells.

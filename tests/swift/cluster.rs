@@ -99,6 +99,15 @@ impl<S> DerefMut for Site<S> {
     }
 }
 
+/// The answer to `/info`, changed.
+pub fn changed_info(change: impl Fn(&mut Value) + Send + Sync + 'static) -> Fault {
+    Fault::change(move |_, answer| {
+        let mut info: Value = serde_json::from_slice(answer.body()).unwrap();
+        change(&mut info);
+        *answer.body_mut() = info.to_string().into_bytes().into();
+    })
+}
+
 /// Whether the request is about Keystone.
 pub fn is_of_keystone(asked: &Asked) -> bool {
     asked.host.starts_with(KEYSTONE)
@@ -185,11 +194,7 @@ impl<S: Server> Site<S> {
                     *answer.body_mut() = text.into_bytes().into();
                 })
             } else if is_info(asked) {
-                Fault::change(|_, answer| {
-                    let mut info: Value = serde_json::from_slice(answer.body()).unwrap();
-                    info["bulk_delete"]["max_deletes_per_request"] = json!(PAGE);
-                    *answer.body_mut() = info.to_string().into_bytes().into();
-                })
+                changed_info(|info| info["bulk_delete"]["max_deletes_per_request"] = json!(PAGE))
             } else {
                 Fault::Pass
             }
@@ -219,13 +224,7 @@ impl<S: Server> Site<S> {
         let change = Arc::new(change);
         self.disturb(move |asked| {
             let change = change.clone();
-            is_info(asked).then(|| {
-                Fault::change(move |_, answer| {
-                    let mut info: Value = serde_json::from_slice(answer.body()).unwrap();
-                    change(&mut info);
-                    *answer.body_mut() = info.to_string().into_bytes().into();
-                })
-            })
+            is_info(asked).then(|| changed_info(move |info| change(info)))
         });
     }
 

@@ -4,16 +4,12 @@ use devcluster::stores::{Fault, Reply};
 use image_registry_operator::status::judge::Preflight;
 use serde_json::{Value, json};
 
-use super::cluster::{SwiftCluster, is_info};
+use super::cluster::{SwiftCluster, changed_info, is_info};
 use super::conformance::{BackendUnderTest as _, brought, owned};
 
 /// `/info` with this version of Swift.
 fn version(version: &'static str) -> Fault {
-    Fault::change(move |_, answer| {
-        let mut info: Value = serde_json::from_slice(answer.body()).unwrap();
-        info["swift"]["version"] = json!(version);
-        *answer.body_mut() = info.to_string().into_bytes().into();
-    })
+    changed_info(move |info| info["swift"]["version"] = json!(version))
 }
 
 // storage-decisions T14, T14a: a push in small, as the driver does it

@@ -115,7 +115,7 @@ impl<'a, C: Cluster> Store<'a, C> {
         let Some(instance) = self.api.instance(crn).await? else {
             return Ok(true);
         };
-        let held = |hold| error::held(crn, instance.state.as_deref().unwrap_or_default(), hold);
+        let held = |hold| error::held(crn, &instance, hold);
         match Self::state_of(crn, &instance)? {
             InstanceState::Active => Ok(false),
             // As while it is restored.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::resource::Hold;
+use super::resource::{Hold, Instance};
 use crate::storage::model::call::{CallClass, CallError, Cause};
 use crate::storage::net::transport::{NoResponse, Response};
 
@@ -146,7 +146,8 @@ pub fn other_account(resource: &str, owner: Option<&str>, account: &str) -> Call
 
 /// Error for a service instance that cannot be used, and whose buckets may exist or come back. It decides nothing about the
 /// bucket: a registry keeps its identifiers, and a removal does not end.
-pub fn held(instance: &str, state: &str, hold: Hold) -> CallError {
+pub fn held(crn: &str, instance: &Instance, hold: Hold) -> CallError {
+    let state = instance.state.as_deref().unwrap_or_default();
     let state: String = state.chars().filter(char::is_ascii_graphic).take(40).collect();
     let why = match hold {
         Hold::Disabled => format!(
@@ -176,7 +177,7 @@ pub fn held(instance: &str, state: &str, hold: Hold) -> CallError {
         "{why}. Nothing is created or forgotten meanwhile. A registry that is to run without these images needs other storage \
          in spec.storage, such as another serviceInstanceCRN and bucket{another}"
     );
-    unusable("use of the service instance", instance, HELD, &why)
+    unusable("use of the service instance", crn, HELD, &why)
 }
 
 /// Error for a resource that cannot be used: why, with the remedy.

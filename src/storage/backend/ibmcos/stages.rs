@@ -55,7 +55,7 @@ impl<C: Cluster> Store<'_, C> {
         match state {
             InstanceState::Active => self.active(crn, &found.unwrap_or_default()).await,
             InstanceState::Provisioning => Ok(provisioning(crn)),
-            InstanceState::Held(hold) => Err(held(crn, &found.and_then(|it| it.state).unwrap_or_default(), hold)),
+            InstanceState::Held(hold) => Err(held(crn, &found.unwrap_or_default(), hold)),
             InstanceState::Gone if self.request.effective_state() == Some(State::Unmanaged) => {
                 Ok(StageState::Missing {
                     storage: self.request.storage.clone(),
@@ -115,8 +115,7 @@ impl<C: Cluster> Store<'_, C> {
         }
         for (state, instance) in states {
             if let InstanceState::Held(hold) = state {
-                let text = instance.state.as_deref().unwrap_or_default();
-                return Err(held(&crn_or_name(instance), text, hold));
+                return Err(held(&crn_or_name(instance), instance, hold));
             }
         }
         Ok(None)

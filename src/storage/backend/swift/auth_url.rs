@@ -34,14 +34,8 @@ pub fn normalised(text: &str) -> Result<String, String> {
     if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
         return Err("contains blanks or backslashes".to_owned());
     }
-    let absolute = if text.contains("://") {
-        text.to_owned()
-    } else {
-        format!("http://{text}")
-    };
     let shown = text.rsplit_once('@').map_or(text, |(_, host)| host);
-    let url = Url::parse(&absolute)
-        .ok()
+    let url = parsed(text)
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some_and(is_host))
         .ok_or_else(|| format!("is {shown:?}, which is not a URL such as https://HOST:5000/v3"))?;
     if !url.username().is_empty() || url.password().is_some() {
@@ -54,14 +48,17 @@ pub fn normalised(text: &str) -> Result<String, String> {
     Ok(segments(&url).fold(origin.to_owned(), |url, segment| format!("{url}/{segment}")))
 }
 
+fn parsed(text: &str) -> Option<Url> {
+    if text.contains("://") {
+        Url::parse(text).ok()
+    } else {
+        Url::parse(&format!("http://{text}")).ok()
+    }
+}
+
 /// Whether the path of this URL ends with a slash. The Go operator keeps it in the registry's URL, and another text would replace pods.
 pub fn ends_with_slash(text: &str) -> bool {
-    let url = if text.contains("://") {
-        Url::parse(text.trim())
-    } else {
-        Url::parse(&format!("http://{}", text.trim()))
-    };
-    url.is_ok_and(|url| segments(&url).next().is_some() && url.path().ends_with('/'))
+    parsed(text.trim()).is_some_and(|url| segments(&url).next().is_some() && url.path().ends_with('/'))
 }
 
 /// Whether the text is a DNS name or an IP address.

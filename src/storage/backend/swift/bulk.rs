@@ -70,8 +70,8 @@ fn refusal((name, status): (String, String)) -> Refusal {
 }
 
 impl Client {
-    /// Deletes these objects, given as container and name. `None`: the service has no bulk deletion, or none of so many. `method`: the operator
-    /// sends POST, the registry DELETE.
+    /// Deletes these objects, given as container and name. `None`: the service has no bulk deletion, or none of so many.
+    /// `method`: the operator sends POST, the registry DELETE.
     pub async fn delete_together(&self, method: Method, objects: &[(&str, &str)]) -> Called<Option<BulkDeletion>> {
         let lines: String = objects.iter().map(|(container, name)| line(container, name)).collect();
         let call = Call {

@@ -170,18 +170,13 @@ impl<C: Cluster> ObjectBackend for Swift<'_, C> {
         let Ok(effective) = effective(request.storage, request.snapshot) else {
             return Vec::new();
         };
-        let warning = |reason, message| EventRequest {
-            warning: true,
-            reason,
-            message,
-        };
         let unverified = (!effective.verify).then(|| {
             let message = format!(
                 "{}: clouds.yaml has verify: false, so that the operator does not verify the certificates of Keystone and \
                  Swift. The registry verifies them: store their CA under key cacert, and remove verify",
                 effective.source
             );
-            warning("CertificatesNotVerified", message)
+            EventRequest::warning("CertificatesNotVerified", message)
         });
         let redirects = !request.config.spec.disable_redirect.unwrap_or(false);
         let private = (redirects && request.target.ca_bundle.is_some()).then(|| {

@@ -298,17 +298,12 @@ impl DataPlane for RegistryContainer {
     }
 
     async fn warnings(&self) -> Called<Vec<EventRequest>> {
-        let warning = |reason, message| EventRequest {
-            warning: true,
-            reason,
-            message,
-        };
         let mut warnings = Vec::new();
         let info = self.client.info().await?;
         if self.redirects && info.signed_urls.is_some_and(|urls| !urls.sha1) {
             let message = "Swift refuses the URLs to which the registry sends clients, because they are signed with SHA-1 (tempurl, \
                            allowed_digests), so each pull fails: set spec.disableRedirect to true";
-            warnings.push(warning("RedirectsRefused", message.to_owned()));
+            warnings.push(EventRequest::warning("RedirectsRefused", message.to_owned()));
         }
         let token = self.client.session.token(&self.client.wire).await?;
         let others = catalog::other_regions(&token.body.endpoints, &self.client.selection);
@@ -319,7 +314,7 @@ impl DataPlane for RegistryContainer {
                  for a container that the operator did not create spec.storage.swift.regionName",
                 others.join(", ")
             );
-            warnings.push(warning("RegionNotNamed", message));
+            warnings.push(EventRequest::warning("RegionNotNamed", message));
         }
         Ok(warnings)
     }

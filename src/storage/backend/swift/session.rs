@@ -136,25 +136,27 @@ impl Session {
         if let Some((error, _)) = before.as_ref().filter(|(_, counts)| counts.contains(&now)) {
             return Err(error.clone());
         }
-        let logged_in = self.login.run(wire).await;
-        let refusal = match &logged_in {
-            Err(error) if error.cause == Cause::Identity => Some(CallError {
+        let logged_in = self.login.run(wire).await.map_err(|error| match error.cause {
+            Cause::Identity => CallError {
                 message: format!(
                     "{} (the operator logs in again within 10 minutes, and at once with other credentials)",
                     error.message
                 ),
-                ..error.clone()
-            }),
-            // What is no answer leaves the count of refusals as it is.
-            Err(_) => return logged_in,
+                ..error
+            },
+            _ => error,
+        });
+        let refused = match &logged_in {
             Ok(_) => None,
+            Err(error) if error.cause == Cause::Identity => {
+                let wait = if before.is_some() { REFUSED } else { FIRST_REFUSED };
+                now.checked_add(wait).map(|until| (error.clone(), now..until))
+            }
+            // What is no answer leaves the count of refusals as it is.
+            Err(_) => before,
         };
-        let wait = if before.is_some() { REFUSED } else { FIRST_REFUSED };
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refusal
-            .clone()
-            .zip(now.checked_add(wait))
-            .map(|(error, until)| (error, now..until));
-        refusal.map_or(logged_in, Err)
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
+        logged_in
     }
 
     /// Drops the token if it is still this one: Swift refuses it.
