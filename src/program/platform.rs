@@ -19,6 +19,8 @@ use crate::names;
 pub const S3_BUCKET: &str = "REGISTRY_STORAGE_S3_BUCKET";
 /// Variable of a custom S3 endpoint.
 pub const S3_ENDPOINT: &str = "REGISTRY_STORAGE_S3_REGIONENDPOINT";
+/// URL of Keystone.
+pub const SWIFT_AUTH_URL: &str = "REGISTRY_STORAGE_SWIFT_AUTHURL";
 /// Name of the registry's volume, as the Go operator has it.
 pub const VOLUME: &str = "registry-storage";
 /// Directory of the registry's files; the root file system of the container is read-only.
@@ -277,7 +279,7 @@ const SWIFT_SECRETS: [&str; 6] = [
 
 /// Variables of the cloud and its region, of the project, and of the domains of user and project.
 const SWIFT_TENANT: [&str; 8] = [
-    "REGISTRY_STORAGE_SWIFT_AUTHURL",
+    SWIFT_AUTH_URL,
     "REGISTRY_STORAGE_SWIFT_REGION",
     "REGISTRY_STORAGE_SWIFT_DOMAIN",
     "REGISTRY_STORAGE_SWIFT_DOMAINID",
@@ -291,7 +293,7 @@ fn swift_storage(swift: &SwiftStorage) -> StorageFacts {
     let mut env = vec![
         text("REGISTRY_STORAGE", "swift"),
         text("REGISTRY_STORAGE_SWIFT_CONTAINER", &swift.container),
-        text("REGISTRY_STORAGE_SWIFT_AUTHURL", &swift.auth_url),
+        text(SWIFT_AUTH_URL, &swift.auth_url),
     ];
     env.extend(
         SWIFT_SECRETS

@@ -12,26 +12,30 @@ use crate::support::operator::Operator;
 use crate::support::{TestCluster, cluster_operator, config_ref, is, shared_cluster, simulated};
 use crate::{deployment, environment, eventually, is_settled};
 
-const REGION: &str = "westeurope";
+pub const REGION: &str = "westeurope";
 const USUAL: usize = 2_000;
 /// Parts of the content that one process deletes before it dies, at most a page: more than there are deaths.
 const PARTS: usize = 20;
 const PAGE: usize = 250;
 
 /// A cluster on Azure, with nothing of the operator in it. The public names lead to a gate.
-struct World {
-    cluster: TestCluster,
-    azure: Azure,
-    gate: Gate,
-    proxy: ForwardProxy,
-    identity: EntraApplication,
-    secret: String,
-    roots: TempDir,
-    logs: Vec<String>,
+pub struct World {
+    pub cluster: TestCluster,
+    pub azure: Azure,
+    pub gate: Gate,
+    pub proxy: ForwardProxy,
+    pub identity: EntraApplication,
+    pub secret: String,
+    /// ID of the tenant.
+    pub tenant: String,
+    /// ID of the resource group.
+    pub group: String,
+    pub roots: TempDir,
+    pub logs: Vec<String>,
 }
 
 impl World {
-    async fn new(infrastructure: &str) -> Self {
+    pub async fn new(infrastructure: &str) -> Self {
         let authority = Authority::new("azure").unwrap();
         let azure = Azure::start(AzureOptions::new(authority)).await.unwrap();
         let cluster = shared_cluster(simulated("cloud-storage")).await;
@@ -78,21 +82,31 @@ impl World {
             proxy,
             identity,
             secret,
+            tenant,
+            group: id,
             roots,
             logs: Vec::new(),
         }
     }
 
-    async fn operator(&self) -> Operator {
-        let (proxy, roots) = (
-            self.proxy.url(),
-            self.roots.path().join("roots.pem").display().to_string(),
-        );
-        let environment = [("HTTPS_PROXY", proxy.as_str()), ("SSL_CERT_FILE", &roots)];
+    /// Environment of the operator: the way to the cloud.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let roots = self.roots.path().join("roots.pem").display().to_string();
+        [("HTTPS_PROXY", self.proxy.url()), ("SSL_CERT_FILE", roots)]
+            .map(|(name, value)| (name.to_owned(), value))
+            .into()
+    }
+
+    pub async fn operator(&self) -> Operator {
+        let environment = self.environment();
+        let environment: Vec<_> = environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         self.cluster.operator_with(&environment).await
     }
 
-    async fn left(&self, account: &str, container: &str) -> usize {
+    pub async fn left(&self, account: &str, container: &str) -> usize {
         self.azure
             .blobs(account, container)
             .await
@@ -100,7 +114,7 @@ impl World {
     }
 
     /// At the end of each test: nothing was denied by the API server or by Azure, and no secret was told to anybody.
-    async fn judge(mut self, operator: Operator, keys: [String; 2]) {
+    pub async fn judge(mut self, operator: Operator, keys: [String; 2]) {
         let log = self.cluster.devcluster.audit().unwrap();
         let ours = log.by_service_account(names::NAMESPACE, names::OPERATOR_DEPLOYMENT);
         assert!(ours.denied().is_empty(), "{}", ours.denied());

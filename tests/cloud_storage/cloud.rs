@@ -137,9 +137,14 @@ impl World {
 
     /// Keys with exactly the rights that the platform is asked for, as it mints them.
     pub async fn mint(&mut self) -> Keys {
-        let keys = self.user("minted", &requested()).await;
+        let keys = self.minted().await;
         self.mint_as(&keys).await;
         keys
+    }
+
+    /// Such keys, without the Secret.
+    pub async fn minted(&mut self) -> Keys {
+        self.user("minted", &requested()).await
     }
 
     async fn mint_as(&self, keys: &Keys) {
@@ -168,6 +173,17 @@ impl World {
     }
 
     async fn operator_with(&self, more: &[(&str, &str)]) -> Operator {
+        let environment = self.environment();
+        let mut environment: Vec<_> = environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        environment.extend(more);
+        self.cluster.operator_with(&environment).await
+    }
+
+    /// Environment of the operator: the way to the cloud, and what would lead it astray if it looked there.
+    pub fn environment(&self) -> Vec<(String, String)> {
         let home = self.roots.path();
         let aws = home.join(".aws");
         std::fs::create_dir_all(&aws).unwrap();
@@ -176,13 +192,11 @@ impl World {
             let text = format!("{}region = eu-west-1\n", astray.profile());
             std::fs::write(aws.join(file), text).unwrap();
         }
-        let (roots, home) = (home.join("roots.pem"), home.display().to_string());
         let endpoint = "http://127.0.0.1:1";
-        let (proxy, roots) = (self.proxy.url(), roots.display().to_string());
-        let mut environment = vec![
-            ("HTTPS_PROXY", proxy.as_str()),
-            ("SSL_CERT_FILE", &roots),
-            ("HOME", &home),
+        [
+            ("HTTPS_PROXY", self.proxy.url().as_str()),
+            ("SSL_CERT_FILE", &home.join("roots.pem").display().to_string()),
+            ("HOME", &home.display().to_string()),
             ("AWS_ACCESS_KEY_ID", &astray.id),
             ("AWS_SECRET_ACCESS_KEY", &astray.secret),
             ("AWS_SESSION_TOKEN", "astray"),
@@ -193,9 +207,9 @@ impl World {
             ("AWS_ENDPOINT_URL_S3", endpoint),
             ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/astray"),
             ("AWS_WEB_IDENTITY_TOKEN_FILE", "/nowhere"),
-        ];
-        environment.extend(more);
-        self.cluster.operator_with(&environment).await
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
     }
 
     /// Ends an operator, whose log is still judged.

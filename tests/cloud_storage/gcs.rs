@@ -15,7 +15,7 @@ use crate::support::operator::Operator;
 use crate::support::{TestCluster, cluster_operator, condition, config_ref, is, operand, shared_cluster, simulated};
 use crate::{deployment, environment, eventually, file, is_settled};
 
-const REGION: &str = "europe-west3";
+pub const REGION: &str = "europe-west3";
 /// All hosts of Google's, behind the cluster's proxy.
 const HOSTS: &str = "*.googleapis.com";
 const USUAL: usize = 1_000;
@@ -24,7 +24,7 @@ const PARTS: usize = 20;
 
 static GOOGLE: OnceCell<Gcs> = OnceCell::const_new();
 
-async fn google() -> &'static Gcs {
+pub async fn google() -> &'static Gcs {
     let start = || async {
         let options = GcsOptions::new(Authority::new("google").unwrap());
         Gcs::start(options).await.unwrap()
@@ -41,19 +41,19 @@ fn permissions() -> Vec<&'static str> {
 }
 
 /// A cluster on Google Cloud, with nothing of the operator in it. The public names lead to a gate.
-struct World {
-    cluster: TestCluster,
-    gate: Gate,
-    proxy: ForwardProxy,
-    project: String,
-    key: ServiceAccountKey,
-    infrastructure: &'static str,
-    roots: TempDir,
-    logs: Vec<String>,
+pub struct World {
+    pub cluster: TestCluster,
+    pub gate: Gate,
+    pub proxy: ForwardProxy,
+    pub project: String,
+    pub key: ServiceAccountKey,
+    pub infrastructure: &'static str,
+    pub roots: TempDir,
+    pub logs: Vec<String>,
 }
 
 impl World {
-    async fn new(infrastructure: &'static str) -> Self {
+    pub async fn new(infrastructure: &'static str) -> Self {
         let google = google().await;
         let cluster = shared_cluster(simulated("cloud-storage")).await;
         cluster.delete_events().await;
@@ -91,14 +91,14 @@ impl World {
     }
 
     /// The text of a key file, with a member that only its reader knows.
-    fn key_file(key: &ServiceAccountKey) -> String {
+    pub fn key_file(key: &ServiceAccountKey) -> String {
         let mut file = key.json("https://oauth2.googleapis.com/token");
         file["x_of_the_platform"] = json!({"kept": [1, null, "ü"]});
         format!("{file:#}\n")
     }
 
     /// The Secret as the platform's credential operator writes it.
-    async fn mint(&self) {
+    pub async fn mint(&self) {
         self.cluster
             .create(
                 json!({"apiVersion": "v1", "kind": "Secret", "stringData": {"service_account.json": Self::key_file(&self.key)},
@@ -107,26 +107,33 @@ impl World {
             .await;
     }
 
-    async fn operator(&self) -> Operator {
-        let (proxy, roots) = (
-            self.proxy.url(),
-            self.roots.path().join("roots.pem").display().to_string(),
-        );
-        // What Google's libraries would read.
-        let astray = self.roots.path().join("astray.json").display().to_string();
+    /// Environment of the operator: the way to the cloud, and what Google's libraries would read.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let path = |file: &str| self.roots.path().join(file).display().to_string();
+        let astray = path("astray.json");
         std::fs::write(&astray, "{\"type\": \"service_account\", \"client_email\": \"astray\"}").unwrap();
-        let environment = [
-            ("HTTPS_PROXY", proxy.as_str()),
-            ("SSL_CERT_FILE", &roots),
-            ("GOOGLE_APPLICATION_CREDENTIALS", &astray),
-            ("GOOGLE_CLOUD_PROJECT", "astray"),
-            ("GCE_METADATA_HOST", "127.0.0.1:1"),
-        ];
+        [
+            ("HTTPS_PROXY", self.proxy.url()),
+            ("SSL_CERT_FILE", path("roots.pem")),
+            ("GOOGLE_APPLICATION_CREDENTIALS", astray),
+            ("GOOGLE_CLOUD_PROJECT", "astray".to_owned()),
+            ("GCE_METADATA_HOST", "127.0.0.1:1".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    pub async fn operator(&self) -> Operator {
+        let environment = self.environment();
+        let environment: Vec<_> = environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         self.cluster.operator_with(&environment).await
     }
 
     /// The only bucket of this cluster.
-    async fn bucket(&self) -> String {
+    pub async fn bucket(&self) -> String {
         let mut buckets = google().await.buckets();
         buckets.retain(|name| name.starts_with(self.infrastructure));
         assert_eq!(buckets.len(), 1, "{buckets:?}");
@@ -134,7 +141,7 @@ impl World {
     }
 
     /// Waits until the bucket is empty, as long as it gets emptier.
-    async fn until_empty(&self, bucket: &str) {
+    pub async fn until_empty(&self, bucket: &str) {
         let google = google().await;
         let mut left = google.objects(bucket).len();
         while left > 0 {
@@ -143,13 +150,13 @@ impl World {
         }
     }
 
-    async fn checksum(&self) -> Value {
+    pub async fn checksum(&self) -> Value {
         let live = self.cluster.get(&deployment()).await.unwrap();
         live["spec"]["template"]["metadata"]["annotations"][names::DEPENDENCIES_ANNOTATION].clone()
     }
 
     /// At the end of each test: nothing was denied by the API server, and no secret was told to anybody.
-    async fn judge(mut self, operator: Operator) {
+    pub async fn judge(mut self, operator: Operator) {
         let log = self.cluster.devcluster.audit().unwrap();
         let ours = log.by_service_account(names::NAMESPACE, names::OPERATOR_DEPLOYMENT);
         assert!(ours.denied().is_empty(), "{}", ours.denied());

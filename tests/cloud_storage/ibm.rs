@@ -10,8 +10,8 @@ use crate::support::operator::Operator;
 use crate::support::{TestCluster, cluster_operator, condition, config_ref, shared_cluster, simulated};
 use crate::{environment, file, is_settled};
 
-const ACCOUNT: &str = "account-of-clusters";
-const GROUP: &str = "clusters";
+pub const ACCOUNT: &str = "account-of-clusters";
+pub const GROUP: &str = "clusters";
 
 static IBM: OnceCell<Ibm> = OnceCell::const_new();
 
@@ -25,15 +25,15 @@ async fn ibm() -> &'static Ibm {
 }
 
 /// A cluster on IBM Cloud, with nothing of the operator in it; a gate has the addresses of all services.
-struct World {
-    cluster: TestCluster,
-    gate: Gate,
-    ibm: &'static Ibm,
-    api_key: String,
+pub struct World {
+    pub cluster: TestCluster,
+    pub gate: Gate,
+    pub ibm: &'static Ibm,
+    pub api_key: String,
 }
 
 impl World {
-    async fn new(infrastructure: &'static str, platform: &str, mut cloud: Value) -> Self {
+    pub async fn new(infrastructure: &'static str, platform: &str, mut cloud: Value) -> Self {
         let ibm = ibm().await;
         let cluster = shared_cluster(simulated("cloud-storage")).await;
         cluster.delete_events().await;
@@ -63,12 +63,12 @@ impl World {
         }
     }
 
-    fn count(&self, operation: &str) -> usize {
+    pub fn count(&self, operation: &str) -> usize {
         self.gate.operations().iter().filter(|name| *name == operation).count()
     }
 
     /// At the end of each test: nothing was denied by the API server, and no secret was told to anybody.
-    async fn judge(self, operator: Operator, instance: &str) {
+    pub async fn judge(self, operator: Operator, instance: &str) {
         let log = self.cluster.devcluster.audit().unwrap();
         let ours = log.by_service_account(names::NAMESPACE, names::OPERATOR_DEPLOYMENT);
         assert!(ours.denied().is_empty(), "{}", ours.denied());

@@ -12,6 +12,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/go/mod.rs"]
+mod go;
+
 mod azure;
 mod bootstrap;
 mod cloud;
@@ -25,6 +28,7 @@ mod outage;
 mod plain;
 mod swift;
 mod switch;
+mod takeover;
 mod trust;
 
 use std::collections::BTreeMap;

@@ -54,18 +54,18 @@ async fn fill(account: &Account, container: &str, count: usize) {
 }
 
 /// A cluster on OpenStack, with nothing of the operator in it. Its region of the catalogue names a gate.
-struct World {
-    cluster: TestCluster,
-    keystone: Gate,
-    swift: Gate,
-    project: Project,
-    account: Account,
-    infrastructure: &'static str,
-    logs: Vec<String>,
+pub struct World {
+    pub cluster: TestCluster,
+    pub keystone: Gate,
+    pub swift: Gate,
+    pub project: Project,
+    pub account: Account,
+    pub infrastructure: &'static str,
+    pub logs: Vec<String>,
 }
 
 impl World {
-    async fn new(infrastructure: &'static str) -> Self {
+    pub async fn new(infrastructure: &'static str) -> Self {
         let stack = stack().await;
         let project = stack.keystone.project(infrastructure).await.unwrap();
         let account = stack.swift.account(&stack.keystone, &project).await.unwrap();
@@ -75,7 +75,7 @@ impl World {
     }
 
     /// With Ceph's gateway in the place of Swift.
-    async fn on_ceph(infrastructure: &'static str, gateway: &Rgw) -> Self {
+    pub async fn on_ceph(infrastructure: &'static str, gateway: &Rgw) -> Self {
         let keystone = &stack().await.keystone;
         let project = keystone.project(infrastructure).await.unwrap();
         let token = keystone.token(&project, &project.password).await.unwrap();
@@ -85,7 +85,13 @@ impl World {
         Self::before(infrastructure, project, account, swift, &url).await
     }
 
-    async fn before(infrastructure: &'static str, project: Project, account: Account, swift: Gate, url: &str) -> Self {
+    pub async fn before(
+        infrastructure: &'static str,
+        project: Project,
+        account: Account,
+        swift: Gate,
+        url: &str,
+    ) -> Self {
         let stack = stack().await;
         let cluster = shared_cluster(simulated("cloud-storage")).await;
         cluster.delete_events().await;
@@ -108,7 +114,7 @@ impl World {
     }
 
     /// The Secret as the platform's credential operator writes it.
-    async fn mint(&self) {
+    pub async fn mint(&self) {
         let auth = json!({"auth_url": format!("{}/v3", self.keystone.url()), "username": self.project.user,
             "password": self.project.password, "project_id": self.project.id, "user_domain_name": "Default"});
         let clouds = json!({"clouds": {"colony": {"auth": auth, "region_name": self.infrastructure}}});
@@ -120,16 +126,16 @@ impl World {
             .await;
     }
 
-    fn generated(&self) -> String {
+    pub fn generated(&self) -> String {
         format!("{}-image-registry", self.infrastructure)
     }
 
-    async fn exists(&self) -> bool {
+    pub async fn exists(&self) -> bool {
         self.account.metadata(&self.generated()).await.unwrap().is_some()
     }
 
     /// At the end of each test: nothing was denied by the API server, and no secret was told to anybody.
-    async fn judge(mut self, operator: Operator) {
+    pub async fn judge(mut self, operator: Operator) {
         let log = self.cluster.devcluster.audit().unwrap();
         let ours = log.by_service_account(names::NAMESPACE, names::OPERATOR_DEPLOYMENT);
         assert!(ours.denied().is_empty(), "{}", ours.denied());

@@ -13,8 +13,8 @@ const POLICY: &str = include_str!("../../deploy/optional/admission-policy.yaml")
 const CASES: &str = include_str!("../data/admission.yaml");
 const PATH: &str = "/apis/imageregistry.operator.openshift.io/v1/configs";
 
-/// Texts of the header `Warning` with which the API server answers a request that creates a Config. `dry_run`: nothing is stored.
-async fn warnings(cluster: &TestCluster, spec: &Value, dry_run: bool) -> Vec<String> {
+/// Creates a Config with `spec` and the defaults of the required fields. `dry_run`: nothing is stored.
+async fn create(cluster: &TestCluster, spec: &Value, dry_run: bool) -> http::Response<kube::client::Body> {
     let mut spec = spec.clone();
     let defaults = json!({"managementState": "Managed", "replicas": 1, "logging": 2, "operatorLogLevel": "Normal"});
     for (field, value) in defaults.as_object().unwrap() {
@@ -32,8 +32,13 @@ async fn warnings(cluster: &TestCluster, spec: &Value, dry_run: bool) -> Vec<Str
         .header("content-type", "application/json")
         .body(kube::client::Body::from(serde_json::to_vec(&config).unwrap()))
         .unwrap();
-    let answer = cluster.client.send(request).await.unwrap();
-    assert!(answer.status().is_success(), "{} for {config}", answer.status());
+    cluster.client.send(request).await.unwrap()
+}
+
+/// Texts of the header `Warning` with which the API server answers a request that creates a Config.
+async fn warnings(cluster: &TestCluster, spec: &Value, dry_run: bool) -> Vec<String> {
+    let answer = create(cluster, spec, dry_run).await;
+    assert!(answer.status().is_success(), "{} for {spec}", answer.status());
     let texts = answer
         .headers()
         .get_all("warning")
@@ -119,6 +124,7 @@ async fn the_policy_warns_of_common_mistakes_and_of_nothing_else() {
     assert!(cluster.config().await["spec"]["storage"]["s3"].is_object());
     denied(&cluster).await;
 
+    cluster.delete(&support::config_ref()).await;
     for policy in policies() {
         let path = format!("{}/{}", path_of(&policy), policy["metadata"]["name"].as_str().unwrap());
         let request = http::Request::delete(path).body(Vec::new()).unwrap();
@@ -128,7 +134,12 @@ async fn the_policy_warns_of_common_mistakes_and_of_nothing_else() {
         let claim = ObjectRef::new(Kind::PersistentVolumeClaim, names::NAMESPACE, name);
         cluster.delete(&claim).await;
     }
-    cluster.delete(&support::config_ref()).await;
+    // The binding denies until the API server notices that it is gone, and the next tests store Configs with mistakes.
+    eventually("the API server no longer applies the policy", async || {
+        let answer = create(&cluster, &two, true).await;
+        answer.status().is_success() && !answer.headers().contains_key("warning")
+    })
+    .await;
 }
 
 /// With `Deny`, a stored mistake gets in nobody's way: neither in that of the operator, nor in that of whoever removes the finalizer.

@@ -180,8 +180,11 @@ impl<'a, C: Cluster> Store<'a, C> {
         if used.location != self.effective.location {
             return Some(format!("restore spec.storage.ibmcos.location to {}", used.location));
         }
-        let now = self.effective.endpoints.of_registry(&self.effective.location);
         let live = live::s3_endpoint(self.request.snapshot, &self.container.name)?;
+        let now = self
+            .effective
+            .endpoints
+            .of_registry(&self.effective.location, Some(live));
         (live != now).then(|| format!("restore the serviceEndpoint COS of infrastructures/cluster to {live}"))
     }
 }

@@ -73,9 +73,15 @@ impl Endpoints {
         Ok(endpoints)
     }
 
-    /// Endpoint of Cloud Object Storage, as the registry gets it: the platform's, or the host of the location's public one.
-    pub fn of_registry(&self, location: &str) -> String {
-        self.cos.clone().unwrap_or_else(|| format!("s3.{location}.{COS}"))
+    /// Endpoint of Cloud Object Storage, as the registry gets it: the platform's, or the host of the location's public one. `live`: the
+    /// endpoint that its pods have, which stays if it is only another spelling. The Go operator writes it as the platform does, with a slash
+    /// at its end for example, and another text would replace the pods.
+    pub fn of_registry(&self, location: &str, live: Option<&str>) -> String {
+        let Some(cos) = &self.cos else {
+            return format!("s3.{location}.{COS}");
+        };
+        let same = live.filter(|live| url::endpoint(live).is_ok_and(|live| origin(&live) == *cos));
+        same.unwrap_or(cos).to_owned()
     }
 
     /// URL of Cloud Object Storage.
@@ -148,7 +154,7 @@ mod tests {
             "https://s3.us-east.cloud-object-storage.appdomain.cloud"
         );
         assert_eq!(
-            public.of_registry("us-east"),
+            public.of_registry("us-east", None),
             "s3.us-east.cloud-object-storage.appdomain.cloud"
         );
         assert_eq!(public.iam, "https://iam.cloud.ibm.com");
@@ -173,9 +179,13 @@ mod tests {
         ] {
             let cos = endpoints(&[("COS", url)]).unwrap();
             assert_eq!(
-                (cos.cos("us-east"), cos.of_registry("us-east")),
+                (cos.cos("us-east"), cos.of_registry("us-east", None)),
                 (expected.to_owned(), expected.to_owned())
             );
+            // Running pods keep the spelling that they have.
+            assert_eq!(cos.of_registry("us-east", Some(url)), url);
+            let elsewhere = "https://cos.elsewhere.example/";
+            assert_eq!(cos.of_registry("us-east", Some(elsewhere)), expected);
         }
         for url in [
             "https://iam.example",

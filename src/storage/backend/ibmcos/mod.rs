@@ -56,10 +56,12 @@ fn access(effective: &Effective, snapshot: &Snapshot) -> Result<RegistryStorage,
              together with the bucket",
         ));
     }
+    let bucket = effective.bucket_name(snapshot)?;
+    let live = live::s3_endpoint(snapshot, &bucket);
     Ok(RegistryStorage::IbmCos(Box::new(S3Storage {
-        bucket: effective.bucket_name(snapshot)?,
         region: effective.location.clone(),
-        endpoint: Some(effective.endpoints.of_registry(&effective.location)),
+        endpoint: Some(effective.endpoints.of_registry(&effective.location, live)),
+        bucket,
         public: None,
         path_style: true,
         dual_stack: Some(false),

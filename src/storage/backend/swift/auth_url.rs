@@ -61,10 +61,20 @@ pub fn ends_with_slash(text: &str) -> bool {
     parsed(text.trim()).is_some_and(|url| segments(&url).next().is_some() && url.path().ends_with('/'))
 }
 
-/// Whether the text is a DNS name or an IP address.
+/// Whether the text is a DNS name or an IP address. Resolvers know names with an underscore, too, but no top level domain has one.
 fn is_host(host: &str) -> bool {
-    let label = |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-    host.starts_with('[') || host.strip_suffix('.').unwrap_or(host).split('.').all(label)
+    let is_label = |label: &str, more: &[char]| {
+        !label.is_empty()
+            && label
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '-' || more.contains(&c))
+    };
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let (labels, last) = name
+        .rsplit_once('.')
+        .map_or((None, name), |(labels, last)| (Some(labels), last));
+    let mut labels = labels.into_iter().flat_map(|labels| labels.split('.'));
+    host.starts_with('[') || (labels.all(|label| is_label(label, &['_'])) && is_label(last, &[]))
 }
 
 fn segments(url: &Url) -> impl Iterator<Item = &str> {
@@ -210,7 +220,13 @@ mod tests {
             ("http://h:5000/./././v/3//", None),
             ("http://h:5000/v30", None),
             ("http://h:5000/v4", None),
+            (
+                "https://keystone.os_prod.example.com",
+                Some("https://keystone.os_prod.example.com/v3"),
+            ),
             ("INVALID_URL", None),
+            ("https://keystone.os_prod", None),
+            ("https://keystone..example.com", None),
             ("", None),
             ("http://", None),
             ("ftp://h/v3", None),

@@ -6,7 +6,7 @@ use super::credentials::{Credentials, Given};
 use crate::api::registry_storage::SwiftStorage;
 use crate::config::resolve::{Reason, Rejection};
 use crate::config::snapshot::Snapshot;
-use crate::storage::inputs::name;
+use crate::storage::inputs::{live, name};
 use crate::storage::model::container::ContainerName;
 use crate::storage::model::error::{ErrorClass, StorageError};
 
@@ -181,6 +181,7 @@ impl Effective {
         let secret = Given::of(snapshot)?;
         let auth = secret.cloud.auth.clone().unwrap_or_default();
         let (auth_url, registry_url, auth_version) = urls(spec, &secret, &auth)?;
+        let registry_url = as_running(registry_url, auth_version, snapshot);
         let (domain, project, project_domain) = names(spec, &auth);
         let region = given(spec.region_name.as_ref()).map(str::to_owned);
         let verify = secret.cloud.verify.0.as_deref().unwrap_or("true");
@@ -299,14 +300,21 @@ fn names(spec: &SwiftStorage, auth: &Auth) -> (Named, Named, Named) {
         Named::default()
     };
     let first = |a: &Text, b: &Text| Text(a.0.clone().or_else(|| b.0.clone()));
+    // An application credential and a token have a domain already. The Go operator does not read these members at all, so that a variable
+    // more would replace the pods of a cluster that it manages.
+    let default_domain = if auth.application_credential_id.0.is_some() || auth.token.0.is_some() {
+        Named::default()
+    } else {
+        Named::of_cloud(
+            &auth.default_domain_name,
+            &first(&auth.default_domain_id, &auth.default_domain),
+        )
+    };
     let domain_of_cloud = Named::of_cloud(
         &first(&auth.domain_name, &auth.user_domain_name),
         &first(&auth.domain_id, &auth.user_domain_id),
     )
-    .or(Named::of_cloud(
-        &auth.default_domain_name,
-        &first(&auth.default_domain_id, &auth.default_domain),
-    ));
+    .or(default_domain);
     let project = project_of_spec.or(Named::of_cloud(&auth.project_name, &auth.project_id));
     (domain_of_spec.or(domain_of_cloud), project, project_domain)
 }
@@ -347,6 +355,20 @@ fn urls(spec: &SwiftStorage, secret: &Given, auth: &Auth) -> Result<(String, Str
         }
     })?;
     Ok((url, registry, version))
+}
+
+/// The URL as the registry's pods have it, if that is only another spelling: the Go operator writes IPv6 addresses and names in Unicode as
+/// they are given. Another text would replace the pods.
+fn as_running(url: String, version: i64, snapshot: &Snapshot) -> String {
+    let same = |text: &str| {
+        auth_url::normalised(text)
+            .and_then(|url| auth_url::for_registry(&url, version))
+            .ok()
+    };
+    match live::keystone_url(snapshot) {
+        Some(live) if same(live).is_some_and(|live| same(&url) == Some(live)) => live.to_owned(),
+        _ => url,
+    }
 }
 
 /// The error as a rejection, if the spec cannot be right.

@@ -68,6 +68,19 @@ fn a_pair_of_the_spec_replaces_that_pair_of_the_cloud() {
             named(None, Some("default")),
             named(None, None),
         ),
+        // They have a domain already.
+        (
+            json!({}),
+            "default_domain: default, application_credential_id: a, application_credential_secret: s",
+            named(None, None),
+            named(None, None),
+        ),
+        (
+            json!({}),
+            "default_domain_name: Default, token: t",
+            named(None, None),
+            named(None, None),
+        ),
         (
             json!({}),
             "default_domain_name: Default, user_domain_name: U",

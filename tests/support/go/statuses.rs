@@ -3,7 +3,7 @@
 use image_registry_operator::api::{Kind, ObjectRef};
 use serde_json::{Value, json};
 
-use crate::go::Go;
+use super::Go;
 use crate::support::{cluster_operator, config_ref, operand, service};
 
 impl Go<'_> {
@@ -52,16 +52,28 @@ impl Go<'_> {
                 ("Progressing", "False", "Ready"),
                 ("Degraded", "False", ""),
                 ("Removed", "False", ""),
-                ("StorageExists", "True", "Creation Successful"),
             ],
         };
         conditions.extend(
             main.iter()
                 .map(|(t, s, r)| condition(t, s, r, "The registry is as it is")),
         );
-        let mut storage = config["spec"]["storage"].clone();
-        if state == "Removed" {
-            storage = json!({});
+        let (storage, managed) = match &self.store {
+            _ if state == "Removed" => (json!({}), true),
+            Some(store) => (store.status_storage.clone(), store.storage_managed),
+            None => (config["spec"]["storage"].clone(), true),
+        };
+        if state == "Managed" {
+            let of_store = self.store.as_ref().map(|store| store.conditions.clone());
+            let by_default = || {
+                vec![condition(
+                    "StorageExists",
+                    "True",
+                    "Creation Successful",
+                    "The registry is as it is",
+                )]
+            };
+            conditions.extend(of_store.unwrap_or_else(by_default));
         }
         let replicas = if self.managed {
             config["spec"]["replicas"].clone()
@@ -69,7 +81,7 @@ impl Go<'_> {
             json!(0)
         };
         let status = json!({"observedGeneration": config["metadata"]["generation"], "readyReplicas": replicas,
-            "storageManaged": true, "storage": storage, "conditions": conditions,
+            "storageManaged": managed, "storage": storage, "conditions": conditions,
             "generations": config.pointer("/status/generations").cloned().unwrap_or(json!([]))});
         self.put_status(&config_ref(), status).await;
         let pruner = ObjectRef::new(Kind::ImagePruner, "", "cluster");

@@ -9,17 +9,25 @@ use image_registry_operator::api::{Kind, ObjectRef};
 use kube::api::PostParams;
 use serde_json::{Map, Value, json};
 
-use crate::support::{TestCluster, config_ref, deployment, operand, pull_secret, service};
+use crate::support::{TestCluster, config_ref, deployment, operand, proxy, pull_secret, service};
 
+pub mod statuses;
+pub mod store;
+pub mod takeover;
+
+pub use store::Store;
+
+/// The Deployment of a registry on emptyDir with one replica.
+pub const EMPTY_DIR: &str = include_str!("../../data/takeover/deployment-emptydir.yaml");
 /// Field manager of the Go operator.
 pub const MANAGER: &str = "cluster-image-registry-operator";
 /// Image of the Go operator, as its node-ca runs it.
 pub const IMAGE: &str = "localhost/former-operator:4.21";
 pub const HTTP_SECRET: &str = "7461b5f1d5d7c0";
 
-const COMMON: &str = include_str!("../data/takeover/common.yaml");
-const ALWAYS: &str = include_str!("../data/takeover/always.yaml");
-const ROUTES: &str = include_str!("../data/takeover/routes.yaml");
+const COMMON: &str = include_str!("../../data/takeover/common.yaml");
+const ALWAYS: &str = include_str!("../../data/takeover/always.yaml");
+const ROUTES: &str = include_str!("../../data/takeover/routes.yaml");
 const CHECKSUM: &str = "imageregistry.operator.openshift.io/checksum";
 /// A label and an annotation on the Deployment that are no longer desired.
 pub const LEFT: &str = "former.example.com/left";
@@ -38,6 +46,10 @@ pub struct Go<'a> {
     pub managed: bool,
     /// Edits of the desired Deployment.
     pub edit: fn(&mut Value),
+    /// The object store, in place of the storage that the Deployment's YAML has.
+    pub store: Option<Store>,
+    /// Environment of the operator that takes over. By default its node-ca runs the image of the Go operator's.
+    pub environment: Vec<(String, String)>,
 }
 
 impl<'a> Go<'a> {
@@ -49,7 +61,17 @@ impl<'a> Go<'a> {
             route: None,
             managed: true,
             edit: |_| (),
+            store: None,
+            environment: vec![("OPERATOR_IMAGE".to_owned(), IMAGE.to_owned())],
         }
+    }
+
+    /// The Go operator with its registry on an object store.
+    pub fn with_store(cluster: &'a TestCluster, store: Store) -> Self {
+        let mut go = Self::new(cluster, EMPTY_DIR, json!({"replicas": store.replicas}));
+        go.spec["storage"] = store.spec_storage.clone();
+        go.store = Some(store);
+        go
     }
 
     /// Brings the cluster to the state in which the Go operator has nothing to do.
@@ -251,6 +273,9 @@ impl<'a> Go<'a> {
         let mut documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
         for document in &mut documents {
             fill(document, &values);
+            if let Some(store) = &self.store {
+                store.fill(document, &cluster.get(&proxy()).await.unwrap_or_default());
+            }
         }
         documents
     }
@@ -258,18 +283,10 @@ impl<'a> Go<'a> {
     /// The digest on the pod template, as described for the Go operator.
     async fn dependencies(&self) -> String {
         let mut lines = Vec::new();
-        for (kind, prefix, names) in [
-            (
-                Kind::ConfigMap,
-                "configmap",
-                ["image-registry-certificates", "trusted-ca"],
-            ),
-            (
-                Kind::Secret,
-                "secret",
-                ["image-registry-tls", "installation-pull-secrets"],
-            ),
-        ] {
+        let (mut maps, mut secrets) = self.store.as_ref().map(Store::mounts).unwrap_or_default();
+        maps.extend(["image-registry-certificates", "trusted-ca"]);
+        secrets.extend(["image-registry-tls", "installation-pull-secrets"]);
+        for (kind, prefix, names) in [(Kind::ConfigMap, "configmap", maps), (Kind::Secret, "secret", secrets)] {
             for name in names {
                 let Some(object) = self.cluster.get(&operand(kind, name)).await else {
                     continue;
