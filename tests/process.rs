@@ -328,7 +328,7 @@ fn the_shipped_arguments_are_accepted_and_their_files_watched() {
     await_line(&mut log, &format!("Watching files [{}]", files.join(" ")));
     await_line(&mut log, "Overwriting root TLS certificate authority trust store");
     await_line(&mut log, "serving metrics on 127.0.0.1:");
-    await_line(&mut log, "attempting to acquire lease");
+    await_line(&mut log, "attempting to acquire leader lease");
 }
 
 // deploy 35
@@ -346,7 +346,7 @@ fn without_the_files_the_operator_makes_a_serving_certificate_if_it_may() {
     let mut log = running.log();
     await_line(&mut log, "the metrics server uses a certificate of its own");
     await_line(&mut log, "serving metrics on 127.0.0.1:");
-    await_line(&mut log, "attempting to acquire lease");
+    await_line(&mut log, "attempting to acquire leader lease");
 }
 
 // lifecycle 1.8: a signal while waiting for the lease
@@ -356,7 +356,7 @@ fn a_signal_while_waiting_for_the_lease_ends_the_process_cleanly() {
         let stage = Stage::new();
         let mut running = Running(stage.command(&[]).spawn().unwrap());
         let mut log = running.log();
-        await_line(&mut log, "attempting to acquire lease");
+        await_line(&mut log, "attempting to acquire leader lease");
         let signalled = Instant::now();
         running.signal(name);
         assert_eq!(running.wait(), Some(0), "{name}");
@@ -371,7 +371,7 @@ fn a_changed_file_ends_the_process_cleanly() {
     let watched = stage.path("tls.crt");
     let mut running = Running(stage.command(&["--files", &show(&watched)]).spawn().unwrap());
     let mut log = running.log();
-    await_line(&mut log, "attempting to acquire lease");
+    await_line(&mut log, "attempting to acquire leader lease");
     fs::write(&watched, "other").unwrap();
     let line = await_line(&mut log, "object changed");
     assert!(line.contains(&show(&watched)), "{line}");

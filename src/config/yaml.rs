@@ -19,11 +19,12 @@ pub fn text(value: &str) -> String {
     }
 }
 
-/// Plain scalars that YAML 1.1 does not parse as strings (null, booleans, floats, merge and value keys), in every spelling.
+/// Plain scalars that YAML 1.1 does not parse as strings (null, booleans, floats), in every spelling. The merge key `<<` and the value key
+/// `=` are missing: the Go operator and the registry take them for strings.
 const WORDS: &[&str] = &[
     "", "~", "null", "Null", "NULL", "y", "Y", "yes", "Yes", "YES", "n", "N", "no", "No", "NO", "true", "True", "TRUE",
-    "false", "False", "FALSE", "on", "On", "ON", "off", "Off", "OFF", "<<", "=", ".nan", ".NaN", ".NAN", ".inf",
-    ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF",
+    "false", "False", "FALSE", "on", "On", "ON", "off", "Off", "OFF", ".nan", ".NaN", ".NAN", ".inf", ".Inf", ".INF",
+    "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF",
 ];
 
 /// Whether YAML 1.1 parses the plain scalar as another type than string.
@@ -32,19 +33,31 @@ fn is_other_type(value: &str) -> bool {
 }
 
 fn is_number(value: &str) -> bool {
-    if !value.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) {
+    if !value.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))
+        || (value.starts_with('.') && !separates_digits(value))
+    {
         return false;
     }
     let plain = value.replace('_', "");
     let magnitude = plain.strip_prefix(['+', '-']).unwrap_or(&plain);
     let digits_of = |radix: u32, prefix: &str| {
         let digits = magnitude.strip_prefix(prefix).filter(|digits| !digits.starts_with('+'));
+        // The parser of binary numbers permits a sign here, too.
+        let digits = digits.map(|digits| digits.strip_prefix('-').filter(|_| radix == 2).unwrap_or(digits));
         let number = digits.and_then(|digits| u64::from_str_radix(digits, radix).ok());
         // The registry's parser takes a number of more than 64 bits for a text.
-        number.is_some_and(|number| magnitude.len() == plain.len() || number <= i64::MAX.unsigned_abs())
+        number.is_some_and(|number| magnitude.len() == plain.len() || number <= i64::MIN.unsigned_abs())
     };
     let in_base = [(2, "0b"), (2, "0B"), (8, "0o"), (8, "0O"), (16, "0x"), (16, "0X")];
     in_base.iter().any(|(radix, prefix)| digits_of(*radix, prefix)) || is_decimal(magnitude)
+}
+
+/// Whether each underscore stands between two digits.
+fn separates_digits(value: &str) -> bool {
+    let bytes = value.as_bytes();
+    let is_digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
+    let mut places = (0..bytes.len()).filter(|at| bytes[*at] == b'_');
+    places.all(|at| is_digit(at.checked_sub(1)) && is_digit(Some(at + 1)))
 }
 
 /// `12`, `12.`, `12.5`, `.5`, all with an optional exponent.
@@ -85,25 +98,64 @@ fn is_sexagesimal(value: &str) -> bool {
         && fraction.chars().all(|c| c.is_ascii_digit() || c == '_')
 }
 
-/// A date, optionally followed by a time. Only the first character of the time is checked: needless quotes do no harm.
+/// A date; or date and time, with a time zone if `T` stands between them.
 fn is_timestamp(value: &str) -> bool {
-    let (date, time) = value.split_at(value.find(['T', 't', ' ', '\t']).unwrap_or(value.len()));
-    let parts: Vec<&str> = date.split('-').collect();
-    let digits = |text: &str, widths: std::ops::RangeInclusive<usize>| {
-        widths.contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit())
+    let (date, time) = value.split_at(value.find(['T', 't', ' ']).unwrap_or(value.len()));
+    is_date(date)
+        && match time.as_bytes().first() {
+            None => true,
+            Some(b' ') => is_time(&time[1..]),
+            Some(_) => without_zone(&time[1..]).is_some_and(is_time),
+        }
+}
+
+/// A number of so many digits at most, below a limit.
+fn number(text: &str, digits: usize, below: i8) -> Option<i8> {
+    let fits = (1..=digits).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|number| fits && *number < below)
+}
+
+fn is_date(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let [year, month, day] = parts[..] else { return false };
+    let year = (year.len() == 4 && year.bytes().all(|byte| byte.is_ascii_digit())).then(|| year.parse().ok());
+    let parsed = (year.flatten(), number(month, 2, 13), number(day, 2, 32));
+    matches!(parsed, (Some(year), Some(month), Some(day)) if jiff::civil::Date::new(year, month, day).is_ok())
+}
+
+/// `15:4:5`, with a fraction of a second or without.
+fn is_time(text: &str) -> bool {
+    let (whole, fraction) = text.split_once(['.', ',']).unwrap_or((text, "0"));
+    let parts: Vec<&str> = whole.split(':').collect();
+    let [hour, minute, second] = parts[..] else {
+        return false;
     };
-    let is_date = matches!(parts.as_slice(), [year, month, day]
-        if digits(year, 4..=4) && digits(month, 1..=2) && digits(day, 1..=2));
-    is_date
-        && (time.is_empty()
-            || time
-                .trim_start_matches(['T', 't', ' ', '\t'])
-                .starts_with(|c: char| c.is_ascii_digit()))
+    [(hour, 24), (minute, 60), (second, 60)]
+        .iter()
+        .all(|(text, below)| number(text, 2, *below).is_some())
+        && !fraction.is_empty()
+        && fraction.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The text before `Z` or a time zone such as `-05:00`.
+fn without_zone(text: &str) -> Option<&str> {
+    if let Some(before) = text.strip_suffix('Z') {
+        return Some(before);
+    }
+    let at = text
+        .len()
+        .checked_sub("-05:00".len())
+        .filter(|at| text.is_char_boundary(*at))?;
+    let (before, zone) = text.split_at(at);
+    let (hours, minutes) = zone.strip_prefix(['+', '-'])?.split_once(':')?;
+    let is_zone = hours.len() == 2 && number(hours, 2, 25).is_some() && number(minutes, 2, 60).is_some();
+    is_zone.then_some(before)
 }
 
 /// Whether a string can be a plain scalar in a block mapping.
 fn plain_allowed(value: &str) -> bool {
-    let second_is_blank = value.chars().nth(1).is_none_or(char::is_whitespace);
+    let is_blank = |c| matches!(c, ' ' | '\t' | '\r' | '\n' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    let second_is_blank = value.chars().nth(1).is_none_or(is_blank);
     let indicator = match value.chars().next() {
         Some('-' | '?' | ':') => second_is_blank,
         first => first.is_none_or(|c| "#,[]{}&*!|>'\"%@`".contains(c)),
@@ -119,22 +171,29 @@ fn unprintable(c: char) -> bool {
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
-/// Whether a multi-line string can be a literal block (`|-`). `|-` strips final newlines, so a string that ends with one
-/// cannot.
+/// Whether a multi-line string can be a literal block: no blank at the end of a line.
 fn block_allowed(value: &str) -> bool {
-    let hidden_space = value.starts_with([' ', '\n']) || value.ends_with([' ', '\n']) || value.contains(" \n");
+    let hidden_space = value.ends_with(' ') || value.contains(" \n");
     !hidden_space && !value.contains(|c| c != '\n' && unprintable(c))
 }
 
+/// A literal block. Its header says what happens to final newlines (`-`: there is none, `+`: there are several), and how far its lines are
+/// indented if the first one begins with a blank or is empty. The final newlines themselves are left out, as the Go operator does it, so that
+/// the registry gets a value without them: a password from a file works.
 fn literal(value: &str) -> String {
-    let lines = value.split('\n').map(|line| {
-        if line.is_empty() {
-            String::new()
-        } else {
-            format!("  {line}")
-        }
+    let indented = if value.starts_with([' ', '\n']) { "2" } else { "" };
+    let trimmed = value.trim_end_matches('\n');
+    let newlines = match value.len() - trimmed.len() {
+        0 => "-",
+        1 if !trimmed.is_empty() => "",
+        _ => "+",
+    };
+    let lines = trimmed.split('\n').map(|line| match line {
+        "" => "\n".to_owned(),
+        line => format!("\n  {line}"),
     });
-    format!("|-\n{}", lines.collect::<Vec<_>>().join("\n"))
+    let lines: String = lines.collect();
+    format!("|{indented}{newlines}{}", lines.trim_end_matches('\n'))
 }
 
 fn double_quoted(value: &str) -> String {

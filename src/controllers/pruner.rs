@@ -182,6 +182,8 @@ async fn bootstrap(context: &Context) -> Result<(), Failure> {
         "kind": Kind::ImagePruner.kind(),
         "metadata": {"name": names::CLUSTER},
         "spec": {
+            // Empty, as in the Go operator's: JSON patches of users replace it.
+            "schedule": "",
             "suspend": false,
             "keepTagRevisions": 3,
             "successfulJobsHistoryLimit": 3,

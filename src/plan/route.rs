@@ -103,10 +103,13 @@ fn tls(entry: &WantedRoute, objects: &Objects) -> Result<Value, String> {
         "caCertificate": null,
         // The router trusts the platform's service CA.
         "destinationCACertificate": null,
-        "insecureEdgeTerminationPolicy": null,
-        "externalCertificate": null,
     });
+    // Without a Secret, the other two fields are the administrator's. The Go operator leaves them alone: without the certificate
+    // that clients know, logins would fail after a take-over.
     let Some(name) = &entry.secret else { return Ok(tls) };
+    for field in ["insecureEdgeTerminationPolicy", "externalCertificate"] {
+        tls[field] = Value::Null;
+    }
     let described = |problem: &str| {
         format!(
             "Secret {}/{name}, which Route {} uses, {problem}",

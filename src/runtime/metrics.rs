@@ -3,11 +3,18 @@
 //! Recording rules and telemetry of OpenShift use the names and labels of the first five, which must not change. There are no
 //! process or runtime metrics: cAdvisor and the node exporter have them.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    encoding::{EncodeLabelSet, EncodeLabelValue, EncodeMetric, MetricEncoder, text::encode},
+    metrics::{MetricType, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
@@ -102,11 +109,43 @@ impl EncodeLabelValue for Outcome {
     }
 }
 
+/// A gauge that has no sample until it is set.
+#[derive(Clone, Debug)]
+struct LateGauge(Arc<AtomicI64>);
+
+impl LateGauge {
+    const UNSET: i64 = i64::MIN;
+
+    fn set(&self, value: i64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+}
+
+impl Default for LateGauge {
+    fn default() -> Self {
+        Self(Arc::new(AtomicI64::new(Self::UNSET)))
+    }
+}
+
+impl EncodeMetric for LateGauge {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        match self.0.load(Ordering::Relaxed) {
+            Self::UNSET => Ok(()),
+            value => encoder.encode_gauge(&value),
+        }
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
+    }
+}
+
 /// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
     storage_reconfigured: Counter,
-    pruner_install_status: Gauge,
+    /// Without a value until the first pass of the pruner: a process that waits for the Lease knows nothing of it.
+    pruner_install_status: LateGauge,
     azure_key_cache: Family<ResultLabel, Counter>,
     image_stream_tags: Family<TagLabels, Gauge>,
     storage_type: Family<StorageLabel, Gauge>,
@@ -131,7 +170,7 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::default(),
             storage_reconfigured: Counter::default(),
-            pruner_install_status: Gauge::default(),
+            pruner_install_status: LateGauge::default(),
             azure_key_cache: Family::default(),
             image_stream_tags: Family::default(),
             storage_type: Family::default(),
@@ -341,6 +380,12 @@ mod tests {
         let metrics = Metrics::new("1.2.3");
         metrics.storage_type(Some("PVC"));
         metrics.storage_reconfigured();
+        // A 0 would mean that the pruner is not installed.
+        let text = metrics.text().unwrap();
+        assert!(
+            !text.contains("image_registry_operator_image_pruner_install_status 0"),
+            "{text}"
+        );
         metrics.pruner_install_status(2);
         metrics.azure_key_cache(true);
         metrics.image_stream_tags(ImageStreamTags {

@@ -299,9 +299,11 @@ impl Case<'_> {
             return condition_update(Status::False, "DeploymentDeleted", message);
         }
         if deployment.available() == 0 {
+            // Scripts and articles of users look for the beginning, which is that of the Go operator.
+            let begin = "The deployment does not have available replicas";
             let message = match &self.findings.not_running {
-                Some(cause) => format!("{} has no available pod: {cause}", name()),
-                None => format!("{} has no available pod; its pods' events say why", name()),
+                Some(cause) => format!("{begin}: {cause}"),
+                None => format!("{begin}: the events of the pods of {} say why", name()),
             };
             return condition_update(Status::False, "NoReplicasAvailable", message);
         }

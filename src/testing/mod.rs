@@ -3,3 +3,4 @@
 pub(crate) mod clock;
 pub(crate) mod fake_api;
 pub(crate) mod settings;
+pub(crate) mod takeover;

@@ -392,6 +392,28 @@ fn the_cluster_operator_comes_after_both_deployments() {
     assert!(last_deployment < cluster_operator);
 }
 
+/// A take-over replaces the Deployment of a release that may lack what the new one mounts: its pod would never start.
+#[test]
+fn what_the_operator_mounts_exists_in_each_release_or_the_page_creates_it() {
+    let page = include_str!("../../docs/installation.md");
+    let set = install_set();
+    let deployment = in_file(&set, "07-operator.yaml");
+    for volume in list(deployment, "/spec/template/spec/volumes") {
+        let named = |pointer: &str| volume.pointer(pointer).and_then(Value::as_str);
+        let Some(name) = named("/configMap/name").or_else(|| named("/secret/secretName")) else {
+            continue;
+        };
+        let optional = ["/configMap/optional", "/secret/optional"];
+        let is_optional = optional
+            .iter()
+            .any(|pointer| volume.pointer(pointer) == Some(&json!(true)));
+        // The service CA operator makes it for the operator's Service, in each release.
+        let exists = name == "image-registry-operator-tls";
+        let is_created = page.contains(&format!("get configmap {name} || oc create -f deploy/"));
+        assert!(is_optional || exists || is_created, "{name}");
+    }
+}
+
 // deploy 8
 #[test]
 fn each_file_has_a_name_that_is_copied_into_the_image() {

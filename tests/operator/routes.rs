@@ -69,6 +69,22 @@ async fn routes_follow_the_spec_and_their_secrets() {
         })
         .await;
 
+    // Without a Secret, certificate and redirect of the administrator stay; with one they do not.
+    let edit = json!({"spec": {"tls": {"insecureEdgeTerminationPolicy": "Redirect", "destinationCACertificate": PEM}}});
+    for (name, kept) in [(names::DEFAULT_ROUTE, true), ("public", false)] {
+        cluster.patch(&route(name), edit.clone()).await;
+        let reverted = |o: &Value| o["spec"]["tls"].get("destinationCACertificate").is_none();
+        let live = cluster
+            .until(&route(name), "reverted", |o| o.is_some_and(reverted))
+            .await
+            .unwrap();
+        assert_eq!(
+            live["spec"]["tls"]["insecureEdgeTerminationPolicy"] == "Redirect",
+            kept,
+            "{live}"
+        );
+    }
+
     // A renamed route is created under its new name and deleted under the old one; a route without the operator's annotation stays.
     cluster.create(json!({"apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": {"name": "foreign", "namespace": names::NAMESPACE},
                       "spec": {"to": {"kind": "Service", "name": "x"}}})).await;

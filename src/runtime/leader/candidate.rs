@@ -39,7 +39,7 @@ enum Attempt {
 pub async fn acquire(candidate: Candidate) -> Claim {
     tracing::info!(
         identity = candidate.identity,
-        "attempting to acquire lease {}/{}",
+        "attempting to acquire leader lease {}/{}",
         names::NAMESPACE,
         names::LEASE
     );

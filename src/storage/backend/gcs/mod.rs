@@ -230,3 +230,21 @@ impl<C: Cluster> ObjectBackend for Gcs<'_, C> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::RegistryProgram as _;
+    use crate::program::platform::Platform;
+    use crate::testing::takeover;
+
+    // workload 61
+    #[test]
+    fn a_take_over_from_the_go_operator_changes_nothing_in_the_pods() {
+        for case in takeover::cases("gcs-wif") {
+            let effective = Effective::of(case.storage.gcs.as_ref().unwrap(), &case.snapshot).unwrap();
+            let access = access(&effective, &case.snapshot).unwrap_or_else(|e| panic!("{}: {e:?}", case.name));
+            case.assert_unchanged(&Platform.render(&access).unwrap());
+        }
+    }
+}

@@ -203,3 +203,29 @@ impl<C: Cluster> ObjectBackend for IbmCos<'_, C> {
         Store::open(self, request)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::RegistryProgram as _;
+    use crate::program::platform::Platform;
+    use crate::testing::takeover;
+
+    // workload 61
+    #[test]
+    fn a_take_over_from_the_go_operator_changes_nothing_in_the_pods() {
+        let keys = StaticKeys {
+            id: "access-key".to_owned(),
+            secret: Sensitive::new("secret-key"),
+        };
+        for case in takeover::cases("ibmcos-") {
+            let effective = effective(&case.storage, &case.snapshot).unwrap_or_else(|e| panic!("{}: {e:?}", case.name));
+            let RegistryStorage::IbmCos(mut access) = access(&effective, &case.snapshot).unwrap() else {
+                panic!("{}", case.name)
+            };
+            access.credentials = keys.text();
+            let facts = Platform.render(&RegistryStorage::IbmCos(access)).unwrap();
+            case.assert_unchanged(&facts);
+        }
+    }
+}

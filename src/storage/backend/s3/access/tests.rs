@@ -14,6 +14,7 @@ use crate::program::RegistryProgram as _;
 use crate::program::platform::Platform;
 use crate::storage::model::fingerprint::Fingerprint;
 use crate::storage::model::target::Target;
+use crate::testing::takeover;
 
 const CREDENTIALS: &str = "[default]\naws_access_key_id = AKIA\naws_secret_access_key = hunter2\n";
 
@@ -332,5 +333,16 @@ fn settings_of_cloud_front_that_cannot_be_rendered_are_refused_by_name() {
                 .contains(&format!("spec.storage.s3.cloudFront.{field}")),
             "{rejection}"
         );
+    }
+}
+
+// workload 61: the cases of AWS, of MinIO and of OpenShift Data Foundation
+#[test]
+fn a_take_over_from_the_go_operator_changes_nothing_in_the_pods() {
+    for case in takeover::cases("s3-") {
+        let spec = case.storage.s3.as_ref().unwrap();
+        let access = access(&Effective::of(spec, &case.snapshot, None).unwrap(), &case.snapshot);
+        let access = access.unwrap_or_else(|e| panic!("{}: {e:?}", case.name));
+        case.assert_unchanged(&Platform.render(&access).unwrap());
     }
 }

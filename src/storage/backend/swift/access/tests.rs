@@ -5,6 +5,7 @@ use crate::config::yaml;
 use crate::program::RegistryProgram as _;
 use crate::program::platform::Platform;
 use crate::storage::backend::swift::effective::Interface;
+use crate::testing::takeover;
 
 fn named(name: &str, id: &str) -> Named {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -226,4 +227,15 @@ fn debug_output_has_no_secret_and_fingerprints_have_all() {
     let access = access(&effective(password("hunter22")), "images").unwrap();
     assert!(!format!("{access:?}").contains("hunter22"));
     assert!(access.texts().iter().any(|text| text == "hunter22"));
+}
+
+// workload 61
+#[test]
+fn a_take_over_from_the_go_operator_changes_nothing_in_the_pods() {
+    for case in takeover::cases("swift-") {
+        let spec = case.storage.swift.as_ref().unwrap();
+        let effective = Effective::of(spec, &case.snapshot).unwrap_or_else(|e| panic!("{}: {e:?}", case.name));
+        let access = access(&effective, spec.container.as_deref().unwrap()).unwrap();
+        case.assert_unchanged(&Platform.render(&access).unwrap());
+    }
 }
