@@ -1,5 +1,6 @@
 //! A client that imitates the Go operator: its objects, digests, field manager, plain creates and updates, and its rules for
 //! when to write what. Written from the description of the Go operator's behaviour, without code of this operator.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
