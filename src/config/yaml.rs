@@ -19,6 +19,15 @@ pub fn text(value: &str) -> String {
     }
 }
 
+/// What the registry reads from [`text`]: the value, in most cases without final newlines. A login that the operator tries uses this text, too.
+pub fn received(value: &str) -> &str {
+    if value.contains('\n') && block_allowed(value) {
+        value.trim_end_matches('\n')
+    } else {
+        value
+    }
+}
+
 /// Plain scalars that YAML 1.1 does not parse as strings (null, booleans, floats), in every spelling. The merge key `<<` and the value key
 /// `=` are missing: the Go operator and the registry take them for strings.
 const WORDS: &[&str] = &[
@@ -41,15 +50,25 @@ fn is_number(value: &str) -> bool {
     let plain = value.replace('_', "");
     let magnitude = plain.strip_prefix(['+', '-']).unwrap_or(&plain);
     let digits_of = |radix: u32, prefix: &str| {
-        let digits = magnitude.strip_prefix(prefix).filter(|digits| !digits.starts_with('+'));
-        // The parser of binary numbers permits a sign here, too.
-        let digits = digits.map(|digits| digits.strip_prefix('-').filter(|_| radix == 2).unwrap_or(digits));
-        let number = digits.and_then(|digits| u64::from_str_radix(digits, radix).ok());
+        let digits = magnitude.strip_prefix(prefix)?;
+        // The parser of binary numbers permits a sign here, if there is none before.
+        let signed = digits.strip_prefix(['+', '-']);
+        let digits = match signed {
+            Some(digits) if radix == 2 && magnitude.len() == plain.len() => digits,
+            Some(_) => return None,
+            None => digits,
+        };
+        let number = u64::from_str_radix(digits, radix)
+            .ok()
+            .filter(|_| !digits.starts_with('+'))?;
         // The registry's parser takes a number of more than 64 bits for a text.
-        number.is_some_and(|number| magnitude.len() == plain.len() || number <= i64::MIN.unsigned_abs())
+        (magnitude.len() == plain.len() || number <= i64::MIN.unsigned_abs()).then_some(())
     };
     let in_base = [(2, "0b"), (2, "0B"), (8, "0o"), (8, "0O"), (16, "0x"), (16, "0X")];
-    in_base.iter().any(|(radix, prefix)| digits_of(*radix, prefix)) || is_decimal(magnitude)
+    in_base
+        .iter()
+        .any(|(radix, prefix)| digits_of(*radix, prefix).is_some())
+        || is_decimal(magnitude)
 }
 
 /// Whether each underscore stands between two digits.

@@ -208,6 +208,12 @@ async fn undecodable(
     error: &serde_json::Error,
 ) -> Result<(), Failure> {
     let message = format!("{} cannot be decoded: {error}; correct the field", reference());
+    // Whether it is suspended is not known.
+    let runs = snapshot
+        .objects
+        .operand(Kind::CronJob, names::PRUNER_CRON_JOB)
+        .is_some();
+    context.metrics.pruner_install_status(if runs { 2 } else { 0 });
     write(
         context,
         snapshot,

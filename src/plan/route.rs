@@ -104,6 +104,12 @@ fn tls(entry: &WantedRoute, objects: &Objects) -> Result<Value, String> {
         // The router trusts the platform's service CA.
         "destinationCACertificate": null,
     });
+    let live = objects.operand(Kind::Route, &entry.name);
+    let policy = live.and_then(|route| route.pointer("/spec/tls/insecureEdgeTerminationPolicy"));
+    // Logins must not travel in clear text.
+    if policy.and_then(Value::as_str) == Some("Allow") {
+        tls["insecureEdgeTerminationPolicy"] = Value::Null;
+    }
     // Without a Secret, the other two fields are the administrator's. The Go operator leaves them alone: without the certificate
     // that clients know, logins would fail after a take-over.
     let Some(name) = &entry.secret else { return Ok(tls) };

@@ -23,7 +23,7 @@ pub(crate) struct Case {
     pub(crate) pods: Value,
 }
 
-/// The cases whose names begin with `prefix`, without those of builds that render other pods.
+/// The cases whose names begin with `prefix`.
 pub(crate) fn cases(prefix: &str) -> Vec<Case> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/takeover/stores");
     let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());

@@ -85,6 +85,13 @@ async fn routes_follow_the_spec_and_their_secrets() {
         );
     }
 
+    let edit = json!({"spec": {"tls": {"insecureEdgeTerminationPolicy": "Allow"}}});
+    cluster.patch(&route(names::DEFAULT_ROUTE), edit).await;
+    let reverted = |o: &Value| o["spec"]["tls"].get("insecureEdgeTerminationPolicy").is_none();
+    cluster
+        .until(&route(names::DEFAULT_ROUTE), "reverted", |o| o.is_some_and(reverted))
+        .await;
+
     // A renamed route is created under its new name and deleted under the old one; a route without the operator's annotation stays.
     cluster.create(json!({"apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": {"name": "foreign", "namespace": names::NAMESPACE},
                       "spec": {"to": {"kind": "Service", "name": "x"}}})).await;

@@ -252,7 +252,8 @@ async fn one_edit_switches_to_a_claim_and_leaves_the_container() {
 async fn with_the_users_secret_everything_else_comes_from_the_spec() {
     let cloud = cloud().await;
     let mut site = SwiftCluster::new("own-a11", json!({"pvc": {"claim": ""}})).await;
-    let (user, password) = (cloud.project.user.clone(), cloud.project.password.clone());
+    // As a file has it: the registry reads the password without the newline, so the operator has to log in without it, too.
+    let (user, password) = (cloud.project.user.clone(), format!("{}\n", cloud.project.password));
     site.set_secret(
         names::USER_SECRET,
         &[

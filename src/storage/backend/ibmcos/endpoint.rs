@@ -80,7 +80,7 @@ impl Endpoints {
         let Some(cos) = &self.cos else {
             return format!("s3.{location}.{COS}");
         };
-        let same = live.filter(|live| url::endpoint(live).is_ok_and(|live| origin(&live) == *cos));
+        let same = live.filter(|live| url::endpoint(live).is_ok_and(|live| live == *cos));
         same.unwrap_or(cos).to_owned()
     }
 
@@ -182,10 +182,17 @@ mod tests {
                 (cos.cos("us-east"), cos.of_registry("us-east", None)),
                 (expected.to_owned(), expected.to_owned())
             );
-            // Running pods keep the spelling that they have.
-            assert_eq!(cos.of_registry("us-east", Some(url)), url);
-            let elsewhere = "https://cos.elsewhere.example/";
-            assert_eq!(cos.of_registry("us-east", Some(elsewhere)), expected);
+            // Running pods keep the spelling that they have, if it is no more than that.
+            let slash = format!("{expected}/");
+            assert_eq!(cos.of_registry("us-east", Some(&slash)), slash);
+            for elsewhere in [
+                "https://cos.elsewhere.example/".to_owned(),
+                format!("{expected}/v2"),
+                format!("{expected}:444"),
+                expected.replace("https", "http"),
+            ] {
+                assert_eq!(cos.of_registry("us-east", Some(&elsewhere)), expected, "{elsewhere}");
+            }
         }
         for url in [
             "https://iam.example",

@@ -7,7 +7,6 @@ use super::endpoint;
 use super::profile::Profile;
 use crate::config::snapshot::Snapshot;
 use crate::program::{PublicEndpoint, RegistryStorage, S3Storage};
-use crate::storage::inputs::live;
 use crate::storage::model::error::StorageError;
 
 const MIB: i64 = 1024 * 1024;
@@ -33,7 +32,7 @@ pub fn access(effective: &Effective, snapshot: &Snapshot) -> Result<RegistryStor
     Ok(RegistryStorage::S3(Box::new(S3Storage {
         bucket: spec.bucket.clone().unwrap_or_default(),
         region: effective.region.clone(),
-        endpoint: rendered_endpoint.or_else(|| derived_endpoint(effective, snapshot)),
+        endpoint: rendered_endpoint,
         public,
         path_style: spec.virtual_hosted_style != Some(true),
         dual_stack: effective.dual_stack().then_some(true),
@@ -43,15 +42,6 @@ pub fn access(effective: &Effective, snapshot: &Snapshot) -> Result<RegistryStor
         credentials: credentials.text,
         cloud_front: cloud_front.map(|c| cloud_front::access(c, snapshot)).transpose()?,
     })))
-}
-
-/// The endpoint that the Go operator derived from the region, if the pods have it and nobody set one: another text would replace the pods.
-fn derived_endpoint(effective: &Effective, snapshot: &Snapshot) -> Option<String> {
-    let status = snapshot.config().ok().flatten()?.status?.storage.s3?;
-    let derived = endpoint::derived_url(&effective.region);
-    let live = live::s3_endpoint(snapshot, effective.spec.bucket.as_deref()?);
-    let was_set = status.region_endpoint.is_some_and(|endpoint| !endpoint.is_empty());
-    (!was_set && live == Some(&derived)).then_some(derived)
 }
 
 #[cfg(test)]

@@ -79,14 +79,11 @@ impl Effective {
         })
     }
 
-    /// Whether the registry runs with this bucket and without an endpoint or with that of its region (as the Go operator rendered it), and
-    /// the spec was not edited since.
+    /// Whether the registry runs with this bucket and without an endpoint (as the Go operator rendered it), and the
+    /// spec was not edited since.
     fn is_taken_over(spec: &S3Storage, snapshot: &Snapshot, credentials_region: Option<&str>) -> bool {
         let bucket = text(spec.bucket.as_ref());
-        let is_public = |url: &str| {
-            url.is_empty() || text(spec.region.as_ref()).is_some_and(|region| url == endpoint::derived_url(region))
-        };
-        let runs = bucket.is_some_and(|bucket| live::s3_endpoint(snapshot, bucket).is_some_and(is_public));
+        let runs = bucket.is_some_and(|bucket| live::s3_endpoint(snapshot, bucket) == Some(""));
         let applied = snapshot
             .config()
             .ok()

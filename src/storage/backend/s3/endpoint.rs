@@ -125,15 +125,6 @@ pub fn s3_url(region: &str, fips: bool) -> Result<String, StorageError> {
     s3_host(region, fips).map(|host| format!("https://{host}"))
 }
 
-/// The URL that AWS SDK for Go derives from a region without dual-stack endpoints, and that a build of the Go operator gives to the
-/// registry where nobody sets an endpoint.
-pub fn derived_url(region: &str) -> String {
-    match region {
-        "us-east-1" => "https://s3.amazonaws.com".to_owned(),
-        region => format!("https://s3.{region}.{}", partition(region).suffix),
-    }
-}
-
 /// URL of STS, without a trailing slash: the cluster's service endpoint if it has one, otherwise the endpoint of the
 /// region, never the global one.
 ///

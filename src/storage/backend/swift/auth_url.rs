@@ -61,6 +61,25 @@ pub fn ends_with_slash(text: &str) -> bool {
     parsed(text.trim()).is_some_and(|url| segments(&url).next().is_some() && url.path().ends_with('/'))
 }
 
+/// The normalised URL, with the host of the text in its own spelling, but lower case.
+pub fn with_host_as_given(normalised: &str, text: &str) -> String {
+    let text = text.trim();
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let (origin, path) = split(normalised);
+    let (scheme, authority) = origin.split_once("://").unwrap_or(("http", origin));
+    // The port, if it is not the default one.
+    let port = authority
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let port = port.map(|(_, port)| format!(":{port}")).unwrap_or_default();
+    format!("{scheme}://{}{port}{path}", host.to_lowercase())
+}
+
 /// Whether the text is a DNS name or an IP address. Resolvers know names with an underscore, too, but no top level domain has one.
 fn is_host(host: &str) -> bool {
     let is_label = |label: &str, more: &[char]| {
@@ -241,6 +260,20 @@ mod tests {
         assert_eq!(for_registry("http://h", 2).unwrap(), "http://h/v2.0");
         let wrong = for_registry("http://h:5000/v/3", 3).unwrap_err();
         assert!(wrong.contains("/v/3"), "{wrong}");
+    }
+
+    #[test]
+    fn the_host_can_keep_its_spelling() {
+        for (given, expected) in [
+            ("https://[FD00:0::1]:443/v3/", "https://[fd00:0::1]/v3"),
+            ("http://Größe.example:5000", "http://größe.example:5000/v3"),
+            ("h:5000", "http://h:5000/v3"),
+            ("h", "http://h/v3"),
+            ("https://[fd00:0::1]", "https://[fd00:0::1]/v3"),
+        ] {
+            let url = for_registry(&normalised(given).unwrap(), 3).unwrap();
+            assert_eq!(with_host_as_given(&url, given), expected);
+        }
     }
 
     // storage-swift 20, 21

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::clouds::{self, Cloud, DEFAULT_CLOUD, Text};
 use crate::api::Sensitive;
 use crate::config::snapshot::Snapshot;
+use crate::config::yaml;
 use crate::storage::inputs::secret::{CredentialsSecret, Secret, no_credentials};
 use crate::storage::model::error::StorageError;
 
@@ -61,6 +62,20 @@ impl Credentials {
             .flat_map(|secret| forms(secret.expose()))
             .map(Sensitive::new)
             .collect()
+    }
+
+    /// The texts as the registry reads them. The operator logs in with the same ones.
+    pub fn received(&self) -> Self {
+        let received = |text: &Sensitive| Sensitive::new(yaml::received(text.expose()));
+        Self {
+            username: received(&self.username),
+            user_id: received(&self.user_id),
+            password: received(&self.password),
+            token: received(&self.token),
+            application_id: received(&self.application_id),
+            application_name: received(&self.application_name),
+            application_secret: received(&self.application_secret),
+        }
     }
 
     fn is_complete(&self) -> bool {

@@ -181,7 +181,7 @@ impl Effective {
         let secret = Given::of(snapshot)?;
         let auth = secret.cloud.auth.clone().unwrap_or_default();
         let (auth_url, registry_url, auth_version) = urls(spec, &secret, &auth)?;
-        let registry_url = as_running(registry_url, auth_version, snapshot);
+        let registry_url = as_running(registry_url, &secret, spec, snapshot);
         let (domain, project, project_domain) = names(spec, &auth);
         let region = given(spec.region_name.as_ref()).map(str::to_owned);
         let verify = secret.cloud.verify.0.as_deref().unwrap_or("true");
@@ -302,7 +302,8 @@ fn names(spec: &SwiftStorage, auth: &Auth) -> (Named, Named, Named) {
     let first = |a: &Text, b: &Text| Text(a.0.clone().or_else(|| b.0.clone()));
     // An application credential and a token have a domain already. The Go operator does not read these members at all, so that a variable
     // more would replace the pods of a cluster that it manages.
-    let default_domain = if auth.application_credential_id.0.is_some() || auth.token.0.is_some() {
+    let has_domain = auth.application_credential_id.0.is_some() || auth.token.0.is_some();
+    let default_domain = if has_domain && auth.password.0.is_none() {
         Named::default()
     } else {
         Named::of_cloud(
@@ -357,18 +358,15 @@ fn urls(spec: &SwiftStorage, secret: &Given, auth: &Auth) -> Result<(String, Str
     Ok((url, registry, version))
 }
 
-/// The URL as the registry's pods have it, if that is only another spelling: the Go operator writes IPv6 addresses and names in Unicode as
-/// they are given. Another text would replace the pods.
-fn as_running(url: String, version: i64, snapshot: &Snapshot) -> String {
-    let same = |text: &str| {
-        auth_url::normalised(text)
-            .and_then(|url| auth_url::for_registry(&url, version))
-            .ok()
-    };
-    match live::keystone_url(snapshot) {
-        Some(live) if same(live).is_some_and(|live| same(&url) == Some(live)) => live.to_owned(),
-        _ => url,
-    }
+/// The URL with the spelling of its host as it was given, which the Go operator keeps: IPv6 addresses, and names in Unicode. Pods that
+/// run with this text keep it, because another one would replace them.
+fn as_running(url: String, secret: &Given, spec: &SwiftStorage, snapshot: &Snapshot) -> String {
+    let auth = secret.cloud.auth.as_ref();
+    let of_cloud = || auth.and_then(|auth| auth.auth_url.0.as_deref());
+    let given = given(spec.auth_url.as_ref()).or_else(of_cloud).unwrap_or_default();
+    let live = live::keystone_url(snapshot);
+    live.filter(|live| *live == auth_url::with_host_as_given(&url, given))
+        .map_or(url, str::to_owned)
 }
 
 /// The error as a rejection, if the spec cannot be right.

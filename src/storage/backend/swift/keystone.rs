@@ -79,7 +79,7 @@ impl Login {
     pub fn of(effective: &Effective, credentials: &Credentials) -> Self {
         Self {
             url: effective.auth_url.clone(),
-            credentials: credentials.clone(),
+            credentials: credentials.received(),
             domain: effective.domain.clone(),
             project: effective.project.clone(),
             project_domain: effective.domain_of_project().clone(),

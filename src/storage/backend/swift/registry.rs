@@ -155,7 +155,8 @@ fn login(swift: &SwiftStorage) -> Login {
             application_name: swift.application_credential_name.clone(),
             application_secret: swift.application_credential_secret.clone(),
             ..Credentials::default()
-        },
+        }
+        .received(),
         project: named(&swift.tenant),
         project_domain: if project_domain.is_unknown() {
             domain.clone()

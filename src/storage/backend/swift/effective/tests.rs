@@ -68,17 +68,11 @@ fn a_pair_of_the_spec_replaces_that_pair_of_the_cloud() {
             named(None, Some("default")),
             named(None, None),
         ),
-        // They have a domain already.
+        // The password needs it, whatever else there is.
         (
             json!({}),
             "default_domain: default, application_credential_id: a, application_credential_secret: s",
-            named(None, None),
-            named(None, None),
-        ),
-        (
-            json!({}),
-            "default_domain_name: Default, token: t",
-            named(None, None),
+            named(None, Some("default")),
             named(None, None),
         ),
         (
@@ -296,5 +290,49 @@ fn the_endpoint_and_the_check_of_certificates_are_those_of_the_cloud() {
     ] {
         let effective = of(json!({}), "", beside).unwrap();
         assert_eq!((effective.interface, effective.verify), (interface, verify), "{beside}");
+    }
+}
+
+// Go writes the host as it was given. Any other text in the pods is replaced.
+#[test]
+fn running_pods_keep_the_given_spelling_of_the_host_and_nothing_else() {
+    let given = "https://[FD2E:6f44:5dd8:0::5]:13000/v3";
+    let normalised = "https://[fd2e:6f44:5dd8::5]:13000/v3";
+    for (live, expected) in [
+        (
+            "https://[fd2e:6f44:5dd8:0::5]:13000/v3",
+            "https://[fd2e:6f44:5dd8:0::5]:13000/v3",
+        ),
+        ("https://[fd2e:6f44:5dd8:0::5]:13000", normalised),
+        ("https://[fd2e:6f44:5dd8:0::5]:13000//v3", normalised),
+        ("https://[fd2e:6f44:5dd8:0:0::5]:13000/v3", normalised),
+        ("http://[fd2e:6f44:5dd8:0::5]:13000/v3", normalised),
+        ("https://elsewhere.example:13000/v3", normalised),
+    ] {
+        let mut snapshot = cluster(AUTH, "");
+        let env = json!([{"name": "REGISTRY_STORAGE_SWIFT_AUTHURL", "value": live}]);
+        snapshot.objects.insert(
+            crate::api::ObjectRef::new(crate::api::Kind::Deployment, names::NAMESPACE, names::REGISTRY),
+            json!({"spec": {"template": {"spec": {"containers": [{"env": env}]}}}}),
+        );
+        let spec: SwiftStorage = serde_json::from_value(json!({"authURL": given})).unwrap();
+        assert_eq!(
+            Effective::of(&spec, &snapshot).unwrap().registry_url,
+            expected,
+            "{live}"
+        );
+    }
+}
+
+// An application credential and a token have a domain. The Go operator renders none for them.
+#[test]
+fn a_login_that_has_a_domain_needs_no_default_one() {
+    for auth in [
+        "default_domain: default, application_credential_id: a, application_credential_secret: s",
+        "default_domain_name: Default, token: t",
+    ] {
+        let snapshot = cluster(&format!("auth_url: 'https://h:5000', {auth}"), "");
+        let effective = Effective::of(&SwiftStorage::default(), &snapshot).unwrap();
+        assert_eq!(effective.domain, named(None, None), "{auth}");
     }
 }
