@@ -116,7 +116,7 @@ impl<C: Cluster> Azure<'_, C> {
         Ok(RegistryStorage::Azure(Box::new(program::AzureStorage {
             account: effective.account().to_owned(),
             container: effective.container().to_owned(),
-            realm: effective.realm(&cloud),
+            realm: effective.realm(&cloud, snapshot),
             login,
         })))
     }
