@@ -132,17 +132,7 @@ impl<C: Cluster> Store<'_, C> {
     /// What the Go operator created. It has no records: the status names the endpoint, whose name it drew. The tags of the
     /// objects prove the rest.
     pub(super) fn inherited(&self) -> Vec<StageRecord> {
-        let status = self.request.config.status.as_ref();
-        let stored = status.and_then(|status| status.storage.azure.as_ref());
-        let Some(stored) = stored.filter(|stored| stored.account_name.as_deref() == Some(self.effective.account()))
-        else {
-            return Vec::new();
-        };
-        let internal = stored
-            .network_access
-            .as_ref()
-            .and_then(|access| access.internal.as_ref());
-        let endpoint = internal.and_then(|internal| internal.private_endpoint_name.clone());
+        let endpoint = self.inherited_endpoint();
         let endpoint = endpoint.filter(|name| generated::is_generated(name, self.request.snapshot));
         let Some(Ok(names)) = endpoint.map(|endpoint| self.names_with(endpoint)) else {
             return Vec::new();
