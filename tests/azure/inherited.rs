@@ -4,11 +4,11 @@
 use image_registry_operator::names;
 use serde_json::{Value, json};
 
-use super::cluster::AzureCluster;
+use super::cluster::{AzureCluster, keyless_alone};
 use super::conformance::RESYNC;
-use super::private::{ENDPOINTS, ZONE, is_private, private, resources};
+use super::private::{ENDPOINTS, ZONE, internal, is_private, network, owned_tag, private, resources};
 use super::private_guards::path;
-use super::stores::REGION;
+use super::stores::{REGION, role};
 
 const GROUPS: &str = "Microsoft.Network/privateEndpoints/privateDnsZoneGroups";
 const ZONES: &str = "Microsoft.Network/privateDnsZones";
@@ -105,4 +105,36 @@ async fn an_inherited_account_behind_the_zone_of_a_hub_is_used_as_it_is() {
     world.edit(json!({"storage": {"azure": {"networkAccess": endpoint}}}));
     world.settle().await;
     assert!(resources(&world, ENDPOINTS).iter().any(|id| id.ends_with("/second")));
+}
+
+// storage-azure section 14: ccoctl makes roles with the rights of the Go operator
+#[tokio::test]
+async fn an_inherited_account_needs_no_more_rights_than_the_go_operator_had() {
+    let world = keyless_alone("prights-go", internal(Value::Null)).await;
+    let tags = owned_tag(&world);
+    network(&world, &world.group.clone(), &tags);
+    let mut world = converged(world).await;
+    let mut of_go = role();
+    let unknown = [
+        "microsoft.network/privatednszones/a/read",
+        "microsoft.network/virtualnetworks/read",
+    ];
+    let before = of_go.actions.len();
+    of_go
+        .actions
+        .retain(|action| !unknown.contains(&action.to_lowercase().as_str()));
+    assert_eq!(of_go.actions.len(), before - unknown.len());
+    world.azure().deny(&world.operator);
+    world.azure().allow(&world.operator, &world.group, of_go);
+    takes_over(&mut world);
+    assert_used_as_it_is(&mut world, &["Microsoft.Network/privateDnsZones/A/read"], "rights").await;
+    // A removal keeps what it may not see.
+    world.request_removal();
+    for _ in 0..5 {
+        if world.settle().await.done {
+            break;
+        }
+        world.later(RESYNC);
+    }
+    assert!(world.converge().await.done, "{}", world.message("StorageExists"));
 }

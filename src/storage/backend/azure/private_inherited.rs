@@ -60,6 +60,7 @@ impl<C: Cluster> Store<'_, C> {
         let note = match noted {
             Ok(note) => note,
             Err(error) if error.is_undecided() || error.is_not_leading() || error.of_identity => return Err(error),
+            Err(error) if error.is_forbidden() => Some(format!("{} needs {}", error.resource, error.action)),
             Err(error) => Some(error.to_string()),
         };
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
