@@ -8,6 +8,7 @@ use super::cluster::{AzureCluster, keyless_alone};
 use super::conformance::RESYNC;
 use super::private::{ENDPOINTS, ZONE, internal, is_private, network, owned_tag, private, resources};
 use super::private_guards::path;
+use super::stack::government;
 use super::stores::{REGION, role};
 
 const GROUPS: &str = "Microsoft.Network/privateEndpoints/privateDnsZoneGroups";
@@ -137,4 +138,49 @@ async fn an_inherited_account_needs_no_more_rights_than_the_go_operator_had() {
         world.later(RESYNC);
     }
     assert!(world.converge().await.done, "{}", world.message("StorageExists"));
+}
+
+// storage-azure section 3: the Go operator made the zone of the public cloud in all clouds
+#[tokio::test]
+async fn an_inherited_account_of_the_us_government_gets_no_second_zone() {
+    const OF_GO: &str = "privatelink.blob.core.windows.net";
+    let world = government("pgov-go", internal(Value::Null)).await;
+    let tags = owned_tag(&world);
+    let vnet = network(&world, &world.group.clone(), &tags);
+    let mut world = converged(world).await;
+    let [record] = resources(&world, RECORDS).try_into().unwrap();
+    let record = world.azure().resource(&record).unwrap();
+    let address = record["properties"]["aRecords"][0]["ipv4Address"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    for kind in [LINKS, RECORDS, GROUPS, ZONES] {
+        delete(&world, kind);
+    }
+    // An administrator resolves the name in a zone that the operator may not see.
+    let hub = world.azure().subscription(&world.cloud.tenant);
+    let hub = world.azure().resource_group(&hub, "rg-hub-dns", REGION);
+    let mut zones = Vec::new();
+    for (group, name) in [(&hub, "privatelink.blob.core.usgovcloudapi.net"), (&world.group, OF_GO)] {
+        let zone = world.azure().private_zone(group, name, &tags);
+        world.azure().record(&zone, &world.account(), &address, &json!({}));
+        let link = world.azure().link_zone(&zone, &world.account(), &vnet);
+        world.azure().set_tags(&link, &tags).unwrap();
+        zones.push(zone);
+    }
+    takes_over(&mut world);
+    assert_used_as_it_is(&mut world, &["zone group of private endpoint"], "government").await;
+    let told = world.message("StorageExists");
+    assert!(
+        !told.contains("usgovcloudapi") && told.matches("does not exist").count() == 1,
+        "{told}"
+    );
+    assert_eq!(resources(&world, ZONES).len(), 1);
+    // A removal finds what the Go operator made.
+    world.request_removal();
+    assert!(world.converge().await.done, "{}", world.message("StorageExists"));
+    for kind in [ENDPOINTS, LINKS, RECORDS, ZONES] {
+        assert_eq!(resources(&world, kind), Vec::<String>::new());
+    }
+    assert!(world.azure().resource(&zones[0]).is_some(), "the zone of the hub stays");
 }

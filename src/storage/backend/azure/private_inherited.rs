@@ -1,5 +1,6 @@
-//! A private account that the Go operator left. It kept no records of what it created, and ignored a network that was linked to another
-//! zone. Such an account works as it is: what surrounds it is looked at and told, and nothing is written.
+//! A private account that the Go operator left. It kept no records of what it created, ignored a network that was linked to another
+//! zone, and used one zone name in all clouds. Such an account works as it is: what surrounds it is looked at and told, and nothing
+//! is written.
 
 use std::sync::PoisonError;
 
@@ -16,6 +17,9 @@ use crate::storage::model::call::Called;
 use crate::storage::model::progress::StageRecord;
 use crate::storage::model::stage::{Stage, StageState};
 use crate::storage::traits::Cluster;
+
+/// The zone that the Go operator made in all clouds.
+const ZONE_OF_GO: &str = "privatelink.blob.core.windows.net";
 
 impl<C: Cluster> Store<'_, C> {
     /// Whether an operator without records made the account private, as far as the Config says: the status names the endpoint of this
@@ -34,6 +38,20 @@ impl<C: Cluster> Store<'_, C> {
         internal.private_endpoint_name.clone().filter(|name| !name.is_empty())
     }
 
+    /// The names of what exists: what the Go operator left, or what this operator creates.
+    pub(super) fn known_names(&self) -> Called<Names<'_>> {
+        let mut names = self.names()?;
+        self.name_as_known(&mut names);
+        Ok(names)
+    }
+
+    /// Names the zone that the Go operator made, if it made this account private.
+    pub(super) fn name_as_known(&self, names: &mut Names<'_>) {
+        if self.is_inherited() {
+            ZONE_OF_GO.clone_into(&mut names.zone);
+        }
+    }
+
     /// Whether such an account is private already, and the spec wants it as the status has it. An edit of the network is carried out.
     pub(super) async fn is_accepted(&self) -> Called<bool> {
         let wanted = self.effective.spec.network_access.as_ref();
@@ -46,7 +64,7 @@ impl<C: Cluster> Store<'_, C> {
 
     /// State of a stage of such an account: ready. What is missing, or may not be read, is noted for the message.
     pub(super) async fn accepted_stage(&self, stage: &Stage) -> Called<StageState> {
-        let names = &self.names()?;
+        let names = &self.known_names()?;
         let noted = match stage.name {
             name if name == ACCESS.name => Ok(None),
             name if name == ENDPOINT.name => self.note_on_endpoint(names).await,

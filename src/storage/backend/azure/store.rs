@@ -242,7 +242,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
     }
 
     fn stage_id(&self, stage: &Stage) -> Option<String> {
-        let names = self.names().ok()?;
+        let names = self.known_names().ok()?;
         is_private_stage(stage).then(|| names.id(stage))
     }
 
