@@ -12,6 +12,7 @@ use crate::api::{Kind, ObjectRef};
 use crate::apply;
 use crate::config::content;
 use crate::config::defaults;
+use crate::config::event_request::EventRequest;
 use crate::names;
 use crate::observe::Controller;
 use crate::status::conditions::{AZURE_PATH_FIX, ConditionUpdate, Status};
@@ -97,6 +98,27 @@ pub(super) async fn path_fix(context: Context) {
     .await;
 }
 
+/// The warning about a Job that did not move all blobs before it is deleted.
+fn unfinished(job: &Value) -> Option<EventRequest> {
+    let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
+    let has = |type_: &str| {
+        let mut conditions = conditions.into_iter().flatten();
+        conditions.any(|condition| condition["type"] == type_ && condition["status"] == "True")
+    };
+    if has("Complete") {
+        return None;
+    }
+    let how = if has("Failed") { "failed" } else { "did not complete" };
+    Some(EventRequest::warning(
+        "AzurePathFixIncomplete",
+        format!(
+            "Job {} {how}, and is deleted: images may still be under names that begin with docker/, where the registry does not look \
+             for them. If images are missing, run the operator's subcommand move-blobs once (docs/storage-azure.md)",
+            names::AZURE_PATH_FIX_JOB
+        ),
+    ))
+}
+
 async fn path_fix_pass(context: &Context) -> Result<Duration, Failure> {
     let snapshot = context.caches.snapshot();
     let platform = snapshot.infrastructure().and_then(|i| defaults::platform(&i));
@@ -118,6 +140,7 @@ async fn path_fix_pass(context: &Context) -> Result<Duration, Failure> {
             .unwrap_or(&json!(null))
             .is_null()
     }) {
+        context.publish_events(live.and_then(|job| unfinished(job)));
         let mut report = apply::delete(&[job], &snapshot, &context.writer).await;
         let failures = report.failure_message();
         context.publish_report(&mut report);
@@ -132,6 +155,26 @@ async fn path_fix_pass(context: &Context) -> Result<Duration, Failure> {
 mod tests {
     use super::*;
     use crate::controllers::tests::cluster::Cluster;
+
+    // storage-azure 12.1, 54: the Job is deleted in any case, and a user learns that it did not move everything
+    #[test]
+    fn a_job_that_is_not_complete_is_told_with_the_subcommand_that_replaces_it() {
+        let job = |type_: &str, status: &str| json!({"status": {"conditions": [{"type": type_, "status": status}]}});
+        assert_eq!(unfinished(&job("Complete", "True")), None);
+        for (job, part) in [
+            (json!({}), "did not complete"),
+            (json!({"status": {"active": 1}}), "did not complete"),
+            (job("Complete", "False"), "did not complete"),
+            (job("Failed", "True"), "failed"),
+        ] {
+            let event = unfinished(&job).unwrap();
+            assert!(event.warning, "{event:?}");
+            assert!(
+                event.message.contains(part) && event.message.contains("move-blobs"),
+                "{event:?}"
+            );
+        }
+    }
 
     // workload 103: section 9 says that a cluster without `platformStatus` is not of Azure
     // api 30: where `platformStatus` is absent, `status.platform` counts; this one the operator follows

@@ -141,8 +141,8 @@ fn azure_storage(azure: &AzureStorage) -> StorageFacts {
     let own = [
         text("REGISTRY_STORAGE", "azure"),
         text("REGISTRY_STORAGE_AZURE_CONTAINER", &azure.container),
-        text("REGISTRY_STORAGE_AZURE_ACCOUNTNAME", &azure.account),
-        text("REGISTRY_STORAGE_AZURE_REALM", realm),
+        text(platform::AZURE_ACCOUNT_NAME, &azure.account),
+        text(platform::AZURE_REALM, realm),
         text(
             "REGISTRY_STORAGE_AZURE_SERVICEURL",
             &format!("https://{}.blob.{realm}", azure.account),

@@ -19,6 +19,10 @@ use crate::names;
 pub const S3_BUCKET: &str = "REGISTRY_STORAGE_S3_BUCKET";
 /// Variable of a custom S3 endpoint.
 pub const S3_ENDPOINT: &str = "REGISTRY_STORAGE_S3_REGIONENDPOINT";
+/// Variable of the storage account.
+pub const AZURE_ACCOUNT_NAME: &str = "REGISTRY_STORAGE_AZURE_ACCOUNTNAME";
+/// Suffix of the storage endpoints; the registry's default is that of the public cloud.
+pub const AZURE_REALM: &str = "REGISTRY_STORAGE_AZURE_REALM";
 /// URL of Keystone.
 pub const SWIFT_AUTH_URL: &str = "REGISTRY_STORAGE_SWIFT_AUTHURL";
 /// Name of the registry's volume, as the Go operator has it.
@@ -179,14 +183,9 @@ fn azure_storage(azure: &AzureStorage) -> StorageFacts {
     env.extend([
         text("REGISTRY_STORAGE", "azure"),
         text("REGISTRY_STORAGE_AZURE_CONTAINER", &azure.container),
-        text("REGISTRY_STORAGE_AZURE_ACCOUNTNAME", &azure.account),
+        text(AZURE_ACCOUNT_NAME, &azure.account),
     ]);
-    env.extend(
-        azure
-            .realm
-            .as_ref()
-            .map(|realm| text("REGISTRY_STORAGE_AZURE_REALM", realm)),
-    );
+    env.extend(azure.realm.as_ref().map(|realm| text(AZURE_REALM, realm)));
     StorageFacts {
         backend: "Azure",
         env,

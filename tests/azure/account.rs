@@ -387,6 +387,39 @@ async fn keys_stay_until_the_last_pod_with_a_key_is_gone() {
     assert_eq!(world.calls(), Vec::<String>::new());
 }
 
+// storage-azure section 6.2: the Go operator disabled keys at the creation only, and a tool of a customer may use them since
+#[tokio::test]
+async fn keys_of_an_account_that_was_in_use_before_are_told_and_not_disabled() {
+    let mut world = keyless_cluster("keyless-go", json!({"azure": {}})).await;
+    world.converge().await;
+    let keys = json!({"properties": {"allowSharedKeyAccess": true}});
+    world
+        .azure()
+        .change_resource(&world.id_of(&world.account()), &keys)
+        .unwrap();
+    world.config["metadata"]["annotations"] = json!({});
+    world.gate.forget();
+    world.events.clear();
+    let told = |world: &AzureCluster| {
+        let events = world.events.iter().filter(|event| event.reason == "AzureSharedKeys");
+        events.map(|event| event.message.clone()).collect::<Vec<_>>()
+    };
+    for times in [1, 2] {
+        world.restart();
+        for _ in 0..3 {
+            deploy(&mut world, &["AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE"], true);
+            world.converge().await;
+            world.later(RESYNC);
+        }
+        assert_eq!(told(&world).len(), times, "once for each leader");
+        assert!(has_keys(&world));
+        assert_eq!(world.count("StorageAccounts_Update"), 0);
+        assert_eq!(world.condition("StorageExists"), "True/ContainerExists");
+    }
+    let command = format!("az storage account update --name {}", world.account());
+    assert!(told(&world)[0].contains(&command), "{:?}", told(&world));
+}
+
 // storage-azure section 6.2: a policy of the subscription may take the change back
 #[tokio::test]
 async fn keys_that_a_policy_keeps_are_told_and_not_disabled_in_a_loop() {

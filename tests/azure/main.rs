@@ -24,6 +24,7 @@ mod faults;
 #[path = "../storage/harness.rs"]
 mod harness;
 mod identity;
+mod inherited;
 mod keys;
 mod private;
 mod private_faults;

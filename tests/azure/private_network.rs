@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::cluster::{AzureCluster, alone, cluster};
 use super::conformance::RESYNC;
+use super::inherited::taken_over;
 use super::private::{
     CREATE_ENDPOINT, ZONE, assert_none_of_each, assert_one_of_each, internal, is_private, network, of_network,
     owned_tag, private, resources,
@@ -275,19 +276,6 @@ async fn redirects_to_a_private_account_are_told_once_unless_they_are_disabled()
     let mut public = cluster("predirect-public", json!({"azure": {}})).await;
     public.converge().await;
     assert_eq!(count_events(&public, "RedirectNeedsNetwork"), 0);
-}
-
-/// As the Go operator leaves a private account: no records, names that it drew.
-async fn taken_over(name: &str) -> AzureCluster {
-    let mut world = private(name, Value::Null).await;
-    let endpoint = format!("{}bcdfg", &world.account()[..world.account().len() - 5]);
-    world.edit(json!({"storage": {"azure": {"networkAccess": {"internal": {"privateEndpointName": endpoint}}}}}));
-    world.converge().await;
-    assert!(is_private(&world, &world.account()));
-    world.config["metadata"]["annotations"] = json!({});
-    world.restart();
-    world.converge().await;
-    world
 }
 
 // storage-decisions T2: tag and drawn name prove what the Go operator created

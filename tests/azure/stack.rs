@@ -32,7 +32,7 @@ async fn stack(name: &str, storage: Value) -> AzureCluster {
     world
 }
 
-async fn government(name: &str, storage: Value) -> AzureCluster {
+pub async fn government(name: &str, storage: Value) -> AzureCluster {
     let cloud = cloud(&GOVERNMENT, AzureCloud::UsGovernment).await;
     let mut world = AzureCluster::bare(cloud, name, &format!("rg-{name}"), storage);
     world.edit_platform(|azure| azure["cloudName"] = json!("AzureUSGovernmentCloud"));

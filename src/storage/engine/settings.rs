@@ -186,7 +186,10 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
                     tracing::warn!(setting = setting.condition, %error, "a setting was not applied, and is tried again");
                     continue;
                 }
-                Ok(_) if !setting.is_reported() => continue,
+                Ok(Applied { events, .. }) if !setting.is_reported() => {
+                    result.events.extend(events);
+                    continue;
+                }
                 Ok(Applied {
                     message,
                     events,

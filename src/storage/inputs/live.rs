@@ -15,6 +15,13 @@ pub fn s3_endpoint<'a>(snapshot: &'a Snapshot, bucket: &str) -> Option<&'a str> 
         .map(|container| variable(container, platform::S3_ENDPOINT).unwrap_or_default())
 }
 
+/// Realm of the Azure driver, if the registry's Deployment uses this account; empty: it has none, so that the driver's default holds.
+pub fn azure_realm<'a>(snapshot: &'a Snapshot, account: &str) -> Option<&'a str> {
+    containers(snapshot)
+        .find(|container| variable(container, platform::AZURE_ACCOUNT_NAME) == Some(account))
+        .map(|container| variable(container, platform::AZURE_REALM).unwrap_or_default())
+}
+
 /// URL of Keystone in the registry's Deployment.
 pub fn keystone_url(snapshot: &Snapshot) -> Option<&str> {
     containers(snapshot).find_map(|container| variable(container, platform::SWIFT_AUTH_URL))

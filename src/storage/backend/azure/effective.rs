@@ -13,7 +13,7 @@ use crate::config::host;
 use crate::config::resolve::{Reason, Rejection};
 use crate::config::snapshot::Snapshot;
 use crate::names;
-use crate::storage::inputs::name;
+use crate::storage::inputs::{live, name};
 use crate::storage::model::error::StorageError;
 use crate::storage::model::spec;
 
@@ -119,10 +119,17 @@ impl Effective {
         Ok(cloud)
     }
 
-    /// Suffix of the storage endpoints for the registry; `None`: the registry's default, that of the public cloud.
-    pub fn realm(&self, cloud: &Cloud) -> Option<String> {
-        let default = self.cloud_name().is_empty() || (!self.cloud_given && cloud::is_public(self.cloud_name()));
-        (!default).then(|| cloud.suffix.clone())
+    /// Suffix of the storage endpoints for the registry; `None`: the registry's default, that of the public cloud. Pods that run
+    /// with this account keep the variable that they have, present or absent, as long as it means this cloud: another spelling of
+    /// the same cloud does not replace them.
+    pub fn realm(&self, cloud: &Cloud, snapshot: &Snapshot) -> Option<String> {
+        let is_absent = match live::azure_realm(snapshot, self.account()) {
+            _ if self.cloud_name().is_empty() => true,
+            Some("") if cloud::is_public(self.cloud_name()) => true,
+            Some(realm) if realm == cloud.suffix => false,
+            _ => !self.cloud_given && cloud::is_public(self.cloud_name()),
+        };
+        (!is_absent).then(|| cloud.suffix.clone())
     }
 
     /// Whether the account gets a private endpoint, and no public access.

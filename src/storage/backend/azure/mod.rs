@@ -25,6 +25,7 @@ mod pbe;
 mod pkcs12;
 mod private;
 mod private_dns;
+mod private_inherited;
 mod private_names;
 mod private_removal;
 mod private_repair;
@@ -116,7 +117,7 @@ impl<C: Cluster> Azure<'_, C> {
         Ok(RegistryStorage::Azure(Box::new(program::AzureStorage {
             account: effective.account().to_owned(),
             container: effective.container().to_owned(),
-            realm: effective.realm(&cloud),
+            realm: effective.realm(&cloud, snapshot),
             login,
         })))
     }
@@ -364,6 +365,7 @@ impl<C: Cluster> ObjectBackend for Azure<'_, C> {
             account: std::sync::Mutex::default(),
             metadata: std::sync::Mutex::default(),
             unreached: std::sync::Mutex::default(),
+            notes: std::sync::Mutex::default(),
         })
     }
 }

@@ -49,6 +49,9 @@ impl<C: Cluster> Store<'_, C> {
         if self.is_private_already().await? {
             return Ok(self.ready(id));
         }
+        if self.is_accepted().await? {
+            return self.accepted_stage(stage).await;
+        }
         let account = self.described_account().await?;
         let is_private = account.as_ref().is_some_and(super::account::Account::is_private);
         if let Some(cluster) = account.and_then(|account| self.other_cluster(&account))

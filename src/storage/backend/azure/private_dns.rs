@@ -213,7 +213,7 @@ impl<C: Cluster> Store<'_, C> {
     }
 
     /// Whether the virtual network is linked to a zone of the same name elsewhere, which has the account's record.
-    async fn is_resolved_elsewhere(&self, names: &Names<'_>) -> Called<bool> {
+    pub(super) async fn is_resolved_elsewhere(&self, names: &Names<'_>) -> Called<bool> {
         let Some(record) = self.record_elsewhere(names).await? else {
             return Ok(false);
         };

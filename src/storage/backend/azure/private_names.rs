@@ -76,11 +76,13 @@ impl<C: Cluster> Store<'_, C> {
 
     /// The names of objects with this recorded identity.
     pub(super) fn names_of(&self, stage: &Stage, id: &str) -> Called<Names<'_>> {
-        if stage.name == ENDPOINT.name || stage.name == GROUP.name {
-            self.names_with(id.to_owned())
+        let mut names = if stage.name == ENDPOINT.name || stage.name == GROUP.name {
+            self.names_with(id.to_owned())?
         } else {
-            self.names()
-        }
+            self.names()?
+        };
+        self.name_as_known(&mut names);
+        Ok(names)
     }
 
     /// Resource group of the virtual network; `None`: that of the cluster.
@@ -132,21 +134,12 @@ impl<C: Cluster> Store<'_, C> {
     /// What the Go operator created. It has no records: the status names the endpoint, whose name it drew. The tags of the
     /// objects prove the rest.
     pub(super) fn inherited(&self) -> Vec<StageRecord> {
-        let status = self.request.config.status.as_ref();
-        let stored = status.and_then(|status| status.storage.azure.as_ref());
-        let Some(stored) = stored.filter(|stored| stored.account_name.as_deref() == Some(self.effective.account()))
-        else {
-            return Vec::new();
-        };
-        let internal = stored
-            .network_access
-            .as_ref()
-            .and_then(|access| access.internal.as_ref());
-        let endpoint = internal.and_then(|internal| internal.private_endpoint_name.clone());
+        let endpoint = self.inherited_endpoint();
         let endpoint = endpoint.filter(|name| generated::is_generated(name, self.request.snapshot));
-        let Some(Ok(names)) = endpoint.map(|endpoint| self.names_with(endpoint)) else {
+        let Some(Ok(mut names)) = endpoint.map(|endpoint| self.names_with(endpoint)) else {
             return Vec::new();
         };
+        self.name_as_known(&mut names);
         let record = |stage: &Stage| StageRecord {
             stage: stage.name.to_owned(),
             id: names.id(stage),

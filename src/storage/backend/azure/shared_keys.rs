@@ -4,8 +4,10 @@
 use serde_json::{Value, json};
 
 use super::context::Azure;
+use super::stages::ACCOUNT;
 use super::step::Store;
 use crate::api::Kind;
+use crate::config::event_request::EventRequest;
 use crate::config::snapshot::Snapshot;
 use crate::names;
 use crate::status::deployment::{Deployment, text};
@@ -15,6 +17,9 @@ use crate::storage::traits::Cluster;
 
 /// Name of the setting. It has no condition: `StorageExists` is the only one on Azure.
 const NAME: &str = "shared keys";
+
+/// Reason of the events.
+const EVENT: &str = "AzureSharedKeys";
 
 /// Whether no pod of the registry uses a key: there is no Deployment, or its pods are all those of a template with the token.
 fn is_unused(snapshot: &Snapshot) -> bool {
@@ -54,7 +59,7 @@ pub fn setting(account: &str, keyless: bool, snapshot: &Snapshot) -> Option<Sett
         probes: false,
         marks: false,
         events: Some(SettingEvents {
-            reason: "AzureSharedKeys",
+            reason: EVENT,
             changed: "is in an account that accepts no keys any more, because the registry logs in with a token",
             failed: "is in an account that still accepts keys",
         }),
@@ -67,6 +72,25 @@ impl<C: Cluster> Azure<'_, C> {
 }
 
 impl<C: Cluster> Store<'_, C> {
+    /// The Go operator disabled keys only when it created the storage. In an account that was in use before this operator, somebody may
+    /// use a key, and a user decides about it.
+    fn keys_stay(&self) -> Applied {
+        let name = self.effective.account();
+        let group = self.arm().map(|arm| arm.group.as_str()).unwrap_or_default();
+        let message = format!(
+            "storage account {name} still accepts keys, although the registry logs in with a token: if nobody else uses a key, run az \
+             storage account update --name {name} --resource-group {group} --allow-shared-key-access false"
+        );
+        Applied {
+            events: vec![EventRequest {
+                warning: false,
+                reason: EVENT,
+                message,
+            }],
+            ..Applied::default()
+        }
+    }
+
     /// Disables the keys of an account of the operator. Those of other accounts stay: they may be in use.
     pub(super) async fn disable_shared_keys(&self) -> Result<Applied, SettingError> {
         if !self.session.is_keyless() || !is_unused(self.request.snapshot) {
@@ -83,6 +107,9 @@ impl<C: Cluster> Store<'_, C> {
                 "the keys of the storage account stay enabled: the account has no tag of this cluster"
             );
             return Ok(Applied::default());
+        }
+        if self.request.applied && !self.has_record(&ACCOUNT) {
+            return Ok(self.keys_stay());
         }
         self.backend.cluster.confirm().await?;
         self.forget_account();

@@ -47,6 +47,8 @@ pub struct Store<'a, C> {
     pub(super) metadata: Mutex<Option<Metadata>>,
     /// Why the blob service did not answer in this step, if Resource Manager described the container.
     pub(super) unreached: Mutex<Option<String>>,
+    /// What this step saw around a private account that another operator left.
+    pub(super) notes: Mutex<Vec<String>>,
 }
 
 impl<C: Cluster> Store<'_, C> {

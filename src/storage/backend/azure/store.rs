@@ -121,6 +121,10 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
                  do not reach it either, look at the private endpoint and its DNS."
             ),
         };
+        let exists = match self.noted() {
+            None => exists,
+            Some(noted) => format!("{exists} {noted}"),
+        };
         match self.not_applied() {
             None => exists,
             Some(why) => format!("{exists} spec.storage.azure.networkAccess.type Internal is not applied: {why}."),
@@ -238,7 +242,7 @@ impl<C: Cluster> ObjectStore for Store<'_, C> {
     }
 
     fn stage_id(&self, stage: &Stage) -> Option<String> {
-        let names = self.names().ok()?;
+        let names = self.known_names().ok()?;
         is_private_stage(stage).then(|| names.id(stage))
     }
 

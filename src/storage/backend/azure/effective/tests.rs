@@ -32,7 +32,10 @@ fn the_cloud_is_that_of_the_cluster_if_the_spec_names_none() {
     let effective = of(json!({}), &government);
     assert_eq!(effective.cloud_name(), "AzureUSGovernmentCloud");
     let cloud = effective.cloud(&government, &Environment::default()).unwrap();
-    assert_eq!(effective.realm(&cloud).as_deref(), Some("core.usgovcloudapi.net"));
+    assert_eq!(
+        effective.realm(&cloud, &government).as_deref(),
+        Some("core.usgovcloudapi.net")
+    );
     // Also next to an account of the user.
     assert_eq!(
         of(json!({"accountName": "mine"}), &government).cloud_name(),
@@ -45,13 +48,53 @@ fn the_cloud_is_that_of_the_cluster_if_the_spec_names_none() {
     let realm = |members, azure: Value| {
         let snapshot = cluster(&azure);
         let effective = of(members, &snapshot);
-        effective.realm(&effective.cloud(&snapshot, &Environment::default()).unwrap())
+        effective.realm(&effective.cloud(&snapshot, &Environment::default()).unwrap(), &snapshot)
     };
     assert_eq!(realm(json!({}), json!({})), None);
     let public = json!({"cloudName": "AzurePublicCloud"});
     assert_eq!(realm(public.clone(), json!({})).as_deref(), Some("core.windows.net"));
     // What runs without the variable is not replaced for it.
     assert_eq!(realm(json!({}), public), None);
+}
+
+// storage-azure 29: the Go operator leaves the variable out where the Config names an account and no cloud, and the operator fills in
+// the cloud later on
+#[test]
+fn running_pods_keep_the_realm_that_they_have_if_it_means_the_same_cloud() {
+    let realm = |members: Value, cloud: &str, account: &str, live: Option<&str>| {
+        let mut env = vec![json!({"name": "REGISTRY_STORAGE_AZURE_ACCOUNTNAME", "value": account})];
+        env.extend(live.map(|realm| json!({"name": "REGISTRY_STORAGE_AZURE_REALM", "value": realm})));
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": names::REGISTRY, "namespace": names::NAMESPACE},
+            "spec": {"template": {"spec": {"containers": [{"name": "registry", "env": env}]}}},
+        });
+        let mut snapshot = cluster(&json!({"cloudName": cloud}));
+        let reference = crate::api::ObjectRef::new(Kind::Deployment, names::NAMESPACE, names::REGISTRY);
+        snapshot.objects.insert(reference, deployment);
+        let effective = of(members, &snapshot);
+        effective.realm(&effective.cloud(&snapshot, &Environment::default()).unwrap(), &snapshot)
+    };
+    let (public, government) = ("AzurePublicCloud", "AzureUSGovernmentCloud");
+    let suffix = Some("core.windows.net".to_owned());
+    let of_government = Some("core.usgovcloudapi.net".to_owned());
+    let named = |cloud| json!({"accountName": "mine", "cloudName": cloud});
+    let unnamed = || json!({"accountName": "mine"});
+    for (members, cloud, account, live, expected) in [
+        (named(public), public, "mine", None, None),
+        (named(public), public, "mine", Some("core.windows.net"), suffix.clone()),
+        (unnamed(), public, "mine", Some("core.windows.net"), suffix.clone()),
+        (unnamed(), public, "mine", None, None),
+        // Pods of another account, or with the addresses of another cloud, are replaced in any case.
+        (named(public), public, "other", None, suffix.clone()),
+        (named(public), public, "mine", Some("core.chinacloudapi.cn"), suffix),
+        (named(government), government, "mine", None, of_government.clone()),
+        (unnamed(), government, "mine", Some("core.windows.net"), of_government),
+        (unnamed(), "", "mine", Some("core.windows.net"), None),
+    ] {
+        let shown = format!("{members} {cloud} {account} {live:?}");
+        assert_eq!(realm(members, cloud, account, live), expected, "{shown}");
+    }
 }
 
 // storage-azure 6

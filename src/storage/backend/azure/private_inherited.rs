@@ -1,0 +1,165 @@
+//! A private account that the Go operator left. It kept no records of what it created, ignored a network that was linked to another
+//! zone, and used one zone name in all clouds. Such an account works as it is: what surrounds it is looked at and told, and nothing
+//! is written.
+
+use std::sync::PoisonError;
+
+use serde_json::Value;
+
+use super::effective::OWNED;
+use super::network::{Resource, is_tagged, same_id};
+use super::private::connects;
+use super::private_dns::{addresses_of, leads_to};
+use super::private_names::Names;
+use super::private_stages::{ACCESS, ALL, ENDPOINT, LINK, RECORD};
+use super::step::Store;
+use crate::storage::model::call::Called;
+use crate::storage::model::progress::StageRecord;
+use crate::storage::model::stage::{Stage, StageState};
+use crate::storage::traits::Cluster;
+
+/// The zone that the Go operator made in all clouds.
+const ZONE_OF_GO: &str = "privatelink.blob.core.windows.net";
+
+impl<C: Cluster> Store<'_, C> {
+    /// Whether an operator without records made the account private, as far as the Config says: the status names the endpoint of this
+    /// account, and no creation around the account is recorded.
+    pub(super) fn is_inherited(&self) -> bool {
+        let is_private = |record: &StageRecord| ALL.iter().any(|stage| stage.name == record.stage);
+        self.inherited_endpoint().is_some() && !self.stage_records().iter().any(is_private)
+    }
+
+    /// Name of the private endpoint of this account in the status.
+    pub(super) fn inherited_endpoint(&self) -> Option<String> {
+        let status = self.request.config.status.as_ref();
+        let stored = status.and_then(|status| status.storage.azure.as_ref());
+        let stored = stored.filter(|stored| stored.account_name.as_deref() == Some(self.effective.account()))?;
+        let internal = stored.network_access.as_ref()?.internal.as_ref()?;
+        internal.private_endpoint_name.clone().filter(|name| !name.is_empty())
+    }
+
+    /// The names of what exists: what the Go operator left, or what this operator creates.
+    pub(super) fn known_names(&self) -> Called<Names<'_>> {
+        let mut names = self.names()?;
+        self.name_as_known(&mut names);
+        Ok(names)
+    }
+
+    /// Names the zone that the Go operator made, if it made this account private.
+    pub(super) fn name_as_known(&self, names: &mut Names<'_>) {
+        if self.is_inherited() {
+            ZONE_OF_GO.clone_into(&mut names.zone);
+        }
+    }
+
+    /// Whether such an account is private already, and the spec wants it as the status has it. An edit of the network is carried out.
+    pub(super) async fn is_accepted(&self) -> Called<bool> {
+        let wanted = self.effective.spec.network_access.as_ref();
+        if !self.is_inherited() || !self.effective.is_internal() || self.stored_access() != wanted {
+            return Ok(false);
+        }
+        let account = self.described_account().await?;
+        Ok(account.is_some_and(|account| account.is_private()))
+    }
+
+    /// State of a stage of such an account: ready. What is missing, or may not be read, is noted for the message.
+    pub(super) async fn accepted_stage(&self, stage: &Stage) -> Called<StageState> {
+        let names = &self.known_names()?;
+        let noted = match stage.name {
+            name if name == ACCESS.name => Ok(None),
+            name if name == ENDPOINT.name => self.note_on_endpoint(names).await,
+            name if name == RECORD.name => self.note_on_record(names).await,
+            name if name == LINK.name => self.note_on_link(names).await,
+            _ => match names.resource(stage) {
+                Some(resource) => Ok(resource.find().await?.is_none().then(|| absent(&resource))),
+                None => Ok(None),
+            },
+        };
+        let note = match noted {
+            Ok(note) => note,
+            Err(error) if error.is_undecided() || error.is_not_leading() || error.of_identity => return Err(error),
+            Err(error) if error.is_forbidden() => Some(format!("{} needs {}", error.resource, error.action)),
+            Err(error) => Some(error.to_string()),
+        };
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(note) = note
+            && !notes.contains(&note)
+        {
+            notes.push(note);
+        }
+        Ok(self.ready(names.id(stage)))
+    }
+
+    async fn note_on_endpoint(&self, names: &Names<'_>) -> Called<Option<String>> {
+        let endpoint = names.endpoint();
+        let Some(found) = endpoint.find().await? else {
+            return Ok(Some(absent(&endpoint)));
+        };
+        let account = self.accounts()?.path();
+        let state = "/properties/privateLinkServiceConnections/0/properties/privateLinkServiceConnectionState/status";
+        let why = match found.pointer(state).and_then(Value::as_str) {
+            Some(status) if status != "Approved" => format!("has a connection that is {status}"),
+            _ if !connects(&found, &account) => "does not lead to the account".to_owned(),
+            _ if !is_tagged(&found, &self.mark, OWNED) => format!("has no tag {}={OWNED}", self.mark),
+            _ => return Ok(None),
+        };
+        Ok(Some(format!("{} {why}", endpoint.described())))
+    }
+
+    async fn note_on_record(&self, names: &Names<'_>) -> Called<Option<String>> {
+        let record = names.networks.record(None, &names.zone, &names.account);
+        let Some(found) = record.find().await? else {
+            return Ok(Some(absent(&record)));
+        };
+        let Some(endpoint) = names.endpoint().find().await? else {
+            return Ok(None);
+        };
+        let address = names.networks.address(&names.endpoint(), &endpoint).await?;
+        Ok((!leads_to(&found, &address)).then(|| {
+            let has = addresses_of(&found).join(", ");
+            format!(
+                "{} has address {has}, and the private endpoint {address}",
+                record.described()
+            )
+        }))
+    }
+
+    async fn note_on_link(&self, names: &Names<'_>) -> Called<Option<String>> {
+        let vnet = self.vnet(names);
+        if vnet.name.is_empty() {
+            return Ok(None);
+        }
+        let link = names.networks.link(&names.zone, &names.account);
+        let linked = |found: &Value| {
+            let id = found.pointer("/properties/virtualNetwork/id").and_then(Value::as_str);
+            id.is_some_and(|id| same_id(id, &vnet.path))
+        };
+        if link.find().await?.as_ref().is_some_and(linked)
+            || names.networks.is_linked(&names.zone, &vnet.path).await?
+            || self.is_resolved_elsewhere(names).await?
+        {
+            return Ok(None);
+        }
+        Ok(Some(format!(
+            "{} is linked to no zone {} with the account's record that the operator may see",
+            vnet.described(),
+            names.zone
+        )))
+    }
+
+    /// What was noted in this step, as a sentence for the message of the storage.
+    pub(super) fn noted(&self) -> Option<String> {
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        (!notes.is_empty()).then(|| {
+            format!(
+                "Its private endpoint and DNS were there before this operator, and are not changed. What the operator saw: {}. If \
+                 registry pods do not reach the account, correct that by hand.",
+                notes.join("; ")
+            )
+        })
+    }
+}
+
+fn absent(resource: &Resource<'_>) -> String {
+    format!("{} does not exist", resource.described())
+}

@@ -1,0 +1,186 @@
+//! A private account that the Go operator left is used as it is: nothing around it is written, and the message tells what is not as
+//! this operator would make it.
+
+use image_registry_operator::names;
+use serde_json::{Value, json};
+
+use super::cluster::{AzureCluster, keyless_alone};
+use super::conformance::RESYNC;
+use super::private::{ENDPOINTS, ZONE, internal, is_private, network, owned_tag, private, resources};
+use super::private_guards::path;
+use super::stack::government;
+use super::stores::{REGION, role};
+
+const GROUPS: &str = "Microsoft.Network/privateEndpoints/privateDnsZoneGroups";
+const ZONES: &str = "Microsoft.Network/privateDnsZones";
+const LINKS: &str = "Microsoft.Network/privateDnsZones/virtualNetworkLinks";
+const RECORDS: &str = "Microsoft.Network/privateDnsZones/A";
+
+/// The account is private, with an endpoint of a name that the Go operator drew.
+async fn converged(mut world: AzureCluster) -> AzureCluster {
+    let endpoint = format!("{}bcdfg", &world.account()[..world.account().len() - 5]);
+    world.edit(json!({"storage": {"azure": {"networkAccess": {"internal": {"privateEndpointName": endpoint}}}}}));
+    world.converge().await;
+    assert!(is_private(&world, &world.account()));
+    world
+}
+
+/// The operator takes over: there are no records, and its process is new.
+fn takes_over(world: &mut AzureCluster) {
+    world.config["metadata"]["annotations"] = json!({});
+    world.restart();
+    world.gate.forget();
+}
+
+/// As the Go operator leaves a private account: no records, names that it drew.
+pub async fn taken_over(name: &str) -> AzureCluster {
+    let mut world = converged(private(name, Value::Null).await).await;
+    takes_over(&mut world);
+    world.converge().await;
+    world
+}
+
+/// The operator looks at the storage for new generations, after a restart too: nothing fails, nothing is written or recorded.
+async fn assert_used_as_it_is(world: &mut AzureCluster, parts: &[&str], at: &str) {
+    world.gate.forget();
+    for restarts in [false, true, false] {
+        if restarts {
+            world.restart();
+        }
+        let level = if restarts { "Debug" } else { "Normal" };
+        world.edit(json!({"logLevel": level}));
+        for _ in 0..3 {
+            let outcome = world.settle().await;
+            assert!(outcome.error.is_none(), "{at}: {:?}", outcome.error);
+            world.later(RESYNC);
+        }
+        assert_eq!(world.condition("StorageExists"), "True/ContainerExists", "{at}");
+        let told = world.message("StorageExists");
+        for part in parts {
+            assert!(told.contains(part), "{at}: no {part:?} in {told}");
+        }
+        assert_eq!(told.contains("correct that by hand"), !parts.is_empty(), "{at}: {told}");
+    }
+    assert_eq!(world.changed(), Vec::<String>::new(), "{at}");
+    assert_eq!(world.annotation(names::STORAGE_STAGES_ANNOTATION), None, "{at}");
+    assert!(world.running.is_some() && is_private(world, &world.account()), "{at}");
+}
+
+/// Deletes the only resource of this kind.
+fn delete(world: &AzureCluster, kind: &str) {
+    let [id] = resources(world, kind).try_into().unwrap();
+    world.azure().delete_resource(&id);
+}
+
+// storage-azure 38, section 10.1: the Go operator ignored the conflict of the link, and the network found the account by the hub's zone
+#[tokio::test]
+async fn an_inherited_account_behind_the_zone_of_a_hub_is_used_as_it_is() {
+    let mut world = taken_over("phub-go").await;
+    assert_used_as_it_is(&mut world, &[], "complete").await;
+    let [record] = resources(&world, RECORDS).try_into().unwrap();
+    let record = world.azure().resource(&record).unwrap();
+    let address = record["properties"]["aRecords"][0]["ipv4Address"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    delete(&world, LINKS);
+    let hub = world.azure().subscription(&world.cloud.tenant);
+    let hub = world.azure().resource_group(&hub, "rg-hub-dns", REGION);
+    let zone = world.azure().private_zone(&hub, ZONE, &json!({}));
+    let vnet = path(&world, "Microsoft.Network/virtualNetworks", "blue-vnet");
+    world.azure().link_zone(&zone, "hub", &vnet);
+    world.azure().record(&zone, &world.account(), &address, &json!({}));
+    assert_used_as_it_is(&mut world, &["blue-vnet is linked to no zone"], "hub").await;
+    assert!(world.message("StorageExists").contains("is reachable"));
+    // Nor does the rest have to be there.
+    for (kind, part) in [
+        (RECORDS, "does not exist"),
+        (GROUPS, "zone group of private endpoint"),
+        (ZONES, ZONE),
+    ] {
+        delete(&world, kind);
+        assert_used_as_it_is(&mut world, &[part, "does not exist"], kind).await;
+    }
+    // An edit of the network is carried out: another endpoint, with all that belongs to it.
+    let endpoint = json!({"internal": {"privateEndpointName": "second"}});
+    world.edit(json!({"storage": {"azure": {"networkAccess": endpoint}}}));
+    world.settle().await;
+    assert!(resources(&world, ENDPOINTS).iter().any(|id| id.ends_with("/second")));
+}
+
+// storage-azure section 14: ccoctl makes roles with the rights of the Go operator
+#[tokio::test]
+async fn an_inherited_account_needs_no_more_rights_than_the_go_operator_had() {
+    let world = keyless_alone("prights-go", internal(Value::Null)).await;
+    let tags = owned_tag(&world);
+    network(&world, &world.group.clone(), &tags);
+    let mut world = converged(world).await;
+    let mut of_go = role();
+    let unknown = [
+        "microsoft.network/privatednszones/a/read",
+        "microsoft.network/virtualnetworks/read",
+    ];
+    let before = of_go.actions.len();
+    of_go
+        .actions
+        .retain(|action| !unknown.contains(&action.to_lowercase().as_str()));
+    assert_eq!(of_go.actions.len(), before - unknown.len());
+    world.azure().deny(&world.operator);
+    world.azure().allow(&world.operator, &world.group, of_go);
+    takes_over(&mut world);
+    assert_used_as_it_is(&mut world, &["Microsoft.Network/privateDnsZones/A/read"], "rights").await;
+    // A removal keeps what it may not see.
+    world.request_removal();
+    for _ in 0..5 {
+        if world.settle().await.done {
+            break;
+        }
+        world.later(RESYNC);
+    }
+    assert!(world.converge().await.done, "{}", world.message("StorageExists"));
+}
+
+// storage-azure section 3: the Go operator made the zone of the public cloud in all clouds
+#[tokio::test]
+async fn an_inherited_account_of_the_us_government_gets_no_second_zone() {
+    const OF_GO: &str = "privatelink.blob.core.windows.net";
+    let world = government("pgov-go", internal(Value::Null)).await;
+    let tags = owned_tag(&world);
+    let vnet = network(&world, &world.group.clone(), &tags);
+    let mut world = converged(world).await;
+    let [record] = resources(&world, RECORDS).try_into().unwrap();
+    let record = world.azure().resource(&record).unwrap();
+    let address = record["properties"]["aRecords"][0]["ipv4Address"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    for kind in [LINKS, RECORDS, GROUPS, ZONES] {
+        delete(&world, kind);
+    }
+    // An administrator resolves the name in a zone that the operator may not see.
+    let hub = world.azure().subscription(&world.cloud.tenant);
+    let hub = world.azure().resource_group(&hub, "rg-hub-dns", REGION);
+    let mut zones = Vec::new();
+    for (group, name) in [(&hub, "privatelink.blob.core.usgovcloudapi.net"), (&world.group, OF_GO)] {
+        let zone = world.azure().private_zone(group, name, &tags);
+        world.azure().record(&zone, &world.account(), &address, &json!({}));
+        let link = world.azure().link_zone(&zone, &world.account(), &vnet);
+        world.azure().set_tags(&link, &tags).unwrap();
+        zones.push(zone);
+    }
+    takes_over(&mut world);
+    assert_used_as_it_is(&mut world, &["zone group of private endpoint"], "government").await;
+    let told = world.message("StorageExists");
+    assert!(
+        !told.contains("usgovcloudapi") && told.matches("does not exist").count() == 1,
+        "{told}"
+    );
+    assert_eq!(resources(&world, ZONES).len(), 1);
+    // A removal finds what the Go operator made.
+    world.request_removal();
+    assert!(world.converge().await.done, "{}", world.message("StorageExists"));
+    for kind in [ENDPOINTS, LINKS, RECORDS, ZONES] {
+        assert_eq!(resources(&world, kind), Vec::<String>::new());
+    }
+    assert!(world.azure().resource(&zones[0]).is_some(), "the zone of the hub stays");
+}
