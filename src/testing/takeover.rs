@@ -151,6 +151,9 @@ const CRN: &str = "crn:v1:bluemix:public:cloud-object-storage:global:a/012345678
 fn of_placeholder(name: &str) -> String {
     match name {
         "REGION" => "us-west-2".to_owned(),
+        "STACK_DOMAIN" => "local.azurestack.external".to_owned(),
+        "ACCOUNT_KEY" => "YWNjb3VudC1rZXk=".to_owned(),
+        "ACCOUNT" => "imageregistryblue".to_owned(),
         "LOCATION" => "us-south".to_owned(),
         // Another spelling than that of the operator.
         "COS_URL" | "IAM_URL" | "RC_URL" | "RM_URL" => format!("https://{}.example.com/", &name[..2].to_lowercase()),

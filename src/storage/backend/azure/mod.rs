@@ -47,6 +47,7 @@ pub use context::Azure;
 use connect::{Route, connect};
 use credentials::Credentials;
 use effective::Effective;
+use environment::Environment;
 use error::Service;
 use stages::{ACCOUNT, NAMES};
 use step::Store;
@@ -98,29 +99,32 @@ fn modes(snapshot: &Snapshot) -> (bool, bool) {
     }
 }
 
-impl<C: Cluster> Azure<'_, C> {
-    fn access_of(&self, effective: &Effective, snapshot: &Snapshot) -> Result<RegistryStorage, StorageError> {
-        let cloud = effective.cloud(snapshot, &self.clients.environment)?;
-        let login = match Credentials::of(snapshot)? {
-            Credentials::UserKey(key) => AzureLogin::Key(key),
-            Credentials::Platform(platform) if platform.token_file.is_empty() || cloud.stack => {
-                // The key is read when the account exists.
-                AzureLogin::Key(Sensitive::default())
-            }
-            Credentials::Platform(platform) => AzureLogin::WorkloadIdentity {
-                client: platform.client,
-                tenant: platform.tenant,
-                token_file: platform.token_file,
-                authority: cloud.authority.clone(),
-            },
-        };
-        Ok(RegistryStorage::Azure(Box::new(program::AzureStorage {
-            account: effective.account().to_owned(),
-            container: effective.container().to_owned(),
-            realm: effective.realm(&cloud, snapshot),
-            login,
-        })))
-    }
+/// What the registry needs, with an empty key where only a call can provide it.
+fn access(
+    effective: &Effective,
+    snapshot: &Snapshot,
+    environment: &Environment,
+) -> Result<RegistryStorage, StorageError> {
+    let cloud = effective.cloud(snapshot, environment)?;
+    let login = match Credentials::of(snapshot)? {
+        Credentials::UserKey(key) => AzureLogin::Key(key),
+        Credentials::Platform(platform) if platform.token_file.is_empty() || cloud.stack => {
+            // The key is read when the account exists.
+            AzureLogin::Key(Sensitive::default())
+        }
+        Credentials::Platform(platform) => AzureLogin::WorkloadIdentity {
+            client: platform.client,
+            tenant: platform.tenant,
+            token_file: platform.token_file,
+            authority: cloud.authority.clone(),
+        },
+    };
+    Ok(RegistryStorage::Azure(Box::new(program::AzureStorage {
+        account: effective.account().to_owned(),
+        container: effective.container().to_owned(),
+        realm: effective.realm(&cloud, snapshot),
+        login,
+    })))
 }
 
 impl<C: Cluster> ObjectBackend for Azure<'_, C> {
@@ -184,7 +188,7 @@ impl<C: Cluster> ObjectBackend for Azure<'_, C> {
         Ok(Target {
             location: effective.location(),
             named: is_named(storage),
-            access: self.access_of(&effective, snapshot).ok(),
+            access: access(&effective, snapshot, &self.clients.environment).ok(),
             ca_bundle: None,
             unfit: None,
             not_usable: None,
@@ -230,7 +234,8 @@ impl<C: Cluster> ObjectBackend for Azure<'_, C> {
     }
 
     fn access(&self, request: &Request<'_>) -> Result<RegistryStorage, StorageError> {
-        self.access_of(&effective(request.storage, request.snapshot)?, request.snapshot)
+        let effective = effective(request.storage, request.snapshot)?;
+        access(&effective, request.snapshot, &self.clients.environment)
     }
 
     fn set_container(storage: &mut Storage, name: Option<&str>) {
@@ -367,5 +372,29 @@ impl<C: Cluster> ObjectBackend for Azure<'_, C> {
             unreached: std::sync::Mutex::default(),
             notes: std::sync::Mutex::default(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::RegistryProgram as _;
+    use crate::program::platform::Platform;
+    use crate::testing::takeover;
+
+    // workload 61
+    #[test]
+    fn a_take_over_from_the_go_operator_changes_nothing_in_the_pods() {
+        for case in takeover::cases("azure-") {
+            let effective = effective(&case.storage, &case.snapshot).unwrap_or_else(|e| panic!("{}: {e:?}", case.name));
+            let access = access(&effective, &case.snapshot, &Environment::default());
+            let RegistryStorage::Azure(mut access) = access.unwrap_or_else(|e| panic!("{}: {e:?}", case.name)) else {
+                panic!("{}", case.name)
+            };
+            if matches!(&access.login, AzureLogin::Key(key) if key.is_empty()) {
+                access.login = AzureLogin::Key(Sensitive::new("YWNjb3VudC1rZXk="));
+            }
+            case.assert_unchanged(&Platform.render(&RegistryStorage::Azure(access)).unwrap());
+        }
     }
 }
