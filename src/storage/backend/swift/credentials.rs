@@ -65,6 +65,7 @@ impl Credentials {
     }
 
     /// The texts as the registry reads them. The operator logs in with the same ones.
+    #[must_use]
     pub fn received(&self) -> Self {
         let received = |text: &Sensitive| Sensitive::new(yaml::received(text.expose()));
         Self {
