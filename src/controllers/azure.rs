@@ -98,7 +98,7 @@ pub(super) async fn path_fix(context: Context) {
     .await;
 }
 
-/// The warning about a Job that did not move all blobs before it is deleted.
+/// The warning about a deleted Job that did not move all blobs.
 fn unfinished(job: &Value) -> Option<EventRequest> {
     let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
     let has = |type_: &str| {
@@ -112,7 +112,7 @@ fn unfinished(job: &Value) -> Option<EventRequest> {
     Some(EventRequest::warning(
         "AzurePathFixIncomplete",
         format!(
-            "Job {} {how}, and is deleted: images may still be under names that begin with docker/, where the registry does not look \
+            "Job {} {how}, and was deleted: images may still be under names that begin with docker/, where the registry does not look \
              for them. If images are missing, run the operator's subcommand move-blobs once (docs/storage-azure.md)",
             names::AZURE_PATH_FIX_JOB
         ),
@@ -140,13 +140,13 @@ async fn path_fix_pass(context: &Context) -> Result<Duration, Failure> {
             .unwrap_or(&json!(null))
             .is_null()
     }) {
-        context.publish_events(live.and_then(|job| unfinished(job)));
         let mut report = apply::delete(&[job], &snapshot, &context.writer).await;
         let failures = report.failure_message();
         context.publish_report(&mut report);
         if !failures.is_empty() {
             return Err(Failure::failed(failures));
         }
+        context.publish_events(live.and_then(|job| unfinished(job)));
     }
     Ok(RESYNC)
 }

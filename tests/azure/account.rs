@@ -390,7 +390,7 @@ async fn keys_stay_until_the_last_pod_with_a_key_is_gone() {
 // storage-azure section 6.2: the Go operator disabled keys at the creation only, and a tool of a customer may use them since
 #[tokio::test]
 async fn keys_of_an_account_that_was_in_use_before_are_told_and_not_disabled() {
-    let mut world = keyless_cluster("keyless-go", json!({"azure": {}})).await;
+    let mut world = keyless_cluster("keyless-go", json!({"azure": {"accountName": "imageregistryofgo2"}})).await;
     world.converge().await;
     let keys = json!({"properties": {"allowSharedKeyAccess": true}});
     world
@@ -418,6 +418,23 @@ async fn keys_of_an_account_that_was_in_use_before_are_told_and_not_disabled() {
     }
     let command = format!("az storage account update --name {}", world.account());
     assert!(told(&world)[0].contains(&command), "{:?}", told(&world));
+}
+
+// A Config that was restored without its annotations: the account has the name that the operator gives.
+#[tokio::test]
+async fn keys_of_the_operators_own_account_are_disabled_though_its_record_is_lost() {
+    let mut world = keyless_cluster("keyless-own", json!({"azure": {}})).await;
+    world.converge().await;
+    let keys = json!({"properties": {"allowSharedKeyAccess": true}});
+    world
+        .azure()
+        .change_resource(&world.id_of(&world.account()), &keys)
+        .unwrap();
+    world.config["metadata"]["annotations"] = json!({});
+    world.restart();
+    deploy(&mut world, &["AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE"], true);
+    world.converge().await;
+    assert!(!has_keys(&world));
 }
 
 // storage-azure section 6.2: a policy of the subscription may take the change back

@@ -108,6 +108,40 @@ async fn an_inherited_account_behind_the_zone_of_a_hub_is_used_as_it_is() {
     assert!(resources(&world, ENDPOINTS).iter().any(|id| id.ends_with("/second")));
 }
 
+// The record of the Go operator has no metadata, and leads to the endpoint before.
+#[tokio::test]
+async fn another_endpoint_of_an_inherited_account_replaces_the_one_of_the_go_operator() {
+    let mut world = taken_over("psecond-go").await;
+    let [record] = resources(&world, RECORDS).try_into().unwrap();
+    let found = world.azure().resource(&record).unwrap();
+    let address = found["properties"]["aRecords"][0]["ipv4Address"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let zone = record.split("/A/").next().unwrap().to_owned();
+    world.azure().record(&zone, &world.account(), &address, &json!({}));
+    let endpoint = json!({"internal": {"privateEndpointName": "second"}});
+    world.edit(json!({"storage": {"azure": {"networkAccess": endpoint}}}));
+    world.converge().await;
+    let [endpoint] = resources(&world, ENDPOINTS).try_into().unwrap();
+    assert!(endpoint.ends_with("/second"), "{endpoint}");
+    let found = world.azure().resource(&record).unwrap();
+    assert_ne!(found["properties"]["aRecords"][0]["ipv4Address"], json!(address));
+    assert_eq!(resources(&world, GROUPS).len(), 1);
+}
+
+// A Config that was restored without its annotations: the endpoint has the name that this operator gives.
+#[tokio::test]
+async fn what_surrounds_the_operators_own_account_is_completed_though_the_records_are_lost() {
+    let mut world = private("plost-own", Value::Null).await;
+    world.converge().await;
+    takes_over(&mut world);
+    delete(&world, LINKS);
+    world.edit(json!({"logLevel": "Debug"}));
+    world.converge().await;
+    assert_eq!(resources(&world, LINKS).len(), 1);
+}
+
 // storage-azure section 14: ccoctl makes roles with the rights of the Go operator
 #[tokio::test]
 async fn an_inherited_account_needs_no_more_rights_than_the_go_operator_had() {
@@ -117,6 +151,8 @@ async fn an_inherited_account_needs_no_more_rights_than_the_go_operator_had() {
     let mut world = converged(world).await;
     let mut of_go = role();
     let unknown = [
+        "microsoft.network/privatednszones/read",
+        "microsoft.network/privateendpoints/privatednszonegroups/read",
         "microsoft.network/privatednszones/a/read",
         "microsoft.network/virtualnetworks/read",
     ];
@@ -128,7 +164,12 @@ async fn an_inherited_account_needs_no_more_rights_than_the_go_operator_had() {
     world.azure().deny(&world.operator);
     world.azure().allow(&world.operator, &world.group, of_go);
     takes_over(&mut world);
-    assert_used_as_it_is(&mut world, &["Microsoft.Network/privateDnsZones/A/read"], "rights").await;
+    let told = [
+        "privateDnsZones/A/read",
+        "privateDnsZones/read",
+        "privateDnsZoneGroups/read",
+    ];
+    assert_used_as_it_is(&mut world, &told, "rights").await;
     // A removal keeps what it may not see.
     world.request_removal();
     for _ in 0..5 {

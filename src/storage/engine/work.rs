@@ -75,7 +75,8 @@ impl<B: ObjectBackend, C: Cluster> Work<'_, B, C> {
     pub(super) fn known_stages(&self) -> Result<Vec<StageRecord>, StepError> {
         let mut known = self.stage_records()?;
         let mut inherited = self.store.inherited_stages();
-        inherited.retain(|one| !known.iter().any(|record| record.stage == one.stage));
+        let is_same = |a: &StageRecord, b: &StageRecord| (&a.stage, &a.id) == (&b.stage, &b.id);
+        inherited.retain(|one| !known.iter().any(|record| is_same(record, one)));
         known.append(&mut inherited);
         Ok(known)
     }

@@ -258,7 +258,7 @@ impl<C: Cluster> ObjectBackend for Azure<'_, C> {
                     reason: "AzureCredentials",
                     message: format!(
                         "{} has a client secret and a federated token file: the operator uses the secret, the registry the \
-                         token, and the storage account accepts no keys",
+                         token, and the storage account needs no keys",
                         platform.source
                     ),
                 }]

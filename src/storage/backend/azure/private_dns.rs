@@ -104,7 +104,7 @@ impl<C: Cluster> Store<'_, C> {
         if self.marks_record(found) {
             return Ok(true);
         }
-        for record in self.stage_records() {
+        for record in self.stage_records().into_iter().chain(self.inherited()) {
             if record.stage != ENDPOINT.name || record.id == names.endpoint {
                 continue;
             }

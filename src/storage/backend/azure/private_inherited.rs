@@ -7,11 +7,12 @@ use std::sync::PoisonError;
 use serde_json::Value;
 
 use super::effective::OWNED;
+use super::generated;
 use super::network::{Resource, is_tagged, same_id};
 use super::private::connects;
 use super::private_dns::{addresses_of, leads_to};
 use super::private_names::Names;
-use super::private_stages::{ACCESS, ALL, ENDPOINT, LINK, RECORD};
+use super::private_stages::{ACCESS, ALL, ENDPOINT, GROUP, LINK, RECORD};
 use super::step::Store;
 use crate::storage::model::call::Called;
 use crate::storage::model::progress::StageRecord;
@@ -25,8 +26,18 @@ impl<C: Cluster> Store<'_, C> {
     /// Whether an operator without records made the account private, as far as the Config says: the status names the endpoint of this
     /// account, and no creation around the account is recorded.
     pub(super) fn is_inherited(&self) -> bool {
-        let is_private = |record: &StageRecord| ALL.iter().any(|stage| stage.name == record.stage);
-        self.inherited_endpoint().is_some() && !self.stage_records().iter().any(is_private)
+        let Some(endpoint) = self.inherited_endpoint() else {
+            return false;
+        };
+        // This operator gives its own endpoint this name, also where the records are those of another container, or lost.
+        let is_own = generated::private_endpoint(self.request.snapshot).is_ok_and(|own| own == endpoint);
+        // An edit of the endpoint's name that was taken back leaves records of another endpoint.
+        let is_of_another = |record: &StageRecord| {
+            (record.stage == ENDPOINT.name || record.stage == GROUP.name) && record.id != endpoint
+        };
+        let is_recorded =
+            |record: &StageRecord| ALL.iter().any(|stage| stage.name == record.stage) && !is_of_another(record);
+        !is_own && !self.stage_records().iter().any(is_recorded)
     }
 
     /// Name of the private endpoint of this account in the status.
@@ -71,7 +82,10 @@ impl<C: Cluster> Store<'_, C> {
             name if name == RECORD.name => self.note_on_record(names).await,
             name if name == LINK.name => self.note_on_link(names).await,
             _ => match names.resource(stage) {
-                Some(resource) => Ok(resource.find().await?.is_none().then(|| absent(&resource))),
+                Some(resource) => {
+                    let found = resource.find().await;
+                    found.map(|found| found.is_none().then(|| absent(&resource)))
+                }
                 None => Ok(None),
             },
         };
@@ -152,8 +166,8 @@ impl<C: Cluster> Store<'_, C> {
         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         (!notes.is_empty()).then(|| {
             format!(
-                "Its private endpoint and DNS were there before this operator, and are not changed. What the operator saw: {}. If \
-                 registry pods do not reach the account, correct that by hand.",
+                "Its private endpoint and DNS were there before this operator, and are not changed. What the operator saw after the \
+                 last change of the Config: {}. If registry pods do not reach the account, correct that by hand.",
                 notes.join("; ")
             )
         })

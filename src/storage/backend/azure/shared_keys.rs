@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::context::Azure;
+use super::generated;
 use super::stages::ACCOUNT;
 use super::step::Store;
 use crate::api::Kind;
@@ -108,7 +109,9 @@ impl<C: Cluster> Store<'_, C> {
             );
             return Ok(Applied::default());
         }
-        if self.request.applied && !self.has_record(&ACCOUNT) {
+        // The operator gives its own account this name, also where the records are those of another container.
+        let is_own = generated::account(self.request.snapshot).is_ok_and(|own| own == name);
+        if self.request.in_use && !is_own && !self.has_record(&ACCOUNT) {
             return Ok(self.keys_stay());
         }
         self.backend.cluster.confirm().await?;
