@@ -96,18 +96,6 @@ async fn a_bucket_of_the_go_operator_is_taken_over() {
     unchanged(World::new("kw-take1").await, "s3-aws-minted-keys", Back::AndForth, true).await;
 }
 
-// workload 61: AWS, by a build that renders the endpoint of the region
-#[tokio::test]
-async fn an_endpoint_that_the_go_operator_derived_from_the_region_stays() {
-    unchanged(
-        World::new("kw-take2").await,
-        "s3-aws-minted-keys-sdk-endpoint",
-        Back::Once,
-        true,
-    )
-    .await;
-}
-
 // workload 61: a bucket of the user's own store
 #[tokio::test]
 async fn a_bucket_of_the_user_is_taken_over_and_stays() {
