@@ -49,26 +49,28 @@ fn is_number(value: &str) -> bool {
     }
     let plain = value.replace('_', "");
     let magnitude = plain.strip_prefix(['+', '-']).unwrap_or(&plain);
-    let digits_of = |radix: u32, prefix: &str| {
-        let digits = magnitude.strip_prefix(prefix)?;
-        // The parser of binary numbers permits a sign here, if there is none before.
-        let signed = digits.strip_prefix(['+', '-']);
-        let digits = match signed {
-            Some(digits) if radix == 2 && magnitude.len() == plain.len() => digits,
-            Some(_) => return None,
-            None => digits,
-        };
-        let number = u64::from_str_radix(digits, radix)
-            .ok()
-            .filter(|_| !digits.starts_with('+'))?;
-        // The registry's parser takes a number of more than 64 bits for a text.
-        (magnitude.len() == plain.len() || number <= i64::MIN.unsigned_abs()).then_some(())
-    };
-    let in_base = [(2, "0b"), (2, "0B"), (8, "0o"), (8, "0O"), (16, "0x"), (16, "0X")];
-    in_base
+    let (is_signed, bases) = (
+        magnitude.len() < plain.len(),
+        [(2, "0b"), (2, "0B"), (8, "0o"), (8, "0O"), (16, "0x"), (16, "0X")],
+    );
+    let mut in_base = bases
         .iter()
-        .any(|(radix, prefix)| digits_of(*radix, prefix).is_some())
-        || is_decimal(magnitude)
+        .filter_map(|(radix, prefix)| Some((*radix, magnitude.strip_prefix(prefix)?)));
+    in_base.any(|(radix, digits)| is_integer(digits, radix, is_signed)) || is_decimal(magnitude)
+}
+
+/// Whether the text after the prefix of a base is a number of at most 64 bits: the registry's parser takes a larger one for a text.
+/// `is_signed`: a sign stands before the prefix.
+fn is_integer(digits: &str, radix: u32, is_signed: bool) -> bool {
+    // The parser of binary numbers permits a sign after the prefix, too.
+    let digits = match digits.strip_prefix(['+', '-']) {
+        Some(unsigned) if radix == 2 && !is_signed => unsigned,
+        _ => digits,
+    };
+    let number = u64::from_str_radix(digits, radix)
+        .ok()
+        .filter(|_| !digits.starts_with('+'));
+    number.is_some_and(|number| !is_signed || number <= i64::MIN.unsigned_abs())
 }
 
 /// Whether each underscore stands between two digits.

@@ -16,6 +16,7 @@ use crate::config::event_request::EventRequest;
 use crate::names;
 use crate::observe::Controller;
 use crate::status::conditions::{AZURE_PATH_FIX, ConditionUpdate, Status};
+use crate::status::job::{Outcome, outcome};
 
 const STACK_CONDITION: &str = "AzureStackCloudControllerDegraded";
 
@@ -100,15 +101,11 @@ pub(super) async fn path_fix(context: Context) {
 
 /// The warning about a deleted Job that did not move all blobs.
 fn unfinished(job: &Value) -> Option<EventRequest> {
-    let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
-    let has = |type_: &str| {
-        let mut conditions = conditions.into_iter().flatten();
-        conditions.any(|condition| condition["type"] == type_ && condition["status"] == "True")
+    let how = match outcome(job) {
+        Outcome::Complete => return None,
+        Outcome::Failed(_) => "failed",
+        Outcome::Running => "did not complete",
     };
-    if has("Complete") {
-        return None;
-    }
-    let how = if has("Failed") { "failed" } else { "did not complete" };
     Some(EventRequest::warning(
         "AzurePathFixIncomplete",
         format!(

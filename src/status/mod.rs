@@ -10,6 +10,7 @@ pub mod conditions;
 pub mod config_status;
 pub mod deployment;
 pub mod image_config;
+pub mod job;
 pub mod judge;
 pub mod node_ca;
 pub mod pods;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::conditions::{ConditionUpdate, Status, Verdict};
 use super::config_status::{difference, differs, next_conditions};
 use super::deployment::text;
+use super::job::{Outcome, outcome};
 use crate::config::snapshot::Unprunable;
 use crate::names;
 
@@ -128,15 +129,6 @@ pub fn status_patch(
     differs(stored, &next).then(|| json!({"status": difference(stored, &next)}))
 }
 
-/// State of a Job.
-#[derive(Clone, Copy)]
-enum Outcome<'a> {
-    Running,
-    Complete,
-    /// With the condition `Failed` of the Job.
-    Failed(&'a Value),
-}
-
 /// Name and outcome of the newest finished pruner Job.
 fn last_finished<'a>(jobs: &[&'a Value]) -> Option<(&'a str, Outcome<'a>)> {
     let member = |job: &'a Value, pointer: &str| job.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
@@ -158,21 +150,6 @@ fn is_pruner(job: &Value) -> bool {
         || job
             .pointer("/metadata/labels")
             .is_some_and(|labels| text(labels, CREATED_BY.0) == CREATED_BY.1)
-}
-
-fn outcome(job: &Value) -> Outcome<'_> {
-    let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
-    let holds = |type_: &str| {
-        conditions
-            .into_iter()
-            .flatten()
-            .find(|c| text(c, "type") == type_ && text(c, "status") == "True")
-    };
-    match (holds("Failed"), holds("Complete")) {
-        (Some(failure), _) => Outcome::Failed(failure),
-        (None, Some(_)) => Outcome::Complete,
-        (None, None) => Outcome::Running,
-    }
 }
 
 #[cfg(test)]

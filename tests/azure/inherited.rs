@@ -66,6 +66,14 @@ async fn assert_used_as_it_is(world: &mut AzureCluster, parts: &[&str], at: &str
     assert!(world.running.is_some() && is_private(world, &world.account()), "{at}");
 }
 
+/// ID and address of the only record.
+fn record(world: &AzureCluster) -> (String, String) {
+    let [id] = resources(world, RECORDS).try_into().unwrap();
+    let found = world.azure().resource(&id).unwrap();
+    let address = found["properties"]["aRecords"][0]["ipv4Address"].as_str().unwrap();
+    (id, address.to_owned())
+}
+
 /// Deletes the only resource of this kind.
 fn delete(world: &AzureCluster, kind: &str) {
     let [id] = resources(world, kind).try_into().unwrap();
@@ -77,12 +85,7 @@ fn delete(world: &AzureCluster, kind: &str) {
 async fn an_inherited_account_behind_the_zone_of_a_hub_is_used_as_it_is() {
     let mut world = taken_over("phub-go").await;
     assert_used_as_it_is(&mut world, &[], "complete").await;
-    let [record] = resources(&world, RECORDS).try_into().unwrap();
-    let record = world.azure().resource(&record).unwrap();
-    let address = record["properties"]["aRecords"][0]["ipv4Address"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let (_, address) = record(&world);
     delete(&world, LINKS);
     let hub = world.azure().subscription(&world.cloud.tenant);
     let hub = world.azure().resource_group(&hub, "rg-hub-dns", REGION);
@@ -112,21 +115,17 @@ async fn an_inherited_account_behind_the_zone_of_a_hub_is_used_as_it_is() {
 #[tokio::test]
 async fn another_endpoint_of_an_inherited_account_replaces_the_one_of_the_go_operator() {
     let mut world = taken_over("psecond-go").await;
-    let [record] = resources(&world, RECORDS).try_into().unwrap();
-    let found = world.azure().resource(&record).unwrap();
-    let address = found["properties"]["aRecords"][0]["ipv4Address"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let zone = record.split("/A/").next().unwrap().to_owned();
+    let (id, address) = record(&world);
+    let zone = id.split("/A/").next().unwrap().to_owned();
     world.azure().record(&zone, &world.account(), &address, &json!({}));
     let endpoint = json!({"internal": {"privateEndpointName": "second"}});
     world.edit(json!({"storage": {"azure": {"networkAccess": endpoint}}}));
     world.converge().await;
     let [endpoint] = resources(&world, ENDPOINTS).try_into().unwrap();
     assert!(endpoint.ends_with("/second"), "{endpoint}");
-    let found = world.azure().resource(&record).unwrap();
-    assert_ne!(found["properties"]["aRecords"][0]["ipv4Address"], json!(address));
+    let (found, newer) = record(&world);
+    assert_eq!(found, id);
+    assert_ne!(newer, address);
     assert_eq!(resources(&world, GROUPS).len(), 1);
 }
 
@@ -189,12 +188,7 @@ async fn an_inherited_account_of_the_us_government_gets_no_second_zone() {
     let tags = owned_tag(&world);
     let vnet = network(&world, &world.group.clone(), &tags);
     let mut world = converged(world).await;
-    let [record] = resources(&world, RECORDS).try_into().unwrap();
-    let record = world.azure().resource(&record).unwrap();
-    let address = record["properties"]["aRecords"][0]["ipv4Address"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let (_, address) = record(&world);
     for kind in [LINKS, RECORDS, GROUPS, ZONES] {
         delete(&world, kind);
     }

@@ -173,13 +173,12 @@ impl World {
     }
 
     async fn operator_with(&self, more: &[(&str, &str)]) -> Operator {
-        let environment = self.environment();
-        let mut environment: Vec<_> = environment
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        environment.extend(more);
-        self.cluster.operator_with(&environment).await
+        let mut environment = self.environment();
+        environment.extend(
+            more.iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        );
+        self.cluster.operator_in(&environment).await
     }
 
     /// Environment of the operator: the way to the cloud, and what would lead it astray if it looked there.

@@ -124,12 +124,7 @@ impl World {
     }
 
     pub async fn operator(&self) -> Operator {
-        let environment = self.environment();
-        let environment: Vec<_> = environment
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        self.cluster.operator_with(&environment).await
+        self.cluster.operator_in(&self.environment()).await
     }
 
     /// The only bucket of this cluster.

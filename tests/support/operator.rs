@@ -40,6 +40,12 @@ impl TestCluster {
         self.operator_at(&kubeconfig, environment)
     }
 
+    /// The same.
+    pub async fn operator_in(&self, environment: &[(String, String)]) -> Operator {
+        let pairs = environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        self.operator_with(&pairs.collect::<Vec<_>>()).await
+    }
+
     /// A kubeconfig of the operator's ServiceAccount.
     pub async fn account(&self) -> PathBuf {
         self.devcluster

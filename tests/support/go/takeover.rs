@@ -160,8 +160,7 @@ impl Go<'_> {
     pub async fn take_over(&self) -> (Operator, BTreeMap<String, usize>) {
         let cluster = self.cluster;
         let mark = cluster.mark();
-        let environment: Vec<(&str, &str)> = self.environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        let operator = cluster.operator_with(&environment).await;
+        let operator = cluster.operator_in(&self.environment).await;
         synced(cluster, &operator).await;
         // Changes of messages may be written with a delay.
         tokio::time::sleep(Duration::from_secs(1)).await;

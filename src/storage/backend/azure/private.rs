@@ -133,8 +133,7 @@ impl<C: Cluster> Store<'_, C> {
                 return Ok(missing(storage, id));
             }
         }
-        let state = "/properties/privateLinkServiceConnections/0/properties/privateLinkServiceConnectionState/status";
-        match found.pointer(state).and_then(Value::as_str) {
+        match connection_status(&found) {
             Some("Pending") => Ok(StageState::Pending(Wait::new(
                 LOOK,
                 format!("{} waits for the approval of its connection", endpoint.described()),
@@ -263,6 +262,12 @@ impl<C: Cluster> Store<'_, C> {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether the owner of the account approved the connection of an endpoint: `Approved`, `Pending`, `Rejected`.
+pub(super) fn connection_status(endpoint: &Value) -> Option<&str> {
+    let status = "/properties/privateLinkServiceConnections/0/properties/privateLinkServiceConnectionState/status";
+    endpoint.pointer(status).and_then(Value::as_str)
 }
 
 /// Whether an endpoint leads to the blobs of the account with this path.

@@ -45,6 +45,12 @@ pub(super) fn addresses_of(record: &Value) -> Vec<&str> {
         .collect()
 }
 
+/// ID of the virtual network that a link links; empty: none.
+pub(super) fn linked_network(link: &Value) -> &str {
+    let id = link.pointer("/properties/virtualNetwork/id").and_then(Value::as_str);
+    id.unwrap_or_default()
+}
+
 /// Whether a record leads to this address and nowhere else.
 pub(super) fn leads_to(record: &Value, address: &str) -> bool {
     addresses_of(record) == [address]
@@ -187,8 +193,7 @@ impl<C: Cluster> Store<'_, C> {
         let vnet = self.vnet(names);
         let found = link.find().await?;
         if let Some(found) = &found {
-            let linked = found.pointer("/properties/virtualNetwork/id").and_then(Value::as_str);
-            let linked = linked.unwrap_or_default();
+            let linked = linked_network(found);
             if !same_id(linked, &vnet.path) {
                 return Err(link.rejected(format!(
                     "it links {linked}, and not {}: delete the link, so that it is created again, or correct vnetName in \

@@ -4,13 +4,11 @@
 
 use std::sync::PoisonError;
 
-use serde_json::Value;
-
 use super::effective::OWNED;
 use super::generated;
 use super::network::{Resource, is_tagged, same_id};
-use super::private::connects;
-use super::private_dns::{addresses_of, leads_to};
+use super::private::{connection_status, connects};
+use super::private_dns::{addresses_of, leads_to, linked_network};
 use super::private_names::Names;
 use super::private_stages::{ACCESS, ALL, ENDPOINT, GROUP, LINK, RECORD};
 use super::step::Store;
@@ -110,8 +108,7 @@ impl<C: Cluster> Store<'_, C> {
             return Ok(Some(absent(&endpoint)));
         };
         let account = self.accounts()?.path();
-        let state = "/properties/privateLinkServiceConnections/0/properties/privateLinkServiceConnectionState/status";
-        let why = match found.pointer(state).and_then(Value::as_str) {
+        let why = match connection_status(&found) {
             Some(status) if status != "Approved" => format!("has a connection that is {status}"),
             _ if !connects(&found, &account) => "does not lead to the account".to_owned(),
             _ if !is_tagged(&found, &self.mark, OWNED) => format!("has no tag {}={OWNED}", self.mark),
@@ -144,11 +141,8 @@ impl<C: Cluster> Store<'_, C> {
             return Ok(None);
         }
         let link = names.networks.link(&names.zone, &names.account);
-        let linked = |found: &Value| {
-            let id = found.pointer("/properties/virtualNetwork/id").and_then(Value::as_str);
-            id.is_some_and(|id| same_id(id, &vnet.path))
-        };
-        if link.find().await?.as_ref().is_some_and(linked)
+        let found = link.find().await?;
+        if found.is_some_and(|found| same_id(linked_network(&found), &vnet.path))
             || names.networks.is_linked(&names.zone, &vnet.path).await?
             || self.is_resolved_elsewhere(names).await?
         {

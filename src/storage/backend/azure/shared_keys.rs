@@ -4,7 +4,6 @@
 use serde_json::{Value, json};
 
 use super::context::Azure;
-use super::generated;
 use super::stages::ACCOUNT;
 use super::step::Store;
 use crate::api::Kind;
@@ -109,9 +108,8 @@ impl<C: Cluster> Store<'_, C> {
             );
             return Ok(Applied::default());
         }
-        // The operator gives its own account this name, also where the records are those of another container.
-        let is_own = generated::account(self.request.snapshot).is_ok_and(|own| own == name);
-        if self.request.in_use && !is_own && !self.has_record(&ACCOUNT) {
+        // The name tells the operator's own account, also where the records are those of another container.
+        if self.request.in_use && !self.has_own_name() && !self.has_record(&ACCOUNT) {
             return Ok(self.keys_stay());
         }
         self.backend.cluster.confirm().await?;

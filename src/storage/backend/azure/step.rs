@@ -100,6 +100,11 @@ impl<C: Cluster> Store<'_, C> {
         account.is_tagged(&self.mark, OWNED)
     }
 
+    /// Whether the account has the name that this operator gives.
+    pub(super) fn has_own_name(&self) -> bool {
+        generated::account(self.request.snapshot).is_ok_and(|own| own == self.effective.account())
+    }
+
     /// Tags of what the operator creates.
     pub(super) fn tags(&self) -> Called<BTreeMap<String, String>> {
         effective::tags(self.request.snapshot).map_err(|error| CallError::invalid(&self.container.name, &error.message))
@@ -244,8 +249,7 @@ impl<C: Cluster> Store<'_, C> {
         if self.is_ours(account) {
             let (name, snapshot) = (self.effective.account(), self.request.snapshot);
             // This operator marks the containers of its own accounts.
-            let is_own = generated::account(snapshot).is_ok_and(|own| own == name);
-            let is_of_go = !is_own
+            let is_of_go = !self.has_own_name()
                 && generated::is_generated(name, snapshot)
                 && generated::is_generated_container(&self.container.name, snapshot);
             return is_of_go.then_some(Owner::Ours);

@@ -180,8 +180,7 @@ impl Effective {
         check(spec)?;
         let secret = Given::of(snapshot)?;
         let auth = secret.cloud.auth.clone().unwrap_or_default();
-        let (auth_url, registry_url, auth_version) = urls(spec, &secret, &auth)?;
-        let registry_url = as_running(registry_url, &secret, spec, snapshot);
+        let (auth_url, registry_url, auth_version) = urls(spec, &secret, &auth, snapshot)?;
         let (domain, project, project_domain) = names(spec, &auth);
         let region = given(spec.region_name.as_ref()).map(str::to_owned);
         let verify = secret.cloud.verify.0.as_deref().unwrap_or("true");
@@ -321,7 +320,12 @@ fn names(spec: &SwiftStorage, auth: &Auth) -> (Named, Named, Named) {
 }
 
 /// Keystone's URL, the URL for the registry, and the API version for the registry.
-fn urls(spec: &SwiftStorage, secret: &Given, auth: &Auth) -> Result<(String, String, i64), StorageError> {
+fn urls(
+    spec: &SwiftStorage,
+    secret: &Given,
+    auth: &Auth,
+    snapshot: &Snapshot,
+) -> Result<(String, String, i64), StorageError> {
     let source = &secret.source;
     let wrong =
         |key: &str, cause: &str| StorageError::action_required(format!("{source}: {key} in clouds.yaml {cause}"));
@@ -346,7 +350,7 @@ fn urls(spec: &SwiftStorage, secret: &Given, auth: &Auth) -> Result<(String, Str
         if registry == url && auth_url::ends_with_slash(text) {
             registry.push('/');
         }
-        Ok((url, registry))
+        Ok((url, as_running(registry, text, snapshot)))
     });
     let (url, registry) = both.map_err(|cause| {
         if of_spec {
@@ -360,10 +364,7 @@ fn urls(spec: &SwiftStorage, secret: &Given, auth: &Auth) -> Result<(String, Str
 
 /// The URL with the spelling of its host as it was given, which the Go operator keeps: IPv6 addresses, and names in Unicode. Pods that
 /// run with this text keep it, because another one would replace them.
-fn as_running(url: String, secret: &Given, spec: &SwiftStorage, snapshot: &Snapshot) -> String {
-    let auth = secret.cloud.auth.as_ref();
-    let of_cloud = || auth.and_then(|auth| auth.auth_url.0.as_deref());
-    let given = given(spec.auth_url.as_ref()).or_else(of_cloud).unwrap_or_default();
+fn as_running(url: String, given: &str, snapshot: &Snapshot) -> String {
     let live = live::keystone_url(snapshot);
     live.filter(|live| *live == auth_url::with_host_as_given(&url, given))
         .map_or(url, str::to_owned)
