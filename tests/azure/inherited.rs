@@ -111,6 +111,27 @@ async fn an_inherited_account_behind_the_zone_of_a_hub_is_used_as_it_is() {
     assert!(resources(&world, ENDPOINTS).iter().any(|id| id.ends_with("/second")));
 }
 
+// storage-azure 37, section 10.2: the removal finds the endpoint by its name in the status
+#[tokio::test]
+async fn a_spec_without_names_keeps_the_endpoint_of_the_go_operator() {
+    let mut world = taken_over("pshort-go").await;
+    let names = "/status/storage/azure/networkAccess/internal";
+    let before = world.config.pointer(names).cloned();
+    assert!(before.is_some());
+    // `oc apply` of a file without the names that the operator filled in.
+    world.edit(json!({"storage": {"azure": {"networkAccess": {"internal": null}}}}));
+    assert_used_as_it_is(&mut world, &[], "no names").await;
+    assert_eq!(world.config.pointer(names).cloned(), before);
+    // An endpoint that a later change left unusable is told, and not replaced.
+    let [endpoint] = resources(&world, ENDPOINTS).try_into().unwrap();
+    let failed = json!({"properties": {"provisioningState": "Failed"}});
+    world.azure().change_resource(&endpoint, &failed).unwrap();
+    assert_used_as_it_is(&mut world, &["could not be created or changed"], "failed").await;
+    world.request_removal();
+    assert!(world.converge().await.done, "{}", world.message("StorageExists"));
+    assert_eq!(resources(&world, ENDPOINTS), Vec::<String>::new());
+}
+
 // The record of the Go operator has no metadata, and leads to the endpoint before.
 #[tokio::test]
 async fn another_endpoint_of_an_inherited_account_replaces_the_one_of_the_go_operator() {

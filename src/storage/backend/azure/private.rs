@@ -27,7 +27,7 @@ const OTHER_NAME: &str = "name another endpoint in spec.storage.azure.networkAcc
                           empty";
 
 impl<C: Cluster> Store<'_, C> {
-    /// Whether the account was private already, without an endpoint of the operator.
+    /// Whether the account was private already, without an endpoint that spec, status or records name.
     async fn is_private_already(&self) -> Called<bool> {
         let named = self
             .effective
@@ -36,6 +36,7 @@ impl<C: Cluster> Store<'_, C> {
             .is_some_and(|name| !name.is_empty());
         Ok(!named
             && !self.has_record(&ENDPOINT)
+            && self.inherited_endpoint().is_none()
             && self
                 .described_account()
                 .await?
@@ -46,11 +47,11 @@ impl<C: Cluster> Store<'_, C> {
     pub(super) async fn private_stage(&self, stage: &Stage) -> Called<StageState> {
         let names = self.names()?;
         let id = names.id(stage);
-        if self.is_private_already().await? {
-            return Ok(self.ready(id));
-        }
         if self.is_accepted().await? {
             return self.accepted_stage(stage).await;
+        }
+        if self.is_private_already().await? {
+            return Ok(self.ready(id));
         }
         let account = self.described_account().await?;
         let is_private = account.as_ref().is_some_and(super::account::Account::is_private);

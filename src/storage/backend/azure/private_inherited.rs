@@ -10,8 +10,10 @@ use super::network::{Resource, is_tagged, same_id};
 use super::private::{connection_status, connects};
 use super::private_dns::{addresses_of, leads_to, linked_network};
 use super::private_names::Names;
+use super::private_repair::{Progress, provisioning};
 use super::private_stages::{ACCESS, ALL, ENDPOINT, GROUP, LINK, RECORD};
 use super::step::Store;
+use crate::api::registry_storage::AzureInternal;
 use crate::storage::model::call::Called;
 use crate::storage::model::progress::StageRecord;
 use crate::storage::model::stage::{Stage, StageState};
@@ -61,10 +63,12 @@ impl<C: Cluster> Store<'_, C> {
         }
     }
 
-    /// Whether such an account is private already, and the spec wants it as the status has it. An edit of the network is carried out.
+    /// Whether such an account is private already, and the spec names nothing that the status has otherwise. An edit of the network is
+    /// carried out.
     pub(super) async fn is_accepted(&self) -> Called<bool> {
-        let wanted = self.effective.spec.network_access.as_ref();
-        if !self.is_inherited() || !self.effective.is_internal() || self.stored_access() != wanted {
+        let stored = self.stored_access().and_then(|access| access.internal.as_ref());
+        let is_wanted = stored.is_some_and(|stored| agrees(&self.effective.internal(), stored));
+        if !self.is_inherited() || !self.effective.is_internal() || !is_wanted {
             return Ok(false);
         }
         let account = self.described_account().await?;
@@ -99,7 +103,13 @@ impl<C: Cluster> Store<'_, C> {
         {
             notes.push(note);
         }
-        Ok(self.ready(names.id(stage)))
+        let mut storage = self.request.storage.clone();
+        // A removal finds the endpoint by its name in the status, also where the spec does not name it.
+        if let Some(access) = storage.azure.as_mut().and_then(|azure| azure.network_access.as_mut()) {
+            access.internal = self.stored_access().and_then(|stored| stored.internal.clone());
+        }
+        let id = names.id(stage);
+        Ok(StageState::Ready { storage, id })
     }
 
     async fn note_on_endpoint(&self, names: &Names<'_>) -> Called<Option<String>> {
@@ -110,6 +120,7 @@ impl<C: Cluster> Store<'_, C> {
         let account = self.accounts()?.path();
         let why = match connection_status(&found) {
             Some(status) if status != "Approved" => format!("has a connection that is {status}"),
+            _ if matches!(provisioning(&found), Progress::Failed) => "could not be created or changed".to_owned(),
             _ if !connects(&found, &account) => "does not lead to the account".to_owned(),
             _ if !is_tagged(&found, &self.mark, OWNED) => format!("has no tag {}={OWNED}", self.mark),
             _ => return Ok(None),
@@ -166,6 +177,17 @@ impl<C: Cluster> Store<'_, C> {
             )
         })
     }
+}
+
+/// Whether each name that the spec gives is the stored one.
+fn agrees(wanted: &AzureInternal, stored: &AzureInternal) -> bool {
+    let same = |wanted: &Option<String>, stored: &Option<String>| {
+        wanted.as_ref().is_none_or(String::is_empty) || wanted == stored
+    };
+    same(&wanted.network_resource_group_name, &stored.network_resource_group_name)
+        && same(&wanted.vnet_name, &stored.vnet_name)
+        && same(&wanted.subnet_name, &stored.subnet_name)
+        && same(&wanted.private_endpoint_name, &stored.private_endpoint_name)
 }
 
 fn absent(resource: &Resource<'_>) -> String {

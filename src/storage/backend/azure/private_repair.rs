@@ -27,14 +27,11 @@ impl<C: Cluster> Store<'_, C> {
 
     /// How far the creation of an object is. The attempts for one that is complete are forgotten.
     pub(super) fn progress(&self, resource: &Resource<'_>, found: &Value) -> Progress {
-        match found.pointer("/properties/provisioningState").and_then(Value::as_str) {
-            None | Some("Succeeded") => {
-                self.backend.clients.succeed(&resource.path);
-                Progress::Complete
-            }
-            Some("Failed" | "Canceled") => Progress::Failed,
-            Some(_) => Progress::Running,
+        let progress = provisioning(found);
+        if matches!(progress, Progress::Complete) {
+            self.backend.clients.succeed(&resource.path);
         }
+        progress
     }
 
     /// Whether an object whose creation failed may be created again. `ours`: the operator created it.
@@ -58,5 +55,14 @@ impl<C: Cluster> Store<'_, C> {
             )
         };
         checked.map_err(|error| error.unwrap_or_else(unknown))
+    }
+}
+
+/// What `provisioningState` says of an object.
+pub(super) fn provisioning(object: &Value) -> Progress {
+    match object.pointer("/properties/provisioningState").and_then(Value::as_str) {
+        None | Some("Succeeded") => Progress::Complete,
+        Some("Failed" | "Canceled") => Progress::Failed,
+        Some(_) => Progress::Running,
     }
 }
