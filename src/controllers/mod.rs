@@ -42,6 +42,7 @@ use crate::runtime::shutdown::Shutdown;
 use crate::storage::StorageClients;
 use crate::storage::backend::azure::environment::Environment as AzureEnvironment;
 use crate::storage::backend::gcs::endpoint::Endpoints;
+use crate::storage::net::http::LONGEST_REQUEST;
 
 /// Shortest time between two updates of the image stream metrics.
 const STREAM_TAGS_INTERVAL: Duration = Duration::from_mins(1);
@@ -66,10 +67,12 @@ pub async fn run(settings: Settings) -> Result<(), String> {
     let clock = settings.clock.clone();
     let caches = Caches::start(settings.client.clone(), environment, Arc::new(move || clock.now()));
     let claim = settings.claim.clone();
+    let leading_long_enough = Arc::new(move || claim.is_current_for(LONGEST_REQUEST));
+    let claim = settings.claim.clone();
     let leading = Arc::new(move || claim.is_current());
     let emulator = Endpoints::of_emulator(std::env::var("STORAGE_EMULATOR_HOST").ok().as_deref());
     let metrics = settings.metrics.clone();
-    let storage = StorageClients::new(cloud_settings(settings.version, leading.clone()))
+    let storage = StorageClients::new(cloud_settings(settings.version, leading_long_enough))
         .with_gcs_endpoints(emulator)
         .with_azure_environment(AzureEnvironment::of(|name| std::env::var(name).ok()))
         .with_azure_key_counter(Arc::new(move |hit| metrics.azure_key_cache(hit)));

@@ -108,6 +108,8 @@ pub struct Claim {
     release: watch::Sender<bool>,
     /// How long a renewal is good for.
     lasts: Duration,
+    /// Other candidates may take the Lease when it was not renewed for this long.
+    lease: Duration,
     clock: Arc<dyn Clock>,
 }
 
@@ -122,7 +124,17 @@ impl std::fmt::Debug for Claim {
 impl Claim {
     /// Whether this process may write now. Cheap; check it before each write.
     pub(crate) fn is_current(&self) -> bool {
-        matches!(&*self.state.borrow(), State::Held(sent) if sent.is_within(self.lasts, &*self.clock))
+        self.was_renewed_within(self.lasts)
+    }
+
+    /// Whether a request that may take this long, and starts now, ends before another process can lead. Cheap; check it before each
+    /// request that changes something outside of the cluster, where no resourceVersion protects from two writers.
+    pub(crate) fn is_current_for(&self, longest: Duration) -> bool {
+        self.was_renewed_within(self.lasts.min(self.lease.saturating_sub(longest)))
+    }
+
+    fn was_renewed_within(&self, duration: Duration) -> bool {
+        matches!(&*self.state.borrow(), State::Held(sent) if sent.is_within(duration, &*self.clock))
     }
 
     /// Waits until the claim ends: at its deadline, when another process holds the Lease, or after [`Claim::release`].
@@ -169,6 +181,7 @@ impl Claim {
             state,
             release: watch::Sender::new(false),
             lasts: duration,
+            lease: duration,
             clock: Arc::new(clock),
         }
     }

@@ -24,6 +24,7 @@ pub(super) fn start(store: LeaseStore, lease: Lease, sent: Moment) -> Claim {
         state: watched,
         release: release.clone(),
         lasts: store.candidate().timings.renew_deadline,
+        lease: store.candidate().timings.lease,
         clock: store.candidate().clock.clone(),
     };
     store.candidate().metrics.set_leader(true);

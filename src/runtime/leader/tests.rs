@@ -253,6 +253,27 @@ async fn a_claim_ends_at_its_deadline_even_if_calls_hang() {
     }
 }
 
+// storage-decisions T8: a request to a cloud, of up to 70 s, does not outlive the Lease
+#[tokio::test(start_paused = true)]
+async fn what_takes_long_starts_only_if_it_ends_before_another_process_can_lead() {
+    let long = Duration::from_secs(70);
+    let api = FakeApi::default();
+    let claim = acquire(candidate(&api, "a")).await;
+    api.fault(Fault::Hang);
+    seconds(66).await;
+    assert!(claim.is_current_for(long));
+    seconds(1).await;
+    assert!(
+        !claim.is_current_for(long) && claim.is_current(),
+        "it would end 137 s after the renewal"
+    );
+    // What is short enough is allowed until the deadline, and not longer.
+    seconds(39).await;
+    assert!(claim.is_current_for(Duration::ZERO));
+    seconds(1).await;
+    assert!(!claim.is_current_for(Duration::ZERO));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_claim_counts_from_before_the_renewal_was_sent() {
     let api = FakeApi::default();

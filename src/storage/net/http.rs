@@ -30,6 +30,8 @@ use crate::storage::model::fingerprint::Fingerprint;
 const CONNECT: Duration = Duration::from_secs(10);
 /// Timeout of a request, from the first byte sent to the last byte read.
 const REQUEST: Duration = Duration::from_mins(1);
+/// Longest time of a request with its connection. The service may carry out a request until then.
+pub const LONGEST_REQUEST: Duration = CONNECT.saturating_add(REQUEST);
 /// Idle connections are closed after this time.
 const IDLE: Duration = Duration::from_secs(90);
 /// Interval of TCP keepalive probes.

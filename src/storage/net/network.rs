@@ -13,7 +13,8 @@ pub struct Settings {
     pub version: String,
     /// The operator's own proxies, read at each request.
     pub proxies: Arc<dyn Fn() -> Proxies + Send + Sync>,
-    /// Whether this process still leads, checked before each request that changes something.
+    /// Whether this process leads, and will until a request that starts now has ended. Checked before each request that changes
+    /// something.
     pub leading: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Whether to use FIPS endpoints (`AWS_USE_FIPS_ENDPOINT=true`).
     pub fips: bool,
