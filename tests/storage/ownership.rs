@@ -337,6 +337,107 @@ async fn a_switch_that_is_aborted_manages_nothing_that_is_unmanaged() {
     }
 }
 
+/// The operator's own storage `first`, which an administrator protects, and a switch to `second` whose preflight fails. The `Managed`
+/// of the spec is the operator's, for `second`.
+async fn protected_before_a_failed_switch() -> Site {
+    let mut site = Site::new(json!({"s3": {"bucket": "first"}}));
+    site.settle().await;
+    site.cloud().with_images("first", 4);
+    site.edit(json!({"storage": {"managementState": "Unmanaged"}}));
+    site.settle().await;
+    *site.cloud().denied.borrow_mut() = Some(Refusal::Denied("s3:PutObject", true));
+    site.edit(json!({"storage": {"s3": {"bucket": "second"}, "managementState": null}}));
+    for _ in 0..8 {
+        site.pass().await;
+    }
+    assert_eq!((site.state(), site.created()), (Some("Managed"), Some("/second")));
+    site
+}
+
+// storage-decisions T5: not for a third storage either, though an earlier switch left the operator's mark on it
+#[tokio::test]
+async fn a_managed_of_the_operator_does_not_count_for_a_third_storage() {
+    for consents in [false, true] {
+        let mut site = protected_before_a_failed_switch().await;
+        site.cloud().put("third", 3, Some(CLUSTER));
+        *site.cloud().denied.borrow_mut() = None;
+        site.edit(json!({"storage": {"s3": {"bucket": "third"}}}));
+        site.settle().await;
+        assert_eq!((site.state(), site.created()), (Some("Unmanaged"), None));
+        assert_eq!(site.status()["s3"]["bucket"], "third");
+        let ignored = site.events.iter().filter(|event| event.reason == "StorageNotOwned");
+        assert_eq!(ignored.count(), 1);
+        if consents {
+            // As the event says: a Managed of the administrator counts.
+            site.edit(json!({"storage": {"managementState": "Managed"}}));
+            site.settle().await;
+            assert_eq!(site.state(), Some("Managed"));
+        }
+        site.remove().await;
+        assert_eq!(site.cloud().container("third").is_some(), !consents);
+        assert_eq!(site.cloud().container("first").unwrap().images, 4);
+    }
+}
+
+// storage-decisions T3, T5: a removal between the switch and the way back makes no difference
+#[tokio::test]
+async fn a_managed_of_the_operator_does_not_count_after_a_removal_that_kept_the_storage() {
+    let mut site = protected_before_a_failed_switch().await;
+    site.remove().await;
+    assert_eq!(site.status(), &json!({}));
+    assert_eq!(site.cloud().container("first").unwrap().images, 4);
+    *site.cloud().denied.borrow_mut() = None;
+    site.edit(json!({"managementState": "Managed", "storage": {"s3": {"bucket": "first"}}}));
+    site.settle().await;
+    assert_eq!((site.state(), site.created()), (Some("Unmanaged"), None));
+    site.remove().await;
+    assert_eq!(site.cloud().container("first").unwrap().images, 4);
+}
+
+// storage-decisions T6: the location of a container of OpenStack reads otherwise with the Secret of an administrator
+#[tokio::test]
+async fn a_record_under_another_location_does_not_outlive_unmanaged() {
+    const ELSEWHERE: &str = "elsewhere/chosen-by-driver";
+    for is_removed in [false, true] {
+        let mut site = Site::applied(json!({"s3": {}})).await;
+        site.annotate(names::STORAGE_CREATED_ANNOTATION, ELSEWHERE);
+        site.settle().await;
+        assert_eq!(
+            site.created(),
+            Some(ELSEWHERE),
+            "a record may be of use while the storage is Managed"
+        );
+        site.edit(json!({"storage": {"managementState": "Unmanaged"}}));
+        if is_removed {
+            site.remove().await;
+        } else {
+            site.settle().await;
+        }
+        assert_eq!(site.created(), None, "{is_removed}");
+    }
+}
+
+// storage-core 15, storage-decisions T6: an intent ends when the administrator names other storage that the registry can use
+#[tokio::test]
+async fn an_intent_does_not_adopt_what_an_administrator_creates_later() {
+    let mut site = Site::applied(json!({"s3": {}})).await;
+    site.cloud().creation_denied.set(true);
+    site.edit(json!({"storage": {"s3": {"bucket": "users"}}}));
+    for _ in 0..6 {
+        site.pass().await;
+    }
+    assert_eq!(site.annotation(names::STORAGE_INTENT_ANNOTATION), Some("/users"));
+    site.edit(json!({"storage": {"s3": {"bucket": CHOSEN}}}));
+    site.settle().await;
+    assert_eq!(site.annotation(names::STORAGE_INTENT_ANNOTATION), None);
+    site.restart();
+    site.cloud().put("users", 0, None);
+    site.edit(json!({"storage": {"s3": {"bucket": "users"}}}));
+    site.settle().await;
+    assert_eq!(site.state(), Some("Unmanaged"));
+    assert_eq!(site.cloud().container("users").unwrap().mark, None);
+}
+
 // storage-decisions T1: the process dies between the mark and the record of the adoption
 #[tokio::test]
 async fn an_adoption_is_recorded_also_after_a_crash() {

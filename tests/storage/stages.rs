@@ -60,6 +60,41 @@ async fn each_stage_is_recorded_before_its_object_is_created_and_all_come_in_ord
     assert!(site.running.is_some());
 }
 
+// storage-decisions T5: the operator wrote Managed when the account was ready, before there was a container
+#[tokio::test]
+async fn a_managed_of_a_stage_does_not_count_for_the_storage_before() {
+    for is_removed in [false, true] {
+        let mut site = Site::new(json!({"s3": {"bucket": "first"}}));
+        site.settle().await;
+        site.cloud().with_images("first", 4);
+        site.edit(json!({"storage": {"managementState": "Unmanaged"}}));
+        site.settle().await;
+        site.cloud().staged.set(true);
+        site.cloud().creation_denied.set(true);
+        site.edit(json!({"storage": {"s3": {"bucket": "second"}, "managementState": null}}));
+        for _ in 0..20 {
+            site.pass().await;
+        }
+        assert_eq!((site.state(), site.created()), (Some("Managed"), None));
+        let records = site.annotation(names::STORAGE_STAGES_ANNOTATION).unwrap().to_owned();
+        assert!(
+            records.contains(ACCOUNT.name) && records.contains("second"),
+            "{records}"
+        );
+        assert_eq!(site.status()["s3"]["bucket"], "first");
+        site.cloud().staged.set(false);
+        if is_removed {
+            site.remove().await;
+        }
+        site.edit(json!({"managementState": "Managed", "storage": {"s3": {"bucket": "first"}}}));
+        site.settle().await;
+        assert_eq!(site.state(), Some("Unmanaged"), "{is_removed}");
+        assert_eq!(site.annotation(names::STORAGE_STAGES_ANNOTATION), None);
+        site.remove().await;
+        assert_eq!(site.cloud().container("first").unwrap().images, 4, "{is_removed}");
+    }
+}
+
 // storage-core 18
 #[tokio::test]
 async fn no_stage_is_begun_under_unmanaged() {

@@ -9,7 +9,7 @@ use crate::api::Config;
 use crate::names;
 use crate::storage::model::error::StorageError;
 use crate::storage::model::progress::StageRecord;
-use crate::storage::model::target::CreationRecord;
+use crate::storage::model::target::{CreationRecord, container_name};
 
 /// Annotations that record a creation.
 const CREATED: [&str; 2] = [
@@ -130,16 +130,35 @@ pub fn without_created(config: &Config, location: Option<&str>) -> Vec<(&'static
         .collect()
 }
 
-/// Annotations for a patch of the Config that removes a creation record of another location; empty if there is none. It is that of
-/// storage to which the registry has not switched: the end of a switch removes the record of the storage before.
-pub fn without_created_elsewhere(config: &Config, location: Option<&str>) -> Vec<(&'static str, Value)> {
-    let elsewhere =
-        |key: &&str| location.is_some() && annotation(config, key).is_some_and(|named| Some(named) != location);
-    CREATED
-        .into_iter()
-        .filter(elsewhere)
-        .map(|key| (key, Value::Null))
-        .collect()
+/// Annotations for a patch of the Config that removes what records creations of other storage than that at `location`: of
+/// containers, and of objects around them. Empty if there are none. They are those of storage to which the registry has not
+/// switched, because the end of a switch removes the records of the storage before. `before`: location of storage that the status
+/// still names; its records do not count.
+pub fn without_created_elsewhere(
+    config: &Config,
+    location: Option<&str>,
+    before: Option<&str>,
+) -> Vec<(&'static str, Value)> {
+    let Some(location) = location else {
+        return Vec::new();
+    };
+    let known = [Some(location), before];
+    let elsewhere = |key: &&str| annotation(config, key).is_some_and(|named| !known.contains(&Some(named)));
+    let stages = StoredStages::without_others(config, |key| known.iter().flatten().any(|one| is_key_of(one, key)));
+    let created = CREATED.into_iter().filter(elsewhere).map(|key| (key, Value::Null));
+    created.chain(stages).collect()
+}
+
+/// Annotation for a patch of the Config that removes an intent for another location than this; `None` if there is none. The container
+/// that exists there later need not be what the operator wanted to create.
+pub fn without_intent_elsewhere(config: &Config, location: Option<&str>) -> Option<(&'static str, Value)> {
+    let intended = annotation(config, names::STORAGE_INTENT_ANNOTATION)?;
+    (location.is_some_and(|location| location != intended)).then_some((names::STORAGE_INTENT_ANNOTATION, Value::Null))
+}
+
+/// Whether the records of stages with this key are those of the storage at this location.
+fn is_key_of(location: &str, key: &str) -> bool {
+    location == key || container_name(location) == key
 }
 
 /// Annotations for a patch of the Config that removes intent and creation record of this location; empty if there is none.
@@ -154,16 +173,36 @@ pub fn without_settings(config: &Config) -> Option<(&'static str, Value)> {
     Some((names::STORAGE_SETTINGS_ANNOTATION, Value::Null))
 }
 
-/// Annotations for a patch of the Config that removes every record of this location and of stages, when the operator
-/// releases the storage.
-pub fn without_records(config: &Config, location: Option<&str>) -> Vec<(&'static str, Value)> {
-    let stages = annotation(config, names::STORAGE_STAGES_ANNOTATION);
-    let stages = stages.map(|_| (names::STORAGE_STAGES_ANNOTATION, Value::Null));
-    let place = without(config, names::STORAGE_LOCATION_ANNOTATION, location);
-    without_creation(config, location)
+/// Annotations for a patch of the Config that removes every record of containers with the name of this one, when an administrator
+/// set the storage to Unmanaged and the operator releases it. The location may read otherwise now (with another Secret, that of an
+/// OpenStack container), and a record that stays would make the operator the owner again.
+pub fn without_namesakes(config: &Config, location: &str) -> Vec<(&'static str, Value)> {
+    let is_namesake =
+        |key: &&str| annotation(config, key).is_some_and(|named| container_name(named) == container_name(location));
+    let creations = CREATED.into_iter().chain([names::STORAGE_INTENT_ANNOTATION]);
+    creations.filter(is_namesake).map(|key| (key, Value::Null)).collect()
+}
+
+/// Annotations for a patch of the Config that removes every record of this location, and not those of other storage.
+pub fn without_own_records(config: &Config, location: &str) -> Vec<(&'static str, Value)> {
+    let stages = StoredStages::without_others(config, |key| !is_key_of(location, key));
+    let place = without(config, names::STORAGE_LOCATION_ANNOTATION, Some(location));
+    without_creation(config, Some(location))
         .into_iter()
         .chain(place)
         .chain(without_settings(config))
+        .chain(stages)
+        .collect()
+}
+
+/// Annotations for a patch of the Config that removes every record of this location and all records of stages, when the operator
+/// releases the storage.
+pub fn without_records(config: &Config, location: &str) -> Vec<(&'static str, Value)> {
+    let stages = annotation(config, names::STORAGE_STAGES_ANNOTATION);
+    let stages = stages.map(|_| (names::STORAGE_STAGES_ANNOTATION, Value::Null));
+    // The last one of two entries counts.
+    without_own_records(config, location)
+        .into_iter()
         .chain(stages)
         .collect()
 }
@@ -274,9 +313,8 @@ impl StoredStages {
         Some(stored.annotation())
     }
 
-    /// The annotation without the records of storage that the registry does not use any more, where `keeps` tells the key of what
-    /// it uses. `None` if there are none.
-    pub fn without_others(config: &Config, keeps: impl Fn(&str) -> bool) -> Option<(&'static str, Value)> {
+    /// The annotation with the records of those keys that `keeps` tells. `None` if that are all.
+    fn without_others(config: &Config, keeps: impl Fn(&str) -> bool) -> Option<(&'static str, Value)> {
         let mut stored = Self::read(config).ok()?;
         let before = stored.0.len();
         stored.0.retain(|key, _| keeps(key));

@@ -14,7 +14,7 @@ use crate::storage::model::error::StorageError;
 use crate::storage::model::outcome::RECONFIGURED;
 use crate::storage::model::spec;
 use crate::storage::model::state::State;
-use crate::storage::model::target::Target;
+use crate::storage::model::target::{Target, container_name};
 use crate::storage::traits::Driver;
 
 /// Location ID of the storage that the status names.
@@ -22,7 +22,7 @@ pub(super) fn of_applied<D: Driver>(config: &Config, stored: &Storage, snapshot:
     let Some(usual) = D::usual_location(stored) else {
         return D::locate(stored, snapshot);
     };
-    let recorded = intent::location(config).filter(|recorded| name(recorded) == name(&usual));
+    let recorded = intent::location(config).filter(|recorded| container_name(recorded) == container_name(&usual));
     Some(recorded.map_or(usual, str::to_owned))
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Left {
     /// Backend and name.
     described: String,
     /// Location ID, if the backend is the same.
-    location: Option<String>,
+    pub location: Option<String>,
 }
 
 impl Left {
@@ -86,11 +86,6 @@ pub(super) fn aborted(storage: &str) -> EventRequest {
     }
 }
 
-/// Name of the container in a location ID.
-pub(super) fn name(location: &str) -> &str {
-    location.rsplit('/').next().unwrap_or(location)
-}
-
 /// Without the inputs on which the location depends, storage in use is where it was.
 pub(super) fn keep_unless_located<D: Driver>(
     config: &Config,
@@ -102,7 +97,7 @@ pub(super) fn keep_unless_located<D: Driver>(
         return;
     }
     let applied = of_applied::<D>(config, stored, snapshot);
-    if applied.as_deref().map(name) == target.location.as_deref().map(name) {
+    if applied.as_deref().map(container_name) == target.location.as_deref().map(container_name) {
         target.location = applied;
     }
 }

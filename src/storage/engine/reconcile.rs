@@ -50,8 +50,9 @@ struct Known {
     in_use: bool,
     /// The status names this storage with the same settings.
     applied: bool,
-    /// The operator wrote the `Managed` of the spec for other storage, to which the registry did not switch.
-    aborted: bool,
+    /// If the operator wrote the `Managed` of the spec for other storage, to which the registry did not switch: annotations for a
+    /// patch of the Config that removes the records of that storage.
+    aborted: Vec<(&'static str, Value)>,
 }
 
 impl Known {
@@ -66,12 +67,20 @@ impl Known {
         let moved = left.is_some() || stored.backends().len() != 1;
         let applied = !moved && D::same(&stored, &selected.storage, snapshot);
         let state = state::effective(config, moved);
-        let raised = state == Some(State::Managed) && state::stored(config) == Some(State::Unmanaged);
-        let location = target.location.as_deref();
-        let aborted = !moved && raised && !intent::without_created_elsewhere(config, location).is_empty();
+        let raised = state == Some(State::Managed) && state::before(config) == State::Unmanaged;
+        let before = left.as_ref().and_then(|left| left.location.as_deref());
+        let aborted = if raised {
+            intent::without_created_elsewhere(config, target.location.as_deref(), before)
+        } else {
+            Vec::new()
+        };
         Self {
             left,
-            state: if aborted { Some(State::Unmanaged) } else { state },
+            state: match state {
+                // Who owns storage to which the registry switches is to be found out. Storage in use stays as it was.
+                Some(_) if !aborted.is_empty() => (!moved).then_some(State::Unmanaged),
+                state => state,
+            },
             in_use: !moved,
             applied,
             aborted,
@@ -418,20 +427,20 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
         let is_owned = ensured.blank_state == State::Managed;
         let intended = self.request.record == CreationRecord::Intended;
         let refused = state == State::Unmanaged || (!is_owned && (intended || !self.known.in_use));
-        let creation = if refused {
+        let mut records = if refused {
             intent::without_creation(config, location)
         } else {
             Vec::new()
         };
+        if state == State::Unmanaged {
+            records.extend(intent::without_namesakes(config, location.unwrap_or_default()));
+        }
+        records.extend(self.known.aborted.iter().cloned());
+        records.extend(intent::without_intent_elsewhere(config, location));
         let switching = self.known.left.is_some();
-        let settings = settings::record(self.request, D::CONDITIONS, ensured, state, switching);
-        let consent = intent::used_consent(config, location);
-        let elsewhere = self
-            .known
-            .aborted
-            .then(|| intent::without_created_elsewhere(config, location));
-        let creation = creation.into_iter().chain(elsewhere.into_iter().flatten());
-        creation.chain(settings).chain(consent).collect()
+        records.extend(settings::record(self.request, D::CONDITIONS, ensured, state, switching));
+        records.extend(intent::used_consent(config, location));
+        records
     }
 
     async fn done(&self, ensured: Ensured) -> Outcome {
@@ -444,10 +453,8 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
         let annotations = self.annotations(&ensured, state);
         let record = spec::patch(config.spec.storage.as_ref(), &wanted, &annotations);
         let applied = spec::only(ensured.applied.as_ref().unwrap_or(&wanted), D::BACKEND, state.text());
-        let ignored = self
-            .known
-            .aborted
-            .then(|| location::aborted(&spec::describe(self.request.storage, D::BACKEND)));
+        let ignored = !self.known.aborted.is_empty() && state == State::Unmanaged;
+        let ignored = ignored.then(|| location::aborted(&spec::describe(self.request.storage, D::BACKEND)));
         let mut outcome = Outcome {
             conditions: ensured.conditions_of(self.request.snapshot.now),
             events: ensured.events.iter().cloned().chain(ignored).collect(),
@@ -529,9 +536,7 @@ impl<D: Driver, C: Cluster> Step<'_, D, C> {
             outcome.events.push(left.moved(&to, location, state));
             outcome.reconfigured = true;
             // What surrounds the storage before is kept as it is.
-            let is_kept = |key: &str| location.is_some_and(|own| own == key || location::name(own) == key);
-            let mut others = intent::without_created_elsewhere(self.request.config, location);
-            others.extend(StoredStages::without_others(self.request.config, is_kept));
+            let mut others = intent::without_created_elsewhere(self.request.config, location, None);
             others.extend(location.and_then(|id| StoredSettings::switched(self.request.config, id)));
             outcome.record = spec::both(outcome.record, spec::annotations(&others));
         }

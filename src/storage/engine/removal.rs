@@ -116,7 +116,12 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
                 outcome.conditions.extend(self.unreported_end().await);
                 return own(outcome);
             }
-            Gate::Raised => return own(self.keep(&raised(&self.described()))),
+            Gate::Raised => {
+                // The operator may have written this `Managed` for storage to which the registry did not switch: the records of that
+                // storage stay, and tell it when the storage is used again.
+                let records = intent::without_own_records(self.config, &self.location);
+                return own(self.keep(&raised(&self.described()), records));
+            }
         }
         let target = match self.target() {
             Ok(target) => target,
@@ -143,7 +148,7 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
                     self.described(),
                     deleted.unwrap_or_default()
                 );
-                return own(self.keep(&message));
+                return own(self.keep(&message, intent::without_records(self.config, &self.location)));
             }
             Ok((level, Mark::Ours(pin))) => self.delete(&request, &OwnershipProof::read(level, pin)).await,
             Err(failed) => Err(failed),
@@ -321,14 +326,16 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
             self.driver.clear_identifiers(&mut wanted, &self.location);
         }
         wanted.management_state = None;
-        let mut dropped = intent::without_records(self.config, Some(&self.location));
+        let mut dropped = intent::without_records(self.config, &self.location);
         dropped.extend(intent::without_consent(self.config, Some(&self.location)));
         spec::patch(self.config.spec.storage.as_ref(), &wanted, &dropped)
     }
 
     /// Ends a removal of storage that is not Managed. Reports the objects that were deleted before the user stopped it.
     fn release(&self) -> Outcome {
-        let outcome = self.without_records();
+        let mut records = intent::without_records(self.config, &self.location);
+        records.extend(intent::without_namesakes(self.config, &self.location));
+        let outcome = self.without(records);
         let Some(objects) = self.engine.cache.take_deleted(&self.location) else {
             return outcome;
         };
@@ -341,10 +348,9 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
     }
 
     /// Outcome for kept storage: the status and the records forget it. If the spec names it again, it belongs to the
-    /// user.
-    fn without_records(&self) -> Outcome {
+    /// user. `records`: annotations for a patch of the Config that removes the records.
+    fn without(&self, mut records: Vec<(&'static str, Value)>) -> Outcome {
         let stored = self.config.spec.storage.clone().unwrap_or_default();
-        let mut records = intent::without_records(self.config, Some(&self.location));
         records.extend(intent::used_consent(self.config, Some(&self.location)));
         Outcome {
             record: spec::patch(Some(&stored), &stored, &records),
@@ -369,7 +375,7 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
     }
 
     /// Ends a removal without a deletion, and reports that.
-    fn keep(&self, message: &str) -> Outcome {
+    fn keep(&self, message: &str, records: Vec<(&'static str, Value)>) -> Outcome {
         // The annotation for consent needs the location ID, which no field shows.
         let message = if D::REMOTE && !self.location.is_empty() {
             format!("{message}; its location ID is {}", self.location)
@@ -380,7 +386,7 @@ impl<D: Removable, C: Cluster> Removal<'_, D, C> {
         Outcome {
             conditions: vec![exists],
             events: vec![kept_event(message)],
-            ..self.without_records()
+            ..self.without(records)
         }
     }
 }

@@ -46,6 +46,11 @@ pub fn mirrored(config: &Config) -> State {
     }
 }
 
+/// State with which the registry runs: of the status, or of the deprecated field where the status has none.
+pub fn before(config: &Config) -> State {
+    stored(config).unwrap_or_else(|| mirrored(config))
+}
+
 /// Effective state of this pass; `None` if the observation of the storage decides.
 ///
 /// `moved`: the status names other storage than the spec, or none. A `Managed` that the user did not change was written
@@ -53,6 +58,6 @@ pub fn mirrored(config: &Config) -> State {
 /// `Unmanaged` stays effective.
 pub fn effective(config: &Config, moved: bool) -> Option<State> {
     let requested = requested(config)?;
-    let unchanged = stored(config).unwrap_or_else(|| mirrored(config)) == requested;
+    let unchanged = before(config) == requested;
     (!(moved && unchanged && requested == State::Managed)).then_some(requested)
 }

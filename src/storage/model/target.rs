@@ -26,6 +26,11 @@ pub struct Target {
     pub not_usable: Option<String>,
 }
 
+/// Name of the container in a location ID.
+pub fn container_name(location: &str) -> &str {
+    location.rsplit('/').next().unwrap_or(location)
+}
+
 /// What the annotations of the Config say about the creation of a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CreationRecord {

@@ -223,6 +223,19 @@ async fn a_users_claim_does_not_inherit_managed_from_the_bucket_before_it() {
     assert!(cluster.pass().await.done && cluster.calls().is_empty());
 }
 
+// storage-decisions T5: the registry never ran with the container for which the operator wrote Managed
+#[tokio::test]
+async fn a_users_claim_does_not_inherit_managed_from_a_container_that_was_not_used() {
+    let mut cluster = Volumes::with_storage(json!({"pvc": {"claim": "blue-claim"}, "managementState": "Managed"}));
+    cluster.config["metadata"]["annotations"] = json!({names::STORAGE_CREATED_ANNOTATION: "openstack/-/-/x"});
+    cluster.add_claim("blue-claim", &["ReadWriteMany"], true);
+    cluster.settle().await;
+    assert_eq!(cluster.state(), Some("Unmanaged"));
+    assert_eq!(cluster.config["metadata"]["annotations"], json!({}));
+    cluster.edit(json!({"managementState": "Removed"}));
+    assert!(cluster.pass().await.done && cluster.calls().is_empty());
+}
+
 // storage-decisions 11
 #[tokio::test]
 async fn a_config_that_is_not_removed_any_more_deletes_nothing() {
