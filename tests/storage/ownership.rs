@@ -379,6 +379,17 @@ async fn a_managed_of_the_operator_does_not_count_for_a_third_storage() {
     }
 }
 
+// storage-decisions T5: for storage that does not exist the field is blank, so that the operator creates the storage
+#[tokio::test]
+async fn a_third_storage_that_does_not_exist_is_created() {
+    let mut site = protected_before_a_failed_switch().await;
+    *site.cloud().denied.borrow_mut() = None;
+    site.edit(json!({"storage": {"s3": {"bucket": "third"}}}));
+    site.settle().await;
+    assert_eq!((site.state(), site.created()), (Some("Managed"), Some("/third")));
+    assert!(!site.events.iter().any(|event| event.reason == "StorageNotOwned"));
+}
+
 // storage-decisions T3, T5: a removal between the switch and the way back makes no difference
 #[tokio::test]
 async fn a_managed_of_the_operator_does_not_count_after_a_removal_that_kept_the_storage() {

@@ -95,6 +95,21 @@ async fn a_managed_of_a_stage_does_not_count_for_the_storage_before() {
     }
 }
 
+// What surrounds the storage in use says nothing about who wrote Managed.
+#[tokio::test]
+async fn the_stages_of_protected_storage_leave_the_administrators_managed_alone() {
+    let mut site = staged_applied().await;
+    site.edit(json!({"storage": {"managementState": "Unmanaged"}}));
+    site.settle().await;
+    assert!(site.annotation(names::STORAGE_STAGES_ANNOTATION).is_some());
+    site.cloud().staged.set(false);
+    site.cloud().put("second", 2, None);
+    site.edit(json!({"storage": {"s3": {"bucket": "second"}, "managementState": "Managed"}}));
+    site.settle().await;
+    assert_eq!(site.state(), Some("Managed"));
+    assert!(!site.events.iter().any(|event| event.reason == "StorageNotOwned"));
+}
+
 // storage-core 18
 #[tokio::test]
 async fn no_stage_is_begun_under_unmanaged() {
